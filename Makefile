@@ -1,0 +1,42 @@
+# Two commands matter: `make serve` and `make test`. Each installs what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install serve test lint types crash bench clean
+
+install: $(STAMP)
+
+# pip 25.1 is the first with --group (PEP 735), so pip is upgraded in the venv first.
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade 'pip>=25.1'
+	$(BIN)/pip install -q -e . --group test --group lint
+	touch $(STAMP)
+
+serve: install
+	$(BIN)/seawall serve --data-dir ./data
+
+# Debian packages (servers and clients the tests talk to) are installed once, by the script.
+test: install
+	bash .ci/packages.sh
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+# The whole crash test: kill -9 at random points of 1,000 pushes.
+crash: install
+	SEAWALL_CRASH_PUSHES=1000 $(BIN)/python -m pytest tests/test_crash.py -s --timeout=3000
+
+bench: install
+	bash .ci/packages.sh
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist

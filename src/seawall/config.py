@@ -1,0 +1,191 @@
+"""Typed settings: `seawall.yml`, environment (`SEAWALL_...`) and command-line flags.
+
+Order of precedence, strongest first: flags, environment, file, defaults. Nested settings use a
+double underscore in the environment: `SEAWALL_DATABASE__URL`, `SEAWALL_HTTP__PORT`.
+Unknown keys are refused, so a typing mistake is found by `seawall config check` and not in production.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from seawall.errors import ConfigError
+
+MIB = 1024 * 1024
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Http(_Section):
+    """Where the server listens, and TLS."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    workers: int = Field(default=2, ge=1, le=256, description="server processes")
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    drain_seconds: int = Field(default=30, ge=0, description="time in-flight requests get after SIGTERM")
+
+    @model_validator(mode="after")
+    def _tls_pair(self) -> Http:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key must be given together")
+        return self
+
+
+class DatabaseSettings(_Section):
+    """The metadata database. No URL means SQLite below `data_dir`."""
+
+    url: str | None = None
+    pool_size: int = Field(default=10, ge=1, le=500, description="connections a server process keeps")
+
+    @field_validator("url")
+    @classmethod
+    def _known_dialect(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        return value
+
+
+class StorageSettings(_Section):
+    """Where blob bytes live. No root means `data_dir/blobs`."""
+
+    driver: Literal["filesystem"] = "filesystem"
+    root: Path | None = None
+
+
+class AuthSettings(_Section):
+    """Authentication of clients."""
+
+    mode: Literal["local", "none"] = "local"
+    service: str = "seawall"
+    token_minutes: int = Field(default=30, ge=1, le=1440)
+    login_attempts: int = Field(default=5, ge=1, description="failed logins before a wait is imposed")
+    login_wait_seconds: int = Field(default=30, ge=1)
+
+
+class Limits(_Section):
+    """Sizes above which input is refused (bytes)."""
+
+    manifest_bytes: int = Field(default=4 * MIB, ge=1024)
+    blob_bytes: int = Field(default=0, ge=0, description="0: no limit")
+
+
+class GcSettings(_Section):
+    """Online garbage collection."""
+
+    grace_minutes: int = Field(
+        default=120, ge=0, description="age below which nothing unreferenced is collected"
+    )
+    upload_hours: int = Field(default=48, ge=1, description="idle upload sessions are dropped after this")
+    delete_untagged: bool = False
+
+
+class LogSettings(_Section):
+    """Log output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+    access: bool = True
+
+
+class Settings(BaseSettings):
+    """All settings of one Seawall instance."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SEAWALL_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Path("data")
+    external_url: str | None = None
+    admin_password: str | None = Field(default=None, repr=False)
+    master_key_file: Path | None = None
+    http: Http = Http()
+    database: DatabaseSettings = DatabaseSettings()
+    storage: StorageSettings = StorageSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: Limits = Limits()
+    gc: GcSettings = GcSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("external_url")
+    @classmethod
+    def _absolute_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags come as init arguments; the file is merged below the environment by `load`."""
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+    @property
+    def database_url(self) -> str:
+        """The database URL with the embedded default filled in."""
+        if self.database.url:
+            return self.database.url
+        return f"sqlite:///{self.data_dir.absolute() / 'seawall.db'}"
+
+    @property
+    def storage_root(self) -> Path:
+        """Directory of the filesystem storage driver."""
+        return (self.storage.root or self.data_dir / "blobs").absolute()
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Values of the YAML file that `load` is reading; empty when there is none."""
+
+    current: dict[str, Any] = {}  # noqa: RUF012 - set and cleared by load()
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self.current.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(self.current)
+
+
+def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """Read settings from flags, environment and `file` (YAML mapping).
+
+    Raises ConfigError with one line that names the source and the key.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = yaml.safe_load(file.read_text()) or {}
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f" line {mark.line + 1}" if mark else ""
+            raise ConfigError(f"{file}{line}: not valid YAML") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{file}: the top level must be a mapping")
+    _FileSource.current = values
+    try:
+        return Settings(**(flags or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        message = first["msg"].removeprefix("Value error, ")
+        where = f"{file}: " if file else ""
+        raise ConfigError(f"{where}{key}: {message}") from None
+    finally:
+        _FileSource.current = {}

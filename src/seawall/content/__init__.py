@@ -1,0 +1,1 @@
+"""Registry content: blobs, manifests, tags, referrers, upload sessions, garbage collection, fsck."""

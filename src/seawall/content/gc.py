@@ -1,0 +1,264 @@
+"""Online garbage collection: no read-only window, safe beside pushes, mounts and deletes.
+
+Four steps, each made of short transactions:
+
+1. Upload sessions idle too long are dropped.
+2. Links (repository, blob) that no manifest of the repository refers to, and that nobody relied on for the
+   grace period, are removed. Untagged manifests go first if asked for.
+3. Blobs without a link, past the grace period, leave the `blobs` table; their keys go to `blob_trash`.
+4. Trashed keys old enough for every reader to have finished are deleted from storage, and so are stored
+   files that no row names (left by a crash between "bytes durable" and "metadata committed").
+
+A push or mount that relies on a blob moves `touched_at` forward. The DELETEs below ask for an old
+`touched_at`; PostgreSQL evaluates that condition again after waiting for the other transaction's row lock,
+and SQLite has one writer at a time, so a blob that is being relied on is never removed.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, delete, exists, insert, select, tuple_
+
+from seawall.db import Database
+from seawall.db.schema import (
+    blob_trash,
+    blobs,
+    manifest_references,
+    manifests,
+    repository_blobs,
+    tags,
+    uploads,
+)
+from seawall.storage import BlobStorage
+
+_BATCH = 500
+
+
+@dataclass(slots=True)
+class GcReport:
+    """What one run did: counts, and bytes given back to storage."""
+
+    uploads: int = 0
+    manifests: int = 0
+    links: int = 0
+    blobs: int = 0
+    deleted_files: int = 0
+    orphan_files: int = 0
+    freed_bytes: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts as a JSON-able mapping."""
+        return asdict(self)
+
+
+async def collect(
+    db: Database,
+    storage: BlobStorage,
+    *,
+    grace_seconds: float,
+    upload_seconds: float,
+    reader_seconds: float = 900,
+    delete_untagged: bool = False,
+    dry_run: bool = False,
+) -> GcReport:
+    """Run one collection.
+
+    `grace_seconds`: age below which nothing unreferenced is touched. `reader_seconds`: how long trashed
+    bytes stay for readers that already found them. `dry_run` counts what step 2 would remove and changes
+    nothing.
+    """
+    report = GcReport()
+    now = time.time()
+    cutoff = now - grace_seconds
+    if dry_run:
+        await _dry_run(db, report, cutoff, delete_untagged)
+        return report
+    await _drop_uploads(db, storage, report, now - upload_seconds)
+    if delete_untagged:
+        report.manifests = await _batches(db, lambda c: _delete_untagged(c, cutoff))
+    report.links = await _batches(db, lambda c: _delete_links(c, cutoff))
+    report.blobs = await _batches(db, lambda c: _trash_blobs(c, cutoff))
+    await _empty_trash(db, storage, report, now - reader_seconds)
+    # An orphan file is younger than any push that is still between its two commits may last.
+    await _sweep_orphans(db, storage, report, now - max(grace_seconds, reader_seconds))
+    return report
+
+
+async def _batches(db: Database, step: object) -> int:
+    assert callable(step)
+    total = 0
+    while True:
+        done: int = await db.write(step)
+        total += done
+        if done < _BATCH:
+            return total
+
+
+async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:
+    rows = await db.read(
+        lambda c: list(c.execute(select(uploads.c.id, uploads.c.state).where(uploads.c.updated_at < cutoff)))
+    )
+    for upload_id, state in rows:
+
+        def drop(connection: Connection, upload_id: str = upload_id) -> int:
+            return connection.execute(
+                delete(uploads).where(uploads.c.id == upload_id, uploads.c.updated_at < cutoff)
+            ).rowcount
+
+        # Row first: a session without bytes would confuse a client, bytes without a row are swept up.
+        if await db.write(drop):
+            await storage.drop_upload(upload_id, state)
+            report.uploads += 1
+
+
+def _delete_untagged(connection: Connection, cutoff: float) -> int:
+    subject = manifests.alias()
+    child = manifest_references.alias()
+    ids = list(
+        connection.execute(
+            select(manifests.c.id)
+            .where(
+                manifests.c.pushed_at < cutoff,
+                ~exists().where(tags.c.manifest_id == manifests.c.id),
+                ~exists().where(
+                    child.c.repository_id == manifests.c.repository_id,
+                    child.c.digest == manifests.c.digest,
+                    child.c.kind == "manifest",
+                ),
+                # A referrer (signature, SBOM) lives as long as its subject does.
+                ~exists().where(
+                    subject.c.repository_id == manifests.c.repository_id,
+                    subject.c.digest == manifests.c.subject_digest,
+                ),
+            )
+            .limit(_BATCH)
+            .with_for_update()
+        ).scalars()
+    )
+    if ids:
+        connection.execute(
+            delete(manifests).where(
+                manifests.c.id.in_(ids),
+                manifests.c.pushed_at < cutoff,
+                ~exists().where(tags.c.manifest_id == manifests.c.id),
+            )
+        )
+    return len(ids)
+
+
+def _unreferenced_links(cutoff: float) -> list[object]:
+    return [
+        repository_blobs.c.touched_at < cutoff,
+        ~exists().where(
+            manifest_references.c.repository_id == repository_blobs.c.repository_id,
+            manifest_references.c.digest == repository_blobs.c.digest,
+        ),
+    ]
+
+
+def _delete_links(connection: Connection, cutoff: float) -> int:
+    key = tuple_(repository_blobs.c.repository_id, repository_blobs.c.digest)
+    rows = list(
+        connection.execute(
+            select(repository_blobs.c.repository_id, repository_blobs.c.digest)
+            .where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
+            .limit(_BATCH)
+        )
+    )
+    if rows:
+        connection.execute(
+            delete(repository_blobs).where(
+                key.in_([tuple(row) for row in rows]),
+                *_unreferenced_links(cutoff),  # type: ignore[arg-type]
+            )
+        )
+    return len(rows)
+
+
+def _trash_blobs(connection: Connection, cutoff: float) -> int:
+    unlinked = [
+        blobs.c.touched_at < cutoff,
+        ~exists().where(repository_blobs.c.digest == blobs.c.digest),
+    ]
+    candidates = list(
+        connection.execute(select(blobs.c.digest).where(*unlinked).limit(_BATCH).with_for_update()).scalars()
+    )
+    if candidates:
+        gone = list(
+            connection.execute(
+                delete(blobs).where(blobs.c.digest.in_(candidates), *unlinked).returning(blobs.c.storage_key)
+            ).scalars()
+        )
+        if gone:
+            now = time.time()
+            connection.execute(
+                insert(blob_trash), [{"storage_key": item, "trashed_at": now} for item in gone]
+            )
+    return len(candidates)
+
+
+async def _empty_trash(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:
+    keys = await db.read(
+        lambda c: list(
+            c.execute(select(blob_trash.c.storage_key).where(blob_trash.c.trashed_at <= cutoff)).scalars()
+        )
+    )
+    for key in keys:
+        report.freed_bytes += await storage.size(key) or 0
+        await storage.delete(key)
+        report.deleted_files += 1
+    for start in range(0, len(keys), _BATCH):
+        part = keys[start : start + _BATCH]
+
+        def forget(connection: Connection, part: list[str] = part) -> None:
+            connection.execute(delete(blob_trash).where(blob_trash.c.storage_key.in_(part)))
+
+        await db.write(forget)
+
+
+async def _sweep_orphans(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:
+    batch: dict[str, int] = {}
+    async for item in storage.list():
+        if item.modified < cutoff:
+            batch[item.key] = item.size
+        if len(batch) >= _BATCH:
+            await _sweep_batch(db, storage, report, batch)
+            batch = {}
+    if batch:
+        await _sweep_batch(db, storage, report, batch)
+
+
+async def _sweep_batch(db: Database, storage: BlobStorage, report: GcReport, batch: dict[str, int]) -> None:
+    def named(connection: Connection) -> set[str]:
+        keys = list(batch)
+        found = set(
+            connection.execute(select(blobs.c.storage_key).where(blobs.c.storage_key.in_(keys))).scalars()
+        )
+        found |= set(
+            connection.execute(
+                select(blob_trash.c.storage_key).where(blob_trash.c.storage_key.in_(keys))
+            ).scalars()
+        )
+        return found
+
+    for key in set(batch) - await db.read(named):
+        await storage.delete(key)
+        report.orphan_files += 1
+        report.freed_bytes += batch[key]
+
+
+async def _dry_run(db: Database, report: GcReport, cutoff: float, delete_untagged: bool) -> None:
+    def run(connection: Connection) -> tuple[int, int]:
+        links = connection.execute(
+            select(repository_blobs.c.digest).where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
+        ).all()
+        unlinked = connection.execute(
+            select(blobs.c.digest).where(
+                blobs.c.touched_at < cutoff, ~exists().where(repository_blobs.c.digest == blobs.c.digest)
+            )
+        ).all()
+        return len(links), len(unlinked)
+
+    report.links, report.blobs = await db.read(run)

@@ -1,0 +1,728 @@
+"""Registry content as the Distribution API sees it, over database and storage.
+
+Order of writes, everywhere: bytes durable in storage first, then the metadata commit, then the answer to
+the client. A crash between the first two leaves bytes that no metadata names; garbage collection sweeps
+those up. Nothing that was acknowledged can be lost this way.
+
+Garbage collection runs beside all this (see `seawall.content.gc`). The rule that makes it safe: whoever
+relies on a blob first moves its `touched_at` forward in the same transaction, and the collector's DELETE
+asks for an old `touched_at`, so the two cannot both succeed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from seawall.content import manifest as manifests_
+from seawall.content.names import check_digest, digest_of, is_tag
+from seawall.db import Database
+from seawall.db.schema import (
+    blobs,
+    manifest_payloads,
+    manifest_references,
+    manifests,
+    projects,
+    repositories,
+    repository_blobs,
+    tags,
+    uploads,
+)
+from seawall.errors import RegistryError
+from seawall.storage import BlobStorage, UploadWriter
+from seawall.storage.base import UploadBusyError, UploadLostError
+
+T = TypeVar("T")
+PAGE_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository row: ids, full name, and whether its project is public."""
+
+    id: int
+    name: str
+    project_id: int
+    public: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob of a repository: digest, size in bytes, storage key."""
+
+    digest: str
+    size: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it was pushed, byte for byte."""
+
+    digest: str
+    media_type: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An upload session: `offset` bytes received so far; `state` belongs to the storage backend."""
+
+    id: str
+    repository: Repository
+    offset: int
+    state: dict[str, Any]
+
+
+class ContentService:
+    """Every operation of the registry on content. Errors are RegistryError with OCI codes."""
+
+    def __init__(
+        self,
+        db: Database,
+        storage: BlobStorage,
+        *,
+        create_projects: bool = False,
+        grace_seconds: float = 7200,
+        manifest_limit: int = 4 * 1024 * 1024,
+        blob_limit: int = 0,
+    ) -> None:
+        """`create_projects`: a push makes a missing project (only sensible without authentication)."""
+        self.db = db
+        self.storage = storage
+        self.manifest_limit = manifest_limit
+        self.blob_limit = blob_limit
+        self._create_projects = create_projects
+        self._grace = grace_seconds
+        self._cache: OrderedDict[tuple[Any, ...], tuple[int, Any]] = OrderedDict()
+
+    # -- repositories ------------------------------------------------------------------------------
+
+    async def repository(self, name: str) -> Repository:
+        """The repository called `name`. Raises NAME_UNKNOWN."""
+        found = await self._cached(("r", name), lambda c: _repository(c, name))
+        if found is None:
+            raise RegistryError("NAME_UNKNOWN", detail={"name": name})
+        return found
+
+    async def ensure_repository(self, name: str) -> Repository:
+        """The repository called `name`, made on first push. Raises NAME_UNKNOWN without its project."""
+        found = await self._cached(("r", name), lambda c: _repository(c, name))
+        if found is not None:
+            return found
+        return await self.db.write(lambda c: _create_repository(c, name, self._create_projects))
+
+    async def catalog(
+        self, n: int, last: str | None, visible: Callable[[Connection], set[int] | None]
+    ) -> list[str]:
+        """Up to `n` repository names after `last`, in name order.
+
+        `visible` gives the ids of projects the caller may read, None meaning all.
+        """
+
+        def run(connection: Connection) -> list[str]:
+            query = select(repositories.c.name).order_by(repositories.c.name).limit(n)
+            # A repository shows once it holds a manifest.
+            query = query.where(
+                select(literal(1)).where(manifests.c.repository_id == repositories.c.id).exists()
+            )
+            if last is not None:
+                query = query.where(repositories.c.name > last)
+            allowed = visible(connection)
+            if allowed is not None:
+                query = query.where(repositories.c.project_id.in_(allowed))
+            return list(connection.execute(query).scalars())
+
+        return await self.db.read(run)
+
+    # -- blobs -------------------------------------------------------------------------------------
+
+    async def blob(self, name: str, digest: str) -> Blob:
+        """The blob `digest` of repository `name`. Raises BLOB_UNKNOWN, DIGEST_INVALID, NAME_UNKNOWN."""
+        check_digest(digest)
+        row = await self._cached(("b", name, digest), lambda c: _blob(c, name, digest))
+        if row is None:
+            await self.repository(name)
+            raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
+        found, touched_at = row
+        # "It exists" is a promise to a client that then skips the upload: make it hold for a while.
+        # Written at most once per half grace period, so ordinary pulls stay reads.
+        if time.time() - touched_at > self._grace / 2 and not await self._touch(name, digest):
+            raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
+        return found
+
+    async def mount(self, name: str, digest: str, source: str) -> bool:
+        """Link blob `digest` of repository `source` into `name`; False when there is none to link."""
+        check_digest(digest)
+        target = await self.ensure_repository(name)
+
+        def run(connection: Connection) -> bool:
+            if _blob(connection, source, digest) is None:
+                return False
+            return _link(connection, target.id, digest)
+
+        return await self.db.write(run)
+
+    async def delete_blob(self, name: str, digest: str) -> None:
+        """Remove the blob from the repository; its bytes go with the next garbage collection.
+
+        Raises BLOB_UNKNOWN, and DENIED while a manifest of the repository needs the blob.
+        """
+        check_digest(digest)
+        repository = await self.repository(name)
+
+        def run(connection: Connection) -> int:
+            link = and_(
+                repository_blobs.c.repository_id == repository.id, repository_blobs.c.digest == digest
+            )
+            # The lock orders this against a manifest push that is about to refer to the blob.
+            row = connection.execute(select(repository_blobs.c.digest).where(link).with_for_update()).first()
+            if row is None:
+                raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
+            used = connection.execute(
+                select(literal(1)).where(
+                    manifest_references.c.repository_id == repository.id,
+                    manifest_references.c.digest == digest,
+                )
+            ).first()
+            if used:
+                raise RegistryError("DENIED", "blob is in use by a manifest of this repository", status=405)
+            return connection.execute(delete(repository_blobs).where(link)).rowcount
+
+        await self.db.write(run)
+
+    # -- uploads -----------------------------------------------------------------------------------
+
+    async def start_upload(self, name: str) -> Upload:
+        """Open an upload session in repository `name`."""
+        repository = await self.ensure_repository(name)
+        upload = Upload(str(uuid.uuid4()), repository, 0, {})
+        now = time.time()
+        row = {
+            "id": upload.id,
+            "repository_id": repository.id,
+            "upload_offset": 0,
+            "state": {},
+            "started_at": now,
+            "updated_at": now,
+        }
+        await self.db.write(lambda c: c.execute(insert(uploads), row), durable=False)
+        return upload
+
+    async def upload(self, name: str, upload_id: str) -> Upload:
+        """The session `upload_id` of repository `name`. Raises BLOB_UPLOAD_UNKNOWN."""
+
+        def run(connection: Connection) -> Upload | None:
+            row = connection.execute(
+                select(
+                    repositories.c.id,
+                    repositories.c.name,
+                    repositories.c.project_id,
+                    projects.c.public,
+                    uploads.c.upload_offset,
+                    uploads.c.state,
+                )
+                .join(uploads, uploads.c.repository_id == repositories.c.id)
+                .join(projects, projects.c.id == repositories.c.project_id)
+                .where(uploads.c.id == upload_id, repositories.c.name == name)
+            ).first()
+            if row is None:
+                return None
+            return Upload(upload_id, Repository(*row[:4]), row[4], row[5])
+
+        found = await self.db.point(run)
+        if found is None:
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN")
+        return found
+
+    async def open_writer(self, upload: Upload) -> UploadWriter:
+        """A storage writer at the session's offset. Raises BLOB_UPLOAD_INVALID when it is in use."""
+        try:
+            return await self.storage.open_upload(upload.id, upload.offset, upload.state)
+        except UploadBusyError:
+            raise RegistryError(
+                "BLOB_UPLOAD_INVALID", "another request is writing to this upload session", status=409
+            ) from None
+        except UploadLostError as error:
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
+
+    async def save_progress(self, upload: Upload, writer: UploadWriter) -> int:
+        """Close `writer` and record how far the session got; returns the new offset in bytes.
+
+        Raises RANGE_INVALID when another request moved the session in the meantime.
+        """
+        offset = writer.offset
+        # The order matters only for backends without a lock: state first, then the record.
+        state = await writer.pause()
+
+        def run(connection: Connection) -> int:
+            return connection.execute(
+                update(uploads)
+                .where(uploads.c.id == upload.id, uploads.c.upload_offset == upload.offset)
+                .values(upload_offset=offset, state=state, updated_at=time.time())
+            ).rowcount
+
+        if not await self.db.write(run, durable=False):
+            raise RegistryError("RANGE_INVALID", "upload session was changed by another request")
+        return offset
+
+    async def finish_upload(self, upload: Upload | None, writer: UploadWriter, name: str, digest: str) -> Blob:
+        """Verify, store and link the uploaded blob; returns once all of it is durable.
+
+        `upload` is None for a single-request upload that has no session row. On a digest mismatch the
+        session is dropped and DIGEST_INVALID raised.
+        """
+        algorithm, _, expected = check_digest(digest).partition(":")
+        if await writer.digest(algorithm) != expected:
+            await self._discard(upload, writer)
+            raise RegistryError("DIGEST_INVALID")
+        if self.blob_limit and writer.offset > self.blob_limit:
+            await self._discard(upload, writer)
+            raise RegistryError("SIZE_INVALID", "blob is larger than this registry allows", status=413)
+        repository = upload.repository if upload else await self.ensure_repository(name)
+        size = writer.offset
+        key = _new_key(digest)
+        await writer.commit(key)
+        now = time.time()
+
+        def run(connection: Connection) -> str:
+            _upsert(
+                connection,
+                blobs,
+                {"digest": digest, "size": size, "storage_key": key, "created_at": now, "touched_at": now},
+                ["digest"],
+                {"touched_at": now},
+            )
+            used = connection.execute(select(blobs.c.storage_key).where(blobs.c.digest == digest)).scalar_one()
+            _upsert(
+                connection,
+                repository_blobs,
+                {"repository_id": repository.id, "digest": digest, "touched_at": now},
+                ["repository_id", "digest"],
+                {"touched_at": now},
+            )
+            if upload is not None:
+                connection.execute(delete(uploads).where(uploads.c.id == upload.id))
+            return str(used)
+
+        used = await self.db.write(run)
+        if used != key:
+            # The registry had these bytes already; ours are a second copy that nothing names.
+            await self.storage.delete(key)
+        return Blob(digest, size, used)
+
+    async def cancel_upload(self, name: str, upload_id: str) -> None:
+        """End a session and drop its bytes. Raises BLOB_UPLOAD_UNKNOWN."""
+        upload = await self.upload(name, upload_id)
+        await self._forget(upload)
+        await self.storage.drop_upload(upload.id, upload.state)
+
+    async def _discard(self, upload: Upload | None, writer: UploadWriter) -> None:
+        await writer.abort()
+        if upload is not None:
+            await self._forget(upload)
+
+    async def _forget(self, upload: Upload) -> None:
+        await self.db.write(
+            lambda c: c.execute(delete(uploads).where(uploads.c.id == upload.id)), durable=False
+        )
+
+    # -- manifests ---------------------------------------------------------------------------------
+
+    async def manifest(self, name: str, reference: str) -> StoredManifest:
+        """The manifest a tag or digest names. Raises MANIFEST_UNKNOWN, NAME_UNKNOWN, DIGEST_INVALID."""
+        if ":" in reference:
+            check_digest(reference)
+        elif not is_tag(reference):
+            raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
+        found = await self._cached(("m", name, reference), lambda c: _manifest(c, name, reference))
+        if found is None:
+            await self.repository(name)
+            raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference})
+        return found
+
+    async def put_manifest(
+        self,
+        name: str,
+        reference: str,
+        payload: bytes,
+        content_type: str | None,
+        extra_tags: tuple[str, ...] = (),
+        digest: str | None = None,
+    ) -> tuple[str, str | None]:
+        """Store a manifest under a tag or digest; returns its digest and its subject's, if it has one.
+
+        `extra_tags` are set in the same transaction. `digest` asks a push by tag to be stored under that
+        digest, which may be a sha512. Raises MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID,
+        TAG_INVALID, NAME_UNKNOWN.
+        """
+        wanted = list(extra_tags)
+        if ":" in reference:
+            digest = check_digest(reference)
+        else:
+            wanted.insert(0, reference)
+        for tag in wanted:
+            if not is_tag(tag):
+                raise RegistryError("TAG_INVALID", detail={"tag": tag[:128]})
+        parsed = manifests_.parse(payload, content_type)
+        algorithm = check_digest(digest).partition(":")[0] if digest else "sha256"
+        actual = digest_of(payload, algorithm)
+        if digest is not None and digest != actual:
+            raise RegistryError("DIGEST_INVALID", detail={"digest": digest})
+        repository = await self.ensure_repository(name)
+        now = time.time()
+
+        def run(connection: Connection) -> None:
+            references = _check_references(connection, repository.id, parsed, now)
+            manifest_id = _insert_manifest(connection, repository.id, actual, parsed, payload, now)
+            for target, kind in references:
+                _upsert(
+                    connection,
+                    manifest_references,
+                    {
+                        "manifest_id": manifest_id,
+                        "digest": target,
+                        "kind": kind,
+                        "repository_id": repository.id,
+                    },
+                    ["manifest_id", "digest", "kind"],
+                    None,
+                )
+            for tag in wanted:
+                _upsert(
+                    connection,
+                    tags,
+                    {
+                        "repository_id": repository.id,
+                        "name": tag,
+                        "manifest_id": manifest_id,
+                        "pushed_at": now,
+                    },
+                    ["repository_id", "name"],
+                    {"manifest_id": manifest_id, "pushed_at": now},
+                )
+
+        await self.db.write(run)
+        return actual, parsed.subject
+
+    async def delete_manifest(self, name: str, reference: str) -> None:
+        """Delete a manifest with all its tags (by digest), or one tag only (by tag).
+
+        Raises MANIFEST_UNKNOWN, NAME_UNKNOWN, DIGEST_INVALID.
+        """
+        repository = await self.repository(name)
+        if ":" in reference:
+            check_digest(reference)
+
+        def run(connection: Connection) -> int:
+            if ":" in reference:
+                return connection.execute(
+                    delete(manifests).where(
+                        manifests.c.repository_id == repository.id, manifests.c.digest == reference
+                    )
+                ).rowcount
+            return connection.execute(
+                delete(tags).where(tags.c.repository_id == repository.id, tags.c.name == reference)
+            ).rowcount
+
+        if not await self.db.write(run):
+            raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
+
+    async def tags(self, name: str, n: int, last: str | None) -> list[str]:
+        """Up to `n` tags after `last`, in ASCII order. Raises NAME_UNKNOWN."""
+        repository = await self.repository(name)
+
+        def run(connection: Connection) -> list[str]:
+            query = (
+                select(tags.c.name).where(tags.c.repository_id == repository.id).order_by(tags.c.name).limit(n)
+            )
+            if last is not None:
+                query = query.where(tags.c.name > last)
+            return list(connection.execute(query).scalars())
+
+        return await self.db.read(run)
+
+    async def referrers(
+        self, name: str, digest: str, artifact_type: str | None, limit: int, after: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Descriptors of manifests whose subject is `digest`, and the `after` of the next page if any."""
+        check_digest(digest)
+        repository = await self.repository(name)
+
+        def run(connection: Connection) -> list[Any]:
+            query = (
+                select(
+                    manifests.c.id,
+                    manifests.c.media_type,
+                    manifests.c.digest,
+                    manifests.c.size,
+                    manifests.c.artifact_type,
+                    manifests.c.config_media_type,
+                    manifests.c.annotations,
+                )
+                .where(
+                    manifests.c.repository_id == repository.id,
+                    manifests.c.subject_digest == digest,
+                    manifests.c.id > after,
+                )
+                .order_by(manifests.c.id)
+                .limit(limit + 1)
+            )
+            if artifact_type is not None:
+                # An image manifest without artifactType has its config's media type instead.
+                query = query.where(
+                    or_(
+                        manifests.c.artifact_type == artifact_type,
+                        and_(
+                            func.coalesce(manifests.c.artifact_type, "") == "",
+                            manifests.c.config_media_type == artifact_type,
+                        ),
+                    )
+                )
+            return list(connection.execute(query))
+
+        rows = await self.db.read(run)
+        result: list[dict[str, Any]] = []
+        for row in rows[:limit]:
+            item: dict[str, Any] = {"mediaType": row[1], "digest": row[2], "size": row[3]}
+            kind = row[4] or row[5]
+            if kind:
+                item["artifactType"] = kind
+            if row[6]:
+                item["annotations"] = row[6]
+            result.append(item)
+        return result, rows[limit - 1][0] if len(rows) > limit else None
+
+    # -- helpers -----------------------------------------------------------------------------------
+
+    async def _touch(self, name: str, digest: str) -> bool:
+        def run(connection: Connection) -> bool:
+            repository = _repository(connection, name)
+            return repository is not None and _link(connection, repository.id, digest, create=False)
+
+        return await self.db.write(run)
+
+    async def _cached(self, key: tuple[Any, ...], fn: Callable[[Connection], T | None]) -> T | None:
+        """A point read, remembered for as long as the database's change token stays the same.
+
+        Only things that exist are remembered, so a flood of wrong names cannot push them out.
+        """
+        token = self.db.change_token()
+        if token is None:
+            return await self.db.point(fn)
+        hit = self._cache.get(key)
+        if hit is not None and hit[0] == token:
+            return hit[1]  # type: ignore[no-any-return]
+        # The token was read before the data, so a commit in between makes the entry stale, not wrong.
+        value = await self.db.point(fn)
+        if value is not None:
+            self._cache[key] = (token, value)
+            if len(self._cache) > 4096:
+                self._cache.popitem(last=False)
+        return value
+
+
+def _new_key(digest: str) -> str:
+    # The random part gives a blob that is pushed again while its old bytes are being collected a new
+    # place. Digest first, so that shards are even and fsck can name what a stray file was.
+    algorithm, _, value = digest.partition(":")
+    return f"{value}.{algorithm}.{secrets.token_hex(4)}"
+
+
+def _upsert(
+    connection: Connection,
+    table: Any,
+    values: dict[str, Any],
+    conflict: list[str],
+    changes: dict[str, Any] | None,
+) -> None:
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(**values)
+    if changes is None:
+        statement = statement.on_conflict_do_nothing(index_elements=conflict)
+    else:
+        statement = statement.on_conflict_do_update(index_elements=conflict, set_=changes)
+    connection.execute(statement)
+
+
+def _repository(connection: Connection, name: str) -> Repository | None:
+    row = connection.execute(
+        select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
+        .join(projects, projects.c.id == repositories.c.project_id)
+        .where(repositories.c.name == name)
+    ).first()
+    return Repository(*row) if row else None
+
+
+def _create_repository(connection: Connection, name: str, create_project: bool) -> Repository:
+    found = _repository(connection, name)
+    if found is not None:
+        return found
+    project_name = name.partition("/")[0]
+    now = time.time()
+    if create_project:
+        _upsert(
+            connection,
+            projects,
+            {"name": project_name, "public": True, "created_at": now, "updated_at": now},
+            ["name"],
+            None,
+        )
+    row = connection.execute(select(projects.c.id).where(projects.c.name == project_name)).first()
+    if row is None:
+        raise RegistryError("NAME_UNKNOWN", f"project {project_name} not found", detail={"name": name})
+    _upsert(
+        connection,
+        repositories,
+        {"project_id": row[0], "name": name, "created_at": now, "updated_at": now},
+        ["name"],
+        None,
+    )
+    created = _repository(connection, name)
+    assert created is not None
+    return created
+
+
+def _blob(connection: Connection, name: str, digest: str) -> tuple[Blob, float] | None:
+    row = connection.execute(
+        select(blobs.c.digest, blobs.c.size, blobs.c.storage_key, repository_blobs.c.touched_at)
+        .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .where(repositories.c.name == name, blobs.c.digest == digest)
+    ).first()
+    return (Blob(row[0], row[1], row[2]), row[3]) if row else None
+
+
+def _link(connection: Connection, repository_id: int, digest: str, *, create: bool = True) -> bool:
+    """Touch blob and link (made if missing and `create`); False when the blob is gone."""
+    now = time.time()
+    if not connection.execute(update(blobs).where(blobs.c.digest == digest).values(touched_at=now)).rowcount:
+        return False
+    if not create:
+        return bool(
+            connection.execute(
+                update(repository_blobs)
+                .where(
+                    repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == digest
+                )
+                .values(touched_at=now)
+            ).rowcount
+        )
+    _upsert(
+        connection,
+        repository_blobs,
+        {"repository_id": repository_id, "digest": digest, "touched_at": now},
+        ["repository_id", "digest"],
+        {"touched_at": now},
+    )
+    return True
+
+
+def _manifest(connection: Connection, name: str, reference: str) -> StoredManifest | None:
+    query = (
+        select(manifests.c.digest, manifests.c.media_type, manifest_payloads.c.payload)
+        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(repositories.c.name == name)
+    )
+    if ":" in reference:
+        query = query.where(manifests.c.digest == reference)
+    else:
+        query = query.join(
+            tags, and_(tags.c.repository_id == repositories.c.id, tags.c.manifest_id == manifests.c.id)
+        ).where(tags.c.name == reference)
+    row = connection.execute(query).first()
+    return StoredManifest(row[0], row[1], bytes(row[2])) if row else None
+
+
+def _check_references(
+    connection: Connection, repository_id: int, parsed: manifests_.Manifest, now: float
+) -> list[tuple[str, str]]:
+    """Hold every referenced blob and child manifest in place and return (digest, kind) of each.
+
+    Blob links are touched, which both proves they are there and keeps the collector off; child manifests
+    are locked against deletion until commit.
+    """
+    missing: list[str] = []
+    result: list[tuple[str, str]] = []
+    # Sorted: two pushes that share blobs then lock rows in one order and cannot deadlock.
+    for digest in sorted({*parsed.blobs, *parsed.optional}):
+        touched = connection.execute(
+            update(repository_blobs)
+            .where(repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == digest)
+            .values(touched_at=now)
+        ).rowcount
+        if touched:
+            result.append((digest, "blob"))
+            size = parsed.blobs.get(digest)
+            stored = connection.execute(select(blobs.c.size).where(blobs.c.digest == digest)).scalar_one()
+            if size is not None and size != stored:
+                raise RegistryError(
+                    "MANIFEST_INVALID", f"{digest} has {stored} bytes, the manifest says {size}"
+                )
+        elif digest in parsed.blobs:
+            missing.append(digest)
+    for digest in sorted(parsed.manifests):
+        row = connection.execute(
+            select(manifests.c.id)
+            .where(manifests.c.repository_id == repository_id, manifests.c.digest == digest)
+            .with_for_update(read=True)
+        ).first()
+        if row is None:
+            missing.append(digest)
+        else:
+            result.append((digest, "manifest"))
+    if missing:
+        raise RegistryError("MANIFEST_BLOB_UNKNOWN", detail={"digest": missing[0], "missing": missing[:100]})
+    return result
+
+
+def _insert_manifest(
+    connection: Connection,
+    repository_id: int,
+    digest: str,
+    parsed: manifests_.Manifest,
+    payload: bytes,
+    now: float,
+) -> int:
+    _upsert(
+        connection,
+        manifests,
+        {
+            "repository_id": repository_id,
+            "digest": digest,
+            "media_type": parsed.media_type,
+            "artifact_type": parsed.artifact_type,
+            "config_media_type": parsed.config_media_type,
+            "subject_digest": parsed.subject,
+            "size": len(payload),
+            "annotations": parsed.annotations,
+            "pushed_at": now,
+        },
+        ["repository_id", "digest"],
+        # A manifest pushed again counts as new, so retention and collection see the latest push.
+        {"pushed_at": now, "media_type": parsed.media_type},
+    )
+    manifest_id = int(
+        connection.execute(
+            select(manifests.c.id).where(
+                manifests.c.repository_id == repository_id, manifests.c.digest == digest
+            )
+        ).scalar_one()
+    )
+    _upsert(
+        connection,
+        manifest_payloads,
+        {"manifest_id": manifest_id, "payload": payload},
+        ["manifest_id"],
+        None,
+    )
+    return manifest_id

@@ -1,0 +1,330 @@
+"""Transactions over SQLite and PostgreSQL.
+
+Domain code hands in plain functions of a SQLAlchemy `Connection`; the backend decides in which thread and
+transaction they run, and runs them again when the database says "try again" (serialisation failure,
+deadlock, lost connection before commit). Such a function must therefore have no effect but on the
+database.
+
+Durability: `write` returns after the commit is on disk. `write(..., durable=False)` returns after the
+commit is visible and survives the death of this process, but a power failure may undo it; it is meant
+for upload-session progress, which clients can always do again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
+
+T = TypeVar("T")
+
+# A transaction that fails for a passing reason is run this often before the error goes to the caller.
+_ATTEMPTS = 5
+# SQLSTATEs worth another try: serialization_failure, deadlock_detected, admin shutdown, crash shutdown,
+# cannot connect now, read only transaction (a failover left us on a standby).
+_RETRY_STATES = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "25006"})
+
+
+class Database(Protocol):
+    """What the domain may ask of the metadata database."""
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` outside a write transaction; each statement sees the newest committed data."""
+
+    async def point(self, fn: Callable[[Connection], T]) -> T:
+        """Like `read`, for a few index look-ups only: an embedded backend may run it on the event loop."""
+
+    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """Run `fn` in one transaction and commit; see the module text for `durable`."""
+
+    def change_token(self) -> int | None:
+        """A number that differs after any commit by anybody, or None where the backend has no cheap one.
+
+        A value cached under a token is current exactly as long as the token stays the same.
+        """
+
+    def sync_read(self, fn: Callable[[Connection], T]) -> T:
+        """`read` for callers without an event loop (CLI, migrations)."""
+
+    def sync_write(self, fn: Callable[[Connection], T]) -> T:
+        """`write` for callers without an event loop."""
+
+    async def close(self) -> None:
+        """Finish queued writes and close every connection."""
+
+
+def open_database(url: str, *, pool_size: int = 10) -> Database:
+    """Open the database at `url` (`sqlite:///path` or `postgresql://...`)."""
+    if url.startswith("sqlite"):
+        return SqliteDatabase(url)
+    return PostgresDatabase(url, pool_size=pool_size)
+
+
+class SqliteDatabase:
+    """SQLite in WAL mode: many readers, one writer thread with group commit.
+
+    Writers of the same process are queued to one thread, which runs each in a savepoint and commits the
+    whole group with a single fsync. Writers in other processes wait for the file lock (busy timeout).
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, url: str) -> None:
+        path = make_url(url).database
+        if path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # One reader connection per thread: SQLite connections are cheap and WAL readers never block.
+        self._readers = create_engine(url, poolclass=SingletonThreadPool, pool_size=64)
+        event.listen(self._readers, "connect", _sqlite_connect)
+        self._reader = self._readers.execution_options(isolation_level="AUTOCOMMIT")
+        self._writer = create_engine(url, poolclass=NullPool)
+        event.listen(self._writer, "connect", _sqlite_connect)
+        event.listen(self._writer, "begin", _sqlite_begin_immediate)
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="db-read")
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._path = path or ""
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.read."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.sync_read, fn)
+
+    async def point(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.point; the look-up runs inline, which is cheaper than a thread hop."""
+        return self.sync_read(fn)
+
+    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """See Database.write."""
+        return await asyncio.wrap_future(self._submit(fn, durable))
+
+    def change_token(self) -> int | None:
+        """SQLite's data_version, asked on a connection that never writes."""
+        connection: sqlite3.Connection | None = getattr(self._local, "token", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, isolation_level=None)
+            self._local.token = connection
+        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def sync_read(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.sync_read."""
+        connection: Connection | None = getattr(self._local, "reader", None)
+        if connection is None or connection.closed:
+            connection = self._reader.connect()
+            self._local.reader = connection
+        return fn(connection)
+
+    def sync_write(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.sync_write."""
+        return self._submit(fn, True).result()
+
+    async def close(self) -> None:
+        """See Database.close."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(thread.join)
+        self._pool.shutdown(wait=True)
+        self._readers.dispose()
+        self._writer.dispose()
+
+    def _submit(self, fn: Callable[[Connection], T], durable: bool) -> Future[T]:
+        future: Future[Any] = Future()
+        # Started on first use, not at import: a thread does not survive a fork.
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_loop, name="db-write", daemon=True)
+                self._thread.start()
+        self._queue.put(_Write(fn, durable, future))
+        return future
+
+    def _write_loop(self) -> None:
+        with self._writer.connect() as connection:
+            while True:
+                first = self._queue.get()
+                if first is None:
+                    return
+                group = [first]
+                stop = False
+                while len(group) < 64:
+                    try:
+                        item = self._queue.get_nowait()
+                    except queue.Empty:
+                        break
+                    if item is None:
+                        stop = True
+                        break
+                    group.append(item)
+                self._run_group(connection, group)
+                if stop:
+                    return
+
+    def _run_group(self, connection: Connection, group: list[_Write]) -> None:
+        results: list[tuple[_Write, Any, BaseException | None]] = []
+        try:
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)
+            durable = any(write.durable for write in group)
+            raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            connection.rollback()
+            with connection.begin():
+                for write in group:
+                    try:
+                        with connection.begin_nested():
+                            results.append((write, write.fn(connection), None))
+                    except Exception as error:
+                        results.append((write, None, error))
+        except BaseException as error:
+            # The group's commit itself failed, so nothing of it happened: every member is told.
+            with contextlib.suppress(Exception):
+                connection.rollback()
+            results = [(write, None, error) for write in group]
+        for write, value, failure in results:
+            if write.future.cancelled() or not write.future.set_running_or_notify_cancel():
+                continue
+            if failure is None:
+                write.future.set_result(value)
+            else:
+                write.future.set_exception(failure)
+
+
+class _Write:
+    __slots__ = ("durable", "fn", "future")
+
+    def __init__(self, fn: Callable[[Connection], Any], durable: bool, future: Future[Any]) -> None:
+        self.fn = fn
+        self.durable = durable
+        self.future = future
+
+
+def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
+    # isolation_level None: the driver must not open transactions of its own accord.
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout=60000")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA cache_size=-16000")
+
+
+def _sqlite_begin_immediate(connection: Connection) -> None:
+    # Taking the write lock at the start avoids "database is locked" on a later upgrade.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class PostgresDatabase:
+    """PostgreSQL through psycopg, in threads; READ COMMITTED with the row locks the domain asks for.
+
+    The URL may name several hosts (`postgresql://u@a,b/db`): libpq then picks the one that takes writes,
+    so a promoted standby is found without a restart.
+    """
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, *, pool_size: int) -> None:
+        self._engine = _postgres_engine(url, pool_size)
+        self._auto = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._pool = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.read."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.sync_read, fn)
+
+    async def point(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.point."""
+        return await self.read(fn)
+
+    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """See Database.write."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._write, fn, durable)
+
+    def change_token(self) -> int | None:
+        """PostgreSQL has no cheap change counter."""
+        return None
+
+    def sync_read(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.sync_read."""
+
+        def attempt() -> T:
+            with self._auto.connect() as connection:
+                return fn(connection)
+
+        return _retry(attempt)
+
+    def sync_write(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.sync_write."""
+        return self._write(fn, True)
+
+    async def close(self) -> None:
+        """See Database.close."""
+        self._pool.shutdown(wait=True)
+        self._engine.dispose()
+
+    def _write(self, fn: Callable[[Connection], T], durable: bool) -> T:
+        def attempt() -> T:
+            with self._engine.begin() as connection:
+                if not durable:
+                    connection.execute(text("SET LOCAL synchronous_commit TO off"))
+                return fn(connection)
+
+        return _retry(attempt)
+
+
+def _postgres_engine(url: str, pool_size: int) -> Engine:
+    prefix, rest = url.split("://", 1)
+    del prefix
+    separator = "&" if "?" in rest else "?"
+    if "target_session_attrs" not in rest:
+        rest += f"{separator}target_session_attrs=read-write"
+        separator = "&"
+    if "connect_timeout" not in rest:
+        rest += f"{separator}connect_timeout=5"
+    conninfo = f"postgresql://{rest}"
+
+    def connect() -> Any:
+        import psycopg
+
+        return psycopg.connect(conninfo)
+
+    # libpq parses the URL itself (creator), because SQLAlchemy's parser does not take libpq's
+    # comma-separated host lists with ports.
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_pre_ping=False,
+        pool_recycle=1800,
+    )
+
+
+def _retry(attempt: Callable[[], T]) -> T:
+    for tried in range(_ATTEMPTS):
+        try:
+            return attempt()
+        except DBAPIError as error:
+            state = getattr(error.orig, "sqlstate", None)
+            lost = error.connection_invalidated or (isinstance(error, OperationalError) and state is None)
+            if tried == _ATTEMPTS - 1 or not (lost or state in _RETRY_STATES):
+                raise
+            time.sleep(0.05 * 2**tried)
+    raise AssertionError("unreachable")

@@ -1,0 +1,6 @@
+"""Blob bytes: a small interface, and the backends behind it."""
+
+from seawall.storage.base import BlobStorage, Location, UploadWriter
+from seawall.storage.filesystem import FilesystemStorage
+
+__all__ = ["BlobStorage", "FilesystemStorage", "Location", "UploadWriter"]

@@ -1,0 +1,103 @@
+"""The storage interface.
+
+A stored blob is named by an opaque key that the domain chooses (`StorageKey`: lower-case hex, dashes and
+dots, at most 200 characters) and never overwritten: a key is written once and later deleted. That is what
+makes garbage collection safe without a read-only window, since a blob pushed again gets a new key.
+
+Upload sessions: `open_upload` gives a writer positioned at `offset`; bytes are appended, then either the
+session is paused (`pause`, its state kept for any instance to go on) or `commit`ted under a key. When
+`commit` returns, the bytes are durable (on the filesystem: file and directory fsynced).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a reader finds a blob's bytes: exactly one of a local `path` and a `url` that needs no login.
+
+    Both None: the backend can only stream (use `BlobStorage.stream`).
+    """
+
+    path: Path | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One listed object: key, size in bytes, modification time (Unix seconds)."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class UploadWriter(Protocol):
+    """Appends to one upload session. Not safe for concurrent use."""
+
+    @property
+    def offset(self) -> int:
+        """Bytes the session holds."""
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append `data`, hashing it on the way."""
+
+    async def pause(self) -> dict[str, Any]:
+        """Close the writer; returns the JSON-able state that `open_upload` needs to go on elsewhere."""
+
+    async def digest(self, algorithm: str) -> str:
+        """Hex digest of all bytes so far, from the running hash or else by reading them again."""
+
+    async def commit(self, key: str) -> None:
+        """Make the bytes durable under `key` and end the session."""
+
+    async def abort(self) -> None:
+        """Drop the session's bytes."""
+
+
+class BlobStorage(Protocol):
+    """What the domain may ask of a storage backend."""
+
+    async def open_upload(self, upload_id: str, offset: int, state: dict[str, Any]) -> UploadWriter:
+        """Open session `upload_id` at `offset`; bytes past it, left by a broken request, are dropped.
+
+        Raises UploadBusyError while another request holds the session, UploadLostError when its bytes
+        are gone.
+        """
+
+    async def drop_upload(self, upload_id: str, state: dict[str, Any]) -> None:
+        """Forget a session and its bytes; unknown ones are ignored."""
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Store `data` durably under `key` in one go."""
+
+    async def size(self, key: str) -> int | None:
+        """Size in bytes, or None when the key is absent."""
+
+    def locate(self, key: str) -> Location:
+        """Where the bytes can be had without Python in between."""
+
+    def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Bytes `start` to `end` (exclusive). Raises FileNotFoundError."""
+
+    async def delete(self, key: str) -> None:
+        """Delete; an absent key is no error."""
+
+    def list(self) -> AsyncIterator[StoredObject]:
+        """Every stored blob (not upload sessions), in no order."""
+
+    async def check(self) -> None:
+        """Raise OSError when the backend cannot be read and written now (readiness probe)."""
+
+
+class UploadBusyError(Exception):
+    """Another request is writing to the upload session."""
+
+
+class UploadLostError(Exception):
+    """The session's bytes are missing or shorter than the recorded offset."""
