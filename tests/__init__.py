@@ -1,0 +1,1 @@
+"""Seawall tests: real parts, no mocks."""

@@ -1,0 +1,1 @@
+"""OCI distribution-spec conformance, case by case over plain HTTP."""
