@@ -1,0 +1,338 @@
+"""Users, roles and authentication.
+
+Roles are Harbor's. What each may do to a repository through the registry API is `ROLE_ACTIONS`; whoever
+is not listed may do nothing (deny by default).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from seawall.auth.tokens import Scope
+from seawall.content.names import is_project_name
+from seawall.db import Database
+from seawall.db.schema import login_failures, project_members, projects, users
+from seawall.errors import ConflictError, InvalidError, NotFoundError, RegistryError
+
+ROLE_ACTIONS: dict[str, frozenset[str]] = {
+    "projectAdmin": frozenset({"pull", "push", "delete"}),
+    "maintainer": frozenset({"pull", "push", "delete"}),
+    "developer": frozenset({"pull", "push"}),
+    "guest": frozenset({"pull"}),
+    "limitedGuest": frozenset({"pull"}),
+}
+_ALL = frozenset({"pull", "push", "delete"})
+_USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
+# RFC 9106's second recommended set, scaled to 19 MiB so that a burst of logins fits small machines
+# (the OWASP minimum for argon2id).
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An authenticated user."""
+
+    id: int
+    name: str
+    sysadmin: bool
+
+
+class AuthService:
+    """Authenticates callers and decides their access."""
+
+    def __init__(self, db: Database, *, attempts: int = 5, wait_seconds: int = 30) -> None:
+        self._db = db
+        self._attempts = attempts
+        self._wait = wait_seconds
+        # A key of this process only: remembered logins are worthless outside it.
+        self._pepper = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, float] = OrderedDict()
+        # argon2 is meant to be slow: without a bound, a burst of logins would starve everything else.
+        self._slots = asyncio.Semaphore(2)
+
+    async def authenticate(self, username: str, password: str, client: str) -> User | None:
+        """The user if the password is right, else None. `client` is the caller's address.
+
+        Raises RegistryError TOOMANYREQUESTS (with Retry-After) after repeated failures of this user from
+        this address.
+        """
+        row = await self._db.point(
+            lambda c: c.execute(
+                select(users.c.id, users.c.username, users.c.sysadmin, users.c.password_hash).where(
+                    users.c.username == username
+                )
+            ).first()
+        )
+        stored = row[3] if row else None
+        mark = hmac.digest(self._pepper, f"{username}\0{password}\0{stored}".encode(), "sha256")
+        # The stored hash is part of the mark, so a changed password or deleted user counts at once.
+        if row and self._known.get(mark, 0) > time.time():
+            return User(row[0], row[1], row[2])
+        key = f"{client[:64]} {username[:255]}"
+        await self._check_throttle(key)
+        async with self._slots:
+            right = await asyncio.to_thread(_verify, stored, password)
+        if row is None or not right:
+            await self._db.write(lambda c: _count_failure(c, key))
+            return None
+        self._known[mark] = time.time() + 300
+        if len(self._known) > 4096:
+            self._known.popitem(last=False)
+        await self._db.write(
+            lambda c: c.execute(delete(login_failures).where(login_failures.c.key == key)), durable=False
+        )
+        return User(row[0], row[1], row[2])
+
+    async def _check_throttle(self, key: str) -> None:
+        row = await self._db.point(
+            lambda c: c.execute(
+                select(login_failures.c.failures, login_failures.c.last_at).where(login_failures.c.key == key)
+            ).first()
+        )
+        if row is None or row[0] < self._attempts:
+            return
+        # The wait doubles with each further failure, up to 32 times.
+        wait = self._wait * 2 ** min((row[0] - self._attempts) // self._attempts, 5)
+        left = row[1] + wait - time.time()
+        if left > 0:
+            raise RegistryError(
+                "TOOMANYREQUESTS",
+                "too many failed logins; try again later",
+                headers={"Retry-After": str(int(left) + 1)},
+            )
+
+    async def grant(self, user: User | None, scopes: list[Scope]) -> list[Scope]:
+        """The part of `scopes` that `user` (None: anonymous) may have; empty ones are kept, empty."""
+        return await self._db.point(lambda c: [_grant(c, user, scope) for scope in scopes])
+
+    async def actions(self, user: User | None, repository: str) -> frozenset[str]:
+        """What `user` may do to the repository: a subset of pull, push, delete."""
+        return await self._db.point(lambda c: _actions(c, user, repository))
+
+    async def user(self, name: str) -> User | None:
+        """The user called `name`."""
+        row = await self._db.point(
+            lambda c: c.execute(
+                select(users.c.id, users.c.username, users.c.sysadmin).where(users.c.username == name)
+            ).first()
+        )
+        return User(*row) if row else None
+
+    # -- management ----------------------------------------------------------------------------------
+
+    async def create_user(self, username: str, password: str, *, sysadmin: bool = False) -> None:
+        """Add a local user. Raises InvalidError or ConflictError."""
+        if not _USERNAME.fullmatch(username):
+            raise InvalidError("user names have 1 to 255 characters, without spaces and , \" ~ # % $ : / \\")
+        check_password(password)
+        hashed = await asyncio.to_thread(_hasher.hash, password)
+        now = time.time()
+
+        def run(connection: Connection) -> None:
+            if connection.execute(select(users.c.id).where(users.c.username == username)).first():
+                raise ConflictError(f"user {username} exists")
+            connection.execute(
+                insert(users).values(
+                    username=username, password_hash=hashed, sysadmin=sysadmin, created_at=now, updated_at=now
+                )
+            )
+
+        await self._db.write(run)
+
+    async def set_password(self, username: str, password: str) -> None:
+        """Give a user a new password. Raises InvalidError or NotFoundError."""
+        check_password(password)
+        hashed = await asyncio.to_thread(_hasher.hash, password)
+
+        def run(connection: Connection) -> int:
+            return connection.execute(
+                update(users)
+                .where(users.c.username == username)
+                .values(password_hash=hashed, updated_at=time.time())
+            ).rowcount
+
+        if not await self._db.write(run):
+            raise NotFoundError(f"user {username} not found")
+
+    async def delete_user(self, username: str) -> None:
+        """Remove a user. Raises NotFoundError."""
+        if not await self._db.write(lambda c: c.execute(delete(users).where(users.c.username == username)).rowcount):
+            raise NotFoundError(f"user {username} not found")
+
+    async def list_users(self) -> list[User]:
+        """All users by name."""
+        rows = await self._db.read(
+            lambda c: list(
+                c.execute(select(users.c.id, users.c.username, users.c.sysadmin).order_by(users.c.username))
+            )
+        )
+        return [User(*row) for row in rows]
+
+    async def create_project(self, name: str, *, public: bool) -> None:
+        """Add a project. Raises InvalidError or ConflictError."""
+        if not is_project_name(name):
+            raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
+        now = time.time()
+
+        def run(connection: Connection) -> None:
+            if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
+                raise ConflictError(f"project {name} exists")
+            connection.execute(
+                insert(projects).values(name=name, public=public, created_at=now, updated_at=now)
+            )
+
+        await self._db.write(run)
+
+    async def list_projects(self) -> list[tuple[str, bool]]:
+        """(name, public) of every project, by name."""
+        rows = await self._db.read(
+            lambda c: list(c.execute(select(projects.c.name, projects.c.public).order_by(projects.c.name)))
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    async def set_member(self, project: str, username: str, role: str) -> None:
+        """Give a user a role in a project, replacing any earlier one. Raises NotFoundError, InvalidError."""
+        if role not in ROLE_ACTIONS:
+            raise InvalidError(f"role must be one of {', '.join(ROLE_ACTIONS)}")
+
+        def run(connection: Connection) -> None:
+            project_id = connection.execute(select(projects.c.id).where(projects.c.name == project)).scalar()
+            user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+            if project_id is None:
+                raise NotFoundError(f"project {project} not found")
+            if user_id is None:
+                raise NotFoundError(f"user {username} not found")
+            connection.execute(
+                delete(project_members).where(
+                    project_members.c.project_id == project_id, project_members.c.user_id == user_id
+                )
+            )
+            connection.execute(
+                insert(project_members).values(project_id=project_id, user_id=user_id, role=role)
+            )
+
+        await self._db.write(run)
+
+    def visible_projects(self, user: User | None) -> object:
+        """A function of a Connection giving the ids of projects `user` may pull from; None means all."""
+
+        def run(connection: Connection) -> set[int] | None:
+            if user is not None and user.sysadmin:
+                return None
+            query = select(projects.c.id).where(projects.c.public.is_(True))
+            if user is not None:
+                mine = select(project_members.c.project_id).where(project_members.c.user_id == user.id)
+                query = select(projects.c.id).where(or_(projects.c.public.is_(True), projects.c.id.in_(mine)))
+            return set(connection.execute(query).scalars())
+
+        return run
+
+
+def ensure_admin(db: Database, password: str | None) -> str | None:
+    """Make user `admin` at first start; returns the generated password once, None if it exists or is given."""
+    if db.sync_read(lambda c: c.execute(select(users.c.id).limit(1)).first()):
+        return None
+    given = password or secrets.token_urlsafe(15)
+    hashed = _hasher.hash(given)
+    now = time.time()
+
+    def run(connection: Connection) -> bool:
+        if connection.execute(select(users.c.id).limit(1)).first():
+            return False
+        connection.execute(
+            insert(users).values(
+                username="admin", password_hash=hashed, sysadmin=True, created_at=now, updated_at=now
+            )
+        )
+        if not connection.execute(select(projects.c.id).where(projects.c.name == "library")).first():
+            # Harbor's installations have this project from the start, and scripts rely on it.
+            connection.execute(
+                insert(projects).values(name="library", public=True, created_at=now, updated_at=now)
+            )
+        return True
+
+    made = db.sync_write(run)
+    return given if made and password is None else None
+
+
+def check_password(password: str) -> None:
+    """Harbor's rule: 8 to 128 characters with an upper-case and a lower-case letter and a digit.
+
+    Raises InvalidError.
+    """
+    if not (
+        8 <= len(password) <= 128
+        and re.search("[a-z]", password)
+        and re.search("[A-Z]", password)
+        and re.search("[0-9]", password)
+    ):
+        raise InvalidError("passwords have 8 to 128 characters with upper case, lower case and a digit")
+
+
+_DUMMY = _hasher.hash(secrets.token_hex(8))
+
+
+def _verify(stored: str | None, password: str) -> bool:
+    # An unknown user costs the same time as a wrong password, so names cannot be told apart.
+    try:
+        return _hasher.verify(stored or _DUMMY, password) and stored is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def _count_failure(connection: Connection, key: str) -> None:
+    now = time.time()
+    row = connection.execute(
+        select(login_failures.c.failures, login_failures.c.last_at)
+        .where(login_failures.c.key == key)
+        .with_for_update()
+    ).first()
+    if row is None:
+        # Old entries go when new ones come, so the table stays small.
+        connection.execute(delete(login_failures).where(login_failures.c.last_at < now - 86400))
+        connection.execute(insert(login_failures).values(key=key, failures=1, last_at=now))
+    else:
+        failures = 1 if now - row[1] > 3600 else row[0] + 1
+        connection.execute(
+            update(login_failures).where(login_failures.c.key == key).values(failures=failures, last_at=now)
+        )
+
+
+def _actions(connection: Connection, user: User | None, repository: str) -> frozenset[str]:
+    if user is not None and user.sysadmin:
+        return _ALL
+    row = connection.execute(
+        select(projects.c.id, projects.c.public).where(projects.c.name == repository.partition("/")[0])
+    ).first()
+    if row is None:
+        return frozenset()
+    result = frozenset({"pull"}) if row[1] else frozenset()
+    if user is not None:
+        role = connection.execute(
+            select(project_members.c.role).where(
+                project_members.c.project_id == row[0], project_members.c.user_id == user.id
+            )
+        ).scalar()
+        result |= ROLE_ACTIONS.get(role or "", frozenset())
+    return result
+
+
+def _grant(connection: Connection, user: User | None, scope: Scope) -> Scope:
+    allowed: frozenset[str] = frozenset()
+    if scope.type == "repository":
+        allowed = _actions(connection, user, scope.name)
+        wanted = _ALL if "*" in scope.actions else scope.actions
+        return Scope(scope.type, scope.name, wanted & allowed)
+    if scope.type == "registry" and scope.name == "catalog" and user is not None:
+        return Scope(scope.type, scope.name, scope.actions)
+    return Scope(scope.type, scope.name, allowed)

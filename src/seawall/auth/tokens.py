@@ -1,0 +1,113 @@
+"""Bearer tokens for the registry API (JWT, RS256), as Docker's token authentication has them.
+
+Source: CNCF Distribution "Token Authentication Implementation" and "Token Scope Documentation";
+RFC 7519, RFC 7638 (key id).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+
+_SCOPE = re.compile(r"(?P<type>[a-z]+(?:\([a-z0-9]+\))?):(?P<name>[^\s]+):(?P<actions>[a-z*]+(?:,[a-z*]+)*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One resource and the actions asked for or granted on it."""
+
+    type: str
+    name: str
+    actions: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A verified token: its subject ("" for anonymous), expiry (Unix seconds) and access."""
+
+    subject: str
+    expires: float
+    access: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+
+    def allows(self, type_: str, name: str, action: str) -> bool:
+        """Whether the token permits `action` on the resource."""
+        actions = self.access.get((type_, name), frozenset())
+        return action in actions or "*" in actions
+
+
+def parse_scopes(values: list[str]) -> list[Scope]:
+    """Scopes of `scope` parameters; each may hold several separated by spaces. Malformed ones are left out.
+
+    Leaving out instead of refusing follows Docker's token servers: the token simply lacks that access.
+    """
+    scopes: list[Scope] = []
+    for value in values:
+        for item in value.split():
+            match = _SCOPE.fullmatch(item)
+            if match and len(scopes) < 64:
+                scopes.append(Scope(match["type"], match["name"], frozenset(match["actions"].split(","))))
+    return scopes
+
+
+class TokenService:
+    """Issues and verifies tokens with the cluster's signing key."""
+
+    def __init__(self, pem: str, *, service: str, minutes: int) -> None:
+        self._key = RSAKey.import_key(pem)
+        self._kid = self._key.thumbprint()
+        self.service = service
+        self.lifetime = minutes * 60
+        self._verified: OrderedDict[str, Grant] = OrderedDict()
+
+    def issue(self, subject: str, scopes: list[Scope]) -> tuple[str, int]:
+        """A signed token and its issue time (Unix seconds); it lives for `lifetime` seconds."""
+        now = int(time.time())
+        claims = {
+            "iss": self.service,
+            "sub": subject,
+            "aud": self.service,
+            "exp": now + self.lifetime,
+            # Half a minute of leeway for clients and instances whose clocks differ.
+            "nbf": now - 30,
+            "iat": now,
+            "jti": secrets.token_hex(8),
+            "access": [
+                {"type": item.type, "name": item.name, "actions": sorted(item.actions)} for item in scopes
+            ],
+        }
+        return jwt.encode({"alg": "RS256", "kid": self._kid, "typ": "JWT"}, claims, self._key), now
+
+    def verify(self, token: str) -> Grant | None:
+        """The token's grant, or None when it is malformed, of another key or service, or expired."""
+        now = time.time()
+        grant = self._verified.get(token)
+        if grant is None:
+            grant = self._decode(token, now)
+            if grant is None:
+                return None
+            self._verified[token] = grant
+            if len(self._verified) > 2048:
+                self._verified.popitem(last=False)
+        return grant if grant.expires > now else None
+
+    def _decode(self, token: str, now: float) -> Grant | None:
+        try:
+            claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["RS256"]).claims
+        except (JoseError, ValueError, TypeError):
+            return None
+        if claims.get("iss") != self.service or claims.get("aud") != self.service:
+            return None
+        if not isinstance(claims.get("exp"), int) or claims.get("nbf", 0) > now + 30:
+            return None
+        access = {
+            (item["type"], item["name"]): frozenset(item["actions"]) for item in claims.get("access", [])
+        }
+        return Grant(str(claims.get("sub", "")), float(claims["exp"]), access)
