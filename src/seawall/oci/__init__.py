@@ -1,0 +1,1 @@
+"""The OCI Distribution API and its token endpoint."""

@@ -1,0 +1,565 @@
+"""The OCI Distribution API (1.1) over ASGI.
+
+Routing is by hand: repository names contain slashes, so a path is read from its end. Blob reads are handed
+to the server as a file path where it can send files itself (ASGI "http.response.pathsend"), so the bytes
+do not pass through Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote, unquote
+
+import msgspec
+from sqlalchemy import Connection
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import Receive, Scope, Send
+
+from seawall.auth.service import AuthService, User
+from seawall.auth.tokens import TokenService
+from seawall.content.manifest import OCI_INDEX
+from seawall.content.names import check_digest, check_name
+from seawall.content.ranges import parse_content_range, parse_range
+from seawall.content.service import PAGE_LIMIT, ContentService, Upload
+from seawall.errors import RegistryError
+from seawall.storage import UploadWriter
+
+_ROUTES = (
+    ("manifest", re.compile(r"(?P<name>.+)/manifests/(?P<reference>[^/]+)")),
+    ("upload", re.compile(r"(?P<name>.+)/blobs/uploads/(?P<upload>[^/]+)")),
+    ("uploads", re.compile(r"(?P<name>.+)/blobs/uploads/?")),
+    ("blob", re.compile(r"(?P<name>.+)/blobs/(?P<digest>[^/]+)")),
+    ("tags", re.compile(r"(?P<name>.+)/tags/list")),
+    ("referrers", re.compile(r"(?P<name>.+)/referrers/(?P<digest>[^/]+)")),
+)
+_METHODS = {
+    "manifest": {"GET", "HEAD", "PUT", "DELETE"},
+    "upload": {"GET", "PATCH", "PUT", "DELETE"},
+    "uploads": {"POST"},
+    "blob": {"GET", "HEAD", "DELETE"},
+    "tags": {"GET", "HEAD"},
+    "referrers": {"GET", "HEAD"},
+}
+_ACTION = {"GET": "pull", "HEAD": "pull", "PUT": "push", "POST": "push", "PATCH": "push", "DELETE": "delete"}
+# Request bytes are gathered to this much before they go to a storage thread: large enough that hashing
+# and writing dwarf the hand-over, small enough that memory stays flat.
+_BATCH = 1024 * 1024
+# Headers whose repetition would make two parties read one request differently.
+_SINGLE = {b"content-length", b"content-range", b"content-type", b"authorization", b"range", b"host"}
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class Request:
+    """One request: parsed lazily, with the body as an iterator."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.headers = Headers(scope=scope)
+        self.query = QueryParams(scope.get("query_string", b""))
+        self._receive = receive
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Body chunks as they arrive. Raises ClientGone."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises RegistryError with 413 past `limit` bytes."""
+        parts = bytearray()
+        async for chunk in self.body():
+            parts += chunk
+            if len(parts) > limit:
+                raise RegistryError(
+                    "MANIFEST_INVALID", f"manifest is larger than {limit} bytes", status=413
+                )
+        return bytes(parts)
+
+
+class Response:
+    """An answer: JSON-able `content`, bytes, a blob file, or a stream."""
+
+    def __init__(
+        self,
+        status: int = 200,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        *,
+        path: str | None = None,
+        stream: AsyncIterator[bytes] | None = None,
+    ) -> None:
+        self.status = status
+        self.headers = headers or {}
+        self.body = body
+        self.path = path
+        self.stream = stream
+
+    async def send(self, scope: Scope, send: Send) -> None:
+        """Write the answer; for HEAD only its headers."""
+        headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in self.headers.items()]
+        if "Content-Length" not in self.headers and self.status != 204:
+            headers.append((b"content-length", str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+        elif self.path is not None:
+            await send({"type": "http.response.pathsend", "path": self.path})
+        elif self.stream is not None:
+            async for chunk in self.stream:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "http.response.body", "body": self.body})
+
+
+def error_response(error: RegistryError) -> Response:
+    """The spec's error document ("Error Codes")."""
+    item: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.detail is not None:
+        item["detail"] = error.detail
+    headers = {"Content-Type": "application/json", **error.headers}
+    return Response(error.status, headers, msgspec.json.encode({"errors": [item]}))
+
+
+def basic_credentials(header: str) -> tuple[str, str] | None:
+    """User and password of an RFC 7617 header, None when it is not one."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, separator, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (user, password) if separator and "\0" not in user + password else None
+
+
+class OciApp:
+    """ASGI application for everything below `/v2`."""
+
+    def __init__(
+        self,
+        content: ContentService,
+        auth: AuthService | None,
+        tokens: TokenService | None,
+        external_url: str | None,
+    ) -> None:
+        """`auth` and `tokens` None: no authentication, everyone may do everything."""
+        self._content = content
+        self._auth = auth
+        self._tokens = tokens
+        self._external_url = external_url
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; every failure becomes an OCI error document."""
+        request = Request(scope, receive)
+        try:
+            response = await self._dispatch(request)
+        except RegistryError as error:
+            response = error_response(error)
+        except ClientGone:
+            return
+        response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+        await response.send(scope, send)
+
+    async def _dispatch(self, request: Request) -> Response:
+        seen: set[bytes] = set()
+        for name, _ in request.scope["headers"]:
+            if name in _SINGLE:
+                if name in seen:
+                    raise RegistryError(
+                        "UNSUPPORTED", f"header {name.decode()} is given more than once", status=400
+                    )
+                seen.add(name)
+        path = unquote(request.scope["path"]).removeprefix("/v2")
+        if path in ("", "/"):
+            return await self._base(request)
+        if path == "/_catalog":
+            return await self._catalog(request)
+        for kind, pattern in _ROUTES:
+            match = pattern.fullmatch(path[1:])
+            if match is not None:
+                break
+        else:
+            raise RegistryError("UNSUPPORTED", "no such endpoint", status=404)
+        if request.method not in _METHODS[kind]:
+            raise RegistryError("UNSUPPORTED", headers={"Allow": ", ".join(sorted(_METHODS[kind]))})
+        groups = match.groupdict()
+        name = check_name(groups["name"])
+        # Reading and cancelling a session are part of pushing.
+        action = "push" if kind in ("upload", "uploads") else _ACTION[request.method]
+        await self._authorize(request, name, action)
+        if kind == "manifest":
+            return await self._manifest(request, name, groups["reference"])
+        if kind == "blob":
+            return await self._blob(request, name, groups["digest"])
+        if kind == "uploads":
+            return await self._start_upload(request, name)
+        if kind == "upload":
+            return await self._upload(request, name, groups["upload"])
+        if kind == "tags":
+            return await self._tags(request, name)
+        return await self._referrers(request, name, groups["digest"])
+
+    # -- access --------------------------------------------------------------------------------------
+
+    def base_url(self, request: Request) -> str:
+        """The address clients see: `external_url`, else what this request was sent to."""
+        if self._external_url:
+            return self._external_url
+        host = request.headers.get("host", "")
+        if not re.fullmatch(r"[A-Za-z0-9.\-_]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?", host):
+            return ""
+        return f"{request.scope.get('scheme', 'http')}://{host}"
+
+    def _challenge(self, request: Request, scope: str | None, error: str | None) -> RegistryError:
+        assert self._tokens is not None
+        value = f'Bearer realm="{self.base_url(request)}/service/token",service="{self._tokens.service}"'
+        if scope:
+            value += f',scope="{scope}"'
+        if error:
+            value += f',error="{error}"'
+        return RegistryError("UNAUTHORIZED", headers={"WWW-Authenticate": value})
+
+    async def _identify(self, request: Request) -> User | None:
+        """The caller by Basic credentials, None for anonymous. Raises 401 for wrong ones."""
+        assert self._auth is not None
+        header = request.headers.get("authorization")
+        if header is None:
+            return None
+        credentials = basic_credentials(header)
+        if credentials is None:
+            raise self._challenge(request, None, "invalid_token")
+        client = request.scope.get("client")
+        user = await self._auth.authenticate(*credentials, client[0] if client else "")
+        if user is None:
+            raise self._challenge(request, None, None)
+        return user
+
+    async def _allowed(self, request: Request, name: str, action: str) -> tuple[bool, bool]:
+        """(whether the caller may, whether the caller is known)."""
+        assert self._auth is not None
+        assert self._tokens is not None
+        header = request.headers.get("authorization", "")
+        if header[:7].lower() == "bearer ":
+            grant = self._tokens.verify(header[7:].strip())
+            if grant is None:
+                raise self._challenge(request, f"repository:{name}:{_wanted(action)}", "invalid_token")
+            return grant.allows("repository", name, action), False
+        user = await self._identify(request)
+        return action in await self._auth.actions(user, name), user is not None
+
+    async def _authorize(self, request: Request, name: str, action: str) -> None:
+        if self._auth is None:
+            return
+        allowed, known = await self._allowed(request, name, action)
+        if allowed:
+            return
+        if known:
+            raise RegistryError("DENIED")
+        # A token without the access gets a challenge too: the client asks for a better token, and the
+        # refusal is final only when that one lacks the access as well.
+        has_token = request.headers.get("authorization") is not None
+        raise self._challenge(
+            request, f"repository:{name}:{_wanted(action)}", "insufficient_scope" if has_token else None
+        )
+
+    async def _base(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise RegistryError("UNSUPPORTED", headers={"Allow": "GET, HEAD"})
+        if self._auth is not None and self._tokens is not None:
+            header = request.headers.get("authorization", "")
+            if header[:7].lower() == "bearer ":
+                if self._tokens.verify(header[7:].strip()) is None:
+                    raise self._challenge(request, None, "invalid_token")
+            elif await self._identify(request) is None:
+                raise self._challenge(request, None, None)
+        return Response(200, {"Content-Type": "application/json"}, b"{}")
+
+    # -- lists ---------------------------------------------------------------------------------------
+
+    async def _catalog(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            raise RegistryError("UNSUPPORTED", headers={"Allow": "GET, HEAD"})
+        visible: Any = _everything
+        if self._auth is not None and self._tokens is not None:
+            header = request.headers.get("authorization", "")
+            user: User | None
+            if header[:7].lower() == "bearer ":
+                grant = self._tokens.verify(header[7:].strip())
+                if grant is None or not grant.allows("registry", "catalog", "*"):
+                    raise self._challenge(request, "registry:catalog:*", "insufficient_scope")
+                user = await self._auth.user(grant.subject)
+            else:
+                user = await self._identify(request)
+            if user is None:
+                raise self._challenge(request, "registry:catalog:*", None)
+            visible = self._auth.visible_projects(user)
+        n, last = _page(request)
+        names = await self._content.catalog(n + 1, last, visible) if n else []
+        return _list_response({"repositories": names[:n]}, "/v2/_catalog", n, names)
+
+    async def _tags(self, request: Request, name: str) -> Response:
+        n, last = _page(request)
+        found = await self._content.tags(name, n + 1, last)
+        return _list_response({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
+
+    async def _referrers(self, request: Request, name: str, digest: str) -> Response:
+        artifact_type = request.query.get("artifactType")
+        after = request.query.get("after", "0")
+        if not after.isascii() or not after.isdigit() or len(after) > 18:
+            raise RegistryError("UNSUPPORTED", "after must be a number", status=400)
+        found, following = await self._content.referrers(name, digest, artifact_type, PAGE_LIMIT, int(after))
+        headers = {"Content-Type": OCI_INDEX}
+        if artifact_type is not None:
+            headers["OCI-Filters-Applied"] = "artifactType"
+        if following is not None:
+            query = f"after={following}"
+            if artifact_type is not None:
+                query += f"&artifactType={quote(artifact_type, safe='')}"
+            headers["Link"] = f'</v2/{name}/referrers/{digest}?{query}>; rel="next"'
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": found}
+        return Response(200, headers, msgspec.json.encode(index))
+
+    # -- manifests -----------------------------------------------------------------------------------
+
+    async def _manifest(self, request: Request, name: str, reference: str) -> Response:
+        if request.method == "PUT":
+            length = request.headers.get("content-length")
+            if length is not None and length.isdigit() and int(length) > self._content.manifest_limit:
+                raise RegistryError("MANIFEST_INVALID", "manifest is too large", status=413)
+            payload = await request.read(self._content.manifest_limit)
+            extra = tuple(request.query.getlist("tag"))
+            if len(extra) > 64:
+                raise RegistryError("TAG_INVALID", "more than 64 tags")
+            digest, subject = await self._content.put_manifest(
+                name,
+                reference,
+                payload,
+                request.headers.get("content-type"),
+                extra,
+                request.query.get("digest"),
+            )
+            headers = {
+                "Location": f"{self.base_url(request)}/v2/{name}/manifests/{digest}",
+                "Docker-Content-Digest": digest,
+            }
+            if subject is not None:
+                headers["OCI-Subject"] = subject
+            if extra:
+                headers["OCI-Tag"] = ", ".join(extra)
+            return Response(201, headers)
+        if request.method == "DELETE":
+            await self._content.delete_manifest(name, reference)
+            return Response(202)
+        found = await self._content.manifest(name, reference)
+        etag = f'"{found.digest}"'
+        headers = {
+            "Content-Type": found.media_type,
+            "Docker-Content-Digest": found.digest,
+            "ETag": etag,
+            "X-Content-Type-Options": "nosniff",
+        }
+        if request.headers.get("if-none-match") in (etag, found.digest, "*"):
+            return Response(304, {**headers, "Content-Length": "0"})
+        headers["Content-Length"] = str(len(found.payload))
+        return Response(200, headers, found.payload)
+
+    # -- blobs ---------------------------------------------------------------------------------------
+
+    async def _blob(self, request: Request, name: str, digest: str) -> Response:
+        if request.method == "DELETE":
+            await self._content.delete_blob(name, digest)
+            return Response(202)
+        blob = await self._content.blob(name, digest)
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "Docker-Content-Digest": blob.digest,
+            "ETag": f'"{blob.digest}"',
+            "Accept-Ranges": "bytes",
+            "Cache-Control": "max-age=31536000",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Length": str(blob.size),
+        }
+        if request.method == "HEAD":
+            return Response(200, headers)
+        location = self._content.storage.locate(blob.key)
+        if location.url is not None:
+            return Response(307, {"Location": location.url, "Docker-Content-Digest": blob.digest})
+        wanted = request.headers.get("range")
+        if_range = request.headers.get("if-range")
+        span = None
+        if wanted and if_range in (None, headers["ETag"]):
+            span = parse_range(wanted, blob.size)
+        if span is not None:
+            headers["Content-Length"] = str(span[1] - span[0])
+            headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{blob.size}"
+            return Response(206, headers, stream=self._content.storage.stream(blob.key, *span))
+        if location.path is not None and "http.response.pathsend" in request.scope.get("extensions", {}):
+            return Response(200, headers, path=str(location.path))
+        return Response(200, headers, stream=self._content.storage.stream(blob.key, 0, blob.size))
+
+    async def _start_upload(self, request: Request, name: str) -> Response:
+        source, mount = request.query.get("from"), request.query.get("mount")
+        if mount is not None and await self._mount(request, name, mount, source):
+            return self._created(request, name, mount)
+        digest = request.query.get("digest")
+        if digest is not None:
+            check_digest(digest)
+            await self._content.ensure_repository(name)
+            writer = await self._content.storage.open_upload(str(uuid.uuid4()), 0, {})
+            try:
+                await self._receive(request, writer)
+                blob = await self._content.finish_upload(None, writer, name, digest)
+            except BaseException:
+                # No session was promised to the client, so nothing of a failed request is kept.
+                await asyncio.shield(writer.abort())
+                raise
+            return self._created(request, name, blob.digest)
+        algorithm = request.query.get("digest-algorithm")
+        if algorithm is not None and algorithm not in ("sha256", "sha512"):
+            raise RegistryError("DIGEST_INVALID", "unsupported digest algorithm; use sha256 or sha512")
+        return self._session(request, await self._content.start_upload(name), 0)
+
+    async def _mount(self, request: Request, name: str, digest: str, source: str | None) -> bool:
+        check_digest(digest)
+        if source is None:
+            return False  # the spec's "anonymous mount" is optional; the client uploads instead
+        try:
+            check_name(source)
+            if self._auth is not None and not (await self._allowed(request, source, "pull"))[0]:
+                return False
+        except RegistryError:
+            return False
+        return await self._content.mount(name, digest, source)
+
+    async def _upload(self, request: Request, name: str, upload_id: str) -> Response:
+        if not re.fullmatch(r"[0-9a-f-]{36}", upload_id):
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN")
+        if request.method == "DELETE":
+            await self._content.cancel_upload(name, upload_id)
+            return Response(204)
+        upload = await self._content.upload(name, upload_id)
+        if request.method == "GET":
+            return self._session(request, upload, upload.offset, status=204)
+        digest = request.query.get("digest")
+        if request.method == "PUT":
+            if digest is None:
+                raise RegistryError("DIGEST_INVALID", "the closing request needs a digest parameter")
+            check_digest(digest)
+        self._check_position(request, upload)
+        writer = await self._content.open_writer(upload)
+        try:
+            await self._receive(request, writer)
+        except BaseException:
+            # What arrived is kept, so that the client can ask for the offset and go on from there.
+            await asyncio.shield(self._content.save_progress(upload, writer))
+            raise
+        if request.method == "PATCH":
+            return self._session(request, upload, await self._content.save_progress(upload, writer))
+        assert digest is not None
+        blob = await self._content.finish_upload(upload, writer, name, digest)
+        return self._created(request, name, blob.digest)
+
+    def _check_position(self, request: Request, upload: Upload) -> None:
+        value = request.headers.get("content-range")
+        if value is None:
+            return
+        start, end = parse_content_range(value)
+        length = request.headers.get("content-length")
+        problem = None
+        if start != upload.offset:
+            problem = f"chunk starts at {start}, the session is at {upload.offset}"
+        elif length is not None and length.isdigit() and int(length) != end - start + 1:
+            problem = "Content-Length and Content-Range differ"
+        if problem:
+            headers = {
+                "Location": self._upload_url(request, upload),
+                "Range": f"0-{max(upload.offset - 1, 0)}",
+                "Docker-Upload-UUID": upload.id,
+            }
+            raise RegistryError("RANGE_INVALID", problem, headers=headers)
+
+    async def _receive(self, request: Request, writer: UploadWriter) -> None:
+        """Write the body: one batch is hashed and stored in a thread while the next one arrives."""
+        limit = self._content.blob_limit
+        batch = bytearray()
+        pending: asyncio.Task[None] | None = None
+        total = writer.offset
+        try:
+            async for chunk in request.body():
+                batch += chunk
+                total += len(chunk)
+                if limit and total > limit:
+                    raise RegistryError(
+                        "SIZE_INVALID", "blob is larger than this registry allows", status=413
+                    )
+                if len(batch) >= _BATCH:
+                    if pending is not None:
+                        await pending
+                    pending = asyncio.ensure_future(writer.write(batch))
+                    batch = bytearray()
+        finally:
+            # Also when the client went away: a write in flight must end before the writer is used again.
+            if pending is not None:
+                await asyncio.shield(pending)
+            if batch:
+                await asyncio.shield(writer.write(batch))
+
+    def _upload_url(self, request: Request, upload: Upload) -> str:
+        return f"{self.base_url(request)}/v2/{upload.repository.name}/blobs/uploads/{upload.id}"
+
+    def _session(self, request: Request, upload: Upload, offset: int, status: int = 202) -> Response:
+        headers = {
+            "Location": self._upload_url(request, upload),
+            # The spec's Range is inclusive and so cannot say "nothing yet"; 0-0 is what clients expect.
+            "Range": f"0-{max(offset - 1, 0)}",
+            "Docker-Upload-UUID": upload.id,
+        }
+        return Response(status, headers)
+
+    def _created(self, request: Request, name: str, digest: str) -> Response:
+        location = f"{self.base_url(request)}/v2/{name}/blobs/{digest}"
+        return Response(201, {"Location": location, "Docker-Content-Digest": digest})
+
+
+def _everything(_connection: Connection) -> None:
+    return None
+
+
+def _wanted(action: str) -> str:
+    return "pull,push" if action == "push" else action
+
+
+def _page(request: Request) -> tuple[int, str | None]:
+    value = request.query.get("n")
+    n = PAGE_LIMIT
+    if value is not None:
+        if not value.isascii() or not value.isdigit() or len(value) > 9:
+            raise RegistryError("PAGINATION_NUMBER_INVALID", detail={"n": value[:32]})
+        n = min(int(value), PAGE_LIMIT)
+    return n, request.query.get("last")
+
+
+def _list_response(content: dict[str, Any], path: str, n: int, found: list[str]) -> Response:
+    headers = {"Content-Type": "application/json"}
+    if n and len(found) > n:
+        headers["Link"] = f'<{path}?n={n}&last={quote(found[n - 1], safe="")}>; rel="next"'
+    return Response(200, headers, msgspec.json.encode(content))
+
+
+__all__ = ["OciApp", "Request", "Response", "error_response"]
