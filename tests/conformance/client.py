@@ -109,8 +109,14 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self.http.close()
+
+    def follow(self, response: httpx.Response) -> httpx.Response:
+        """GET the Location that a 201 answer names."""
+        return self.request("GET", response.headers["Location"], headers={"Accept": ACCEPT})
 
     def repo(self, name: str) -> Repo:
         """A repository by its full name."""
@@ -155,7 +161,11 @@ class Client:
             sent["Authorization"] = self._authorization[key]
         response = self.http.request(method, target, headers=sent, content=content)
         challenge = response.headers.get("WWW-Authenticate")
-        if response.status_code == 401 and challenge and (self.auth or challenge.lower().startswith("bearer")):
+        if (
+            response.status_code == 401
+            and challenge
+            and (self.auth or challenge.lower().startswith("bearer"))
+        ):
             sent["Authorization"] = self._authorization[key] = self.token(challenge, scopes)
             response = self.http.request(method, target, headers=sent, content=content)
         return response
@@ -188,7 +198,11 @@ class Repo:
         if "from" in query:
             scopes = (f"repository:{query['from']}:pull", f"repository:{self.name}:pull,push")
         return self.client.request(
-            "POST", f"{self.base}/blobs/uploads/", params=query, headers={"Content-Length": "0"}, scopes=scopes
+            "POST",
+            f"{self.base}/blobs/uploads/",
+            params=query,
+            headers={"Content-Length": "0"},
+            scopes=scopes,
         )
 
     def mount(self, digest: str, source: str | None = None) -> httpx.Response:
@@ -231,7 +245,9 @@ class Repo:
     def get_manifest(self, reference: str, accept: str = ACCEPT) -> httpx.Response:
         return self.client.request("GET", f"{self.base}/manifests/{reference}", headers={"Accept": accept})
 
-    def put_manifest(self, reference: str, data: bytes, media_type: str, tags: tuple[str, ...] = ()) -> httpx.Response:
+    def put_manifest(
+        self, reference: str, data: bytes, media_type: str, tags: tuple[str, ...] = ()
+    ) -> httpx.Response:
         url = f"{self.base}/manifests/{reference}"
         if tags:
             url += "?" + urlencode([("tag", tag) for tag in tags])

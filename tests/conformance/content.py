@@ -131,9 +131,15 @@ class Content:
         }
         if self.custom_fields:
             config["org.example.custom"] = os.urandom(8).hex()
-        found = [self.blob(gzip.compress(tar), LAYER_GZIP) if compressed else self.blob(tar, LAYER) for tar in tars]
+        found = [
+            self.blob(gzip.compress(tar), LAYER_GZIP) if compressed else self.blob(tar, LAYER) for tar in tars
+        ]
         return self.manifest(
-            self.blob(json.dumps(config).encode(), CONFIG), found, tag=tag, subject=subject, annotations=annotations
+            self.blob(json.dumps(config).encode(), CONFIG),
+            found,
+            tag=tag,
+            subject=subject,
+            annotations=annotations,
         )
 
     def artifact(

@@ -35,7 +35,9 @@ def chunk_size(started: httpx.Response) -> int:
     return max(1024, int(started.headers.get("OCI-Chunk-Min-Length", "0")))
 
 
-def chunked(repo: Repo, data: bytes, digest: str, last_in_put: bool, size: int | None = None) -> httpx.Response:
+def chunked(
+    repo: Repo, data: bytes, digest: str, last_in_put: bool, size: int | None = None
+) -> httpx.Response:
     """In-order chunks with Content-Range; the last goes in a PATCH or in the closing PUT."""
     started = begin(repo)
     location = started.headers["Location"]
@@ -94,7 +96,7 @@ def check_stored(repo: Repo, created: httpx.Response, data: bytes, digest: str) 
     """A blob that was answered 201 can be read by its Location and by its digest, then deleted."""
     assert created.status_code == 201, (created.status_code, created.text)
     assert created.headers["Docker-Content-Digest"] == digest
-    assert repo.client.request("GET", created.headers["Location"]).content == data
+    assert repo.client.follow(created).content == data
     head = repo.head_blob(digest)
     assert head.status_code == 200
     assert head.headers["Content-Length"] == str(len(data))
@@ -245,6 +247,7 @@ def test_range(
     assert answer.content == data[first : last + 1]
     assert answer.headers["Content-Length"] == str(last + 1 - first)
     assert answer.headers["Content-Range"] == f"bytes {first}-{last}/2048"
+    check_delete(repo, digest)
 
 
 @algorithms

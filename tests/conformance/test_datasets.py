@@ -30,7 +30,9 @@ class Pushed:
         self.by_digest: list[tuple[Manifest, httpx.Response]] = []
         self.by_tag: dict[str, httpx.Response] = {}
         for manifest in content.manifests:
-            tags = tuple(tag for tag, tagged in content.tags.items() if tagged is manifest) if tag_param else ()
+            tags = (
+                tuple(tag for tag, tagged in content.tags.items() if tagged is manifest) if tag_param else ()
+            )
             put = repo.put_manifest(manifest.digest, manifest.data, manifest.media_type, tags)
             self.by_digest.append((manifest, put))
         if not tag_param:
@@ -60,7 +62,7 @@ def pushed(request: pytest.FixtureRequest, client: Client, project: str, cache: 
 @pytest.fixture
 def doomed(request: pytest.FixtureRequest, client: Client, project: str) -> Iterator[Pushed]:
     """The same in a second repository, for a test that deletes."""
-    yield load(client, project, request.param, "-" + request.node.originalname.replace("_", "-"))
+    return load(client, project, request.param, "-" + request.node.originalname.replace("_", "-"))
 
 
 def over(names: list[str], fixture: str = "pushed") -> pytest.MarkDecorator:
@@ -85,7 +87,7 @@ def test_push_blobs(pushed: Pushed) -> None:
     for digest, put in pushed.blobs.items():
         assert put.status_code == 201, put.text
         assert put.headers["Docker-Content-Digest"] == digest
-        assert pushed.repo.client.request("GET", put.headers["Location"]).content == pushed.content.blobs[digest]
+        assert pushed.repo.client.follow(put).content == pushed.content.blobs[digest]
 
 
 @over(GOOD)
@@ -94,7 +96,7 @@ def test_push_manifest_by_digest(pushed: Pushed) -> None:
         assert put.status_code == 201, put.text
         assert put.headers["Docker-Content-Digest"] == manifest.digest
         check_subject(manifest, put, pushed.content)
-        check_manifest(pushed.repo.client.request("GET", put.headers["Location"]), manifest)
+        check_manifest(pushed.repo.client.follow(put), manifest)
 
 
 @over([BAD])
@@ -112,7 +114,7 @@ def test_push_manifest_by_tag(pushed: Pushed) -> None:
         assert put.status_code == 201, put.text
         assert put.headers["Docker-Content-Digest"] == manifest.digest
         check_subject(manifest, put, pushed.content)
-        check_manifest(pushed.repo.client.request("GET", put.headers["Location"]), manifest)
+        check_manifest(pushed.repo.client.follow(put), manifest)
 
 
 @over(TAG_PARAM)

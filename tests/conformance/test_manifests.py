@@ -57,7 +57,9 @@ def test_put_manifest_with_malformed_digest(repo: Repo) -> None:
     for digest, data in made.blobs.items():
         assert repo.push_blob(data, digest).status_code == 201
     assert_error(
-        repo.put_manifest("sha256:baddigeststring", made.manifests[0].data, OCI_MANIFEST), 400, "DIGEST_INVALID"
+        repo.put_manifest("sha256:baddigeststring", made.manifests[0].data, OCI_MANIFEST),
+        400,
+        "DIGEST_INVALID",
     )
     assert repo.head_manifest(made.manifests[0].digest).status_code == 404
     assert_error(repo.delete_manifest(made.manifests[0].digest), 404)
@@ -73,12 +75,14 @@ def test_sparse_image_is_refused(repo: Repo) -> None:
     """The spec lets a registry refuse a manifest whose blobs are not there; this one must."""
     made = Content()
     made.image()
-    absent = list(made.blobs)[0]
+    absent = next(iter(made.blobs))
     for digest, data in made.blobs.items():
         if digest != absent:
             assert repo.push_blob(data, digest).status_code == 201
     manifest = made.manifests[0]
-    assert_error(repo.put_manifest("sparse", manifest.data, OCI_MANIFEST), (400, 404), "MANIFEST_BLOB_UNKNOWN")
+    assert_error(
+        repo.put_manifest("sparse", manifest.data, OCI_MANIFEST), (400, 404), "MANIFEST_BLOB_UNKNOWN"
+    )
     assert repo.head_manifest("sparse").status_code == 404
     # With the missing blob in place the same bytes are taken.
     assert repo.push_blob(made.blobs[absent], absent).status_code == 201
@@ -124,7 +128,10 @@ def test_oversized_manifest_is_refused(repo: Repo) -> None:
 def test_content_type_parameters_are_ignored(repo: Repo) -> None:
     made = Content()
     made.index([], annotations={"unique": os.urandom(6).hex()})
-    assert repo.put_manifest("with-charset", made.manifests[0].data, OCI_INDEX + "; charset=utf-8").status_code == 201
+    assert (
+        repo.put_manifest("with-charset", made.manifests[0].data, OCI_INDEX + "; charset=utf-8").status_code
+        == 201
+    )
     assert repo.get_manifest("with-charset").headers["Content-Type"] == OCI_INDEX
 
 
@@ -139,7 +146,9 @@ def test_referrers_tag_fallback(repo: Repo) -> None:
         assert repo.put_manifest(manifest.digest, manifest.data, manifest.media_type).status_code == 201
     fallback = str(subject["digest"]).replace(":", "-")
     assert_error(repo.get_manifest(fallback), 404, "MANIFEST_UNKNOWN")
-    listing = encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": made.referrers[subject["digest"]]})
+    listing = encode(
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": made.referrers[subject["digest"]]}
+    )
     assert repo.put_manifest(fallback, listing, OCI_INDEX).status_code == 201
     assert repo.get_manifest(fallback).content == listing
     # The client's own list changes nothing in the registry's.
@@ -161,8 +170,7 @@ def test_many_tag_parameters(repo: Repo) -> None:
         assert repo.head_manifest(tag).headers["Docker-Content-Digest"] == manifest.digest
 
 
-@pytest.mark.parametrize("name", ["Upper/case", "a//b", "-x/y", "x/y-", "x/../y", "x/" + "y" * 300])
-def test_invalid_name_is_refused(client: Client, name: str) -> None:
-    # An encoded path keeps the client from normalising it.
-    answer = client.request("GET", f"/v2/{name.replace('..', '%2e%2e')}/tags/list")
-    assert answer.status_code in (400, 401, 403, 404), answer.text
+@pytest.mark.parametrize("rest", ["/Upper", "//b", "/-y", "/y-", "/a..b", "/y" + "y" * 300])
+def test_invalid_name_is_refused(client: Client, project: str, rest: str) -> None:
+    answer = client.request("GET", f"/v2/{project}{rest}/tags/list")
+    assert_error(answer, (400, 404), "NAME_INVALID", "NAME_UNKNOWN")
