@@ -133,7 +133,7 @@ class AuthService:
     async def create_user(self, username: str, password: str, *, sysadmin: bool = False) -> None:
         """Add a local user. Raises InvalidError or ConflictError."""
         if not _USERNAME.fullmatch(username):
-            raise InvalidError("user names have 1 to 255 characters, without spaces and , \" ~ # % $ : / \\")
+            raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
         check_password(password)
         hashed = await asyncio.to_thread(_hasher.hash, password)
         now = time.time()
@@ -166,7 +166,9 @@ class AuthService:
 
     async def delete_user(self, username: str) -> None:
         """Remove a user. Raises NotFoundError."""
-        if not await self._db.write(lambda c: c.execute(delete(users).where(users.c.username == username)).rowcount):
+        if not await self._db.write(
+            lambda c: c.execute(delete(users).where(users.c.username == username)).rowcount
+        ):
             raise NotFoundError(f"user {username} not found")
 
     async def list_users(self) -> list[User]:

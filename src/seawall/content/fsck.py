@@ -104,7 +104,9 @@ async def _check_blob(
 async def _still_named(db: Database, digest: str, key: str) -> bool:
     return await db.read(
         lambda c: (
-            c.execute(select(blobs.c.digest).where(blobs.c.digest == digest, blobs.c.storage_key == key)).first()
+            c.execute(
+                select(blobs.c.digest).where(blobs.c.digest == digest, blobs.c.storage_key == key)
+            ).first()
             is not None
         )
     )
@@ -132,7 +134,9 @@ async def _check_manifests(db: Database, report: FsckReport) -> AsyncIterator[Fi
             return [
                 (row[0], row[1], row[2], row[3])
                 for row in connection.execute(
-                    select(manifests.c.id, manifests.c.digest, repositories.c.name, manifest_payloads.c.payload)
+                    select(
+                        manifests.c.id, manifests.c.digest, repositories.c.name, manifest_payloads.c.payload
+                    )
                     .join(repositories, repositories.c.id == manifests.c.repository_id)
                     .outerjoin(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
                     .where(manifests.c.id > last)

@@ -274,7 +274,9 @@ class ContentService:
             raise RegistryError("RANGE_INVALID", "upload session was changed by another request")
         return offset
 
-    async def finish_upload(self, upload: Upload | None, writer: UploadWriter, name: str, digest: str) -> Blob:
+    async def finish_upload(
+        self, upload: Upload | None, writer: UploadWriter, name: str, digest: str
+    ) -> Blob:
         """Verify, store and link the uploaded blob; returns once all of it is durable.
 
         `upload` is None for a single-request upload that has no session row. On a digest mismatch the
@@ -301,7 +303,9 @@ class ContentService:
                 ["digest"],
                 {"touched_at": now},
             )
-            used = connection.execute(select(blobs.c.storage_key).where(blobs.c.digest == digest)).scalar_one()
+            used = connection.execute(
+                select(blobs.c.storage_key).where(blobs.c.digest == digest)
+            ).scalar_one()
             _upsert(
                 connection,
                 repository_blobs,
@@ -442,7 +446,10 @@ class ContentService:
 
         def run(connection: Connection) -> list[str]:
             query = (
-                select(tags.c.name).where(tags.c.repository_id == repository.id).order_by(tags.c.name).limit(n)
+                select(tags.c.name)
+                .where(tags.c.repository_id == repository.id)
+                .order_by(tags.c.name)
+                .limit(n)
             )
             if last is not None:
                 query = query.where(tags.c.name > last)
@@ -610,9 +617,7 @@ def _link(connection: Connection, repository_id: int, digest: str, *, create: bo
         return bool(
             connection.execute(
                 update(repository_blobs)
-                .where(
-                    repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == digest
-                )
+                .where(repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == digest)
                 .values(touched_at=now)
             ).rowcount
         )

@@ -85,9 +85,7 @@ class Request:
         async for chunk in self.body():
             parts += chunk
             if len(parts) > limit:
-                raise RegistryError(
-                    "MANIFEST_INVALID", f"manifest is larger than {limit} bytes", status=413
-                )
+                raise RegistryError("MANIFEST_INVALID", f"manifest is larger than {limit} bytes", status=413)
         return bytes(parts)
 
 

@@ -115,7 +115,9 @@ class FileWriter:
     file again, on whatever instance that request lands.
     """
 
-    def __init__(self, storage: FilesystemStorage, upload_id: str, offset: int, state: dict[str, Any]) -> None:
+    def __init__(
+        self, storage: FilesystemStorage, upload_id: str, offset: int, state: dict[str, Any]
+    ) -> None:
         self._storage = storage
         self._path = storage.upload_path(upload_id)
         self._fd = -1

@@ -1,0 +1,214 @@
+"""The ASGI application of one server process: routes, request ids, access log, metrics, health."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from prometheus_client import REGISTRY as DEFAULT_REGISTRY
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from sqlalchemy import text
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seawall import __version__
+from seawall.auth.keys import load_master_key, signing_key
+from seawall.auth.service import AuthService
+from seawall.auth.tokens import TokenService
+from seawall.config import Settings, load
+from seawall.content.service import ContentService
+from seawall.db import open_database
+from seawall.errors import RegistryError
+from seawall.oci.app import OciApp, error_response
+from seawall.oci.token import TokenEndpoint
+from seawall.storage import FilesystemStorage
+
+log: Any = structlog.get_logger("seawall")
+
+REQUESTS = Counter("seawall_http_requests_total", "HTTP requests", ["method", "route", "status"])
+SECONDS = Histogram("seawall_http_request_seconds", "Time to answer a request", ["method", "route"])
+ACTIVE = Gauge("seawall_http_requests_active", "Requests being served", multiprocess_mode="livesum")
+
+
+def configure_logging(settings: Settings) -> None:
+    """Structured logs to standard error, one JSON object a line (or coloured text)."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log.format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log.level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Edge:
+    """Outermost layer: gives each request an id, logs and counts it, and turns surprises into a 500."""
+
+    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
+        self._app = app
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        ACTIVE.inc()
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            # The stack trace goes to the log under the request id; the client gets the id only.
+            log.exception("request failed", request_id=request_id, path=scope["path"])
+            if not status:
+                response = error_response(RegistryError("UNKNOWN", f"internal error; request {request_id}"))
+                await response.send(scope, send_with_id)
+        finally:
+            ACTIVE.dec()
+            elapsed = time.perf_counter() - started
+            route = _route(scope["path"])
+            REQUESTS.labels(scope["method"], route, str(status or 499)).inc()
+            SECONDS.labels(scope["method"], route).observe(elapsed)
+            if self._access_log:
+                client = scope.get("client")
+                log.info(
+                    "request",
+                    request_id=request_id,
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status or 499,
+                    seconds=round(elapsed, 6),
+                    client=client[0] if client else None,
+                )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", value):
+            return bytes(value).decode()
+    return uuid.uuid4().hex
+
+
+def _route(path: str) -> str:
+    # Few fixed values: a label per repository would grow without bound.
+    if path.startswith("/v2/"):
+        for part in ("/blobs/uploads", "/manifests/", "/blobs/", "/tags/list", "/referrers/"):
+            if part in path:
+                return "/v2/*" + part.rstrip("/")
+        return "/v2/"
+    return path if path in ("/healthz", "/readyz", "/metrics", "/service/token") else "other"
+
+
+def build(settings: Settings) -> ASGIApp:
+    """The application for `settings`; database and storage are opened, the schema must be migrated."""
+    configure_logging(settings)
+    db = open_database(settings.database_url, pool_size=settings.database.pool_size)
+    storage = FilesystemStorage(settings.storage_root)
+    open_access = settings.auth.mode == "none"
+    content = ContentService(
+        db,
+        storage,
+        create_projects=open_access,
+        grace_seconds=settings.gc.grace_minutes * 60,
+        manifest_limit=settings.limits.manifest_bytes,
+        blob_limit=settings.limits.blob_bytes,
+    )
+    auth: AuthService | None = None
+    tokens: TokenService | None = None
+    routes: list[Route | Mount] = []
+    if not open_access:
+        master = load_master_key(settings.master_key_file, settings.data_dir)
+        auth = AuthService(
+            db, attempts=settings.auth.login_attempts, wait_seconds=settings.auth.login_wait_seconds
+        )
+        tokens = TokenService(
+            signing_key(db, master), service=settings.auth.service, minutes=settings.auth.token_minutes
+        )
+        routes.append(Route("/service/token", TokenEndpoint(auth, tokens), methods=["GET", "POST"]))
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    async def readyz(_request: Request) -> Response:
+        checks = {"database": "ok", "storage": "ok"}
+        try:
+            await db.read(lambda c: c.execute(text("SELECT 1")).scalar())
+        except Exception as error:
+            checks["database"] = type(error).__name__
+        try:
+            await storage.check()
+        except OSError as error:
+            checks["storage"] = error.strerror or "failed"
+        ready = all(value == "ok" for value in checks.values())
+        return JSONResponse({"status": "ok" if ready else "failed", "checks": checks}, 200 if ready else 503)
+
+    async def metrics(_request: Request) -> Response:
+        registry = DEFAULT_REGISTRY
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            # Each server process counts for itself; the answer is their sum, whichever one is asked.
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        await db.close()
+
+    routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    rest = Starlette(routes=routes, lifespan=lifespan)
+    oci = OciApp(content, auth, tokens, settings.external_url)
+
+    async def root(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and (path == "/v2" or path.startswith("/v2/")):
+            await oci(scope, receive, send)
+        else:
+            await rest(scope, receive, send)
+
+    return Edge(root, access_log=settings.log.access)
+
+
+def create() -> ASGIApp:
+    """Factory that server processes import; settings come from the parent through the environment."""
+    settings = load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"]))
+    return build(settings)

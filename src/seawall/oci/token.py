@@ -1,0 +1,80 @@
+"""`/service/token`: Docker's token endpoint (GET) and its OAuth2 form (POST).
+
+Source: CNCF Distribution "Token Authentication Specification" and "OAuth2 Token Specification".
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from seawall.auth.service import AuthService, User
+from seawall.auth.tokens import TokenService, parse_scopes
+from seawall.errors import RegistryError
+from seawall.oci.app import basic_credentials
+
+
+class TokenEndpoint:
+    """Gives out bearer tokens holding the part of the requested scopes that the caller may have."""
+
+    def __init__(self, auth: AuthService, tokens: TokenService) -> None:
+        self._auth = auth
+        self._tokens = tokens
+
+    async def __call__(self, request: Request) -> Response:
+        """Starlette endpoint."""
+        try:
+            return await self._answer(request)
+        except RegistryError as error:
+            body = {"errors": [{"code": error.code, "message": error.message}]}
+            return JSONResponse(body, error.status, headers=error.headers)
+
+    async def _answer(self, request: Request) -> Response:
+        client = request.client.host if request.client else ""
+        credentials: tuple[str, str] | None = None
+        form = request.method == "POST"
+        if form:
+            length = request.headers.get("content-length", "0")
+            if not length.isdigit() or int(length) > 65536:
+                raise RegistryError("UNSUPPORTED", "form is too large", status=413)
+            data = await request.form(max_files=0, max_fields=64)
+            fields = {key: str(value) for key, value in data.items()}
+            if fields.get("grant_type") != "password":
+                raise RegistryError("UNSUPPORTED", "grant_type must be password", status=400)
+            credentials = (fields.get("username", ""), fields.get("password", ""))
+            service, scopes = fields.get("service"), [str(value) for value in data.getlist("scope")]
+        else:
+            service, scopes = request.query_params.get("service"), request.query_params.getlist("scope")
+            header = request.headers.get("authorization")
+            if header is not None:
+                credentials = basic_credentials(header)
+                if credentials is None:
+                    raise _refused()
+        if service and service != self._tokens.service:
+            raise RegistryError("UNSUPPORTED", "unknown service", status=400)
+        user: User | None = None
+        if credentials is not None:
+            user = await self._auth.authenticate(*credentials, client)
+            if user is None:
+                raise _refused()
+        granted = await self._auth.grant(user, parse_scopes(scopes))
+        token, issued = self._tokens.issue(user.name if user else "", granted)
+        body: dict[str, object] = {
+            "token": token,
+            "access_token": token,
+            "expires_in": self._tokens.lifetime,
+            "issued_at": datetime.datetime.fromtimestamp(issued, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        if form:
+            body["scope"] = " ".join(
+                f"{item.type}:{item.name}:{','.join(sorted(item.actions))}" for item in granted
+            )
+        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+def _refused() -> RegistryError:
+    return RegistryError(
+        "UNAUTHORIZED", "wrong user name or password", headers={"WWW-Authenticate": 'Basic realm="seawall"'}
+    )
