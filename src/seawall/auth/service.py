@@ -241,7 +241,7 @@ class AuthService:
 
 
 def ensure_admin(db: Database, password: str | None) -> str | None:
-    """Make user `admin` at first start; returns the generated password once, None if it exists or is given."""
+    """Make user `admin` at first start; returns a generated password, else None."""
     if db.sync_read(lambda c: c.execute(select(users.c.id).limit(1)).first()):
         return None
     given = password or secrets.token_urlsafe(15)

@@ -54,7 +54,7 @@ _BATCH = 1024 * 1024
 _SINGLE = {b"content-length", b"content-range", b"content-type", b"authorization", b"range", b"host"}
 
 
-class ClientGone(Exception):
+class ClientGoneError(Exception):
     """The client closed the connection before its request was complete."""
 
 
@@ -69,11 +69,11 @@ class Request:
         self._receive = receive
 
     async def body(self) -> AsyncIterator[bytes]:
-        """Body chunks as they arrive. Raises ClientGone."""
+        """Body chunks as they arrive. Raises ClientGoneError."""
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise ClientGone
+                raise ClientGoneError
             if message.get("body"):
                 yield message["body"]
             if not message.get("more_body"):
@@ -169,7 +169,7 @@ class OciApp:
             response = await self._dispatch(request)
         except RegistryError as error:
             response = error_response(error)
-        except ClientGone:
+        except ClientGoneError:
             return
         response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
         await response.send(scope, send)
@@ -188,7 +188,7 @@ class OciApp:
             return await self._base(request)
         if path == "/_catalog":
             return await self._catalog(request)
-        for kind, pattern in _ROUTES:
+        for kind, pattern in _ROUTES:  # noqa: B007 - used after the loop
             match = pattern.fullmatch(path[1:])
             if match is not None:
                 break

@@ -55,7 +55,7 @@ class FilesystemStorage:
     async def size(self, key: str) -> int | None:
         """See BlobStorage.size."""
         try:
-            return (await self._run(os.stat, self.blob_path(key))).st_size
+            return int((await self._run(os.stat, self.blob_path(key))).st_size)
         except FileNotFoundError:
             return None
 
