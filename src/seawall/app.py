@@ -163,7 +163,7 @@ def build(settings: Settings) -> ASGIApp:
         tokens = TokenService(
             signing_key(db, master), service=settings.auth.service, minutes=settings.auth.token_minutes
         )
-        routes.append(Route("/service/token", TokenEndpoint(auth, tokens), methods=["GET", "POST"]))
+        routes.append(Route("/service/token", TokenEndpoint(auth, tokens).serve, methods=["GET", "POST"]))
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})

@@ -462,7 +462,11 @@ class ContentService:
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Descriptors of manifests whose subject is `digest`, and the `after` of the next page if any."""
         check_digest(digest)
-        repository = await self.repository(name)
+        repository = await self._cached(("r", name), lambda c: _repository(c, name))
+        if repository is None:
+            # A 404 would tell clients that this registry has no referrers API at all (spec, "Listing
+            # Referrers"), and they would fall back to the tag scheme.
+            return [], None
 
         def run(connection: Connection) -> list[Any]:
             query = (

@@ -23,7 +23,7 @@ class TokenEndpoint:
         self._auth = auth
         self._tokens = tokens
 
-    async def __call__(self, request: Request) -> Response:
+    async def serve(self, request: Request) -> Response:
         """Starlette endpoint."""
         try:
             return await self._answer(request)
