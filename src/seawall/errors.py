@@ -1,6 +1,6 @@
 """Errors the domain raises; each transport renders them in its own format.
 
-`RegistryError` carries a code of the OCI Distribution spec (section "Error Codes"); the Harbor API and
+`RegistryError` carries a code of the OCI Distribution spec (section "Error Codes") and nothing else; the Harbor API and
 the CLI turn the same errors into their envelope or one line.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-# code -> (HTTP status, default message). Source: OCI Distribution 1.1 "Error Codes", and the extra codes
-# that Docker's registry API v2 clients know (SIZE_INVALID, RANGE_INVALID, PAGINATION_NUMBER_INVALID).
+# code -> (HTTP status, default message). Source: OCI Distribution 1.1 "Error Codes"; the last two are for
+# faults of the server's own, which the spec leaves without a code.
 OCI_CODES: dict[str, tuple[int, str]] = {
     "BLOB_UNKNOWN": (404, "blob unknown to registry"),
     "BLOB_UPLOAD_INVALID": (400, "blob upload invalid"),
@@ -21,9 +21,6 @@ OCI_CODES: dict[str, tuple[int, str]] = {
     "NAME_INVALID": (400, "invalid repository name"),
     "NAME_UNKNOWN": (404, "repository name not known to registry"),
     "SIZE_INVALID": (400, "provided length did not match content length"),
-    "RANGE_INVALID": (416, "invalid content range"),
-    "TAG_INVALID": (400, "manifest tag invalid"),
-    "PAGINATION_NUMBER_INVALID": (400, "invalid number of results requested"),
     "UNAUTHORIZED": (401, "authentication required"),
     "DENIED": (403, "requested access to the resource is denied"),
     "UNSUPPORTED": (405, "the operation is unsupported"),

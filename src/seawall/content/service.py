@@ -257,7 +257,7 @@ class ContentService:
     async def save_progress(self, upload: Upload, writer: UploadWriter) -> int:
         """Close `writer` and record how far the session got; returns the new offset in bytes.
 
-        Raises RANGE_INVALID when another request moved the session in the meantime.
+        Raises BLOB_UPLOAD_INVALID (416) when another request moved the session in the meantime.
         """
         offset = writer.offset
         # The order matters only for backends without a lock: state first, then the record.
@@ -271,7 +271,9 @@ class ContentService:
             ).rowcount
 
         if not await self.db.write(run, durable=False):
-            raise RegistryError("RANGE_INVALID", "upload session was changed by another request")
+            raise RegistryError(
+                "BLOB_UPLOAD_INVALID", "upload session was changed by another request", status=416
+            )
         return offset
 
     async def finish_upload(
@@ -366,7 +368,7 @@ class ContentService:
 
         `extra_tags` are set in the same transaction. `digest` asks a push by tag to be stored under that
         digest, which may be a sha512. Raises MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID,
-        TAG_INVALID, NAME_UNKNOWN.
+        NAME_UNKNOWN.
         """
         wanted = list(extra_tags)
         if ":" in reference:
@@ -375,7 +377,7 @@ class ContentService:
             wanted.insert(0, reference)
         for tag in wanted:
             if not is_tag(tag):
-                raise RegistryError("TAG_INVALID", detail={"tag": tag[:128]})
+                raise RegistryError("MANIFEST_INVALID", "tag is not valid", detail={"tag": tag[:128]})
         parsed = manifests_.parse(payload, content_type)
         algorithm = check_digest(digest).partition(":")[0] if digest else "sha256"
         actual = digest_of(payload, algorithm)

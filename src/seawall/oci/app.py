@@ -343,7 +343,7 @@ class OciApp:
             payload = await request.read(self._content.manifest_limit)
             extra = tuple(request.query.getlist("tag"))
             if len(extra) > 64:
-                raise RegistryError("TAG_INVALID", "more than 64 tags")
+                raise RegistryError("MANIFEST_INVALID", "more than 64 tags")
             digest, subject = await self._content.put_manifest(
                 name,
                 reference,
@@ -490,7 +490,7 @@ class OciApp:
                 "Range": f"0-{max(upload.offset - 1, 0)}",
                 "Docker-Upload-UUID": upload.id,
             }
-            raise RegistryError("RANGE_INVALID", problem, headers=headers)
+            raise RegistryError("BLOB_UPLOAD_INVALID", problem, status=416, headers=headers)
 
     async def _receive(self, request: Request, writer: UploadWriter) -> None:
         """Write the body: one batch is hashed and stored in a thread while the next one arrives."""
@@ -548,7 +548,7 @@ def _page(request: Request) -> tuple[int, str | None]:
     n = PAGE_LIMIT
     if value is not None:
         if not value.isascii() or not value.isdigit() or len(value) > 9:
-            raise RegistryError("PAGINATION_NUMBER_INVALID", detail={"n": value[:32]})
+            raise RegistryError("UNSUPPORTED", "n must be a number of 0 or more", status=400)
         n = min(int(value), PAGE_LIMIT)
     return n, request.query.get("last")
 
