@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
@@ -60,7 +58,7 @@ def pushed(request: pytest.FixtureRequest, client: Client, project: str, cache: 
 
 
 @pytest.fixture
-def doomed(request: pytest.FixtureRequest, client: Client, project: str) -> Iterator[Pushed]:
+def doomed(request: pytest.FixtureRequest, client: Client, project: str) -> Pushed:
     """The same in a second repository, for a test that deletes."""
     return load(client, project, request.param, "-" + request.node.originalname.replace("_", "-"))
 
