@@ -56,17 +56,18 @@ def bench(client: Client, project: str, request: pytest.FixtureRequest) -> Bench
     return Bench(client.repo(f"{project}/{request.cls.__name__.lower()}"))
 
 
-class TestPull:
-    @pytest.fixture(scope="class")
-    def pull(self, bench: Bench) -> Bench:
-        bench.content = two_images()
-        push_blobs(bench.repo, bench.content)
-        for manifest in bench.content.manifests:
-            push_manifest(bench.repo, manifest.digest, manifest)
-        for tag, manifest in bench.content.tags.items():
-            push_manifest(bench.repo, tag, manifest)
-        return bench
+@pytest.fixture(scope="class")
+def pull(bench: Bench) -> Bench:
+    bench.content = two_images()
+    push_blobs(bench.repo, bench.content)
+    for manifest in bench.content.manifests:
+        push_manifest(bench.repo, manifest.digest, manifest)
+    for tag, manifest in bench.content.tags.items():
+        push_manifest(bench.repo, tag, manifest)
+    return bench
 
+
+class TestPull:
     def test_setup_blobs(self, pull: Bench) -> None:
         for digest in pull.content.blobs:
             assert pull.repo.head_blob(digest).status_code == 200
@@ -268,39 +269,40 @@ class Discovery(Bench):
     subject_headers: dict[str, str | None] = field(default_factory=dict)
 
 
-class TestDiscovery:
-    @pytest.fixture(scope="class")
-    def found(self, bench: Bench) -> Discovery:
-        """Eight tags of one image, and referrers pushed before and after their subject."""
-        found = Discovery(bench.repo)
-        tagged = Content()
-        tagged.image()
-        push_blobs(found.repo, tagged)
-        for tag in reversed(TAGS):
-            push_manifest(found.repo, tag, tagged.manifests[0])
-        subject = Content()
-        found.subject = subject.image()
-        found.absent = {"mediaType": OCI_MANIFEST, "digest": digest_of(os.urandom(9)), "size": 345}
-        made = found.content
-        config_typed = made.blob(os.urandom(50), TYPE_A)
-        made.manifest(config_typed, [], subject=found.subject, annotations={"test": "config type"})
-        made.artifact(TYPE_B, subject=found.subject)
-        made.index([], artifact_type=TYPE_B, subject=found.subject, annotations={"test": "index"})
-        made.artifact(TYPE_A, subject=found.absent)
-        early = len(made.manifests)
-        late_typed = made.blob(os.urandom(50), TYPE_A)
-        made.manifest(late_typed, [], subject=found.subject, annotations={"test": "after the subject"})
-        made.artifact(TYPE_B, subject=found.subject)
-        push_blobs(found.repo, made)
-        for number, manifest in enumerate(made.manifests):
-            if number == early:
-                push_blobs(found.repo, subject)
-                push_manifest(found.repo, subject.manifests[0].digest, subject.manifests[0])
-            put = found.repo.put_manifest(manifest.digest, manifest.data, manifest.media_type)
-            assert put.status_code == 201, put.text
-            found.subject_headers[manifest.digest] = put.headers.get("OCI-Subject")
-        return found
+@pytest.fixture(scope="class")
+def found(bench: Bench) -> Discovery:
+    """Eight tags of one image, and referrers pushed before and after their subject."""
+    found = Discovery(bench.repo)
+    tagged = Content()
+    tagged.image()
+    push_blobs(found.repo, tagged)
+    for tag in reversed(TAGS):
+        push_manifest(found.repo, tag, tagged.manifests[0])
+    subject = Content()
+    found.subject = subject.image()
+    found.absent = {"mediaType": OCI_MANIFEST, "digest": digest_of(os.urandom(9)), "size": 345}
+    made = found.content
+    config_typed = made.blob(os.urandom(50), TYPE_A)
+    made.manifest(config_typed, [], subject=found.subject, annotations={"test": "config type"})
+    made.artifact(TYPE_B, subject=found.subject)
+    made.index([], artifact_type=TYPE_B, subject=found.subject, annotations={"test": "index"})
+    made.artifact(TYPE_A, subject=found.absent)
+    early = len(made.manifests)
+    late_typed = made.blob(os.urandom(50), TYPE_A)
+    made.manifest(late_typed, [], subject=found.subject, annotations={"test": "after the subject"})
+    made.artifact(TYPE_B, subject=found.subject)
+    push_blobs(found.repo, made)
+    for number, manifest in enumerate(made.manifests):
+        if number == early:
+            push_blobs(found.repo, subject)
+            push_manifest(found.repo, subject.manifests[0].digest, subject.manifests[0])
+        put = found.repo.put_manifest(manifest.digest, manifest.data, manifest.media_type)
+        assert put.status_code == 201, put.text
+        found.subject_headers[manifest.digest] = put.headers.get("OCI-Subject")
+    return found
 
+
+class TestDiscovery:
     def test_setup_references(self, found: Discovery) -> None:
         for subject, listed in found.content.referrers.items():
             for entry in listed:
@@ -390,16 +392,17 @@ class TestDiscovery:
             assert found.repo.delete_blob(digest).status_code == 202
 
 
-class TestManagement:
-    @pytest.fixture(scope="class")
-    def managed(self, bench: Bench) -> Bench:
-        bench.content.image("tagtest0")
-        bench.content.image("stays")
-        push_blobs(bench.repo, bench.content)
-        for tag, manifest in bench.content.tags.items():
-            push_manifest(bench.repo, tag, manifest)
-        return bench
+@pytest.fixture(scope="class")
+def managed(bench: Bench) -> Bench:
+    bench.content.image("tagtest0")
+    bench.content.image("stays")
+    push_blobs(bench.repo, bench.content)
+    for tag, manifest in bench.content.tags.items():
+        push_manifest(bench.repo, tag, manifest)
+    return bench
 
+
+class TestManagement:
     def test_setup(self, managed: Bench) -> None:
         assert managed.repo.tag_names() == ["stays", "tagtest0"]
 
