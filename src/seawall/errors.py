@@ -1,7 +1,7 @@
 """Errors the domain raises; each transport renders them in its own format.
 
-`RegistryError` carries a code of the OCI Distribution spec (section "Error Codes") and nothing else; the Harbor API and
-the CLI turn the same errors into their envelope or one line.
+`RegistryError` carries a code of the OCI Distribution spec (section "Error Codes") and nothing else;
+the Harbor API and the CLI turn the same errors into their envelope or one line.
 """
 
 from __future__ import annotations

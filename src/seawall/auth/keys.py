@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import secrets
 import time
@@ -104,10 +105,9 @@ def signing_key(db: Database, master: bytes) -> str:
             "material": encrypt(master, pem, "token-signing"),
             "created_at": time.time(),
         }
-        try:
+        # On a conflict another instance was first, and its key is the cluster's.
+        with contextlib.suppress(IntegrityError):
             db.sync_write(lambda c: c.execute(insert(cluster_keys), row))
-        except IntegrityError:
-            pass  # another instance was first; its key is the cluster's
         sealed = db.sync_read(stored)
     assert sealed is not None
     return decrypt(master, bytes(sealed), "token-signing").decode()
