@@ -34,6 +34,7 @@ from seawall.db.schema import (
 from seawall.storage import BlobStorage
 
 _BATCH = 500
+_ORPHAN_SECONDS = 300
 
 
 @dataclass(slots=True)
@@ -81,8 +82,9 @@ async def collect(
     report.links = await _batches(db, lambda c: _delete_links(c, cutoff))
     report.blobs = await _batches(db, lambda c: _trash_blobs(c, cutoff))
     await _empty_trash(db, storage, report, now - reader_seconds)
-    # An orphan file is younger than any push that is still between its two commits may last.
-    await _sweep_orphans(db, storage, report, now - max(grace_seconds, reader_seconds))
+    # A file without a row may belong to a push that is between its two commits: however short a grace the
+    # operator chose, such a push gets its minutes.
+    await _sweep_orphans(db, storage, report, now - max(grace_seconds, reader_seconds, _ORPHAN_SECONDS))
     return report
 
 

@@ -220,6 +220,9 @@ class FileWriter:
     def _commit(self, key: str) -> None:
         if self._fd < 0:
             self.open()
+        # The file may be a session's that rested for days; as a blob it is new, and the sweep for orphans
+        # (which goes by age) must not take it before its metadata are committed.
+        os.utime(self._fd)
         os.fsync(self._fd)
         target = self._storage.blob_path(key)
         try:
