@@ -27,20 +27,15 @@ from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
-from seawall.auth.keys import load_master_key, signing_key
-from seawall.auth.service import AuthService
-from seawall.auth.tokens import TokenService
 from seawall.config import Settings, load
-from seawall.content.service import ContentService
-from seawall.db import open_database
 from seawall.errors import RegistryError
 from seawall.oci.app import OciApp, error_response
 from seawall.oci.token import TokenEndpoint
-from seawall.storage import FilesystemStorage
+from seawall.services import open_services
 
 log: Any = structlog.get_logger("seawall")
 
@@ -141,29 +136,12 @@ def _route(path: str) -> str:
 def build(settings: Settings) -> ASGIApp:
     """The application for `settings`; database and storage are opened, the schema must be migrated."""
     configure_logging(settings)
-    db = open_database(settings.database_url, pool_size=settings.database.pool_size)
-    storage = FilesystemStorage(settings.storage_root)
-    open_access = settings.auth.mode == "none"
-    content = ContentService(
-        db,
-        storage,
-        create_projects=open_access,
-        grace_seconds=settings.gc.grace_minutes * 60,
-        manifest_limit=settings.limits.manifest_bytes,
-        blob_limit=settings.limits.blob_bytes,
-    )
-    auth: AuthService | None = None
-    tokens: TokenService | None = None
-    routes: list[Route | Mount] = []
-    if not open_access:
-        master = load_master_key(settings.master_key_file, settings.data_dir)
-        auth = AuthService(
-            db, attempts=settings.auth.login_attempts, wait_seconds=settings.auth.login_wait_seconds
-        )
-        tokens = TokenService(
-            signing_key(db, master), service=settings.auth.service, minutes=settings.auth.token_minutes
-        )
-        routes.append(Route("/service/token", TokenEndpoint(auth, tokens).serve, methods=["GET", "POST"]))
+    services = open_services(settings)
+    db, storage = services.db, services.storage
+    routes: list[BaseRoute] = []
+    if services.auth is not None and services.tokens is not None:
+        endpoint = TokenEndpoint(services.auth, services.tokens)
+        routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
@@ -191,12 +169,13 @@ def build(settings: Settings) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await services.start()
         yield
-        await db.close()
+        await services.close()
 
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
-    oci = OciApp(content, auth, tokens, settings.external_url)
+    oci = OciApp(services.content, services.auth, services.tokens, settings.external_url)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")

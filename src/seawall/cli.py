@@ -24,7 +24,7 @@ from seawall.content import fsck as fsck_
 from seawall.content import gc as gc_
 from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
-from seawall.storage import FilesystemStorage
+from seawall.services import open_storage
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Seawall, an OCI registry.")
 user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
@@ -168,7 +168,7 @@ def gc(
     async def work(db: Database) -> gc_.GcReport:
         return await gc_.collect(
             db,
-            FilesystemStorage(settings.storage_root),
+            open_storage(settings),
             grace_seconds=grace * 60,
             upload_seconds=settings.gc.upload_hours * 3600,
             reader_seconds=reader_minutes * 60,
@@ -190,7 +190,7 @@ def fsck(
     report = fsck_.FsckReport()
 
     async def work(db: Database) -> None:
-        async for finding in fsck_.check(db, FilesystemStorage(settings.storage_root), report, fast=fast):
+        async for finding in fsck_.check(db, open_storage(settings), report, fast=fast):
             where = ", ".join(finding.repositories) or "no repository"
             print(f"{finding.kind}: {finding.digest} {finding.message} ({where})")
 

@@ -23,7 +23,9 @@ from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, sel
 from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.content import manifest as manifests_
+from seawall.content.hooks import BlobPush, Deletion, Hooks, Push
 from seawall.content.names import check_digest, digest_of, is_tag
+from seawall.context import Actor, actor
 from seawall.db import Database
 from seawall.db.schema import (
     blobs,
@@ -94,8 +96,10 @@ class ContentService:
         grace_seconds: float = 7200,
         manifest_limit: int = 4 * 1024 * 1024,
         blob_limit: int = 0,
+        hooks: Hooks | None = None,
     ) -> None:
         """`create_projects`: a push makes a missing project (only sensible without authentication)."""
+        self.hooks = hooks or Hooks()
         self.db = db
         self.storage = storage
         self.manifest_limit = manifest_limit
@@ -164,9 +168,14 @@ class ContentService:
         check_digest(digest)
         target = await self.ensure_repository(name)
 
+        before = self.hooks.of("before_blob")
+
         def run(connection: Connection) -> bool:
-            if _blob(connection, source, digest) is None:
+            found = _blob(connection, source, digest)
+            if found is None:
                 return False
+            for hook in before:
+                hook(connection, BlobPush(target, digest, found[0].size))
             return _link(connection, target.id, digest)
 
         return await self.db.write(run)
@@ -296,8 +305,11 @@ class ContentService:
         key = _new_key(digest)
         await writer.commit(key)
         now = time.time()
+        before = self.hooks.of("before_blob")
 
         def run(connection: Connection) -> str:
+            for hook in before:
+                hook(connection, BlobPush(repository, digest, size))
             _upsert(
                 connection,
                 blobs,
@@ -355,6 +367,11 @@ class ContentService:
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference})
         return found
 
+    async def pulling(self, name: str, found: StoredManifest, reference: str) -> None:
+        """Tell the hooks that a manifest is about to be sent; they may refuse with RegistryError."""
+        for hook in self.hooks.of("before_pull"):
+            await hook(name, found, reference)
+
     async def put_manifest(
         self,
         name: str,
@@ -385,8 +402,12 @@ class ContentService:
             raise RegistryError("DIGEST_INVALID", detail={"digest": digest})
         repository = await self.ensure_repository(name)
         now = time.time()
+        push = Push(repository, actual, parsed, len(payload), tuple(wanted), actor.get(), now)
+        before, after = self.hooks.of("before_push"), self.hooks.of("after_push")
 
         def run(connection: Connection) -> None:
+            for hook in before:
+                hook(connection, push)
             references = _check_references(connection, repository.id, parsed, now)
             manifest_id = _insert_manifest(connection, repository.id, actual, parsed, payload, now)
             for target, kind in references:
@@ -415,8 +436,11 @@ class ContentService:
                     ["repository_id", "name"],
                     {"manifest_id": manifest_id, "pushed_at": now},
                 )
+            for hook in after:
+                hook(connection, push, manifest_id)
 
         await self.db.write(run)
+        self._committed()
         return actual, parsed.subject
 
     async def delete_manifest(self, name: str, reference: str) -> None:
@@ -428,19 +452,28 @@ class ContentService:
         if ":" in reference:
             check_digest(reference)
 
-        def run(connection: Connection) -> int:
-            if ":" in reference:
-                return connection.execute(
-                    delete(manifests).where(
-                        manifests.c.repository_id == repository.id, manifests.c.digest == reference
-                    )
-                ).rowcount
-            return connection.execute(
-                delete(tags).where(tags.c.repository_id == repository.id, tags.c.name == reference)
-            ).rowcount
+        who = actor.get()
+        before, after = self.hooks.of("before_delete"), self.hooks.of("after_delete")
+
+        def run(connection: Connection) -> bool:
+            deletion = _deletion(connection, repository, reference, who)
+            if deletion is None:
+                return False
+            for hook in before:
+                hook(connection, deletion)
+            if deletion.tag is None:
+                connection.execute(delete(manifests).where(manifests.c.id == deletion.manifest_id))
+            else:
+                connection.execute(
+                    delete(tags).where(tags.c.repository_id == repository.id, tags.c.name == deletion.tag)
+                )
+            for hook in after:
+                hook(connection, deletion)
+            return True
 
         if not await self.db.write(run):
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
+        self._committed()
 
     async def tags(self, name: str, n: int, last: str | None) -> list[str]:
         """Up to `n` tags after `last`, in ASCII order. Raises NAME_UNKNOWN."""
@@ -515,6 +548,10 @@ class ContentService:
         return result, rows[limit - 1][0] if len(rows) > limit else None
 
     # -- helpers -----------------------------------------------------------------------------------
+
+    def _committed(self) -> None:
+        for hook in self.hooks.of("committed"):
+            hook()
 
     async def _touch(self, name: str, digest: str) -> bool:
         def run(connection: Connection) -> bool:
@@ -652,6 +689,25 @@ def _manifest(connection: Connection, name: str, reference: str) -> StoredManife
         ).where(tags.c.name == reference)
     row = connection.execute(query).first()
     return StoredManifest(row[0], row[1], bytes(row[2])) if row else None
+
+
+def _deletion(connection: Connection, repository: Repository, reference: str, who: Actor) -> Deletion | None:
+    """What deleting `reference` means, its manifest's row locked until commit; None when it is unknown."""
+    query = select(manifests.c.id, manifests.c.digest, manifests.c.media_type).where(
+        manifests.c.repository_id == repository.id
+    )
+    if ":" in reference:
+        query = query.where(manifests.c.digest == reference)
+    else:
+        query = query.join(tags, tags.c.manifest_id == manifests.c.id).where(
+            tags.c.repository_id == repository.id, tags.c.name == reference
+        )
+    row = connection.execute(query.with_for_update(of=manifests)).first()
+    if row is None:
+        return None
+    names = connection.execute(select(tags.c.name).where(tags.c.manifest_id == row[0])).scalars()
+    tag = None if ":" in reference else reference
+    return Deletion(repository, row[0], row[1], row[2], tag, tuple(names), who, time.time())
 
 
 def _check_references(

@@ -27,6 +27,7 @@ from seawall.content.manifest import OCI_INDEX
 from seawall.content.names import check_digest, check_name
 from seawall.content.ranges import parse_content_range, parse_range
 from seawall.content.service import PAGE_LIMIT, ContentService, Upload
+from seawall.context import Actor, actor
 from seawall.errors import RegistryError
 from seawall.storage import UploadWriter
 
@@ -242,8 +243,7 @@ class OciApp:
         credentials = basic_credentials(header)
         if credentials is None:
             raise self._challenge(request, None, "invalid_token")
-        client = request.scope.get("client")
-        user = await self._auth.authenticate(*credentials, client[0] if client else "")
+        user = await self._auth.authenticate(*credentials, _client(request))
         if user is None:
             raise self._challenge(request, None, None)
         return user
@@ -257,8 +257,10 @@ class OciApp:
             grant = self._tokens.verify(header[7:].strip())
             if grant is None:
                 raise self._challenge(request, f"repository:{name}:{_wanted(action)}", "invalid_token")
+            actor.set(Actor(grant.subject, _client(request)))
             return grant.allows("repository", name, action), False
         user = await self._identify(request)
+        actor.set(Actor(user.name if user else "", _client(request)))
         return action in await self._auth.actions(user, name), user is not None
 
     async def _authorize(self, request: Request, name: str, action: str) -> None:
@@ -365,6 +367,8 @@ class OciApp:
             await self._content.delete_manifest(name, reference)
             return Response(202)
         found = await self._content.manifest(name, reference)
+        if request.method == "GET":
+            await self._content.pulling(name, found, reference)
         etag = f'"{found.digest}"'
         headers = {
             "Content-Type": found.media_type,
@@ -537,6 +541,11 @@ class OciApp:
 
 def _everything(_connection: Connection) -> None:
     return None
+
+
+def _client(request: Request) -> str:
+    client = request.scope.get("client")
+    return client[0] if client else ""
 
 
 def _wanted(action: str) -> str:

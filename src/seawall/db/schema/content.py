@@ -1,74 +1,21 @@
-"""Tables. The migrations in `db/migrations` create them; a test holds the two against each other.
-
-Times are Unix seconds (float), digests are `algorithm:hex`. A repository's `name` is its full name,
-`project/path`.
-"""
+"""Repositories and what is in them: blobs, manifests, tags, upload sessions."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
     BigInteger,
-    Boolean,
     Column,
     Float,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# SQLite gives a rowid alias (fast, auto-increment) to INTEGER only; PostgreSQL wants 64 bits.
-BigId = BigInteger().with_variant(Integer, "sqlite")
-
-users = Table(
-    "users",
-    metadata,
-    Column("id", BigId, primary_key=True, autoincrement=True),
-    Column("username", String(255), nullable=False, unique=True),
-    Column("email", String(255)),
-    Column("realname", String(255), nullable=False, server_default=""),
-    Column("comment", String(255), nullable=False, server_default=""),
-    Column("password_hash", String(255)),
-    Column("sysadmin", Boolean, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("updated_at", Float, nullable=False),
-)
-
-projects = Table(
-    "projects",
-    metadata,
-    Column("id", BigId, primary_key=True, autoincrement=True),
-    Column("name", String(255), nullable=False, unique=True),
-    Column("owner_id", BigId, ForeignKey("users.id", ondelete="SET NULL")),
-    Column("public", Boolean, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("updated_at", Float, nullable=False),
-)
-
-project_members = Table(
-    "project_members",
-    metadata,
-    Column("id", BigId, primary_key=True, autoincrement=True),
-    Column("project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
-    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("role", String(32), nullable=False),
-    UniqueConstraint("project_id", "user_id"),
-)
+from seawall.db.schema.base import BigId, metadata
 
 repositories = Table(
     "repositories",
@@ -161,23 +108,4 @@ uploads = Table(
     Column("state", JSON, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False, index=True),
-)
-
-# Key material shared by all instances, encrypted under the master key.
-cluster_keys = Table(
-    "cluster_keys",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("material", LargeBinary, nullable=False),
-    Column("public", Text),
-    Column("created_at", Float, nullable=False),
-)
-
-login_failures = Table(
-    "login_failures",
-    metadata,
-    Column("key", String(320), primary_key=True),
-    Column("failures", Integer, nullable=False),
-    Column("last_at", Float, nullable=False, index=True),
 )

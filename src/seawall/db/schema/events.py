@@ -1,0 +1,18 @@
+"""The outbox: what happened, recorded in the transaction in which it happened."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, String, Table
+
+from seawall.db.schema.base import BigId, metadata
+
+# One row an event and subscriber; the row goes when the subscriber has taken it over.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("kind", String(64), nullable=False),
+    Column("subscriber", String(64), nullable=False, index=True),
+    Column("data", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+)

@@ -1,0 +1,105 @@
+"""The services of one process, wired together from settings.
+
+Used by every kind of process: a server worker, the job runner, a CLI command. Each domain adds its service
+as a field here, opens it in `open_services` and, where it needs work in the background, appends to
+`background` (coroutines that run until cancelled) or `closers`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from seawall.auth.keys import load_master_key, signing_key
+from seawall.auth.service import AuthService
+from seawall.auth.tokens import TokenService
+from seawall.config import Settings
+from seawall.content.hooks import Hooks
+from seawall.content.service import ContentService
+from seawall.db import Database, open_database
+from seawall.events import Subscribers
+from seawall.storage import BlobStorage, FilesystemStorage
+
+log: Any = structlog.get_logger("seawall")
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a transport or a job may use. `auth` and `tokens` are None with `auth.mode: none`."""
+
+    settings: Settings
+    db: Database
+    storage: BlobStorage
+    content: ContentService
+    hooks: Hooks
+    events: Subscribers
+    auth: AuthService | None = None
+    tokens: TokenService | None = None
+    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Start the background work of this process; call on the event loop that will serve."""
+        for work in self.background:
+            self._tasks.append(asyncio.create_task(_forever(work)))
+
+    async def close(self) -> None:
+        """Stop background work, then close what was opened, last opened first."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for close in reversed(self.closers):
+            with contextlib.suppress(Exception):
+                await close()
+        await self.db.close()
+
+
+async def _forever(work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            # Background work must outlive a database that is away for a while.
+            log.exception(
+                "background work failed; starting it again", work=getattr(work, "__qualname__", "?")
+            )
+            await asyncio.sleep(1)
+
+
+def open_storage(settings: Settings) -> BlobStorage:
+    """The storage backend that the settings choose."""
+    return FilesystemStorage(settings.storage_root)
+
+
+def open_services(settings: Settings) -> Services:
+    """Open database and storage and wire the services; the schema must be migrated."""
+    db = open_database(settings.database_url, pool_size=settings.database.pool_size)
+    storage = open_storage(settings)
+    hooks = Hooks()
+    open_access = settings.auth.mode == "none"
+    content = ContentService(
+        db,
+        storage,
+        create_projects=open_access,
+        grace_seconds=settings.gc.grace_minutes * 60,
+        manifest_limit=settings.limits.manifest_bytes,
+        blob_limit=settings.limits.blob_bytes,
+        hooks=hooks,
+    )
+    services = Services(settings, db, storage, content, hooks, Subscribers())
+    if not open_access:
+        master = load_master_key(settings.master_key_file, settings.data_dir)
+        services.auth = AuthService(
+            db, attempts=settings.auth.login_attempts, wait_seconds=settings.auth.login_wait_seconds
+        )
+        services.tokens = TokenService(
+            signing_key(db, master), service=settings.auth.service, minutes=settings.auth.token_minutes
+        )
+    return services
