@@ -18,23 +18,41 @@ from seawall.db.schema.content import (
     uploads,
 )
 from seawall.db.schema.events import outbox
+from seawall.db.schema.identity import (
+    audit_log,
+    configurations,
+    cve_allowlists,
+    oidc_users,
+    project_metadata,
+    robots,
+    user_group_members,
+    user_groups,
+)
 
 __all__ = [
     "BigId",
+    "audit_log",
     "blob_trash",
     "blobs",
     "cluster_keys",
+    "configurations",
+    "cve_allowlists",
     "login_failures",
     "manifest_payloads",
     "manifest_references",
     "manifests",
     "metadata",
+    "oidc_users",
     "outbox",
     "project_members",
+    "project_metadata",
     "projects",
     "repositories",
     "repository_blobs",
+    "robots",
     "tags",
     "uploads",
+    "user_group_members",
+    "user_groups",
     "users",
 ]

@@ -38,6 +38,8 @@ projects = Table(
     Column("name", String(255), nullable=False, unique=True),
     Column("owner_id", BigId, ForeignKey("users.id", ondelete="SET NULL")),
     Column("public", Boolean, nullable=False),
+    # The upstream registry of a proxy-cache project.
+    Column("registry_id", BigId),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
 )
@@ -47,9 +49,12 @@ project_members = Table(
     metadata,
     Column("id", BigId, primary_key=True, autoincrement=True),
     Column("project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
-    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    # Either a user or a group.
+    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), index=True),
+    Column("group_id", BigId, ForeignKey("user_groups.id", ondelete="CASCADE"), index=True),
     Column("role", String(32), nullable=False),
     UniqueConstraint("project_id", "user_id"),
+    UniqueConstraint("project_id", "group_id"),
 )
 
 # Key material shared by all instances, encrypted under the master key.

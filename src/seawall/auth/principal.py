@@ -1,0 +1,53 @@
+"""The caller of a request, however it showed who it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class RobotGrant:
+    """Permissions of a robot on one namespace.
+
+    `kind` is `system` or `project`; `namespace` is a project's name, `*` for every project, `/` for the
+    system. `access` holds (resource, action) pairs; `*` stands for all.
+    """
+
+    kind: str
+    namespace: str
+    access: frozenset[tuple[str, str]]
+
+    def allows(self, resource: str, action: str) -> bool:
+        """Whether the grant names the pair."""
+        return any(r in (resource, "*") and a in (action, "*") for r, a in self.access)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A user, a robot account, or nobody.
+
+    `id` is of the users or robots table, 0 for anonymous. `name` is what the audit log shows; a robot's has
+    its prefix. `groups` are ids of user groups. `via` says how the caller was identified: a session needs
+    the CSRF header for changes, the others cannot be sent by another site's page.
+    """
+
+    id: int
+    name: str
+    sysadmin: bool = False
+    kind: Literal["user", "robot", "anonymous"] = "user"
+    groups: tuple[int, ...] = ()
+    grants: tuple[RobotGrant, ...] = ()
+    # Project of a project-level robot, None for other callers.
+    robot_project: int | None = None
+    via: Literal["basic", "bearer", "session", "none"] = "basic"
+
+    @property
+    def known(self) -> bool:
+        """Whether the caller showed who it is."""
+        return self.kind != "anonymous"
+
+
+ANONYMOUS = Principal(0, "", kind="anonymous", via="none")
+# `auth.mode: none`: everyone is the administrator.
+EVERYONE = Principal(0, "anonymous", sysadmin=True, via="none")
