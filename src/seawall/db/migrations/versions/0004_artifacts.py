@@ -262,7 +262,8 @@ def _fill() -> None:
     op.execute(
         sa.text(
             "INSERT INTO quotas (project_id, hard_storage, used_storage, created_at, updated_at) "
-            "SELECT p.id, -1, coalesce((SELECT sum(b.size) FROM project_blobs b WHERE b.project_id = p.id), 0), "
+            "SELECT p.id, -1, coalesce((SELECT sum(b.size) FROM project_blobs b "
+            "WHERE b.project_id = p.id), 0), "
             ":now, :now FROM projects p"
         ).bindparams(now=now)
     )
