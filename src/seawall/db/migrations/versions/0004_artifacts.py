@@ -237,13 +237,14 @@ def _fill() -> None:
         "WHERE EXISTS (SELECT 1 FROM manifest_references f WHERE f.manifest_id = manifests.id "
         "AND f.kind = 'manifest')"
     )
-    false = sa.false().compile(dialect=op.get_bind().dialect)
     op.execute(
-        f"UPDATE manifests SET listed = {false} WHERE "
-        "(NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest_id = manifests.id) AND EXISTS (SELECT 1 FROM "
-        "manifest_references f WHERE f.repository_id = manifests.repository_id "
-        "AND f.digest = manifests.digest AND f.kind = 'manifest')) OR EXISTS (SELECT 1 FROM manifests s "
-        "WHERE s.repository_id = manifests.repository_id AND s.digest = manifests.accessory_of)"
+        sa.text(
+            "UPDATE manifests SET listed = :shown WHERE "
+            "(NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest_id = manifests.id) AND EXISTS (SELECT 1 "
+            "FROM manifest_references f WHERE f.repository_id = manifests.repository_id "
+            "AND f.digest = manifests.digest AND f.kind = 'manifest')) OR EXISTS (SELECT 1 FROM manifests s "
+            "WHERE s.repository_id = manifests.repository_id AND s.digest = manifests.accessory_of)"
+        ).bindparams(sa.bindparam("shown", False, sa.Boolean()))
     )
     op.execute(
         "UPDATE repositories SET artifact_count = (SELECT count(*) FROM manifests m "
