@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -23,7 +25,7 @@ from sqlalchemy import (
 from seawall.db.schema.base import BigId, metadata
 
 
-def _project(*, nullable: bool = False, **keywords: bool) -> Column[int]:
+def _project(*, nullable: bool = False, **keywords: Any) -> Column[Any]:
     return Column(
         "project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), nullable=nullable, **keywords
     )

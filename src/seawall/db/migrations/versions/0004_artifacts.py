@@ -1,6 +1,7 @@
 """Artifacts as the management API shows them: derived columns, quotas, labels, tag policies, webhooks"""
 
 import time
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -39,15 +40,16 @@ def _times() -> list[sa.Column[float]]:
 
 
 def upgrade() -> None:
-    for column in (
+    columns: tuple[sa.Column[Any], ...] = (
         sa.Column("description", sa.Text(), nullable=False, server_default=""),
         sa.Column("artifact_count", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
         sa.Column("pull_count", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
         sa.Column("pushed_at", sa.Float()),
-    ):
+    )
+    for column in columns:
         op.add_column("repositories", column)
     op.create_index("ix_repositories_created", "repositories", ["project_id", "created_at", "id"])
-    for column in (
+    columns = (
         sa.Column("project_id", _ID),
         sa.Column("kind", sa.String(64)),
         sa.Column("accessory_type", sa.String(64)),
@@ -56,7 +58,8 @@ def upgrade() -> None:
         sa.Column("listed", sa.Boolean(), nullable=False, server_default=sa.true()),
         sa.Column("pulled_at", sa.Float()),
         sa.Column("attributes", sa.JSON()),
-    ):
+    )
+    for column in columns:
         op.add_column("manifests", column)
     op.add_column("tags", sa.Column("pulled_at", sa.Float()))
     op.create_table(
