@@ -17,13 +17,14 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
 from seawall import __version__
-from seawall.auth.keys import load_master_key, signing_key
+from seawall.auth.keys import KeyRing
 from seawall.auth.service import AuthService, ensure_admin
 from seawall.config import Settings, load
 from seawall.content import fsck as fsck_
 from seawall.content import gc as gc_
 from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
+from seawall.ha.cli import keys_app
 from seawall.services import open_storage
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Seawall, an OCI registry.")
@@ -33,6 +34,7 @@ config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
 app.add_typer(user_app, name="user")
 app.add_typer(project_app, name="project")
 app.add_typer(config_app, name="config")
+app.add_typer(keys_app, name="keys")
 console = Console()
 
 ConfigOption = Annotated[
@@ -99,8 +101,7 @@ def serve(
         settings = _settings(config, data_dir, http={**settings.http.model_dump(), **http})
     migrate.upgrade(settings.database_url)
     scheme = "https" if settings.http.tls_certificate else "http"
-    if settings.auth.mode == "local":
-        _prepare_auth(settings)
+    _prepare(settings)
     print(f"Seawall {__version__} at {settings.external_url or _address(settings, scheme)}", flush=True)
     os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
     metrics = tempfile.mkdtemp(prefix="seawall-metrics-")
@@ -116,12 +117,12 @@ def _address(settings: Settings, scheme: str) -> str:
     return f"{scheme}://{host}:{settings.http.port}"
 
 
-def _prepare_auth(settings: Settings) -> None:
+def _prepare(settings: Settings) -> None:
     async def run() -> str | None:
         db: Database = open_database(settings.database_url, pool_size=2)
         try:
-            signing_key(db, load_master_key(settings.master_key_file, settings.data_dir))
-            return ensure_admin(db, settings.admin_password)
+            KeyRing.open(db, settings)
+            return ensure_admin(db, settings.admin_password) if settings.auth.mode == "local" else None
         finally:
             await db.close()
 
@@ -207,7 +208,7 @@ def fsck(
 def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Check the settings and print them, defaults filled in and secrets left out."""
     settings = _settings(config, data_dir)
-    shown = settings.model_dump(mode="json", exclude={"admin_password"})
+    shown = settings.model_dump(mode="json", exclude={"admin_password", "master_key"})
     if shown["database"]["url"]:
         shown["database"]["url"] = "(set)"  # may hold a password
     print(json.dumps(shown, indent=2))

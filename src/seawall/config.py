@@ -67,8 +67,32 @@ class AuthSettings(_Section):
     mode: Literal["local", "none"] = "local"
     service: str = "seawall"
     token_minutes: int = Field(default=30, ge=1, le=1440)
+    session_hours: float = Field(default=24, gt=0, description="life of a portal session")
+    session_idle_minutes: float = Field(default=60, gt=0, description="a session unused this long ends")
     login_attempts: int = Field(default=5, ge=1, description="failed logins before a wait is imposed")
     login_wait_seconds: int = Field(default=30, ge=1)
+
+
+class KeysSettings(_Section):
+    """Keys of the cluster: files to import them from, and the pace of rotation."""
+
+    private_key_file: Path | None = None
+    root_crt_file: Path | None = None
+    csrf_key_file: Path | None = None
+    secret_key_file: Path | None = None
+    on_mismatch: Literal["refuse", "heal"] = Field(
+        default="refuse", description="what to do when a file is not the cluster's key"
+    )
+    poll_seconds: float = Field(default=2, gt=0, le=60, description="how often new keys are looked for")
+    publish_seconds: float = Field(
+        default=15, ge=0, le=3600, description="time between publishing a new key and its first use"
+    )
+
+    @model_validator(mode="after")
+    def _seen_before_used(self) -> KeysSettings:
+        if self.publish_seconds < 2 * self.poll_seconds:
+            raise ValueError("publish_seconds must be at least twice poll_seconds")
+        return self
 
 
 class Limits(_Section):
@@ -106,7 +130,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     external_url: str | None = None
     admin_password: str | None = Field(default=None, repr=False)
+    master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None
+    keys: KeysSettings = KeysSettings()
     http: Http = Http()
     database: DatabaseSettings = DatabaseSettings()
     storage: StorageSettings = StorageSettings()

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from seawall.auth.keys import load_master_key, signing_key
+from seawall.auth.keys import KeyRing
 from seawall.auth.service import AuthService
 from seawall.auth.tokens import TokenService
 from seawall.config import Settings
@@ -38,6 +38,7 @@ class Services:
     content: ContentService
     hooks: Hooks
     events: Subscribers
+    keys: KeyRing
     auth: AuthService | None = None
     tokens: TokenService | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -93,13 +94,14 @@ def open_services(settings: Settings) -> Services:
         blob_limit=settings.limits.blob_bytes,
         hooks=hooks,
     )
-    services = Services(settings, db, storage, content, hooks, Subscribers())
+    keys = KeyRing.open(db, settings)
+    services = Services(settings, db, storage, content, hooks, Subscribers(), keys)
+    services.background.append(keys.watch)
     if not open_access:
-        master = load_master_key(settings.master_key_file, settings.data_dir)
         services.auth = AuthService(
             db, attempts=settings.auth.login_attempts, wait_seconds=settings.auth.login_wait_seconds
         )
         services.tokens = TokenService(
-            signing_key(db, master), service=settings.auth.service, minutes=settings.auth.token_minutes
+            keys, service=settings.auth.service, minutes=settings.auth.token_minutes
         )
     return services

@@ -13,9 +13,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
+
+from seawall.auth.keys import KeyRing
 
 _SCOPE = re.compile(r"(?P<type>[a-z]+(?:\([a-z0-9]+\))?):(?P<name>[^\s]+):(?P<actions>[a-z*]+(?:,[a-z*]+)*)")
 
@@ -58,11 +59,11 @@ def parse_scopes(values: list[str]) -> list[Scope]:
 
 
 class TokenService:
-    """Issues and verifies tokens with the cluster's signing key."""
+    """Issues and verifies tokens with the cluster's signing keys."""
 
-    def __init__(self, pem: str, *, service: str, minutes: int) -> None:
-        self._key = RSAKey.import_key(pem)
-        self._kid = self._key.thumbprint()
+    def __init__(self, keys: KeyRing, *, service: str, minutes: int) -> None:
+        self._keys = keys
+        self._generation = keys.generation
         self.service = service
         self.lifetime = minutes * 60
         self._verified: OrderedDict[str, Grant] = OrderedDict()
@@ -83,11 +84,19 @@ class TokenService:
                 {"type": item.type, "name": item.name, "actions": sorted(item.actions)} for item in scopes
             ],
         }
-        return jwt.encode({"alg": "RS256", "kid": self._kid, "typ": "JWT"}, claims, self._key), now
+        kid, key = self._keys.signing()
+        return jwt.encode({"alg": "RS256", "kid": kid, "typ": "JWT"}, claims, key), now
 
     def verify(self, token: str) -> Grant | None:
-        """The token's grant, or None when it is malformed, of another key or service, or expired."""
+        """The token's grant, or None when it is malformed, of another key or service, or expired.
+
+        Raises RegistryError UNAVAILABLE when it cannot be told (see `KeyRing.verifying`).
+        """
         now = time.time()
+        if self._generation != self._keys.generation:
+            # A key may have been withdrawn: what was verified with it is verified again.
+            self._generation = self._keys.generation
+            self._verified.clear()
         grant = self._verified.get(token)
         if grant is None:
             grant = self._decode(token, now)
@@ -100,7 +109,11 @@ class TokenService:
 
     def _decode(self, token: str, now: float) -> Grant | None:
         try:
-            claims: dict[str, Any] = jwt.decode(token, self._key, algorithms=["RS256"]).claims
+            kid = jws.extract_compact(token.encode()).headers().get("kid")
+            key = self._keys.verifying(kid) if isinstance(kid, str) else None
+            if key is None:
+                return None
+            claims: dict[str, Any] = jwt.decode(token, key, algorithms=["RS256"]).claims
         except (JoseError, ValueError, TypeError):
             return None
         if claims.get("iss") != self.service or claims.get("aud") != self.service:

@@ -65,7 +65,11 @@ cluster_keys = Table(
     Column("version", Integer, primary_key=True),
     Column("material", LargeBinary, nullable=False),
     Column("public", Text),
+    Column("fingerprint", String(64), nullable=False, server_default=""),
     Column("created_at", Float, nullable=False),
+    # Signs or encrypts from `active_at` on; is accepted until `retire_at`.
+    Column("active_at", Float, nullable=False, server_default="0"),
+    Column("retire_at", Float),
 )
 
 login_failures = Table(

@@ -1,0 +1,1 @@
+"""High availability: what makes several instances one registry."""

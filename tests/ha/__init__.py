@@ -1,0 +1,1 @@
+"""High availability: several instances are one registry."""

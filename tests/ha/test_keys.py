@@ -1,0 +1,257 @@
+"""Keys: one set for the whole cluster, rotated without a failed request."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography import x509
+from sqlalchemy import select, update
+
+from seawall.auth import keys as keys_
+from seawall.auth.keys import CSRF, NAMES, SECRET, TOKEN, KeyRing
+from seawall.auth.tokens import Scope, TokenService
+from seawall.config import load
+from seawall.db import Database, migrate, open_database
+from seawall.db.schema import cluster_keys, metadata, users
+from seawall.errors import ConfigError, ConflictError
+from tests.conftest import Registry
+
+MASTER = base64.b64encode(b"m" * 32).decode()
+FAST = {"poll_seconds": 0.1, "publish_seconds": 0.4}
+
+
+@pytest.fixture
+def db(
+    database_settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Database]:
+    """A migrated database of the test's own."""
+    url = f"sqlite:///{tmp_path / 'k.db'}"
+    if database_settings:
+        url = str(request.getfixturevalue("postgres").database())
+    migrate.upgrade(url)
+    found = open_database(url, pool_size=4)
+    yield found
+    asyncio.run(found.close())
+
+
+def ring(db: Database, master: str = MASTER, **keys: Any) -> KeyRing:
+    return KeyRing.open(db, load(None, {"keys": {**FAST, **keys}, "master_key": master}))
+
+
+def tokens(of: KeyRing) -> TokenService:
+    return TokenService(of, service="seawall", minutes=5)
+
+
+SCOPES = [Scope("repository", "p/r", frozenset({"pull"}))]
+
+
+def test_every_instance_takes_what_another_gave(db: Database) -> None:
+    one, two = ring(db), ring(db)
+    grant = tokens(two).verify(tokens(one).issue("alice", SCOPES)[0])
+    assert grant is not None
+    assert grant.subject == "alice"
+    assert two.decrypt("registry", one.encrypt("registry", b"pw")) == b"pw"
+    assert two.csrf_valid("session", one.csrf_token("session"))
+    assert not two.csrf_valid("other", one.csrf_token("session"))
+    assert not two.csrf_valid("session", "1.x.ä")
+    assert one.csrf_key == two.csrf_key
+    assert one.fingerprints() == two.fingerprints()
+    certificate = x509.load_pem_x509_certificate(one.certificate.encode())
+    assert [key["kid"] for key in two.jwks()["keys"]] == [one.current(TOKEN).fingerprint]
+    assert "d" not in two.jwks()["keys"][0]
+    certificate.verify_directly_issued_by(certificate)
+
+
+def test_nothing_readable_is_stored(db: Database) -> None:
+    one = ring(db)
+    for name in NAMES:
+        stored = db.sync_read(
+            lambda c, name=name: c.execute(  # type: ignore[misc]
+                select(cluster_keys.c.material).where(cluster_keys.c.name == name)
+            ).scalar_one()
+        )
+        assert one.current(name).material not in bytes(stored)
+
+
+def test_another_master_key_is_refused(db: Database, tmp_path: Path) -> None:
+    ring(db)
+    with pytest.raises(ConfigError, match="another master key"):
+        ring(db, base64.b64encode(b"x" * 32).decode())
+    with pytest.raises(ConfigError, match="this instance has none"):
+        KeyRing.open(db, load(None, {"data_dir": tmp_path / "empty"}))
+    assert not (tmp_path / "empty").exists()
+    with pytest.raises(ConfigError, match="must be 32 bytes"):
+        ring(db, base64.b64encode(b"short").decode())
+    file = tmp_path / "master"
+    file.write_bytes(b"m" * 32)
+    assert KeyRing.open(db, load(None, {"master_key_file": file})).fingerprints() == ring(db).fingerprints()
+
+
+def test_rotation_is_published_before_it_is_used(db: Database) -> None:
+    one, two = ring(db), ring(db)
+    old = one.current(TOKEN)
+    new = one.rotate(TOKEN, overlap_seconds=60)
+    early = tokens(one).issue("a", SCOPES)[0]
+    assert one.current(TOKEN).version == old.version
+    with pytest.raises(ConflictError, match="wait"):
+        two.rotate(TOKEN, overlap_seconds=60)
+    two.reload()
+    time.sleep(max(0, new.active_at - time.time()) + 0.01)
+    assert one.current(TOKEN).fingerprint == two.current(TOKEN).fingerprint == new.fingerprint
+    late = tokens(two).issue("a", SCOPES)[0]
+    for instance in (one, two, ring(db)):
+        assert tokens(instance).verify(early) is not None
+        assert tokens(instance).verify(late) is not None
+    service = tokens(two)
+    assert service.verify(late) is not None
+    one.rotate(TOKEN, overlap_seconds=60, at_once=True)
+    two.reload()
+    assert service.verify(late) is None, "a leaked key is refused at once, also what was verified before"
+
+
+def test_csrf_tokens_outlive_a_rotation(db: Database) -> None:
+    one, two = ring(db), ring(db)
+    token = one.csrf_token("s")
+    new = one.rotate(CSRF, overlap_seconds=0.3)
+    two.reload()
+    assert two.csrf_valid("s", token)
+    time.sleep(max(0, new.active_at - time.time()) + 0.35)
+    assert not two.csrf_valid("s", token), "but not for ever"
+    assert two.csrf_valid("s", one.csrf_token("s"))
+
+
+def test_secret_rotation_seals_stored_credentials_again(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = ring(db), ring(db)
+    sealed = one.encrypt("registry", b"password")
+    now = time.time()
+    db.sync_write(
+        lambda c: c.execute(
+            users.insert().values(
+                username="u", comment=sealed, sysadmin=False, created_at=now, updated_at=now
+            )
+        )
+    )
+    monkeypatch.setattr(keys_, "sealed_columns", lambda: [(users, "comment")])
+    new = one.rotate(SECRET, overlap_seconds=0)
+
+    async def follow() -> None:
+        task = asyncio.create_task(two.watch())
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            if two.versions(SECRET)[0].retire_at is not None:
+                break
+        task.cancel()
+
+    asyncio.run(follow())
+    stored = db.sync_read(lambda c: c.execute(select(users.c.comment)).scalar_one())
+    assert stored.startswith(f"sealed:v{new.version}:registry:"), "any instance finishes the rotation"
+    assert ring(db).decrypt("registry", stored) == b"password"
+    assert two.decrypt("registry", sealed) == b"password", "a restored backup stays readable"
+    assert one.finish_secret_rotation() == 0
+    with pytest.raises(ConfigError, match="not sealed"):
+        two.decrypt("webhook", stored)
+    with pytest.raises(ConfigError, match="damaged"):
+        two.decrypt("webhook", stored.replace("registry", "webhook"))
+
+
+def test_key_files_are_imported_and_held_against_the_cluster(db: Database, tmp_path: Path) -> None:
+    def make(name: str) -> tuple[Path, Path]:
+        key, crt = tmp_path / f"{name}.pem", tmp_path / f"{name}.crt"
+        subprocess.run(
+            f"openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=t -keyout {key} -out {crt}".split(),
+            check=True,
+            capture_output=True,
+        )
+        return key, crt
+
+    key, crt = make("private_key")
+    other_key, other_crt = make("other")
+    csrf = tmp_path / "csrf_key"
+    csrf.write_text("x" * 32 + "\n")
+    secret = tmp_path / "secretkey"
+    secret.write_text("not-a-secure-key")
+    files: dict[str, Any] = {
+        "private_key_file": key,
+        "root_crt_file": crt,
+        "csrf_key_file": csrf,
+        "secret_key_file": secret,
+    }
+    one = ring(db, **files)
+    assert one.certificate == crt.read_text()
+    assert ring(db, **files).fingerprints() == ring(db).fingerprints() == one.fingerprints()
+
+    with pytest.raises(ConfigError, match=r"other\.pem differs from the cluster's token-signing key"):
+        ring(db, private_key_file=other_key)
+    with pytest.raises(ConfigError, match=r"other\.crt: is not the certificate"):
+        ring(db, private_key_file=key, root_crt_file=other_crt)
+    csrf.write_text("y" * 32)
+    with pytest.raises(ConfigError, match="csrf_key differs"):
+        ring(db, **files)
+    assert ring(db, **files, on_mismatch="heal").fingerprints() == one.fingerprints()
+    csrf.write_text("short")
+    with pytest.raises(ConfigError, match="16 bytes or more"):
+        ring(db, **files)
+    # After a rotation the file holds an older version: that is no fault.
+    one.rotate(TOKEN, overlap_seconds=60, at_once=True)
+    assert ring(db, private_key_file=key).current(TOKEN).version == 2
+
+
+def test_keys_from_before_versions_go_on(db: Database) -> None:
+    one = ring(db)
+    db.sync_write(lambda c: c.execute(update(cluster_keys).values(public=None, fingerprint="")))
+    two = ring(db)
+    assert two.current(TOKEN).fingerprint == one.current(TOKEN).fingerprint
+    assert two.certificate.startswith("-----BEGIN CERTIFICATE")
+
+
+def test_sealed_columns_hold_text() -> None:
+    for table, column in keys_.sealed_columns():
+        assert column in metadata.tables[table.name].c
+
+
+def test_commands(fresh_registry: Registry) -> None:
+    registry = fresh_registry
+    registry.environment |= {"SEAWALL_KEYS__POLL_SECONDS": "0.1", "SEAWALL_KEYS__PUBLISH_SECONDS": "0.5"}
+    registry.start()
+    question = f"{registry.url}/service/token?service=seawall"
+
+    def token() -> str:
+        return str(httpx.get(question, auth=registry.admin).raise_for_status().json()["token"])
+
+    def kid(of: str) -> str:
+        part = of.split(".")[0]
+        return str(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["kid"])
+
+    before = token()
+    done = registry.cli("keys", "rotate")
+    assert done.returncode == 0, done.stderr
+    assert "token-signing: version 2" in done.stdout
+    deadline = time.monotonic() + 20
+    while kid(after := token()) == kid(before):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for value in (before, after):
+        answer = httpx.get(f"{registry.url}/v2/", headers={"Authorization": f"Bearer {value}"})
+        assert answer.status_code == 200
+    listed = registry.cli("keys", "list").stdout
+    assert "current" in listed
+    assert "accepted" in listed
+    assert registry.cli("keys", "certificate").stdout.startswith("-----BEGIN CERTIFICATE")
+    registry.stop()
+    (registry.data_dir / "master.key").write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+    refused = registry.cli("serve", "--port", str(registry.port))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("seawall: the master key does not open")
+    assert refused.stderr.count("\n") == 1
