@@ -19,6 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.servers.postgres import PostgresPair
+from tests.servers.swift import SwiftServer
+
 PASSWORD = "Seawall-12345"
 SEAWALL = [sys.executable, "-m", "seawall"]
 
@@ -173,6 +176,28 @@ def postgres() -> Iterator[Postgres]:
     finally:
         server.stop()
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[SwiftServer]:
+    """One real S3 server (OpenStack Swift) for the test run; tests take a bucket each."""
+    server = SwiftServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def postgres_pair() -> Iterator[PostgresPair]:
+    """A primary and its synchronous streaming replica, of one test's own since it will break them."""
+    pair = PostgresPair()
+    try:
+        pair.start()
+        yield pair
+    finally:
+        pair.close()
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

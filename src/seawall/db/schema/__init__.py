@@ -5,6 +5,18 @@ Times are Unix seconds (float), digests are `algorithm:hex`. A repository's `nam
 """
 
 from seawall.db.schema.access import cluster_keys, login_failures, project_members, projects, users
+from seawall.db.schema.artifacts import (
+    immutable_rules,
+    labels,
+    manifest_labels,
+    project_blobs,
+    quotas,
+    retention_executions,
+    retention_policies,
+    retention_tasks,
+    webhook_deliveries,
+    webhook_policies,
+)
 from seawall.db.schema.base import BigId, metadata
 from seawall.db.schema.content import (
     blob_trash,
@@ -37,22 +49,32 @@ __all__ = [
     "cluster_keys",
     "configurations",
     "cve_allowlists",
+    "immutable_rules",
+    "labels",
     "login_failures",
+    "manifest_labels",
     "manifest_payloads",
     "manifest_references",
     "manifests",
     "metadata",
     "oidc_users",
     "outbox",
+    "project_blobs",
     "project_members",
     "project_metadata",
     "projects",
+    "quotas",
     "repositories",
     "repository_blobs",
+    "retention_executions",
+    "retention_policies",
+    "retention_tasks",
     "robots",
     "tags",
     "uploads",
     "user_group_members",
     "user_groups",
     "users",
+    "webhook_deliveries",
+    "webhook_policies",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -12,7 +13,10 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Table,
+    Text,
     UniqueConstraint,
+    text,
+    true,
 )
 
 from seawall.db.schema.base import BigId, metadata
@@ -25,6 +29,13 @@ repositories = Table(
     Column("name", String(512), nullable=False, unique=True),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    # Counted as they change (`content.index`), so that lists and totals need not count rows.
+    Column("artifact_count", BigInteger, nullable=False, server_default=text("0")),
+    Column("pull_count", BigInteger, nullable=False, server_default=text("0")),
+    # NULL until the first manifest: an upload alone does not make a repository visible.
+    Column("pushed_at", Float),
+    Index("ix_repositories_created", "project_id", "created_at", "id"),
 )
 
 blobs = Table(
@@ -67,8 +78,23 @@ manifests = Table(
     Column("size", BigInteger, nullable=False),
     Column("annotations", JSON),
     Column("pushed_at", Float, nullable=False),
+    # The rest is derived at push (`content.index`) and stored for lists.
+    Column("project_id", BigId),
+    Column("kind", String(64)),
+    Column("accessory_type", String(64)),
+    Column("accessory_of", String(140)),
+    # Bytes of the manifest and all it names.
+    Column("total_size", BigInteger, nullable=False, server_default=text("0")),
+    # Whether lists show it: not a child of an index (unless tagged), not an accessory of a present subject.
+    Column("listed", Boolean, nullable=False, server_default=true()),
+    Column("pulled_at", Float),
+    # From the config blob, read when first asked for.
+    Column("attributes", JSON),
     UniqueConstraint("repository_id", "digest"),
     Index("ix_manifests_subject", "repository_id", "subject_digest"),
+    Index("ix_manifests_accessory", "repository_id", "accessory_of"),
+    Index("ix_manifests_listed", "repository_id", "listed", "pushed_at", "id"),
+    Index("ix_manifests_project", "project_id", "listed", "pushed_at", "id"),
 )
 
 # Apart from `manifests`, so that lists do not read payloads.
@@ -97,6 +123,7 @@ tags = Table(
     Column("name", String(128), primary_key=True),
     Column("manifest_id", BigId, ForeignKey("manifests.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("pushed_at", Float, nullable=False),
+    Column("pulled_at", Float),
 )
 
 uploads = Table(
