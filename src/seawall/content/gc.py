@@ -19,14 +19,16 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, delete, exists, insert, select, tuple_
+from sqlalchemy import Connection, delete, exists, func, insert, select, tuple_
 
+from seawall.content import accounting, index
 from seawall.db import Database
 from seawall.db.schema import (
     blob_trash,
     blobs,
     manifest_references,
     manifests,
+    repositories,
     repository_blobs,
     tags,
     uploads,
@@ -118,36 +120,47 @@ async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cu
 def _delete_untagged(connection: Connection, cutoff: float) -> int:
     subject = manifests.alias()
     child = manifest_references.alias()
-    ids = list(
-        connection.execute(
-            select(manifests.c.id)
-            .where(
-                manifests.c.pushed_at < cutoff,
-                ~exists().where(tags.c.manifest_id == manifests.c.id),
-                ~exists().where(
-                    child.c.repository_id == manifests.c.repository_id,
-                    child.c.digest == manifests.c.digest,
-                    child.c.kind == "manifest",
-                ),
-                # A referrer (signature, SBOM) lives as long as its subject does.
-                ~exists().where(
-                    subject.c.repository_id == manifests.c.repository_id,
-                    subject.c.digest == manifests.c.subject_digest,
-                ),
-            )
-            .limit(_BATCH)
-            .with_for_update()
-        ).scalars()
-    )
-    if ids:
-        connection.execute(
-            delete(manifests).where(
-                manifests.c.id.in_(ids),
-                manifests.c.pushed_at < cutoff,
-                ~exists().where(tags.c.manifest_id == manifests.c.id),
-            )
+    found = (
+        select(manifests.c.id, repositories.c.project_id)
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(
+            manifests.c.pushed_at < cutoff,
+            ~exists().where(tags.c.manifest_id == manifests.c.id),
+            ~exists().where(
+                child.c.repository_id == manifests.c.repository_id,
+                child.c.digest == manifests.c.digest,
+                child.c.kind == "manifest",
+            ),
+            # A referrer (signature, SBOM) lives as long as its subject does.
+            ~exists().where(
+                subject.c.repository_id == manifests.c.repository_id,
+                subject.c.digest == func.coalesce(manifests.c.subject_digest, manifests.c.accessory_of),
+            ),
         )
-    return len(ids)
+        .limit(_BATCH)
+    )
+    rows = connection.execute(found).all()
+    if not rows:
+        return 0
+    accounts = accounting.lock_all(connection, (row[1] for row in rows))
+    # Asked again under the projects' locks: now no push can add a tag or a parent.
+    candidates = [row[0] for row in rows]
+    ids = [row[0] for row in connection.execute(found.where(manifests.c.id.in_(candidates)))]
+    below = {item: index.children(connection, item) for item in ids}
+    gone = connection.execute(
+        delete(manifests)
+        .where(manifests.c.id.in_(ids))
+        .returning(manifests.c.id, manifests.c.repository_id, manifests.c.digest, manifests.c.listed)
+    ).all()
+    projects_of = {row[0]: row[1] for row in rows}
+    for project_id, account in accounts.items():
+        accounting.release(connection, account, [row[2] for row in gone if projects_of[row[0]] == project_id])
+    for repository_id in sorted({row[1] for row in gone}):
+        mine = [row for row in gone if row[1] == repository_id]
+        affected = [item for row in mine for item in below[row[0]]]
+        affected += index.accessories(connection, repository_id, [row[2] for row in mine])
+        index.relist(connection, repository_id, affected, removed=sum(row[3] for row in mine))
+    return len(candidates)
 
 
 def _unreferenced_links(cutoff: float) -> list[object]:
@@ -162,20 +175,27 @@ def _unreferenced_links(cutoff: float) -> list[object]:
 
 def _delete_links(connection: Connection, cutoff: float) -> int:
     key = tuple_(repository_blobs.c.repository_id, repository_blobs.c.digest)
-    rows = list(
-        connection.execute(
-            select(repository_blobs.c.repository_id, repository_blobs.c.digest)
-            .where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
-            .limit(_BATCH)
-        )
-    )
+    rows = connection.execute(
+        select(repository_blobs.c.repository_id, repository_blobs.c.digest, repositories.c.project_id)
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
+        .limit(_BATCH)
+    ).all()
     if rows:
-        connection.execute(
-            delete(repository_blobs).where(
-                key.in_([tuple(row) for row in rows]),
+        accounts = accounting.lock_all(connection, (row[2] for row in rows))
+        gone = connection.execute(
+            delete(repository_blobs)
+            .where(
+                key.in_([tuple(row[:2]) for row in rows]),
                 *_unreferenced_links(cutoff),  # type: ignore[arg-type]
             )
-        )
+            .returning(repository_blobs.c.repository_id, repository_blobs.c.digest)
+        ).all()
+        projects_of = {row[0]: row[2] for row in rows}
+        for project_id, account in accounts.items():
+            accounting.release(
+                connection, account, [row[1] for row in gone if projects_of[row[0]] == project_id]
+            )
     return len(rows)
 
 

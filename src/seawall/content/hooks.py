@@ -56,6 +56,18 @@ class BlobPush:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class QuotaNotice:
+    """A project's storage reached 85 % of its quota, or (`exceeded`) a change was refused. Bytes."""
+
+    project_id: int
+    used: int
+    hard: int
+    exceeded: bool
+    actor: Actor
+    message: str
+
+
 class ContentHook:
     """Base of hooks: override what is of interest. Every method may raise RegistryError to refuse."""
 
@@ -73,6 +85,9 @@ class ContentHook:
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
         """Its rows are gone, not committed."""
+
+    def quota(self, connection: Connection, notice: QuotaNotice) -> None:
+        """Quota warning (in the transaction of the push) or refusal (in one of its own)."""
 
     async def before_pull(self, repository: str, manifest: StoredManifest, reference: str) -> None:
         """A manifest is about to be sent (GET only, not HEAD). Must be cheap: every pull waits for it."""

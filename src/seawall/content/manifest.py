@@ -72,6 +72,8 @@ class Manifest:
     """digests of non-distributable layers: kept when present, not required"""
     manifests: tuple[str, ...] = ()
     """digests of child manifests that must be present in the repository"""
+    layer_types: frozenset[str] = frozenset()
+    """media types of the layers (or blobs)"""
 
 
 def parse(payload: bytes, content_type: str | None) -> Manifest:
@@ -136,6 +138,7 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
         blobs=blobs,
         optional=tuple(optional),
         manifests=children,
+        layer_types=frozenset(item.media_type for item in document.layers or document.blobs or ()),
     )
 
 

@@ -22,10 +22,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from seawall.content import accounting, index
 from seawall.content import manifest as manifests_
-from seawall.content.hooks import BlobPush, Deletion, Hooks, Push
+from seawall.content.hooks import BlobPush, Deletion, Hooks, Push, QuotaNotice
 from seawall.content.names import check_digest, digest_of, is_tag
-from seawall.context import Actor, actor
+from seawall.context import SYSTEM, Actor, actor
 from seawall.db import Database
 from seawall.db.schema import (
     blobs,
@@ -174,11 +175,14 @@ class ContentService:
             found = _blob(connection, source, digest)
             if found is None:
                 return False
+            account = accounting.lock(connection, target.project_id)
             for hook in before:
                 hook(connection, BlobPush(target, digest, found[0].size))
+            accounting.charge_link(connection, account, target.id, digest, found[0].size)
+            self._warn(connection, account)
             return _link(connection, target.id, digest)
 
-        return await self.db.write(run)
+        return await self._charged(run)
 
     async def delete_blob(self, name: str, digest: str) -> None:
         """Remove the blob from the repository; its bytes go with the next garbage collection.
@@ -189,6 +193,7 @@ class ContentService:
         repository = await self.repository(name)
 
         def run(connection: Connection) -> int:
+            account = accounting.lock(connection, repository.project_id)
             link = and_(
                 repository_blobs.c.repository_id == repository.id, repository_blobs.c.digest == digest
             )
@@ -204,7 +209,9 @@ class ContentService:
             ).first()
             if used:
                 raise RegistryError("DENIED", "blob is in use by a manifest of this repository", status=405)
-            return connection.execute(delete(repository_blobs).where(link)).rowcount
+            removed = connection.execute(delete(repository_blobs).where(link)).rowcount
+            accounting.release(connection, account, [digest] * removed)
+            return removed
 
         await self.db.write(run)
 
@@ -308,8 +315,11 @@ class ContentService:
         before = self.hooks.of("before_blob")
 
         def run(connection: Connection) -> str:
+            account = accounting.lock(connection, repository.project_id)
             for hook in before:
                 hook(connection, BlobPush(repository, digest, size))
+            accounting.charge_link(connection, account, repository.id, digest, size)
+            self._warn(connection, account)
             _upsert(
                 connection,
                 blobs,
@@ -331,7 +341,13 @@ class ContentService:
                 connection.execute(delete(uploads).where(uploads.c.id == upload.id))
             return str(used)
 
-        used = await self.db.write(run)
+        try:
+            used = await self._charged(run)
+        except accounting.QuotaExceededError:
+            await self.storage.delete(key)
+            if upload is not None:
+                await self._forget(upload)
+            raise
         if used != key:
             # The registry had these bytes already; ours are a second copy that nothing names.
             await self.storage.delete(key)
@@ -406,10 +422,15 @@ class ContentService:
         before, after = self.hooks.of("before_push"), self.hooks.of("after_push")
 
         def run(connection: Connection) -> None:
+            account = accounting.lock(connection, repository.project_id)
             for hook in before:
                 hook(connection, push)
             references = _check_references(connection, repository.id, parsed, now)
-            manifest_id = _insert_manifest(connection, repository.id, actual, parsed, payload, now)
+            affected = set(index.holders(connection, repository.id, wanted))
+            manifest_id, new = _insert_manifest(connection, repository, actual, parsed, payload, wanted, now)
+            if new:
+                accounting.charge(connection, account, actual, len(payload))
+                self._warn(connection, account)
             for target, kind in references:
                 _upsert(
                     connection,
@@ -436,10 +457,19 @@ class ContentService:
                     ["repository_id", "name"],
                     {"manifest_id": manifest_id, "pushed_at": now},
                 )
+            affected |= {manifest_id, *index.accessories(connection, repository.id, [actual])}
+            if parsed.manifests:
+                affected |= set(index.children(connection, manifest_id))
+            index.relist(connection, repository.id, affected)
+            connection.execute(
+                update(repositories)
+                .where(repositories.c.id == repository.id)
+                .values(updated_at=now, pushed_at=now)
+            )
             for hook in after:
                 hook(connection, push, manifest_id)
 
-        await self.db.write(run)
+        await self._charged(run)
         self._committed()
         return actual, parsed.subject
 
@@ -453,27 +483,51 @@ class ContentService:
             check_digest(reference)
 
         who = actor.get()
-        before, after = self.hooks.of("before_delete"), self.hooks.of("after_delete")
-
-        def run(connection: Connection) -> bool:
-            deletion = _deletion(connection, repository, reference, who)
-            if deletion is None:
-                return False
-            for hook in before:
-                hook(connection, deletion)
-            if deletion.tag is None:
-                connection.execute(delete(manifests).where(manifests.c.id == deletion.manifest_id))
-            else:
-                connection.execute(
-                    delete(tags).where(tags.c.repository_id == repository.id, tags.c.name == deletion.tag)
-                )
-            for hook in after:
-                hook(connection, deletion)
-            return True
-
-        if not await self.db.write(run):
+        if not await self.db.write(lambda c: self.delete_in(c, repository, reference, who)):
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
         self._committed()
+
+    def delete_in(
+        self,
+        connection: Connection,
+        repository: Repository,
+        reference: str,
+        who: Actor,
+        *,
+        accessories: bool = False,
+    ) -> bool:
+        """`delete_manifest` inside a transaction of the caller's; False when `reference` is unknown.
+
+        `accessories`: what belongs to the manifest (signatures, SBOMs, ...) goes with it.
+        """
+        account = accounting.lock(connection, repository.project_id)
+        deletion = _deletion(connection, repository, reference, who)
+        if deletion is None:
+            return False
+        for hook in self.hooks.of("before_delete"):
+            hook(connection, deletion)
+        if deletion.tag is None:
+            affected = set(index.children(connection, deletion.manifest_id))
+            listed = connection.execute(
+                delete(manifests).where(manifests.c.id == deletion.manifest_id).returning(manifests.c.listed)
+            ).scalar_one()
+            accounting.release(connection, account, [deletion.digest])
+            affected |= set(index.accessories(connection, repository.id, [deletion.digest]))
+            index.relist(connection, repository.id, affected, removed=int(listed))
+        else:
+            connection.execute(
+                delete(tags).where(tags.c.repository_id == repository.id, tags.c.name == deletion.tag)
+            )
+            index.relist(connection, repository.id, [deletion.manifest_id])
+        for hook in self.hooks.of("after_delete"):
+            hook(connection, deletion)
+        if accessories and deletion.tag is None:
+            attached = select(manifests.c.digest).where(
+                manifests.c.repository_id == repository.id, manifests.c.accessory_of == deletion.digest
+            )
+            for digest in list(connection.execute(attached).scalars()):
+                self.delete_in(connection, repository, digest, who, accessories=True)
+        return True
 
     async def tags(self, name: str, n: int, last: str | None) -> list[str]:
         """Up to `n` tags after `last`, in ASCII order. Raises NAME_UNKNOWN."""
@@ -548,6 +602,33 @@ class ContentService:
         return result, rows[limit - 1][0] if len(rows) > limit else None
 
     # -- helpers -----------------------------------------------------------------------------------
+
+    async def _charged(self, run: Callable[[Connection], T]) -> T:
+        """Write; when the quota refuses, the hooks hear of it in a transaction of its own."""
+        try:
+            return await self.db.write(run)
+        except accounting.QuotaExceededError as error:
+            notice = QuotaNotice(error.project_id, error.used, error.hard, True, actor.get(), str(error))
+            hooks = self.hooks.of("quota")
+            if hooks:
+
+                def tell(connection: Connection) -> None:
+                    for hook in hooks:
+                        hook(connection, notice)
+
+                await self.db.write(tell)
+                self._committed()
+            raise
+
+    def _warn(self, connection: Connection, account: accounting.Account) -> None:
+        if not account.warned:
+            return
+        message = (
+            f"quota usage reached 85%: {accounting.human(account.used)} of {accounting.human(account.hard)}"
+        )
+        notice = QuotaNotice(account.project_id, account.used, account.hard, False, SYSTEM, message)
+        for hook in self.hooks.of("quota"):
+            hook(connection, notice)
 
     def _committed(self) -> None:
         for hook in self.hooks.of("committed"):
@@ -754,42 +835,53 @@ def _check_references(
 
 def _insert_manifest(
     connection: Connection,
-    repository_id: int,
+    repository: Repository,
     digest: str,
     parsed: manifests_.Manifest,
     payload: bytes,
+    names: list[str],
     now: float,
-) -> int:
-    _upsert(
-        connection,
-        manifests,
-        {
-            "repository_id": repository_id,
-            "digest": digest,
-            "media_type": parsed.media_type,
-            "artifact_type": parsed.artifact_type,
-            "config_media_type": parsed.config_media_type,
-            "subject_digest": parsed.subject,
-            "size": len(payload),
-            "annotations": parsed.annotations,
-            "pushed_at": now,
-        },
-        ["repository_id", "digest"],
+) -> tuple[int, bool]:
+    """Write the manifest's rows; returns its id and whether it is new to the repository."""
+    found = connection.execute(
+        select(manifests.c.id, manifests.c.accessory_of).where(
+            manifests.c.repository_id == repository.id, manifests.c.digest == digest
+        )
+    ).first()
+    attached = index.accessory(parsed, digest, names)
+    if found is not None:
         # A manifest pushed again counts as new, so retention and collection see the latest push.
-        {"pushed_at": now, "media_type": parsed.media_type},
-    )
+        values: dict[str, Any] = {"pushed_at": now, "media_type": parsed.media_type}
+        if attached is not None and found[1] is None:
+            values["accessory_type"], values["accessory_of"] = attached
+        connection.execute(update(manifests).where(manifests.c.id == found[0]).values(**values))
+        return int(found[0]), False
+    total = len(payload) + sum(parsed.blobs.values())
+    if parsed.manifests:
+        total += index.children_size(connection, repository.id, parsed.manifests)
     manifest_id = int(
         connection.execute(
-            select(manifests.c.id).where(
-                manifests.c.repository_id == repository_id, manifests.c.digest == digest
+            insert(manifests)
+            .values(
+                repository_id=repository.id,
+                project_id=repository.project_id,
+                digest=digest,
+                media_type=parsed.media_type,
+                artifact_type=parsed.artifact_type,
+                config_media_type=parsed.config_media_type,
+                subject_digest=parsed.subject,
+                size=len(payload),
+                annotations=parsed.annotations,
+                pushed_at=now,
+                kind=index.kind_of(parsed.media_type, parsed.artifact_type, parsed.config_media_type),
+                accessory_type=attached[0] if attached else None,
+                accessory_of=attached[1] if attached else None,
+                total_size=total,
+                # Counted by `index.relist` once its tags and references are written.
+                listed=False,
             )
+            .returning(manifests.c.id)
         ).scalar_one()
     )
-    _upsert(
-        connection,
-        manifest_payloads,
-        {"manifest_id": manifest_id, "payload": payload},
-        ["manifest_id"],
-        None,
-    )
-    return manifest_id
+    connection.execute(insert(manifest_payloads).values(manifest_id=manifest_id, payload=payload))
+    return manifest_id, True

@@ -1,0 +1,160 @@
+"""A registry without a network: services over a fresh database, SQLite and PostgreSQL in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, func, insert, select
+
+from seawall.config import Settings
+from seawall.content.manifest import OCI_INDEX, OCI_MANIFEST
+from seawall.db import migrate
+from seawall.db.schema import project_blobs, projects, quotas, repositories
+from seawall.services import Services, open_services
+
+CONFIG = "application/vnd.oci.image.config.v1+json"
+
+
+def sha(data: bytes) -> str:
+    """The sha256 digest of bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def descriptor(data: bytes, media_type: str) -> dict[str, Any]:
+    """A descriptor of bytes."""
+    return {"mediaType": media_type, "digest": sha(data), "size": len(data)}
+
+
+class Lab:
+    """Services and short ways to push and look."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.content = services.content
+        self.db = services.db
+
+    async def project(self, name: str = "p", *, public: bool = True) -> int:
+        """Make a project; returns its id."""
+
+        def run(connection: Connection) -> int:
+            row = {"name": name, "public": public, "created_at": 1.0, "updated_at": 1.0}
+            return int(
+                connection.execute(insert(projects).values(**row).returning(projects.c.id)).scalar_one()
+            )
+
+        return await self.db.write(run)
+
+    async def blob(self, name: str, data: bytes) -> str:
+        """Upload a blob."""
+        await self.content.ensure_repository(name)
+        writer = await self.services.storage.open_upload(secrets.token_hex(8), 0, {})
+        await writer.write(data)
+        return (await self.content.finish_upload(None, writer, name, sha(data))).digest
+
+    async def image(
+        self,
+        name: str,
+        reference: str | None = None,
+        *,
+        layers: list[bytes] | None = None,
+        config: bytes | None = None,
+        config_type: str = CONFIG,
+        layer_type: str = "application/vnd.oci.image.layer.v1.tar+gzip",
+        **extra: Any,
+    ) -> str:
+        """Push an image manifest and its blobs under a tag, or by digest only; returns its digest."""
+        data = [secrets.token_bytes(32)] if layers is None else layers
+        config = json.dumps({"architecture": "amd64", "os": "linux"}).encode() if config is None else config
+        for item in [*data, config]:
+            await self.blob(name, item)
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": descriptor(config, config_type),
+            "layers": [descriptor(item, layer_type) for item in data],
+            **extra,
+        }
+        payload = json.dumps(document).encode()
+        digest, _ = await self.content.put_manifest(name, reference or sha(payload), payload, OCI_MANIFEST)
+        return digest
+
+    async def index(self, name: str, reference: str, digests: list[str]) -> str:
+        """Push an index of these manifests."""
+        children = []
+        for item in digests:
+            stored = await self.content.manifest(name, item)
+            children.append(
+                {"mediaType": stored.media_type, "digest": item, "size": len(stored.payload)}
+                | {"platform": {"os": "linux", "architecture": "amd64"}}
+            )
+        payload = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}).encode()
+        digest, _ = await self.content.put_manifest(name, reference, payload, OCI_INDEX)
+        return digest
+
+    async def count(self, name: str) -> int:
+        """The repository's stored number of artifacts."""
+        return await self.db.read(
+            lambda c: int(
+                c.execute(
+                    select(repositories.c.artifact_count).where(repositories.c.name == name)
+                ).scalar_one()
+            )
+        )
+
+    async def used(self, project_id: int) -> int:
+        """The project's stored usage, checked against what it is charged for."""
+
+        def run(connection: Connection) -> tuple[int, int]:
+            stored = connection.execute(
+                select(quotas.c.used_storage).where(quotas.c.project_id == project_id)
+            ).scalar_one()
+            held = connection.execute(
+                select(func.coalesce(func.sum(project_blobs.c.size), 0)).where(
+                    project_blobs.c.project_id == project_id
+                )
+            ).scalar_one()
+            return int(stored), int(held)
+
+        stored, held = await self.db.read(run)
+        assert stored == held
+        return stored
+
+
+Run = Callable[[Callable[[Lab], Coroutine[Any, Any, None]]], None]
+
+
+@pytest.fixture
+def lab_settings(
+    database_settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Settings:
+    """Settings of a registry of this test's own, its database migrated."""
+    data: dict[str, Any] = {"data_dir": tmp_path / "data"}
+    if database_settings:
+        data["database"] = {"url": request.getfixturevalue("postgres").database(), "pool_size": 8}
+    settings = Settings(**data)
+    migrate.upgrade(settings.database_url)
+    return settings
+
+
+@pytest.fixture
+def run(lab_settings: Settings) -> Run:
+    """Run a coroutine function with a Lab, on a loop of its own."""
+
+    def runner(body: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            services = open_services(lab_settings)
+            try:
+                await body(Lab(services))
+            finally:
+                await services.close()
+
+        asyncio.run(main())
+
+    return runner
