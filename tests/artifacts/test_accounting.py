@@ -27,12 +27,12 @@ async def holdings(lab: Lab, project_id: int) -> int:
                 .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
                 .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
                 .where(repositories.c.project_id == project_id)
-            ).all()  # type: ignore[arg-type]
+            ).all()
         )
         held |= dict(
             connection.execute(
                 select(manifests.c.digest, manifests.c.size).where(manifests.c.project_id == project_id)
-            ).all()  # type: ignore[arg-type]
+            ).all()
         )
         return sum(held.values())
 
