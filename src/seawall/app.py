@@ -157,7 +157,14 @@ def build(settings: Settings) -> ASGIApp:
         except OSError as error:
             checks["storage"] = error.strerror or "failed"
         ready = all(value == "ok" for value in checks.values())
-        return JSONResponse({"status": "ok" if ready else "failed", "checks": checks}, 200 if ready else 503)
+        redis = await services.redis.status()
+        status = "ok" if ready else "failed"
+        if redis != "off":
+            # Without Redis everything still works, a little slower: said, but no reason to send clients away.
+            checks["redis"] = redis
+            if ready and redis != "ok":
+                status = "degraded"
+        return JSONResponse({"status": status, "checks": checks}, 200 if ready else 503)
 
     async def metrics(_request: Request) -> Response:
         registry = DEFAULT_REGISTRY

@@ -95,6 +95,43 @@ class KeysSettings(_Section):
         return self
 
 
+class RedisSettings(_Section):
+    """Redis: one server (`url`), Sentinel or Cluster; none of them means the database does its work."""
+
+    url: str | None = Field(default=None, repr=False, description="redis://, rediss:// or unix://")
+    sentinel: str | None = Field(default=None, description="sentinels: host:port,host:port")
+    sentinel_master: str = "seawall"
+    sentinel_password: str | None = Field(default=None, repr=False)
+    cluster: str | None = Field(default=None, description="nodes of a cluster: host:port,host:port")
+    username: str | None = None
+    password: str | None = Field(default=None, repr=False)
+    db: int = Field(default=0, ge=0)
+    tls: bool = False
+    tls_ca_file: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    timeout_seconds: float = Field(default=0.5, gt=0, le=30)
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a Redis at all."""
+        return bool(self.url or self.sentinel or self.cluster)
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _one_form(self) -> RedisSettings:
+        given = [name for name in ("url", "sentinel", "cluster") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both set; set one")
+        return self
+
+
 class Limits(_Section):
     """Sizes above which input is refused (bytes)."""
 
@@ -133,6 +170,7 @@ class Settings(BaseSettings):
     master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None
     keys: KeysSettings = KeysSettings()
+    redis: RedisSettings = RedisSettings()
     http: Http = Http()
     database: DatabaseSettings = DatabaseSettings()
     storage: StorageSettings = StorageSettings()

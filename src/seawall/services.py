@@ -23,6 +23,8 @@ from seawall.content.hooks import Hooks
 from seawall.content.service import ContentService
 from seawall.db import Database, open_database
 from seawall.events import Subscribers
+from seawall.ha.redis import RedisClient
+from seawall.ha.sessions import SessionStore
 from seawall.storage import BlobStorage, FilesystemStorage
 
 log: Any = structlog.get_logger("seawall")
@@ -39,6 +41,8 @@ class Services:
     hooks: Hooks
     events: Subscribers
     keys: KeyRing
+    redis: RedisClient
+    sessions: SessionStore
     auth: AuthService | None = None
     tokens: TokenService | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -95,8 +99,13 @@ def open_services(settings: Settings) -> Services:
         hooks=hooks,
     )
     keys = KeyRing.open(db, settings)
-    services = Services(settings, db, storage, content, hooks, Subscribers(), keys)
-    services.background.append(keys.watch)
+    redis = RedisClient(settings.redis)
+    sessions = SessionStore(
+        db, redis, hours=settings.auth.session_hours, idle_minutes=settings.auth.session_idle_minutes
+    )
+    services = Services(settings, db, storage, content, hooks, Subscribers(), keys, redis, sessions)
+    services.background += [keys.watch, sessions.sweep]
+    services.closers.append(redis.close)
     if not open_access:
         services.auth = AuthService(
             db, attempts=settings.auth.login_attempts, wait_seconds=settings.auth.login_wait_seconds

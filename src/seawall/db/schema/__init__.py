@@ -18,6 +18,7 @@ from seawall.db.schema.artifacts import (
     webhook_policies,
 )
 from seawall.db.schema.base import BigId, metadata
+from seawall.db.schema.cluster import instances, sessions
 from seawall.db.schema.content import (
     blob_trash,
     blobs,
@@ -50,6 +51,7 @@ __all__ = [
     "configurations",
     "cve_allowlists",
     "immutable_rules",
+    "instances",
     "labels",
     "login_failures",
     "manifest_labels",
@@ -70,6 +72,7 @@ __all__ = [
     "retention_policies",
     "retention_tasks",
     "robots",
+    "sessions",
     "tags",
     "uploads",
     "user_group_members",
