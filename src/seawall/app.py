@@ -31,6 +31,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
+from seawall.api.app import PREFIX as API_PREFIX
+from seawall.api.app import build_api
 from seawall.config import Settings, load
 from seawall.errors import RegistryError
 from seawall.oci.app import OciApp, error_response
@@ -130,6 +132,10 @@ def _route(path: str) -> str:
             if part in path:
                 return "/v2/*" + part.rstrip("/")
         return "/v2/"
+    if path.startswith(API_PREFIX + "/"):
+        # The first word: projects, users, ...; anything longer has names in it.
+        word = path[len(API_PREFIX) + 1 :].partition("/")[0]
+        return f"{API_PREFIX}/{word}" if re.fullmatch(r"[A-Za-z0-9-]{1,20}", word) else "other"
     return path if path in ("/healthz", "/readyz", "/metrics", "/service/token") else "other"
 
 
@@ -183,11 +189,14 @@ def build(settings: Settings) -> ASGIApp:
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
     oci = OciApp(services.content, services.auth, services.tokens, settings.external_url)
+    api = build_api(services)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if scope["type"] == "http" and (path == "/v2" or path.startswith("/v2/")):
             await oci(scope, receive, send)
+        elif scope["type"] == "http" and path.startswith((API_PREFIX + "/", "/c/")):
+            await api(scope, receive, send)
         else:
             await rest(scope, receive, send)
 

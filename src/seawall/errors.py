@@ -72,3 +72,11 @@ class ConflictError(SeawallError):
 
 class InvalidError(SeawallError):
     """A value is not acceptable; the message says why."""
+
+
+class ForbiddenError(SeawallError):
+    """The caller is known and may not do this."""
+
+
+class PreconditionError(SeawallError):
+    """The thing is in a state in which this cannot be done; the message says why."""

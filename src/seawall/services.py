@@ -19,6 +19,7 @@ from seawall.auth.keys import KeyRing
 from seawall.auth.service import AuthService
 from seawall.auth.tokens import TokenService
 from seawall.config import Settings
+from seawall.configuration import Configuration
 from seawall.content.hooks import Hooks
 from seawall.content.service import ContentService
 from seawall.db import Database, open_database
@@ -43,6 +44,7 @@ class Services:
     keys: KeyRing
     redis: RedisClient
     sessions: SessionStore
+    configuration: Configuration
     auth: AuthService | None = None
     tokens: TokenService | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -103,12 +105,19 @@ def open_services(settings: Settings) -> Services:
     sessions = SessionStore(
         db, redis, hours=settings.auth.session_hours, idle_minutes=settings.auth.session_idle_minutes
     )
-    services = Services(settings, db, storage, content, hooks, Subscribers(), keys, redis, sessions)
+    configuration = Configuration(db, keys, settings)
+    services = Services(
+        settings, db, storage, content, hooks, Subscribers(), keys, redis, sessions, configuration
+    )
     services.background += [keys.watch, sessions.sweep]
     services.closers.append(redis.close)
     if not open_access:
         services.auth = AuthService(
-            db, attempts=settings.auth.login_attempts, wait_seconds=settings.auth.login_wait_seconds
+            db,
+            attempts=settings.auth.login_attempts,
+            wait_seconds=settings.auth.login_wait_seconds,
+            configuration=configuration,
+            keys=keys,
         )
         services.tokens = TokenService(
             keys, service=settings.auth.service, minutes=settings.auth.token_minutes

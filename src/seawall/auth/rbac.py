@@ -144,12 +144,11 @@ ROBOT_PROJECT: Table = _table(
     }
 )
 
-# Actions of the registry API and what each asks for. Deleting a manifest or tag by digest or name is the
-# deletion of an artifact.
+# Actions of the registry API and what each asks for.
 OCI_ACTIONS: dict[str, tuple[str, str]] = {
     "pull": ("repository", "pull"),
     "push": ("repository", "push"),
-    "delete": ("artifact", "delete"),
+    "delete": ("repository", "delete"),
 }
 
 

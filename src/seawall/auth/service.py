@@ -1,7 +1,6 @@
-"""Users, roles and authentication.
+"""Authentication of users and robot accounts, and what they may do through the registry API.
 
-Roles are Harbor's. What each may do to a repository through the registry API is `ROLE_ACTIONS`; whoever
-is not listed may do nothing (deny by default).
+Who may do what is in `seawall.auth.rbac`; whoever is not listed there may do nothing (deny by default).
 """
 
 from __future__ import annotations
@@ -13,85 +12,119 @@ import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
+from seawall.auth import access
+from seawall.auth.keys import KeyRing
+from seawall.auth.principal import ANONYMOUS, Principal, RobotGrant
+from seawall.auth.rbac import OCI_ACTIONS, ROLES
 from seawall.auth.tokens import Scope
+from seawall.configuration import Configuration
 from seawall.content.names import is_project_name
 from seawall.db import Database
-from seawall.db.schema import login_failures, project_members, projects, users
+from seawall.db.schema import (
+    login_failures,
+    oidc_users,
+    project_members,
+    projects,
+    robots,
+    user_group_members,
+    users,
+)
 from seawall.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 
-ROLE_ACTIONS: dict[str, frozenset[str]] = {
-    "projectAdmin": frozenset({"pull", "push", "delete"}),
-    "maintainer": frozenset({"pull", "push", "delete"}),
-    "developer": frozenset({"pull", "push"}),
-    "guest": frozenset({"pull"}),
-    "limitedGuest": frozenset({"pull"}),
-}
 _ALL = frozenset({"pull", "push", "delete"})
 _USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
 # RFC 9106's second recommended set, scaled to 19 MiB so that a burst of logins fits small machines
 # (the OWASP minimum for argon2id).
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
+User = Principal
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """An authenticated user."""
 
-    id: int
-    name: str
-    sysadmin: bool
+class External(Protocol):
+    """A directory that checks passwords of users who have none here (LDAP)."""
+
+    async def login(self, username: str, password: str) -> Principal | None:
+        """The user, made or brought up to date here, when the directory accepts the password."""
 
 
 class AuthService:
     """Authenticates callers and decides their access."""
 
-    def __init__(self, db: Database, *, attempts: int = 5, wait_seconds: int = 30) -> None:
+    def __init__(
+        self,
+        db: Database,
+        *,
+        attempts: int = 5,
+        wait_seconds: int = 30,
+        configuration: Configuration | None = None,
+        keys: KeyRing | None = None,
+        external: External | None = None,
+    ) -> None:
         self._db = db
         self._attempts = attempts
         self._wait = wait_seconds
+        self._configuration = configuration
+        self._keys = keys
+        self._external = external
         # A key of this process only: remembered logins are worthless outside it.
         self._pepper = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, float] = OrderedDict()
         # argon2 is meant to be slow: without a bound, a burst of logins would starve everything else.
         self._slots = asyncio.Semaphore(2)
 
-    async def authenticate(self, username: str, password: str, client: str) -> User | None:
-        """The user if the password is right, else None. `client` is the caller's address.
+    async def robot_prefix(self) -> str:
+        """What the names of robot accounts begin with."""
+        if self._configuration is None:
+            return "robot$"
+        return str(await self._configuration.get("robot_name_prefix"))
 
-        Raises RegistryError TOOMANYREQUESTS (with Retry-After) after repeated failures of this user from
-        this address.
+    async def authenticate(self, username: str, password: str, client: str) -> Principal | None:
+        """The user or robot if the password is right, else None. `client` is the caller's address.
+
+        A user who signs in through OIDC shows the CLI secret. Raises RegistryError TOOMANYREQUESTS (with
+        Retry-After) after repeated failures of this user from this address.
         """
-        row = await self._db.point(
-            lambda c: c.execute(
-                select(users.c.id, users.c.username, users.c.sysadmin, users.c.password_hash).where(
-                    users.c.username == username
-                )
-            ).first()
+        prefix = await self.robot_prefix()
+        account = await self._db.point(lambda c: _account(c, username, prefix))
+        mark = hmac.digest(
+            self._pepper, f"{username}\0{password}\0{account.stored if account else None}".encode(), "sha256"
         )
-        stored = row[3] if row else None
-        mark = hmac.digest(self._pepper, f"{username}\0{password}\0{stored}".encode(), "sha256")
         # The stored hash is part of the mark, so a changed password or deleted user counts at once.
-        if row and self._known.get(mark, 0) > time.time():
-            return User(row[0], row[1], row[2])
+        if account and account.stored and self._known.get(mark, 0) > time.time():
+            return account.principal
         key = f"{client[:64]} {username[:255]}"
         await self._check_throttle(key)
-        async with self._slots:
-            right = await asyncio.to_thread(_verify, stored, password)
-        if row is None or not right:
+        principal = await self._checked(account, username, password)
+        if principal is None:
             await self._db.write(lambda c: _count_failure(c, key))
             return None
-        self._known[mark] = time.time() + 300
-        if len(self._known) > 4096:
-            self._known.popitem(last=False)
+        if account and account.stored:
+            self._known[mark] = time.time() + 300
+            if len(self._known) > 4096:
+                self._known.popitem(last=False)
         await self._db.write(
             lambda c: c.execute(delete(login_failures).where(login_failures.c.key == key)), durable=False
         )
-        return User(row[0], row[1], row[2])
+        return principal
+
+    async def _checked(self, account: _Account | None, username: str, password: str) -> Principal | None:
+        if account is not None and account.sealed is not None and self._keys is not None:
+            secret = self._keys.decrypt("cli-secret", account.sealed).decode()
+            if hmac.compare_digest(secret.encode(), password.encode()):
+                return account.principal
+            return None
+        outside = account is None or account.stored is None
+        if outside and self._external is not None and not (account and account.principal.kind == "robot"):
+            return await self._external.login(username, password)
+        async with self._slots:
+            right = await asyncio.to_thread(_verify, account.stored if account else None, password)
+        return account.principal if account is not None and right else None
 
     async def _check_throttle(self, key: str) -> None:
         row = await self._db.point(
@@ -111,22 +144,23 @@ class AuthService:
                 headers={"Retry-After": str(int(left) + 1)},
             )
 
-    async def grant(self, user: User | None, scopes: list[Scope]) -> list[Scope]:
+    async def grant(self, user: Principal | None, scopes: list[Scope]) -> list[Scope]:
         """The part of `scopes` that `user` (None: anonymous) may have; empty ones are kept, empty."""
         return await self._db.point(lambda c: [_grant(c, user, scope) for scope in scopes])
 
-    async def actions(self, user: User | None, repository: str) -> frozenset[str]:
+    async def actions(self, user: Principal | None, repository: str) -> frozenset[str]:
         """What `user` may do to the repository: a subset of pull, push, delete."""
         return await self._db.point(lambda c: _actions(c, user, repository))
 
-    async def user(self, name: str) -> User | None:
-        """The user called `name`."""
-        row = await self._db.point(
-            lambda c: c.execute(
-                select(users.c.id, users.c.username, users.c.sysadmin).where(users.c.username == name)
-            ).first()
-        )
-        return User(*row) if row else None
+    async def user(self, name: str) -> Principal | None:
+        """The user or robot called `name`."""
+        prefix = await self.robot_prefix()
+        account = await self._db.point(lambda c: _account(c, name, prefix))
+        return account.principal if account else None
+
+    async def user_by_id(self, user_id: int) -> Principal | None:
+        """The user of that id, with its groups."""
+        return await self._db.point(lambda c: principal_of(c, users.c.id == user_id))
 
     # -- management ----------------------------------------------------------------------------------
 
@@ -171,14 +205,14 @@ class AuthService:
         ):
             raise NotFoundError(f"user {username} not found")
 
-    async def list_users(self) -> list[User]:
+    async def list_users(self) -> list[Principal]:
         """All users by name."""
         rows = await self._db.read(
             lambda c: list(
                 c.execute(select(users.c.id, users.c.username, users.c.sysadmin).order_by(users.c.username))
             )
         )
-        return [User(*row) for row in rows]
+        return [Principal(*row) for row in rows]
 
     async def create_project(self, name: str, *, public: bool) -> None:
         """Add a project. Raises InvalidError or ConflictError."""
@@ -204,8 +238,8 @@ class AuthService:
 
     async def set_member(self, project: str, username: str, role: str) -> None:
         """Give a user a role in a project, replacing any earlier one. Raises NotFoundError, InvalidError."""
-        if role not in ROLE_ACTIONS:
-            raise InvalidError(f"role must be one of {', '.join(ROLE_ACTIONS)}")
+        if role not in ROLES:
+            raise InvalidError(f"role must be one of {', '.join(ROLES)}")
 
         def run(connection: Connection) -> None:
             project_id = connection.execute(select(projects.c.id).where(projects.c.name == project)).scalar()
@@ -225,17 +259,12 @@ class AuthService:
 
         await self._db.write(run)
 
-    def visible_projects(self, user: User | None) -> object:
-        """A function of a Connection giving the ids of projects `user` may pull from; None means all."""
+    def visible_projects(self, user: Principal | None) -> object:
+        """A function of a Connection giving the ids of projects `user` may see; None means all."""
 
         def run(connection: Connection) -> set[int] | None:
-            if user is not None and user.sysadmin:
-                return None
-            query = select(projects.c.id).where(projects.c.public.is_(True))
-            if user is not None:
-                mine = select(project_members.c.project_id).where(project_members.c.user_id == user.id)
-                query = select(projects.c.id).where(or_(projects.c.public.is_(True), projects.c.id.in_(mine)))
-            return set(connection.execute(query).scalars())
+            query = access.visible(user or ANONYMOUS)
+            return None if query is None else set(connection.execute(query).scalars())
 
         return run
 
@@ -310,26 +339,70 @@ def _count_failure(connection: Connection, key: str) -> None:
         )
 
 
-def _actions(connection: Connection, user: User | None, repository: str) -> frozenset[str]:
-    if user is not None and user.sysadmin:
-        return _ALL
+def principal_of(connection: Connection, condition: ColumnElement[bool]) -> Principal | None:
+    """The user that `condition` on `users` picks, with its groups."""
+    row = connection.execute(select(users.c.id, users.c.username, users.c.sysadmin).where(condition)).first()
+    return _principal(connection, row) if row else None
+
+
+def _principal(connection: Connection, row: Any) -> Principal:
+    groups = connection.execute(
+        select(user_group_members.c.group_id).where(user_group_members.c.user_id == row[0])
+    ).scalars()
+    return Principal(row[0], row[1], row[2], groups=tuple(groups))
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Who a login name stands for, and what its password is checked against."""
+
+    principal: Principal
+    stored: str | None
+    sealed: str | None = None
+
+
+def _account(connection: Connection, name: str, prefix: str) -> _Account | None:
+    if name.startswith(prefix):
+        robot = connection.execute(select(robots).where(robots.c.name == name.removeprefix(prefix))).first()
+        if robot is not None:
+            usable = not robot.disabled and (robot.expires_at == -1 or robot.expires_at > time.time())
+            return _Account(robot_principal(robot, prefix), robot.secret_hash) if usable else None
     row = connection.execute(
-        select(projects.c.id, projects.c.public).where(projects.c.name == repository.partition("/")[0])
+        select(users.c.id, users.c.username, users.c.sysadmin, users.c.password_hash, oidc_users.c.secret)
+        .outerjoin(oidc_users, oidc_users.c.user_id == users.c.id)
+        .where(users.c.username == name)
     ).first()
-    if row is None:
+    return _Account(_principal(connection, row), row[3], row[4]) if row else None
+
+
+def robot_principal(row: Any, prefix: str) -> Principal:
+    """The robot of a row of `robots`."""
+    grants = tuple(
+        RobotGrant(
+            item["kind"],
+            item["namespace"],
+            frozenset((pair["resource"], pair["action"]) for pair in item["access"]),
+        )
+        for item in row.permissions
+    )
+    return Principal(row.id, prefix + row.name, kind="robot", grants=grants, robot_project=row.project_id)
+
+
+def _actions(connection: Connection, user: Principal | None, repository: str) -> frozenset[str]:
+    principal = user or ANONYMOUS
+    if principal.sysadmin:
+        return _ALL
+    project = access.project_by_name(connection, repository.partition("/")[0])
+    if project is None:
         return frozenset()
-    result = frozenset({"pull"}) if row[1] else frozenset()
-    if user is not None:
-        role = connection.execute(
-            select(project_members.c.role).where(
-                project_members.c.project_id == row[0], project_members.c.user_id == user.id
-            )
-        ).scalar()
-        result |= ROLE_ACTIONS.get(role or "", frozenset())
-    return result
+    return frozenset(
+        name
+        for name, (resource, action) in OCI_ACTIONS.items()
+        if access.may(connection, principal, project, resource, action)
+    )
 
 
-def _grant(connection: Connection, user: User | None, scope: Scope) -> Scope:
+def _grant(connection: Connection, user: Principal | None, scope: Scope) -> Scope:
     allowed: frozenset[str] = frozenset()
     if scope.type == "repository":
         allowed = _actions(connection, user, scope.name)

@@ -11,7 +11,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -41,15 +40,15 @@ user_group_members = Table(
     Column("group_id", BigId, ForeignKey("user_groups.id", ondelete="CASCADE"), primary_key=True, index=True),
 )
 
-# `secret` is the CLI secret and `token` the refresh token, both encrypted under the master key.
+# `secret` is the CLI secret and `token` the refresh token, both sealed under the secret key.
 oidc_users = Table(
     "oidc_users",
     metadata,
     Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("issuer", String(255), nullable=False),
     Column("subject", String(255), nullable=False),
-    Column("secret", LargeBinary, nullable=False),
-    Column("token", LargeBinary),
+    Column("secret", Text, nullable=False, info={"sealed": True}),
+    Column("token", Text, info={"sealed": True}),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     UniqueConstraint("issuer", "subject"),
@@ -96,14 +95,12 @@ cve_allowlists = Table(
     Column("updated_at", Float, nullable=False),
 )
 
-# Values set through the API; they go before the file's. `value` is JSON; a secret's is in `sealed`,
-# encrypted under the master key.
+# Values set through the API; they go before the file's. A secret's is sealed under the secret key.
 configurations = Table(
     "configurations",
     metadata,
     Column("name", String(128), primary_key=True),
-    Column("value", Text),
-    Column("sealed", LargeBinary),
+    Column("value", JSON, info={"sealed": True}),
     Column("updated_at", Float, nullable=False),
 )
 

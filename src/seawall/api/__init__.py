@@ -1,0 +1,1 @@
+"""Harbor's management API v2.0."""
