@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, quote, urlencode
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -45,6 +46,16 @@ class DatabaseSettings(_Section):
 
     url: str | None = None
     pool_size: int = Field(default=10, ge=1, le=500, description="connections a server process keeps")
+    retry_seconds: float = Field(
+        default=8, ge=0, le=300, description="how long a failover or conflict is met with new attempts"
+    )
+    statement_seconds: int = Field(default=60, ge=0, description="longest statement; 0: no limit")
+    connect_seconds: int = Field(default=3, ge=2, description="wait for each host of the URL")
+    # Named as libpq names them; each may be in the URL instead.
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    sslrootcert: Path | None = None
+    sslcert: Path | None = None
+    sslkey: Path | None = None
 
     @field_validator("url")
     @classmethod
@@ -52,6 +63,23 @@ class DatabaseSettings(_Section):
         if value is not None and not value.startswith(("sqlite:///", "postgresql://", "postgres://")):
             raise ValueError("must start with sqlite:/// or postgresql://")
         return value
+
+    def connection_url(self) -> str:
+        """The URL with the other connection settings in it; what the URL says itself is kept."""
+        url = self.url or ""
+        if url.startswith("sqlite"):
+            return url
+        given = parse_qs(url.partition("?")[2], keep_blank_values=True)
+        options = {
+            "connect_timeout": self.connect_seconds,
+            "sslmode": self.sslmode,
+            "sslrootcert": self.sslrootcert,
+            "sslcert": self.sslcert,
+            "sslkey": self.sslkey,
+        }
+        added = {k: str(v) for k, v in options.items() if v is not None and k not in given}
+        # %20 and not "+": libpq reads a plus sign as it stands.
+        return f"{url}{'&' if '?' in url else '?'}{urlencode(added, quote_via=quote)}"
 
 
 class StorageSettings(_Section):
@@ -204,7 +232,7 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The database URL with the embedded default filled in."""
         if self.database.url:
-            return self.database.url
+            return self.database.connection_url()
         return f"sqlite:///{self.data_dir.absolute() / 'seawall.db'}"
 
     @property

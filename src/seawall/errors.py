@@ -80,3 +80,7 @@ class ForbiddenError(SeawallError):
 
 class PreconditionError(SeawallError):
     """The thing is in a state in which this cannot be done; the message says why."""
+
+
+class UnavailableError(SeawallError):
+    """A service behind this one (database, storage) does not answer now; trying again later may help."""

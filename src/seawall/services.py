@@ -87,7 +87,12 @@ def open_storage(settings: Settings) -> BlobStorage:
 
 def open_services(settings: Settings) -> Services:
     """Open database and storage and wire the services; the schema must be migrated."""
-    db = open_database(settings.database_url, pool_size=settings.database.pool_size)
+    db = open_database(
+        settings.database_url,
+        pool_size=settings.database.pool_size,
+        retry_seconds=settings.database.retry_seconds,
+        statement_seconds=settings.database.statement_seconds,
+    )
     storage = open_storage(settings)
     hooks = Hooks()
     open_access = settings.auth.mode == "none"

@@ -2,8 +2,9 @@
 
 Domain code hands in plain functions of a SQLAlchemy `Connection`; the backend decides in which thread and
 transaction they run, and runs them again when the database says "try again" (serialisation failure,
-deadlock, lost connection before commit). Such a function must therefore have no effect but on the
-database.
+deadlock, lost connection, failover). Such a function must therefore have no effect but on the database. A
+write is never applied twice, not even when the connection broke during COMMIT (see `seawall.db.postgres`).
+When the database stays away, UnavailableError is raised.
 
 Durability: `write` returns after the commit is on disk. `write(..., durable=False)` returns after the
 commit is visible and survives the death of this process, but a power failure may undo it; it is meant
@@ -17,24 +18,20 @@ import contextlib
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, SingletonThreadPool
+
+from seawall.db.postgres import PostgresDatabase
+from seawall.errors import UnavailableError
 
 T = TypeVar("T")
-
-# A transaction that fails for a passing reason is run this often before the error goes to the caller.
-_ATTEMPTS = 5
-# SQLSTATEs worth another try: serialization_failure, deadlock_detected, admin shutdown, crash shutdown,
-# cannot connect now, read only transaction (a failover left us on a standby).
-_RETRY_STATES = frozenset({"40001", "40P01", "57P01", "57P02", "57P03", "25006"})
 
 
 class Database(Protocol):
@@ -53,6 +50,9 @@ class Database(Protocol):
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Run `fn` in one transaction and commit; see the module text for `durable`."""
 
+    async def check(self) -> None:
+        """Ask the database for an answer once, without retries. Raises UnavailableError."""
+
     def change_token(self) -> int | None:
         """A number that differs after any commit by anybody, or None where the backend has no cheap one.
 
@@ -69,11 +69,19 @@ class Database(Protocol):
         """Finish queued writes and close every connection."""
 
 
-def open_database(url: str, *, pool_size: int = 10) -> Database:
-    """Open the database at `url` (`sqlite:///path` or `postgresql://...`)."""
+def open_database(
+    url: str, *, pool_size: int = 10, retry_seconds: float = 8, statement_seconds: int = 60
+) -> Database:
+    """Open the database at `url` (`sqlite:///path` or `postgresql://...`).
+
+    The rest is for PostgreSQL: connections in the pool, how long a passing fault is met with new attempts,
+    and how long one statement may take (0: as long as it wants).
+    """
     if url.startswith("sqlite"):
         return SqliteDatabase(url)
-    return PostgresDatabase(url, pool_size=pool_size)
+    return PostgresDatabase(
+        url, pool_size=pool_size, retry_seconds=retry_seconds, statement_seconds=statement_seconds
+    )
 
 
 class SqliteDatabase:
@@ -114,6 +122,13 @@ class SqliteDatabase:
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         """See Database.write."""
         return await asyncio.wrap_future(self._submit(fn, durable))
+
+    async def check(self) -> None:
+        """See Database.check."""
+        try:
+            await self.read(lambda c: c.execute(text("SELECT 1")).scalar())
+        except DBAPIError as error:
+            raise UnavailableError(f"database does not answer: {error.orig}") from error
 
     def change_token(self) -> int | None:
         """SQLite's data_version, asked on a connection that never writes."""
@@ -228,103 +243,3 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
 def _sqlite_begin_immediate(connection: Connection) -> None:
     # Taking the write lock at the start avoids "database is locked" on a later upgrade.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-class PostgresDatabase:
-    """PostgreSQL through psycopg, in threads; READ COMMITTED with the row locks the domain asks for.
-
-    The URL may name several hosts (`postgresql://u@a,b/db`): libpq then picks the one that takes writes,
-    so a promoted standby is found without a restart.
-    """
-
-    dialect = "postgresql"
-
-    def __init__(self, url: str, *, pool_size: int) -> None:
-        self._engine = _postgres_engine(url, pool_size)
-        self._auto = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._pool = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
-
-    async def read(self, fn: Callable[[Connection], T]) -> T:
-        """See Database.read."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.sync_read, fn)
-
-    async def point(self, fn: Callable[[Connection], T]) -> T:
-        """See Database.point."""
-        return await self.read(fn)
-
-    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
-        """See Database.write."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._write, fn, durable)
-
-    def change_token(self) -> int | None:
-        """PostgreSQL has no cheap change counter."""
-        return None
-
-    def sync_read(self, fn: Callable[[Connection], T]) -> T:
-        """See Database.sync_read."""
-
-        def attempt() -> T:
-            with self._auto.connect() as connection:
-                return fn(connection)
-
-        return _retry(attempt)
-
-    def sync_write(self, fn: Callable[[Connection], T]) -> T:
-        """See Database.sync_write."""
-        return self._write(fn, True)
-
-    async def close(self) -> None:
-        """See Database.close."""
-        self._pool.shutdown(wait=True)
-        self._engine.dispose()
-
-    def _write(self, fn: Callable[[Connection], T], durable: bool) -> T:
-        def attempt() -> T:
-            with self._engine.begin() as connection:
-                if not durable:
-                    connection.execute(text("SET LOCAL synchronous_commit TO off"))
-                return fn(connection)
-
-        return _retry(attempt)
-
-
-def _postgres_engine(url: str, pool_size: int) -> Engine:
-    prefix, rest = url.split("://", 1)
-    del prefix
-    separator = "&" if "?" in rest else "?"
-    if "target_session_attrs" not in rest:
-        rest += f"{separator}target_session_attrs=read-write"
-        separator = "&"
-    if "connect_timeout" not in rest:
-        rest += f"{separator}connect_timeout=5"
-    conninfo = f"postgresql://{rest}"
-
-    def connect() -> Any:
-        import psycopg
-
-        return psycopg.connect(conninfo)
-
-    # libpq parses the URL itself (creator), because SQLAlchemy's parser does not take libpq's
-    # comma-separated host lists with ports.
-    return create_engine(
-        "postgresql+psycopg://",
-        creator=connect,
-        poolclass=QueuePool,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_pre_ping=False,
-        pool_recycle=1800,
-    )
-
-
-def _retry(attempt: Callable[[], T]) -> T:
-    for tried in range(_ATTEMPTS):
-        try:
-            return attempt()
-        except DBAPIError as error:
-            state = getattr(error.orig, "sqlstate", None)
-            lost = error.connection_invalidated or (isinstance(error, OperationalError) and state is None)
-            if tried == _ATTEMPTS - 1 or not (lost or state in _RETRY_STATES):
-                raise
-            time.sleep(0.05 * 2**tried)
-    raise AssertionError("unreachable")

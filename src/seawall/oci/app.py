@@ -28,7 +28,7 @@ from seawall.content.names import check_digest, check_name
 from seawall.content.ranges import parse_content_range, parse_range
 from seawall.content.service import PAGE_LIMIT, ContentService, Upload
 from seawall.context import Actor, actor
-from seawall.errors import RegistryError
+from seawall.errors import RegistryError, UnavailableError
 from seawall.storage import UploadWriter
 
 _ROUTES = (
@@ -170,6 +170,8 @@ class OciApp:
             response = await self._dispatch(request)
         except RegistryError as error:
             response = error_response(error)
+        except UnavailableError as error:
+            response = error_response(RegistryError("UNAVAILABLE", str(error), headers={"Retry-After": "1"}))
         except ClientGoneError:
             return
         response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"

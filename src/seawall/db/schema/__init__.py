@@ -30,6 +30,7 @@ from seawall.db.schema.content import (
     tags,
     uploads,
 )
+from seawall.db.schema.coordination import commit_markers, schema_compatibility, upload_leases
 from seawall.db.schema.events import outbox
 from seawall.db.schema.identity import (
     audit_log,
@@ -48,6 +49,7 @@ __all__ = [
     "blob_trash",
     "blobs",
     "cluster_keys",
+    "commit_markers",
     "configurations",
     "cve_allowlists",
     "immutable_rules",
@@ -72,8 +74,10 @@ __all__ = [
     "retention_policies",
     "retention_tasks",
     "robots",
+    "schema_compatibility",
     "sessions",
     "tags",
+    "upload_leases",
     "uploads",
     "user_group_members",
     "user_groups",
