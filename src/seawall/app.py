@@ -35,6 +35,8 @@ from seawall.api.app import PREFIX as API_PREFIX
 from seawall.api.app import build_api
 from seawall.config import Settings, load
 from seawall.errors import RegistryError
+from seawall.ha.ca import ca_routes
+from seawall.ha.proxy import TrustedProxies
 from seawall.oci.app import OciApp, error_response
 from seawall.oci.token import TokenEndpoint
 from seawall.services import open_services
@@ -186,6 +188,7 @@ def build(settings: Settings) -> ASGIApp:
         yield
         await services.close()
 
+    routes += ca_routes(settings)
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
     oci = OciApp(services.content, services.auth, services.tokens, settings.external_url)
@@ -200,7 +203,8 @@ def build(settings: Settings) -> ASGIApp:
         else:
             await rest(scope, receive, send)
 
-    return Edge(root, access_log=settings.log.access)
+    edge = Edge(root, access_log=settings.log.access)
+    return TrustedProxies(edge, tuple(settings.http.trusted_proxies))
 
 
 def create() -> ASGIApp:

@@ -99,6 +99,8 @@ def serve(
     http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
     if http:
         settings = _settings(config, data_dir, http={**settings.http.model_dump(), **http})
+    if settings.ca_download is not None:
+        check_ca(settings.ca_download)
     migrate.upgrade(settings.database_url)
     scheme = "https" if settings.http.tls_certificate else "http"
     _prepare(settings)

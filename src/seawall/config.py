@@ -7,6 +7,7 @@ Unknown keys are refused, so a typing mistake is found by `seawall config check`
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, quote, urlencode
@@ -33,6 +34,21 @@ class Http(_Section):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     drain_seconds: int = Field(default=30, ge=0, description="time in-flight requests get after SIGTERM")
+    trusted_proxies: list[str] | str = Field(
+        default=[], description="addresses and CIDRs whose X-Forwarded-* headers are believed"
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str] | str) -> list[str]:
+        items = value.split(",") if isinstance(value, str) else value
+        found = [item.strip() for item in items if item.strip()]
+        for item in found:
+            try:
+                ipaddress.ip_network(item, strict=False)
+            except ValueError:
+                raise ValueError(f"{item} is neither an address nor a CIDR") from None
+        return found
 
     @model_validator(mode="after")
     def _tls_pair(self) -> Http:
@@ -194,6 +210,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     external_url: str | None = None
+    ca_download: Path | None = Field(default=None, description="the balancer's CA (PEM), offered to clients")
     admin_password: str | None = Field(default=None, repr=False)
     master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None
