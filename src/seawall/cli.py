@@ -24,6 +24,7 @@ from seawall.content import fsck as fsck_
 from seawall.content import gc as gc_
 from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
+from seawall.ha.ca import check_ca
 from seawall.ha.cli import keys_app
 from seawall.services import open_storage
 
