@@ -1,0 +1,1 @@
+"""Scanning: package lists read from layers, advisories, matches, reports, SBOMs, scanner adapters."""
