@@ -18,7 +18,9 @@ from joserfc.errors import JoseError
 
 from seawall.auth.keys import KeyRing
 
-_SCOPE = re.compile(r"(?P<type>[a-z]+(?:\([a-z0-9]+\))?):(?P<name>[^\s]+):(?P<actions>[a-z*]+(?:,[a-z*]+)*)")
+_SCOPE = re.compile(
+    r"(?P<type>[a-z]+(?:\([a-z0-9]+\))?):(?P<name>[^\s\0]+):(?P<actions>[a-z*]+(?:,[a-z*]+)*)"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -481,7 +481,8 @@ class ContentService:
         repository = await self.repository(name)
         if ":" in reference:
             check_digest(reference)
-
+        elif not is_tag(reference):
+            raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
         who = actor.get()
         if not await self.db.write(lambda c: self.delete_in(c, repository, reference, who)):
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})

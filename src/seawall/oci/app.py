@@ -173,7 +173,8 @@ class OciApp:
         except UnavailableError as error:
             response = error_response(RegistryError("UNAVAILABLE", str(error), headers={"Retry-After": "1"}))
         except ClientGoneError:
-            return
+            # Often nobody is left to read this; a client that closed only its sending side is.
+            response = error_response(RegistryError("SIZE_INVALID", "the request's body ended early"))
         response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
         await response.send(scope, send)
 
@@ -321,7 +322,7 @@ class OciApp:
         return _list_response({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
 
     async def _referrers(self, request: Request, name: str, digest: str) -> Response:
-        artifact_type = request.query.get("artifactType")
+        artifact_type = _text(request, "artifactType")
         after = request.query.get("after", "0")
         if not after.isascii() or not after.isdigit() or len(after) > 18:
             raise RegistryError("UNSUPPORTED", "after must be a number", status=400)
@@ -561,7 +562,15 @@ def _page(request: Request) -> tuple[int, str | None]:
         if not value.isascii() or not value.isdigit() or len(value) > 9:
             raise RegistryError("UNSUPPORTED", "n must be a number of 0 or more", status=400)
         n = min(int(value), PAGE_LIMIT)
-    return n, request.query.get("last")
+    return n, _text(request, "last")
+
+
+def _text(request: Request, parameter: str) -> str | None:
+    """A query parameter. Raises 400 for one with a NUL, which PostgreSQL cannot even compare."""
+    value = request.query.get(parameter)
+    if value is not None and "\0" in value:
+        raise RegistryError("UNSUPPORTED", f"{parameter} has a NUL character", status=400)
+    return value
 
 
 def _list_response(content: dict[str, Any], path: str, n: int, found: list[str]) -> Response:

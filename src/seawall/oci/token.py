@@ -6,6 +6,7 @@ Source: CNCF Distribution "Token Authentication Specification" and "OAuth2 Token
 from __future__ import annotations
 
 import datetime
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,6 +15,8 @@ from seawall.auth.service import AuthService, User
 from seawall.auth.tokens import TokenService, parse_scopes
 from seawall.errors import RegistryError
 from seawall.oci.app import basic_credentials
+
+_FORM_BYTES = 65536
 
 
 class TokenEndpoint:
@@ -36,15 +39,12 @@ class TokenEndpoint:
         credentials: tuple[str, str] | None = None
         form = request.method == "POST"
         if form:
-            length = request.headers.get("content-length", "0")
-            if not length.isdigit() or int(length) > 65536:
-                raise RegistryError("UNSUPPORTED", "form is too large", status=413)
-            data = await request.form(max_files=0, max_fields=64)
-            fields = {key: str(value) for key, value in data.items()}
+            form_data = await _form(request)
+            fields = {key: values[-1] for key, values in form_data.items()}
             if fields.get("grant_type") != "password":
                 raise RegistryError("UNSUPPORTED", "grant_type must be password", status=400)
             credentials = (fields.get("username", ""), fields.get("password", ""))
-            service, scopes = fields.get("service"), [str(value) for value in data.getlist("scope")]
+            service, scopes = fields.get("service"), form_data.get("scope", [])
         else:
             service, scopes = request.query_params.get("service"), request.query_params.getlist("scope")
             header = request.headers.get("authorization")
@@ -55,6 +55,8 @@ class TokenEndpoint:
         if service and service != self._tokens.service:
             raise RegistryError("UNSUPPORTED", "unknown service", status=400)
         user: User | None = None
+        if credentials is not None and "\0" in credentials[0]:
+            raise _refused()  # no such user, and PostgreSQL cannot be asked
         if credentials is not None:
             user = await self._auth.authenticate(*credentials, client)
             if user is None:
@@ -72,6 +74,18 @@ class TokenEndpoint:
                 f"{item.type}:{item.name}:{','.join(sorted(item.actions))}" for item in granted
             )
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+async def _form(request: Request) -> dict[str, list[str]]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _FORM_BYTES:
+            raise RegistryError("UNSUPPORTED", "form is too large", status=413)
+    try:
+        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=64)
+    except ValueError:
+        raise RegistryError("UNSUPPORTED", "body is not a form", status=400) from None
 
 
 def _refused() -> RegistryError:
