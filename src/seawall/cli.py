@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -26,6 +27,8 @@ from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
 from seawall.ha.ca import check_ca
 from seawall.ha.cli import keys_app
+from seawall.jobs.cli import jobs_app, jobservice
+from seawall.jobs.process import EmbeddedRunner
 from seawall.services import open_storage
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Seawall, an OCI registry.")
@@ -36,6 +39,8 @@ app.add_typer(user_app, name="user")
 app.add_typer(project_app, name="project")
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
+app.add_typer(jobs_app, name="jobs")
+app.command()(jobservice)
 console = Console()
 
 ConfigOption = Annotated[
@@ -109,8 +114,11 @@ def serve(
     os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
     metrics = tempfile.mkdtemp(prefix="seawall-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    server = _server(settings)
+    jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
     try:
-        _server(settings).serve()
+        with jobs if settings.jobs.embedded else contextlib.nullcontext():
+            server.serve()
     finally:
         shutil.rmtree(metrics, ignore_errors=True)
 

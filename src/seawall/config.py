@@ -191,6 +191,21 @@ class GcSettings(_Section):
     )
     upload_hours: int = Field(default=48, ge=1, description="idle upload sessions are dropped after this")
     delete_untagged: bool = False
+    schedule: str = Field(
+        default="0 15 3 * * *",
+        description="cron (seconds first, UTC) until changed through the API; empty: none",
+    )
+
+
+class JobSettings(_Section):
+    """Background jobs."""
+
+    embedded: bool = Field(default=True, description="seawall serve runs a job runner beside itself")
+    slots: int = Field(default=10, ge=1, le=200, description="jobs a runner has under way at once")
+    drain_seconds: int = Field(
+        default=20, ge=0, description="time running jobs get after SIGTERM; then another runner has them"
+    )
+    keep_days: int = Field(default=30, ge=1, description="ended jobs and their logs are kept this long")
 
 
 class LogSettings(_Section):
@@ -222,6 +237,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     limits: Limits = Limits()
     gc: GcSettings = GcSettings()
+    jobs: JobSettings = JobSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("external_url")

@@ -26,6 +26,8 @@ from seawall.db import Database, open_database
 from seawall.events import Subscribers
 from seawall.ha.redis import RedisClient
 from seawall.ha.sessions import SessionStore
+from seawall.jobs import kinds as job_kinds
+from seawall.jobs.service import JobService
 from seawall.storage import BlobStorage, FilesystemStorage
 
 log: Any = structlog.get_logger("seawall")
@@ -45,6 +47,7 @@ class Services:
     redis: RedisClient
     sessions: SessionStore
     configuration: Configuration
+    jobs: JobService
     auth: AuthService | None = None
     tokens: TokenService | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -111,11 +114,15 @@ def open_services(settings: Settings) -> Services:
         db, redis, hours=settings.auth.session_hours, idle_minutes=settings.auth.session_idle_minutes
     )
     configuration = Configuration(db, keys, settings)
+    jobs = JobService(db)
     services = Services(
-        settings, db, storage, content, hooks, Subscribers(), keys, redis, sessions, configuration
+        settings, db, storage, content, hooks, Subscribers(), keys, redis, sessions, configuration, jobs
     )
     services.background += [keys.watch, sessions.sweep]
     services.closers.append(redis.close)
+    if settings.gc.schedule:
+        jobs.default_schedule(job_kinds.GC_SCHEDULE, settings.gc.schedule, "gc", {})
+    jobs.default_schedule(job_kinds.PURGE_SCHEDULE, "0 45 3 * * *", "purge-jobs", {})
     if not open_access:
         services.auth = AuthService(
             db,

@@ -42,6 +42,7 @@ from seawall.db.schema.identity import (
     user_group_members,
     user_groups,
 )
+from seawall.db.schema.jobs import job_logs, job_queues, job_runners, job_schedules, jobs
 
 __all__ = [
     "BigId",
@@ -54,6 +55,11 @@ __all__ = [
     "cve_allowlists",
     "immutable_rules",
     "instances",
+    "job_logs",
+    "job_queues",
+    "job_runners",
+    "job_schedules",
+    "jobs",
     "labels",
     "login_failures",
     "manifest_labels",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, String, Table
+from sqlalchemy import JSON, Column, Float, Integer, String, Table, Text
 
 from seawall.db.schema.base import BigId, metadata
 
@@ -15,4 +15,8 @@ outbox = Table(
     Column("subscriber", String(64), nullable=False, index=True),
     Column("data", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
+    # Delivery: tries so far, and the time before which nobody tries (again).
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_at", Float, nullable=False, server_default="0", index=True),
+    Column("last_error", Text),
 )
