@@ -27,6 +27,7 @@ from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
 from seawall.ha.ca import check_ca
 from seawall.ha.cli import keys_app
+from seawall.install import cli as install_cli
 from seawall.jobs.cli import jobs_app, jobservice
 from seawall.jobs.process import EmbeddedRunner
 from seawall.services import open_storage
@@ -41,6 +42,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(jobs_app, name="jobs")
 app.command()(jobservice)
+install_cli.register(app)
 console = Console()
 
 ConfigOption = Annotated[

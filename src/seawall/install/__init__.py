@@ -1,0 +1,1 @@
+"""Installing and moving in: harbor.yml, configuration files, the offline bundle, migration from Harbor."""

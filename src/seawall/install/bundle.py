@@ -1,0 +1,260 @@
+"""The offline bundle: one archive with everything that a host without a network needs.
+
+It holds wheels of Seawall and of exactly those versions of its dependencies that the bundling environment
+has, pip's own wheel, the installer, the Helm chart, a list of hashes and an SBOM (CycloneDX 1.6). The
+bundling host reaches a package index, in pip's own configured way; the installing host reaches nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import hashlib
+import importlib.metadata
+import importlib.resources
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import tomllib
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cyclonedx.model import HashAlgorithm, HashType
+from cyclonedx.model.bom import Bom
+from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.license import DisjunctiveLicense
+from cyclonedx.output.json import JsonV1Dot6
+from packageurl import PackageURL
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from seawall import __version__
+from seawall.errors import ConfigError
+
+_FILES = ("install.sh", "harbor.yml.tmpl")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A distribution that Seawall needs, as installed here."""
+
+    name: str
+    version: str
+    license: str | None
+    requires: tuple[str, ...]
+
+
+def closure(source: Path) -> list[Package]:
+    """Seawall and every distribution it needs at run time on this platform, by name.
+
+    Its own needs are those of the source tree's pyproject.toml. Raises ConfigError naming one that is not
+    installed.
+    """
+    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
+    found: dict[str, Package] = {}
+    waiting: list[tuple[str, frozenset[str]]] = [("seawall", frozenset())]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            distribution = importlib.metadata.distribution(name)
+        except importlib.metadata.PackageNotFoundError:
+            raise ConfigError(f"{name} is needed for the bundle, but not installed here") from None
+        needs = []
+        requires = project["dependencies"] if name == "seawall" else distribution.requires or ()
+        for text in requires:
+            requirement = Requirement(text)
+            wanted = [{"extra": extra} for extra in extras] or [{"extra": ""}]
+            if requirement.marker and not any(requirement.marker.evaluate(e) for e in wanted):
+                continue
+            dependency = canonicalize_name(requirement.name)
+            needs.append(dependency)
+            waiting.append((dependency, frozenset(requirement.extras)))
+            if requirement.extras:
+                waiting.append((dependency, frozenset()))
+        known = found.get(name)
+        merged = tuple(sorted({*needs, *(known.requires if known else ())}))
+        found[name] = Package(name, distribution.version, _license(distribution), merged)
+    return [found[name] for name in sorted(found)]
+
+
+def _license(distribution: importlib.metadata.Distribution) -> str | None:
+    for name in ("License-Expression", "License"):
+        for value in distribution.metadata.get_all(name) or ():
+            # Some have the licence's whole text here.
+            if 0 < len(value) < 60 and "\n" not in value:
+                return str(value)
+    for classifier in distribution.metadata.get_all("Classifier") or ():
+        if classifier.startswith("License :: ") and not classifier.endswith("OSI Approved"):
+            return str(classifier.rpartition(" :: ")[2])
+    return None
+
+
+def build(output: Path, *, source: Path | None = None, wheels: Path | None = None) -> dict[str, Any]:
+    """Write the bundle to `output` (.tar.gz); returns what is in bundle.json.
+
+    `source` is Seawall's source tree (default: the one this process runs from); `wheels` a folder whose
+    wheels are used before the index is asked. Raises ConfigError with pip's last line when it fails.
+    """
+    source = source or _source()
+    packages = closure(source)
+    with tempfile.TemporaryDirectory(prefix="seawall-bundle-") as temporary:
+        folder = Path(temporary)
+        target = folder / "wheels"
+        target.mkdir()
+        pins = [f"{p.name}=={p.version}" for p in packages if p.name != "seawall"]
+        pins.append(f"pip=={importlib.metadata.version('pip')}")
+        (folder / "pins.txt").write_text("".join(f"{pin}\n" for pin in pins))
+        find = ["--find-links", str(wheels)] if wheels else []
+        _pip("wheel", "--no-deps", "-w", str(target), *find, "-r", str(folder / "pins.txt"))
+        # A copy: setuptools builds inside the tree, and would take in what an earlier build left there.
+        tree = folder / "source"
+        shutil.copytree(
+            source / "src", tree / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
+        )
+        for name in ("pyproject.toml", "README.md"):
+            shutil.copy(source / name, tree)
+        _pip("wheel", "--no-deps", "-w", str(target), *find, str(tree))
+        (folder / "pins.txt").unlink()
+        return _assemble(output, folder, source, packages)
+
+
+def _source() -> Path:
+    root = Path(__file__).resolve().parents[3]
+    if not (root / "pyproject.toml").exists():
+        raise ConfigError("Seawall runs from an installed package here; name its source tree with --source")
+    return root
+
+
+def _pip(command: str, *arguments: str) -> None:
+    result = subprocess.run(  # noqa: S603 - our own interpreter, fixed arguments
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", command, "-q", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode:
+        lines = [line for line in result.stderr.splitlines() if line.strip()] or ["failed"]
+        raise ConfigError(f"pip {command}: {lines[-1]}")
+
+
+def _assemble(output: Path, folder: Path, source: Path, packages: list[Package]) -> dict[str, Any]:
+    hashes = {wheel.name: _sha256(wheel) for wheel in sorted((folder / "wheels").glob("*.whl"))}
+    files: dict[str, tuple[bytes, int]] = {
+        f"wheels/{name}": ((folder / "wheels" / name).read_bytes(), 0o644) for name in hashes
+    }
+    data = importlib.resources.files("seawall.install") / "data"
+    for name in _FILES:
+        files[name] = ((data / name).read_bytes(), 0o755 if name.endswith(".sh") else 0o644)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    about = {
+        "version": __version__,
+        "revision": _revision(source),
+        "python": python,
+        "platform": sysconfig.get_platform(),
+        "wheels": len(hashes),
+    }
+    files["VERSION"] = (f"{__version__}\n".encode(), 0o644)
+    files["PYTHON"] = (f"{python}\n".encode(), 0o644)
+    files["bundle.json"] = (_json(about), 0o644)
+    files["requirements.txt"] = (_requirements(hashes), 0o644)
+    files["sbom.cdx.json"] = (sbom(packages, hashes), 0o644)
+    for part in ("helm/seawall", "docker"):
+        for path in sorted((source / "deploy" / part).rglob("*")):
+            if path.is_file():
+                files[f"deploy/{path.relative_to(source / 'deploy')}"] = (path.read_bytes(), 0o644)
+    sums = "".join(
+        f"{hashlib.sha256(content).hexdigest()}  {n}\n" for n, (content, _) in sorted(files.items())
+    )
+    files["SHA256SUMS"] = (sums.encode(), 0o644)
+    _tar(output, f"seawall-{__version__}", files)
+    return about
+
+
+def _tar(output: Path, top: str, files: dict[str, tuple[bytes, int]]) -> None:
+    # Fixed times and owners: the same content gives the same archive.
+    temporary = output.with_name(f".{output.name}.new")
+    with (
+        temporary.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=1, filename="") as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
+        for name, (content, mode) in sorted(files.items()):
+            entry = tarfile.TarInfo(f"{top}/{name}")
+            entry.size, entry.mode, entry.mtime = len(content), mode, 0
+            tar.addfile(entry, io.BytesIO(content))
+    temporary.replace(output)
+
+
+def _requirements(hashes: dict[str, str]) -> bytes:
+    lines = []
+    for name, digest in hashes.items():
+        project, version, _build, _tags = parse_wheel_filename(name)
+        if project != "pip":
+            lines.append(f"{project}=={version} --hash=sha256:{digest}\n")
+    return "".join(lines).encode()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=2, sort_keys=True).encode() + b"\n"
+
+
+def _revision(source: Path) -> str | None:
+    try:
+        result = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(source), "rev-parse", "HEAD"],  # noqa: S607 - git is wherever it is
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    revision = result.stdout.strip()
+    return revision if re.fullmatch(r"[0-9a-f]{40,64}", revision) else None
+
+
+def sbom(packages: Iterable[Package], hashes: dict[str, str]) -> bytes:
+    """A CycloneDX 1.6 document (JSON) of Seawall and what it needs; `hashes` are SHA-256 by wheel name."""
+    digests = {str(parse_wheel_filename(wheel)[0]): digest for wheel, digest in hashes.items()}
+    components = {package.name: _component(package, digests.get(package.name)) for package in packages}
+    main = components["seawall"]
+    bom = Bom(components=[c for c in components.values() if c is not main])
+    bom.metadata.component = main
+    # Of the content and not of the moment: the same bundle has the same SBOM.
+    bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(hashes, sort_keys=True))
+    bom.metadata.timestamp = datetime.datetime.fromtimestamp(0, datetime.UTC)
+    for package in packages:
+        needs = [components[name] for name in package.requires if name in components]
+        bom.register_dependency(components[package.name], needs)
+    return JsonV1Dot6(bom).output_as_string(indent=2).encode() + b"\n"
+
+
+def _component(package: Package, digest: str | None) -> Component:
+    kind = ComponentType.APPLICATION if package.name == "seawall" else ComponentType.LIBRARY
+    purl = PackageURL("pypi", None, package.name, package.version)
+    return Component(
+        type=kind,
+        name=package.name,
+        version=package.version,
+        purl=purl,
+        bom_ref=purl.to_string(),
+        licenses=[DisjunctiveLicense(name=package.license)] if package.license else None,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else None,
+    )

@@ -1,0 +1,504 @@
+"""From a harbor.yml to a running host: settings, keys, systemd units, compose file.
+
+Everything is written again on each run from harbor.yml alone, except keys: those below
+`data_volume/secret` are made once and then kept, whatever happens. Instances that share services share that
+folder's content too; copy it to the second host before its first run.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import os
+import pwd
+import secrets
+import string
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from seawall import __version__
+from seawall.config import load
+from seawall.errors import ConfigError
+from seawall.install import harbor_yml
+from seawall.install.marked import Checked, Finding
+
+DEFAULT_PREFIX = Path("/opt/seawall")
+
+
+@dataclass(slots=True)
+class Report:
+    """What `prepare` did: paths by outcome, and what is worth knowing about harbor.yml."""
+
+    written: list[Path] = field(default_factory=list)
+    unchanged: list[Path] = field(default_factory=list)
+    made_keys: list[Path] = field(default_factory=list)
+    kept_keys: list[Path] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+
+
+def prepare(file: Path, output: Path, *, prefix: Path = DEFAULT_PREFIX, user: str = "seawall") -> Report:
+    """Write everything that `file` asks for: configuration to `output`, keys to its data volume.
+
+    `prefix` is where the program is installed, `user` who runs it. Raises ConfigError with every fault of the
+    file, one a line.
+    """
+    found = harbor_yml.read(file)
+    harbor_yml.refuse(found, file)
+    report = Report(notes=found.notes)
+    data = Path(found.get("data_volume"))
+    settings = settings_of(found)
+    content = _header(file) + yaml.safe_dump(settings)
+    _validate(content, found, file)
+    owner = _owner(user)
+    folders = _Folders(data, owner)
+    _make_keys(folders, report)
+    config = output / "common" / "config"
+    config.mkdir(parents=True, exist_ok=True)
+    write = _Writer(report, owner)
+    write.file(config / "seawall.yml", content, 0o600)
+    write.file(config / "seawall.env", _environment(found), 0o640)
+    logs = Path(found.get("log.local.location", "/var/log/seawall"))
+    folders.make(logs)
+    if not found.get("log.external_endpoint"):
+        write.file(config / "logrotate.conf", _logrotate(found, logs), 0o644)
+    else:
+        write.file(config / "rsyslog.conf", _rsyslog(found), 0o644)
+    units = output / "systemd"
+    units.mkdir(exist_ok=True)
+    for name, command in (("seawall", "serve"), ("seawall-jobservice", "jobservice")):
+        unit = _unit(name, command, found, config, prefix, user, logs)
+        write.file(units / f"{name}.service", unit, 0o644)
+    write.file(output / "docker-compose.yml", _compose(found, config, settings), 0o644)
+    return report
+
+
+def _header(file: Path) -> str:
+    return f"# Made from {file.name} by `seawall prepare` {__version__}; the next run writes it anew.\n"
+
+
+# -- settings ------------------------------------------------------------------------------------------
+
+
+def settings_of(found: Checked) -> dict[str, Any]:
+    """The content of seawall.yml."""
+    data = Path(found.get("data_volume"))
+    keys = key_paths(data)
+    secure = isinstance(found.values.get("https"), dict)
+    port = found.get("https.port", 443) if secure else found.get("http.port", 80)
+    ipv6 = bool(found.get("ip_family.ipv6.enabled"))
+    http: dict[str, Any] = {"host": "::" if ipv6 else "0.0.0.0", "port": port}  # noqa: S104 - it serves
+    if secure:
+        http["tls_certificate"] = found.get("https.certificate")
+        http["tls_key"] = found.get("https.private_key")
+    settings: dict[str, Any] = {
+        "data_dir": str(data / "seawall"),
+        "external_url": external_url(found),
+        "admin_password": found.get("harbor_admin_password"),
+        "master_key_file": str(keys["master"]),
+        "keys": {
+            "private_key_file": str(keys["private_key"]),
+            "root_crt_file": str(keys["root_crt"]),
+            "csrf_key_file": str(keys["csrf"]),
+            "secret_key_file": str(keys["secret"]),
+        },
+        "http": http,
+        "database": _database(found),
+        "storage": _storage(found, data),
+        "log": {
+            "level": {"warn": "warning", "fatal": "error"}.get(
+                found.get("log.level"), found.get("log.level", "info")
+            )
+        },
+        "jobs": {"embedded": False, "slots": min(found.get("jobservice.max_job_workers", 10), 200)},
+    }
+    authority = data / "ca_download" / "ca.crt"
+    if authority.exists():
+        settings["ca_download"] = str(authority)
+    if settings["admin_password"] is None:
+        del settings["admin_password"]
+    if found.get("jobservice.logger_sweeper_duration"):
+        settings["jobs"]["keep_days"] = found.get("jobservice.logger_sweeper_duration")
+    if found.get("external_redis.host"):
+        settings["redis"] = _redis(found)
+    if found.get("upload_purging.enabled", True) and found.get("upload_purging.age"):
+        settings["gc"] = {"upload_hours": max(1, int(_seconds(found.get("upload_purging.age")) // 3600))}
+    return _merged(settings, found.get("seawall", {}))
+
+
+def external_url(found: Checked) -> str:
+    """The registry's one address: external_url, or what hostname and port say."""
+    if found.get("external_url"):
+        return str(found.get("external_url"))
+    host = found.get("hostname")
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    if isinstance(found.values.get("https"), dict):
+        port = found.get("https.port", 443)
+        return f"https://{host}" + ("" if port == 443 else f":{port}")
+    port = found.get("http.port", 80)
+    return f"http://{host}" + ("" if port == 80 else f":{port}")
+
+
+def _database(found: Checked) -> dict[str, Any]:
+    section = found.get("external_database.harbor")
+    if not section:
+        return {}
+    hosts = []
+    for host in str(section["host"]).split(","):
+        name = host.strip()
+        if ":" in name and not name.startswith("[") and name.count(":") > 1:
+            name = f"[{name}]"
+        bare = name.startswith("[") and name.endswith("]")
+        hosts.append(name if ":" in name and not bare else f"{name}:{section['port']}")
+    login = f"{quote(section['username'], safe='')}:{quote(section['password'], safe='')}"
+    options = f"?sslmode={section.get('ssl_mode') or 'disable'}"
+    if section.get("ssl_root_cert"):
+        options += f"&sslrootcert={quote(section['ssl_root_cert'], safe='/')}"
+    # Harbor's limit is for the whole host, and its template's 900 would be far more than is of use.
+    most = section.get("max_open_conns") or 20
+    return {
+        "url": f"postgresql://{login}@{','.join(hosts)}/{quote(section['db_name'], safe='')}{options}",
+        "pool_size": max(5, min(most // 3, 20)),
+    }
+
+
+def _redis(found: Checked) -> dict[str, Any]:
+    hosts = [item.strip() for item in str(found.get("external_redis.host")).split(",")]
+    secure = bool(found.get("external_redis.tlsOptions.enable"))
+    index = found.get("external_redis.harbor_db_index", 0)
+    result: dict[str, Any] = {"tls": secure}
+    if found.get("external_redis.sentinel_master_set"):
+        sentinels = [host if ":" in host else f"{host}:26379" for host in hosts]
+        result |= {
+            "sentinel": ",".join(sentinels),
+            "sentinel_master": found.get("external_redis.sentinel_master_set"),
+            "db": index,
+        }
+    else:
+        address = hosts[0] if ":" in hosts[0] else f"{hosts[0]}:6379"
+        result["url"] = f"{'rediss' if secure else 'redis'}://{address}/{index}"
+    if found.get("external_redis.password"):
+        result["password"] = found.get("external_redis.password")
+    if found.get("external_redis.username"):
+        result["username"] = found.get("external_redis.username")
+    if secure and found.get("external_redis.tlsOptions.rootCA"):
+        result["tls_ca_file"] = found.get("external_redis.tlsOptions.rootCA")
+    return result
+
+
+def _storage(found: Checked, data: Path) -> dict[str, Any]:
+    return {
+        "driver": "filesystem",
+        "root": found.get("storage_service.filesystem.rootdirectory", str(data / "registry")),
+    }
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def _validate(content: str, found: Checked, file: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="seawall-prepare-") as folder:
+        trial = Path(folder) / "seawall.yml"
+        trial.write_text(content)
+        try:
+            load(trial)
+        except ConfigError as error:
+            # The mapping above makes valid settings of a valid file, so this is about section `seawall`.
+            reason = str(error).removeprefix(f"{trial}: ")
+            raise ConfigError(f"{file} line {found.line('seawall')}: seawall.{reason}") from None
+
+
+def _seconds(duration: str) -> float:
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+    total, digits, unit = 0.0, "", ""
+    for character in duration + " ":
+        if character.isdigit() or character == ".":
+            if unit:
+                total += float(digits) * units[unit]
+                digits, unit = "", ""
+            digits += character
+        elif character == " ":
+            total += float(digits) * units[unit or "s"]
+        else:
+            unit += character
+    return total
+
+
+# -- keys ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Folders:
+    data: Path
+    owner: tuple[int, int] | None
+
+    def make(self, path: Path, mode: int = 0o750) -> None:
+        if not path.is_dir():
+            path.mkdir(parents=True, mode=mode)
+            if self.owner:
+                os.chown(path, *self.owner)
+
+
+def key_paths(data: Path) -> dict[str, Path]:
+    """Where keys are below the data volume: Harbor's places, where Harbor has them."""
+    secret = data / "secret"
+    return {
+        "master": secret / "keys" / "master.key",
+        "secret": secret / "keys" / "secretkey",
+        "csrf": secret / "core" / "csrf_key",
+        "private_key": secret / "core" / "private_key.pem",
+        "root_crt": secret / "registry" / "root.crt",
+    }
+
+
+def _make_keys(folders: _Folders, report: Report) -> None:
+    """Make the data volume's folders, and the keys that are missing."""
+    data = folders.data
+    folders.make(data, 0o755)
+    folders.make(data / "seawall")
+    folders.make(data / "registry")
+    # The certificate of the authority that signed the balancer's certificate goes here, for clients.
+    folders.make(data / "ca_download", 0o755)
+    for name in ("", "keys", "core", "registry"):
+        folders.make(data / "secret" / name)
+    paths = key_paths(data)
+    if paths["private_key"].exists() != paths["root_crt"].exists():
+        there, missing = (
+            ("private_key", "root_crt") if paths["private_key"].exists() else ("root_crt", "private_key")
+        )
+        raise ConfigError(f"{paths[there]} is there, but {paths[missing]} is not: they belong together")
+    made: dict[str, bytes] = {}
+    if not paths["private_key"].exists():
+        made["private_key"], made["root_crt"] = _signing_pair()
+    letters = string.ascii_letters + string.digits
+    makers: dict[str, Callable[[], bytes]] = {
+        "master": lambda: base64.b64encode(secrets.token_bytes(32)) + b"\n",
+        "secret": lambda: "".join(secrets.choice(letters) for _ in range(16)).encode(),
+        "csrf": lambda: "".join(secrets.choice(letters) for _ in range(32)).encode(),
+    }
+    for name, maker in makers.items():
+        if not paths[name].exists():
+            made[name] = maker()
+    for name, path in paths.items():
+        if name in made:
+            _create(path, made[name], folders.owner)
+            report.made_keys.append(path)
+        else:
+            report.kept_keys.append(path)
+
+
+def _signing_pair() -> tuple[bytes, bytes]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "seawall token signing")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=3650))
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return pem, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _create(path: Path, content: bytes, owner: tuple[int, int] | None) -> None:
+    # O_EXCL: a key that is there is never replaced, also not when two run at once.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    if owner:
+        os.chown(path, *owner)
+
+
+def _owner(user: str) -> tuple[int, int] | None:
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return None
+    return entry.pw_uid, entry.pw_gid
+
+
+# -- files ---------------------------------------------------------------------------------------------
+
+
+class _Writer:
+    """Writes files whose content has changed, and nothing else."""
+
+    def __init__(self, report: Report, owner: tuple[int, int] | None) -> None:
+        self._report = report
+        self._owner = owner
+
+    def file(self, path: Path, content: str, mode: int) -> None:
+        """Write `content` in one step: readers see the old file or the new one."""
+        if path.exists() and path.read_text() == content and path.stat().st_mode & 0o777 == mode:
+            self._report.unchanged.append(path)
+            return
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.unlink(missing_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(fd, "w") as handle:
+            handle.write(content)
+        temporary.chmod(mode)
+        if self._owner:
+            os.chown(temporary, *self._owner)
+        temporary.replace(path)
+        self._report.written.append(path)
+
+
+def _environment(found: Checked) -> str:
+    lines = []
+    proxied = found.get("proxy.components", ["core", "jobservice"])
+    if {"core", "jobservice"} & set(proxied):
+        for key in ("http_proxy", "https_proxy", "no_proxy"):
+            value = found.get(f"proxy.{key}")
+            if value:
+                lines += [f"{key}={value}", f"{key.upper()}={value}"]
+    if found.get("storage_service.ca_bundle"):
+        lines.append(f"SSL_CERT_FILE={found.get('storage_service.ca_bundle')}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _logrotate(found: Checked, logs: Path) -> str:
+    count = found.get("log.local.rotate_count", 50)
+    size = found.get("log.local.rotate_size", "200M")
+    return (
+        f"{logs}/*.log {{\n    size {size}\n    rotate {count}\n    missingok\n    notifempty\n"
+        "    compress\n    delaycompress\n    copytruncate\n}\n"
+    )
+
+
+def _rsyslog(found: Checked) -> str:
+    at = "@@" if found.get("log.external_endpoint.protocol") == "tcp" else "@"
+    host, port = found.get("log.external_endpoint.host"), found.get("log.external_endpoint.port")
+    return f"if $programname startswith 'seawall' then {at}{host}:{port}\n"
+
+
+def _unit(name: str, command: str, found: Checked, config: Path, prefix: Path, user: str, logs: Path) -> str:
+    data = Path(found.get("data_volume"))
+    writable = {str(data), str(logs), found.get("storage_service.filesystem.rootdirectory", str(data))}
+    if found.get("log.external_endpoint"):
+        output = f"StandardOutput=journal\nStandardError=journal\nSyslogIdentifier={name}\n"
+    else:
+        output = f"StandardOutput=append:{logs}/{name}.log\nStandardError=inherit\n"
+    return f"""\
+# Made by `seawall prepare` {__version__}.
+[Unit]
+Description=Seawall registry ({command})
+After=network-online.target
+Wants=network-online.target
+StartLimitIntervalSec=0
+
+[Service]
+User={user}
+Group={user}
+EnvironmentFile=-{config}/seawall.env
+ExecStart={prefix}/venv/bin/seawall {command} --config {config}/seawall.yml
+Restart=always
+RestartSec=2
+TimeoutStopSec=60
+KillMode=mixed
+LimitNOFILE=65536
+UMask=0027
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+NoNewPrivileges=true
+PrivateTmp=true
+PrivateDevices=true
+ProtectSystem=strict
+ProtectHome=true
+ProtectKernelTunables=true
+ProtectControlGroups=true
+RestrictSUIDSGID=true
+ReadWritePaths={" ".join(sorted(writable))}
+{output}
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _compose(found: Checked, config: Path, settings: Mapping[str, Any]) -> str:
+    """Same paths inside as outside, so one seawall.yml serves systemd and containers alike."""
+    data = found.get("data_volume")
+    volumes = [f"{data}:{data}", f"{config}:{config}:ro"]
+    root = found.get("storage_service.filesystem.rootdirectory")
+    if root:
+        volumes.append(f"{root}:{root}")
+    files = [
+        found.get("https.certificate"),
+        found.get("https.private_key"),
+        found.get("storage_service.ca_bundle"),
+        found.get("storage_service.gcs.keyfile"),
+        found.get("external_redis.tlsOptions.rootCA"),
+        found.get("external_database.harbor.ssl_root_cert"),
+    ]
+    volumes += [f"{file}:{file}:ro" for file in files if file]
+    port = settings["http"]["port"]
+    logging: dict[str, Any] = {
+        "driver": "json-file",
+        "options": {"max-size": "200m", "max-file": "10"},
+    }
+    if found.get("log.external_endpoint"):
+        end = found.get("log.external_endpoint")
+        logging = {
+            "driver": "syslog",
+            "options": {
+                "syslog-address": f"{end['protocol']}://{end['host']}:{end['port']}",
+                "tag": "seawall",
+            },
+        }
+    common: dict[str, Any] = {
+        "image": f"seawall/seawall:{__version__}",
+        "restart": "always",
+        "read_only": True,
+        "tmpfs": ["/tmp"],  # noqa: S108 - a path inside the container
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges:true"],
+        "env_file": [f"{config}/seawall.env"],
+        "volumes": volumes,
+        "stop_grace_period": "60s",
+        "logging": logging,
+    }
+    scheme = "https" if "tls_certificate" in settings["http"] else "http"
+    probe = (
+        "import ssl,urllib.request as u;"
+        f"u.urlopen('{scheme}://127.0.0.1:{port}/readyz',timeout=5,context=ssl._create_unverified_context())"
+    )
+    services = {
+        "core": {
+            **common,
+            "command": ["serve", "--config", f"{config}/seawall.yml"],
+            "ports": [f"{port}:{port}"],
+            "healthcheck": {"test": ["CMD", "python", "-c", probe], "interval": "10s", "timeout": "10s"},
+        },
+        "jobservice": {
+            **common,
+            "command": ["jobservice", "--config", f"{config}/seawall.yml"],
+        },
+    }
+    head = f"# Made by `seawall prepare` {__version__}.\n"
+    return head + yaml.safe_dump({"name": "seawall", "services": services}, sort_keys=False)

@@ -1,0 +1,337 @@
+"""harbor.yml: every bad key named by line; keys kept on a second run; valid settings and units."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seawall.config import load
+from seawall.errors import ConfigError
+from seawall.install import harbor_yml
+from seawall.install.marked import check
+from seawall.install.prepare import external_url, key_paths, prepare
+
+GOOD = """\
+hostname: reg.example.com
+http:
+  port: 8080
+harbor_admin_password: Harbor12345
+data_volume: {data}
+external_database:
+  harbor:
+    host: pg-a, pg-b:5433
+    port: 5432
+    db_name: registry
+    username: sea/wall
+    password: p@ss:w/rd%
+    ssl_mode: require
+external_redis:
+  host: s1:26379,s2
+  sentinel_master_set: mymaster
+  password: "0123"
+  tlsOptions:
+    enable: true
+    rootCA: /etc/redis/ca.crt
+  registry_db_index: 1
+storage_service:
+  ca_bundle: /etc/ssl/s3.crt
+  filesystem:
+    rootdirectory: {data}/shared
+jobservice:
+  max_job_workers: 7
+  job_loggers: [FILE]
+  logger_sweeper_duration: 14
+log:
+  level: warn
+  local:
+    rotate_count: 3
+    rotate_size: 10M
+    location: {data}/log
+proxy:
+  http_proxy: http://proxy:3128
+  https_proxy:
+  no_proxy: localhost
+  components: [core, jobservice, trivy]
+upload_purging:
+  enabled: true
+  age: 36h
+_version: 2.15.0
+trivy:
+  ignore_unfixed: false
+"""
+
+
+def write(tmp_path: Path, text: str, **values: str) -> Path:
+    file = tmp_path / "harbor.yml"
+    file.write_text(text.format(data=tmp_path / "data", **values))
+    return file
+
+
+def faults(tmp_path: Path, text: str) -> list[str]:
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        prepare(file, tmp_path / "out")
+    # Nothing of a refused file is acted on.
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "data").exists()
+    return [line.removeprefix(f"{file} ") for line in str(caught.value).splitlines()]
+
+
+def test_every_fault_is_named_by_line(tmp_path: Path) -> None:
+    found = faults(
+        tmp_path,
+        """\
+hostnam: reg.example.com
+http:
+  port: 99999
+  prot: 80
+https:
+  port: 443
+  certificate: relative/path.crt
+harbor_admin_password: weak
+data_volume: {data}
+external_database:
+  harbor:
+    host: pg
+    port: 5432
+    db_name: registry
+    username: seawall
+    ssl_mode: maybe
+external_redis:
+  host: a:1,b:2
+  password: [1]
+storage_service:
+  s3:
+    bucket: b
+    skipverify: true
+  swift:
+    authurl: x
+log:
+  level: loud
+  local: 5
+proxy:
+  components:
+    - core
+    - portal
+cache:
+  enabled: maybe
+upload_purging:
+  age: a week
+upload_purging:
+  age: 1h
+""",
+    )
+    assert found == [
+        "line 1: hostnam: unknown key; did you mean hostname?",
+        "line 1: hostname: is missing",
+        "line 3: http.port: must be from 1 to 65535",
+        "line 4: http.prot: unknown key; did you mean port?",
+        "line 5: https: private_key is missing",
+        "line 7: https.certificate: must be an absolute path",
+        "line 8: harbor_admin_password: must have 8 to 128 characters with upper case, lower case and a digit",
+        "line 11: external_database.harbor: password is missing",
+        "line 16: external_database.harbor.ssl_mode: must be one of disable, allow, prefer, require, "
+        "verify-ca, verify-full",
+        "line 18: external_redis.host: names several hosts, so sentinel_master_set is needed",
+        "line 19: external_redis.password: must be a text",
+        "line 21: storage_service.s3: region is missing",
+        "line 23: storage_service.s3.skipverify: would accept any certificate; give storage_service.ca_bundle "
+        "instead",
+        "line 24: storage_service.swift: is not supported; use filesystem, s3, gcs or azure",
+        "line 27: log.level: must be one of debug, info, warning, warn, error, fatal",
+        "line 28: log.local: must be a section with keys",
+        "line 32: proxy.components: must be one of core, jobservice, registry, trivy, clair, notary",
+        "line 34: cache.enabled: must be true or false",
+        "line 36: upload_purging.age: must be a duration such as 168h, 5m or 30s",
+        "line 37: upload_purging: given before, on line 35",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hostname: [", "line 1: not valid YAML"),
+        ("- a", "the top level must be a mapping"),
+        ("hostname: http://x\nhttp: {port: 80}\ndata_volume: /d", "line 1: hostname: must be a host name"),
+        ("hostname: reg.mydomain.com\nhttp: {port: 80}\ndata_volume: /d", "line 1: hostname: is still the"),
+        ("hostname: x\ndata_volume: /d", "line 1: http: is missing"),
+        ("hostname: x\nhttp: {port: 80}\ndata_volume: d", "line 3: data_volume: must be an absolute path"),
+        (
+            "hostname: x\nhttp: {port: 80}\ndata_volume: /d\nseawall: {http: {worker: 3}}",
+            "line 4: seawall.http.worker",
+        ),
+        (
+            "hostname: x\nexternal_url: https://y/path\nhttp: {port: 80}\ndata_volume: /d",
+            "line 2: external_url: must be http",
+        ),
+    ],
+)
+def test_refused(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "harbor.yml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        prepare(file, tmp_path / "out")
+    assert said in str(caught.value)
+
+
+def test_settings(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    report = prepare(file, tmp_path / "out")
+    found = load(tmp_path / "out" / "common" / "config" / "seawall.yml")
+    assert found.external_url == "http://reg.example.com:8080"
+    assert found.http.port == 8080
+    assert found.database.url == (
+        "postgresql://sea%2Fwall:p%40ss%3Aw%2Frd%25@pg-a:5432,pg-b:5433/registry?sslmode=require"
+    )
+    assert found.redis.sentinel == "s1:26379,s2:26379"
+    assert found.redis.sentinel_master == "mymaster"
+    assert found.redis.password == "0123"
+    assert found.redis.tls_ca_file == Path("/etc/redis/ca.crt")
+    assert found.storage_root == tmp_path / "data" / "shared"
+    assert found.jobs.slots == 7
+    assert found.jobs.keep_days == 14
+    assert not found.jobs.embedded
+    assert found.log.level == "warning"
+    assert found.gc.upload_hours == 36
+    assert found.admin_password == "Harbor12345"
+    config = tmp_path / "out" / "common" / "config"
+    assert (config / "seawall.yml").stat().st_mode & 0o777 == 0o600
+    environment = (config / "seawall.env").read_text().splitlines()
+    assert "HTTP_PROXY=http://proxy:3128" in environment
+    assert "SSL_CERT_FILE=/etc/ssl/s3.crt" in environment
+    assert not [line for line in environment if line.startswith("HTTPS_PROXY")]
+    assert {note.key for note in report.notes} == {
+        "external_redis.registry_db_index",
+        "jobservice.job_loggers",
+        "trivy",
+    }
+
+
+def test_keys_are_made_once(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    first = prepare(file, tmp_path / "out")
+    paths = key_paths(tmp_path / "data")
+    assert sorted(first.made_keys) == sorted(paths.values())
+    before = {path: path.read_bytes() for path in paths.values()}
+    assert len(base64.b64decode(before[paths["master"]])) == 32
+    assert len(before[paths["secret"]]) == 16
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in paths.values())
+    assert (tmp_path / "data" / "ca_download").is_dir()
+
+    second = prepare(file, tmp_path / "out")
+    assert not second.made_keys
+    assert not second.written
+    assert sorted(second.unchanged) == sorted(first.written)
+
+    file.write_text(file.read_text().replace("max_job_workers: 7", "max_job_workers: 8"))
+    paths["csrf"].unlink()
+    third = prepare(file, tmp_path / "out")
+    assert [path.name for path in third.written] == ["seawall.yml"]
+    assert third.made_keys == [paths["csrf"]]
+    del before[paths["csrf"]]
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_half_a_key_pair_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    prepare(file, tmp_path / "out")
+    key_paths(tmp_path / "data")["root_crt"].unlink()
+    with pytest.raises(ConfigError, match=r"root\.crt is not: they belong together"):
+        prepare(file, tmp_path / "out")
+
+
+def test_ca_download(tmp_path: Path) -> None:
+    file = write(tmp_path, GOOD)
+    prepare(file, tmp_path / "out")
+    authority = tmp_path / "data" / "ca_download" / "ca.crt"
+    authority.write_text("x")
+    prepare(file, tmp_path / "out")
+    assert load(tmp_path / "out" / "common" / "config" / "seawall.yml").ca_download == authority
+
+
+def test_units_are_good(tmp_path: Path) -> None:
+    prefix = tmp_path / "prefix"
+    (prefix / "venv" / "bin").mkdir(parents=True)
+    program = prefix / "venv" / "bin" / "seawall"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    file = write(tmp_path, GOOD)
+    prepare(file, tmp_path / "out", prefix=prefix, user="root")
+    units = [str(path) for path in (tmp_path / "out" / "systemd").iterdir()]
+    assert len(units) == 2
+    result = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert not [line for line in result.stderr.splitlines() if str(tmp_path) in line], result.stderr
+
+
+def test_external_log(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "log:\n", "log:\n  external_endpoint: {{protocol: udp, host: logs.example.com, port: 514}}\n"
+    )
+    prepare(write(tmp_path, text), tmp_path / "out")
+    config = tmp_path / "out" / "common" / "config"
+    assert (
+        config / "rsyslog.conf"
+    ).read_text() == "if $programname startswith 'seawall' then @logs.example.com:514\n"
+    compose = yaml.safe_load((tmp_path / "out" / "docker-compose.yml").read_text())
+    options = compose["services"]["core"]["logging"]["options"]
+    assert options["syslog-address"] == "udp://logs.example.com:514"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("hostname: reg\nhttp: {port: 80}", "http://reg"),
+        ("hostname: reg\nhttp: {port: 8080}", "http://reg:8080"),
+        ("hostname: reg\nhttps: {port: 443}\nhttp: {port: 80}", "https://reg"),
+        ("hostname: reg\nhttps: {port: 8443}", "https://reg:8443"),
+        ("hostname: '2001:db8::1'\nhttp: {port: 80}", "http://[2001:db8::1]"),
+        ("hostname: reg\nexternal_url: https://lb:5000\nhttp: {port: 80}", "https://lb:5000"),
+    ],
+)
+def test_external_url(text: str, url: str) -> None:
+    assert external_url(check(text, harbor_yml.SHAPE, file="harbor.yml")) == url
+
+
+def test_the_template_needs_only_a_name(tmp_path: Path) -> None:
+    template = Path(harbor_yml.__file__).parent / "data" / "harbor.yml.tmpl"
+    file = tmp_path / "harbor.yml"
+    file.write_text(template.read_text())
+    found = harbor_yml.read(file)
+    assert [finding.key for finding in found.faults] == ["hostname"]
+    assert not found.notes
+
+
+_values: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["port", "harbor", "host", "s3", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(st.sampled_from([*harbor_yml.SHAPE, "other"]), _values, max_size=8))
+def test_any_mapping_is_accepted_or_faulted(tree: dict[str, Any]) -> None:
+    found = check(yaml.safe_dump(tree), harbor_yml.SHAPE, file="harbor.yml")
+    harbor_yml._whole(found)
+    assert all(finding.line >= 1 and finding.message for finding in [*found.faults, *found.notes])
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_accepted_or_refused(text: str) -> None:
+    try:
+        check(text, harbor_yml.SHAPE, file="harbor.yml")
+    except ConfigError as error:
+        assert "harbor.yml" in str(error)
