@@ -135,7 +135,8 @@ upload_purging:
         "line 4: http.prot: unknown key; did you mean port?",
         "line 5: https: private_key is missing",
         "line 7: https.certificate: must be an absolute path",
-        "line 8: harbor_admin_password: must have 8 to 128 characters with upper case, lower case and a digit",
+        "line 8: harbor_admin_password: must have 8 to 128 characters with upper case, lower case and a "
+        "digit",
         "line 11: external_database.harbor: password is missing",
         "line 16: external_database.harbor.ssl_mode: must be one of disable, allow, prefer, require, "
         "verify-ca, verify-full",
