@@ -20,7 +20,10 @@ from seawall.auth.service import AuthService
 from seawall.auth.tokens import TokenService
 from seawall.config import Settings
 from seawall.configuration import Configuration
+from seawall.content.artifacts import ArtifactService
 from seawall.content.hooks import Hooks
+from seawall.content.immutability import ImmutableTags
+from seawall.content.pulls import PullCounter
 from seawall.content.service import ContentService
 from seawall.db import Database, open_database
 from seawall.events import Subscribers
@@ -48,6 +51,7 @@ class Services:
     sessions: SessionStore
     configuration: Configuration
     jobs: JobService
+    artifacts: ArtifactService
     auth: AuthService | None = None
     tokens: TokenService | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -116,13 +120,29 @@ def open_services(settings: Settings) -> Services:
     configuration = Configuration(db, keys, settings)
     jobs = JobService(db)
     services = Services(
-        settings, db, storage, content, hooks, Subscribers(), keys, redis, sessions, configuration, jobs
+        settings,
+        db,
+        storage,
+        content,
+        hooks,
+        Subscribers(),
+        keys,
+        redis,
+        sessions,
+        configuration,
+        jobs,
+        ArtifactService(db, content),
     )
     services.background += [keys.watch, sessions.sweep]
     services.closers.append(redis.close)
     if settings.gc.schedule:
         jobs.default_schedule(job_kinds.GC_SCHEDULE, settings.gc.schedule, "gc", {})
     jobs.default_schedule(job_kinds.PURGE_SCHEDULE, "0 45 3 * * *", "purge-jobs", {})
+    pulls = PullCounter(db)
+    hooks.add(ImmutableTags())
+    hooks.add(pulls)
+    services.background.append(pulls.run)
+    services.closers.append(pulls.flush)
     if not open_access:
         services.auth = AuthService(
             db,

@@ -45,6 +45,8 @@ class Deletion:
     tags: tuple[str, ...]
     actor: Actor
     at: float
+    # False for what goes along with another deletion: accessories, children of an index.
+    root: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,18 @@ class BlobPush:
     repository: Repository
     digest: str
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """A tag given to an artifact that is there already (not by a push)."""
+
+    repository: Repository
+    manifest_id: int
+    digest: str
+    tag: str
+    actor: Actor
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +93,9 @@ class ContentHook:
 
     def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
         """The manifest's rows and tags are written, not committed."""
+
+    def after_tag(self, connection: Connection, tagging: Tagging) -> None:
+        """A tag was added through the API; its row is written, not committed."""
 
     def before_delete(self, connection: Connection, deletion: Deletion) -> None:
         """A manifest or tag is about to be deleted."""

@@ -470,7 +470,7 @@ class ContentService:
                 hook(connection, push, manifest_id)
 
         await self._charged(run)
-        self._committed()
+        self.committed()
         return actual, parsed.subject
 
     async def delete_manifest(self, name: str, reference: str) -> None:
@@ -486,7 +486,7 @@ class ContentService:
         who = actor.get()
         if not await self.db.write(lambda c: self.delete_in(c, repository, reference, who)):
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
-        self._committed()
+        self.committed()
 
     def delete_in(
         self,
@@ -495,26 +495,29 @@ class ContentService:
         reference: str,
         who: Actor,
         *,
-        accessories: bool = False,
+        deep: bool = False,
+        root: bool = True,
     ) -> bool:
         """`delete_manifest` inside a transaction of the caller's; False when `reference` is unknown.
 
-        `accessories`: what belongs to the manifest (signatures, SBOMs, ...) goes with it.
+        `deep`: what belongs to the manifest goes with it: accessories (signatures, SBOMs, ...), and
+        children that have no tag and no other parent. `root` is for the method's own use.
         """
         account = accounting.lock(connection, repository.project_id)
-        deletion = _deletion(connection, repository, reference, who)
+        deletion = _deletion(connection, repository, reference, who, root)
         if deletion is None:
             return False
         for hook in self.hooks.of("before_delete"):
             hook(connection, deletion)
+        below: list[int] = []
         if deletion.tag is None:
-            affected = set(index.children(connection, deletion.manifest_id))
+            below = index.children(connection, deletion.manifest_id)
             listed = connection.execute(
                 delete(manifests).where(manifests.c.id == deletion.manifest_id).returning(manifests.c.listed)
             ).scalar_one()
             accounting.release(connection, account, [deletion.digest])
-            affected |= set(index.accessories(connection, repository.id, [deletion.digest]))
-            index.relist(connection, repository.id, affected, removed=int(listed))
+            attached_ids = index.accessories(connection, repository.id, [deletion.digest])
+            index.relist(connection, repository.id, [*below, *attached_ids], removed=int(listed))
         else:
             connection.execute(
                 delete(tags).where(tags.c.repository_id == repository.id, tags.c.name == deletion.tag)
@@ -522,12 +525,18 @@ class ContentService:
             index.relist(connection, repository.id, [deletion.manifest_id])
         for hook in self.hooks.of("after_delete"):
             hook(connection, deletion)
-        if accessories and deletion.tag is None:
+        if deep and deletion.tag is None:
             attached = select(manifests.c.digest).where(
                 manifests.c.repository_id == repository.id, manifests.c.accessory_of == deletion.digest
             )
-            for digest in list(connection.execute(attached).scalars()):
-                self.delete_in(connection, repository, digest, who, accessories=True)
+            # A child that is listed now has lost its last parent; one with a tag was pushed for itself.
+            orphans = select(manifests.c.digest).where(
+                manifests.c.id.in_(below),
+                manifests.c.listed.is_(True),
+                ~select(literal(1)).where(tags.c.manifest_id == manifests.c.id).exists(),
+            )
+            for digest in [*connection.execute(attached).scalars(), *connection.execute(orphans).scalars()]:
+                self.delete_in(connection, repository, digest, who, deep=True, root=False)
         return True
 
     async def tags(self, name: str, n: int, last: str | None) -> list[str]:
@@ -618,7 +627,7 @@ class ContentService:
                         hook(connection, notice)
 
                 await self.db.write(tell)
-                self._committed()
+                self.committed()
             raise
 
     def _warn(self, connection: Connection, account: accounting.Account) -> None:
@@ -631,7 +640,8 @@ class ContentService:
         for hook in self.hooks.of("quota"):
             hook(connection, notice)
 
-    def _committed(self) -> None:
+    def committed(self) -> None:
+        """Tell the hooks that a change has been committed."""
         for hook in self.hooks.of("committed"):
             hook()
 
@@ -773,7 +783,9 @@ def _manifest(connection: Connection, name: str, reference: str) -> StoredManife
     return StoredManifest(row[0], row[1], bytes(row[2])) if row else None
 
 
-def _deletion(connection: Connection, repository: Repository, reference: str, who: Actor) -> Deletion | None:
+def _deletion(
+    connection: Connection, repository: Repository, reference: str, who: Actor, root: bool
+) -> Deletion | None:
     """What deleting `reference` means, its manifest's row locked until commit; None when it is unknown."""
     query = select(manifests.c.id, manifests.c.digest, manifests.c.media_type).where(
         manifests.c.repository_id == repository.id
@@ -789,7 +801,7 @@ def _deletion(connection: Connection, repository: Repository, reference: str, wh
         return None
     names = connection.execute(select(tags.c.name).where(tags.c.manifest_id == row[0])).scalars()
     tag = None if ":" in reference else reference
-    return Deletion(repository, row[0], row[1], row[2], tag, tuple(names), who, time.time())
+    return Deletion(repository, row[0], row[1], row[2], tag, tuple(names), who, time.time(), root)
 
 
 def _check_references(

@@ -1,0 +1,109 @@
+"""Pull statistics: counts and times of pulls, gathered in the process and written in batches.
+
+A pull is a read, and stays one: the hook adds to a dictionary, and a background task writes the sums every
+few seconds. A killed process loses the pulls since its last write; nothing else depends on them but
+retention by pull time, which counts in days.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, or_, select, update
+
+from seawall.content.hooks import ContentHook
+from seawall.content.service import StoredManifest
+from seawall.db import Database
+from seawall.db.schema import manifests, repositories, tags
+
+
+@dataclass(slots=True)
+class _Pulls:
+    count: int = 0
+    last: float = 0
+    tags: dict[str, float] = field(default_factory=dict)
+
+
+class PullCounter(ContentHook):
+    """Counts pulls; `run` writes them out until cancelled."""
+
+    def __init__(self, db: Database, *, seconds: float = 5) -> None:
+        self._db = db
+        self._seconds = seconds
+        self._pulls: dict[tuple[str, str], _Pulls] = {}
+
+    async def before_pull(self, repository: str, manifest: StoredManifest, reference: str) -> None:
+        """See ContentHook.before_pull."""
+        now = time.time()
+        entry = self._pulls.setdefault((repository, manifest.digest), _Pulls())
+        entry.count += 1
+        entry.last = now
+        if ":" not in reference:
+            entry.tags[reference] = now
+
+    async def run(self) -> None:
+        """Write every few seconds."""
+        while True:
+            await asyncio.sleep(self._seconds)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what was counted so far; kept for the next time when the database is away."""
+        if not self._pulls:
+            return
+        taken, self._pulls = self._pulls, {}
+        try:
+            await self._db.write(lambda c: _write(c, taken), durable=False)
+        except Exception:
+            for key, entry in taken.items():
+                kept = self._pulls.setdefault(key, _Pulls())
+                kept.count += entry.count
+                kept.last = max(kept.last, entry.last)
+                kept.tags = {**entry.tags, **kept.tags}
+            raise
+
+
+def _write(connection: Connection, pulls: dict[tuple[str, str], _Pulls]) -> None:
+    counts: dict[str, int] = {}
+    for (name, _), entry in pulls.items():
+        counts[name] = counts.get(name, 0) + entry.count
+    names = sorted(counts)
+    ids: dict[str, int] = {}
+    for start in range(0, len(names), 500):
+        query = select(repositories.c.name, repositories.c.id).where(
+            repositories.c.name.in_(names[start : start + 500])
+        )
+        ids |= {row[0]: row[1] for row in connection.execute(query)}
+    # In one order everywhere, so that two instances that write at once do not deadlock.
+    for name in names:
+        if name in ids:
+            connection.execute(
+                update(repositories)
+                .where(repositories.c.id == ids[name])
+                .values(pull_count=repositories.c.pull_count + counts[name])
+            )
+    for (name, digest), entry in sorted(pulls.items(), key=lambda item: item[0]):
+        if name not in ids:
+            continue
+        connection.execute(
+            update(manifests)
+            .where(
+                manifests.c.repository_id == ids[name],
+                manifests.c.digest == digest,
+                or_(manifests.c.pulled_at.is_(None), manifests.c.pulled_at < entry.last),
+            )
+            .values(pulled_at=entry.last)
+        )
+        for tag in sorted(entry.tags):
+            at = entry.tags[tag]
+            connection.execute(
+                update(tags)
+                .where(
+                    tags.c.repository_id == ids[name],
+                    tags.c.name == tag,
+                    or_(tags.c.pulled_at.is_(None), tags.c.pulled_at < at),
+                )
+                .values(pulled_at=at)
+            )
