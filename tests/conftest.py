@@ -211,10 +211,19 @@ def database_settings(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def registry(
-    database_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    database_settings: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Registry]:
-    """A running registry with authentication, shared by the tests of a run (per database)."""
-    server = Registry(tmp_path_factory.mktemp("registry") / "data", database_settings)
+    """A running registry with authentication, shared by the tests of a run (per database).
+
+    `SEAWALL_TEST_STORAGE=s3` runs every test that uses it on S3 instead of the filesystem.
+    """
+    settings = dict(database_settings)
+    if os.environ.get("SEAWALL_TEST_STORAGE") == "s3":
+        s3: SwiftServer = request.getfixturevalue("s3_server")
+        settings |= s3.settings(s3.bucket())
+    server = Registry(tmp_path_factory.mktemp("registry") / "data", settings)
     server.start()
     try:
         yield server

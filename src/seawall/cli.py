@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from seawall import __version__
 from seawall.auth.keys import KeyRing
 from seawall.auth.service import AuthService, ensure_admin
-from seawall.config import Settings, load
+from seawall.config import Settings, load, redacted
 from seawall.content import fsck as fsck_
 from seawall.content import gc as gc_
 from seawall.db import Database, migrate, open_database
@@ -220,11 +220,7 @@ def fsck(
 @config_app.command("check")
 def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Check the settings and print them, defaults filled in and secrets left out."""
-    settings = _settings(config, data_dir)
-    shown = settings.model_dump(mode="json", exclude={"admin_password", "master_key"})
-    if shown["database"]["url"]:
-        shown["database"]["url"] = "(set)"  # may hold a password
-    print(json.dumps(shown, indent=2))
+    print(json.dumps(redacted(_settings(config, data_dir)), indent=2))
 
 
 def _read_password() -> str:

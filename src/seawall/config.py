@@ -60,7 +60,7 @@ class Http(_Section):
 class DatabaseSettings(_Section):
     """The metadata database. No URL means SQLite below `data_dir`."""
 
-    url: str | None = None
+    url: str | None = Field(default=None, repr=False, description="may hold a password")
     pool_size: int = Field(default=10, ge=1, le=500, description="connections a server process keeps")
     retry_seconds: float = Field(
         default=8, ge=0, le=300, description="how long a failover or conflict is met with new attempts"
@@ -98,11 +98,78 @@ class DatabaseSettings(_Section):
         return f"{url}{'&' if '?' in url else '?'}{urlencode(added, quote_via=quote)}"
 
 
+class _Bucket(_Section):
+    rootdirectory: str = Field(default="", description="prefix of every object's name")
+    chunksize: int = Field(
+        default=10 * MIB, ge=5 * MIB, le=512 * MIB, description="bytes of a multipart upload's parts"
+    )
+
+
+class S3Settings(_Bucket):
+    """Amazon S3 and what speaks its protocol. Keys may also come from the environment or the instance."""
+
+    bucket: str = ""
+    region: str = "us-east-1"
+    regionendpoint: str | None = Field(default=None, description="URL of a server that is not Amazon's")
+    accesskey: str | None = Field(default=None, repr=False)
+    secretkey: str | None = Field(default=None, repr=False)
+    sessiontoken: str | None = Field(default=None, repr=False)
+    forcepathstyle: bool = Field(default=True, description="bucket in the path, not in the host name")
+    skipverify: bool = Field(default=False, description="take any TLS certificate")
+    cacert: Path | None = Field(default=None, description="PEM file of the authority to trust")
+    encrypt: bool = Field(default=False, description="server-side encryption with the store's keys")
+    keyid: str | None = Field(default=None, description="KMS key for server-side encryption")
+
+
+class GcsSettings(_Bucket):
+    """Google Cloud Storage. Without keyfile, the instance's own identity."""
+
+    bucket: str = ""
+    keyfile: Path | None = Field(default=None, description="service account's JSON file")
+    endpoint: str | None = None
+
+
+class AzureSettings(_Bucket):
+    """Azure Blob Storage."""
+
+    container: str = ""
+    accountname: str = ""
+    accountkey: str | None = Field(default=None, repr=False)
+    endpoint: str | None = None
+
+
 class StorageSettings(_Section):
     """Where blob bytes live. No root means `data_dir/blobs`."""
 
-    driver: Literal["filesystem"] = "filesystem"
+    driver: Literal["filesystem", "s3", "gcs", "azure"] = "filesystem"
     root: Path | None = None
+    s3: S3Settings = S3Settings()
+    gcs: GcsSettings = GcsSettings()
+    azure: AzureSettings = AzureSettings()
+    redirect: bool = Field(default=False, description="send readers to presigned URLs of the object store")
+    redirect_endpoint: str | None = Field(
+        default=None, description="the object store's URL as clients reach it"
+    )
+    redirect_seconds: int = Field(default=1200, ge=10, le=604800, description="life of a presigned URL")
+    timeout_seconds: float = Field(
+        default=10, gt=0, description="silence after which a request to the object store has failed"
+    )
+    retry_seconds: float = Field(default=8, ge=0, description="how long a failed request is tried again")
+
+    @model_validator(mode="after")
+    def _complete(self) -> StorageSettings:
+        if self.driver == "s3" and not self.s3.bucket:
+            raise ValueError("driver s3 needs s3.bucket")
+        if (self.s3.accesskey is None) != (self.s3.secretkey is None):
+            raise ValueError("s3.accesskey and s3.secretkey must be given together")
+        if self.driver == "gcs" and not self.gcs.bucket:
+            raise ValueError("driver gcs needs gcs.bucket")
+        if self.driver == "azure" and not (self.azure.container and self.azure.accountname):
+            raise ValueError("driver azure needs azure.container and azure.accountname")
+        for url in (self.s3.regionendpoint, self.gcs.endpoint, self.azure.endpoint, self.redirect_endpoint):
+            if url is not None and not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url} must start with http:// or https://")
+        return self
 
 
 class AuthSettings(_Section):
@@ -272,6 +339,18 @@ class Settings(BaseSettings):
     def storage_root(self) -> Path:
         """Directory of the filesystem storage driver."""
         return (self.storage.root or self.data_dir / "blobs").absolute()
+
+
+def redacted(section: BaseModel) -> dict[str, Any]:
+    """The settings as JSON-able values with every secret (`repr=False`) shown as "(set)" or null."""
+    shown = section.model_dump(mode="json")
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            shown[name] = redacted(value)
+        elif not info.repr and value:
+            shown[name] = "(set)"
+    return shown
 
 
 class _FileSource(PydanticBaseSettingsSource):

@@ -32,6 +32,7 @@ from seawall.ha.sessions import SessionStore
 from seawall.jobs import kinds as job_kinds
 from seawall.jobs.service import JobService
 from seawall.storage import BlobStorage, FilesystemStorage
+from seawall.storage.connect import open_objects
 
 log: Any = structlog.get_logger("seawall")
 
@@ -89,7 +90,9 @@ async def _forever(work: Callable[[], Awaitable[None]]) -> None:
 
 def open_storage(settings: Settings) -> BlobStorage:
     """The storage backend that the settings choose."""
-    return FilesystemStorage(settings.storage_root)
+    if settings.storage.driver == "filesystem":
+        return FilesystemStorage(settings.storage_root)
+    return open_objects(settings.storage)
 
 
 def open_services(settings: Settings) -> Services:

@@ -162,11 +162,11 @@ class SwiftServer:
         self.stop()
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def store(self, bucket: str, **config: Any) -> Any:
-        """An obstore client of a bucket."""
+    def store(self, bucket: str, *, url: str | None = None, **config: Any) -> Any:
+        """An obstore client of a bucket, at another address if `url` says so."""
         return S3Store(
             bucket,
-            endpoint=self.url,
+            endpoint=url or self.url,
             access_key_id=_ACCESS_KEY,
             secret_access_key=_SECRET_KEY,
             region=self.region,

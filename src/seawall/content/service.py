@@ -11,6 +11,7 @@ asks for an old `touched_at`, so the two cannot both succeed.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 import uuid
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from seawall.content import accounting, index
+from seawall.content import accounting, index, leases
 from seawall.content import manifest as manifests_
 from seawall.content.hooks import BlobPush, Deletion, Hooks, Push, QuotaNotice
 from seawall.content.names import check_digest, digest_of, is_tag
@@ -261,13 +262,19 @@ class ContentService:
 
     async def open_writer(self, upload: Upload) -> UploadWriter:
         """A storage writer at the session's offset. Raises BLOB_UPLOAD_INVALID when it is in use."""
+        lease = None
         try:
-            return await self.storage.open_upload(upload.id, upload.offset, upload.state)
+            if not self.storage.locks_sessions:
+                lease = await leases.acquire(self.db, upload.id)
+            writer = await self.storage.open_upload(upload.id, upload.offset, upload.state)
+            return writer if lease is None else leases.LeasedWriter(writer, lease)
         except UploadBusyError:
             raise RegistryError(
                 "BLOB_UPLOAD_INVALID", "another request is writing to this upload session", status=409
             ) from None
         except UploadLostError as error:
+            if lease is not None:
+                await lease.release()
             raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
 
     async def save_progress(self, upload: Upload, writer: UploadWriter) -> int:
@@ -276,21 +283,24 @@ class ContentService:
         Raises BLOB_UPLOAD_INVALID (416) when another request moved the session in the meantime.
         """
         offset = writer.offset
-        # The order matters only for backends without a lock: state first, then the record.
-        state = await writer.pause()
+        try:
+            # The order matters only for backends without a lock: state first, then the record.
+            state = await writer.pause()
 
-        def run(connection: Connection) -> int:
-            return connection.execute(
-                update(uploads)
-                .where(uploads.c.id == upload.id, uploads.c.upload_offset == upload.offset)
-                .values(upload_offset=offset, state=state, updated_at=time.time())
-            ).rowcount
+            def run(connection: Connection) -> int:
+                return connection.execute(
+                    update(uploads)
+                    .where(uploads.c.id == upload.id, uploads.c.upload_offset == upload.offset)
+                    .values(upload_offset=offset, state=state, updated_at=time.time())
+                ).rowcount
 
-        if not await self.db.write(run, durable=False):
-            raise RegistryError(
-                "BLOB_UPLOAD_INVALID", "upload session was changed by another request", status=416
-            )
-        return offset
+            if not await self.db.write(run, durable=False):
+                raise RegistryError(
+                    "BLOB_UPLOAD_INVALID", "upload session was changed by another request", status=416
+                )
+            return offset
+        finally:
+            await _unlock(writer)
 
     async def finish_upload(
         self, upload: Upload | None, writer: UploadWriter, name: str, digest: str
@@ -300,6 +310,17 @@ class ContentService:
         `upload` is None for a single-request upload that has no session row. On a digest mismatch the
         session is dropped and DIGEST_INVALID raised.
         """
+        try:
+            return await self._finish_upload(upload, writer, name, digest)
+        except UploadLostError as error:
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
+        finally:
+            await asyncio.shield(writer.release())
+            await _unlock(writer)
+
+    async def _finish_upload(
+        self, upload: Upload | None, writer: UploadWriter, name: str, digest: str
+    ) -> Blob:
         algorithm, _, expected = check_digest(digest).partition(":")
         if await writer.digest(algorithm) != expected:
             await self._discard(upload, writer)
@@ -309,8 +330,7 @@ class ContentService:
             raise RegistryError("SIZE_INVALID", "blob is larger than this registry allows", status=413)
         repository = upload.repository if upload else await self.ensure_repository(name)
         size = writer.offset
-        key = _new_key(digest)
-        await writer.commit(key)
+        key = await writer.commit(_new_key(digest))
         now = time.time()
         before = self.hooks.of("before_blob")
 
@@ -337,37 +357,37 @@ class ContentService:
                 ["repository_id", "digest"],
                 {"touched_at": now},
             )
-            if upload is not None:
-                connection.execute(delete(uploads).where(uploads.c.id == upload.id))
+            # Whoever deletes the session's row owns its bytes: this push, or a cancellation that came first.
+            if upload is not None and not _delete_session(connection, upload):
+                raise RegistryError("BLOB_UPLOAD_UNKNOWN")
             return str(used)
 
         try:
             used = await self._charged(run)
         except accounting.QuotaExceededError:
-            await self.storage.delete(key)
-            if upload is not None:
-                await self._forget(upload)
+            if upload is None or await self._forget(upload):
+                await self.storage.delete(key)
             raise
         if used != key:
             # The registry had these bytes already; ours are a second copy that nothing names.
             await self.storage.delete(key)
+        await writer.finish()
         return Blob(digest, size, used)
 
     async def cancel_upload(self, name: str, upload_id: str) -> None:
         """End a session and drop its bytes. Raises BLOB_UPLOAD_UNKNOWN."""
         upload = await self.upload(name, upload_id)
-        await self._forget(upload)
+        if not await self._forget(upload):
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN")
         await self.storage.drop_upload(upload.id, upload.state)
 
     async def _discard(self, upload: Upload | None, writer: UploadWriter) -> None:
-        await writer.abort()
-        if upload is not None:
-            await self._forget(upload)
+        if upload is None or await self._forget(upload):
+            await writer.abort()
 
-    async def _forget(self, upload: Upload) -> None:
-        await self.db.write(
-            lambda c: c.execute(delete(uploads).where(uploads.c.id == upload.id)), durable=False
-        )
+    async def _forget(self, upload: Upload) -> bool:
+        """Delete the session's row; whether it was there."""
+        return await self.db.write(lambda c: _delete_session(c, upload), durable=False)
 
     # -- manifests ---------------------------------------------------------------------------------
 
@@ -670,6 +690,15 @@ class ContentService:
             if len(self._cache) > 4096:
                 self._cache.popitem(last=False)
         return value
+
+
+def _delete_session(connection: Connection, upload: Upload) -> bool:
+    return bool(connection.execute(delete(uploads).where(uploads.c.id == upload.id)).rowcount)
+
+
+async def _unlock(writer: UploadWriter) -> None:
+    if isinstance(writer, leases.LeasedWriter):
+        await writer.lease.release()
 
 
 def _new_key(digest: str) -> str:

@@ -458,7 +458,9 @@ class OciApp:
         if request.method == "DELETE":
             await self._content.cancel_upload(name, upload_id)
             return Response(204)
-        upload = await self._content.upload(name, upload_id)
+        upload = await self._session_of(request, name, upload_id)
+        if upload is None:
+            return self._created(request, name, request.query["digest"])
         if request.method == "GET":
             return self._session(request, upload, upload.offset, status=204)
         digest = request.query.get("digest")
@@ -479,6 +481,25 @@ class OciApp:
         assert digest is not None
         blob = await self._content.finish_upload(upload, writer, name, digest)
         return self._created(request, name, blob.digest)
+
+    async def _session_of(self, request: Request, name: str, upload_id: str) -> Upload | None:
+        """The session, or None when a closing request asks again for what was done already.
+
+        An instance may die between the commit and its answer; the client then asks another one.
+        """
+        try:
+            return await self._content.upload(name, upload_id)
+        except RegistryError as error:
+            digest = request.query.get("digest")
+            if request.method != "PUT" or digest is None or error.code != "BLOB_UPLOAD_UNKNOWN":
+                raise
+            try:
+                await self._content.blob(name, digest)
+            except RegistryError:
+                raise error from None
+            async for _ in request.body():
+                pass
+            return None
 
     def _check_position(self, request: Request, upload: Upload) -> None:
         value = request.headers.get("content-range")

@@ -2,5 +2,6 @@
 
 from seawall.storage.base import BlobStorage, Location, UploadWriter
 from seawall.storage.filesystem import FilesystemStorage
+from seawall.storage.objects import ObjectStorage
 
-__all__ = ["BlobStorage", "FilesystemStorage", "Location", "UploadWriter"]
+__all__ = ["BlobStorage", "FilesystemStorage", "Location", "ObjectStorage", "UploadWriter"]

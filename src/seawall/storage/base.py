@@ -6,7 +6,8 @@ makes garbage collection safe without a read-only window, since a blob pushed ag
 
 Upload sessions: `open_upload` gives a writer positioned at `offset`; bytes are appended, then either the
 session is paused (`pause`, its state kept for any instance to go on) or `commit`ted under a key. When
-`commit` returns, the bytes are durable (on the filesystem: file and directory fsynced).
+`commit` returns, the bytes are durable (on the filesystem: file and directory fsynced). After the metadata
+are committed too, `finish` clears up; `release` lets go of the session without recording anything.
 """
 
 from __future__ import annotations
@@ -53,15 +54,28 @@ class UploadWriter(Protocol):
     async def digest(self, algorithm: str) -> str:
         """Hex digest of all bytes so far, from the running hash or else by reading them again."""
 
-    async def commit(self, key: str) -> None:
-        """Make the bytes durable under `key` and end the session."""
+    async def commit(self, key: str) -> str:
+        """Make the bytes durable and end the session; returns the key they have.
+
+        That is `key`, unless the backend stores them under another one already and spares the copy.
+        """
+
+    async def finish(self) -> None:
+        """The metadata name the committed key: remove what the session no longer needs."""
 
     async def abort(self) -> None:
-        """Drop the session's bytes."""
+        """Drop the session's bytes. Only for whoever ended the session's record, or where there is none."""
+
+    async def release(self) -> None:
+        """Let go of the session as it was before this writer; what it wrote may be lost."""
 
 
 class BlobStorage(Protocol):
     """What the domain may ask of a storage backend."""
+
+    @property
+    def locks_sessions(self) -> bool:
+        """Whether the backend itself refuses a second writer to a session, on any instance."""
 
     async def open_upload(self, upload_id: str, offset: int, state: dict[str, Any]) -> UploadWriter:
         """Open session `upload_id` at `offset`; bytes past it, left by a broken request, are dropped.
@@ -89,7 +103,10 @@ class BlobStorage(Protocol):
         """Delete; an absent key is no error."""
 
     def list(self) -> AsyncIterator[StoredObject]:
-        """Every stored blob (not upload sessions), in no order."""
+        """Every stored blob, in no order.
+
+        Bytes of upload sessions may be among them, dated into the future as long as a session may need them.
+        """
 
     async def check(self) -> None:
         """Raise OSError when the backend cannot be read and written now (readiness probe)."""

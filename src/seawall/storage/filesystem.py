@@ -26,6 +26,8 @@ _CHUNK = 1024 * 1024
 class FilesystemStorage:
     """Storage below one directory; see the module text for layout and durability."""
 
+    locks_sessions = True
+
     def __init__(self, root: Path, *, threads: int = 16) -> None:
         self.root = root
         self._blobs = root / "blobs"
@@ -180,13 +182,21 @@ class FileWriter:
                 return self._known
         return str(await self._storage._run(self._read_back, algorithm))
 
-    async def commit(self, key: str) -> None:
+    async def commit(self, key: str) -> str:
         """See UploadWriter.commit."""
         await self._storage._run(self._commit, key)
+        return key
+
+    async def finish(self) -> None:
+        """See UploadWriter.finish; a committed file has left the session."""
 
     async def abort(self) -> None:
         """See UploadWriter.abort."""
         await self._storage._run(self._abort)
+
+    async def release(self) -> None:
+        """See UploadWriter.release; bytes past the recorded offset are cut by the next writer."""
+        await self._storage._run(self._close)
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
         if self._fd < 0:
