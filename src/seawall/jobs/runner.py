@@ -34,7 +34,7 @@ from seawall.db.schema import job_logs, job_queues, job_runners, job_schedules, 
 from seawall.errors import SeawallError
 from seawall.jobs.base import JobKind, JobStoppedError
 from seawall.jobs.cron import next_time
-from seawall.jobs.service import LEASE_SECONDS, LOG_LIMIT, JobService, clock, insert_job
+from seawall.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, clock, insert_job
 from seawall.services import Services
 
 log: Any = structlog.get_logger("seawall.jobs")
@@ -407,7 +407,10 @@ def _look(connection: Connection, kinds: list[str], running: list[str]) -> _Foun
     """What there is to do, by index look-ups only."""
     now = clock(connection)
     due = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
-    schedules = select(job_schedules.c.name).where(job_schedules.c.next_at <= now, job_schedules.c.enabled)
+    held = exists().where(job_queues.c.kind == SCHEDULER, job_queues.c.paused)
+    schedules = select(job_schedules.c.name).where(
+        job_schedules.c.next_at <= now, job_schedules.c.enabled, ~held
+    )
     dead = select(job_runners.c.id).where(job_runners.c.heartbeat_at < now - LEASE_SECONDS)
     orphan = select(jobs.c.id).where(
         jobs.c.status == "running", ~exists().where(job_runners.c.id == jobs.c.runner)

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, func, select, text, update
+from sqlalchemy import Connection, Select, case, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.db import Database
-from seawall.db.schema import job_logs, job_queues, job_runners, job_schedules, jobs
+from seawall.db.schema import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
 from seawall.errors import InvalidError, NotFoundError
 from seawall.jobs.base import FINISHED, JobInfo, Schedule
 from seawall.jobs.base import registry as default_registry
@@ -27,6 +27,8 @@ from seawall.jobs.cron import next_time
 LOG_LIMIT = 4 * 1024 * 1024
 # A runner that has not been heard of for this long is dead.
 LEASE_SECONDS = 8.0
+# The queue name whose pause switch holds every cron schedule.
+SCHEDULER = "scheduler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,22 @@ class JobService:
         query = _matching(select(func.count()).select_from(jobs), kind, status, schedule)
         return await self.db.read(lambda c: int(c.execute(query).scalar_one()))
 
+    async def numbers(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """The numbers of jobs, by id."""
+        query = select(job_numbers.c.job_id, job_numbers.c.id).where(job_numbers.c.job_id.in_(job_ids))
+        return await self.db.read(lambda c: {row[0]: row[1] for row in c.execute(query)})
+
+    async def by_number(self, number: int, kind: str) -> JobInfo | None:
+        """The job of a kind that has this number."""
+        query = select(*_COLUMNS).join(job_numbers, job_numbers.c.job_id == jobs.c.id)
+        query = query.where(job_numbers.c.id == number, jobs.c.kind == kind)
+
+        def run(connection: Connection) -> JobInfo | None:
+            row = connection.execute(query).first()
+            return JobInfo(*row) if row else None
+
+        return await self.db.read(run)
+
     async def stop(self, job_id: str) -> bool:
         """See Jobs.stop."""
         return await self.db.write(lambda c: bool(_stop(c, jobs.c.id == job_id)))
@@ -278,19 +296,24 @@ class JobService:
             paused = dict(connection.execute(select(job_queues.c.kind, job_queues.c.paused)).all())
             return [
                 QueueInfo(kind, *waiting.get(kind, (0, 0.0)), bool(paused.get(kind)))
-                for kind in sorted({*self.kinds, *waiting})
+                for kind in sorted({*self.kinds, *waiting, SCHEDULER})
             ]
 
         return await self.db.read(run)
 
     async def pause(self, kind: str, paused: bool) -> None:
         """Stop (or go on) handing out jobs of a kind, in the whole cluster. Raises NotFoundError."""
-        if kind not in self.kinds:
+        if kind not in self.kinds and kind != SCHEDULER:
             raise NotFoundError(f"no job kind {kind!r}")
         await self.db.write(
             lambda c: _upsert(c, job_queues, {"kind": kind, "paused": paused}, "kind", {"paused": paused})
         )
         self.nudge()
+
+    async def paused(self, kind: str) -> bool:
+        """Whether the queue of a kind is paused."""
+        query = select(job_queues.c.paused).where(job_queues.c.kind == kind)
+        return await self.db.read(lambda c: bool(c.execute(query).scalar()))
 
     async def runners(self) -> Sequence[RunnerInfo]:
         """The live runners, oldest first."""
@@ -341,9 +364,12 @@ def insert_job(
         "stop_requested": False,
     }
     _upsert(connection, jobs, row, "dedup_key", None)
-    if key is None:
-        return job_id
-    return str(connection.execute(select(jobs.c.id).where(jobs.c.dedup_key == key)).scalar_one())
+    if key is not None:
+        there = str(connection.execute(select(jobs.c.id).where(jobs.c.dedup_key == key)).scalar_one())
+        if there != job_id:
+            return there
+    connection.execute(insert(job_numbers), {"job_id": job_id})
+    return job_id
 
 
 def _matching(query: Select[Any], kind: str | None, status: str | None, schedule: str | None) -> Select[Any]:

@@ -42,7 +42,13 @@ from seawall.db.schema.identity import (
     user_group_members,
     user_groups,
 )
-from seawall.db.schema.jobs import job_logs, job_queues, job_runners, job_schedules, jobs
+from seawall.db.schema.jobs import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
+from seawall.db.schema.replication import (
+    registries,
+    replication_executions,
+    replication_policies,
+    replication_tasks,
+)
 
 __all__ = [
     "BigId",
@@ -56,6 +62,7 @@ __all__ = [
     "immutable_rules",
     "instances",
     "job_logs",
+    "job_numbers",
     "job_queues",
     "job_runners",
     "job_schedules",
@@ -74,6 +81,10 @@ __all__ = [
     "project_metadata",
     "projects",
     "quotas",
+    "registries",
+    "replication_executions",
+    "replication_policies",
+    "replication_tasks",
     "repositories",
     "repository_blobs",
     "retention_executions",

@@ -78,3 +78,11 @@ job_runners = Table(
     Column("started_at", Float, nullable=False),
     Column("heartbeat_at", Float, nullable=False, index=True),
 )
+
+# Harbor's API knows some jobs by a number.
+job_numbers = Table(
+    "job_numbers",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("job_id", String(36), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, unique=True),
+)
