@@ -23,7 +23,6 @@ from prometheus_client import (
     generate_latest,
     multiprocess,
 )
-from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -36,6 +35,7 @@ from seawall.api.app import build_api
 from seawall.config import Settings, load
 from seawall.errors import RegistryError
 from seawall.ha.ca import ca_routes
+from seawall.ha.probe import probe_routes
 from seawall.ha.proxy import TrustedProxies
 from seawall.oci.app import OciApp, error_response
 from seawall.oci.token import TokenEndpoint
@@ -145,7 +145,6 @@ def build(settings: Settings) -> ASGIApp:
     """The application for `settings`; database and storage are opened, the schema must be migrated."""
     configure_logging(settings)
     services = open_services(settings)
-    db, storage = services.db, services.storage
     routes: list[BaseRoute] = []
     if services.auth is not None and services.tokens is not None:
         endpoint = TokenEndpoint(services.auth, services.tokens)
@@ -155,24 +154,8 @@ def build(settings: Settings) -> ASGIApp:
         return JSONResponse({"status": "ok", "version": __version__})
 
     async def readyz(_request: Request) -> Response:
-        checks = {"database": "ok", "storage": "ok"}
-        try:
-            await db.read(lambda c: c.execute(text("SELECT 1")).scalar())
-        except Exception as error:
-            checks["database"] = type(error).__name__
-        try:
-            await storage.check()
-        except OSError as error:
-            checks["storage"] = error.strerror or "failed"
-        ready = all(value == "ok" for value in checks.values())
-        redis = await services.redis.status()
-        status = "ok" if ready else "failed"
-        if redis != "off":
-            # Without Redis everything still works, a little slower: said, but no reason to send clients away.
-            checks["redis"] = redis
-            if ready and redis != "ok":
-                status = "degraded"
-        return JSONResponse({"status": status, "checks": checks}, 200 if ready else 503)
+        status, parts = await services.health.check()
+        return JSONResponse({"status": status, "checks": parts}, 503 if status == "failed" else 200)
 
     async def metrics(_request: Request) -> Response:
         registry = DEFAULT_REGISTRY
@@ -188,7 +171,7 @@ def build(settings: Settings) -> ASGIApp:
         yield
         await services.close()
 
-    routes += ca_routes(settings)
+    routes += [*ca_routes(settings), *probe_routes(services)]
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
     oci = OciApp(services.content, services.auth, services.tokens, settings.external_url)

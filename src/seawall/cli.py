@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -26,7 +27,8 @@ from seawall.content import gc as gc_
 from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
 from seawall.ha.ca import check_ca
-from seawall.ha.cli import keys_app
+from seawall.ha.cli import ha_app, keys_app
+from seawall.ha.instances import ID_VARIABLE
 from seawall.install import cli as install_cli
 from seawall.jobs.cli import jobs_app, jobservice
 from seawall.jobs.process import EmbeddedRunner
@@ -43,6 +45,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(jobs_app, name="jobs")
 app.command()(jobservice)
 install_cli.register(app)
+app.add_typer(ha_app, name="ha")
 console = Console()
 
 ConfigOption = Annotated[
@@ -113,6 +116,7 @@ def serve(
     scheme = "https" if settings.http.tls_certificate else "http"
     _prepare(settings)
     print(f"Seawall {__version__} at {settings.external_url or _address(settings, scheme)}", flush=True)
+    os.environ[ID_VARIABLE] = secrets.token_hex(8)
     os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
     metrics = tempfile.mkdtemp(prefix="seawall-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics

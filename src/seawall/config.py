@@ -243,6 +243,27 @@ class RedisSettings(_Section):
         return self
 
 
+class HaSettings(_Section):
+    """Instances that together are one registry."""
+
+    address: str | None = Field(default=None, description="URL at which other instances reach this one")
+    heartbeat_seconds: float = Field(default=3, gt=0, le=60)
+    dead_seconds: float = Field(default=12, gt=0, description="an instance not seen for this long is dead")
+
+    @model_validator(mode="after")
+    def _beats_before_dead(self) -> HaSettings:
+        if self.dead_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError("dead_seconds must be at least twice heartbeat_seconds")
+        return self
+
+    @field_validator("address")
+    @classmethod
+    def _absolute_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
+
+
 class Limits(_Section):
     """Sizes above which input is refused (bytes)."""
 
@@ -298,6 +319,7 @@ class Settings(BaseSettings):
     master_key_file: Path | None = None
     keys: KeysSettings = KeysSettings()
     redis: RedisSettings = RedisSettings()
+    ha: HaSettings = HaSettings()
     http: Http = Http()
     database: DatabaseSettings = DatabaseSettings()
     storage: StorageSettings = StorageSettings()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,8 @@ from seawall.content.pulls import PullCounter
 from seawall.content.service import ContentService
 from seawall.db import Database, open_database
 from seawall.events import Subscribers
+from seawall.ha.health import Health
+from seawall.ha.instances import ID_VARIABLE, InstanceRegistry
 from seawall.ha.redis import RedisClient
 from seawall.ha.sessions import SessionStore
 from seawall.jobs import kinds as job_kinds
@@ -50,6 +53,8 @@ class Services:
     keys: KeyRing
     redis: RedisClient
     sessions: SessionStore
+    health: Health
+    instances: InstanceRegistry
     configuration: Configuration
     jobs: JobService
     artifacts: ArtifactService
@@ -120,6 +125,8 @@ def open_services(settings: Settings) -> Services:
     sessions = SessionStore(
         db, redis, hours=settings.auth.session_hours, idle_minutes=settings.auth.session_idle_minutes
     )
+    health = Health(db, storage, redis)
+    instances = InstanceRegistry(db, settings, keys, health)
     configuration = Configuration(db, keys, settings)
     jobs = JobService(db)
     services = Services(
@@ -132,6 +139,8 @@ def open_services(settings: Settings) -> Services:
         keys,
         redis,
         sessions,
+        health,
+        instances,
         configuration,
         jobs,
         ArtifactService(db, content),
@@ -146,6 +155,9 @@ def open_services(settings: Settings) -> Services:
     hooks.add(pulls)
     services.background.append(pulls.run)
     services.closers.append(pulls.flush)
+    if ID_VARIABLE in os.environ:
+        services.background.append(instances.beat)
+        services.closers.append(instances.leave)
     if not open_access:
         services.auth = AuthService(
             db,

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
-from seawall.api import errors, jobservice, projects
+from seawall.api import errors, ha, jobservice, projects
 from seawall.api.errors import envelope
 from seawall.services import Services
 
@@ -24,6 +24,7 @@ BODY_LIMIT = 4 * 1024 * 1024
 ROUTERS: list[APIRouter] = [
     projects.router,
     jobservice.router,
+    ha.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (

@@ -1,11 +1,13 @@
-"""`seawall keys`: the cluster's keys."""
+"""`seawall keys`: the cluster's keys; `seawall ha`: its instances."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -16,9 +18,12 @@ from rich.table import Table
 
 from seawall.auth.keys import CSRF, NAMES, SECRET, TOKEN, KeyRing
 from seawall.config import Settings, load
-from seawall.db import migrate, open_database
+from seawall.db import Database, migrate, open_database
+from seawall.ha.check import Report, check
+from seawall.ha.instances import InstanceRegistry
 
 T = TypeVar("T")
+ha_app = typer.Typer(no_args_is_help=True, help="Instances of the cluster.")
 keys_app = typer.Typer(no_args_is_help=True, help="The cluster's keys.")
 console = Console()
 
@@ -126,3 +131,65 @@ def keys_rotate(
 def keys_certificate(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Print the token signing key's certificate (root.crt) in PEM."""
     print(_with_ring(settings_of(config, data_dir), lambda ring: ring.certificate), end="")
+
+
+def _with_services(settings: Settings, work: Callable[[Database, KeyRing], Awaitable[T]]) -> T:
+    migrate.upgrade(settings.database_url)
+
+    async def run() -> T:
+        db = open_database(settings.database_url, pool_size=2)
+        try:
+            return await work(db, KeyRing.open(db, settings, files=False))
+        finally:
+            await db.close()
+
+    return asyncio.run(run())
+
+
+@ha_app.command("status")
+def ha_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """List instances and whether they live."""
+    settings = settings_of(config, data_dir)
+
+    async def work(db: Database, ring: KeyRing) -> None:
+        table = Table("address", "host", "version", "state", "seen", "started", "clock", "health")
+        for item in await InstanceRegistry(db, settings, ring, None).list():
+            table.add_row(
+                item.address,
+                item.hostname,
+                item.version,
+                "alive" if item.alive else "dead",
+                f"{item.age:.0f} s ago",
+                _when(item.started_at),
+                f"{item.clock_skew:+.1f} s",
+                str(item.health.get("status", "")),
+            )
+        console.print(table)
+
+    _with_services(settings, work)
+
+
+@ha_app.command("check")
+def ha_check(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Test every pair of instances; names each fault and its cure. Exit code 1 when there is one."""
+    settings = settings_of(config, data_dir)
+
+    async def work(db: Database, ring: KeyRing) -> Report:
+        return await check(db, settings, ring)
+
+    report = _with_services(settings, work)
+    if as_json:
+        print(json.dumps({**asdict(report), "ok": report.ok}))
+    else:
+        living = sum(item["alive"] for item in report.instances)
+        print(f"{living} instances alive, {report.pairs} pairs tested: {', '.join(report.tested)}")
+        for fault in report.faults:
+            print(f"FAULT {fault.kind}: {fault.message}\n  cure: {fault.cure}")
+        if report.ok:
+            print("no faults")
+    if not report.ok:
+        raise typer.Exit(1)
