@@ -95,7 +95,10 @@ class InstanceRegistry:
             now = database_time(connection)
             dead = self._settings.ha.dead_seconds
             rows: Any = connection.execute(select(instances).where(instances.c.started_at > 0)).all()
-            return [Instance(*row, max(0.0, now - row.seen_at), now - row.seen_at < dead) for row in rows]
+            return [
+                Instance(*row, max(0.0, now - row.seen_at), now - row.seen_at < dead)  # type: ignore[call-arg]
+                for row in rows
+            ]
 
         found = await self._db.read(run)
         return sorted(found, key=lambda item: (not item.alive, item.hostname, item.address))
