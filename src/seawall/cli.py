@@ -32,6 +32,7 @@ from seawall.ha.instances import ID_VARIABLE
 from seawall.install import cli as install_cli
 from seawall.jobs.cli import jobs_app, jobservice
 from seawall.jobs.process import EmbeddedRunner
+from seawall.scan.cli import app as scan_app
 from seawall.services import open_storage
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Seawall, an OCI registry.")
@@ -43,6 +44,7 @@ app.add_typer(project_app, name="project")
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(scan_app, name="scan")
 app.command()(jobservice)
 install_cli.register(app)
 app.add_typer(ha_app, name="ha")

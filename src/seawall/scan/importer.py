@@ -1,0 +1,318 @@
+"""Import of advisories from files: what has not changed is left alone, a source is imported whole or not.
+
+Understood: an OSV record or a list of them (JSON), a zip of OSV records (as OSV publishes each ecosystem),
+a directory of any of these, the Debian security tracker's JSON, Alpine's secdb JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from seawall.db import Database
+from seawall.db.schema import advisories, advisory_cves, advisory_packages, advisory_sources
+from seawall.errors import InvalidError
+from seawall.scan import advisories as parse
+from seawall.scan.advisories import Advisory
+
+MIB = 1024 * 1024
+# One record; the largest published are a few MiB.
+_RECORD_BYTES = 32 * MIB
+_FILE_BYTES = 1024 * MIB
+_BATCH = 500
+# Raised when advisories are stored in another way, so that the next import writes them all anew.
+_REVISION = b"1"
+
+
+@dataclass(slots=True)
+class Result:
+    """What an import did, for one source."""
+
+    source: str
+    total: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    rejected: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    hash: str
+    advisory: Advisory
+
+
+def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda _line: None) -> list[Result]:
+    """Import a file or directory; each source in one transaction. Raises InvalidError.
+
+    A record that cannot be read is left out and named in the result; a file that is nothing known is an
+    error.
+    """
+    if not path.exists():
+        raise InvalidError(f"{path}: no such file or directory")
+    results = []
+    loose: list[Path] = []
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        suffix = file.suffix.lower()
+        if suffix == ".zip":
+            results.append(_import_zip(db, file))
+        elif suffix == ".json":
+            if file.stat().st_size > _FILE_BYTES:
+                raise InvalidError(f"{file}: larger than {_FILE_BYTES // MIB} MiB")
+            if path.is_dir() and file.stat().st_size <= _RECORD_BYTES and _looks_osv(file):
+                loose.append(file)
+            else:
+                results.append(_import_json(db, file))
+        elif path.is_file():
+            raise InvalidError(f"{file}: neither .json nor .zip")
+        if results and results[-1].source and not loose:
+            report(f"{file}: {results[-1].total} advisories")
+    if loose:
+
+        def records() -> Iterator[tuple[str, bytes]]:
+            for file in loose:
+                yield str(file), file.read_bytes()
+
+        results.append(_store(db, "osv", lambda result: _osv_items(records(), result), replace=False))
+    return results
+
+
+def _looks_osv(file: Path) -> bool:
+    # Debian's and Alpine's files are single documents of many advisories.
+    with file.open("rb") as stream:
+        head = stream.read(4096)
+    return b'"apkurl"' not in head and b'"urlprefix"' not in head and b'"releases"' not in head
+
+
+def _decode(data: bytes, name: str) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidError(f"{name}: not valid JSON: {error}") from None
+
+
+def _import_json(db: Database, file: Path) -> Result:
+    data = file.read_bytes()
+    document = _decode(data, str(file))
+    if isinstance(document, list) or (
+        isinstance(document, dict) and "id" in document and "modified" in document
+    ):
+        items = document if isinstance(document, list) else [document]
+
+        def records() -> Iterator[tuple[str, bytes]]:
+            for number, item in enumerate(items):
+                yield f"{file} record {number}", msgspec.json.encode(item)
+
+        return _store(db, "osv", lambda result: _osv_items(records(), result), replace=False)
+    try:
+        if isinstance(document, dict) and "packages" in document:
+            source, found = parse.alpine_secdb(document)
+            return _store(db, source, lambda _result: _whole(found), replace=True)
+        debian = list(parse.debian_tracker(document))
+        if not debian:
+            raise InvalidError("no advisories found")
+        return _store(db, "debian-tracker", lambda _result: _whole(debian), replace=True)
+    except InvalidError as error:
+        raise InvalidError(f"{file}: {error}") from None
+
+
+def _import_zip(db: Database, file: Path) -> Result:
+    def records() -> Iterator[tuple[str, bytes]]:
+        total = 0
+        with zipfile.ZipFile(file) as archive:
+            for item in archive.infolist():
+                if not item.filename.endswith(".json"):
+                    continue
+                # The header's size is a claim; what is read is bounded.
+                with archive.open(item) as stream:
+                    data = stream.read(_RECORD_BYTES + 1)
+                total += len(data)
+                if len(data) > _RECORD_BYTES or total > 32 * _FILE_BYTES:
+                    raise InvalidError(f"{file}: {item.filename[:100]} is too large")
+                yield item.filename, data
+
+    try:
+        return _store(db, "osv", lambda result: _osv_items(records(), result), replace=False)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
+        raise InvalidError(f"{file}: not a readable zip: {error}") from None
+
+
+def _osv_items(records: Iterable[tuple[str, bytes]], result: Result) -> Iterator[_Item]:
+    for name, data in records:
+        try:
+            advisory = parse.osv(_decode(data, name))
+        except InvalidError as error:
+            if len(result.rejected) < 100:
+                result.rejected.append(f"{name}: {error}"[:300])
+            continue
+        yield _Item(_hash(data), advisory)
+
+
+def _whole(found: Iterable[Advisory]) -> Iterator[_Item]:
+    for advisory in found:
+        yield _Item(_hash(msgspec.json.encode(advisory)), advisory)
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(_REVISION + data).hexdigest()
+
+
+def _store(db: Database, source: str, items: Callable[[Result], Iterator[_Item]], *, replace: bool) -> Result:
+    """Bring the source up to date in one transaction. `replace`: what is not among `items` goes."""
+
+    def run(connection: Connection) -> Result:
+        result = Result(source)
+        known = {
+            name: (number, digest)
+            for number, name, digest in connection.execute(
+                select(advisories.c.id, advisories.c.name, advisories.c.hash).where(
+                    advisories.c.source == source
+                )
+            )
+        }
+        seen: set[str] = set()
+        newest: float | None = None
+        batch: list[_Item] = []
+        for item in items(result):
+            name = item.advisory.name
+            if name in seen:
+                continue
+            seen.add(name)
+            result.total += 1
+            newest = max(newest or 0, item.advisory.modified_at or 0) or None
+            before = known.get(name)
+            if before is not None and before[1] == item.hash:
+                continue
+            if before is None:
+                result.added += 1
+            else:
+                result.changed += 1
+            batch.append(item)
+            if len(batch) >= _BATCH:
+                _write(connection, source, batch, known)
+                batch = []
+        _write(connection, source, batch, known)
+        if replace:
+            gone = [known[name][0] for name in known if name not in seen]
+            result.removed = len(gone)
+            for start in range(0, len(gone), _BATCH):
+                _forget(connection, gone[start : start + _BATCH])
+                connection.execute(
+                    delete(advisories).where(advisories.c.id.in_(gone[start : start + _BATCH]))
+                )
+        if result.total or not result.rejected:
+            _record(connection, result, newest)
+        return result
+
+    return db.sync_write(run)
+
+
+def _forget(connection: Connection, ids: list[int]) -> None:
+    connection.execute(delete(advisory_packages).where(advisory_packages.c.advisory_id.in_(ids)))
+    connection.execute(delete(advisory_cves).where(advisory_cves.c.advisory_id.in_(ids)))
+
+
+def _write(
+    connection: Connection, source: str, batch: list[_Item], known: dict[str, tuple[int, str]]
+) -> None:
+    if not batch:
+        return
+    old = [known[item.advisory.name][0] for item in batch if item.advisory.name in known]
+    if old:
+        _forget(connection, old)
+    fresh = []
+    for item in batch:
+        a = item.advisory
+        row = {
+            "source": source,
+            "name": a.name,
+            "hash": item.hash,
+            "cves": a.cves,
+            "withdrawn": a.withdrawn,
+            "severity": a.severity,
+            "score": a.score,
+            "vector": a.vector,
+            "summary": a.summary.replace("\0", ""),
+            "links": a.links,
+            "cwes": a.cwes,
+            "modified_at": a.modified_at,
+        }
+        if a.name in known:
+            connection.execute(update(advisories).where(advisories.c.id == known[a.name][0]).values(row))
+        else:
+            fresh.append(row)
+    if fresh:
+        connection.execute(insert(advisories), fresh)
+    names = [item.advisory.name for item in batch]
+    ids: dict[str, int] = {
+        row.name: row.id
+        for row in connection.execute(
+            select(advisories.c.name, advisories.c.id).where(
+                advisories.c.source == source, advisories.c.name.in_(names)
+            )
+        )
+    }
+    cves = [
+        {"cve": cve[:128], "advisory_id": ids[item.advisory.name]}
+        for item in batch
+        for cve in dict.fromkeys(item.advisory.cves)
+    ]
+    packages = [
+        {
+            "advisory_id": ids[item.advisory.name],
+            "ecosystem": row.ecosystem[:128],
+            "package": row.package,
+            "ranges": row.ranges,
+            "versions": row.versions,
+            "severity": row.severity,
+            "status": row.status,
+        }
+        for item in batch
+        if not item.advisory.withdrawn
+        for row in item.advisory.affected
+    ]
+    if cves:
+        connection.execute(insert(advisory_cves), cves)
+    if packages:
+        connection.execute(insert(advisory_packages), packages)
+
+
+def _record(connection: Connection, result: Result, newest: float | None) -> None:
+    before = connection.execute(
+        select(advisory_sources.c.modified_at, advisory_sources.c.imported_at).where(
+            advisory_sources.c.name == result.source
+        )
+    ).first()
+    count = len(
+        connection.execute(select(advisories.c.id).where(advisories.c.source == result.source)).fetchall()
+    )
+    values = {
+        "name": result.source,
+        "advisories": count,
+        "changed": result.added + result.changed + result.removed,
+        "modified_at": max(newest or 0, (before[0] if before else 0) or 0) or None,
+        # A moment that is later than every report made before this commit.
+        "imported_at": time.time(),
+    }
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(advisory_sources).values(**values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def status(connection: Connection) -> list[dict[str, Any]]:
+    """Every imported source: name, advisories, modified_at, imported_at."""
+    return [
+        dict(row._mapping)
+        for row in connection.execute(select(advisory_sources).order_by(advisory_sources.c.name))
+    ]
