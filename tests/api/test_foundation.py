@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from seawall.api.errors import ApiError
 from seawall.api.query import Condition, parse_q
-from tests.conftest import Registry
-
-
-@pytest.fixture
-def admin(registry: Registry) -> Iterator[httpx.Client]:
-    """A client of the management API with the administrator's credentials."""
-    with httpx.Client(base_url=f"{registry.url}/api/v2.0", auth=registry.admin) as client:
-        yield client
-
-
-@pytest.fixture
-def anonymous(registry: Registry) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{registry.url}/api/v2.0") as client:
-        yield client
-
-
-def code(response: httpx.Response) -> str:
-    """The code in Harbor's envelope; there must be exactly one error."""
-    [error] = response.json()["errors"]
-    assert error["message"]
-    return str(error["code"])
+from tests.api.conftest import code
 
 
 def test_project_life(admin: httpx.Client, anonymous: httpx.Client) -> None:

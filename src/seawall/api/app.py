@@ -9,11 +9,24 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
-from seawall.api import errors, ha, jobservice, projects
+from seawall.api import (
+    auditlog,
+    errors,
+    ha,
+    jobservice,
+    login,
+    members,
+    projects,
+    robots,
+    system,
+    users,
+)
 from seawall.api.errors import envelope
+from seawall.api.sessions import csrf_headers
 from seawall.services import Services
 
 PREFIX = "/api/v2.0"
@@ -25,6 +38,11 @@ ROUTERS: list[APIRouter] = [
     projects.router,
     jobservice.router,
     ha.router,
+    users.router,
+    members.router,
+    robots.router,
+    system.router,
+    auditlog.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -38,7 +56,7 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 def build_api(services: Services) -> ASGIApp:
     """The application over `services`."""
-    return _Guard(make_app(services))
+    return _Guard(make_app(services), services)
 
 
 def make_app(services: Services | None) -> FastAPI:
@@ -56,6 +74,7 @@ def make_app(services: Services | None) -> FastAPI:
     app.state.services = services
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(login.router)
     errors.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -80,10 +99,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 
 
 class _Guard:
-    """Bounds request bodies and adds the security headers."""
+    """Bounds request bodies; adds the security headers and, for browsers, the CSRF token."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
+        self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -106,6 +126,8 @@ class _Guard:
                 extra = [header for header in _HEADERS if header[0] not in present]
                 if b"cache-control" not in present:
                     extra.append((b"cache-control", b"no-store"))
+                if b"set-cookie" not in present:
+                    extra += csrf_headers(HTTPConnection(scope), self._services)
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 

@@ -29,7 +29,7 @@ from sqlalchemy import Connection
 
 from seawall.api.errors import ApiError, Errors, status_of
 from seawall.api.query import Listing, listing
-from seawall.api.sessions import session_principal
+from seawall.api.sessions import SAFE_METHODS, session_principal
 from seawall.audit import Entry, record
 from seawall.auth import access as decide
 from seawall.auth.access import Project
@@ -39,7 +39,6 @@ from seawall.errors import SeawallError
 from seawall.oci.app import basic_credentials
 from seawall.services import Services
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 Id = Annotated[int, Path(ge=1, le=2**53)]
 ListingDep = Annotated[Listing, Depends(listing)]
 
@@ -199,8 +198,9 @@ async def _enter_project(access: Access, found: Project | None, resource: str, a
         if access.principal.sysadmin:
             raise ApiError(404, "project not found")
         raise access.refusal()
-    await access.require(resource, action, found)
+    # Before the decision: a refusal is told in the project's log.
     access._project = found
+    await access.require(resource, action, found)
     return access
 
 

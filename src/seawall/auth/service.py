@@ -38,7 +38,7 @@ from seawall.db.schema import (
 from seawall.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 
 _ALL = frozenset({"pull", "push", "delete"})
-_USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
+USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
 # RFC 9106's second recommended set, scaled to 19 MiB so that a burst of logins fits small machines
 # (the OWASP minimum for argon2id).
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -166,7 +166,7 @@ class AuthService:
 
     async def create_user(self, username: str, password: str, *, sysadmin: bool = False) -> None:
         """Add a local user. Raises InvalidError or ConflictError."""
-        if not _USERNAME.fullmatch(username):
+        if not USERNAME.fullmatch(username):
             raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
         check_password(password)
         hashed = await asyncio.to_thread(_hasher.hash, password)
@@ -182,6 +182,12 @@ class AuthService:
             )
 
         await self._db.write(run)
+
+    async def hash(self, password: str) -> str:
+        """The hash to store for a password. Raises InvalidError when it is too weak."""
+        check_password(password)
+        async with self._slots:
+            return await asyncio.to_thread(_hasher.hash, password)
 
     async def set_password(self, username: str, password: str) -> None:
         """Give a user a new password. Raises InvalidError or NotFoundError."""

@@ -1,0 +1,49 @@
+"""The portal's sign-in and sign-out (`/c/...`): not part of the API proper, named as Harbor names them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Form, Request, Response
+
+from seawall.api.deps import Access, ApiRouter, anyone, client_address, unauthorized
+from seawall.api.sessions import begin, end, require_csrf
+from seawall.audit import Entry, record
+from seawall.context import Actor
+
+router = ApiRouter(prefix="/c", include_in_schema=False)
+
+
+@router.post("/login")
+async def log_in(
+    request: Request,
+    access: Annotated[Access, anyone()],
+    principal: Annotated[str, Form(max_length=255)],
+    password: Annotated[str, Form(max_length=256)],
+) -> Response:
+    """Start a session by user name and password; needs the CSRF token of an earlier answer."""
+    services = access.services
+    if services.auth is None:
+        return Response()
+    require_csrf(request, services)
+    address = client_address(request)
+    user = await services.auth.authenticate(principal, password, address)
+    if user is None or user.kind != "user":
+        failed = Entry("login", "user", principal, f"login of {principal} failed", success=False)
+        await services.db.write(lambda c: record(c, Actor(principal, address), failed))
+        raise unauthorized("wrong user name or password")
+    response = Response()
+    await begin(request, response, services, user.id, {"admin": user.sysadmin} if user.sysadmin else {})
+    access.audited("login", "user", user.name, f"login of {user.name}")
+    access.principal = user
+    return response
+
+
+@router.get("/log_out")
+@router.post("/log_out")
+async def log_out(request: Request, access: Annotated[Access, anyone()]) -> Response:
+    """End the session."""
+    response = Response()
+    await end(request, response, access.services)
+    access.audited("logout", "user", access.principal.name, f"logout of {access.principal.name}")
+    return response
