@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import queue
 import sqlite3
 import threading
@@ -172,27 +174,40 @@ class SqliteDatabase:
         return future
 
     def _write_loop(self) -> None:
-        with self._writer.connect() as connection:
+        with self._writer.connect() as connection, _TurnFile(self._path) as turn:
             while True:
                 first = self._queue.get()
                 if first is None:
                     return
-                group = [first]
-                stop = False
-                while len(group) < 64:
-                    try:
-                        item = self._queue.get_nowait()
-                    except queue.Empty:
-                        break
-                    if item is None:
-                        stop = True
-                        break
-                    group.append(item)
-                self._run_group(connection, group)
+                with turn:
+                    # Whatever came in while other processes had their turn goes along in this group.
+                    group, stop = self._gather(first)
+                    results = self._run_group(connection, group)
+                for write, value, failure in results:
+                    if write.future.cancelled() or not write.future.set_running_or_notify_cancel():
+                        continue
+                    if failure is None:
+                        write.future.set_result(value)
+                    else:
+                        write.future.set_exception(failure)
                 if stop:
                     return
 
-    def _run_group(self, connection: Connection, group: list[_Write]) -> None:
+    def _gather(self, first: _Write) -> tuple[list[_Write], bool]:
+        group = [first]
+        while len(group) < 64:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return group, True
+            group.append(item)
+        return group, False
+
+    def _run_group(
+        self, connection: Connection, group: list[_Write]
+    ) -> list[tuple[_Write, Any, BaseException | None]]:
         results: list[tuple[_Write, Any, BaseException | None]] = []
         try:
             raw = connection.connection.dbapi_connection
@@ -212,13 +227,37 @@ class SqliteDatabase:
             with contextlib.suppress(Exception):
                 connection.rollback()
             results = [(write, None, error) for write in group]
-        for write, value, failure in results:
-            if write.future.cancelled() or not write.future.set_running_or_notify_cancel():
-                continue
-            if failure is None:
-                write.future.set_result(value)
-            else:
-                write.future.set_exception(failure)
+        return results
+
+
+class _TurnFile:
+    """Processes that write to one SQLite file take turns by `flock` on a file beside it.
+
+    SQLite's own lock is safe without this, but waits for it by sleeping longer and longer; the kernel wakes
+    the next in line at once. Entered once for the file, then once for each turn.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self._mine = False
+
+    def __enter__(self) -> _TurnFile:
+        if self._fd < 0:
+            if self._path:
+                self._fd = os.open(f"{self._path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        else:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._mine = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._mine = False
+        elif self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class _Write:
