@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install serve test lint types crash bench clean
+.PHONY: install serve test lint types crash memory bench clean
 
 install: $(STAMP)
 
@@ -33,6 +33,10 @@ types: install
 # The whole crash test: kill -9 at random points of 1,000 pushes.
 crash: install
 	SEAWALL_CRASH_PUSHES=1000 $(BIN)/python -m pytest tests/test_crash.py -s --timeout=3000
+
+# Push and pull of one blob of 10 GiB with flat memory.
+memory: install
+	SEAWALL_MEMORY_GIB=10 $(BIN)/python -m pytest tests/test_memory.py -s --timeout=3000
 
 bench: install
 	bash .ci/packages.sh

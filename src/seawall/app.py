@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -105,8 +106,9 @@ class Edge:
             ACTIVE.dec()
             elapsed = time.perf_counter() - started
             route = _route(scope["path"])
-            REQUESTS.labels(scope["method"], route, str(status or 499)).inc()
-            SECONDS.labels(scope["method"], route).observe(elapsed)
+            requests, seconds = _counters(scope["method"], route, status or 499)
+            requests.inc()
+            seconds.observe(elapsed)
             if self._access_log:
                 client = scope.get("client")
                 log.info(
@@ -118,6 +120,12 @@ class Edge:
                     seconds=round(elapsed, 6),
                     client=client[0] if client else None,
                 )
+
+
+@functools.lru_cache(maxsize=1024)
+def _counters(method: str, route: str, status: int) -> tuple[Any, Any]:
+    # Looking up a labelled child costs more than counting with it.
+    return REQUESTS.labels(method, route, str(status)), SECONDS.labels(method, route)
 
 
 def _request_id(scope: Scope) -> str:

@@ -46,6 +46,10 @@ from seawall.storage.base import UploadBusyError, UploadLostError
 
 T = TypeVar("T")
 PAGE_LIMIT = 1000
+# Blobs up to this size (image configs, mostly) are answered from memory: handing a file to the server
+# costs more than its few bytes. The cache holds at most the second number of bytes a process.
+SMALL_BLOB = 64 * 1024
+_SMALL_TOTAL = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class ContentService:
         self._create_projects = create_projects
         self._grace = grace_seconds
         self._cache: OrderedDict[tuple[Any, ...], tuple[int, Any]] = OrderedDict()
+        self._small: OrderedDict[str, bytes] = OrderedDict()
+        self._small_bytes = 0
 
     # -- repositories ------------------------------------------------------------------------------
 
@@ -164,6 +170,23 @@ class ContentService:
         if time.time() - touched_at > self._grace / 2 and not await self._touch(name, digest):
             raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
         return found
+
+    async def small_blob(self, blob: Blob) -> bytes | None:
+        """The bytes of a blob of at most SMALL_BLOB bytes, None for larger ones.
+
+        Kept by storage key, which never gets other bytes; that the blob is still there is `blob`'s to know.
+        """
+        if blob.size > SMALL_BLOB:
+            return None
+        data = self._small.get(blob.key)
+        if data is None:
+            data = b"".join([part async for part in self.storage.stream(blob.key, 0, blob.size)])
+            if blob.key not in self._small:  # another request may have read it in the meantime
+                self._small[blob.key] = data
+                self._small_bytes += len(data)
+            while self._small_bytes > _SMALL_TOTAL:
+                self._small_bytes -= len(self._small.popitem(last=False)[1])
+        return data
 
     async def mount(self, name: str, digest: str, source: str) -> bool:
         """Link blob `digest` of repository `source` into `name`; False when there is none to link."""

@@ -402,6 +402,10 @@ class OciApp:
         }
         if request.method == "HEAD":
             return Response(200, headers)
+        whole = request.headers.get("range") is None
+        small = await self._content.small_blob(blob) if whole else None
+        if small is not None:
+            return Response(200, headers, small)
         location = self._content.storage.locate(blob.key)
         if location.url is not None:
             return Response(307, {"Location": location.url, "Docker-Content-Digest": blob.digest})
