@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from seawall.config import load
 from tests.deploy.conftest import CHART, Helm
 
 SCENARIOS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
@@ -109,6 +110,27 @@ def test_every_value_is_in_the_schema() -> None:
                 check(inner, schema["properties"][key], f"{path}.{key}")
 
     check(yaml.safe_load((CHART / "values.yaml").read_text()), schema, "values")
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *TWO_CENTERS])
+def test_settings_are_seawalls(
+    helm: Helm, scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the chart writes, with what its secrets would add, is what Seawall's own loader takes."""
+    documents = render(helm, "-f", values(scenario))
+    file = tmp_path / "seawall.yml"
+    file.write_text(yaml.safe_dump(settings_of(documents)))
+    names = [d for d in documents if d["kind"] == "Deployment"]
+    for deployment in names:
+        for name, item in environment_of(deployment).items():
+            if name.startswith("SEAWALL_") and name != "SEAWALL_CONFIG":
+                monkeypatch.setenv(name, item.get("value", "from-secret"))
+        found = load(file)
+        assert found.external_url == settings_of(documents)["external_url"]
+        embedded = deployment["metadata"]["name"].endswith("core") and len(names) == 1
+        if deployment["metadata"]["name"].endswith("core"):
+            assert found.jobs.embedded is embedded
+        assert bool(found.redis.configured) == ("redis" in settings_of(documents))
 
 
 def test_highly_available(helm: Helm) -> None:

@@ -110,7 +110,8 @@ external_redis:
 storage_service:
   s3:
     bucket: b
-    skipverify: true
+    skipverify: perhaps
+    accesskey: x
   swift:
     authurl: x
 log:
@@ -142,16 +143,16 @@ upload_purging:
         "verify-ca, verify-full",
         "line 18: external_redis.host: names several hosts, so sentinel_master_set is needed",
         "line 19: external_redis.password: must be a text",
+        "line 21: storage_service.s3: accesskey and secretkey must be given together",
         "line 21: storage_service.s3: region is missing",
-        "line 23: storage_service.s3.skipverify: would accept any certificate; "
-        "give storage_service.ca_bundle instead",
-        "line 24: storage_service.swift: is not supported; use filesystem, s3, gcs or azure",
-        "line 27: log.level: must be one of debug, info, warning, warn, error, fatal",
-        "line 28: log.local: must be a section with keys",
-        "line 32: proxy.components: must be one of core, jobservice, registry, trivy, clair, notary",
-        "line 34: cache.enabled: must be true or false",
-        "line 36: upload_purging.age: must be a duration such as 168h, 5m or 30s",
-        "line 37: upload_purging: given before, on line 35",
+        "line 23: storage_service.s3.skipverify: must be true or false",
+        "line 25: storage_service.swift: is not supported; use filesystem, s3, gcs or azure",
+        "line 28: log.level: must be one of debug, info, warning, warn, error, fatal",
+        "line 29: log.local: must be a section with keys",
+        "line 33: proxy.components: must be one of core, jobservice, registry, trivy, clair, notary",
+        "line 35: cache.enabled: must be true or false",
+        "line 37: upload_purging.age: must be a duration such as 168h, 5m or 30s",
+        "line 38: upload_purging: given before, on line 36",
     ]
 
 
@@ -213,6 +214,40 @@ def test_settings(tmp_path: Path) -> None:
         "jobservice.job_loggers",
         "trivy",
     }
+
+
+@pytest.mark.parametrize(
+    ("section", "wanted"),
+    [
+        (
+            "s3: {region: r, bucket: b, regionendpoint: 's3.local:9000', secure: false, accesskey: a, "
+            "secretkey: s, rootdirectory: /p}\n  ca_bundle: /ca.crt",
+            {"driver": "s3", "redirect": True, "s3.bucket": "b", "s3.regionendpoint": "http://s3.local:9000"},
+        ),
+        (
+            "gcs: {bucket: b, keyfile: /key.json}\n  redirect: {disable: true}",
+            {"driver": "gcs", "redirect": False, "gcs.keyfile": Path("/key.json")},
+        ),
+        (
+            "azure: {accountname: n, accountkey: k, container: c}\n  redirect: {disabled: false}",
+            {"driver": "azure", "redirect": True, "azure.accountkey": "k"},
+        ),
+    ],
+)
+def test_storage(tmp_path: Path, section: str, wanted: dict[str, Any]) -> None:
+    file = tmp_path / "harbor.yml"
+    file.write_text(
+        f"hostname: reg\nhttp: {{port: 80}}\ndata_volume: {tmp_path}/data\nstorage_service:\n  {section}\n"
+    )
+    prepare(file, tmp_path / "out")
+    storage = load(tmp_path / "out" / "common" / "config" / "seawall.yml").storage
+    for key, value in wanted.items():
+        found: Any = storage
+        for part in key.split("."):
+            found = getattr(found, part)
+        assert found == value, key
+    if storage.driver == "s3":
+        assert storage.s3.cacert == Path("/ca.crt")
 
 
 def test_keys_are_made_once(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from seawall import __version__
 from seawall.errors import ConfigError
 
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _FILES = ("install.sh", "harbor.yml.tmpl")
 
 
@@ -53,19 +54,21 @@ class Package:
     requires: tuple[str, ...]
 
 
-def closure(source: Path) -> list[Package]:
+def closure(source: Path) -> tuple[list[Package], list[str]]:
     """Seawall and every distribution it needs at run time on this platform, by name.
 
-    Its own needs are those of the source tree's pyproject.toml. Raises ConfigError naming one that is not
-    installed.
+    Its own needs are those of the source tree's pyproject.toml. Some needs depend on Python's patch release,
+    and the installing host may have an older one: those that are not installed here are the second part,
+    as requirements. Raises ConfigError naming one that is needed here and not installed.
     """
     project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
     found: dict[str, Package] = {}
+    elsewhere: dict[str, str] = {}
     waiting: list[tuple[str, frozenset[str]]] = [("seawall", frozenset())]
     seen: set[tuple[str, frozenset[str]]] = set()
     while waiting:
         name, extras = waiting.pop()
-        if (name, extras) in seen:
+        if (name, extras) in seen or name in elsewhere:
             continue
         seen.add((name, extras))
         try:
@@ -76,18 +79,35 @@ def closure(source: Path) -> list[Package]:
         requires = project["dependencies"] if name == "seawall" else distribution.requires or ()
         for text in requires:
             requirement = Requirement(text)
-            wanted = [{"extra": extra} for extra in extras] or [{"extra": ""}]
-            if requirement.marker and not any(requirement.marker.evaluate(e) for e in wanted):
-                continue
             dependency = canonicalize_name(requirement.name)
+            if not _applies(requirement, extras, sys.version.partition(" ")[0]):
+                if _applies(requirement, extras, f"{_PYTHON}.0") and not _installed(dependency):
+                    elsewhere[dependency] = f"{dependency}{requirement.specifier}"
+                    needs.append(dependency)
+                continue
             needs.append(dependency)
             waiting.append((dependency, frozenset(requirement.extras)))
-            if requirement.extras:
-                waiting.append((dependency, frozenset()))
         known = found.get(name)
         merged = tuple(sorted({*needs, *(known.requires if known else ())}))
         found[name] = Package(name, distribution.version, _license(distribution), merged)
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found)], sorted(elsewhere.values())
+
+
+def _applies(requirement: Requirement, extras: frozenset[str], python: str) -> bool:
+    if requirement.marker is None:
+        return True
+    return any(
+        requirement.marker.evaluate({"extra": extra, "python_full_version": python})
+        for extra in extras or {""}
+    )
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _license(distribution: importlib.metadata.Distribution) -> str | None:
@@ -109,7 +129,7 @@ def build(output: Path, *, source: Path | None = None, wheels: Path | None = Non
     wheels are used before the index is asked. Raises ConfigError with pip's last line when it fails.
     """
     source = source or _source()
-    packages = closure(source)
+    packages, elsewhere = closure(source)
     with tempfile.TemporaryDirectory(prefix="seawall-bundle-") as temporary:
         folder = Path(temporary)
         target = folder / "wheels"
@@ -119,6 +139,9 @@ def build(output: Path, *, source: Path | None = None, wheels: Path | None = Non
         (folder / "pins.txt").write_text("".join(f"{pin}\n" for pin in pins))
         find = ["--find-links", str(wheels)] if wheels else []
         _pip("wheel", "--no-deps", "-w", str(target), *find, "-r", str(folder / "pins.txt"))
+        if elsewhere:
+            limits = ["--constraint", str(folder / "pins.txt")]
+            _pip("wheel", "-w", str(target), *find, *limits, *elsewhere)
         # A copy: setuptools builds inside the tree, and would take in what an earlier build left there.
         tree = folder / "source"
         shutil.copytree(
@@ -155,19 +178,21 @@ def _assemble(output: Path, folder: Path, source: Path, packages: list[Package])
     files: dict[str, tuple[bytes, int]] = {
         f"wheels/{name}": ((folder / "wheels" / name).read_bytes(), 0o644) for name in hashes
     }
+    versions = {str(n): str(v) for n, v, _, _ in map(parse_wheel_filename, hashes)}
+    missing = sorted(versions.keys() - {p.name for p in packages} - {"pip"})
+    packages = [*packages, *(Package(name, versions[name], None, ()) for name in missing)]
     data = importlib.resources.files("seawall.install") / "data"
     for name in _FILES:
         files[name] = ((data / name).read_bytes(), 0o755 if name.endswith(".sh") else 0o644)
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
     about = {
         "version": __version__,
         "revision": _revision(source),
-        "python": python,
+        "python": _PYTHON,
         "platform": sysconfig.get_platform(),
         "wheels": len(hashes),
     }
     files["VERSION"] = (f"{__version__}\n".encode(), 0o644)
-    files["PYTHON"] = (f"{python}\n".encode(), 0o644)
+    files["PYTHON"] = (f"{_PYTHON}\n".encode(), 0o644)
     files["bundle.json"] = (_json(about), 0o644)
     files["requirements.txt"] = (_requirements(hashes), 0o644)
     files["sbom.cdx.json"] = (sbom(packages, hashes), 0o644)

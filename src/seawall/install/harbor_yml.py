@@ -102,10 +102,10 @@ SHAPE: Shape = {
             "rootdirectory": text,
             "secure": flag,
             "forcepathstyle": flag,
-            "skipverify": Refused("would accept any certificate; give storage_service.ca_bundle instead"),
+            "skipverify": flag,
             "v4auth": Noted("has no effect: requests are always signed with version 4"),
-            "encrypt": Refused("is not supported; let the bucket encrypt by default"),
-            "keyid": Refused("is not supported; let the bucket encrypt by default"),
+            "encrypt": flag,
+            "keyid": text,
             "chunksize": Noted("has no effect: parts are sized by Seawall"),
             "storageclass": Noted("has no effect: the bucket's default class is used"),
             "multipartcopychunksize": Noted("has no effect"),
@@ -281,6 +281,8 @@ def _storage(found: Checked) -> None:
         found.fault(f"storage_service.{kinds[1]}", f"{kinds[0]} is given too; give one")
     if "s3" in kinds:
         _needs(found, "storage_service.s3", ("region", "bucket"))
+        if bool(found.get("storage_service.s3.accesskey")) != bool(found.get("storage_service.s3.secretkey")):
+            found.fault("storage_service.s3", "accesskey and secretkey must be given together")
     if "gcs" in kinds:
         _needs(found, "storage_service.gcs", ("bucket",))
     if "azure" in kinds:

@@ -197,9 +197,24 @@ def _redis(found: Checked) -> dict[str, Any]:
 
 
 def _storage(found: Checked, data: Path) -> dict[str, Any]:
+    kind = next((k for k in ("s3", "gcs", "azure") if found.get(f"storage_service.{k}")), "filesystem")
+    if kind == "filesystem":
+        root = found.get("storage_service.filesystem.rootdirectory", str(data / "registry"))
+        return {"driver": kind, "root": root}
+    section = dict(found.get(f"storage_service.{kind}"))
+    if kind == "s3":
+        endpoint = section.get("regionendpoint")
+        if endpoint and "://" not in endpoint:
+            secure = section.get("secure") is not False
+            section["regionendpoint"] = f"{'https' if secure else 'http'}://{endpoint}"
+        section.pop("secure", None)
+        if found.get("storage_service.ca_bundle"):
+            section["cacert"] = found.get("storage_service.ca_bundle")
+    redirect = found.get("storage_service.redirect", {})
     return {
-        "driver": "filesystem",
-        "root": found.get("storage_service.filesystem.rootdirectory", str(data / "registry")),
+        "driver": kind,
+        "redirect": not (redirect.get("disable") or redirect.get("disabled")),
+        kind: {key: value for key, value in section.items() if value is not None},
     }
 
 
@@ -248,10 +263,9 @@ class _Folders:
     owner: tuple[int, int] | None
 
     def make(self, path: Path, mode: int = 0o750) -> None:
-        if not path.is_dir():
-            path.mkdir(parents=True, mode=mode)
-            if self.owner:
-                os.chown(path, *self.owner)
+        path.mkdir(parents=True, mode=mode, exist_ok=True)
+        if self.owner:
+            os.chown(path, *self.owner)
 
 
 def key_paths(data: Path) -> dict[str, Path]:
@@ -299,6 +313,10 @@ def _make_keys(folders: _Folders, report: Report) -> None:
             _create(path, made[name], folders.owner)
             report.made_keys.append(path)
         else:
+            # Copied from another host as root, perhaps: the content stays, the owner is set right.
+            path.chmod(0o600)
+            if folders.owner:
+                os.chown(path, *folders.owner)
             report.kept_keys.append(path)
 
 

@@ -1,7 +1,6 @@
 {{/* Environment of every Seawall container. */}}
 {{- define "seawall.env" -}}
 {{- $name := include "seawall.fullname" . -}}
-{{- $storage := .Values.persistence.imageChartStorage -}}
 - name: SEAWALL_CONFIG
   value: /etc/seawall/seawall.yml
 - name: SEAWALL_ADMIN_PASSWORD
@@ -28,9 +27,9 @@
 {{- end }}
 {{- include "seawall.env.redis" . }}
 {{- include "seawall.env.storage" . }}
-{{- if or .Values.caBundleSecretName $storage.caBundleSecretName }}
+{{- if .Values.caBundleSecretName }}
 - name: SSL_CERT_FILE
-  value: {{ ternary "/etc/seawall/ca/ca.crt" "/etc/seawall/storage-ca/ca.crt" (not (empty .Values.caBundleSecretName)) }}
+  value: /etc/seawall/ca/ca.crt
 {{- end }}
 {{- with .Values.proxy }}
 {{- if .httpProxy }}

@@ -4,6 +4,39 @@
 driver: {{ $s.type }}
 {{- if eq $s.type "filesystem" }}
 root: {{ $s.filesystem.rootdirectory }}
+{{- else }}
+redirect: {{ not $s.disableredirect }}
+{{- end }}
+{{- if eq $s.type "s3" }}
+s3:
+  bucket: {{ $s.s3.bucket | quote }}
+  region: {{ $s.s3.region | quote }}
+  forcepathstyle: {{ $s.s3.forcepathstyle }}
+  {{- with $s.s3.regionendpoint }}
+  regionendpoint: {{ ternary . (printf "%s://%s" (ternary "https" "http" $s.s3.secure) .) (contains "://" .) | quote }}
+  {{- end }}
+  {{- with $s.s3.rootdirectory }}
+  rootdirectory: {{ . | quote }}
+  {{- end }}
+  {{- if $s.caBundleSecretName }}
+  cacert: /etc/seawall/storage-ca/ca.crt
+  {{- end }}
+{{- else if eq $s.type "gcs" }}
+gcs:
+  bucket: {{ $s.gcs.bucket | quote }}
+  {{- with $s.gcs.rootdirectory }}
+  rootdirectory: {{ . | quote }}
+  {{- end }}
+  {{- if not $s.gcs.useWorkloadIdentity }}
+  keyfile: /etc/seawall/gcs/gcs-key.json
+  {{- end }}
+{{- else if eq $s.type "azure" }}
+azure:
+  container: {{ $s.azure.container | quote }}
+  accountname: {{ $s.azure.accountname | quote }}
+  {{- with $s.azure.rootdirectory }}
+  rootdirectory: {{ . | quote }}
+  {{- end }}
 {{- end }}
 {{- end -}}
 
@@ -60,6 +93,26 @@ tls_ca_file: /etc/seawall/ca/ca.crt
 {{- end -}}
 
 {{- define "seawall.env.storage" -}}
+{{- $s := .Values.persistence.imageChartStorage -}}
+{{- $name := include "seawall.fullname" . -}}
+{{- if and (eq $s.type "s3") (or $s.s3.existingSecret $s.s3.accesskey) }}
+- name: SEAWALL_STORAGE__S3__ACCESSKEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $s.s3.existingSecret | default $name }}
+      key: REGISTRY_STORAGE_S3_ACCESSKEY
+- name: SEAWALL_STORAGE__S3__SECRETKEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $s.s3.existingSecret | default $name }}
+      key: REGISTRY_STORAGE_S3_SECRETKEY
+{{- else if eq $s.type "azure" }}
+- name: SEAWALL_STORAGE__AZURE__ACCOUNTKEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $s.azure.existingSecret | default $name }}
+      key: AZURE_STORAGE_ACCESS_KEY
+{{- end }}
 {{- end -}}
 
 {{- define "seawall.env.core" -}}

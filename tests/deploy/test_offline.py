@@ -1,0 +1,248 @@
+"""The offline bundle on two clean hosts without a network, on shared services behind HAProxy (scheme 3)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from tests.clients.layout import top_digest, write_layout
+from tests.deploy.hosts import Host, Network, debian_root
+from tests.servers.postgres import PostgresNode
+from tests.servers.redis import RedisNode
+
+HOST_A, HOST_B, SERVICES, BALANCER = "10.99.7.1", "10.99.7.2", "10.99.7.3", "10.99.7.4"
+PASSWORD = "Seawall-12345"
+HARBOR_YML = f"""\
+hostname: {BALANCER}
+http:
+  port: 80
+external_url: http://{BALANCER}
+harbor_admin_password: {PASSWORD}
+data_volume: /data
+external_database:
+  harbor:
+    host: {SERVICES}
+    port: 5432
+    db_name: registry
+    username: seawall
+    password: anything
+    ssl_mode: disable
+external_redis:
+  host: {SERVICES}:6379
+storage_service:
+  filesystem:
+    rootdirectory: /shared/registry
+log:
+  level: info
+  local:
+    location: /var/log/seawall
+_version: 2.15.0
+seawall:
+  http:
+    host: HOST
+    workers: 1
+"""
+HAPROXY = f"""\
+global
+    maxconn 200
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    option redispatch
+    retries 2
+frontend registry
+    bind {BALANCER}:80
+    default_backend instances
+backend instances
+    balance roundrobin
+    option httpchk GET /readyz
+    default-server check inter 500ms fall 2 rise 1
+    server a {HOST_A}:80
+    server b {HOST_B}:80
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "seawall-offline.tar.gz"
+    subprocess.run(
+        [sys.executable, "-m", "seawall", "bundle", "-o", str(path)],
+        check=True,
+        timeout=400,
+        env={k: v for k, v in os.environ.items() if not k.startswith("SEAWALL_")},
+    )
+    return path
+
+
+@dataclass
+class Site:
+    """Two hosts and what they share."""
+
+    network: Network
+    a: Host
+    b: Host
+    said: dict[str, str]
+
+    def skopeo(self, *arguments: str) -> str:
+        """Run skopeo in the site."""
+        return self.network.run("skopeo", "--insecure-policy", *arguments)
+
+
+@pytest.fixture(scope="module")
+def site(bundle: Path) -> Iterator[Site]:
+    folder = Path(tempfile.mkdtemp(prefix="seawall-site-"))
+    folder.chmod(0o755)
+    (folder / "shared").mkdir()
+    (folder / "shared").chmod(0o777)
+    network = Network(f"seawall-{os.getpid()}", [HOST_A, HOST_B, SERVICES, BALANCER])
+    database = PostgresNode(folder / "postgres", host=SERVICES, port=5432)
+    redis = RedisNode(host=SERVICES, port=6379, prefix=network.prefix)
+    balancer = None
+    hosts: list[Host] = []
+    try:
+        debian_root(folder / "a")
+        subprocess.run(["cp", "-a", str(folder / "a"), str(folder / "b")], check=True)
+        hosts = [
+            Host(network, folder / "a", HOST_A, folder / "shared"),
+            Host(network, folder / "b", HOST_B, folder / "shared"),
+        ]
+        database.init()
+        database.start(prefix=network.prefix)
+        database.sql("create database registry")
+        redis.start()
+        said = {}
+        for name, host in zip("ab", hosts, strict=True):
+            host.unpack(bundle)
+            host.write_harbor_yml(HARBOR_YML.replace("HOST", host.address))
+            if name == "b":
+                # What the docs say: the second host gets the first one's secrets before its first run.
+                shutil.copytree(folder / "a/data/secret", folder / "b/data/secret")
+            said[name] = host.run("cd /opt/bundle && ./install.sh").stdout
+        for host in hosts:
+            host.start_units()
+        for host in hosts:
+            host.wait_ready()
+        (folder / "haproxy.cfg").write_text(HAPROXY)
+        balancer = subprocess.Popen(
+            [*network.prefix, "haproxy", "-db", "-f", str(folder / "haproxy.cfg")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        yield Site(network, hosts[0], hosts[1], said)
+    finally:
+        if balancer is not None:
+            balancer.kill()
+            balancer.wait()
+        for host in hosts:
+            host.remove()
+        redis.close()
+        database.stop("immediate")
+        network.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_sbom_is_valid(bundle: Path, tmp_path: Path) -> None:
+    subprocess.run(["tar", "xzf", str(bundle), "-C", str(tmp_path), "--strip-components=1"], check=True)
+    document = (tmp_path / "sbom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(document) is None
+    content = json.loads(document)
+    about = json.loads((tmp_path / "bundle.json").read_text())
+    assert content["metadata"]["component"]["name"] == "seawall"
+    # Every wheel but Seawall's own and pip's is a component, and the other way about.
+    wheels = {
+        path.name.partition("-")[0].lower().replace("_", "-") for path in (tmp_path / "wheels").iterdir()
+    }
+    names = {component["name"].replace(".", "-") for component in content["components"]}
+    assert wheels - {"seawall", "pip"} == names
+    assert about["wheels"] == len(names) + 2
+
+
+def test_a_changed_bundle_is_refused(bundle: Path, tmp_path: Path) -> None:
+    subprocess.run(["tar", "xzf", str(bundle), "-C", str(tmp_path), "--strip-components=1"], check=True)
+    with (tmp_path / "requirements.txt").open("a") as file:
+        file.write("evil==1\n")
+    done = subprocess.run([str(tmp_path / "install.sh")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the bundle is damaged or was changed" in done.stderr
+
+
+def test_nothing_outside_is_reached(site: Site) -> None:
+    assert site.network.run("ip", "route") == ""
+    for said in site.said.values():
+        assert "is installed in /opt/seawall" in said
+    assert "key made" in site.said["a"]
+    assert "key made" not in site.said["b"]
+
+
+def test_push_through_one_pull_through_the_other(site: Site, tmp_path: Path) -> None:
+    layout = write_layout(tmp_path / "image")
+    login = f"admin:{PASSWORD}"
+    site.skopeo(
+        "copy", "-q", "--dest-tls-verify=false", f"--dest-creds={login}", layout.source,
+        f"docker://{HOST_A}/library/app:1",
+    )  # fmt: skip
+    for number, host in enumerate((HOST_B, BALANCER, HOST_A)):
+        target = tmp_path / f"pulled-{number}"
+        site.skopeo(
+            "copy", "-q", "--src-tls-verify=false", f"docker://{host}/library/app:1", f"oci:{target}:latest"
+        )
+        assert top_digest(target) == layout.digest
+
+
+def test_installing_again_keeps_keys_and_changes_nothing(site: Site) -> None:
+    said = site.a.run("cd /opt/bundle && ./install.sh").stdout
+    assert "key made" not in said
+    assert "written:" not in said
+    assert said.count("key kept") == 5
+
+
+def test_a_bad_key_is_named_and_nothing_changes(site: Site) -> None:
+    before = (site.b.root / "opt/bundle/common/config/seawall.yml").read_bytes()
+    site.b.write_harbor_yml(HARBOR_YML.replace("HOST", HOST_B).replace("data_volume", "data_volum"))
+    done = site.b.run("cd /opt/bundle && ./install.sh", check=False)
+    assert done.returncode != 0
+    assert "harbor.yml line 6: data_volum: unknown key; did you mean data_volume?" in done.stderr
+    assert (site.b.root / "opt/bundle/common/config/seawall.yml").read_bytes() == before
+    site.b.write_harbor_yml(HARBOR_YML.replace("HOST", HOST_B))
+
+
+def test_one_host_is_enough(site: Site, tmp_path: Path) -> None:
+    site.a.kill()
+    layout = write_layout(tmp_path / "image")
+    site.skopeo(
+        "copy", "-q", "--retry-times=3", "--dest-tls-verify=false", f"--dest-creds=admin:{PASSWORD}",
+        layout.source, f"docker://{BALANCER}/library/app:2",
+    )  # fmt: skip
+    site.a.start_units()
+    site.a.wait_ready()
+    target = tmp_path / "pulled"
+    site.skopeo(
+        "copy", "-q", "--src-tls-verify=false", f"docker://{HOST_A}/library/app:2", f"oci:{target}:latest"
+    )
+    assert top_digest(target) == layout.digest
+
+
+def test_other_keys_are_refused(site: Site) -> None:
+    """A host that was given keys of its own must not join, and says which file is wrong."""
+    other = site.b.root / "data2"
+    shutil.copytree(site.b.root / "data", other)
+    (other / "secret/core/csrf_key").write_text("x" * 32)
+    text = HARBOR_YML.replace("HOST", "127.0.0.1").replace("/data\n", "/data2\n")
+    (site.b.root / "opt/other.yml").write_text(text)
+    site.b.run("seawall prepare -f /opt/other.yml --output /opt/other")
+    done = site.b.run("timeout 60 seawall serve --config /opt/other/common/config/seawall.yml", check=False)
+    assert done.returncode == 1
+    assert "/data2/secret/core/csrf_key differs from the cluster's csrf key" in done.stderr
