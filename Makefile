@@ -4,9 +4,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install serve test lint types crash memory bench clean
+PORTAL := src/seawall/portal_dist/index.html
+PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-install: $(STAMP)
+.PHONY: install portal serve test lint types crash memory bench clean
+
+install: $(STAMP) $(PORTAL)
+
+portal: $(PORTAL)
+
+# The package build makes it too (setup.py); this is for a checkout whose portal sources have changed.
+$(PORTAL): $(PORTAL_SOURCES)
+	@if command -v npm >/dev/null; then \
+	  cd portal && npm ci --no-audit --no-fund && npm run build; \
+	else echo "npm is not installed: Seawall runs without the portal"; fi
 
 # pip 25.1 is the first with --group (PEP 735), so pip is upgraded in the venv first.
 $(STAMP): pyproject.toml
@@ -26,9 +37,11 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@if command -v npm >/dev/null; then cd portal && npm run -s lint; fi
 
 types: install
 	$(BIN)/mypy
+	@if command -v npm >/dev/null; then cd portal && npm run -s types; fi
 
 # The whole crash test: kill -9 at random points of 1,000 pushes.
 crash: install

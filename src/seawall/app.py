@@ -40,6 +40,7 @@ from seawall.ha.probe import probe_routes
 from seawall.ha.proxy import TrustedProxies
 from seawall.oci.app import OciApp, error_response
 from seawall.oci.token import TokenEndpoint
+from seawall.portal import portal_routes
 from seawall.services import open_services
 
 log: Any = structlog.get_logger("seawall")
@@ -180,6 +181,7 @@ def build(settings: Settings) -> ASGIApp:
         await services.close()
 
     routes += [*ca_routes(settings), *probe_routes(services)]
+    routes += portal_routes()
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
     oci = OciApp(services.content, services.auth, services.tokens, settings.external_url)

@@ -1,0 +1,161 @@
+// HTTP to the v2.0 API: session cookie, CSRF token, the error envelope, and paging headers.
+
+export const BASE = "/api/v2.0";
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly requestId?: string,
+  ) {
+    super(message);
+  }
+}
+
+type Primitive = string | number | boolean | null | undefined;
+export type Query = Record<string, Primitive>;
+export interface Options {
+  path?: Record<string, Primitive>;
+  query?: Query;
+  body?: unknown;
+  headers?: Record<string, string>;
+  signal?: AbortSignal;
+}
+export interface Page<T> {
+  rows: T[];
+  total: number;
+}
+
+let csrf = "";
+let onExpired: () => void = () => {};
+
+/** Called when an answer says that the session is no longer valid. */
+export function whenExpired(callback: () => void) {
+  onExpired = callback;
+}
+
+export function forgetCsrf() {
+  csrf = "";
+}
+
+/** Fills `{name}` in a path template. Repository names are encoded twice, as Harbor's clients do. */
+export function url(template: string, options: Options = {}): string {
+  const filled = template.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const value = options.path?.[name];
+    if (value === undefined || value === null) throw new Error(`no value for ${name} in ${template}`);
+    const once = encodeURIComponent(String(value));
+    return name === "repository_name" && once.includes("%2F") ? encodeURIComponent(once) : once;
+  });
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(options.query ?? {})) {
+    if (value !== undefined && value !== null && value !== "") query.set(name, String(value));
+  }
+  const tail = query.toString();
+  return (filled.startsWith("/c/") ? "" : BASE) + filled + (tail ? `?${tail}` : "");
+}
+
+async function failure(response: Response): Promise<ApiError> {
+  const requestId = response.headers.get("x-request-id") ?? undefined;
+  let code = response.status === 401 ? "UNAUTHORIZED" : "UNKNOWN";
+  let message = response.statusText || `HTTP ${response.status}`;
+  try {
+    const body = await response.json();
+    const first = body?.errors?.[0];
+    if (first) {
+      code = String(first.code ?? code);
+      message = String(first.message || message);
+    }
+  } catch {
+    // Not JSON: a balancer's own page, for instance. The status line has to do.
+  }
+  return new ApiError(response.status, code, message, requestId);
+}
+
+async function send(method: string, template: string, options: Options = {}): Promise<Response> {
+  const headers: Record<string, string> = { Accept: "application/json", ...options.headers };
+  if (options.body !== undefined && !headers["Content-Type"]) headers["Content-Type"] = "application/json";
+  if (method !== "GET") {
+    if (!csrf) await refreshCsrf();
+    if (csrf) headers["X-Harbor-CSRF-Token"] = csrf;
+  }
+  const init: RequestInit = { method, headers, credentials: "same-origin", signal: options.signal };
+  if (options.body !== undefined) {
+    init.body = typeof options.body === "string" ? options.body : JSON.stringify(options.body);
+  }
+  const response = await attempt(url(template, options), init);
+  const token = response.headers.get("x-harbor-csrf-token");
+  if (token) csrf = token;
+  if (!response.ok) {
+    const error = await failure(response);
+    if (error.status === 401 && !template.startsWith("/c/")) onExpired();
+    throw error;
+  }
+  return response;
+}
+
+// A balancer that is just finding out that an instance has died answers 502 to 504, or cuts the
+// connection. A read is safe to send again; a write is not, and its error is shown.
+async function attempt(target: string, init: RequestInit): Promise<Response> {
+  for (let round = 0; ; round++) {
+    const last = init.method !== "GET" || round === 3;
+    try {
+      const response = await fetch(target, init);
+      if (last || ![502, 503, 504].includes(response.status)) return response;
+    } catch (error) {
+      if (init.signal?.aborted) throw error;
+      if (last) throw new ApiError(0, "NETWORK", "The registry cannot be reached");
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300 * 2 ** round));
+  }
+}
+
+async function refreshCsrf() {
+  const response = await attempt(`${BASE}/systeminfo`, { method: "GET", credentials: "same-origin" });
+  csrf = response.headers.get("x-harbor-csrf-token") ?? csrf;
+}
+
+async function json<T>(response: Response): Promise<T> {
+  const text = await response.text();
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+export const api = {
+  get: async <T>(template: string, options?: Options) => json<T>(await send("GET", template, options)),
+  text: async (template: string, options?: Options) =>
+    (await send("GET", template, { ...options, headers: { Accept: "*/*", ...options?.headers } })).text(),
+  page: async <T>(template: string, options?: Options): Promise<Page<T>> => {
+    const response = await send("GET", template, options);
+    const rows = (await json<T[] | null>(response)) ?? [];
+    const total = response.headers.get("x-total-count");
+    return { rows, total: total === null ? rows.length : Number(total) };
+  },
+  post: async <T = void>(template: string, options?: Options) => {
+    const response = await send("POST", template, options);
+    return json<T>(response);
+  },
+  /** POST whose answer names the new thing in Location only: returns the last part of it. */
+  create: async (template: string, options?: Options) => {
+    const response = await send("POST", template, options);
+    return response.headers.get("location")?.split("/").pop() ?? "";
+  },
+  put: async <T = void>(template: string, options?: Options) => json<T>(await send("PUT", template, options)),
+  patch: async <T = void>(template: string, options?: Options) =>
+    json<T>(await send("PATCH", template, options)),
+  delete: async (template: string, options?: Options) => {
+    await send("DELETE", template, options);
+  },
+};
+
+/** Harbor's login form. Raises ApiError 401 on wrong credentials. */
+export async function login(principal: string, password: string) {
+  const body = new URLSearchParams({ principal, password }).toString();
+  await refreshCsrf();
+  await send("POST", "/c/login", { body, headers: { "Content-Type": "application/x-www-form-urlencoded" } });
+  csrf = "";
+}
+
+export async function logout() {
+  await send("GET", "/c/log_out");
+  csrf = "";
+}

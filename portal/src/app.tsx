@@ -1,0 +1,110 @@
+import { Center, Container } from "@mantine/core";
+import { type ComponentType, lazy, Suspense } from "react";
+import { Navigate, Route, Routes, useLocation } from "react-router";
+import { Shell } from "./components/shell";
+import { Empty, Failure, Loading } from "./components/ui";
+import { useT } from "./i18n";
+import { SignIn } from "./pages/sign-in";
+import { SessionProvider, useSession } from "./session";
+
+type Module<K extends string> = Record<K, ComponentType>;
+function page<K extends string>(load: () => Promise<Module<K>>, name: K) {
+  return lazy(() => load().then((module) => ({ default: module[name] })));
+}
+
+const Projects = page(() => import("./pages/projects"), "Projects");
+const Project = page(() => import("./pages/project"), "ProjectPage");
+const Repository = page(() => import("./pages/repository"), "RepositoryPage");
+const Artifact = page(() => import("./pages/artifact"), "ArtifactPage");
+const Logs = page(() => import("./pages/logs"), "Logs");
+const Search = page(() => import("./pages/search"), "SearchPage");
+const Users = page(() => import("./pages/users"), "Users");
+const Groups = page(() => import("./pages/groups"), "Groups");
+const Robots = page(() => import("./pages/robots"), "SystemRobots");
+const Registries = page(() => import("./pages/registries"), "Registries");
+const Replications = page(() => import("./pages/replications"), "Replications");
+const Labels = page(() => import("./pages/labels"), "SystemLabels");
+const Quotas = page(() => import("./pages/quotas"), "Quotas");
+const Interrogation = page(() => import("./pages/interrogation"), "Interrogation");
+const CleanUp = page(() => import("./pages/cleanup"), "CleanUp");
+const Jobs = page(() => import("./pages/jobs"), "Jobs");
+const Configuration = page(() => import("./pages/configuration"), "Configuration");
+const Cluster = page(() => import("./pages/cluster"), "Cluster");
+const Profile = page(() => import("./pages/profile"), "Profile");
+
+export function App() {
+  return (
+    <SessionProvider
+      fallback={(error) => (
+        <Center h="100vh">
+          <Container size="xs">
+            <Failure error={error} retry={() => location.reload()} />
+          </Container>
+        </Center>
+      )}
+    >
+      <Routes>
+        <Route path="/account/sign-in" element={<SignIn />} />
+        <Route path="/*" element={<Inside />} />
+      </Routes>
+    </SessionProvider>
+  );
+}
+
+// What anybody may look at without an account: public projects.
+const OPEN = /^\/harbor\/(projects|search)(\/|$)/;
+
+function Inside() {
+  const { user, admin } = useSession();
+  const location = useLocation();
+  if (!user && !OPEN.test(location.pathname)) {
+    const target =
+      location.pathname === "/"
+        ? ""
+        : `?redirect_url=${encodeURIComponent(location.pathname + location.search)}`;
+    return <Navigate to={`/account/sign-in${target}`} replace />;
+  }
+  return (
+    <Shell>
+      <Suspense fallback={<Loading />}>
+        <Routes>
+          <Route path="/" element={<Navigate to="/harbor/projects" replace />} />
+          <Route path="/harbor" element={<Navigate to="/harbor/projects" replace />} />
+          <Route path="/harbor/projects" element={<Projects />} />
+          <Route path="/harbor/projects/:project/repositories/:repository" element={<Repository />} />
+          <Route path="/harbor/projects/:project/repositories/:repository/:tab" element={<Repository />} />
+          <Route
+            path="/harbor/projects/:project/repositories/:repository/artifacts-tab/artifacts/:reference"
+            element={<Artifact />}
+          />
+          <Route path="/harbor/projects/:project/:tab?" element={<Project />} />
+          <Route path="/harbor/search" element={<Search />} />
+          <Route path="/harbor/logs" element={<Logs />} />
+          <Route path="/harbor/profile" element={<Profile />} />
+          {admin && (
+            <>
+              <Route path="/harbor/users" element={<Users />} />
+              <Route path="/harbor/groups" element={<Groups />} />
+              <Route path="/harbor/robot-accounts" element={<Robots />} />
+              <Route path="/harbor/registries" element={<Registries />} />
+              <Route path="/harbor/replications/:tab?" element={<Replications />} />
+              <Route path="/harbor/labels" element={<Labels />} />
+              <Route path="/harbor/project-quotas" element={<Quotas />} />
+              <Route path="/harbor/interrogation-services/:tab?" element={<Interrogation />} />
+              <Route path="/harbor/clearing-job/:tab?" element={<CleanUp />} />
+              <Route path="/harbor/job-service-dashboard/:tab?" element={<Jobs />} />
+              <Route path="/harbor/configs/:tab?" element={<Configuration />} />
+              <Route path="/harbor/cluster/:tab?" element={<Cluster />} />
+            </>
+          )}
+          <Route path="*" element={<NotFound />} />
+        </Routes>
+      </Suspense>
+    </Shell>
+  );
+}
+
+function NotFound() {
+  const t = useT();
+  return <Empty title={t("There is no such page")}>{t("Or you are not allowed to see it.")}</Empty>;
+}

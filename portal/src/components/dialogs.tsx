@@ -1,0 +1,327 @@
+// Dialogs: a form made from a list of fields, and a job's log.
+import {
+  Alert,
+  Button,
+  Checkbox,
+  Group,
+  Modal,
+  MultiSelect,
+  NativeSelect,
+  NumberInput,
+  PasswordInput,
+  ScrollArea,
+  Stack,
+  Switch,
+  TagsInput,
+  Textarea,
+  TextInput,
+} from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { api, type Options } from "../api/client";
+import { useErrorText } from "../hooks";
+import { useI18n } from "../i18n";
+import { Loading } from "./ui";
+
+export interface Field {
+  name: string;
+  label: string;
+  type?:
+    | "text"
+    | "password"
+    | "number"
+    | "select"
+    | "multi"
+    | "tags"
+    | "switch"
+    | "check"
+    | "textarea"
+    | "color"
+    | "date";
+  help?: string;
+  required?: boolean;
+  placeholder?: string;
+  options?: { value: string; label: string }[];
+  min?: number;
+  max?: number;
+  disabled?: boolean;
+  autoComplete?: string;
+  /** Says what is wrong with the value, or nothing. */
+  check?: (value: never, values: Values) => string | undefined | false;
+  hidden?: (values: Values) => boolean;
+}
+export type Values = Record<string, any>;
+
+export function useForm(fields: Field[], initial: Values) {
+  const { t } = useI18n();
+  const [values, setValues] = useState<Values>(initial);
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const set = (name: string, value: unknown) => {
+    setValues((old) => ({ ...old, [name]: value }));
+    setErrors(({ [name]: _, ...rest }) => rest);
+  };
+  const validate = () => {
+    const found: Record<string, string> = {};
+    for (const field of fields) {
+      if (field.hidden?.(values)) continue;
+      const value = values[field.name];
+      const missing =
+        value === undefined || value === null || value === "" || (Array.isArray(value) && !value.length);
+      if (field.required && missing) found[field.name] = t("This is needed");
+      else if (!missing || field.required) {
+        const wrong = field.check?.(value as never, values);
+        if (wrong) found[field.name] = wrong;
+      }
+    }
+    setErrors(found);
+    return Object.keys(found).length === 0;
+  };
+  return { values, setValues, errors, set, validate };
+}
+
+export function Fields(props: {
+  fields: Field[];
+  form: Pick<ReturnType<typeof useForm>, "values" | "errors" | "set">;
+}) {
+  const { values, errors, set } = props.form;
+  return (
+    <>
+      {props.fields
+        .filter((field) => !field.hidden?.(values))
+        .map((field, index) => {
+          const common = {
+            label: field.label,
+            description: field.help,
+            error: errors[field.name],
+            disabled: field.disabled,
+            placeholder: field.placeholder,
+            name: field.name,
+            "data-autofocus": index === 0 || undefined,
+          };
+          const value = values[field.name];
+          switch (field.type) {
+            case "password":
+              return (
+                <PasswordInput
+                  key={field.name}
+                  {...common}
+                  withAsterisk={field.required}
+                  autoComplete={field.autoComplete ?? "new-password"}
+                  value={value ?? ""}
+                  onChange={(event) => set(field.name, event.currentTarget.value)}
+                />
+              );
+            case "number":
+              return (
+                <NumberInput
+                  key={field.name}
+                  {...common}
+                  withAsterisk={field.required}
+                  min={field.min}
+                  max={field.max}
+                  hideControls
+                  value={value ?? ""}
+                  onChange={(next) => set(field.name, next === "" ? undefined : Number(next))}
+                />
+              );
+            case "select":
+              return (
+                <NativeSelect
+                  key={field.name}
+                  {...common}
+                  withAsterisk={field.required}
+                  data={field.options}
+                  value={value ?? ""}
+                  onChange={(event) => set(field.name, event.currentTarget.value)}
+                />
+              );
+            case "multi":
+              return (
+                <MultiSelect
+                  key={field.name}
+                  {...common}
+                  withAsterisk={field.required}
+                  data={field.options}
+                  searchable
+                  value={value ?? []}
+                  onChange={(next) => set(field.name, next)}
+                />
+              );
+            case "tags":
+              return (
+                <TagsInput
+                  key={field.name}
+                  {...common}
+                  withAsterisk={field.required}
+                  value={value ?? []}
+                  onChange={(next) => set(field.name, next)}
+                />
+              );
+            case "switch":
+              return (
+                <Switch
+                  key={field.name}
+                  {...common}
+                  checked={value === true || value === "true"}
+                  onChange={(event) => set(field.name, event.currentTarget.checked)}
+                />
+              );
+            case "check":
+              return (
+                <Checkbox
+                  key={field.name}
+                  {...common}
+                  checked={!!value}
+                  onChange={(event) => set(field.name, event.currentTarget.checked)}
+                />
+              );
+            case "textarea":
+              return (
+                <Textarea
+                  key={field.name}
+                  {...common}
+                  withAsterisk={field.required}
+                  autosize
+                  minRows={3}
+                  maxRows={12}
+                  value={value ?? ""}
+                  onChange={(event) => set(field.name, event.currentTarget.value)}
+                />
+              );
+            default:
+              return (
+                <TextInput
+                  key={field.name}
+                  {...common}
+                  withAsterisk={field.required}
+                  type={field.type === "color" ? "color" : field.type === "date" ? "date" : "text"}
+                  autoComplete={field.autoComplete ?? "off"}
+                  value={value ?? ""}
+                  onChange={(event) => set(field.name, event.currentTarget.value)}
+                />
+              );
+          }
+        })}
+    </>
+  );
+}
+
+/** A dialog with a form. `onSubmit` may throw: its error is shown and the dialog stays open. */
+export function FormModal(props: {
+  opened: boolean;
+  onClose: () => void;
+  title: string;
+  submit: string;
+  fields: Field[];
+  initial: Values;
+  onSubmit: (values: Values) => Promise<unknown>;
+  size?: string | number;
+  note?: ReactNode;
+  /** A second button beside the first, such as "Test connection". */
+  extra?: (values: Values) => ReactNode;
+}) {
+  const { t } = useI18n();
+  return (
+    <Modal
+      opened={props.opened}
+      onClose={props.onClose}
+      title={props.title}
+      size={props.size ?? "md"}
+      closeButtonProps={{ "aria-label": t("Close") }}
+      closeOnClickOutside={false}
+    >
+      <FormBody {...props} />
+    </Modal>
+  );
+}
+
+function FormBody(props: Parameters<typeof FormModal>[0]) {
+  const { t } = useI18n();
+  const text = useErrorText();
+  const form = useForm(props.fields, props.initial);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  return (
+    <form
+      noValidate
+      onSubmit={async (event) => {
+        event.preventDefault();
+        if (!form.validate()) return;
+        setBusy(true);
+        setError(null);
+        try {
+          await props.onSubmit(form.values);
+          props.onClose();
+        } catch (problem) {
+          setError(problem);
+        } finally {
+          setBusy(false);
+        }
+      }}
+    >
+      <Stack gap="sm">
+        {props.note}
+        <Fields fields={props.fields} form={form} />
+        {error !== null && (
+          <Alert color="red" role="alert">
+            {text(error)}
+          </Alert>
+        )}
+        <Group justify="space-between" mt="xs">
+          <div>{props.extra?.(form.values)}</div>
+          <Group gap="xs">
+            <Button variant="default" onClick={props.onClose}>
+              {t("Cancel")}
+            </Button>
+            <Button type="submit" loading={busy}>
+              {props.submit}
+            </Button>
+          </Group>
+        </Group>
+      </Stack>
+    </form>
+  );
+}
+
+/** A log that grows while its job runs; asked for again every two seconds until `live` is false. */
+export function LogModal(props: {
+  title: string;
+  source: { template: string; options?: Options } | null;
+  live: boolean;
+  onClose: () => void;
+}) {
+  const { t } = useI18n();
+  const text = useErrorText();
+  const viewport = useRef<HTMLDivElement>(null);
+  const log = useQuery({
+    queryKey: ["log", props.source],
+    enabled: !!props.source,
+    queryFn: ({ signal }) => api.text(props.source!.template, { ...props.source!.options, signal }),
+    refetchInterval: props.live ? 2000 : false,
+  });
+  // biome-ignore lint/correctness/useExhaustiveDependencies: new text is the reason to scroll
+  useEffect(() => {
+    viewport.current?.scrollTo({ top: viewport.current.scrollHeight });
+  }, [log.data]);
+  return (
+    <Modal
+      opened={!!props.source}
+      onClose={props.onClose}
+      title={props.title}
+      size="xl"
+      closeButtonProps={{ "aria-label": t("Close") }}
+    >
+      {log.isPending ? (
+        <Loading />
+      ) : log.error ? (
+        <Alert color="red">{text(log.error)}</Alert>
+      ) : (
+        <ScrollArea.Autosize mah={480} viewportRef={viewport} viewportProps={{ tabIndex: 0 }}>
+          <pre className="log" role="log" aria-live={props.live ? "polite" : "off"}>
+            {log.data || t("The log is empty.")}
+          </pre>
+        </ScrollArea.Autosize>
+      )}
+    </Modal>
+  );
+}

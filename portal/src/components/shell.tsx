@@ -1,0 +1,304 @@
+// The frame of every page: header with search and user menu, navigation on the left.
+import {
+  ActionIcon,
+  Alert,
+  Box,
+  Burger,
+  Button,
+  Group,
+  Kbd,
+  Menu,
+  Text,
+  TextInput,
+  Tooltip,
+  UnstyledButton,
+  useComputedColorScheme,
+  useMantineColorScheme,
+} from "@mantine/core";
+import { useDisclosure, useHotkeys } from "@mantine/hooks";
+import {
+  Bot,
+  Boxes,
+  Brush,
+  Cable,
+  ChevronDown,
+  CircleUser,
+  Copy,
+  FolderKanban,
+  Gauge,
+  Languages,
+  ListTree,
+  LogIn,
+  LogOut,
+  Moon,
+  ScrollText,
+  Search,
+  Server,
+  Settings,
+  ShieldCheck,
+  Sun,
+  Tag,
+  User,
+  Users,
+} from "lucide-react";
+import { type ComponentType, type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import { Link, NavLink, useLocation, useNavigate } from "react-router";
+import { BASE, logout } from "../api/client";
+import { type Text as Key, useI18n } from "../i18n";
+import { useSession } from "../session";
+
+type Icon = ComponentType<{ size?: number; "aria-hidden"?: boolean; strokeWidth?: number }>;
+const MAIN: [Key, string, Icon][] = [
+  ["Projects", "/harbor/projects", FolderKanban],
+  ["Logs", "/harbor/logs", ScrollText],
+];
+const ADMINISTRATION: [Key, string, Icon][] = [
+  ["Users", "/harbor/users", User],
+  ["Groups", "/harbor/groups", Users],
+  ["Robot accounts", "/harbor/robot-accounts", Bot],
+  ["Registries", "/harbor/registries", Boxes],
+  ["Replications", "/harbor/replications", Copy],
+  ["Labels", "/harbor/labels", Tag],
+  ["Project quotas", "/harbor/project-quotas", Gauge],
+  ["Interrogation services", "/harbor/interrogation-services", ShieldCheck],
+  ["Clean up", "/harbor/clearing-job", Brush],
+  ["Job service dashboard", "/harbor/job-service-dashboard", ListTree],
+  ["Cluster", "/harbor/cluster", Server],
+  ["Configuration", "/harbor/configs", Settings],
+];
+
+export function Shell({ children }: { children: ReactNode }) {
+  const { user, admin, info } = useSession();
+  const { t } = useI18n();
+  const [opened, nav] = useDisclosure(false);
+  const location = useLocation();
+  const main = useRef<HTMLElement>(null);
+  const path = location.pathname;
+
+  // A new page starts at its top, and the drawer of small screens closes.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the path is the reason to run
+  useEffect(() => {
+    nav.close();
+    main.current?.scrollTo(0, 0);
+  }, [path]);
+
+  return (
+    <div className="shell" data-nav={opened || undefined}>
+      <a className="skip" href="#main">
+        {t("Skip to content")}
+      </a>
+      <header className="header">
+        <Group gap="sm" wrap="nowrap">
+          <Burger
+            opened={opened}
+            onClick={nav.toggle}
+            size="sm"
+            color="white"
+            className="burger"
+            aria-label={t("Navigation")}
+            aria-expanded={opened}
+          />
+          <Link to="/harbor/projects" className="brand" aria-label="Seawall">
+            <img src="/portal/logo.svg" alt="" width={28} height={28} />
+            <span>Seawall</span>
+          </Link>
+        </Group>
+        <GlobalSearch />
+        <Group gap={6} wrap="nowrap">
+          <LanguageMenu />
+          <SchemeButton />
+          {user ? (
+            <UserMenu />
+          ) : (
+            <Button
+              component={Link}
+              to={`/account/sign-in?redirect_url=${encodeURIComponent(path)}`}
+              variant="white"
+              size="xs"
+              leftSection={<LogIn size={14} aria-hidden />}
+            >
+              {t("Sign in")}
+            </Button>
+          )}
+        </Group>
+      </header>
+      <nav className="nav" aria-label={t("Navigation")}>
+        <NavList items={user ? MAIN : MAIN.slice(0, 1)} />
+        {admin && (
+          <>
+            <Text size="xs" fw={700} tt="uppercase" className="nav-head" id="nav-administration">
+              {t("Administration")}
+            </Text>
+            <NavList items={ADMINISTRATION} labelledBy="nav-administration" />
+          </>
+        )}
+        <Box className="nav-foot">
+          {info.has_ca_root && (
+            <a href={`${BASE}/systeminfo/getcert`} download className="nav-small">
+              {t("CA certificate")}
+            </a>
+          )}
+          <a href={`${BASE}/openapi.json`} className="nav-small">
+            {t("OpenAPI")}
+          </a>
+          {info.harbor_version && <span className="nav-small">{info.harbor_version}</span>}
+        </Box>
+      </nav>
+      <main className="main" id="main" tabIndex={-1} ref={main}>
+        {info.read_only && (
+          <Alert color="orange" mb="md" title={t("The registry is read-only")}>
+            {t("Pulls work; pushes and changes are refused until an administrator ends read-only mode.")}
+          </Alert>
+        )}
+        <Banner />
+        {children}
+      </main>
+    </div>
+  );
+}
+
+function NavList({ items, labelledBy }: { items: [Key, string, Icon][]; labelledBy?: string }) {
+  const { t } = useI18n();
+  return (
+    <ul aria-labelledby={labelledBy}>
+      {items.map(([label, to, Icon]) => (
+        <li key={to}>
+          <NavLink to={to} className={({ isActive }) => (isActive ? "nav-link active" : "nav-link")}>
+            <Icon size={17} strokeWidth={1.8} aria-hidden />
+            {t(label)}
+          </NavLink>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function GlobalSearch() {
+  const { t } = useI18n();
+  const navigate = useNavigate();
+  const location = useLocation();
+  const current = location.pathname === "/harbor/search" ? new URLSearchParams(location.search).get("q") : "";
+  const [value, setValue] = useState(current ?? "");
+  const input = useRef<HTMLInputElement>(null);
+  useHotkeys([["/", () => input.current?.focus()]]);
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (value.trim()) navigate(`/harbor/search?q=${encodeURIComponent(value.trim())}`);
+  };
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: <search> is not yet known to every browser
+    <form role="search" onSubmit={submit} className="global-search">
+      <TextInput
+        ref={input}
+        type="search"
+        size="sm"
+        value={value}
+        onChange={(event) => setValue(event.currentTarget.value)}
+        placeholder={t("Search projects and repositories")}
+        aria-label={t("Search projects and repositories")}
+        leftSection={<Search size={15} aria-hidden />}
+        rightSection={<Kbd size="xs">/</Kbd>}
+      />
+    </form>
+  );
+}
+
+export function LanguageMenu({ color }: { color?: string }) {
+  const { language, setLanguage, t } = useI18n();
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <ActionIcon variant="transparent" color={color ?? "white"} size="lg" aria-label={t("Language")}>
+          <Languages size={18} aria-hidden />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        {(["en", "zh"] as const).map((code) => (
+          <Menu.Item
+            key={code}
+            onClick={() => setLanguage(code)}
+            fw={language === code ? 700 : undefined}
+            lang={code}
+          >
+            {code === "en" ? "English" : "简体中文"}
+          </Menu.Item>
+        ))}
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+export function SchemeButton({ color }: { color?: string }) {
+  const { t } = useI18n();
+  const { setColorScheme } = useMantineColorScheme();
+  const scheme = useComputedColorScheme("light");
+  const label = scheme === "dark" ? t("Light mode") : t("Dark mode");
+  return (
+    <Tooltip label={label}>
+      <ActionIcon
+        variant="transparent"
+        color={color ?? "white"}
+        size="lg"
+        aria-label={label}
+        onClick={() => setColorScheme(scheme === "dark" ? "light" : "dark")}
+      >
+        {scheme === "dark" ? <Sun size={18} aria-hidden /> : <Moon size={18} aria-hidden />}
+      </ActionIcon>
+    </Tooltip>
+  );
+}
+
+function UserMenu() {
+  const { user, refresh } = useSession();
+  const { t } = useI18n();
+  const navigate = useNavigate();
+  return (
+    <Menu position="bottom-end" width={200}>
+      <Menu.Target>
+        <UnstyledButton className="user-button" aria-label={t("Account of {name}", { name: user!.username })}>
+          <CircleUser size={18} aria-hidden />
+          <span>{user!.username}</span>
+          <ChevronDown size={14} aria-hidden />
+        </UnstyledButton>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item leftSection={<Cable size={15} aria-hidden />} onClick={() => navigate("/harbor/profile")}>
+          {t("Profile and password")}
+        </Menu.Item>
+        <Menu.Item
+          leftSection={<LogOut size={15} aria-hidden />}
+          onClick={async () => {
+            await logout().catch(() => {});
+            navigate("/account/sign-in");
+            await refresh();
+          }}
+        >
+          {t("Sign out")}
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+function Banner() {
+  const { info } = useSession();
+  const [closed, setClosed] = useState(false);
+  if (!info.banner_message || closed) return null;
+  let banner: { message?: string; type?: string; closable?: boolean; fromDate?: string; toDate?: string };
+  try {
+    banner = JSON.parse(info.banner_message);
+  } catch {
+    banner = { message: info.banner_message };
+  }
+  const now = Date.now();
+  const day = 86_400_000;
+  if (!banner.message) return null;
+  if (banner.fromDate && new Date(banner.fromDate).valueOf() > now) return null;
+  if (banner.toDate && new Date(banner.toDate).valueOf() + day < now) return null;
+  const color = { warning: "orange", danger: "red", success: "teal" }[banner.type ?? ""] ?? "sea";
+  return (
+    <Alert color={color} mb="md" withCloseButton={banner.closable} onClose={() => setClosed(true)}>
+      {banner.message}
+    </Alert>
+  );
+}

@@ -1,0 +1,68 @@
+// English texts are the keys; a language is a dictionary from them. A text missing from a dictionary
+// is a type error, so the build fails rather than a page showing two languages.
+import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from "react";
+import type { zh } from "./zh";
+
+export type Text = keyof typeof zh;
+export type Language = "en" | "zh";
+type Values = Record<string, string | number>;
+export type Translate = (text: Text, values?: Values) => string;
+
+interface I18n {
+  language: Language;
+  setLanguage: (language: Language) => void;
+  t: Translate;
+  /** For words that come from the server: translated when known, else as they are. */
+  word: (text: string | null | undefined) => string;
+}
+
+const Context = createContext<I18n | null>(null);
+
+function initial(): Language {
+  const stored = localStorage.getItem("seawall-language");
+  if (stored === "en" || stored === "zh") return stored;
+  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+function fill(text: string, values?: Values) {
+  return values ? text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole)) : text;
+}
+
+export function I18nProvider({ children }: { children: ReactNode }) {
+  const [language, choose] = useState<Language>(initial);
+  const [dictionary, setDictionary] = useState<Record<string, string> | null>(null);
+
+  useEffect(() => {
+    document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+    let stale = false;
+    if (language === "en") setDictionary(null);
+    else import("./zh").then((module) => !stale && setDictionary(module.zh));
+    return () => {
+      stale = true;
+    };
+  }, [language]);
+
+  const setLanguage = useCallback((next: Language) => {
+    localStorage.setItem("seawall-language", next);
+    choose(next);
+  }, []);
+
+  const value = useMemo<I18n>(
+    () => ({
+      language,
+      setLanguage,
+      t: (text, values) => fill(dictionary?.[text] ?? text, values),
+      word: (text) => (text ? (dictionary?.[text] ?? text) : ""),
+    }),
+    [language, dictionary, setLanguage],
+  );
+  if (language !== "en" && !dictionary) return null;
+  return <Context.Provider value={value}>{children}</Context.Provider>;
+}
+
+export function useI18n() {
+  const value = useContext(Context);
+  if (!value) throw new Error("useI18n outside I18nProvider");
+  return value;
+}
+export const useT = () => useI18n().t;

@@ -1,0 +1,94 @@
+import { type CSSVariablesResolver, createTheme, MantineProvider } from "@mantine/core";
+import { Notifications } from "@mantine/notifications";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { setNonce } from "get-nonce";
+import { createRoot } from "react-dom/client";
+import { BrowserRouter } from "react-router";
+import { ApiError } from "./api/client";
+import { App } from "./app";
+import { ConfirmProvider } from "./components/confirm";
+import { I18nProvider } from "./i18n";
+import "./mantine.css";
+import "./style.css";
+
+// Style elements that libraries add are let in by this value only (Content-Security-Policy).
+const nonce = document.querySelector<HTMLMetaElement>("meta[property=csp-nonce]")?.nonce ?? "";
+setNonce(nonce);
+
+const theme = createTheme({
+  primaryColor: "sea",
+  primaryShade: { light: 7, dark: 5 },
+  colors: {
+    sea: [
+      "#e6f7fa",
+      "#d0ecf1",
+      "#a1d8e2",
+      "#6fc3d2",
+      "#48b1c4",
+      "#31a6bc",
+      "#1c8fa6",
+      "#0b6f85",
+      "#085d70",
+      "#044c5c",
+    ],
+  },
+  autoContrast: true,
+  defaultRadius: "md",
+  fontFamily:
+    'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif',
+  fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace',
+  headings: { fontWeight: "650" },
+  cursorType: "pointer",
+  respectReducedMotion: true,
+});
+
+// Quiet text keeps a contrast of 4.5:1 and more on every surface (WCAG 2.2, 1.4.3).
+const resolver: CSSVariablesResolver = () => ({
+  variables: {},
+  light: { "--mantine-color-dimmed": "#55606a", "--mantine-color-placeholder": "#66717b" },
+  dark: {
+    "--mantine-color-dimmed": "#a3aeb7",
+    "--mantine-color-placeholder": "#98a3ad",
+    "--mantine-color-body": "#181d21",
+    "--mantine-color-text": "#dfe5e9",
+  },
+});
+
+// A page that was opened before an upgrade asks for files that the new version no longer has.
+window.addEventListener("vite:preloadError", (event) => {
+  const last = Number(sessionStorage.getItem("seawall-reloaded") ?? 0);
+  if (Date.now() - last < 30_000) return;
+  event.preventDefault();
+  sessionStorage.setItem("seawall-reloaded", String(Date.now()));
+  location.reload();
+});
+
+const client = new QueryClient({
+  defaultOptions: {
+    queries: {
+      // The API client itself retries what a dying instance answers; other errors will not go away.
+      retry: (count, error) => !(error instanceof ApiError) && count < 1,
+      refetchOnWindowFocus: false,
+    },
+  },
+});
+
+createRoot(document.getElementById("root")!).render(
+  <MantineProvider
+    theme={theme}
+    defaultColorScheme="auto"
+    cssVariablesResolver={resolver}
+    getStyleNonce={() => nonce}
+  >
+    <I18nProvider>
+      <Notifications position="top-right" autoClose={4000} />
+      <QueryClientProvider client={client}>
+        <ConfirmProvider>
+          <BrowserRouter>
+            <App />
+          </BrowserRouter>
+        </ConfirmProvider>
+      </QueryClientProvider>
+    </I18nProvider>
+  </MantineProvider>,
+);
