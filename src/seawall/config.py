@@ -296,6 +296,24 @@ class JobSettings(_Section):
     keep_days: int = Field(default=30, ge=1, description="ended jobs and their logs are kept this long")
 
 
+class WebhookSettings(_Section):
+    """Webhooks: where they may go, and how long an answer may take."""
+
+    allow_networks: list[str] = Field(
+        default=[],
+        description="networks inside yours that webhooks may reach (10.1.0.0/16); all others of that kind "
+        "(loopback, link-local, private) are refused",
+    )
+    timeout_seconds: float = Field(default=10, gt=0, le=120)
+
+    @field_validator("allow_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            ipaddress.ip_network(item, strict=False)
+        return value
+
+
 class LogSettings(_Section):
     """Log output."""
 
@@ -327,6 +345,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     gc: GcSettings = GcSettings()
     jobs: JobSettings = JobSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("external_url")

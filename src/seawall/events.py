@@ -6,7 +6,11 @@ when the instance that recorded it has died.
 
 Kinds are Harbor's webhook event types where Harbor has one (PUSH_ARTIFACT, PULL_ARTIFACT, DELETE_ARTIFACT,
 SCANNING_COMPLETED, SCANNING_FAILED, SCANNING_STOPPED, QUOTA_EXCEED, QUOTA_WARNING, REPLICATION,
-TAG_RETENTION).
+TAG_RETENTION). Their data, which webhooks are made from (`seawall.webhooks.recorder.artifact_event`):
+
+    {"id": uuid text, "occur_at": Unix seconds, "operator": name, "project_id": number,
+     "repository": "project/path", "repository_created": Unix seconds, "public": bool,
+     "resources": [{"digest": ..., "tag": ..., ...}], "event_data": {what else Harbor's event_data has}}
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from seawall.jobs import kinds as job_kinds
 from seawall.jobs.service import JobService
 from seawall.storage import BlobStorage, FilesystemStorage
 from seawall.storage.connect import open_objects
+from seawall.webhooks import wiring as webhooks
 
 log: Any = structlog.get_logger("seawall")
 
@@ -158,6 +159,7 @@ def open_services(settings: Settings) -> Services:
     if ID_VARIABLE in os.environ:
         services.background.append(instances.beat)
         services.closers.append(instances.leave)
+    webhooks.install(services)
     if not open_access:
         services.auth = AuthService(
             db,

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     String,
     Table,
     Text,
@@ -160,8 +159,6 @@ webhook_policies = Table(
     Column("description", Text, nullable=False, server_default=""),
     Column("target_type", String(16), nullable=False),
     Column("address", String(2048), nullable=False),
-    # The Authorization header's value, encrypted under the master key.
-    Column("auth_header", LargeBinary),
     Column("skip_verify", Boolean, nullable=False),
     Column("payload_format", String(32), nullable=False),
     Column("event_types", JSON, nullable=False),
@@ -169,6 +166,8 @@ webhook_policies = Table(
     Column("enabled", Boolean, nullable=False, server_default=true()),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    # The Authorization header's value.
+    Column("secret", Text, info={"sealed": True}),
     UniqueConstraint("project_id", "name"),
 )
 
