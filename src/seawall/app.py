@@ -164,7 +164,7 @@ def build(settings: Settings) -> ASGIApp:
 
     async def readyz(_request: Request) -> Response:
         status, parts = await services.health.check()
-        return JSONResponse({"status": status, "checks": parts}, 503 if status == "failed" else 200)
+        return JSONResponse({"status": status, "checks": parts}, 200 if status in ("ok", "degraded") else 503)
 
     async def metrics(_request: Request) -> Response:
         registry = DEFAULT_REGISTRY

@@ -28,6 +28,8 @@ from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
 from seawall.ha.ca import check_ca
 from seawall.ha.cli import ha_app, keys_app
+from seawall.ha.drain import announce_drain
+from seawall.ha.health import DRAIN_VARIABLE
 from seawall.ha.instances import ID_VARIABLE
 from seawall.install import cli as install_cli
 from seawall.jobs.cli import jobs_app, jobservice
@@ -122,7 +124,9 @@ def serve(
     os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
     metrics = tempfile.mkdtemp(prefix="seawall-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
     server = _server(settings)
+    announce_drain(server, settings.http.drain_notice_seconds)
     jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
     try:
         with jobs if settings.jobs.embedded else contextlib.nullcontext():

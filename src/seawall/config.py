@@ -34,6 +34,11 @@ class Http(_Section):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     drain_seconds: int = Field(default=30, ge=0, description="time in-flight requests get after SIGTERM")
+    drain_notice_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="time after SIGTERM in which /readyz says no and requests are still taken",
+    )
     trusted_proxies: list[str] | str = Field(
         default=[], description="addresses and CIDRs whose X-Forwarded-* headers are believed"
     )
@@ -249,6 +254,9 @@ class HaSettings(_Section):
     address: str | None = Field(default=None, description="URL at which other instances reach this one")
     heartbeat_seconds: float = Field(default=3, gt=0, le=60)
     dead_seconds: float = Field(default=12, gt=0, description="an instance not seen for this long is dead")
+    unready_seconds: float = Field(
+        default=4, ge=0, description="a fault of database or storage that lasts this long makes /readyz fail"
+    )
 
     @model_validator(mode="after")
     def _beats_before_dead(self) -> HaSettings:

@@ -126,7 +126,7 @@ def open_services(settings: Settings) -> Services:
     sessions = SessionStore(
         db, redis, hours=settings.auth.session_hours, idle_minutes=settings.auth.session_idle_minutes
     )
-    health = Health(db, storage, redis)
+    health = Health(db, storage, redis, unready_seconds=settings.ha.unready_seconds)
     instances = InstanceRegistry(db, settings, keys, health)
     configuration = Configuration(db, keys, settings)
     jobs = JobService(db)

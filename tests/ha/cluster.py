@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conftest import Registry
@@ -37,9 +38,11 @@ class Cluster:
         self.admin = self.instances[0].admin
 
     def start(self) -> None:
-        """Start all of them."""
-        for instance in self.instances:
-            instance.start()
+        """Start all of them, the first one before the others, which find a migrated database."""
+        self.instances[0].start()
+        with ThreadPoolExecutor(len(self.instances)) as pool:
+            for started in [pool.submit(instance.start) for instance in self.instances[1:]]:
+                started.result()
 
     def close(self) -> None:
         """Kill those that run."""

@@ -19,6 +19,8 @@ from rich.table import Table
 from seawall.auth.keys import CSRF, NAMES, SECRET, TOKEN, KeyRing
 from seawall.config import Settings, load
 from seawall.db import Database, migrate, open_database
+from seawall.errors import ConfigError
+from seawall.ha.balancer import KINDS, Balancer
 from seawall.ha.check import Report, check
 from seawall.ha.instances import InstanceRegistry
 
@@ -193,3 +195,44 @@ def ha_check(
             print("no faults")
     if not report.ok:
         raise typer.Exit(1)
+
+
+class BalancerKind(StrEnum):
+    """Balancers that configurations are made for."""
+
+    haproxy = "haproxy"
+    nginx = "nginx"
+
+
+@ha_app.command("lb-config")
+def ha_lb_config(
+    kind: BalancerKind,
+    instance: Annotated[
+        list[str] | None, typer.Option(help="URL of an instance; without any, those that are alive")
+    ] = None,
+    external_url: Annotated[str | None, typer.Option(help="instead of the setting")] = None,
+    bind: Annotated[str, typer.Option(help="address:port to listen on")] = "",
+    certificate: Annotated[str, typer.Option(help="PEM of the balancer (HAProxy: with its key)")] = "",
+    key: Annotated[str, typer.Option(help="PEM of its key (nginx)")] = "",
+    ca: Annotated[str, typer.Option(help="PEM of the CA of the instances, if they have TLS")] = "",
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Print a load balancer's configuration for this cluster."""
+    settings = settings_of(config, data_dir)
+    url = external_url or settings.external_url
+    if not url:
+        raise ConfigError("external_url is not set; set it, or give --external-url")
+
+    async def alive(db: Database, ring: KeyRing) -> list[str]:
+        registry = InstanceRegistry(db, settings, ring, None)
+        return sorted(item.address for item in await registry.list() if item.alive)
+
+    balancer = Balancer(
+        url.rstrip("/"),
+        instance or _with_services(settings, alive),
+        bind=bind,
+        ca=ca,
+        **{k: v for k, v in (("certificate", certificate), ("key", key)) if v},
+    )
+    print(KINDS[kind.value](balancer), end="")
