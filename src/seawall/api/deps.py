@@ -276,7 +276,9 @@ def anyone() -> Any:
 
 def checked(resource: str, action: str, scope: str = "project") -> Any:
     """Let the handler decide, by `Access.require`; the arguments say what it will ask for."""
-    return Depends(_Checked(scope, resource, action))
+    requirement = _Checked(scope, resource, action)
+    requirement.declares["checked"] = "by the handler"
+    return Depends(requirement)
 
 
 class ApiRoute(APIRoute):

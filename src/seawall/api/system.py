@@ -12,7 +12,6 @@ from sqlalchemy import Connection, func, select, text
 
 from seawall import __version__
 from seawall.api.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
-from seawall.api.errors import ApiError
 from seawall.api.projects import CVEAllowlist, allowlist_model
 from seawall.auth import access as decide
 from seawall.auth import projects as domain
@@ -119,31 +118,8 @@ async def get_system_info(access: Annotated[Access, anyone()]) -> GeneralInfo:
         info.registry_storage_provider_name = services.settings.storage.driver
         info.read_only = values["read_only"]
         info.notification_enable = values["notification_enable"]
-        info.has_ca_root = _ca(access) is not None
+        info.has_ca_root = services.settings.ca_download is not None
     return info
-
-
-def _ca(access: Access) -> bytes | None:
-    """The CA certificate that clients are to trust: the issuer part of the TLS certificate file."""
-    path = access.services.settings.http.tls_certificate
-    if path is None:
-        return None
-    try:
-        blocks = path.read_bytes().split(b"-----BEGIN CERTIFICATE-----")
-    except OSError:
-        return None
-    # The first is the server's own; the last of the others is nearest to the root.
-    return b"-----BEGIN CERTIFICATE-----" + blocks[-1] if len(blocks) > 2 else None
-
-
-@router.get("/systeminfo/getcert", tags=["systeminfo"])
-async def get_cert(access: Annotated[Access, anyone()]) -> Response:
-    """The CA certificate of the server's chain, in PEM."""
-    found = _ca(access)
-    if found is None:
-        raise ApiError(404, "the server has no CA certificate to give")
-    headers = {"Content-Disposition": 'attachment; filename="ca.crt"'}
-    return Response(found, media_type="application/octet-stream", headers=headers)
 
 
 @router.get("/systeminfo/volumes", tags=["systeminfo"])

@@ -82,7 +82,7 @@ PUBLIC: Table = _table(
     {
         "self": "read",
         "label": "read list",
-        "repository": "list read pull",
+        "repository": "list pull",
         "scan": "read",
         "scanner": "read",
         "tag": "list",
@@ -135,11 +135,11 @@ ROBOT_PROJECT: Table = _table(
         "preheat-policy": _CRUDL,
         "immutable-tag": "create delete list update",
         "notification-policy": _CRUDL,
-        "tag-retention": "read create delete list update operate",
+        "tag-retention": _CRUDL,
         "label": _CRUDL,
         "quota": "read",
         "robot": "create read list delete",
-        "export-cve": "create read list",
+        "export-cve": "create read",
         "member": _CRUDL,
     }
 )
