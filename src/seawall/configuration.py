@@ -85,7 +85,6 @@ ITEMS: dict[str, Item] = {
         Item("project_creation_restriction", "string", "everyone", _one_of("everyone", "adminonly")),
         Item("read_only", "bool", False),
         Item("token_expiration", "int", 30, _between(1, 1440)),
-        Item("session_timeout", "int", 60, _between(1, 60 * 24 * 30)),
         Item("banner_message", "string", "", _banner),
         Item("notification_enable", "bool", True),
         Item("quota_per_project_enable", "bool", True),

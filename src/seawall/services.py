@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from seawall.auth.keys import KeyRing
+from seawall.auth.ldap import Directory
 from seawall.auth.service import AuthService
 from seawall.auth.tokens import TokenService
 from seawall.config import Settings
@@ -60,6 +61,7 @@ class Services:
     jobs: JobService
     artifacts: ArtifactService
     auth: AuthService | None = None
+    ldap: Directory | None = None
     tokens: TokenService | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -161,12 +163,14 @@ def open_services(settings: Settings) -> Services:
         services.closers.append(instances.leave)
     webhooks.install(services)
     if not open_access:
+        services.ldap = Directory(db, configuration)
         services.auth = AuthService(
             db,
             attempts=settings.auth.login_attempts,
             wait_seconds=settings.auth.login_wait_seconds,
             configuration=configuration,
             keys=keys,
+            external=services.ldap,
         )
         services.tokens = TokenService(
             keys, service=settings.auth.service, minutes=settings.auth.token_minutes

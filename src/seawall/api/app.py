@@ -18,6 +18,7 @@ from seawall.api import (
     errors,
     ha,
     jobservice,
+    ldap,
     login,
     members,
     projects,
@@ -43,6 +44,7 @@ ROUTERS: list[APIRouter] = [
     robots.router,
     system.router,
     auditlog.router,
+    ldap.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (

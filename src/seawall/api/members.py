@@ -39,10 +39,10 @@ class UserEntity(BaseModel):
 class UserGroup(BaseModel):
     """A user group: type 1 LDAP, 2 HTTP, 3 OIDC."""
 
-    id: int | None = Field(None, ge=0, lt=2**53)
-    group_name: str | None = Field(None, max_length=255)
-    group_type: int | None = Field(None, ge=0, le=3)
-    ldap_group_dn: str | None = Field(None, max_length=512)
+    id: int | None = Field(default=None, ge=0, lt=2**53)
+    group_name: str | None = Field(default=None, max_length=255)
+    group_type: int | None = Field(default=None, ge=0, le=3)
+    ldap_group_dn: str | None = Field(default=None, max_length=512)
 
 
 class ProjectMember(BaseModel):
@@ -129,7 +129,7 @@ async def create_project_member(
     if (body.member_user is None) == (body.member_group is None):
         raise ApiError(400, "give either member_user or member_group")
     user, group = body.member_user, body.member_group
-    directory = getattr(access.services, "ldap", None)
+    directory = access.services.ldap
     if user is not None and not user.user_id and user.username and directory is not None:
         # A user of the directory who never signed in here can be a member too.
         await directory.ensure_user(user.username)
@@ -244,7 +244,7 @@ async def create_user_group(
 ) -> Response:
     """Add a group; an LDAP group must exist in the directory when one is configured."""
     name, kind, dn = body.group_name or "", body.group_type or 0, body.ldap_group_dn or ""
-    directory = getattr(access.services, "ldap", None)
+    directory = access.services.ldap
     if kind == domain.LDAP and dn and directory is not None:
         name = await directory.checked_group(dn, name)
     made = await access.services.db.write(lambda c: domain.create_group(c, name, kind, dn))

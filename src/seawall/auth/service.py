@@ -43,11 +43,17 @@ USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
 # (the OWASP minimum for argon2id).
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
+# How long a directory's "yes" is remembered by a process: a docker push asks dozens of times.
+_OUTSIDE_SECONDS = 60
+
 User = Principal
 
 
 class External(Protocol):
     """A directory that checks passwords of users who have none here (LDAP)."""
+
+    async def enabled(self) -> bool:
+        """Whether it is to be asked at all."""
 
     async def login(self, username: str, password: str) -> Principal | None:
         """The user, made or brought up to date here, when the directory accepts the password."""
@@ -75,6 +81,7 @@ class AuthService:
         # A key of this process only: remembered logins are worthless outside it.
         self._pepper = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._outside: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
         # argon2 is meant to be slow: without a bound, a burst of logins would starve everything else.
         self._slots = asyncio.Semaphore(2)
 
@@ -100,7 +107,10 @@ class AuthService:
             return account.principal
         key = f"{client[:64]} {username[:255]}"
         await self._check_throttle(key)
-        principal = await self._checked(account, username, password)
+        remembered = self._outside.get(mark)
+        if remembered is not None and remembered[0] > time.time() and account is not None:
+            return remembered[1]
+        principal = await self._checked(account, username, password, prefix)
         if principal is None:
             await self._db.write(lambda c: _count_failure(c, key))
             return None
@@ -108,19 +118,25 @@ class AuthService:
             self._known[mark] = time.time() + 300
             if len(self._known) > 4096:
                 self._known.popitem(last=False)
+        elif account and not account.sealed:
+            self._outside[mark] = (time.time() + _OUTSIDE_SECONDS, principal)
+            if len(self._outside) > 4096:
+                self._outside.popitem(last=False)
         await self._db.write(
             lambda c: c.execute(delete(login_failures).where(login_failures.c.key == key)), durable=False
         )
         return principal
 
-    async def _checked(self, account: _Account | None, username: str, password: str) -> Principal | None:
+    async def _checked(
+        self, account: _Account | None, username: str, password: str, prefix: str
+    ) -> Principal | None:
         if account is not None and account.sealed is not None and self._keys is not None:
             secret = self._keys.decrypt("cli-secret", account.sealed).decode()
             if hmac.compare_digest(secret.encode(), password.encode()):
                 return account.principal
             return None
-        outside = account is None or account.stored is None
-        if outside and self._external is not None and not (account and account.principal.kind == "robot"):
+        outside = (account is None or account.stored is None) and not username.startswith(prefix)
+        if outside and self._external is not None and await self._external.enabled():
             return await self._external.login(username, password)
         async with self._slots:
             right = await asyncio.to_thread(_verify, account.stored if account else None, password)
