@@ -14,15 +14,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
 from seawall.api import (
+    artifacts,
     auditlog,
     errors,
     ha,
     jobservice,
+    labels,
     ldap,
     login,
     members,
     projects,
+    quotas,
+    repositories,
     robots,
+    search,
     system,
     users,
 )
@@ -45,6 +50,11 @@ ROUTERS: list[APIRouter] = [
     system.router,
     auditlog.router,
     ldap.router,
+    repositories.router,
+    artifacts.router,
+    labels.router,
+    quotas.router,
+    search.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (

@@ -143,7 +143,8 @@ def allowlist_model(found: dict[str, Any]) -> CVEAllowlist:
     )
 
 
-def _models(connection: Connection, access: Access, found: list[ProjectRow]) -> list[Project]:
+def project_models(connection: Connection, access: Access, found: list[ProjectRow]) -> list[Project]:
+    """The API's shape of projects."""
     result = []
     for item in domain.details(connection, found):
         project = item.project
@@ -200,7 +201,7 @@ async def list_projects(
             query = query.where(projects.c.id.in_(seen))
         total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
         rows = connection.execute(page.slice(page.order(query, fields, projects.c.name)))
-        return total, _models(connection, access, [ProjectRow(*row) for row in rows])
+        return total, project_models(connection, access, [ProjectRow(*row) for row in rows])
 
     total, found = await access.services.db.read(run)
     page.total(total)
@@ -275,7 +276,7 @@ def _set_allowlist(connection: Connection, project_id: int, given: CVEAllowlist 
 @router.get("/projects/{project_name_or_id}")
 async def get_project(access: Annotated[Access, project_access("self", "read")]) -> Project:
     """One project."""
-    return (await access.services.db.read(lambda c: _models(c, access, [access.project])))[0]
+    return (await access.services.db.read(lambda c: project_models(c, access, [access.project])))[0]
 
 
 @router.put("/projects/{project_name_or_id}")

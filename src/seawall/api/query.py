@@ -207,20 +207,27 @@ class Listing:
         """`query` cut to this page."""
         return query.limit(self.size).offset(self.offset)
 
-    def total(self, total: int) -> None:
-        """Set `X-Total-Count` and `Link` of the answer."""
+    def total(self, total: int, after: str | None = None) -> None:
+        """Set `X-Total-Count` and `Link` of the answer.
+
+        `after` goes into the link to the next page: a keyset list goes on from there in constant time,
+        where by page number it would have to walk.
+        """
         self.response.headers["X-Total-Count"] = str(total)
         links = []
         if self.page > 1 and total > 0:
             links.append(self._link(min(self.page - 1, max(-(-total // self.size), 1)), "prev"))
         if self.page * self.size < total:
-            links.append(self._link(self.page + 1, "next"))
+            links.append(self._link(self.page + 1, "next", after))
         if links:
             self.response.headers["Link"] = " , ".join(links)
 
-    def _link(self, page: int, relation: str) -> str:
-        query = [(k, v) for k, v in self.request.query_params.multi_items() if k not in ("page", "page_size")]
+    def _link(self, page: int, relation: str, after: str | None = None) -> str:
+        own = ("page", "page_size", "after")
+        query = [(k, v) for k, v in self.request.query_params.multi_items() if k not in own]
         query += [("page", str(page)), ("page_size", str(self.size))]
+        if after is not None:
+            query.append(("after", after))
         return f'<{quote(self.request.url.path, safe="/%")}?{urlencode(query)}>; rel="{relation}"'
 
 
