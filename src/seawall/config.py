@@ -279,6 +279,21 @@ class Limits(_Section):
     blob_bytes: int = Field(default=0, ge=0, description="0: no limit")
 
 
+class ScanSettings(_Section):
+    """The embedded scanner: bounds on what is read from one layer, and its adapter endpoint."""
+
+    layer_gib: int = Field(default=64, ge=1, description="GiB that a layer may unpack to")
+    layer_ratio: int = Field(default=200, ge=2, description="times its size that a layer may unpack to")
+    layer_seconds: int = Field(default=900, ge=1, description="time that reading a layer may take")
+    memory_mib: int = Field(default=3072, ge=512, description="memory of the process that reads layers")
+    adapter_token: str | None = Field(
+        default=None,
+        min_length=16,
+        repr=False,
+        description="credential with which another Harbor may use this scanner; none: nobody may",
+    )
+
+
 class GcSettings(_Section):
     """Online garbage collection."""
 
@@ -352,6 +367,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     limits: Limits = Limits()
     gc: GcSettings = GcSettings()
+    scan: ScanSettings = ScanSettings()
     jobs: JobSettings = JobSettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()

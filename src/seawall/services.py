@@ -35,6 +35,10 @@ from seawall.ha.redis import RedisClient
 from seawall.ha.sessions import SessionStore
 from seawall.jobs import kinds as job_kinds
 from seawall.jobs.service import JobService
+from seawall.scan import jobs as scan_jobs
+from seawall.scan.hook import ScanHook
+from seawall.scan.model import MIB, Limits
+from seawall.scan.service import ScanService
 from seawall.storage import BlobStorage, FilesystemStorage
 from seawall.storage.connect import open_objects
 from seawall.webhooks import wiring as webhooks
@@ -60,6 +64,7 @@ class Services:
     configuration: Configuration
     jobs: JobService
     artifacts: ArtifactService
+    scan: ScanService
     auth: AuthService | None = None
     ldap: Directory | None = None
     tokens: TokenService | None = None
@@ -103,6 +108,34 @@ def open_storage(settings: Settings) -> BlobStorage:
     return open_objects(settings.storage)
 
 
+def open_scanner(
+    settings: Settings,
+    db: Database,
+    content: ContentService,
+    jobs: JobService,
+    keys: KeyRing,
+    events: Subscribers,
+) -> ScanService:
+    """The scan service with the limits and addresses of the settings."""
+    scan = settings.scan
+    here = f"http{'s' if settings.http.tls_certificate else ''}://{settings.http.host}:{settings.http.port}"
+    return ScanService(
+        db,
+        content,
+        jobs,
+        keys,
+        events,
+        limits=Limits(
+            unpacked_bytes=scan.layer_gib * 1024 * MIB,
+            ratio=scan.layer_ratio,
+            seconds=scan.layer_seconds,
+            memory_bytes=scan.memory_mib * MIB,
+        ),
+        registry_url=settings.external_url or here,
+        internal_url=settings.ha.address or here,
+    )
+
+
 def open_services(settings: Settings) -> Services:
     """Open database and storage and wire the services; the schema must be migrated."""
     db = open_database(
@@ -124,6 +157,7 @@ def open_services(settings: Settings) -> Services:
         hooks=hooks,
     )
     keys = KeyRing.open(db, settings)
+    subscribers = Subscribers()
     redis = RedisClient(settings.redis)
     sessions = SessionStore(
         db, redis, hours=settings.auth.session_hours, idle_minutes=settings.auth.session_idle_minutes
@@ -138,7 +172,7 @@ def open_services(settings: Settings) -> Services:
         storage,
         content,
         hooks,
-        Subscribers(),
+        subscribers,
         keys,
         redis,
         sessions,
@@ -147,7 +181,10 @@ def open_services(settings: Settings) -> Services:
         configuration,
         jobs,
         ArtifactService(db, content),
+        open_scanner(settings, db, content, jobs, keys, subscribers),
     )
+    hooks.add(ScanHook(services.scan))
+    jobs.default_schedule(scan_jobs.FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget", {})
     services.background += [keys.watch, sessions.sweep]
     services.closers.append(redis.close)
     if settings.gc.schedule:
@@ -175,4 +212,6 @@ def open_services(settings: Settings) -> Services:
         services.tokens = TokenService(
             keys, service=settings.auth.service, minutes=settings.auth.token_minutes
         )
+        services.scan.tokens = services.tokens
+        services.scan.robot_prefix = services.auth.robot_prefix
     return services

@@ -27,6 +27,7 @@ from seawall.api import (
     quotas,
     repositories,
     robots,
+    scan,
     search,
     system,
     users,
@@ -55,6 +56,7 @@ ROUTERS: list[APIRouter] = [
     labels.router,
     quotas.router,
     search.router,
+    scan.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (

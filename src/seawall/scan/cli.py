@@ -14,7 +14,8 @@ from rich.table import Table
 from seawall.config import Settings
 from seawall.db import Database
 from seawall.errors import InvalidError
-from seawall.scan import importer
+from seawall.jobs.service import JobService
+from seawall.scan import importer, jobs  # noqa: F401 - registers the job kinds
 
 app = typer.Typer(no_args_is_help=True, help="Scanning.")
 db_app = typer.Typer(no_args_is_help=True, help="The vulnerability database.")
@@ -46,10 +47,10 @@ def db_import(
     What has not changed since the last import is left alone. Images are matched anew afterwards, without
     reading their layers.
     """
-    rejected = 0
+    rejected = changed = 0
 
     async def work(db: Database) -> None:
-        nonlocal rejected
+        nonlocal rejected, changed
         for path in paths:
             for result in importer.import_path(db, path):
                 print(
@@ -59,6 +60,10 @@ def db_import(
                 for line in result.rejected:
                     print(f"left out: {line}")
                 rejected += len(result.rejected)
+                changed += result.added + result.changed + result.removed
+        if changed:
+            # Whichever process runs jobs matches the stored package lists anew.
+            await JobService(db).enqueue("scan-rematch", {})
 
     _run(config, data_dir, work)
     if rejected:
