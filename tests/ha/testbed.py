@@ -118,6 +118,7 @@ class TestBed:
         self.root = Path(tempfile.mkdtemp(prefix="seawall-bed-"))
         self.root.chmod(0o755)
         inside = self.network.inside
+        (self.root / "pg").mkdir()
         self.pg = PostgresPair(
             self.root / "pg",
             hosts=(ip("pg1"), ip("pg2")),
