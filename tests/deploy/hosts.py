@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tarfile
 import time
 from pathlib import Path
 
@@ -39,15 +38,15 @@ class Network:
         subprocess.run(["ip", "netns", "delete", self.name], check=False)
 
 
-def debian_root(folder: Path) -> None:
-    """A minimal Debian with Python, from the package archive that this machine uses."""
+def debian_archive(archive: Path) -> None:
+    """Write a tar of a minimal Debian with Python, from the package archive that this machine uses."""
     codename = next(
         line.partition("=")[2].strip()
         for line in Path("/etc/os-release").read_text().splitlines()
         if line.startswith("VERSION_CODENAME=")
     )
     subprocess.run(
-        ["mmdebstrap", "--quiet", "--variant=required", "--include=python3", codename, str(folder)],
+        ["mmdebstrap", "--quiet", "--variant=required", "--include=python3", codename, str(archive)],
         check=True,
         capture_output=True,
         timeout=400,
@@ -89,14 +88,6 @@ class Host:
         )
         assert not check or done.returncode == 0, f"{script}: {done.stdout}{done.stderr}"
         return done
-
-    def unpack(self, bundle: Path) -> None:
-        """Unpack the bundle to /opt/bundle."""
-        target = self.root / "opt"
-        with tarfile.open(bundle) as tar:
-            tar.extractall(target, filter="tar")
-        (folder,) = target.glob("seawall-*")
-        folder.rename(target / "bundle")
 
     def write_harbor_yml(self, text: str) -> None:
         """Write the host's harbor.yml."""

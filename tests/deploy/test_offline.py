@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,42 +16,30 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.clients.layout import top_digest, write_layout
-from tests.deploy.hosts import Host, Network, debian_root
+from tests.deploy.docs import Page
+from tests.deploy.hosts import Host, Network
 from tests.servers.postgres import PostgresNode
 from tests.servers.redis import RedisNode
 
 HOST_A, HOST_B, SERVICES, BALANCER = "10.99.7.1", "10.99.7.2", "10.99.7.3", "10.99.7.4"
 PASSWORD = "Seawall-12345"
-HARBOR_YML = f"""\
-hostname: {BALANCER}
-http:
-  port: 80
-external_url: http://{BALANCER}
-harbor_admin_password: {PASSWORD}
-data_volume: /data
-external_database:
-  harbor:
-    host: {SERVICES}
-    port: 5432
-    db_name: registry
-    username: seawall
-    password: anything
-    ssl_mode: disable
-external_redis:
-  host: {SERVICES}:6379
-storage_service:
-  filesystem:
-    rootdirectory: /shared/registry
-log:
-  level: info
-  local:
-    location: /var/log/seawall
-_version: 2.15.0
-seawall:
-  http:
-    host: HOST
-    workers: 1
-"""
+PAGE = Page("offline-shared.md")
+
+
+def harbor_yml(address: str) -> str:
+    """The page's harbor.yml with this site's addresses; both hosts are in one namespace, hence `host`."""
+    text = PAGE.one("yaml", "external_database")
+    for name, found in {
+        "registry.example.com": BALANCER,
+        "db.example.com": SERVICES,
+        "redis.example.com": SERVICES,
+        "Change-me-12345": PASSWORD,
+    }.items():
+        assert name in text
+        text = text.replace(name, found)
+    return text.replace("seawall:\n  http:\n", f"seawall:\n  http:\n    host: {address}\n    workers: 1\n")
+
+
 HAPROXY = f"""\
 global
     maxconn 200
@@ -75,18 +62,6 @@ backend instances
 """
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("bundle") / "seawall-offline.tar.gz"
-    subprocess.run(
-        [sys.executable, "-m", "seawall", "bundle", "-o", str(path)],
-        check=True,
-        timeout=400,
-        env={k: v for k, v in os.environ.items() if not k.startswith("SEAWALL_")},
-    )
-    return path
-
-
 @dataclass
 class Site:
     """Two hosts and what they share."""
@@ -102,7 +77,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(bundle: Path) -> Iterator[Site]:
+def site(bundle: Path, debian: Path) -> Iterator[Site]:
     folder = Path(tempfile.mkdtemp(prefix="seawall-site-"))
     folder.chmod(0o755)
     (folder / "shared").mkdir()
@@ -113,8 +88,9 @@ def site(bundle: Path) -> Iterator[Site]:
     balancer = None
     hosts: list[Host] = []
     try:
-        debian_root(folder / "a")
-        subprocess.run(["cp", "-a", str(folder / "a"), str(folder / "b")], check=True)
+        for name in "ab":
+            (folder / name).mkdir()
+            subprocess.run(["tar", "xf", str(debian), "-C", str(folder / name)], check=True)
         hosts = [
             Host(network, folder / "a", HOST_A, folder / "shared"),
             Host(network, folder / "b", HOST_B, folder / "shared"),
@@ -125,12 +101,13 @@ def site(bundle: Path) -> Iterator[Site]:
         redis.start()
         said = {}
         for name, host in zip("ab", hosts, strict=True):
-            host.unpack(bundle)
-            host.write_harbor_yml(HARBOR_YML.replace("HOST", host.address))
+            shutil.copy(bundle, host.root)
+            host.run("set -e; cd /; " + PAGE.one("sh", "tar xzf"))
+            host.write_harbor_yml(harbor_yml(host.address))
             if name == "b":
                 # What the docs say: the second host gets the first one's secrets before its first run.
                 shutil.copytree(folder / "a/data/secret", folder / "b/data/secret")
-            said[name] = host.run("cd /opt/bundle && ./install.sh").stdout
+            said[name] = host.run(PAGE.all("sh")[2]).stdout
         for host in hosts:
             host.start_units()
         for host in hosts:
@@ -202,6 +179,11 @@ def test_push_through_one_pull_through_the_other(site: Site, tmp_path: Path) -> 
         assert top_digest(target) == layout.digest
 
 
+def test_check_finds_no_fault(site: Site) -> None:
+    done = site.a.run(PAGE.one("sh", "ha check"), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_installing_again_keeps_keys_and_changes_nothing(site: Site) -> None:
     said = site.a.run("cd /opt/bundle && ./install.sh").stdout
     assert "key made" not in said
@@ -211,12 +193,12 @@ def test_installing_again_keeps_keys_and_changes_nothing(site: Site) -> None:
 
 def test_a_bad_key_is_named_and_nothing_changes(site: Site) -> None:
     before = (site.b.root / "opt/bundle/common/config/seawall.yml").read_bytes()
-    site.b.write_harbor_yml(HARBOR_YML.replace("HOST", HOST_B).replace("data_volume", "data_volum"))
+    site.b.write_harbor_yml(harbor_yml(HOST_B).replace("data_volume", "data_volum"))
     done = site.b.run("cd /opt/bundle && ./install.sh", check=False)
     assert done.returncode != 0
-    assert "harbor.yml line 6: data_volum: unknown key; did you mean data_volume?" in done.stderr
+    assert "line 6: data_volum: unknown key; did you mean data_volume?" in done.stderr
     assert (site.b.root / "opt/bundle/common/config/seawall.yml").read_bytes() == before
-    site.b.write_harbor_yml(HARBOR_YML.replace("HOST", HOST_B))
+    site.b.write_harbor_yml(harbor_yml(HOST_B))
 
 
 def test_one_host_is_enough(site: Site, tmp_path: Path) -> None:
@@ -240,7 +222,7 @@ def test_other_keys_are_refused(site: Site) -> None:
     other = site.b.root / "data2"
     shutil.copytree(site.b.root / "data", other)
     (other / "secret/core/csrf_key").write_text("x" * 32)
-    text = HARBOR_YML.replace("HOST", "127.0.0.1").replace("/data\n", "/data2\n")
+    text = harbor_yml("127.0.0.1").replace("/data\n", "/data2\n")
     (site.b.root / "opt/other.yml").write_text(text)
     site.b.run("seawall prepare -f /opt/other.yml --output /opt/other")
     done = site.b.run("timeout 60 seawall serve --config /opt/other/common/config/seawall.yml", check=False)
