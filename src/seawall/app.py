@@ -39,6 +39,7 @@ from seawall.ha.ca import ca_routes
 from seawall.ha.probe import probe_routes
 from seawall.ha.proxy import TrustedProxies
 from seawall.oci.app import OciApp, error_response
+from seawall.oci.notary import NotaryApp
 from seawall.oci.token import TokenEndpoint
 from seawall.portal import portal_routes
 from seawall.services import open_services
@@ -156,7 +157,7 @@ def build(settings: Settings) -> ASGIApp:
     services = open_services(settings)
     routes: list[BaseRoute] = []
     if services.auth is not None and services.tokens is not None:
-        endpoint = TokenEndpoint(services.auth, services.tokens)
+        endpoint = TokenEndpoint(services.auth, services.tokens, settings.external_url)
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
 
     async def healthz(_request: Request) -> Response:
@@ -185,12 +186,13 @@ def build(settings: Settings) -> ASGIApp:
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
     oci = OciApp(services.content, services.auth, services.tokens, settings.external_url)
+    notary = NotaryApp(oci, services.notary)
     api = build_api(services)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if scope["type"] == "http" and (path == "/v2" or path.startswith("/v2/")):
-            await oci(scope, receive, send)
+            await (notary if "/_trust/" in path else oci)(scope, receive, send)
         elif scope["type"] == "http" and path.startswith((API_PREFIX + "/", "/c/")):
             await api(scope, receive, send)
         else:

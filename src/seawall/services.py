@@ -41,6 +41,7 @@ from seawall.scan.model import MIB, Limits
 from seawall.scan.service import ScanService
 from seawall.storage import BlobStorage, FilesystemStorage
 from seawall.storage.connect import open_objects
+from seawall.trust.notary import NotaryService
 from seawall.webhooks import wiring as webhooks
 
 log: Any = structlog.get_logger("seawall")
@@ -65,6 +66,7 @@ class Services:
     jobs: JobService
     artifacts: ArtifactService
     scan: ScanService
+    notary: NotaryService
     auth: AuthService | None = None
     ldap: Directory | None = None
     tokens: TokenService | None = None
@@ -182,6 +184,7 @@ def open_services(settings: Settings) -> Services:
         jobs,
         ArtifactService(db, content),
         open_scanner(settings, db, content, jobs, keys, subscribers),
+        NotaryService(db, keys),
     )
     hooks.add(ScanHook(services.scan))
     jobs.default_schedule(scan_jobs.FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget", {})

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,10 @@ def site(bundle: Path, debian: Path) -> Iterator[Site]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        deadline = time.monotonic() + 60
+        while "ok" not in network.run("curl", "-s", "-m", "3", f"http://{BALANCER}/readyz", check=False):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
         yield Site(network, hosts[0], hosts[1], said)
     finally:
         if balancer is not None:
@@ -128,7 +133,7 @@ def site(bundle: Path, debian: Path) -> Iterator[Site]:
         redis.close()
         database.stop("immediate")
         network.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run(["rm", "-rf", str(folder)], check=False)
 
 
 def test_sbom_is_valid(bundle: Path, tmp_path: Path) -> None:

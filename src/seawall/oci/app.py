@@ -135,6 +135,26 @@ def error_response(error: RegistryError) -> Response:
     return Response(error.status, headers, msgspec.json.encode({"errors": [item]}))
 
 
+def base_url(external_url: str | None, headers: Headers, scheme: str) -> str:
+    """The address clients see: `external_url`, else the Host header's; "" when that is no host."""
+    if external_url:
+        return external_url
+    host = headers.get("host", "")
+    if not re.fullmatch(r"[A-Za-z0-9.\-_]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?", host):
+        return ""
+    return f"{scheme}://{host}"
+
+
+def without_host(name: str, base: str) -> str:
+    """A repository's name when it is given with the registry's host before it, as Notary's clients do."""
+    first, separator, rest = name.partition("/")
+    host = base.partition("://")[2]
+    # No project has a colon in its name, so whatever has one is a host with a port.
+    if separator and (":" in first or first in (host, host.rpartition(":")[0])):
+        return rest
+    return name
+
+
 def basic_credentials(header: str) -> tuple[str, str] | None:
     """User and password of an RFC 7617 header, None when it is not one."""
     scheme, _, value = header.partition(" ")
@@ -221,12 +241,29 @@ class OciApp:
 
     def base_url(self, request: Request) -> str:
         """The address clients see: `external_url`, else what this request was sent to."""
-        if self._external_url:
-            return self._external_url
-        host = request.headers.get("host", "")
-        if not re.fullmatch(r"[A-Za-z0-9.\-_]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?", host):
-            return ""
-        return f"{request.scope.get('scheme', 'http')}://{host}"
+        return base_url(self._external_url, request.headers, request.scope.get("scheme", "http"))
+
+    async def authorize(self, request: Request, name: str, action: str) -> None:
+        """Raise RegistryError unless the caller may do `action` (pull, push, delete) to repository `name`."""
+        await self._authorize(request, name, action)
+
+    async def authorize_catalog(self, request: Request) -> None:
+        """Raise RegistryError unless the caller is a system administrator."""
+        if self._auth is None or self._tokens is None:
+            return
+        header = request.headers.get("authorization", "")
+        user: User | None
+        if header[:7].lower() == "bearer ":
+            grant = self._tokens.verify(header[7:].strip())
+            if grant is None or not grant.allows("registry", "catalog", "*"):
+                raise self._challenge(request, "registry:catalog:*", "insufficient_scope")
+            user = await self._auth.user(grant.subject)
+        else:
+            user = await self._identify(request)
+        if user is None:
+            raise self._challenge(request, "registry:catalog:*", None)
+        if not user.sysadmin:
+            raise RegistryError("DENIED")
 
     def _challenge(self, request: Request, scope: str | None, error: str | None) -> RegistryError:
         assert self._tokens is not None

@@ -6,6 +6,7 @@ Source: CNCF Distribution "Token Authentication Specification" and "OAuth2 Token
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -14,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from seawall.auth.service import AuthService, User
 from seawall.auth.tokens import TokenService, parse_scopes
 from seawall.errors import RegistryError
-from seawall.oci.app import basic_credentials
+from seawall.oci.app import base_url, basic_credentials, without_host
 
 _FORM_BYTES = 65536
 
@@ -22,9 +23,10 @@ _FORM_BYTES = 65536
 class TokenEndpoint:
     """Gives out bearer tokens holding the part of the requested scopes that the caller may have."""
 
-    def __init__(self, auth: AuthService, tokens: TokenService) -> None:
+    def __init__(self, auth: AuthService, tokens: TokenService, external_url: str | None = None) -> None:
         self._auth = auth
         self._tokens = tokens
+        self._external_url = external_url
 
     async def serve(self, request: Request) -> Response:
         """Starlette endpoint."""
@@ -61,7 +63,9 @@ class TokenEndpoint:
             user = await self._auth.authenticate(*credentials, client)
             if user is None:
                 raise _refused()
-        granted = await self._auth.grant(user, parse_scopes(scopes))
+        base = base_url(self._external_url, request.headers, request.url.scheme)
+        wanted = [replace(item, name=without_host(item.name, base)) for item in parse_scopes(scopes)]
+        granted = await self._auth.grant(user, wanted)
         token, issued = self._tokens.issue(user.name if user else "", granted)
         body: dict[str, object] = {
             "token": token,

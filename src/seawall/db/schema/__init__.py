@@ -63,6 +63,7 @@ from seawall.db.schema.scan import (
     scan_runs,
     scanners,
 )
+from seawall.db.schema.trust import trusted_keys, tuf_changes, tuf_keys, tuf_metadata
 
 __all__ = [
     "BigId",
@@ -120,6 +121,10 @@ __all__ = [
     "schema_compatibility",
     "sessions",
     "tags",
+    "trusted_keys",
+    "tuf_changes",
+    "tuf_keys",
+    "tuf_metadata",
     "upload_leases",
     "uploads",
     "user_group_members",
