@@ -22,6 +22,9 @@ from tests.deploy.hosts import Host, Network
 from tests.servers.postgres import PostgresNode
 from tests.servers.redis import RedisNode
 
+# Making a whole Debian and a bundle takes a while on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
 HOST_A, HOST_B, SERVICES, BALANCER = "10.99.7.1", "10.99.7.2", "10.99.7.3", "10.99.7.4"
 PASSWORD = "Seawall-12345"
 PAGE = Page("offline-shared.md")
