@@ -35,6 +35,7 @@ from seawall.ha.redis import RedisClient
 from seawall.ha.sessions import SessionStore
 from seawall.jobs import kinds as job_kinds
 from seawall.jobs.service import JobService
+from seawall.replication.service import ReplicationService
 from seawall.scan import jobs as scan_jobs
 from seawall.scan.hook import ScanHook
 from seawall.scan.model import MIB, Limits
@@ -64,6 +65,7 @@ class Services:
     instances: InstanceRegistry
     configuration: Configuration
     jobs: JobService
+    replication: ReplicationService
     artifacts: ArtifactService
     scan: ScanService
     notary: NotaryService
@@ -182,6 +184,7 @@ def open_services(settings: Settings) -> Services:
         instances,
         configuration,
         jobs,
+        ReplicationService(db, keys, jobs),
         ArtifactService(db, content),
         open_scanner(settings, db, content, jobs, keys, subscribers),
         NotaryService(db, keys),
@@ -217,4 +220,8 @@ def open_services(settings: Settings) -> Services:
         )
         services.scan.tokens = services.tokens
         services.scan.robot_prefix = services.auth.robot_prefix
+    # Imported here: its jobs and hooks use the services that this module makes.
+    from seawall.replication import work as replication_work
+
+    replication_work.install(services)
     return services

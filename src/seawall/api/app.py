@@ -25,6 +25,7 @@ from seawall.api import (
     members,
     projects,
     quotas,
+    replication,
     repositories,
     robots,
     scan,
@@ -57,6 +58,7 @@ ROUTERS: list[APIRouter] = [
     quotas.router,
     search.router,
     scan.router,
+    replication.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (

@@ -1,0 +1,1 @@
+"""Copies between registries: replication policies, proxy-cache projects, peers."""
