@@ -18,6 +18,7 @@ import structlog
 
 from seawall.auth.keys import KeyRing
 from seawall.auth.ldap import Directory
+from seawall.auth.oidc import OidcService
 from seawall.auth.service import AuthService
 from seawall.auth.tokens import TokenService
 from seawall.config import Settings
@@ -71,6 +72,7 @@ class Services:
     notary: NotaryService
     auth: AuthService | None = None
     ldap: Directory | None = None
+    oidc: OidcService | None = None
     tokens: TokenService | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -207,6 +209,7 @@ def open_services(settings: Settings) -> Services:
     webhooks.install(services)
     if not open_access:
         services.ldap = Directory(db, configuration)
+        services.oidc = OidcService(db, configuration, keys)
         services.auth = AuthService(
             db,
             attempts=settings.auth.login_attempts,
@@ -214,6 +217,7 @@ def open_services(settings: Settings) -> Services:
             configuration=configuration,
             keys=keys,
             external=services.ldap,
+            oidc=services.oidc,
         )
         services.tokens = TokenService(
             keys, service=settings.auth.service, minutes=settings.auth.token_minutes

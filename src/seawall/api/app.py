@@ -23,6 +23,7 @@ from seawall.api import (
     ldap,
     login,
     members,
+    oidc,
     projects,
     quotas,
     replication,
@@ -59,6 +60,7 @@ ROUTERS: list[APIRouter] = [
     search.router,
     scan.router,
     replication.router,
+    oidc.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (
@@ -91,6 +93,7 @@ def make_app(services: Services | None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(login.router)
+    app.include_router(oidc.browser)
     errors.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

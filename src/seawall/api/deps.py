@@ -87,8 +87,8 @@ async def _identify(request: Request, services: Services) -> Principal:
     principal: Principal | None
     if header is not None:
         if header[:7].lower() == "bearer ":
-            oidc = getattr(services, "oidc", None)
-            principal = await oidc.bearer(header[7:].strip()) if oidc is not None else None
+            token = header[7:].strip()
+            principal = await services.oidc.bearer(token) if services.oidc is not None else None
         else:
             credentials = basic_credentials(header)
             principal = credentials and await services.auth.authenticate(
@@ -168,6 +168,11 @@ class Access:
     ) -> None:
         """Say how the audit log is to tell of this change."""
         self.entries.append(Entry(operation, resource_type, resource, description, project_id))
+
+    async def record(self, operation: str, resource_type: str, resource: str, description: str) -> None:
+        """Write an entry now: for a GET that changes something, like the end of a sign-in."""
+        who, entry = self.actor, Entry(operation, resource_type, resource, description)
+        await self.services.db.write(lambda c: record(c, who, entry))
 
 
 async def _access(request: Request) -> Access:

@@ -9,6 +9,7 @@ from fastapi import Form, Request, Response
 from seawall.api.deps import Access, ApiRouter, anyone, client_address, unauthorized
 from seawall.api.sessions import begin, end, require_csrf
 from seawall.audit import Entry, record
+from seawall.auth.users import oidc_of
 from seawall.context import Actor
 
 router = ApiRouter(prefix="/c", include_in_schema=False)
@@ -28,7 +29,8 @@ async def log_in(
     require_csrf(request, services)
     address = client_address(request)
     user = await services.auth.authenticate(principal, password, address)
-    if user is None or user.kind != "user":
+    # A CLI secret is for programs: it must not open the portal past the provider.
+    if user is None or user.kind != "user" or await _by_provider(access, user.id):
         failed = Entry("login", "user", principal, f"login of {principal} failed", success=False)
         await services.db.write(lambda c: record(c, Actor(principal, address), failed))
         raise unauthorized("wrong user name or password")
@@ -39,11 +41,15 @@ async def log_in(
     return response
 
 
+async def _by_provider(access: Access, user_id: int) -> bool:
+    return await access.services.db.point(lambda c: oidc_of(c, user_id)) is not None
+
+
 @router.get("/log_out")
-@router.post("/log_out")
 async def log_out(request: Request, access: Annotated[Access, anyone()]) -> Response:
     """End the session."""
-    response = Response()
+    response, name = Response(), access.principal.name
     await end(request, response, access.services)
-    access.audited("logout", "user", access.principal.name, f"logout of {access.principal.name}")
+    if name:
+        await access.record("logout", "user", name, f"logout of {name}")
     return response

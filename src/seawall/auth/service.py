@@ -59,6 +59,13 @@ class External(Protocol):
         """The user, made or brought up to date here, when the directory accepts the password."""
 
 
+class Provider(Protocol):
+    """The OpenID provider, as far as the CLI secrets of its users go."""
+
+    async def still_valid(self, user_id: int) -> bool:
+        """Whether it still lets the user in."""
+
+
 class AuthService:
     """Authenticates callers and decides their access."""
 
@@ -71,6 +78,7 @@ class AuthService:
         configuration: Configuration | None = None,
         keys: KeyRing | None = None,
         external: External | None = None,
+        oidc: Provider | None = None,
     ) -> None:
         self._db = db
         self._attempts = attempts
@@ -78,6 +86,7 @@ class AuthService:
         self._configuration = configuration
         self._keys = keys
         self._external = external
+        self._oidc = oidc
         # A key of this process only: remembered logins are worthless outside it.
         self._pepper = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, float] = OrderedDict()
@@ -132,9 +141,11 @@ class AuthService:
     ) -> Principal | None:
         if account is not None and account.sealed is not None and self._keys is not None:
             secret = self._keys.decrypt("cli-secret", account.sealed).decode()
-            if hmac.compare_digest(secret.encode(), password.encode()):
-                return account.principal
-            return None
+            if not hmac.compare_digest(secret.encode(), password.encode()):
+                return None
+            if self._oidc is not None and not await self._oidc.still_valid(account.principal.id):
+                return None
+            return account.principal
         outside = (account is None or account.stored is None) and not username.startswith(prefix)
         if outside and self._external is not None and await self._external.enabled():
             return await self._external.login(username, password)
