@@ -23,6 +23,7 @@ from seawall.auth.service import AuthService
 from seawall.auth.tokens import TokenService
 from seawall.config import Settings
 from seawall.configuration import Configuration
+from seawall.content import retention  # noqa: F401 - registers its kinds of jobs
 from seawall.content.artifacts import ArtifactService
 from seawall.content.hooks import Hooks
 from seawall.content.immutability import ImmutableTags

@@ -18,6 +18,7 @@ from seawall.api import (
     auditlog,
     errors,
     ha,
+    immutability,
     jobservice,
     labels,
     ldap,
@@ -28,11 +29,13 @@ from seawall.api import (
     quotas,
     replication,
     repositories,
+    retention,
     robots,
     scan,
     search,
     system,
     users,
+    webhooks,
 )
 from seawall.api.errors import envelope
 from seawall.api.sessions import csrf_headers
@@ -61,6 +64,9 @@ ROUTERS: list[APIRouter] = [
     scan.router,
     replication.router,
     oidc.router,
+    immutability.router,
+    retention.router,
+    webhooks.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (
