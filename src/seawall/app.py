@@ -157,7 +157,9 @@ def build(settings: Settings) -> ASGIApp:
     services = open_services(settings)
     routes: list[BaseRoute] = []
     if services.auth is not None and services.tokens is not None:
-        endpoint = TokenEndpoint(services.auth, services.tokens, settings.external_url)
+        endpoint = TokenEndpoint(
+            services.auth, services.tokens, settings.external_url, services.configuration
+        )
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
 
     async def healthz(_request: Request) -> Response:
@@ -185,7 +187,9 @@ def build(settings: Settings) -> ASGIApp:
     routes += portal_routes()
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
-    oci = OciApp(services.content, services.auth, services.tokens, settings.external_url)
+    oci = OciApp(
+        services.content, services.auth, services.tokens, settings.external_url, services.configuration
+    )
     notary = NotaryApp(oci, services.notary)
     api = build_api(services)
 

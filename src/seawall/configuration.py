@@ -163,6 +163,13 @@ class Configuration:
         assert self._cached is not None
         return self._cached
 
+    @property
+    def current(self) -> dict[str, Any]:
+        """What `all` gave last, for code inside a transaction; the defaults before that."""
+        if self._cached is not None:
+            return self._cached
+        return {name: self._defaults.get(name, item.default) for name, item in ITEMS.items()}
+
     async def get(self, name: str) -> Any:
         """One item's value in force."""
         return (await self.all())[name]
@@ -190,6 +197,10 @@ class Configuration:
             before = _stored(connection).get("auth_mode", "db_auth")
             if mode is not None and mode != before and _has_other_users(connection):
                 raise InvalidError("auth_mode cannot be changed when there are users other than admin")
+            if checked.get("skip_audit_log_database"):
+                endpoint = checked.get("audit_log_forward_endpoint")
+                if not (endpoint or _stored(connection).get("audit_log_forward_endpoint")):
+                    raise InvalidError("skip_audit_log_database needs audit_log_forward_endpoint")
             if rows:
                 connection.execute(delete(configurations).where(configurations.c.name.in_(checked)))
                 connection.execute(insert(configurations), rows)

@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from seawall.audit import AuditHook, AuditTrail
 from seawall.auth.keys import KeyRing
 from seawall.auth.ldap import Directory
 from seawall.auth.oidc import OidcService
@@ -71,6 +72,7 @@ class Services:
     artifacts: ArtifactService
     scan: ScanService
     notary: NotaryService
+    audit: AuditTrail
     auth: AuthService | None = None
     ldap: Directory | None = None
     oidc: OidcService | None = None
@@ -191,7 +193,12 @@ def open_services(settings: Settings) -> Services:
         ArtifactService(db, content),
         open_scanner(settings, db, content, jobs, keys, subscribers),
         NotaryService(db, keys),
+        AuditTrail(configuration, subscribers),
     )
+    trail = AuditHook(db, services.audit, configuration)
+    hooks.add(trail)
+    services.background.append(trail.run)
+    services.closers.append(trail.flush)
     hooks.add(ScanHook(services.scan))
     jobs.default_schedule(scan_jobs.FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget", {})
     services.background += [keys.watch, sessions.sweep]
@@ -199,7 +206,7 @@ def open_services(settings: Settings) -> Services:
     if settings.gc.schedule:
         jobs.default_schedule(job_kinds.GC_SCHEDULE, settings.gc.schedule, "gc", {})
     jobs.default_schedule(job_kinds.PURGE_SCHEDULE, "0 45 3 * * *", "purge-jobs", {})
-    pulls = PullCounter(db)
+    pulls = PullCounter(db, configuration)
     hooks.add(ImmutableTags())
     hooks.add(pulls)
     services.background.append(pulls.run)

@@ -26,6 +26,7 @@ from seawall.api import (
     members,
     oidc,
     projects,
+    purge,
     quotas,
     replication,
     repositories,
@@ -67,6 +68,7 @@ ROUTERS: list[APIRouter] = [
     immutability.router,
     retention.router,
     webhooks.router,
+    purge.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (

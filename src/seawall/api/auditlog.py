@@ -18,6 +18,7 @@ from seawall.api.deps import (
 )
 from seawall.api.query import Field as QueryField
 from seawall.api.query import Listing
+from seawall.audit import EVENT_TYPES
 from seawall.auth import access as decide
 from seawall.auth.rbac import role_allows
 from seawall.db.schema import audit_log, project_members
@@ -34,25 +35,6 @@ FIELDS = {
     "project_id": QueryField(audit_log.c.project_id, "int"),
     "id": QueryField(audit_log.c.id, "int"),
 }
-# Events that can be left out by the configuration item `disabled_audit_log_event_types`.
-EVENT_TYPES = (
-    "create_artifact",
-    "delete_artifact",
-    "pull_artifact",
-    "create_project",
-    "update_project",
-    "delete_project",
-    "delete_repository",
-    "login_user",
-    "logout_user",
-    "create_user",
-    "update_user",
-    "delete_user",
-    "create_robot",
-    "update_robot",
-    "delete_robot",
-    "update_configuration",
-)
 
 
 class AuditLog(BaseModel):

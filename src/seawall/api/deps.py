@@ -30,7 +30,7 @@ from sqlalchemy import Connection
 from seawall.api.errors import ApiError, Errors, status_of
 from seawall.api.query import Listing, listing
 from seawall.api.sessions import SAFE_METHODS, session_principal
-from seawall.audit import Entry, record
+from seawall.audit import Entry
 from seawall.auth import access as decide
 from seawall.auth.access import Project
 from seawall.auth.principal import ANONYMOUS, EVERYONE, Principal
@@ -172,7 +172,7 @@ class Access:
     async def record(self, operation: str, resource_type: str, resource: str, description: str) -> None:
         """Write an entry now: for a GET that changes something, like the end of a sign-in."""
         who, entry = self.actor, Entry(operation, resource_type, resource, description)
-        await self.services.db.write(lambda c: record(c, who, entry))
+        await self.services.db.write(lambda c: self.services.audit.record(c, who, entry))
 
 
 async def _access(request: Request) -> Access:
@@ -308,6 +308,8 @@ class ApiRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
+            if request.method not in SAFE_METHODS:
+                await self._check_mode(request)
             try:
                 response = await handler(request)
             except SeawallError as error:
@@ -322,6 +324,14 @@ class ApiRoute(APIRoute):
             return response
 
         return handle
+
+    async def _check_mode(self, request: Request) -> None:
+        # What must go on in read only mode: signing in, mending accounts, and switching the mode off.
+        path = self.path.removeprefix("/api/v2.0")
+        if path.startswith(("/c/", "/configurations", "/system/", "/users", "/ldap/", "/jobservice/")):
+            return
+        if await get_services(request).configuration.get("read_only"):
+            raise ApiError(403, "the system is in read only mode")
 
 
 _OPERATIONS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
@@ -349,7 +359,7 @@ async def _write_audit(request: Request, path: str, *, success: bool) -> None:
     who = access.actor
 
     def run(connection: Connection) -> None:
-        record(connection, who, *entries)
+        access.services.audit.record(connection, who, *entries)
 
     await access.services.db.write(run)
 

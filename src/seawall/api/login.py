@@ -8,7 +8,7 @@ from fastapi import Form, Request, Response
 
 from seawall.api.deps import Access, ApiRouter, anyone, client_address, unauthorized
 from seawall.api.sessions import begin, end, require_csrf
-from seawall.audit import Entry, record
+from seawall.audit import Entry
 from seawall.auth.users import oidc_of
 from seawall.context import Actor
 
@@ -32,7 +32,7 @@ async def log_in(
     # A CLI secret is for programs: it must not open the portal past the provider.
     if user is None or user.kind != "user" or await _by_provider(access, user.id):
         failed = Entry("login", "user", principal, f"login of {principal} failed", success=False)
-        await services.db.write(lambda c: record(c, Actor(principal, address), failed))
+        await services.db.write(lambda c: services.audit.record(c, Actor(principal, address), failed))
         raise unauthorized("wrong user name or password")
     response = Response()
     await begin(request, response, services, user.id, {"admin": user.sysadmin} if user.sysadmin else {})

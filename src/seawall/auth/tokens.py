@@ -70,14 +70,14 @@ class TokenService:
         self.lifetime = minutes * 60
         self._verified: OrderedDict[str, Grant] = OrderedDict()
 
-    def issue(self, subject: str, scopes: list[Scope]) -> tuple[str, int]:
+    def issue(self, subject: str, scopes: list[Scope], lifetime: int | None = None) -> tuple[str, int]:
         """A signed token and its issue time (Unix seconds); it lives for `lifetime` seconds."""
         now = int(time.time())
         claims = {
             "iss": self.service,
             "sub": subject,
             "aud": self.service,
-            "exp": now + self.lifetime,
+            "exp": now + (lifetime or self.lifetime),
             # Half a minute of leeway for clients and instances whose clocks differ.
             "nbf": now - 30,
             "iat": now,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, or_, select, update
 
+from seawall.configuration import Configuration
 from seawall.content.hooks import ContentHook
 from seawall.content.service import StoredManifest
 from seawall.db import Database
@@ -29,16 +30,23 @@ class _Pulls:
 class PullCounter(ContentHook):
     """Counts pulls; `run` writes them out until cancelled."""
 
-    def __init__(self, db: Database, *, seconds: float = 5) -> None:
+    def __init__(
+        self, db: Database, configuration: Configuration | None = None, *, seconds: float = 5
+    ) -> None:
         self._db = db
+        self._configuration = configuration
         self._seconds = seconds
         self._pulls: dict[tuple[str, str], _Pulls] = {}
 
     async def before_pull(self, repository: str, manifest: StoredManifest, reference: str) -> None:
         """See ContentHook.before_pull."""
         now = time.time()
+        values = await self._configuration.all() if self._configuration is not None else {}
         entry = self._pulls.setdefault((repository, manifest.digest), _Pulls())
-        entry.count += 1
+        if not values.get("pull_count_update_disable"):
+            entry.count += 1
+        if values.get("pull_time_update_disable"):
+            return
         entry.last = now
         if ":" not in reference:
             entry.tags[reference] = now
@@ -85,7 +93,7 @@ def _write(connection: Connection, pulls: dict[tuple[str, str], _Pulls]) -> None
                 .values(pull_count=repositories.c.pull_count + counts[name])
             )
     for (name, digest), entry in sorted(pulls.items(), key=lambda item: item[0]):
-        if name not in ids:
+        if name not in ids or not entry.last:
             continue
         connection.execute(
             update(manifests)

@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from seawall.auth.service import AuthService, User
 from seawall.auth.tokens import TokenService
+from seawall.configuration import Configuration
 from seawall.content.manifest import OCI_INDEX
 from seawall.content.names import check_digest, check_name
 from seawall.content.ranges import parse_content_range, parse_range
@@ -176,12 +177,14 @@ class OciApp:
         auth: AuthService | None,
         tokens: TokenService | None,
         external_url: str | None,
+        configuration: Configuration | None = None,
     ) -> None:
         """`auth` and `tokens` None: no authentication, everyone may do everything."""
         self._content = content
         self._auth = auth
         self._tokens = tokens
         self._external_url = external_url
+        self._configuration = configuration
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every failure becomes an OCI error document."""
@@ -304,6 +307,12 @@ class OciApp:
         return action in await self._auth.actions(user, name), user is not None
 
     async def _authorize(self, request: Request, name: str, action: str) -> None:
+        await self._check_access(request, name, action)
+        # After the decision: who may not write is told so, whatever the mode.
+        if action != "pull" and self._configuration and await self._configuration.get("read_only"):
+            raise RegistryError("DENIED", "the registry is in read only mode")
+
+    async def _check_access(self, request: Request, name: str, action: str) -> None:
         if self._auth is None:
             return
         allowed, known = await self._allowed(request, name, action)

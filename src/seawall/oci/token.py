@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from seawall.auth.service import AuthService, User
 from seawall.auth.tokens import TokenService, parse_scopes
+from seawall.configuration import Configuration
 from seawall.errors import RegistryError
 from seawall.oci.app import base_url, basic_credentials, without_host
 
@@ -23,8 +24,15 @@ _FORM_BYTES = 65536
 class TokenEndpoint:
     """Gives out bearer tokens holding the part of the requested scopes that the caller may have."""
 
-    def __init__(self, auth: AuthService, tokens: TokenService, external_url: str | None = None) -> None:
+    def __init__(
+        self,
+        auth: AuthService,
+        tokens: TokenService,
+        external_url: str | None = None,
+        configuration: Configuration | None = None,
+    ) -> None:
         self._auth = auth
+        self._configuration = configuration
         self._tokens = tokens
         self._external_url = external_url
 
@@ -66,11 +74,14 @@ class TokenEndpoint:
         base = base_url(self._external_url, request.headers, request.url.scheme)
         wanted = [replace(item, name=without_host(item.name, base)) for item in parse_scopes(scopes)]
         granted = await self._auth.grant(user, wanted)
-        token, issued = self._tokens.issue(user.name if user else "", granted)
+        lifetime = self._tokens.lifetime
+        if self._configuration is not None:
+            lifetime = int(await self._configuration.get("token_expiration")) * 60
+        token, issued = self._tokens.issue(user.name if user else "", granted, lifetime)
         body: dict[str, object] = {
             "token": token,
             "access_token": token,
-            "expires_in": self._tokens.lifetime,
+            "expires_in": lifetime,
             "issued_at": datetime.datetime.fromtimestamp(issued, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
         if form:
