@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test lint types crash memory bench clean
+.PHONY: install portal serve test lint types crash chaos memory bench clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -50,6 +50,11 @@ crash: install
 # Push and pull of one blob of 10 GiB with flat memory.
 memory: install
 	SEAWALL_MEMORY_GIB=10 $(BIN)/python -m pytest tests/test_memory.py -s --timeout=3000
+
+# The high-availability test-bed with longer faults; needs root (network namespaces). Writes docs/ha-results.md.
+chaos: install
+	bash .ci/packages.sh
+	SEAWALL_CHAOS_SECONDS=25 $(BIN)/python -m pytest tests/ha/test_chaos.py -s
 
 bench: install
 	bash .ci/packages.sh

@@ -1,0 +1,112 @@
+"""The chaos run, short: no acknowledged write lost, no wrong content, no random 401, clients go on.
+
+`SEAWALL_CHAOS_SECONDS` is how long each fault lasts (6 unless told). `make chaos` runs longer faults, holds
+the recovery against ten seconds and writes docs/ha-results.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ha.chaos import SLOW
+from tests.ha.testbed import in_own_network
+
+SECONDS = os.environ.get("SEAWALL_CHAOS_SECONDS", "6")
+FULL = "SEAWALL_CHAOS_SECONDS" in os.environ
+PAGE = Path(__file__).parents[2] / "docs" / "ha-results.md"
+
+
+@pytest.mark.timeout(3600 if FULL else 600)
+def test_nothing_is_lost_whatever_fails(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    done = in_own_network("tests.ha.chaos", SECONDS, str(file))
+    assert file.exists(), done.stderr[-6000:]
+    result: dict[str, Any] = json.loads(file.read_text())
+    print(done.stderr)
+    told = json.dumps(result, indent=1)[-8000:]
+    assert result["fatal"] == [], told
+    assert result["lost"] == [], told
+    assert result["unauthorized"] == [], told
+    assert result["linearizable"]
+    assert all(result["linearizable"].values()), told
+    assert result["check"] == [], "after all of it the cluster is sound"
+    cases = {case["name"]: case for case in result["cases"]}
+    assert set(cases) >= {"kill", "primary", "redis", "cut-database", "cut-storage", "cut-balancer", "keys"}
+    for name in ("calm", "keys", "redis"):
+        assert cases[name]["fault"]["failed"] == 0, cases[name]
+    for case in cases.values():
+        # Clients go on during the fault and after it.
+        assert case["fault"]["requests"] > case["fault"]["failed"], case
+        assert case["mended"]["requests"] > case["mended"]["failed"], case
+    assert done.returncode == 0, done.stderr[-3000:]
+    if FULL:
+        PAGE.write_text(page(result))
+        for case in cases.values():
+            assert case["fault"]["recovery"] < 10, case
+
+
+_PAGE = """# High availability: results
+
+Made by `make chaos` (`tests/ha/chaos.py`). What fails is real: PostgreSQL with a synchronous streaming
+replica, Redis with three Sentinels, OpenStack Swift's S3 API, HAProxy and three instances, each in a network
+namespace of its own. Links are cut by dropping packets silently.
+
+The load: three clients that push images of two blobs in chunks, three that pull and verify what was
+acknowledged, one skopeo that pushes and pulls (`--retry-times 1`). Each repeats an operation until it
+succeeds; every request that failed is counted.
+
+Each fault lasts {seconds:.0f} s. *Recovery* is the time from the fault to the end of the last request that
+failed or took longer than {slow:.0f} s; *longest* is the longest request; the last columns are the same from
+the moment at which the fault was mended.
+
+| Fault | requests | failed | recovery | longest | skopeo (failed) | mended: failed | recovery |
+|---|--:|--:|--:|--:|--:|--:|--:|
+{rows}
+
+Acknowledged: {manifests} manifests and {blobs} blobs; lost: {lost}. Wrong content: {fatal}. 401 to good
+credentials: {unauthorized}. Histories of moving tags ({operations} operations): linearizable.
+`seawall ha check` at the end: no faults.
+
+What failed, in the clients' words:
+
+{errors}
+
+Host: {cpus} CPUs for all of it, Python {python}, {haproxy}.
+"""
+
+
+def page(result: dict[str, Any]) -> str:
+    """docs/ha-results.md."""
+    rows, errors = [], []
+    for case in result["cases"]:
+        fault, mended = case["fault"], case["mended"]
+        rows.append(
+            f"| {case['title']} | {fault['requests']} | {fault['failed']} | {fault['recovery']} s "
+            f"| {fault['longest']} s | {fault['skopeo']} ({fault['skopeo_failed']}) "
+            f"| {mended['failed']} | {mended['recovery']} s |"
+        )
+        for error in [*fault["errors"], *mended["errors"]]:
+            errors.append(f"- {case['name']}: `{' '.join(error.split())[:150]}`")
+    version = subprocess.run(["haproxy", "-v"], capture_output=True, text=True).stdout.split(" - ")[0]
+    return _PAGE.format(
+        seconds=result["seconds"],
+        slow=SLOW,
+        rows="\n".join(rows),
+        errors="\n".join(errors) or "nothing",
+        manifests=result["manifests"],
+        blobs=result["blobs"],
+        lost=len(result["lost"]),
+        fatal=len(result["fatal"]),
+        unauthorized=len(result["unauthorized"]),
+        operations=sum(result["operations"].values()),
+        cpus=os.cpu_count(),
+        python=platform.python_version(),
+        haproxy=version,
+    )
