@@ -255,7 +255,7 @@ class HaSettings(_Section):
     heartbeat_seconds: float = Field(default=3, gt=0, le=60)
     dead_seconds: float = Field(default=12, gt=0, description="an instance not seen for this long is dead")
     unready_seconds: float = Field(
-        default=4, ge=0, description="a fault of database or storage that lasts this long makes /readyz fail"
+        default=3, ge=0, description="a fault of database or storage that lasts this long makes /readyz fail"
     )
 
     @model_validator(mode="after")

@@ -163,6 +163,10 @@ class TestBed:
             SEAWALL_KEYS__POLL_SECONDS="0.5",
             SEAWALL_KEYS__PUBLISH_SECONDS="3",
             SEAWALL_LOG__ACCESS="false",
+            # How long a request may hang on an instance that is cut off, see docs/high-availability.md.
+            SEAWALL_DATABASE__RETRY_SECONDS="5",
+            SEAWALL_DATABASE__CONNECT_SECONDS="2",
+            SEAWALL_STORAGE__RETRY_SECONDS="4",
             SEAWALL_HTTP__DRAIN_NOTICE_SECONDS="4",
             **self.s3.settings(bucket),
         )

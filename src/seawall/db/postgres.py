@@ -71,7 +71,11 @@ _MARK = text(
     "INSERT INTO commit_markers (connection, number, at)"
     " SELECT :connection, :number, :at"
     " WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
-    " AND (:durable OR set_config('synchronous_commit', 'off', true) IS NOT NULL)"
+    # Not durable means "may be lost by a power cut", never "may be lost by a failover": with synchronous
+    # standbys the commit still waits until one of them has it.
+    " AND (:durable OR set_config('synchronous_commit',"
+    "   CASE current_setting('synchronous_standby_names') WHEN '' THEN 'off' ELSE 'remote_write' END,"
+    "   true) IS NOT NULL)"
     " ON CONFLICT (connection) DO UPDATE SET number = excluded.number, at = excluded.at"
 )
 # Taking the row (or, where there is none, its place in the index) waits for whoever holds it.

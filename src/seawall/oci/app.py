@@ -109,6 +109,12 @@ class Response:
         self.path = path
         self.stream = stream
 
+    async def prime(self) -> None:
+        """Fetch a stream's first piece: a storage that fails is then told by the status, while it can be."""
+        if self.stream is not None:
+            first = await anext(self.stream, b"")
+            self.stream = _continued(first, self.stream)
+
     async def send(self, scope: Scope, send: Send) -> None:
         """Write the answer; for HEAD only its headers."""
         headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in self.headers.items()]
@@ -125,6 +131,13 @@ class Response:
             await send({"type": "http.response.body", "body": b""})
         else:
             await send({"type": "http.response.body", "body": self.body})
+
+
+async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for chunk in rest:
+        yield chunk
 
 
 def error_response(error: RegistryError) -> Response:
@@ -191,6 +204,8 @@ class OciApp:
         request = Request(scope, receive)
         try:
             response = await self._dispatch(request)
+            if request.method != "HEAD":
+                await response.prime()
         except RegistryError as error:
             response = error_response(error)
         except UnavailableError as error:
