@@ -42,6 +42,7 @@ from seawall.oci.app import OciApp, error_response
 from seawall.oci.notary import NotaryApp
 from seawall.oci.token import TokenEndpoint
 from seawall.portal import portal_routes
+from seawall.scan.adapter_server import routes as scan_adapter_routes
 from seawall.services import open_services
 
 log: Any = structlog.get_logger("seawall")
@@ -183,7 +184,7 @@ def build(settings: Settings) -> ASGIApp:
         yield
         await services.close()
 
-    routes += [*ca_routes(settings), *probe_routes(services)]
+    routes += [*ca_routes(settings), *probe_routes(services), *scan_adapter_routes(services)]
     routes += portal_routes()
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from seawall.db import open_database
 from seawall.db import schema as tables
 from tests.conftest import Registry
-from tests.scan.client import INDEX, MANIFEST, Client, artifact, wait
+from tests.scan.client import GENERIC, INDEX, MANIFEST, Client, artifact, wait
 from tests.scan.images import tar
 from tests.scan.test_advisories import ev, record, write
 
@@ -120,6 +120,21 @@ def test_scan_on_request(client: Client) -> None:
     shown = client.api("GET", path, headers={"X-Accept-Vulnerabilities": native}).json()
     assert list(shown) == [native]
     client.api("GET", path, 400, headers={"X-Accept-Vulnerabilities": "text/plain"})
+    overview = client.get(artifact("request/a/b", "v1"), with_scan_overview="true")["scan_overview"][GENERIC]
+    assert (overview["scan_status"], overview["severity"], overview["complete_percent"]) == (
+        "Success",
+        "Critical",
+        100,
+    )
+    assert overview["summary"] == {
+        "total": 3,
+        "fixable": 2,
+        "summary": {"Critical": 1, "Medium": 1, "Unknown": 1},
+    }
+    assert overview["scanner"]["name"] == "Seawall"
+    log = client.api("GET", f"{artifact('request/a/b', 'v1')}/scan/{overview['report_id']}/log").text
+    assert "reading 2 layers" in log
+    client.api("GET", f"{artifact('request/a/b', 'v1')}/scan/nothing/log", 404)
     # Scanned again, the same list of packages is used.
     client.scan("request/a/b", digest)
     assert wait(lambda: "package list known" in job_logs(client))
@@ -149,6 +164,8 @@ def test_index(client: Client) -> None:
     wait(lambda: client.report("index/x", first) and client.report("index/x", second))
     report = client.report("index/x", index)
     assert report is not None
+    overview = client.get(artifact("index/x", index), with_scan_overview="true")["scan_overview"][GENERIC]
+    assert (overview["severity"], overview["summary"]["total"]) == ("Critical", 3)
     by_id = {item["id"]: item for item in report["vulnerabilities"]}
     assert sorted(by_id) == ["CVE-2024-1111", "CVE-2024-2222"]
     assert sorted(by_id["CVE-2024-1111"]["artifact_digests"]) == sorted([first, second])
@@ -225,6 +242,12 @@ def test_sbom_is_a_referrer(client: Client) -> None:
     bom = client.http.get(f"/v2/sbom/x/blobs/{layers['application/vnd.cyclonedx+json']['digest']}").json()
     assert (bom["bomFormat"], bom["specVersion"]) == ("CycloneDX", "1.6")
     assert {c["purl"] for c in bom["components"] if "purl" in c} == purls
+    overview = client.get(artifact("sbom/x", "v1"), with_sbom_overview="true")["sbom_overview"]
+    assert (overview["scan_status"], overview["sbom_digest"]) == ("Success", entry["digest"])
+    for shown in ("v1", entry["digest"]):
+        assert client.get(f"{artifact('sbom/x', shown)}/additions/sbom") == spdx
+    accessories = client.get(f"{artifact('sbom/x', 'v1')}/accessories")
+    assert [a["type"] for a in accessories] == ["sbom.harbor"]
     # Made again, it takes the place of the first.
     client.scan("sbom/x", "v1", "sbom")
     wait(lambda: [e["digest"] for e in referrers()] not in ([entry["digest"]], []) and len(referrers()) == 1)

@@ -58,11 +58,12 @@ ROUTERS: list[APIRouter] = [
     auditlog.router,
     ldap.router,
     repositories.router,
+    # Before the artifacts, which have a route for every addition.
+    scan.router,
     artifacts.router,
     labels.router,
     quotas.router,
     search.router,
-    scan.router,
     replication.router,
     oidc.router,
     immutability.router,

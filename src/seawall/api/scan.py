@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
@@ -10,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement, Connection, func, select
 
+from seawall.api.artifacts import OVERVIEWS
 from seawall.api.deps import (
     Access,
     ApiRouter,
@@ -27,9 +29,10 @@ from seawall.api.errors import ApiError
 from seawall.api.jobservice import Schedule, apply_schedule, schedule_model
 from seawall.api.query import Condition, Custom
 from seawall.api.query import Field as Column
+from seawall.content.artifacts import Artifact
 from seawall.db.schema import repositories, scan_exports, scan_findings, scan_reports
 from seawall.errors import ConflictError, InvalidError, NotFoundError
-from seawall.scan import export, hub, report, scanners
+from seawall.scan import export, hub, report, sbom, scanners
 from seawall.scan.adapter import AdapterClient, AdapterError, Registration
 from seawall.scan.jobs import SCAN_ALL_SCHEDULE
 from seawall.scan.scanners import METADATA, Scanner
@@ -147,6 +150,45 @@ async def get_vulnerabilities_addition(
     content = {} if not found else {_MIMES[mime.replace(" ", "")]: report.merge(found)}
     return JSONResponse(content)
 
+
+@router.get(_ARTIFACT + "/additions/sbom", response_model=None)
+async def get_sbom_addition(
+    repository_name: RepositoryName,
+    reference: Reference,
+    access: Annotated[Access, named_project_access("artifact-addition", "read")],
+) -> Response:
+    """The SBOM (SPDX where there is one) of an image that has one, or of an SBOM accessory."""
+    services = access.services
+    item = await services.artifacts.get(full_name(access.project.name, repository_name), reference)
+    if item.artifact_type != sbom.ACCESSORY and item.config_media_type != sbom.ACCESSORY:
+        rows = await services.db.read(
+            lambda c: reports_of(c, item.repository_id, item.project_id, [item.digest], "sbom")
+        )
+        found = rows.get(item.digest)
+        if found is None or found.sbom_digest is None:
+            raise NotFoundError("the artifact has no SBOM")
+        item = await services.artifacts.get(item.repository, found.sbom_digest)
+    layers = (await services.artifacts.payload(item)).get("layers") or []
+    ordered = sorted(layers, key=lambda layer: layer.get("mediaType") != sbom.SPDX)
+    if not ordered:
+        raise NotFoundError("the accessory holds no SBOM")
+    data = await services.artifacts.read(item.repository, ordered[0]["digest"], _SBOM_BYTES)
+    headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
+    return Response(data, media_type="application/json", headers=headers)
+
+
+_SBOM_BYTES = 128 * 1024 * 1024
+
+
+def _shown(rows: Sequence[Artifact]) -> list[hub.Shown]:
+    return [
+        hub.Shown(row.id, row.repository_id, row.project_id, row.digest, row.manifest_media_type)
+        for row in rows
+    ]
+
+
+OVERVIEWS["scan_overview"] = lambda connection, rows: hub.scan_overviews(connection, _shown(rows))
+OVERVIEWS["sbom_overview"] = lambda connection, rows: hub.sbom_overviews(connection, _shown(rows))
 
 _MIMES = {item.replace(" ", ""): item for item in (report.GENERIC, report.NATIVE)}
 

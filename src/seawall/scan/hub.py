@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +19,9 @@ from seawall.db.schema import (
     scanners,
     tags,
 )
-from seawall.scan import report, severity
-from seawall.scan.service import ACTIVE, IMAGE_CONFIGS, ReportRow, reports_of
+from seawall.scan import overview, report, severity
+from seawall.scan.overview import ACTIVE
+from seawall.scan.service import IMAGE_CONFIGS, ReportRow, reports_of
 
 _RANK = case(
     *((scan_findings.c.severity == name, rank) for name, rank in severity.RANK.items()),
@@ -38,17 +38,6 @@ class Shown:
     project_id: int
     digest: str
     media_type: str
-
-
-def _moment(seconds: float | None) -> str | None:
-    return report.moment(seconds) if seconds is not None else None
-
-
-def _status(rows: Sequence[ReportRow]) -> str:
-    for status in ("Running", "Pending", "Error", "Stopped"):
-        if any(row.status == status for row in rows):
-            return status
-    return "Success"
 
 
 def _images(connection: Connection, items: Sequence[Shown]) -> dict[int, list[str]]:
@@ -85,37 +74,9 @@ def _reports(connection: Connection, items: Sequence[Shown], kind: str) -> dict[
 def scan_overviews(connection: Connection, items: Sequence[Shown]) -> dict[int, dict[str, Any]]:
     """artifact id -> Harbor's `scan_overview`."""
     return {
-        identifier: {report.GENERIC: _overview(rows)}
+        identifier: {report.GENERIC: overview.of(rows)}
         for identifier, rows in _reports(connection, items, "vulnerability").items()
     }
-
-
-def _overview(rows: Sequence[ReportRow]) -> dict[str, Any]:
-    status = _status(rows)
-    started = [row.started_at for row in rows if row.started_at is not None]
-    ended = [row.ended_at for row in rows if row.ended_at is not None]
-    done = sum(1 for row in rows if row.status not in ACTIVE)
-    counts: Counter[str] = Counter()
-    for row in rows:
-        counts.update(row.counts or {})
-    overview: dict[str, Any] = {
-        "report_id": rows[0].uuid,
-        "scan_status": status,
-        "start_time": _moment(min(started)) if started else None,
-        "end_time": _moment(max(ended)) if ended and done == len(rows) else None,
-        "complete_percent": 100 * done // len(rows),
-        "scanner": rows[0].scanner_info,
-    }
-    if started and ended and done == len(rows):
-        overview["duration"] = max(0, int(max(ended) - min(started)))
-    if any(row.counts is not None for row in rows):
-        overview["severity"] = severity.highest(row.severity for row in rows if row.severity)
-        overview["summary"] = {
-            "total": sum(row.total for row in rows),
-            "fixable": sum(row.fixable for row in rows),
-            "summary": {name: counts[name] for name in reversed(severity.ORDER) if counts[name]},
-        }
-    return {key: value for key, value in overview.items() if value is not None}
 
 
 def sbom_overviews(connection: Connection, items: Sequence[Shown]) -> dict[int, dict[str, Any]]:
@@ -123,17 +84,17 @@ def sbom_overviews(connection: Connection, items: Sequence[Shown]) -> dict[int, 
     result = {}
     for identifier, rows in _reports(connection, items, "sbom").items():
         row = rows[0]
-        overview: dict[str, Any] = {
+        shown: dict[str, Any] = {
             "report_id": row.uuid,
-            "scan_status": _status(rows),
+            "scan_status": overview.status(rows),
             "sbom_digest": row.sbom_digest,
-            "start_time": _moment(row.started_at),
-            "end_time": _moment(row.ended_at),
+            "start_time": overview.moment(row.started_at),
+            "end_time": overview.moment(row.ended_at),
             "scanner": row.scanner_info,
         }
         if row.started_at is not None and row.ended_at is not None:
-            overview["duration"] = max(0, int(row.ended_at - row.started_at))
-        result[identifier] = {key: value for key, value in overview.items() if value is not None}
+            shown["duration"] = max(0, int(row.ended_at - row.started_at))
+        result[identifier] = {key: value for key, value in shown.items() if value is not None}
     return result
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from seawall.errors import SeawallError
 from seawall.jobs.base import JobContext, JobStoppedError, job
-from seawall.scan import export
+from seawall.scan import adapter_server, export
 
 SCAN_ALL_SCHEDULE = "system:scan-all"
 FORGET_SCHEDULE = "system:scan-forget"
@@ -48,8 +48,17 @@ async def forget(context: JobContext, args: dict[str, Any]) -> int:
     """Drop stored layer results that nothing uses, and old exports."""
     done = await context.services.scan.forget_unused()
     done += await export.forget_old(context.services.db)
+    done += await context.services.db.write(adapter_server.forget_old)
     await context.log(f"{done} rows dropped")
     return done
+
+
+@job("scan-request", concurrency=2)
+async def request(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Scan an image of another registry; arg `request` is the id that the registry was given."""
+    return await adapter_server.run(
+        context.services, args["request"], log=context.log, step=context.checkpoint
+    )
 
 
 @job("scan-export", concurrency=1)

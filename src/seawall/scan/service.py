@@ -31,6 +31,7 @@ from seawall.db.schema import (
     manifest_payloads,
     manifest_references,
     manifests,
+    projects,
     repositories,
     robots,
     scan_findings,
@@ -43,11 +44,12 @@ from seawall.db.schema import (
 from seawall.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.events import Subscribers
 from seawall.jobs.service import JobService
-from seawall.scan import catalog, match, report, sbom, scanners
+from seawall.scan import catalog, match, overview, report, sbom, scanners
 from seawall.scan.adapter import AUTHORIZATION, AdapterClient, Request, capability
 from seawall.scan.analyze import Delta
 from seawall.scan.inventory import LAYER_TYPES, LayerSource, ScanError, build
 from seawall.scan.model import Inventory, Limits
+from seawall.scan.overview import ACTIVE
 from seawall.scan.scanners import EMBEDDED, Scanner, Scanners
 
 IMAGE_CONFIGS = (
@@ -55,7 +57,6 @@ IMAGE_CONFIGS = (
     "application/vnd.docker.container.image.v1+json",
 )
 KINDS = ("vulnerability", "sbom")
-ACTIVE = ("Pending", "Running")
 # Subject of the tokens that adapters pull with; no user or robot can have a name with a space.
 PULLER = "seawall scanner"
 _FINDINGS = 20_000
@@ -391,11 +392,21 @@ class ScanService:
 
     async def inventory(self, target: Target, *, log: Log, step: Step) -> Inventory:
         """The image's package list, from the database or else read from its layers. Raises ScanError."""
-        stored = await self.db.read(lambda c: stored_inventory(c, target.digest))
+
+        async def layers() -> list[LayerSource]:
+            return await self._layers(target)
+
+        return await self.inventory_of(target.digest, layers, log=log, step=step)
+
+    async def inventory_of(
+        self, digest: str, find_layers: Callable[[], Awaitable[list[LayerSource]]], *, log: Log, step: Step
+    ) -> Inventory:
+        """The package list of the image `digest`, whose layers `find_layers` gives. Raises ScanError."""
+        stored = await self.db.read(lambda c: stored_inventory(c, digest))
         if stored is not None:
             await log("package list known")
             return stored
-        layers = await self._layers(target)
+        layers = await find_layers()
         await log(f"reading {len(layers)} layers")
         inventory = await build(layers, self.limits, load=self._load_layer, save=self._save_layer, step=step)
         data = report.pack(inventory.as_dict())
@@ -403,7 +414,7 @@ class ScanService:
 
         def save(connection: Connection) -> None:
             values = {
-                "digest": target.digest,
+                "digest": digest,
                 "revision": catalog.REVISION,
                 "packages": len(inventory.packages),
                 "data": data,
@@ -694,23 +705,40 @@ class ScanService:
 
     def _event(self, connection: Connection, row: ReportRow, status: str) -> None:
         kinds = {"Success": "SCANNING_COMPLETED", "Error": "SCANNING_FAILED", "Stopped": "SCANNING_STOPPED"}
-        name, project_id = connection.execute(
-            select(repositories.c.name, repositories.c.project_id).where(
-                repositories.c.id == row.repository_id
+        where = connection.execute(
+            select(
+                repositories.c.name,
+                repositories.c.project_id,
+                repositories.c.created_at,
+                projects.c.public,
             )
+            .join(projects, projects.c.id == repositories.c.project_id)
+            .where(repositories.c.id == row.repository_id)
         ).one()
+        names = connection.execute(
+            select(tags.c.name)
+            .join(manifests, manifests.c.id == tags.c.manifest_id)
+            .where(manifests.c.repository_id == row.repository_id, manifests.c.digest == row.digest)
+        ).scalars()
+        resource: dict[str, Any] = {"digest": row.digest, "tag": next(iter(sorted(names)), row.digest)}
+        now = find_report(connection, row.uuid)
+        if now is not None and row.kind == "vulnerability":
+            resource["scan_overview"] = {report.GENERIC: overview.of([now])}
+        elif now is not None:
+            shown = {"scan_status": status, "sbom_digest": now.sbom_digest, "report_id": row.uuid}
+            resource["sbom_overview"] = {key: value for key, value in shown.items() if value is not None}
         self._events.record(
             connection,
             kinds[status],
             {
-                "project_id": project_id,
-                "repository": name,
-                "digest": row.digest,
-                "scan_type": row.kind,
-                "report": row.uuid,
-                "scan_status": status,
-                "operator": "seawall",
-                "at": time.time(),
+                "id": str(uuid.uuid4()),
+                "occur_at": time.time(),
+                "operator": "auto",
+                "project_id": where.project_id,
+                "repository": where.name,
+                "repository_created": where.created_at,
+                "public": where.public,
+                "resources": [resource],
             },
         )
 

@@ -60,6 +60,7 @@ from seawall.db.schema.scan import (
     scan_inventories,
     scan_layers,
     scan_reports,
+    scan_requests,
     scan_runs,
     scanners,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "scan_inventories",
     "scan_layers",
     "scan_reports",
+    "scan_requests",
     "scan_runs",
     "scanners",
     "schema_compatibility",

@@ -191,6 +191,19 @@ scan_runs = Table(
     Column("ended_at", Float),
 )
 
+# What other registries ask of the embedded scanner through the adapter endpoint.
+scan_requests = Table(
+    "scan_requests",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("request", JSON, nullable=False),
+    Column("credential", Text, info={"sealed": True}),
+    Column("status", String(16), nullable=False),
+    Column("data", LargeBinary),
+    Column("error", Text),
+    Column("created_at", Float, nullable=False, index=True),
+)
+
 scan_exports = Table(
     "scan_exports",
     metadata,

@@ -1,0 +1,356 @@
+"""Harbor's Pluggable Scanner API, both sides: one Seawall scans for another.
+
+Between them stands a proxy that records what goes over the wire, so that messages are held against the
+specification's schemas, and that can stand in for adapters with other properties.
+"""
+
+# ruff: noqa: E501 - messages as they are
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import Registry
+from tests.scan.client import Client, artifact, wait
+from tests.scan.test_advisories import ev, record
+from tests.scan.test_scans import CRITICAL, DEBIAN, advisories, npm, project
+
+TOKEN = "adapter-credential-0123456789"
+METADATA = "application/vnd.scanner.adapter.metadata+json; version=1.1"
+GENERIC = "application/vnd.security.vulnerability.report; version=1.1"
+SPDX_REPORT = "application/vnd.security.sbom.report+json; version=1.0"
+
+
+@dataclass
+class Exchange:
+    """One request and its answer."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    status: int
+    answer: bytes
+    answer_headers: dict[str, str]
+
+
+@dataclass
+class Proxy:
+    """Forwards to an adapter and records; `basic` and `never` change what it says."""
+
+    target: str
+    exchanges: list[Exchange] = field(default_factory=list)
+    basic: bool = False
+    never: bool = False
+    url: str = ""
+
+    def handle(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
+        headers = {key.lower(): value for key, value in handler.headers.items()}
+        sent = {k: v for k, v in headers.items() if k not in ("host", "connection", "content-length")}
+        response = httpx.request(
+            handler.command, self.target + handler.path, content=body, headers=sent, timeout=30
+        )
+        status, answer = response.status_code, response.content
+        if self.basic and handler.path.endswith("/metadata"):
+            document = json.loads(answer)
+            document["properties"]["harbor.scanner-adapter/registry-authorization-type"] = "Basic"
+            answer = json.dumps(document).encode()
+        if self.never and "/report" in handler.path:
+            status, answer = 302, b""
+        self.exchanges.append(
+            Exchange(handler.command, handler.path, headers, body, status, answer, dict(response.headers))
+        )
+        handler.send_response(status)
+        for name in ("content-type", "refresh-after", "location"):
+            if name in response.headers:
+                handler.send_header(name, response.headers[name])
+        handler.send_header("content-length", str(len(answer)))
+        handler.end_headers()
+        handler.wfile.write(answer)
+
+    def of(self, method: str, part: str) -> list[Exchange]:
+        return [e for e in self.exchanges if e.method == method and part in e.path]
+
+
+@pytest.fixture
+def proxy(scanner: Registry) -> Iterator[Proxy]:
+    recorder = Proxy(scanner.url)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            recorder.handle(self)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    recorder.url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield recorder
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def scanner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """The Seawall that scans for others; only it has advisories."""
+    root = tmp_path_factory.mktemp("scanner")
+    server = Registry(root / "data", {"SEAWALL_SCAN__ADAPTER_TOKEN": TOKEN})
+    server.start()
+    try:
+        advisories(
+            server,
+            root / "osv",
+            record("GHSA-1", "left", "npm", ev(("introduced", "0"), ("fixed", "1.2.0")), severity=CRITICAL),
+        )
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """The Seawall that lets others scan."""
+    server = Registry(tmp_path_factory.mktemp("asker") / "data")
+    server.start()
+    try:
+        yield Client(server)
+    finally:
+        server.kill()
+
+
+def register(client: Client, name: str, url: str, **more: Any) -> str:
+    body = {"name": name, "url": url, "auth": "Bearer", "access_credential": TOKEN, **more}
+    made = client.api("POST", "/scanners", 201, json=body)
+    return made.headers["location"].rpartition("/")[2]
+
+
+def use(client: Client, name: str, scanner_id: str) -> None:
+    client.api("PUT", f"/projects/{name}/scanner", json={"uuid": scanner_id})
+
+
+def test_registrations(client: Client, scanner: Registry, proxy: Proxy) -> None:
+    url = f"{proxy.url}/scanner-adapter"
+    settings = {"name": "x", "url": url, "auth": "Bearer", "access_credential": TOKEN}
+    client.api("POST", "/scanners/ping", json=settings)
+    client.api("POST", "/scanners/ping", 400, json={**settings, "access_credential": "wrong"})
+    client.api("POST", "/scanners/ping", 400, json={**settings, "url": "http://127.0.0.1:9"})
+    client.api("POST", "/scanners/ping", 400, json={**settings, "url": "file:///etc/passwd"})
+    identifier = register(client, "Remote", url)
+    client.api("POST", "/scanners", 409, json={**settings, "name": "Remote"})
+    client.api(
+        "POST", "/scanners", 400, json={**settings, "name": "y", "url": "http://h", "access_credential": ""}
+    )
+    shown = client.get(f"/scanners/{identifier}")
+    assert (shown["adapter"], shown["health"], shown["access_credential"]) == ("Seawall", "healthy", "")
+    assert shown["capabilities"] == {"support_vulnerability": True, "support_sbom": True}
+    assert [s["name"] for s in client.get("/scanners")] == ["Seawall", "Remote"]
+    assert client.get(f"/scanners/{identifier}/metadata")["scanner"]["vendor"] == "Seawall"
+    # The credential stays when none is given.
+    change = {"name": "Remote", "url": url, "auth": "Bearer", "description": "changed"}
+    client.api("PUT", f"/scanners/{identifier}", json=change)
+    assert client.get(f"/scanners/{identifier}")["health"] == "healthy"
+    client.api("PATCH", f"/scanners/{identifier}", json={"is_default": True})
+    client.api("DELETE", f"/scanners/{identifier}", 400)
+    assert [s["is_default"] for s in client.get("/scanners")] == [False, True]
+    embedded = client.get("/scanners")[0]["uuid"]
+    client.api("PATCH", f"/scanners/{embedded}", json={"is_default": True})
+    client.api("DELETE", f"/scanners/{embedded}", 400)
+    assert client.api("DELETE", f"/scanners/{identifier}").json()["name"] == "Remote"
+    client.api("GET", f"/scanners/{identifier}", 404)
+
+
+@pytest.mark.parametrize("basic", [False, True])
+def test_scan_by_an_adapter(client: Client, scanner: Registry, proxy: Proxy, basic: bool) -> None:
+    name = f"adapter{'basic' if basic else 'bearer'}"
+    proxy.basic = basic
+    project(client, name, prevent_vul="true", severity="critical")
+    digest = client.push(f"{name}/a/b", "v1", DEBIAN, npm(("left", "1.0.0"), ("own", name)), note=name)
+    identifier = register(client, f"Remote {name}", f"{proxy.url}/scanner-adapter")
+    use(client, name, identifier)
+    client.scan(f"{name}/a/b", "v1")
+    report = client.wait_report(f"{name}/a/b", "v1")
+    assert [(v["id"], v["severity"], v["fix_version"]) for v in report["vulnerabilities"]] == [
+        ("GHSA-1", "Critical", "1.2.0")
+    ]
+    # The gate holds everybody back but the adapter, which had to pull.
+    assert client.http.get(f"/v2/{name}/a/b/manifests/v1").status_code == 412
+
+    (submitted,) = proxy.of("POST", "/scan")
+    assert (
+        submitted.headers["content-type"] == "application/vnd.scanner.adapter.scan.request+json; version=1.0"
+    )
+    assert submitted.headers["authorization"] == f"Bearer {TOKEN}"
+    assert submitted.status == 202
+    assert submitted.answer_headers["content-type"].startswith(
+        "application/vnd.scanner.adapter.scan.response+json"
+    )
+    assert set(json.loads(submitted.answer)) == {"id"}
+    request = json.loads(submitted.body)
+    assert request["artifact"] == {
+        "repository": f"{name}/a/b",
+        "digest": digest,
+        "tag": "v1",
+        "mime_type": "application/vnd.oci.image.manifest.v1+json",
+        "size": request["artifact"]["size"],
+    }
+    assert request["artifact"]["size"] > 0
+    assert request["registry"]["url"] == client.registry.url
+    assert request["enabled_capabilities"][0]["type"] == "vulnerability"
+    (meta,) = proxy.of("GET", "/metadata")[-1:]
+    assert meta.answer_headers["content-type"] == METADATA
+    first = proxy.of("GET", "/report")[0]
+    assert GENERIC in first.headers["accept"]
+    final = proxy.of("GET", "/report")[-1]
+    assert (final.status, final.answer_headers["content-type"]) == (200, GENERIC)
+    for waiting in proxy.of("GET", "/report")[:-1]:
+        assert waiting.status == 302
+        assert waiting.answer_headers["refresh-after"].isdigit()
+    # The credential lets pull this and nothing else, and a robot's is gone when the scan is over.
+    scheme, _, value = request["registry"]["authorization"].partition(" ")
+    assert scheme == ("Basic" if basic else "Bearer")
+    other = client.push(f"{name}/other", "v1", npm(("x", "1.0.0")), note=name)
+    headers = {"Authorization": request["registry"]["authorization"]}
+    refused = httpx.get(f"{client.registry.url}/v2/{name}/other/manifests/{other}", headers=headers)
+    assert refused.status_code in (401, 403)
+    pushed = httpx.post(f"{client.registry.url}/v2/{name}/a/b/blobs/uploads/", headers=headers)
+    assert pushed.status_code in (401, 403)
+    if basic:
+        user, _, _ = base64.b64decode(value).decode().partition(":")
+        assert user.startswith(f"robot${name}+scanner-")
+        number = client.get(f"/projects/{name}")["project_id"]
+        assert client.get("/robots", q=f"Level=project,ProjectID={number}") == []
+
+
+def test_sbom_by_an_adapter(client: Client, scanner: Registry, proxy: Proxy) -> None:
+    project(client, "adaptersbom")
+    digest = client.push("adaptersbom/x", "v1", npm(("left", "1.0.0"), ("own", "sbom")))
+    use(client, "adaptersbom", register(client, "Remote SBOM", f"{proxy.url}/scanner-adapter"))
+    client.scan("adaptersbom/x", "v1", "sbom")
+
+    def referrers() -> list[dict[str, Any]]:
+        return list(client.http.get(f"/v2/adaptersbom/x/referrers/{digest}").json()["manifests"])
+
+    (entry,) = wait(referrers)
+    manifest = client.http.get(f"/v2/adaptersbom/x/manifests/{entry['digest']}").json()
+    (layer,) = manifest["layers"]
+    assert layer["mediaType"] == "application/spdx+json"
+    spdx = client.http.get(f"/v2/adaptersbom/x/blobs/{layer['digest']}").json()
+    assert {p["name"] for p in spdx["packages"]} >= {"left", "own"}
+    request = json.loads(proxy.of("POST", "/scan")[0].body)
+    assert request["enabled_capabilities"] == [
+        {
+            "type": "sbom",
+            "produces_mime_types": [SPDX_REPORT],
+            "parameters": {"sbom_media_types": ["application/spdx+json"]},
+        }
+    ]
+    assert "sbom_media_type=application" in proxy.of("GET", "/report")[0].path
+
+
+def test_stop(client: Client, scanner: Registry, proxy: Proxy) -> None:
+    project(client, "adapterstop")
+    client.push("adapterstop/x", "v1", npm(("left", "1.0.0"), ("own", "stop")))
+    use(client, "adapterstop", register(client, "Remote stop", f"{proxy.url}/scanner-adapter"))
+    proxy.never = True
+    client.scan("adapterstop/x", "v1")
+    wait(lambda: proxy.of("GET", "/report"))
+    # A second request while one runs is refused.
+    client.scan("adapterstop/x", "v1", expect=409)
+    client.api(
+        "POST", f"{artifact('adapterstop/x', 'v1')}/scan/stop", 202, json={"scan_type": "vulnerability"}
+    )
+    proxy.never = False
+    wait(lambda: client.http.post(f"/api/v2.0{artifact('adapterstop/x', 'v1')}/scan").status_code == 202)
+    assert client.ids("adapterstop/x", "v1") == ["GHSA-1"]
+
+
+def test_the_endpoint_itself(client: Client, scanner: Registry) -> None:
+    base = f"{scanner.url}/scanner-adapter/api/v1"
+    # Not there unless it is configured.
+    assert httpx.get(f"{client.registry.url}/scanner-adapter/api/v1/metadata").status_code == 404
+    assert httpx.get(f"{base}/metadata").status_code == 401
+    assert httpx.get(f"{base}/metadata", auth=("any", TOKEN)).status_code == 200
+    key = {"X-ScannerAdapter-API-Key": TOKEN}
+    metadata = httpx.get(f"{base}/metadata", headers=key).json()
+    for item in metadata["capabilities"]:
+        assert "application/vnd.docker.distribution.manifest.v2+json" in item["consumes_mime_types"]
+    assert httpx.get(f"{base}/scan/none/report", headers=key).status_code == 404
+    good = {
+        "registry": {"url": "http://127.0.0.1:9", "authorization": ""},
+        "artifact": {"repository": "a/b", "digest": "sha256:" + "0" * 64, "mime_type": metadata["capabilities"][0]["consumes_mime_types"][0]},
+    }  # fmt: skip
+    for part, change in (
+        ("registry", {"url": "file:///etc"}),
+        ("registry", {"authorization": "a\r\nb"}),
+        ("artifact", {"digest": "sha256:no"}),
+        ("artifact", {"repository": "../x"}),
+        ("artifact", {"mime_type": "text/plain"}),
+    ):
+        bad = {**good, part: {**good[part], **change}}
+        answer = httpx.post(f"{base}/scan", headers=key, json=bad)
+        assert answer.status_code == 422
+        assert answer.headers["content-type"].startswith("application/vnd.scanner.adapter.error")
+        assert answer.json()["error"]["message"]
+    assert httpx.post(f"{base}/scan", headers=key, content=b"{").status_code == 422
+    # A registry that cannot be reached: the report is an error.
+    identifier = httpx.post(f"{base}/scan", headers=key, json=good).json()["id"]
+
+    def outcome() -> Any:
+        answer = httpx.get(f"{base}/scan/{identifier}/report", headers={**key, "Accept": GENERIC})
+        return answer if answer.status_code != 302 else None
+
+    answer = wait(outcome)
+    assert answer.status_code == 500
+    assert "registry cannot be read" in answer.json()["error"]["message"]
+
+
+def test_a_registry_that_lies_is_found_out(scanner: Registry, tmp_path: Path) -> None:
+    """Bytes that do not match their digest end the scan, before anything is remembered of them."""
+
+    class Liar(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            data = b'{"layers": []}'
+            self.send_response(200)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        key = {"X-ScannerAdapter-API-Key": TOKEN}
+        base = f"{scanner.url}/scanner-adapter/api/v1"
+        body = {
+            "registry": {"url": f"http://127.0.0.1:{server.server_address[1]}", "authorization": ""},
+            "artifact": {
+                "repository": "a/b",
+                "digest": "sha256:" + "1" * 64,
+                "mime_type": "application/vnd.oci.image.manifest.v1+json",
+            },
+        }
+        identifier = httpx.post(f"{base}/scan", headers=key, json=body).json()["id"]
+
+        def outcome() -> Any:
+            answer = httpx.get(f"{base}/scan/{identifier}/report", headers={**key, "Accept": GENERIC})
+            return answer if answer.status_code != 302 else None
+
+        assert "another manifest" in wait(outcome).json()["error"]["message"]
+    finally:
+        server.shutdown()
+        server.server_close()
