@@ -119,7 +119,11 @@ class ObjectStorage:
             return Location(url=obstore.sign(self._signer, "GET", self.path(key), self._expires))
 
     async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """See BlobStorage.stream; a few ranges are fetched ahead of the reader."""
+        """See BlobStorage.stream.
+
+        Ranges are fetched ahead of the reader, more of them while it has to wait for the store, fewer while
+        it is the slower one: many slow readers then hold little memory.
+        """
         path = self.path(key)
         ahead: list[asyncio.Future[Any]] = []
         # One at first: an absent object costs one request, not several.
@@ -134,9 +138,10 @@ class ObjectStorage:
                         )
                     )
                     start = until
-                wanted = _READ_AHEAD
+                following = ahead.pop(0)
+                wanted = max(wanted - 1, 1) if following.done() else min(wanted + 1, _READ_AHEAD)
                 with _faults():
-                    data = bytes(await ahead.pop(0))
+                    data = bytes(await following)
                 if not data:
                     raise OSError(f"blob {key} is shorter than its record says")
                 yield data
