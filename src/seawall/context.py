@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A caller: `name` as the audit log shows it ("" for anonymous), and the client's address."""
+    """A caller: `name` as the audit log shows it ("" for anonymous), the client's address, its User-Agent."""
 
     name: str = ""
     address: str = ""
+    agent: str = ""
 
 
 NOBODY = Actor()

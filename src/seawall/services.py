@@ -45,7 +45,9 @@ from seawall.scan.model import MIB, Limits
 from seawall.scan.service import ScanService
 from seawall.storage import BlobStorage, FilesystemStorage
 from seawall.storage.connect import open_objects
+from seawall.trust.hook import TrustHook
 from seawall.trust.notary import NotaryService
+from seawall.trust.service import TrustService
 from seawall.webhooks import wiring as webhooks
 
 log: Any = structlog.get_logger("seawall")
@@ -72,7 +74,11 @@ class Services:
     artifacts: ArtifactService
     scan: ScanService
     notary: NotaryService
+<<<<<<< HEAD
     audit: AuditTrail
+=======
+    trust: TrustService
+>>>>>>> 894ffe3 (cosign and notation signatures verified against a project's trusted keys; pull policy; trusted keys API)
     auth: AuthService | None = None
     ldap: Directory | None = None
     oidc: OidcService | None = None
@@ -175,6 +181,7 @@ def open_services(settings: Settings) -> Services:
     instances = InstanceRegistry(db, settings, keys, health)
     configuration = Configuration(db, keys, settings)
     jobs = JobService(db)
+    artifacts = ArtifactService(db, content)
     services = Services(
         settings,
         db,
@@ -189,17 +196,26 @@ def open_services(settings: Settings) -> Services:
         instances,
         configuration,
         jobs,
+<<<<<<< HEAD
         ReplicationService(db, keys, jobs),
         ArtifactService(db, content),
         open_scanner(settings, db, content, jobs, keys, subscribers),
         NotaryService(db, keys),
         AuditTrail(configuration, subscribers),
+=======
+        artifacts,
+        open_scanner(settings, db, content, jobs, keys, subscribers),
+        NotaryService(db, keys),
+        TrustService(db, artifacts),
+>>>>>>> 894ffe3 (cosign and notation signatures verified against a project's trusted keys; pull policy; trusted keys API)
     )
     trail = AuditHook(db, services.audit, configuration)
     hooks.add(trail)
     services.background.append(trail.run)
     services.closers.append(trail.flush)
     hooks.add(ScanHook(services.scan))
+    trust_hook = TrustHook(services.trust)
+    hooks.add(trust_hook)
     jobs.default_schedule(scan_jobs.FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget", {})
     services.background += [keys.watch, sessions.sweep]
     services.closers.append(redis.close)
@@ -227,6 +243,7 @@ def open_services(settings: Settings) -> Services:
             external=services.ldap,
             oidc=services.oidc,
         )
+        trust_hook.auth = services.auth
         services.tokens = TokenService(
             keys, service=settings.auth.service, minutes=settings.auth.token_minutes
         )

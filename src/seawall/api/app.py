@@ -35,6 +35,7 @@ from seawall.api import (
     scan,
     search,
     system,
+    trust,
     users,
     webhooks,
 )
@@ -70,6 +71,7 @@ ROUTERS: list[APIRouter] = [
     retention.router,
     webhooks.router,
     purge.router,
+    trust.router,
 ]
 
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (

@@ -315,10 +315,11 @@ class OciApp:
             grant = self._tokens.verify(header[7:].strip())
             if grant is None:
                 raise self._challenge(request, f"repository:{name}:{_wanted(action)}", "invalid_token")
-            actor.set(Actor(grant.subject, _client(request)))
+            actor.set(Actor(grant.subject, _client(request), request.headers.get("user-agent", "")[:255]))
             return grant.allows("repository", name, action), False
         user = await self._identify(request)
-        actor.set(Actor(user.name if user else "", _client(request)))
+        agent = request.headers.get("user-agent", "")[:255]
+        actor.set(Actor(user.name if user else "", _client(request), agent))
         return action in await self._auth.actions(user, name), user is not None
 
     async def _authorize(self, request: Request, name: str, action: str) -> None:

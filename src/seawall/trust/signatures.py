@@ -1,0 +1,483 @@
+"""Signatures of cosign and notation, checked against keys and certificates. No storage, no network.
+
+Sources: sigstore's cosign signature specification and bundle format, the DSSE protocol, the Notary Project's
+signature specification (JWS and COSE envelopes), in-toto's Statement.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from seawall.errors import InvalidError
+
+SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+DSSE = "application/vnd.dsse.envelope.v1+json"
+BUNDLE_PREFIX = "application/vnd.dev.sigstore.bundle"
+JWS = "application/jose+json"
+COSE = "application/cose"
+NOTATION = "application/vnd.cncf.notary.signature"
+NOTATION_PAYLOAD = "application/vnd.cncf.notary.payload.v1+json"
+_SIGNATURE = "dev.cosignproject.cosign/signature"
+_CERTIFICATE = "dev.sigstore.cosign/certificate"
+_CHAIN = "dev.sigstore.cosign/chain"
+_INTOTO = "application/vnd.in-toto+json"
+_CHAIN_LENGTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A key or certificate that is trusted, under the name its project gave it."""
+
+    name: str
+    kind: str
+    pem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether something is signed by somebody trusted: by which anchor, or else why not.
+
+    `predicate` is an attestation's predicate type, None for a plain signature.
+    """
+
+    valid: bool
+    signer: str | None = None
+    reason: str = ""
+    predicate: str | None = None
+
+
+def read_anchor(pem: str) -> tuple[str, str]:
+    """(kind, SHA-256 fingerprint in hex) of a public key or certificate. Raises InvalidError."""
+    data = pem.strip().encode()
+    try:
+        if b"BEGIN CERTIFICATE" in data:
+            (certificate,) = x509.load_pem_x509_certificates(data)
+            _strong(certificate.public_key())
+            return "certificate", certificate.fingerprint(hashes.SHA256()).hex()
+        key = serialization.load_pem_public_key(data)
+        _strong(key)
+        der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        return "key", hashlib.sha256(der).hexdigest()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InvalidError(
+            "must be one public key or one certificate in PEM: ECDSA, Ed25519, or RSA with 2048 bits or more"
+        ) from None
+
+
+def _strong(key: object) -> None:
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < 2048:
+            raise ValueError("too short")
+    elif not isinstance(key, (ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)):
+        raise ValueError("another kind")
+
+
+# -- cosign --------------------------------------------------------------------------------------------
+
+
+def cosign(
+    layer: str,
+    annotations: Mapping[str, str],
+    payload: bytes,
+    subject: str,
+    anchors: Sequence[Anchor],
+    at: float,
+) -> Verdict:
+    """Check one layer of a cosign signature or attestation about `subject`.
+
+    `layer` is its media type, `at` the time (Unix seconds) when the registry was given it: certificates
+    must have been valid then.
+    """
+    if layer == SIMPLE_SIGNING:
+        return _simple(annotations, payload, subject, anchors, at)
+    if layer == DSSE:
+        return _dsse(_json(payload), _certificates(annotations), subject, anchors, at)
+    if layer.startswith(BUNDLE_PREFIX):
+        return _bundle(payload, subject, anchors, at)
+    return Verdict(False, reason=f"{layer} is no signature")
+
+
+def _simple(
+    annotations: Mapping[str, str], payload: bytes, subject: str, anchors: Sequence[Anchor], at: float
+) -> Verdict:
+    signature = _unbase64(annotations.get(_SIGNATURE))
+    if signature is None:
+        return Verdict(False, reason="it has no signature annotation")
+    critical = _get(_json(payload), "critical")
+    if _get(_get(critical, "image"), "docker-manifest-digest") != subject:
+        return Verdict(False, reason="it is about another digest")
+    signer = _signer(payload, signature, _certificates(annotations), anchors, at)
+    return _verdict(signer)
+
+
+def _dsse(
+    envelope: Any, chain: list[x509.Certificate], subject: str, anchors: Sequence[Anchor], at: float
+) -> Verdict:
+    payload = _unbase64(_get(envelope, "payload"))
+    kind = _get(envelope, "payloadType")
+    signatures = _get(envelope, "signatures")
+    if payload is None or kind != _INTOTO or not isinstance(signatures, list):
+        return Verdict(False, reason="it is no envelope of an in-toto statement")
+    statement = _json(payload)
+    algorithm, _, value = subject.partition(":")
+    subjects = _get(statement, "subject")
+    digests = (
+        [_get(_get(item, "digest"), algorithm) for item in subjects] if isinstance(subjects, list) else []
+    )
+    if value not in digests:
+        return Verdict(False, reason="it is about another digest")
+    # DSSE's pre-authentication encoding.
+    message = b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+    predicate = _get(statement, "predicateType")
+    for item in signatures[:16]:
+        signature = _unbase64(_get(item, "sig"))
+        signer = _signer(message, signature, chain, anchors, at) if signature else None
+        if signer is not None:
+            return Verdict(True, signer, predicate=predicate if isinstance(predicate, str) else "")
+    return Verdict(False, reason="no trusted key or certificate has signed it")
+
+
+def _bundle(payload: bytes, subject: str, anchors: Sequence[Anchor], at: float) -> Verdict:
+    bundle = _json(payload)
+    material = _get(bundle, "verificationMaterial")
+    raw = [_get(_get(material, "certificate"), "rawBytes")]
+    listed = _get(_get(material, "x509CertificateChain"), "certificates")
+    if isinstance(listed, list):
+        raw += [_get(item, "rawBytes") for item in listed[:_CHAIN_LENGTH]]
+    chain = []
+    for item in raw:
+        der = _unbase64(item)
+        if der is not None:
+            chain += _der(der)
+    envelope = _get(bundle, "dsseEnvelope")
+    if envelope is not None:
+        found = _dsse(envelope, chain, subject, anchors, at)
+        # cosign 3 signs images with a statement of this predicate; others are attestations.
+        if found.valid and found.predicate in ("https://sigstore.dev/cosign/sign/v1", ""):
+            return Verdict(True, found.signer)
+        return found
+    message = _get(bundle, "messageSignature")
+    signature = _unbase64(_get(message, "signature"))
+    digest = _unbase64(_get(_get(message, "messageDigest"), "digest"))
+    if signature is None or digest is None or f"sha256:{digest.hex()}" != subject:
+        return Verdict(False, reason="it is about another digest")
+    return _verdict(_signer_of_digest(digest, signature, chain, anchors, at))
+
+
+def _certificates(annotations: Mapping[str, str]) -> list[x509.Certificate]:
+    text = "\n".join(annotations.get(name, "") for name in (_CERTIFICATE, _CHAIN)).strip()
+    if not text:
+        return []
+    try:
+        return x509.load_pem_x509_certificates(text.encode())[:_CHAIN_LENGTH]
+    except ValueError:
+        return []
+
+
+# -- notation ------------------------------------------------------------------------------------------
+
+
+def notation(layer: str, envelope: bytes, subject: str, anchors: Sequence[Anchor], at: float) -> Verdict:
+    """Check a notation signature envelope (JWS or COSE) about `subject`; only certificates are anchors."""
+    if layer == JWS:
+        opened = _open_jws(envelope)
+    elif layer == COSE:
+        opened = _open_cose(envelope)
+    else:
+        return Verdict(False, reason=f"{layer} is no signature envelope")
+    if opened is None:
+        return Verdict(False, reason="the envelope is malformed, or needs what is not understood")
+    payload, message, signature, algorithm, chain = opened
+    target = _get(_json(payload), "targetArtifact")
+    if _get(target, "digest") != subject:
+        return Verdict(False, reason="it is about another digest")
+    if not chain or not _matches_algorithm(chain[0].public_key(), algorithm, signature, message):
+        return Verdict(False, reason="the signature does not match the certificate")
+    return _verdict(_trusted(chain, anchors, at))
+
+
+_Opened = tuple[bytes, bytes, bytes, str, list[x509.Certificate]]
+_UNDERSTOOD = {
+    "io.cncf.notary.signingScheme",
+    "io.cncf.notary.signingTime",
+    "io.cncf.notary.authenticSigningTime",
+    "io.cncf.notary.expiry",
+    "alg",
+    "cty",
+}
+
+
+def _open_jws(envelope: bytes) -> _Opened | None:
+    top = _json(envelope)
+    parts = [_get(top, name) for name in ("protected", "payload", "signature")]
+    if not all(isinstance(part, str) and part.isascii() for part in parts):
+        return None
+    protected, payload, signature = (_unbase64url(part) for part in parts)
+    listed = _get(_get(top, "header"), "x5c")
+    if protected is None or payload is None or signature is None or not isinstance(listed, list):
+        return None
+    header = _json(protected)
+    if not _acceptable(header):
+        return None
+    chain = []
+    for item in listed[:_CHAIN_LENGTH]:
+        der = _unbase64(item)
+        chain += _der(der) if der is not None else []
+    message = f"{parts[0]}.{parts[1]}".encode()
+    return payload, message, signature, str(_get(header, "alg")), chain
+
+
+_COSE_ALGORITHMS = {-37: "PS256", -38: "PS384", -39: "PS512", -7: "ES256", -35: "ES384", -36: "ES512"}
+
+
+def _open_cose(envelope: bytes) -> _Opened | None:
+    try:
+        tagged = cbor2.loads(envelope)
+        value = tagged.value if isinstance(tagged, cbor2.CBORTag) and tagged.tag == 18 else tagged
+        protected, unprotected, payload, signature = value
+        raw_header = cbor2.loads(protected)
+        header: dict[Any, Any] = {
+            {1: "alg", 2: "crit", 3: "cty"}.get(k, k) if isinstance(k, int) else k: v
+            for k, v in raw_header.items()
+        }
+        listed = unprotected.get(33)
+    except Exception:  # whatever a hostile document makes the decoder raise
+        return None
+    if not all(isinstance(item, bytes) for item in (protected, payload, signature)):
+        return None
+    algorithm = _COSE_ALGORITHMS.get(header.get("alg", 0), "")
+    names = {1: "alg", 3: "cty"}
+    critical = [names.get(item, item) for item in header.get("crit") or []]
+    if not _acceptable({**header, "crit": critical}):
+        return None
+    chain = []
+    for der in (listed if isinstance(listed, (list, tuple)) else [listed])[:_CHAIN_LENGTH]:
+        chain += _der(der) if isinstance(der, bytes) else []
+    message = cbor2.dumps(["Signature1", protected, b"", payload])
+    return payload, message, signature, algorithm, chain
+
+
+def _acceptable(header: Any) -> bool:
+    """Whether every critical header is understood, and the signature has not expired."""
+    critical = _get(header, "crit") or []
+    if not isinstance(critical, list) or not all(isinstance(c, str) and c in _UNDERSTOOD for c in critical):
+        return False
+    if _get(header, "cty") != NOTATION_PAYLOAD:
+        return False
+    if _get(header, "io.cncf.notary.signingScheme") not in ("notary.x509", None):
+        return False
+    expiry = _get(header, "io.cncf.notary.expiry")
+    if expiry is None:
+        return True
+    try:
+        if isinstance(expiry, cbor2.CBORTag):
+            expiry = expiry.value
+        if isinstance(expiry, (int, float)):
+            moment = datetime.datetime.fromtimestamp(expiry, datetime.UTC)
+        elif isinstance(expiry, datetime.datetime):
+            moment = expiry
+        else:
+            moment = datetime.datetime.fromisoformat(str(expiry))
+        return moment > datetime.datetime.now(datetime.UTC)
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _matches_algorithm(key: Any, algorithm: str, signature: bytes, message: bytes) -> bool:
+    sizes = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}
+    digest = sizes.get(algorithm[2:])
+    try:
+        if digest is None:
+            return False
+        if algorithm.startswith("PS") and isinstance(key, rsa.RSAPublicKey):
+            pss = padding.PSS(padding.MGF1(digest), digest.digest_size)
+            key.verify(signature, message, pss, digest)
+        elif algorithm.startswith("ES") and isinstance(key, ec.EllipticCurvePublicKey):
+            half = (key.curve.key_size + 7) // 8
+            if len(signature) != 2 * half:
+                return False
+            r, s = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
+            key.verify(utils.encode_dss_signature(r, s), message, ec.ECDSA(digest))
+        else:
+            return False
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+# -- who is trusted ------------------------------------------------------------------------------------
+
+
+def _signer(
+    message: bytes, signature: bytes, chain: list[x509.Certificate], anchors: Sequence[Anchor], at: float
+) -> str | None:
+    return _find(lambda key: _verifies(key, signature, message, None), chain, anchors, at)
+
+
+def _signer_of_digest(
+    digest: bytes, signature: bytes, chain: list[x509.Certificate], anchors: Sequence[Anchor], at: float
+) -> str | None:
+    return _find(lambda key: _verifies(key, signature, None, digest), chain, anchors, at)
+
+
+def _find(verifies: Any, chain: list[x509.Certificate], anchors: Sequence[Anchor], at: float) -> str | None:
+    """The anchor whose key made the signature, or that vouches for the certificate whose key did."""
+    for anchor in anchors:
+        if anchor.kind == "key" and verifies(serialization.load_pem_public_key(anchor.pem.encode())):
+            return anchor.name
+    if chain and verifies(chain[0].public_key()):
+        return _trusted(chain, anchors, at)
+    for anchor in anchors:
+        # A signer's own certificate is trusted: signatures made with its key need not carry it.
+        if anchor.kind == "certificate":
+            certificate = x509.load_pem_x509_certificate(anchor.pem.encode())
+            if (
+                not _authority(certificate)
+                and _valid_at(certificate, at)
+                and verifies(certificate.public_key())
+            ):
+                return anchor.name
+    return None
+
+
+def _verifies(key: Any, signature: bytes, message: bytes | None, digest: bytes | None) -> bool:
+    """Whether cosign's way of signing with this kind of key gives `signature`."""
+    data = message if message is not None else digest
+    assert data is not None
+    algorithm: Any = hashes.SHA256() if message is not None else utils.Prehashed(hashes.SHA256())
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, data, ec.ECDSA(algorithm))
+        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, data, padding.PKCS1v15(), algorithm)
+        elif isinstance(key, ed25519.Ed25519PublicKey) and message is not None:
+            key.verify(signature, message)
+        else:
+            return False
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _trusted(chain: list[x509.Certificate], anchors: Iterable[Anchor], at: float) -> str | None:
+    """The anchor that vouches for `chain[0]`, by itself or through the rest of the chain."""
+    leaf = chain[0]
+    if not _valid_at(leaf, at) or not _may_sign_code(leaf):
+        return None
+    roots = [
+        (anchor.name, x509.load_pem_x509_certificate(anchor.pem.encode()))
+        for anchor in anchors
+        if anchor.kind == "certificate"
+    ]
+    for name, root in roots:
+        if root == leaf:
+            return name
+    current = leaf
+    for below in range(_CHAIN_LENGTH):
+        for name, root in roots:
+            if _issued(current, root, at, below):
+                return name
+        following = next((c for c in chain[1:] if c != current and _issued(current, c, at, below)), None)
+        if following is None:
+            return None
+        current = following
+    return None
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate, at: float, below: int) -> bool:
+    if not _authority(issuer) or not _valid_at(issuer, at):
+        return False
+    length = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    if length is not None and below > length:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _authority(certificate: x509.Certificate) -> bool:
+    try:
+        if not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            return False
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return True
+    except ValueError:
+        return False
+
+
+def _may_sign_code(certificate: x509.Certificate) -> bool:
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    except ValueError:
+        return False
+    return ExtendedKeyUsageOID.CODE_SIGNING in usages
+
+
+def _valid_at(certificate: x509.Certificate, at: float) -> bool:
+    moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    return certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc
+
+
+def _verdict(signer: str | None) -> Verdict:
+    if signer is None:
+        return Verdict(False, reason="no trusted key or certificate has signed it")
+    return Verdict(True, signer)
+
+
+# -- reading -------------------------------------------------------------------------------------------
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _get(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _unbase64(value: Any) -> bytes | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _unbase64url(value: Any) -> bytes | None:
+    try:
+        return base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        return None
+
+
+def _der(data: bytes) -> list[x509.Certificate]:
+    try:
+        return [x509.load_der_x509_certificate(data)]
+    except ValueError:
+        return []
