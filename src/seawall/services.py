@@ -74,11 +74,8 @@ class Services:
     artifacts: ArtifactService
     scan: ScanService
     notary: NotaryService
-<<<<<<< HEAD
     audit: AuditTrail
-=======
     trust: TrustService
->>>>>>> 894ffe3 (cosign and notation signatures verified against a project's trusted keys; pull policy; trusted keys API)
     auth: AuthService | None = None
     ldap: Directory | None = None
     oidc: OidcService | None = None
@@ -196,18 +193,12 @@ def open_services(settings: Settings) -> Services:
         instances,
         configuration,
         jobs,
-<<<<<<< HEAD
         ReplicationService(db, keys, jobs),
-        ArtifactService(db, content),
-        open_scanner(settings, db, content, jobs, keys, subscribers),
-        NotaryService(db, keys),
-        AuditTrail(configuration, subscribers),
-=======
         artifacts,
         open_scanner(settings, db, content, jobs, keys, subscribers),
         NotaryService(db, keys),
+        AuditTrail(configuration, subscribers),
         TrustService(db, artifacts),
->>>>>>> 894ffe3 (cosign and notation signatures verified against a project's trusted keys; pull policy; trusted keys API)
     )
     trail = AuditHook(db, services.audit, configuration)
     hooks.add(trail)
