@@ -63,9 +63,10 @@ def check_metadata(name: str, value: str) -> str:
             raise InvalidError(f"{name} must be true or false")
         return value.lower()
     if name == "severity":
-        if value.lower() not in _SEVERITIES:
+        value = value.lower() or "none"
+        if value not in _SEVERITIES:
             raise InvalidError(f"severity must be one of {', '.join(_SEVERITIES)}")
-        return value.lower()
+        return value
     if name in _NUMBERS and not re.fullmatch(r"-1|\d{1,9}", value):
         raise InvalidError(f"{name} must be a number or -1")
     if name == "proxy_cache_filter_kind" and value not in ("", "doublestar", "regex"):
