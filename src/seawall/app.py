@@ -189,7 +189,12 @@ def build(settings: Settings) -> ASGIApp:
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
     oci = OciApp(
-        services.content, services.auth, services.tokens, settings.external_url, services.configuration
+        services.content,
+        services.auth,
+        services.tokens,
+        settings.external_url,
+        services.configuration,
+        services.proxy,
     )
     notary = NotaryApp(oci, services.notary)
     api = build_api(services)

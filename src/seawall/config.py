@@ -319,6 +319,17 @@ class JobSettings(_Section):
     keep_days: int = Field(default=30, ge=1, description="ended jobs and their logs are kept this long")
 
 
+class ProxySettings(_Section):
+    """Proxy-cache projects."""
+
+    fresh_seconds: int = Field(
+        default=10, ge=0, description="a tag that was looked up upstream is not looked up again for so long"
+    )
+    keep_days: int = Field(
+        default=7, ge=0, description="what nobody pulled for this long is deleted; 0: kept for ever"
+    )
+
+
 class WebhookSettings(_Section):
     """Webhooks: where they may go, and how long an answer may take."""
 
@@ -369,6 +380,7 @@ class Settings(BaseSettings):
     gc: GcSettings = GcSettings()
     scan: ScanSettings = ScanSettings()
     jobs: JobSettings = JobSettings()
+    proxy: ProxySettings = ProxySettings()
     webhooks: WebhookSettings = WebhookSettings()
     log: LogSettings = LogSettings()
 

@@ -12,7 +12,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -50,6 +50,9 @@ from seawall.trust.notary import NotaryService
 from seawall.trust.service import TrustService
 from seawall.webhooks import wiring as webhooks
 
+if TYPE_CHECKING:
+    from seawall.replication.proxy import ProxyCache
+
 log: Any = structlog.get_logger("seawall")
 
 
@@ -80,6 +83,7 @@ class Services:
     ldap: Directory | None = None
     oidc: OidcService | None = None
     tokens: TokenService | None = None
+    proxy: ProxyCache | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -241,7 +245,9 @@ def open_services(settings: Settings) -> Services:
         services.scan.tokens = services.tokens
         services.scan.robot_prefix = services.auth.robot_prefix
     # Imported here: its jobs and hooks use the services that this module makes.
+    from seawall.replication import proxy
     from seawall.replication import work as replication_work
 
     replication_work.install(services)
+    services.proxy = proxy.install(services)
     return services

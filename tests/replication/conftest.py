@@ -18,7 +18,7 @@ from tests.replication.content import Remote
 
 CONFIG = """\
 version: 0.1
-log: {{level: error, accesslog: {{disabled: true}}}}
+log: {{level: error, accesslog: {{disabled: {quiet}}}}}
 storage:
   filesystem: {{rootdirectory: {root}}}
   delete: {{enabled: true}}
@@ -29,14 +29,16 @@ http: {{addr: '127.0.0.1:{port}', secret: test}}
 class DockerRegistry:
     """Debian's docker-registry on loopback."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, access_log: bool = False) -> None:
         program = shutil.which("docker-registry")
         assert program, "docker-registry is not installed; run .ci/packages.sh"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.root = self._root = root
         self._argv = [program, "serve", str(root / "config.yml")]
-        (root / "config.yml").write_text(CONFIG.format(root=root / "data", port=self.port))
+        (root / "config.yml").write_text(
+            CONFIG.format(root=root / "data", port=self.port, quiet=str(not access_log).lower())
+        )
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -49,6 +51,9 @@ class DockerRegistry:
                     return
             time.sleep(0.05)
         raise AssertionError((self._root / "log").read_text())
+
+    def log(self) -> str:
+        return (self._root / "log").read_text()
 
     def stop(self) -> None:
         if self.process is not None:

@@ -235,6 +235,8 @@ async def create_project(
         await access.require("project", "create")
     if body.registry_id and not principal.sysadmin:
         raise ApiError(403, "only system administrators make proxy cache projects")
+    if body.registry_id:
+        await services.replication.registry(body.registry_id)
     metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
     metadata.pop("retention_id", None)
     if body.public is not None:

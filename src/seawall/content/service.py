@@ -439,10 +439,13 @@ class ContentService:
         content_type: str | None,
         extra_tags: tuple[str, ...] = (),
         digest: str | None = None,
+        *,
+        sparse: bool = False,
     ) -> tuple[str, str | None]:
         """Store a manifest under a tag or digest; returns its digest and its subject's, if it has one.
 
-        `extra_tags` are set in the same transaction. `digest` asks a push by tag to be stored under that
+        `extra_tags` are set in the same transaction. `sparse` lets an index lack children (a proxy cache
+        holds those that were pulled). `digest` asks a push by tag to be stored under that
         digest, which may be a sha512. Raises MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID,
         NAME_UNKNOWN.
         """
@@ -468,7 +471,7 @@ class ContentService:
             account = accounting.lock(connection, repository.project_id)
             for hook in before:
                 hook(connection, push)
-            references = _check_references(connection, repository.id, parsed, now)
+            references = _check_references(connection, repository.id, parsed, now, sparse)
             affected = set(index.holders(connection, repository.id, wanted))
             manifest_id, new = _insert_manifest(connection, repository, actual, parsed, payload, wanted, now)
             if new:
@@ -857,7 +860,7 @@ def _deletion(
 
 
 def _check_references(
-    connection: Connection, repository_id: int, parsed: manifests_.Manifest, now: float
+    connection: Connection, repository_id: int, parsed: manifests_.Manifest, now: float, sparse: bool = False
 ) -> list[tuple[str, str]]:
     """Hold every referenced blob and child manifest in place and return (digest, kind) of each.
 
@@ -889,10 +892,10 @@ def _check_references(
             .where(manifests.c.repository_id == repository_id, manifests.c.digest == digest)
             .with_for_update(read=True)
         ).first()
-        if row is None:
-            missing.append(digest)
-        else:
+        if row is not None:
             result.append((digest, "manifest"))
+        elif not sparse:
+            missing.append(digest)
     if missing:
         raise RegistryError("MANIFEST_BLOB_UNKNOWN", detail={"digest": missing[0], "missing": missing[:100]})
     return result

@@ -13,7 +13,7 @@ import binascii
 import re
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -31,6 +31,9 @@ from seawall.content.service import PAGE_LIMIT, ContentService, Upload
 from seawall.context import Actor, actor
 from seawall.errors import RegistryError, UnavailableError
 from seawall.storage import UploadWriter
+
+if TYPE_CHECKING:
+    from seawall.replication.proxy import ProxyCache
 
 _ROUTES = (
     ("manifest", re.compile(r"(?P<name>.+)/manifests/(?P<reference>[^/]+)")),
@@ -191,8 +194,10 @@ class OciApp:
         tokens: TokenService | None,
         external_url: str | None,
         configuration: Configuration | None = None,
+        proxy: ProxyCache | None = None,
     ) -> None:
         """`auth` and `tokens` None: no authentication, everyone may do everything."""
+        self._proxy = proxy
         self._content = content
         self._auth = auth
         self._tokens = tokens
@@ -243,6 +248,8 @@ class OciApp:
         # Reading and cancelling a session are part of pushing.
         action = "push" if kind in ("upload", "uploads") else _ACTION[request.method]
         await self._authorize(request, name, action)
+        if action == "push" and self._proxy is not None and await self._proxy.of(name) is not None:
+            raise RegistryError("DENIED", "a proxy-cache project takes no pushes", status=405)
         if kind == "manifest":
             return await self._manifest(request, name, groups["reference"])
         if kind == "blob":
@@ -380,8 +387,17 @@ class OciApp:
 
     async def _tags(self, request: Request, name: str) -> Response:
         n, last = _page(request)
-        found = await self._content.tags(name, n + 1, last)
+        found = await self._proxied_tags(name, n + 1, last)
+        if found is None:
+            found = await self._content.tags(name, n + 1, last)
         return _list_response({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
+
+    async def _proxied_tags(self, name: str, n: int, last: str | None) -> list[str] | None:
+        upstream = await self._proxy.of(name) if self._proxy is not None else None
+        if upstream is None or self._proxy is None:
+            return None
+        tags = await self._proxy.tags(upstream, name)
+        return None if tags is None else [tag for tag in tags if last is None or tag > last][:n]
 
     async def _referrers(self, request: Request, name: str, digest: str) -> Response:
         artifact_type = _text(request, "artifactType")
@@ -431,7 +447,11 @@ class OciApp:
         if request.method == "DELETE":
             await self._content.delete_manifest(name, reference)
             return Response(202)
-        found = await self._content.manifest(name, reference)
+        upstream = await self._proxy.of(name) if self._proxy is not None else None
+        if self._proxy is not None and upstream is not None:
+            found = await self._proxy.manifest(upstream, name, reference)
+        else:
+            found = await self._content.manifest(name, reference)
         if request.method == "GET":
             await self._content.pulling(name, found, reference)
         etag = f'"{found.digest}"'
@@ -452,6 +472,9 @@ class OciApp:
         if request.method == "DELETE":
             await self._content.delete_blob(name, digest)
             return Response(202)
+        passing = None if self._proxy is None else await self._proxied_blob(request, name, digest)
+        if passing is not None:
+            return passing
         blob = await self._content.blob(name, digest)
         headers = {
             "Content-Type": "application/octet-stream",
@@ -483,6 +506,33 @@ class OciApp:
         if location.path is not None and "http.response.pathsend" in request.scope.get("extensions", {}):
             return Response(200, headers, path=str(location.path))
         return Response(200, headers, stream=self._content.storage.stream(blob.key, 0, blob.size))
+
+    async def _proxied_blob(self, request: Request, name: str, digest: str) -> Response | None:
+        """A blob of a proxy-cache project that is not here yet; None for every other blob."""
+        assert self._proxy is not None
+        upstream = await self._proxy.of(name)
+        if upstream is None:
+            return None
+        check_digest(digest)
+        try:
+            await self._content.blob(name, digest)
+        except RegistryError as error:
+            if error.status != 404:
+                raise
+        else:
+            return None
+        headers = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": digest}
+        if request.method == "HEAD":
+            size = await self._proxy.blob_size(upstream, name, digest)
+            return Response(200, {**headers, "Content-Length": str(size)})
+        if request.headers.get("range") is not None:
+            # A part is served from the stored blob, once it is that.
+            await self._proxy.fetch(upstream, name, digest)
+            return None
+        passing = await self._proxy.blob(upstream, name, digest)
+        if passing is None:
+            return None
+        return Response(200, {**headers, "Content-Length": str(passing.size)}, stream=passing.stream)
 
     async def _start_upload(self, request: Request, name: str) -> Response:
         source, mount = request.query.get("from"), request.query.get("mount")

@@ -12,7 +12,7 @@ import hashlib
 import re
 import ssl
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -418,6 +418,41 @@ class RegistryClient:
                     return
         except (httpx.HTTPError, ssl.SSLError) as error:
             raise RemoteError(f"{self.url}: {_reason(error)}") from None
+
+    async def open_blob(self, repository: str, digest: str) -> tuple[int, AsyncGenerator[bytes, None]] | None:
+        """A blob's size and bytes, None when it is unknown; close (`aclose`) what is not read to its end."""
+        url = f"{self.url}/v2/{_path(repository)}/blobs/{digest}"
+        for attempt in (1, 2):
+            headers = {"Accept-Encoding": "identity", **await self._authorization(_pull(repository))}
+            try:
+                request = self.http.build_request("GET", url, headers=headers)
+                response = await self.http.send(request, stream=True, follow_redirects=True)
+                if response.status_code == 200:
+                    break
+                await response.aread()
+            except (httpx.HTTPError, ssl.SSLError) as error:
+                raise RemoteError(f"{self.url}: {_reason(error)}") from None
+            if response.status_code == 401 and attempt == 1 and self._learn(response, _pull(repository)):
+                continue
+            if response.status_code == 404:
+                return None
+            raise _refused("GET", url, response)
+        length = response.headers.get("content-length", "")
+        if not length.isdigit():
+            await response.aclose()
+            raise RemoteError(f"{self.url}: a blob came without Content-Length")
+
+        async def parts() -> AsyncGenerator[bytes, None]:
+            try:
+                async for data in response.aiter_raw(256 * 1024):
+                    await self._limiter.take(len(data))
+                    yield data
+            except (httpx.HTTPError, ssl.SSLError) as error:
+                raise RemoteError(f"{self.url}: {_reason(error)}") from None
+            finally:
+                await response.aclose()
+
+        return int(length), parts()
 
     async def put_blob(
         self,
