@@ -55,20 +55,18 @@ def _settings(config: Path | None, data_dir: Path | None) -> Settings:
 def _ask(config: Path | None, data_dir: Path | None, work: Any) -> Any:
     import asyncio
 
-    from seawall.db import open_database
-    from seawall.jobs import kinds
-    from seawall.jobs.service import JobService
+    from seawall.services import open_services
 
-    del kinds  # imported for its registrations
     settings = _settings(config, data_dir)
     migrate.upgrade(settings.database_url)
 
     async def run() -> Any:
-        db = open_database(settings.database_url, pool_size=2)
+        # All services: every domain's job kinds are known then.
+        services = open_services(settings)
         try:
-            return await work(JobService(db))
+            return await work(services.jobs)
         finally:
-            await db.close()
+            await services.close()
 
     return asyncio.run(run())
 
