@@ -155,8 +155,11 @@ def _prepare(settings: Settings) -> None:
 
 
 def _server(settings: Settings) -> Any:
+    # Server processes are forked: what is imported here, each of them has without importing it again.
     from granian.constants import HTTPModes, Interfaces, Loops
     from granian.server import Server
+
+    import seawall.app  # noqa: F401
 
     return Server(
         "seawall.app:create",
