@@ -24,6 +24,7 @@ from seawall.auth.service import AuthService, ensure_admin
 from seawall.config import Settings, load, redacted
 from seawall.content import fsck as fsck_
 from seawall.content import gc as gc_
+from seawall.content.cli import quota_app
 from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
 from seawall.ha.ca import check_ca
@@ -45,6 +46,7 @@ app.add_typer(user_app, name="user")
 app.add_typer(project_app, name="project")
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
+app.add_typer(quota_app, name="quota")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(scan_app, name="scan")
 app.command()(jobservice)

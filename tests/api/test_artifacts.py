@@ -213,3 +213,28 @@ def test_pulls_are_counted(admin: Api, pusher: Pusher) -> None:
     artifact = admin.get(f"/projects/{project}/repositories/a/artifacts/v1").json()
     assert not artifact["pull_time"].startswith("0001")
     assert not artifact["tags"][0]["pull_time"].startswith("0001")
+
+
+def test_audit_log_of_content(admin: Api, pusher: Pusher) -> None:
+    project = admin.project()
+    digest = pusher.image(f"{project}/a", "v1")
+    assert pusher.client.get(f"/v2/{project}/a/manifests/v1").status_code == 200
+    path = f"/projects/{project}/repositories/a/artifacts/{digest}"
+    assert admin.delete(f"{path}/tags/v1").status_code == 200
+    assert admin.delete(path).status_code == 200
+    expected = {
+        ("create", f"{project}/a:v1"),
+        ("pull", f"{project}/a:v1"),
+        ("delete", f"{project}/a:v1"),
+        ("delete", f"{project}/a@{digest}"),
+    }
+    deadline = time.monotonic() + 30
+    while True:
+        logs = admin.get(f"/projects/{project}/logs", params={"page_size": 100}).json()
+        found = [(item["operation"], item["resource"]) for item in logs if "/a" in item["resource"]]
+        if set(found) == expected:
+            break
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+    assert len(found) == len(expected)
+    assert {item["username"] for item in logs} == {"admin"}

@@ -10,11 +10,13 @@ import pytest
 from sqlalchemy import Connection, select, update
 
 from seawall.content import accounting, index
+from seawall.content.cli import parse_size
 from seawall.content.gc import collect
 from seawall.content.hooks import ContentHook, QuotaNotice
 from seawall.db.schema import blobs, manifests, project_blobs, repositories, repository_blobs
-from seawall.errors import RegistryError
+from seawall.errors import InvalidError, RegistryError
 from tests.artifacts.conftest import CONFIG, Lab, Run, sha
+from tests.conftest import Registry
 
 
 async def holdings(lab: Lab, project_id: int) -> int:
@@ -246,3 +248,28 @@ def test_untagged_collection_keeps_counts(run: Run) -> None:
         assert await lab.used(project) == await holdings(lab, project)
 
     run(body)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("none", -1), ("1000", 1000), ("10GiB", 10 * 1024**3), ("5 mib", 5 * 1024**2), ("2TiB", 2 * 1024**4)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "10GB", "x", "1.5GiB"])
+def test_malformed_sizes(text: str) -> None:
+    with pytest.raises(InvalidError):
+        parse_size(text)
+
+
+def test_quota_commands(fresh_registry: Registry) -> None:
+    fresh_registry._must("project", "create", "team")
+    fresh_registry._must("quota", "set", "team", "10GiB")
+    assert "10.0 GiB" in fresh_registry.cli("quota", "list").stdout
+    assert fresh_registry.cli("quota", "refresh", "team").stdout == "team: 0 B\n"
+    wrong = fresh_registry.cli("quota", "set", "team", "much")
+    assert wrong.returncode == 1
+    assert wrong.stderr.splitlines()[-1].startswith("seawall: size 'much'")
+    assert fresh_registry.cli("quota", "set", "nobody", "1GiB").returncode == 1

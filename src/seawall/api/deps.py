@@ -116,6 +116,8 @@ class Access:
     _project: Project | None = None
     decided: bool = False
     entries: list[Entry] = field(default_factory=list)
+    # The change writes its own entry, in its transaction (`seawall.audit.AuditHook`).
+    recorded: bool = False
 
     @property
     def project(self) -> Project:
@@ -340,6 +342,8 @@ _OPERATIONS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "
 async def _write_audit(request: Request, path: str, *, success: bool) -> None:
     access: Access | None = getattr(request.state, "access", None)
     if access is None:
+        return
+    if access.recorded and success:
         return
     entries = access.entries
     if not entries or not success:
