@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -246,3 +247,16 @@ def test_tls_is_verified(tls_server: tuple[PostgresNode, Authority], tmp_path: P
         ask("127.0.0.1", sslmode="verify-full", sslrootcert=ca)
     with pytest.raises(OperationalError, match="no encryption"):
         ask("localhost", sslmode="disable")
+
+
+def test_host_that_hangs_is_passed_by(postgres: Postgres) -> None:
+    """Its connect_timeout is an hour here: were the hosts tried in turn, the test would not end."""
+    name = postgres.database().rsplit("/", 1)[1]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hosts = f"127.0.0.1:{silent.getsockname()[1]},127.0.0.1:{postgres.port}"
+        db = open_db(f"postgresql://seawall@{hosts}/{name}?connect_timeout=3600")
+        assert db.sync_read(lambda c: c.execute(text("SELECT 1")).scalar_one()) == 1
+        asyncio.run(db.close())
+    both = f"postgresql://seawall@127.0.0.1:{free_port()},127.0.0.1:{postgres.port}/nosuch"
+    with pytest.raises(OperationalError, match="does not exist"):
+        open_db(both, retry_seconds=3600).sync_read(lambda c: c.execute(text("SELECT 1")))

@@ -4,8 +4,8 @@ Three kinds of fault end an attempt, and each is met in its own way until `retry
 
 * conflict (serialisation failure, deadlock): the transaction did not happen; it is run again.
 * lost connection, server shutting down, or a server that has become a read-only standby: every pooled
-  connection is dropped, and the next attempt connects anew. libpq goes through the hosts of the URL and takes
-  the one that accepts writes, so a promoted standby is found without a restart.
+  connection is dropped, and the next attempt connects anew, to whichever host of the URL accepts writes. So a
+  promoted standby is found without a restart.
 * connection lost *during COMMIT*: whether the transaction happened is unknown, and running it again could do
   it twice. So every writing transaction first sets its number in the connection's row of `commit_markers`.
   A later connection takes that row's lock, which waits for the old transaction to end if the server still
@@ -88,6 +88,7 @@ _SWEEP = text(
     " (SELECT connection FROM commit_markers WHERE at < :before LIMIT 100 FOR UPDATE SKIP LOCKED)"
 )
 _MARKER_SECONDS = 86400.0
+_HEAD_START = 0.3
 
 
 def connection_info(url: str) -> str:
@@ -112,7 +113,7 @@ def postgres_engine(
     pool_seconds: float = 30,
 ) -> Engine:
     """A pooled engine; the `_seconds` are PostgreSQL's timeouts of that name, 0 for none."""
-    conninfo = connection_info(url)
+    hosts = _Hosts(connection_info(url))
     session = (
         f"{_SESSION}; SET statement_timeout = {statement_seconds * 1000};"
         f"SET lock_timeout = {lock_seconds * 1000};"
@@ -120,7 +121,7 @@ def postgres_engine(
     )
 
     def connect() -> Any:
-        connection = psycopg.connect(conninfo, autocommit=True)
+        connection = hosts.connect()
         try:
             connection.execute(session)
             connection.autocommit = False
@@ -129,8 +130,7 @@ def postgres_engine(
             raise
         return connection
 
-    # libpq parses the URL itself (creator), because SQLAlchemy's parser does not take libpq's
-    # comma-separated host lists with ports.
+    # libpq's parser reads the URL (creator): SQLAlchemy's does not take lists of hosts with ports.
     return create_engine(
         "postgresql+psycopg://",
         creator=connect,
@@ -140,6 +140,82 @@ def postgres_engine(
         pool_timeout=pool_seconds,
         pool_recycle=1800,
     )
+
+
+class _Hosts:
+    """Connects to whichever host takes writes.
+
+    libpq would try the hosts one after the other, and one that is cut off costs it `connect_timeout` each
+    time. Here the host that was right the last time gets a head start, then all are tried at once.
+    """
+
+    def __init__(self, conninfo: str) -> None:
+        params = {key: str(value) for key, value in conninfo_to_dict(conninfo).items()}
+        hosts = params.get("host", "").split(",")
+        ports = params.get("port", "").split(",")
+        self._each = [conninfo]
+        if len(hosts) > 1 and "hostaddr" not in params:
+            ports = ports * len(hosts) if len(ports) == 1 else ports
+            self._each = [
+                make_conninfo("", **{**params, "host": host, "port": port or "5432"})
+                for host, port in zip(hosts, ports, strict=True)
+            ]
+        self._best = 0
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A connection in autocommit mode. Raises psycopg.OperationalError when no host takes writes."""
+        if len(self._each) == 1:
+            return psycopg.connect(self._each[0], autocommit=True)
+        best = self._best
+        order = [best, *(index for index in range(len(self._each)) if index != best)]
+        race = _Race()
+        threading.Thread(target=race.run, args=(best, self._each[best]), daemon=True).start()
+        won = race.wait(1, _HEAD_START)
+        if won is None:
+            for index in order[1:]:
+                threading.Thread(target=race.run, args=(index, self._each[index]), daemon=True).start()
+            won = race.wait(len(order))
+        if won is None:
+            raise race.error()
+        self._best, connection = won
+        return connection
+
+
+class _Race:
+    """The first connection of several attempts; the others are closed."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._winner: tuple[int, psycopg.Connection[Any]] | None = None
+        self._errors: list[Exception] = []
+
+    def run(self, index: int, conninfo: str) -> None:
+        """One attempt, in a thread of its own."""
+        try:
+            connection = psycopg.connect(conninfo, autocommit=True)
+        except Exception as error:
+            with self._changed:
+                self._errors.append(error)
+                self._changed.notify_all()
+            return
+        with self._changed:
+            late = self._winner is not None
+            if not late:
+                self._winner = index, connection
+                self._changed.notify_all()
+        if late:
+            connection.close()
+
+    def wait(self, attempts: int, seconds: float | None = None) -> tuple[int, psycopg.Connection[Any]] | None:
+        """The winner; None when `attempts` attempts failed or `seconds` went by."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._winner or len(self._errors) >= attempts, seconds)
+            return self._winner
+
+    def error(self) -> Exception:
+        """Why all failed: what waiting does not mend rather than the rest."""
+        lasting = [error for error in self._errors if _PERMANENT.search(str(error))]
+        return (lasting or self._errors)[0]
 
 
 class _InDoubtError(Exception):
