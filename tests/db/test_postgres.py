@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -189,11 +192,11 @@ def test_errors_that_waiting_does_not_mend(postgres: Postgres) -> None:
 
 
 @pytest.fixture(scope="module")
-def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PostgresNode, Authority]]:
+def tls_server() -> Iterator[tuple[PostgresNode, Authority]]:
     """A PostgreSQL that takes TLS only, with a certificate for `localhost`."""
-    root = tmp_path_factory.mktemp("tls")
-    for parent in (root, *root.parents[:2]):
-        parent.chmod(0o755)
+    # Not below pytest's own directory, which only its owner may enter.
+    root = Path(tempfile.mkdtemp(prefix="seawall-tls-"))
+    root.chmod(0o755)
     authority = Authority(root / "ca")
     node = PostgresNode(root / "node")
     node.init()
@@ -210,11 +213,10 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Postg
         yield node, authority
     finally:
         node.kill()
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def _own(path: Path, like: Path) -> None:
-    import os
-
     owner = like.stat()
     if os.getuid() == 0:
         os.chown(path, owner.st_uid, owner.st_gid)
