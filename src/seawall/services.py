@@ -237,6 +237,7 @@ def open_services(settings: Settings) -> Services:
             keys=keys,
             external=services.ldap,
             oidc=services.oidc,
+            redis=redis,
         )
         trust_hook.auth = services.auth
         services.tokens = TokenService(

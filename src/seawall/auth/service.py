@@ -22,12 +22,12 @@ from seawall.auth import access
 from seawall.auth.keys import KeyRing
 from seawall.auth.principal import ANONYMOUS, Principal, RobotGrant
 from seawall.auth.rbac import OCI_ACTIONS, ROLES
+from seawall.auth.throttle import LoginThrottle
 from seawall.auth.tokens import Scope
 from seawall.configuration import Configuration
 from seawall.content.names import is_project_name
 from seawall.db import Database
 from seawall.db.schema import (
-    login_failures,
     oidc_users,
     project_members,
     projects,
@@ -35,7 +35,8 @@ from seawall.db.schema import (
     user_group_members,
     users,
 )
-from seawall.errors import ConflictError, InvalidError, NotFoundError, RegistryError
+from seawall.errors import ConflictError, InvalidError, NotFoundError
+from seawall.ha.redis import RedisClient
 
 _ALL = frozenset({"pull", "push", "delete"})
 USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
@@ -79,10 +80,10 @@ class AuthService:
         keys: KeyRing | None = None,
         external: External | None = None,
         oidc: Provider | None = None,
+        redis: RedisClient | None = None,
     ) -> None:
         self._db = db
-        self._attempts = attempts
-        self._wait = wait_seconds
+        self._throttle = LoginThrottle(db, redis, attempts=attempts, wait_seconds=wait_seconds)
         self._configuration = configuration
         self._keys = keys
         self._external = external
@@ -115,13 +116,13 @@ class AuthService:
         if account and account.stored and self._known.get(mark, 0) > time.time():
             return account.principal
         key = f"{client[:64]} {username[:255]}"
-        await self._check_throttle(key)
+        await self._throttle.check(key)
         remembered = self._outside.get(mark)
         if remembered is not None and remembered[0] > time.time() and account is not None:
             return remembered[1]
         principal = await self._checked(account, username, password, prefix)
         if principal is None:
-            await self._db.write(lambda c: _count_failure(c, key))
+            await self._throttle.failed(key)
             return None
         if account and account.stored:
             self._known[mark] = time.time() + 300
@@ -131,9 +132,7 @@ class AuthService:
             self._outside[mark] = (time.time() + _OUTSIDE_SECONDS, principal)
             if len(self._outside) > 4096:
                 self._outside.popitem(last=False)
-        await self._db.write(
-            lambda c: c.execute(delete(login_failures).where(login_failures.c.key == key)), durable=False
-        )
+        await self._throttle.passed(key)
         return principal
 
     async def _checked(
@@ -152,24 +151,6 @@ class AuthService:
         async with self._slots:
             right = await asyncio.to_thread(_verify, account.stored if account else None, password)
         return account.principal if account is not None and right else None
-
-    async def _check_throttle(self, key: str) -> None:
-        row = await self._db.point(
-            lambda c: c.execute(
-                select(login_failures.c.failures, login_failures.c.last_at).where(login_failures.c.key == key)
-            ).first()
-        )
-        if row is None or row[0] < self._attempts:
-            return
-        # The wait doubles with each further failure, up to 32 times.
-        wait = self._wait * 2 ** min((row[0] - self._attempts) // self._attempts, 5)
-        left = row[1] + wait - time.time()
-        if left > 0:
-            raise RegistryError(
-                "TOOMANYREQUESTS",
-                "too many failed logins; try again later",
-                headers={"Retry-After": str(int(left) + 1)},
-            )
 
     async def grant(self, user: Principal | None, scopes: list[Scope]) -> list[Scope]:
         """The part of `scopes` that `user` (None: anonymous) may have; empty ones are kept, empty."""
@@ -352,24 +333,6 @@ def _verify(stored: str | None, password: str) -> bool:
         return _hasher.verify(stored or _DUMMY, password) and stored is not None
     except (VerificationError, InvalidHashError):
         return False
-
-
-def _count_failure(connection: Connection, key: str) -> None:
-    now = time.time()
-    row = connection.execute(
-        select(login_failures.c.failures, login_failures.c.last_at)
-        .where(login_failures.c.key == key)
-        .with_for_update()
-    ).first()
-    if row is None:
-        # Old entries go when new ones come, so the table stays small.
-        connection.execute(delete(login_failures).where(login_failures.c.last_at < now - 86400))
-        connection.execute(insert(login_failures).values(key=key, failures=1, last_at=now))
-    else:
-        failures = 1 if now - row[1] > 3600 else row[0] + 1
-        connection.execute(
-            update(login_failures).where(login_failures.c.key == key).values(failures=failures, last_at=now)
-        )
 
 
 def principal_of(connection: Connection, condition: ColumnElement[bool]) -> Principal | None:

@@ -32,6 +32,12 @@ if redis.call('GET', KEYS[1]) == ARGV[3] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
+_COUNT = """
+redis.call('HINCRBY', KEYS[1], 'n', 1)
+redis.call('HSET', KEYS[1], 'at', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
 
 
 class UnavailableError(Exception):
@@ -99,6 +105,16 @@ class RedisClient:
     async def delete(self, key: str) -> None:
         """Remove `key`."""
         await self.run(lambda client: client.delete(PREFIX + key))
+
+    async def count(self, key: str, seconds: float) -> None:
+        """Add one to a counter, with the time; forgotten `seconds` after the last one."""
+        now = str(time.time())
+        await self.run(lambda client: client.eval(_COUNT, 1, PREFIX + key, now, int(seconds * 1000)))
+
+    async def counted(self, key: str) -> tuple[int, float]:
+        """(count, Unix time of the last one) of a counter."""
+        values = await self.run(lambda client: client.hmget(PREFIX + key, ["n", "at"]))
+        return int(values[0] or 0), float(values[1] or 0)
 
     async def publish(self, channel: str, message: str) -> None:
         """Tell every instance that listens; losing it must only cost time."""
