@@ -1,13 +1,15 @@
-"""Commands that install: `seawall prepare`, `seawall bundle`."""
+"""Commands that install: `seawall prepare`, `seawall bundle`, `seawall migrate-from-harbor`."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from seawall import __version__
+from seawall.errors import ConfigError
 from seawall.install import prepare as prepare_
 
 
@@ -15,6 +17,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     app.command("prepare")(prepare)
     app.command("bundle")(bundle)
+    app.command("migrate-from-harbor")(migrate_from_harbor)
 
 
 def prepare(
@@ -53,3 +56,41 @@ def bundle(
         f"{path}: Seawall {about['version']}, {about['wheels']} wheels for Python {about['python']} on "
         f"{about['platform']}, {path.stat().st_size} bytes"
     )
+
+
+def migrate_from_harbor(
+    source: Annotated[str, typer.Option(help="the Harbor's address, https://host")],
+    target: Annotated[str, typer.Option(help="the Seawall's address, https://host")],
+    source_user: Annotated[str, typer.Option(help="administrator there")] = "admin",
+    target_user: Annotated[str, typer.Option(help="administrator here")] = "admin",
+    project: Annotated[list[str] | None, typer.Option(help="only these projects")] = None,
+    artifacts: Annotated[bool, typer.Option(help="bring artifacts too")] = True,
+    secrets_file: Annotated[
+        Path, typer.Option(help="where new passwords of users and secrets of robots are added")
+    ] = Path("migrated-secrets.txt"),
+    insecure: Annotated[bool, typer.Option(help="take any TLS certificate")] = False,
+) -> None:
+    """Bring projects, users, robots, policies and artifacts from a Harbor; can be run again.
+
+    Passwords come from SEAWALL_SOURCE_PASSWORD and SEAWALL_TARGET_PASSWORD, or are asked for.
+    """
+    import asyncio
+
+    from seawall.install import migrate
+
+    sides = []
+    for url, user, name in ((source, source_user, "SOURCE"), (target, target_user, "TARGET")):
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"{url}: must start with http:// or https://")
+        password = os.environ.get(f"SEAWALL_{name}_PASSWORD")
+        if password is None:
+            password = typer.prompt(f"Password of {user} at {url}", hide_input=True)
+        sides.append(migrate.Side(url, user, password, insecure))
+    outcome = asyncio.run(
+        migrate.migrate(
+            sides[0], sides[1], projects=project or None, artifacts=artifacts, secrets_file=secrets_file
+        )
+    )
+    print(migrate.describe(outcome))
+    if outcome.failed:
+        raise typer.Exit(1)

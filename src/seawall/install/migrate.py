@@ -1,0 +1,530 @@
+"""Bring what a Harbor has to a Seawall, over the API of both: run it from anywhere that reaches the two.
+
+In this order: labels, users, projects with members, robots and labels, artifacts with everything attached to
+them, then the rules that would have stood in the way (immutable tags, retention, webhooks), registries and
+replication policies. What is there already is left as it is, so a run can be repeated: it goes on where the
+last one stopped, and brings what is new since.
+
+Passwords, robots' secrets and registries' credentials cannot be read over Harbor's API. Users and robots get
+new ones, which are written to a file of the operator's; registries come without.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from seawall.errors import ConfigError, SeawallError
+from seawall.replication.client import Credentials, RegistryClient
+from seawall.replication.copy import Copier
+from seawall.replication.endpoint import RemoteEndpoint
+
+_PAGE = 100
+_TIMEOUT = httpx.Timeout(120, connect=15)
+# Metadata that has another meaning elsewhere, or is set by itself.
+_NOT_BROUGHT = {"retention_id", "public"}
+Say = Callable[[str], None]
+
+
+class ApiError(SeawallError):
+    """One of the two refused or failed; `status` is its HTTP status, 0 when it cannot be reached."""
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two registries: address (`https://host`) and an administrator's login."""
+
+    url: str
+    username: str
+    password: str
+    insecure: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Counts by kind, and what could not be brought."""
+
+    made: Counter[str] = field(default_factory=Counter)
+    there: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Api:
+    """A client of Harbor's API, version 2.0."""
+
+    def __init__(self, side: Side) -> None:
+        self.url = side.url.rstrip("/")
+        self._http = httpx.AsyncClient(
+            base_url=f"{self.url}/api/v2.0",
+            auth=(side.username, side.password),
+            verify=not side.insecure,
+            timeout=_TIMEOUT,
+        )
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._http.aclose()
+
+    async def call(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
+        """One request. Raises ApiError with the other side's own words."""
+        try:
+            answer = await self._http.request(method, path, json=body, params=query or None)
+        except httpx.HTTPError as error:
+            raise ApiError(f"{self.url}: {error or type(error).__name__}", 0) from None
+        if answer.status_code >= 400:
+            raise ApiError(f"{method} {path}: {answer.status_code} {_words(answer)}", answer.status_code)
+        return answer
+
+    async def get(self, path: str, **query: Any) -> Any:
+        """A GET's JSON."""
+        try:
+            return (await self.call("GET", path, **query)).json()
+        except ValueError:
+            raise ApiError(f"GET {path}: the answer is not JSON", 0) from None
+
+    async def all(self, path: str, **query: Any) -> AsyncIterator[dict[str, Any]]:
+        """Every item of a list, page by page."""
+        page = 1
+        while True:
+            found = await self.get(path, page=page, page_size=_PAGE, **query)
+            for item in found or []:
+                yield item
+            if not found or len(found) < _PAGE:
+                return
+            page += 1
+
+
+def _words(answer: httpx.Response) -> str:
+    try:
+        return "; ".join(str(item["message"]) for item in answer.json()["errors"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:200]
+
+
+class Migration:
+    """One run."""
+
+    def __init__(
+        self,
+        source: Side,
+        target: Side,
+        *,
+        projects: list[str] | None = None,
+        artifacts: bool = True,
+        secrets_file: Path | None = None,
+        say: Say = print,
+    ) -> None:
+        """`projects` limits what is brought to those; `say` takes a line of progress."""
+        self._from = Api(source)
+        self._to = Api(target)
+        self._clients = [
+            RegistryClient(side.url, Credentials(side.username, side.password), insecure=side.insecure)
+            for side in (source, target)
+        ]
+        self._projects = projects
+        self._artifacts = artifacts
+        self._secrets = secrets_file
+        self._say = say
+        self._labels: dict[int, int] = {}
+        self._registries: dict[int, int] = {}
+        self.outcome = Outcome()
+
+    async def run(self) -> Outcome:
+        """Bring everything. Raises ApiError when a side cannot be reached or takes no login."""
+        try:
+            for api in (self._from, self._to):
+                me = await api.get("/users/current")
+                if not me.get("sysadmin_flag"):
+                    raise ConfigError(f"{api.url}: {me.get('username')} is no system administrator")
+            await self._global_labels()
+            await self._users()
+            rules = []
+            async for project in self._from.all("/projects"):
+                if self._projects is not None and project["name"] not in self._projects:
+                    continue
+                target = await self._project(project)
+                if target is not None:
+                    rules.append((project, target))
+            await self._robots("system", None, None)
+            if self._artifacts:
+                for project, target in rules:
+                    await self._repositories(project, target)
+            for project, target in rules:
+                await self._rules(project, target)
+            await self._replication()
+            return self.outcome
+        finally:
+            await self._from.close()
+            await self._to.close()
+            for client in self._clients:
+                await client.close()
+
+    # -- making ------------------------------------------------------------------------------------
+
+    async def _make(self, kind: str, name: str, path: str, body: Any) -> int | None:
+        """POST; returns the new id, None when it is there already (409) or could not be made."""
+        answer = await self._try(kind, name, "POST", path, body)
+        if answer is None:
+            return None
+        self.outcome.made[kind] += 1
+        identifier = answer.headers.get("location", "").rpartition("/")[2]
+        return int(identifier) if identifier.isdigit() else None
+
+    async def _try(self, kind: str, name: str, method: str, path: str, body: Any) -> httpx.Response | None:
+        try:
+            return await self._to.call(method, path, body)
+        except ApiError as error:
+            if error.status == 409:
+                self.outcome.there[kind] += 1
+            elif error.status == 0:
+                raise
+            else:
+                self._fail(f"{kind} {name}: {error}")
+            return None
+
+    def _fail(self, text: str) -> None:
+        self.outcome.failed.append(text)
+        self._say(f"failed: {text}")
+
+    def _secret(self, kind: str, name: str, value: str) -> None:
+        if self._secrets is None:
+            return
+        fd = os.open(self._secrets, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(fd, "a") as file:
+            file.write(f"{kind} {name} {value}\n")
+
+    # -- the system's ------------------------------------------------------------------------------
+
+    async def _global_labels(self) -> None:
+        await self._copy_labels({"scope": "g"}, {"scope": "g"})
+
+    async def _copy_labels(self, source: dict[str, Any], target: dict[str, Any]) -> None:
+        there = {item["name"]: item["id"] async for item in self._to.all("/labels", **target)}
+        async for label in self._from.all("/labels", **source):
+            name = label["name"]
+            if name in there:
+                self.outcome.there["label"] += 1
+                self._labels[label["id"]] = there[name]
+                continue
+            body = {key: label.get(key) or "" for key in ("name", "description", "color")}
+            made = await self._make("label", name, "/labels", {**body, **target})
+            if made is not None:
+                self._labels[label["id"]] = made
+
+    async def _users(self) -> None:
+        mode = (await self._from.get("/systeminfo")).get("auth_mode", "db_auth")
+        if mode != "db_auth":
+            self.outcome.notes.append(
+                f"users come from {mode}: configure it here too; they are made as they sign in"
+            )
+            return
+        there = {user["username"] async for user in self._to.all("/users")}
+        async for user in self._from.all("/users"):
+            name = user["username"]
+            if name in there or name == "admin":
+                self.outcome.there["user"] += 1
+                continue
+            password = new_password()
+            body = {
+                "username": name,
+                "password": password,
+                "email": user.get("email") or f"{name}@example.invalid",
+                "realname": user.get("realname") or name,
+                "comment": user.get("comment") or "",
+            }
+            made = await self._make("user", name, "/users", body)
+            if made is None:
+                continue
+            self._secret("user", name, password)
+            if user.get("sysadmin_flag"):
+                flag = {"sysadmin_flag": True}
+                await self._try("user", name, "PUT", f"/users/{made}/sysadmin", flag)
+
+    # -- projects ----------------------------------------------------------------------------------
+
+    async def _project(self, project: dict[str, Any]) -> int | None:
+        name = project["name"]
+        if project.get("registry_id"):
+            self.outcome.notes.append(f"project {name} is a proxy cache: make it here with its registry")
+            return None
+        metadata = {k: v for k, v in (project.get("metadata") or {}).items() if k not in _NOT_BROUGHT}
+        metadata["public"] = (project.get("metadata") or {}).get("public", "false")
+        body: dict[str, Any] = {"project_name": name, "metadata": metadata}
+        limit = await self._quota(project["project_id"])
+        if limit is not None:
+            body["storage_limit"] = limit
+        self._say(f"project {name}")
+        before = self.outcome.made["project"]
+        await self._make("project", name, "/projects", body)
+        try:
+            target = int((await self._to.get(f"/projects/{quote(name, safe='')}"))["project_id"])
+        except ApiError as error:
+            self._fail(f"project {name}: {error}")
+            return None
+        allowlist = project.get("cve_allowlist") or {}
+        if self.outcome.made["project"] > before:
+            change: dict[str, Any] = {"metadata": metadata}
+            if allowlist.get("items"):
+                kept = {key: allowlist[key] for key in ("items", "expires_at") if allowlist.get(key)}
+                change["cve_allowlist"] = kept
+            await self._try("project", name, "PUT", f"/projects/{target}", change)
+        source = project["project_id"]
+        await self._copy_labels({"scope": "p", "project_id": source}, {"scope": "p", "project_id": target})
+        await self._members(name, source, target)
+        await self._robots("project", source, name)
+        return target
+
+    async def _quota(self, project_id: int) -> int | None:
+        try:
+            found = await self._from.get("/quotas", reference="project", reference_id=project_id)
+        except ApiError:
+            return None
+        hard = found[0].get("hard", {}) if found else {}
+        return int(hard["storage"]) if "storage" in hard else None
+
+    async def _members(self, name: str, source: int, target: int) -> None:
+        there = {
+            (item["entity_type"], item["entity_name"])
+            async for item in self._to.all(f"/projects/{target}/members")
+        }
+        async for member in self._from.all(f"/projects/{source}/members"):
+            entity = (member["entity_type"], member["entity_name"])
+            if entity in there:
+                self.outcome.there["member"] += 1
+                continue
+            who: dict[str, Any]
+            if member["entity_type"] == "u":
+                who = {"member_user": {"username": member["entity_name"]}}
+            else:
+                found = [
+                    group
+                    async for group in self._from.all("/usergroups")
+                    if group["group_name"] == member["entity_name"]
+                ]
+                if not found:
+                    self._fail(f"member {entity[1]} of {name}: its group is not to be found")
+                    continue
+                keys = ("group_name", "group_type", "ldap_group_dn")
+                who = {"member_group": {key: found[0][key] for key in keys if found[0].get(key)}}
+            body = {"role_id": member["role_id"], **who}
+            await self._make("member", f"{entity[1]} of {name}", f"/projects/{target}/members", body)
+
+    async def _robots(self, level: str, project_id: int | None, project: str | None) -> None:
+        query = "Level=system" if project_id is None else f"Level=project,ProjectID={project_id}"
+        mine = "Level=system"
+        if project is not None:
+            target = (await self._to.get(f"/projects/{quote(project, safe='')}"))["project_id"]
+            mine = f"Level=project,ProjectID={target}"
+        there = {_robot_name(robot["name"]) async for robot in self._to.all("/robots", q=mine)}
+        async for robot in self._from.all("/robots", q=query):
+            name = _robot_name(robot["name"])
+            if name in there:
+                self.outcome.there["robot"] += 1
+                continue
+            body = {
+                "name": name,
+                "description": robot.get("description") or "",
+                "level": level,
+                "disable": bool(robot.get("disable")),
+                "duration": robot.get("duration", -1),
+                "permissions": robot.get("permissions") or [],
+            }
+            label = f"{project}+{name}" if project else name
+            answer = await self._try("robot", label, "POST", "/robots", body)
+            if answer is not None:
+                self.outcome.made["robot"] += 1
+                made = answer.json()
+                self._secret("robot", made["name"], made["secret"])
+
+    # -- content -----------------------------------------------------------------------------------
+
+    async def _repositories(self, project: dict[str, Any], target: int) -> None:
+        del target
+        async for repository in self._from.all(f"/projects/{quote(project['name'], safe='')}/repositories"):
+            name = repository["name"]
+            try:
+                await self._repository(project["name"], name, repository.get("description"))
+            except SeawallError as error:
+                self._fail(f"repository {name}: {error}")
+
+    async def _repository(self, project: str, name: str, description: str | None) -> None:
+        path = f"/projects/{quote(project, safe='')}/repositories/{_twice(name.partition('/')[2])}"
+        references: list[str] = []
+        labelled: list[tuple[str, list[int]]] = []
+        async for artifact in self._from.all(f"{path}/artifacts", with_tag="true", with_label="true"):
+            tags = [tag["name"] for tag in artifact.get("tags") or []]
+            references += tags or [artifact["digest"]]
+            labels = [item["id"] for item in artifact.get("labels") or []]
+            if labels:
+                labelled.append((artifact["digest"], labels))
+        source, destination = (RemoteEndpoint(client) for client in self._clients)
+        copier = Copier(source, destination, name, name)
+        failed = await copier.run(references)
+        for reference, error in failed.items():
+            self._fail(f"artifact {name}:{reference}: {error}")
+        report = copier.report
+        self.outcome.made["artifact"] += report.artifacts
+        self.outcome.there["artifact"] += report.skipped
+        if report.artifacts:
+            self._say(f"{name}: {report.artifacts} artifacts, {report.bytes} bytes")
+        if description:
+            change = {"description": description}
+            await self._try("repository", name, "PUT", path, change)
+        for digest, labels in labelled:
+            for label in labels:
+                if label in self._labels:
+                    where, body = f"{path}/artifacts/{digest}/labels", {"id": self._labels[label]}
+                    await self._try("artifact label", f"{name}@{digest}", "POST", where, body)
+
+    # -- rules -------------------------------------------------------------------------------------
+
+    async def _rules(self, project: dict[str, Any], target: int) -> None:
+        name, source = project["name"], project["project_id"]
+        await self._immutable(name, source, target)
+        await self._retention(project, target)
+        await self._webhooks(name, source, target)
+
+    async def _immutable(self, name: str, source: int, target: int) -> None:
+        there = [_rule(item) async for item in self._to.all(f"/projects/{target}/immutabletagrules")]
+        async for rule in self._from.all(f"/projects/{source}/immutabletagrules"):
+            if _rule(rule) in there:
+                self.outcome.there["immutable tag rule"] += 1
+                continue
+            body = {key: value for key, value in rule.items() if key != "id"}
+            await self._make("immutable tag rule", name, f"/projects/{target}/immutabletagrules", body)
+
+    async def _retention(self, project: dict[str, Any], target: int) -> None:
+        identifier = (project.get("metadata") or {}).get("retention_id")
+        if not identifier:
+            return
+        mine = await self._to.get(f"/projects/{target}")
+        if (mine.get("metadata") or {}).get("retention_id"):
+            self.outcome.there["retention policy"] += 1
+            return
+        try:
+            policy = await self._from.get(f"/retentions/{identifier}")
+        except ApiError as error:
+            self._fail(f"retention policy of {project['name']}: {error}")
+            return
+        rules = [{k: v for k, v in rule.items() if k != "id"} for rule in policy.get("rules") or []]
+        trigger = policy.get("trigger") or {}
+        body = {
+            "algorithm": policy.get("algorithm", "or"),
+            "rules": rules,
+            "trigger": {
+                "kind": trigger.get("kind", "Schedule"),
+                "settings": {"cron": (trigger.get("settings") or {}).get("cron", "")},
+            },
+            "scope": {"level": "project", "ref": target},
+        }
+        await self._make("retention policy", project["name"], "/retentions", body)
+
+    async def _webhooks(self, name: str, source: int, target: int) -> None:
+        there = {item["name"] async for item in self._to.all(f"/projects/{target}/webhook/policies")}
+        async for policy in self._from.all(f"/projects/{source}/webhook/policies"):
+            if policy["name"] in there:
+                self.outcome.there["webhook policy"] += 1
+                continue
+            keys = ("name", "description", "targets", "event_types", "enabled")
+            body = {key: policy[key] for key in keys if policy.get(key) is not None}
+            where = f"/projects/{target}/webhook/policies"
+            await self._make("webhook policy", f"{policy['name']} of {name}", where, body)
+
+    async def _replication(self) -> None:
+        if self._projects is not None:
+            return
+        there = {item["name"]: item["id"] async for item in self._to.all("/registries")}
+        async for registry in self._from.all("/registries"):
+            name = registry["name"]
+            if name in there:
+                self.outcome.there["registry"] += 1
+                self._registries[registry["id"]] = there[name]
+                continue
+            body = {key: registry.get(key) for key in ("name", "type", "url", "description", "insecure")}
+            made = await self._make("registry", name, "/registries", body)
+            if made is not None:
+                self._registries[registry["id"]] = made
+                if (registry.get("credential") or {}).get("access_key"):
+                    self.outcome.notes.append(f"registry {name} needs its credentials, which cannot be read")
+        names = {item["name"] async for item in self._to.all("/replication/policies")}
+        async for policy in self._from.all("/replication/policies"):
+            await self._replication_policy(policy, names)
+
+    async def _replication_policy(self, policy: dict[str, Any], there: set[str]) -> None:
+        name = policy["name"]
+        if name in there:
+            self.outcome.there["replication policy"] += 1
+            return
+        keys = (
+            "name",
+            "description",
+            "dest_namespace",
+            "dest_namespace_replace_count",
+            "trigger",
+            "filters",
+            "replicate_deletion",
+            "override",
+            "speed",
+            "copy_by_chunk",
+        )
+        body: dict[str, Any] = {key: policy[key] for key in keys if policy.get(key) is not None}
+        # Off until somebody has looked: credentials are missing, and the Harbor may still be doing it.
+        body["enabled"] = False
+        for side in ("src_registry", "dest_registry"):
+            identifier = (policy.get(side) or {}).get("id")
+            if identifier:
+                if identifier not in self._registries:
+                    self._fail(f"replication policy {name}: its registry was not brought")
+                    return
+                body[side] = {"id": self._registries[identifier]}
+        if await self._make("replication policy", name, "/replication/policies", body) is not None:
+            self.outcome.notes.append(f"replication policy {name} is off: look at it, then turn it on")
+
+
+def _robot_name(full: str) -> str:
+    """A robot's own name: without prefix (`robot$`) and project (`project+`)."""
+    return full.rpartition("$")[2].rpartition("+")[2]
+
+
+def _rule(rule: dict[str, Any]) -> dict[str, Any]:
+    return {key: rule.get(key) for key in ("action", "template", "tag_selectors", "scope_selectors")}
+
+
+def _twice(path: str) -> str:
+    # Harbor wants slashes of repository names encoded twice.
+    return quote(quote(path, safe=""), safe="")
+
+
+def new_password() -> str:
+    """A password that satisfies Harbor's rule: upper case, lower case and a digit."""
+    letters = string.ascii_letters + string.digits
+    return "".join(secrets.choice(letters) for _ in range(20)) + "aA1"
+
+
+def describe(outcome: Outcome) -> str:
+    """What was done, one line a kind."""
+    kinds = sorted({*outcome.made, *outcome.there})
+    lines = [f"{kind}: {outcome.made[kind]} brought, {outcome.there[kind]} there already" for kind in kinds]
+    lines += [f"note: {note}" for note in outcome.notes]
+    if outcome.failed:
+        lines.append(f"{len(outcome.failed)} could not be brought")
+    return "\n".join(lines)
+
+
+async def migrate(source: Side, target: Side, **options: Any) -> Outcome:
+    """Run a Migration with these options."""
+    return await Migration(source, target, **options).run()
