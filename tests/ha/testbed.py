@@ -163,6 +163,7 @@ class TestBed:
             SEAWALL_KEYS__POLL_SECONDS="0.5",
             SEAWALL_KEYS__PUBLISH_SECONDS="3",
             SEAWALL_LOG__ACCESS="false",
+            SEAWALL_JOBS__EMBEDDED="false",
             # How long a request may hang on an instance that is cut off, see docs/high-availability.md.
             SEAWALL_DATABASE__RETRY_SECONDS="5",
             SEAWALL_DATABASE__CONNECT_SECONDS="2",

@@ -20,6 +20,7 @@ from seawall.errors import (
     PreconditionError,
     RegistryError,
     SeawallError,
+    UnavailableError,
 )
 
 log: Any = structlog.get_logger("seawall.api")
@@ -47,6 +48,7 @@ _KINDS: tuple[tuple[type[SeawallError], int], ...] = (
     (ForbiddenError, 403),
     (PreconditionError, 412),
     (InvalidError, 400),
+    (UnavailableError, 503),
 )
 
 

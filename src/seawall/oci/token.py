@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from seawall.auth.service import AuthService, User
 from seawall.auth.tokens import TokenService, parse_scopes
 from seawall.configuration import Configuration
-from seawall.errors import RegistryError
+from seawall.errors import RegistryError, UnavailableError
 from seawall.oci.app import base_url, basic_credentials, without_host
 
 _FORM_BYTES = 65536
@@ -43,6 +43,9 @@ class TokenEndpoint:
         except RegistryError as error:
             body = {"errors": [{"code": error.code, "message": error.message}]}
             return JSONResponse(body, error.status, headers=error.headers)
+        except UnavailableError as error:
+            body = {"errors": [{"code": "UNAVAILABLE", "message": str(error)}]}
+            return JSONResponse(body, 503, headers={"Retry-After": "1"})
 
     async def _answer(self, request: Request) -> Response:
         client = request.client.host if request.client else ""
