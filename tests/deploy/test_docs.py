@@ -18,7 +18,7 @@ def lines(block: str) -> list[list[str]]:
     return [shlex.split(line) for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("page", ["kubernetes.md"])
+@pytest.mark.parametrize("page", ["kubernetes.md", "two-data-centers.md"])
 def test_secrets_satisfy_the_values(helm: Helm, page: str, tmp_path: Path) -> None:
     """Every secret that the page's values name is made by the page's commands, with the key that is read."""
     document = Page(page)
@@ -71,7 +71,7 @@ def installs(document: Page, folder: Path) -> list[list[str]]:
     return result
 
 
-@pytest.mark.parametrize(("page", "number"), [("kubernetes.md", 3)])
+@pytest.mark.parametrize(("page", "number"), [("kubernetes.md", 3), ("two-data-centers.md", 2)])
 def test_installs_render(helm: Helm, page: str, number: int, tmp_path: Path) -> None:
     found = installs(Page(page), tmp_path)
     assert len(found) == number
