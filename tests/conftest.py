@@ -56,6 +56,11 @@ class Registry:
 
     def start(self) -> None:
         """Start the server and wait until it is ready."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the server. Not in a thread that ends: the server ends with the thread that started it."""
         # A group of its own, so that kill() reaches the server's worker processes as a power cut would.
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -67,6 +72,10 @@ class Registry:
                 start_new_session=True,
                 cwd=self.data_dir.parent,
             )
+
+    def wait_ready(self) -> None:
+        """Wait until the launched server is ready."""
+        assert self.process is not None
         scheme_client = httpx.Client(verify=False)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.conftest import Registry
@@ -42,9 +41,10 @@ class Cluster:
     def start(self) -> None:
         """Start all of them, the first one before the others, which find a migrated database."""
         self.instances[0].start()
-        with ThreadPoolExecutor(len(self.instances)) as pool:
-            for started in [pool.submit(instance.start) for instance in self.instances[1:]]:
-                started.result()
+        for instance in self.instances[1:]:
+            instance.launch()
+        for instance in self.instances[1:]:
+            instance.wait_ready()
 
     def close(self) -> None:
         """Kill those that run."""

@@ -10,11 +10,12 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from tests.conftest import Postgres, Registry
@@ -67,6 +68,22 @@ def start(instance: Registry, name: str = "test/repo") -> str:
     return httpx.post(f"{instance.url}/v2/{name}/blobs/uploads/").raise_for_status().headers["Location"]
 
 
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def leased(instance: Registry, location: str) -> bool:
+    """Whether somebody is writing to the session."""
+    with psycopg.connect(instance.environment["SEAWALL_DATABASE__URL"]) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM upload_leases WHERE upload_id = %s", [location.rsplit("/", 1)[1]]
+        ).fetchone()
+    return found == (1,)
+
+
 def test_session_goes_on_elsewhere_and_after_a_restart(pair: tuple[Registry, Registry]) -> None:
     a, b = pair
     chunks = [random.Random(n).randbytes(size) for n, size in enumerate([MIB, 12 * MIB, 5])]
@@ -102,7 +119,7 @@ def test_one_writer_at_a_time(pair: tuple[Registry, Registry]) -> None:
     path = httpx.URL(location).raw_path.decode()
     with socket.create_connection(("127.0.0.1", a.port)) as slow:
         slow.sendall(f"PATCH {path} HTTP/1.1\r\nHost: {a.host}\r\nContent-Length: 10\r\n\r\nhello".encode())
-        time.sleep(0.5)
+        until(lambda: leased(a, location))
         answer = httpx.patch(on(b, location), content=b"other", timeout=30)
         assert answer.status_code == 409, answer.text
         assert answer.json()["errors"][0]["code"] == "BLOB_UPLOAD_INVALID"
@@ -121,7 +138,7 @@ def test_session_of_a_dead_instance_is_taken_over(pair: tuple[Registry, Registry
     path = httpx.URL(location).raw_path.decode()
     with socket.create_connection(("127.0.0.1", a.port)) as slow:
         slow.sendall(f"PATCH {path} HTTP/1.1\r\nHost: {a.host}\r\nContent-Length: 10\r\n\r\nlost".encode())
-        time.sleep(0.5)
+        until(lambda: leased(a, location))
         a.kill()
     # No error for the client: its next request waits until the dead one's lease is over.
     answer = httpx.patch(on(b, location), content=b"world", headers={"Content-Range": "5-9"}, timeout=30)
@@ -200,7 +217,9 @@ def test_nothing_acknowledged_is_lost_on_s3(pair: tuple[Registry, Registry]) -> 
         chance = random.Random(7)
         try:
             for round_ in range(3):
-                time.sleep(chance.uniform(0.3, 1.0))
+                before = len(acknowledged)
+                until(lambda before=before: len(acknowledged) > before + 2)  # type: ignore[misc]
+                time.sleep(chance.uniform(0, 0.5))
                 pair[round_ % 2].kill()
                 pair[round_ % 2].start()
         finally:
