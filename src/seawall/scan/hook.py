@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from seawall.auth import projects as project_rules
 from seawall.auth.access import project_by_id
-from seawall.content.hooks import ContentHook, Push
+from seawall.content.hooks import ContentHook, Deletion, Push
 from seawall.content.manifest import DOCKER_MANIFEST, OCI_MANIFEST
 from seawall.context import actor
 from seawall.db.schema import manifests, project_metadata, projects, repositories, robots, scan_reports
@@ -29,6 +29,31 @@ class ScanHook(ContentHook):
 
     def __init__(self, service: ScanService) -> None:
         self._service = service
+        # Projects without a gate, and until when that is known: most pulls then cost no look-up.
+        self._open: dict[str, float] = {}
+
+    def _known_open(self, project: str) -> bool:
+        until = self._open.get(project)
+        if until is None:
+            return False
+        token = self._service.db.change_token()
+        return until == token if token is not None else time.monotonic() < until
+
+    def _remember_open(self, project: str, token: int | None) -> None:
+        if len(self._open) > 4096:
+            self._open.clear()
+        # Where commits cannot be seen cheaply, a gate that is closed takes effect within a second.
+        self._open[project] = token if token is not None else time.monotonic() + 1
+
+    def after_delete(self, connection: Connection, deletion: Deletion) -> None:
+        """Forget the reports about an artifact that goes."""
+        if deletion.tag is None:
+            connection.execute(
+                delete(scan_reports).where(
+                    scan_reports.c.repository_id == deletion.repository.id,
+                    scan_reports.c.digest == deletion.digest,
+                )
+            )
 
     def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
         """Ask for the scans that the project wants of what is pushed, in the push's transaction."""
@@ -67,10 +92,19 @@ class ScanHook(ContentHook):
         if manifest.media_type not in (OCI_MANIFEST, DOCKER_MANIFEST):
             # An index runs nothing; the image that a client takes from it is looked at.
             return
+        project = repository.partition("/")[0]
+        if self._known_open(project):
+            return
         who = actor.get().name
         if who == PULLER:
             return
-        message = await self._service.db.point(lambda c: _refusal(c, repository, manifest.digest))
+        token = self._service.db.change_token()
+        policy = await self._service.db.point(lambda c: _policy(c, project))
+        if policy is None:
+            # The token was read before the policy, so a change in between makes this stale, not wrong.
+            self._remember_open(project, token)
+            return
+        message = await self._service.db.point(lambda c: _refusal(c, policy, repository, manifest.digest))
         if message is None:
             return
         if self._service.robot_prefix is not None and who:
@@ -85,24 +119,29 @@ def _is_scanner(connection: Connection, robot: str) -> bool:
     return connection.execute(query).first() is not None
 
 
-def _refusal(connection: Connection, repository: str, digest: str) -> str | None:
-    """Why the image may not be pulled, None when it may. One look-up where no policy is set."""
-    policy = {
+def _policy(connection: Connection, project: str) -> tuple[int, str] | None:
+    """(project id, severity from which images are held back), None where nothing is."""
+    found = {
         row.name: row
         for row in connection.execute(
             select(project_metadata.c.name, project_metadata.c.value, project_metadata.c.project_id)
             .join(projects, projects.c.id == project_metadata.c.project_id)
             .where(
-                projects.c.name == repository.partition("/")[0],
+                projects.c.name == project,
                 project_metadata.c.name.in_(("prevent_vul", "severity")),
             )
         )
     }
-    gate = policy.get("prevent_vul")
+    gate = found.get("prevent_vul")
     if gate is None or gate.value != "true":
         return None
-    chosen = policy.get("severity")
-    limit = (chosen.value if chosen is not None else "low").capitalize()
+    chosen = found.get("severity")
+    return gate.project_id, (chosen.value if chosen is not None else "low").capitalize()
+
+
+def _refusal(connection: Connection, policy: tuple[int, str], repository: str, digest: str) -> str | None:
+    """Why the image may not be pulled, None when it may."""
+    project_id, limit = policy
     image = connection.execute(
         select(manifests.c.repository_id, manifests.c.config_media_type, manifests.c.subject_digest)
         .join(repositories, repositories.c.id == manifests.c.repository_id)
@@ -110,7 +149,7 @@ def _refusal(connection: Connection, repository: str, digest: str) -> str | None
     ).first()
     if image is None or image.config_media_type not in IMAGE_CONFIGS or image.subject_digest is not None:
         return None
-    scanner = scanners.of_project(connection, gate.project_id)
+    scanner = scanners.of_project(connection, project_id)
     row = None
     if scanner is not None:
         row = connection.execute(
@@ -124,7 +163,7 @@ def _refusal(connection: Connection, repository: str, digest: str) -> str | None
     rule = f'the project does not let images with vulnerabilities of severity "{limit}" or higher be pulled'
     if row is None or row[0] is None:
         return f"{rule}, and this image has not been scanned"
-    project = project_by_id(connection, gate.project_id)
+    project = project_by_id(connection, project_id)
     allowed = project_rules.allowed_cves(connection, project, time.time()) if project else frozenset()
     left = {cve: rank for cve, rank in row[0].items() if cve not in allowed}
     threshold = RANK.get(limit, 0)

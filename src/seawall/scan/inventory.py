@@ -14,7 +14,7 @@ import os
 import posixpath
 import struct
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ async def build(
     """The inventory of an image from its layers, lowest first.
 
     `load(chain)` and `save(chain, digest, delta)` keep results between images; `step` is awaited before
-    each layer and may raise to stop. Raises ScanError.
+    each layer and every other second, and may raise to stop. Raises ScanError.
     """
     state = State()
     chain = ""
@@ -158,7 +158,7 @@ async def build(
                 if worker is None:
                     worker = Worker(limits)
                     await worker.__aenter__()
-                delta = await worker.analyze(layer, state.paths())
+                delta = await _stoppable(worker.analyze(layer, state.paths()), step)
                 if save is not None:
                     await save(chain, layer.digest, delta)
             state.apply(layer.digest, delta)
@@ -166,6 +166,21 @@ async def build(
         if worker is not None:
             await worker.__aexit__()
     return state.inventory()
+
+
+async def _stoppable(work: Coroutine[Any, Any, Delta], step: Step | None) -> Delta:
+    """Await `work`; `step`, asked every other second meanwhile, may raise to end it."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=2))[0]:
+            if step is not None:
+                await step()
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 class State:

@@ -787,14 +787,24 @@ class ScanService:
                     manifests.c.repository_id == row.repository_id, manifests.c.digest == row.digest
                 )
             ).first()
-            if inventory is None or found is None:
+            if found is None:
                 return None, None
+            if inventory is None:
+                raise _InventoryGone(Target(*found))
             document, at = _match(connection, inventory, Target(*found))
             old = report_data(connection, row.id)
             same = old is not None and old["vulnerabilities"] == document["vulnerabilities"]
             return (None if same else document), at
 
-        document, at = await self.db.read(compute)
+        try:
+            document, at = await self.db.read(compute)
+        except _InventoryGone as gone:
+            # Made by other catalogers than these: the layers are read once more.
+            target = gone.target
+            with contextlib.suppress(InvalidError):
+                await self.db.write(lambda c: self.request_in(c, target, "vulnerability", trigger="rematch"))
+            self._jobs.nudge()
+            return 0
         if document is not None:
             await self.db.write(lambda c: self._store(c, row, document, report.SCANNER, at, rematch=True))
             return 1
@@ -881,6 +891,11 @@ class ScanService:
                 .values(status="Stopped", ended_at=time.time())
             )
         )
+
+
+class _InventoryGone(Exception):  # noqa: N818 - a signal between two functions
+    def __init__(self, target: Target) -> None:
+        self.target = target
 
 
 class NotScannableError(InvalidError):
