@@ -186,12 +186,11 @@ class Postgres:
         """Stop the server."""
         self._as_postgres(str(self.bin / "pg_ctl"), "-D", str(self.root / "data"), "-m", "immediate", "stop")
 
-    def database(self) -> str:
-        """URL of a new, empty database."""
+    def database(self, template: str = "template1") -> str:
+        """URL of a new database: empty, or a copy of one that nobody uses."""
         name = f"t{secrets.token_hex(6)}"
-        self._as_postgres(
-            str(self.bin / "createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "seawall", name
-        )
+        where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "seawall", "-T", template)
+        self._as_postgres(str(self.bin / "createdb"), *where, name)
         return f"postgresql://seawall@127.0.0.1:{self.port}/{name}"
 
 

@@ -206,7 +206,7 @@ def test_pulls_are_counted(admin: Api, pusher: Pusher) -> None:
     project = admin.project()
     pusher.image(f"{project}/a", "v1")
     assert pusher.client.get(f"/v2/{project}/a/manifests/v1").status_code == 200
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not admin.get(f"/projects/{project}/repositories/a").json()["pull_count"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -228,7 +228,7 @@ def test_audit_log_of_content(admin: Api, pusher: Pusher) -> None:
         ("delete", f"{project}/a:v1"),
         ("delete", f"{project}/a@{digest}"),
     }
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while True:
         logs = admin.get(f"/projects/{project}/logs", params={"page_size": 100}).json()
         found = [(item["operation"], item["resource"]) for item in logs if "/a" in item["resource"]]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import secrets
+import shutil
+import sqlite3
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -130,17 +133,38 @@ class Lab:
 Run = Callable[[Callable[[Lab], Coroutine[Any, Any, None]]], None]
 
 
+@pytest.fixture(scope="session")
+def template(
+    database_settings: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> str:
+    """An empty, migrated database that tests copy: a file, or a PostgreSQL database's name."""
+    if database_settings:
+        url = request.getfixturevalue("postgres").database()
+        migrate.upgrade(url)
+        return str(url).rpartition("/")[2]
+    file = tmp_path_factory.mktemp("template") / "seawall.db"
+    migrate.upgrade(f"sqlite:///{file}")
+    # A closed database is one file: what is in the log of changes is folded in.
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return str(file)
+
+
 @pytest.fixture
 def lab_settings(
-    database_settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+    database_settings: dict[str, str], template: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Settings:
     """Settings of a registry of this test's own, its database migrated."""
     data: dict[str, Any] = {"data_dir": tmp_path / "data"}
     if database_settings:
-        data["database"] = {"url": request.getfixturevalue("postgres").database(), "pool_size": 8}
-    settings = Settings(**data)
-    migrate.upgrade(settings.database_url)
-    return settings
+        url = request.getfixturevalue("postgres").database(template)
+        data["database"] = {"url": url, "pool_size": 8}
+    else:
+        (tmp_path / "data").mkdir()
+        shutil.copyfile(template, tmp_path / "data" / "seawall.db")
+    return Settings(**data)
 
 
 @pytest.fixture

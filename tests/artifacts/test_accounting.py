@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
+from typer.testing import CliRunner, Result
 
 from seawall.content import accounting, index
-from seawall.content.cli import parse_size
+from seawall.content.cli import parse_size, quota_app
 from seawall.content.gc import collect
 from seawall.content.hooks import ContentHook, QuotaNotice
-from seawall.db.schema import blobs, manifests, project_blobs, repositories, repository_blobs
-from seawall.errors import InvalidError, RegistryError
+from seawall.db import open_database
+from seawall.db.schema import blobs, manifests, project_blobs, projects, repositories, repository_blobs
+from seawall.errors import InvalidError, NotFoundError, RegistryError
 from tests.artifacts.conftest import CONFIG, Lab, Run, sha
-from tests.conftest import Registry
 
 
 async def holdings(lab: Lab, project_id: int) -> int:
@@ -264,12 +266,17 @@ def test_malformed_sizes(text: str) -> None:
         parse_size(text)
 
 
-def test_quota_commands(fresh_registry: Registry) -> None:
-    fresh_registry._must("project", "create", "team")
-    fresh_registry._must("quota", "set", "team", "10GiB")
-    assert "10.0 GiB" in fresh_registry.cli("quota", "list").stdout
-    assert fresh_registry.cli("quota", "refresh", "team").stdout == "team: 0 B\n"
-    wrong = fresh_registry.cli("quota", "set", "team", "much")
-    assert wrong.returncode == 1
-    assert wrong.stderr.splitlines()[-1].startswith("seawall: size 'much'")
-    assert fresh_registry.cli("quota", "set", "nobody", "1GiB").returncode == 1
+def test_quota_commands(tmp_path: Path) -> None:
+    def command(*arguments: str) -> Result:
+        return CliRunner().invoke(quota_app, [*arguments, "--data-dir", str(tmp_path)])
+
+    assert "project" in command("list").stdout
+    db = open_database(f"sqlite:///{tmp_path / 'seawall.db'}")
+    row = {"name": "team", "public": False, "created_at": 1.0, "updated_at": 1.0}
+    db.sync_write(lambda c: c.execute(insert(projects).values(**row)))
+    asyncio.run(db.close())
+    assert command("set", "team", "10GiB").exit_code == 0
+    assert "10.0 GiB" in command("list").stdout
+    assert isinstance(command("set", "team", "much").exception, InvalidError)
+    assert isinstance(command("set", "nobody", "1GiB").exception, NotFoundError)
+    assert command("refresh", "team").exit_code == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -74,6 +73,5 @@ def test_any_text_is_matched_or_refused(pattern: str, text: str) -> None:
 
 
 def test_hostile_pattern_ends() -> None:
-    started = time.process_time()
+    # A backtracking matcher would not come back from this one.
     assert not matches("*a" * 100 + "b", "a" * 128)
-    assert time.process_time() - started < 20

@@ -169,7 +169,7 @@ async def execute(lab: Lab, policy: int, *, dry_run: bool = False) -> retention.
         lambda c: retention.start(c, services, policy, dry_run=dry_run, trigger="Manual", operator="me")
     )
     services.jobs.nudge()
-    for _ in range(600):
+    for _ in range(2400):
         found = await lab.db.read(lambda c: retention.execution(c, policy, started))
         if found.status != "Running":
             return found
@@ -257,7 +257,7 @@ def test_schedule_and_stop(run_jobs: Run) -> None:
         policy = await lab.db.write(lambda c: retention.create(c, services, project, rules, "* * * * * *"))
         with pytest.raises(InvalidError):
             await lab.db.write(lambda c: retention.create(c, services, project, rules, ""))
-        for _ in range(600):
+        for _ in range(2400):
             found = await lab.db.read(
                 lambda c: c.execute(
                     select(retention_executions.c.trigger, retention_executions.c.status)

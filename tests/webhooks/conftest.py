@@ -16,10 +16,10 @@ from seawall.jobs.outbox import Dispatcher
 from seawall.jobs.runner import Runner
 from seawall.services import open_services
 from seawall.webhooks import policies
-from tests.artifacts.conftest import Lab, Run, lab_settings
+from tests.artifacts.conftest import Lab, Run, lab_settings, template
 from tests.webhooks.receiver import Receiver
 
-__all__ = ["lab_settings"]
+__all__ = ["lab_settings", "template"]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def wanted(address: str, *kinds: str, **changes: Any) -> policies.Wanted:
     return policies.Wanted(**{**values, **changes})
 
 
-async def until(condition: Callable[[], Any], seconds: float = 30) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 120) -> None:
     """Wait for `condition`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -43,7 +43,7 @@ async def stored(lab: Lab) -> list[policies.Delivery]:
 
 async def settled(lab: Lab, count: int) -> list[policies.Delivery]:
     """The deliveries once `count` of them are over."""
-    for _ in range(600):
+    for _ in range(2400):
         found = await stored(lab)
         if len(found) >= count and all(item.status in ("success", "error") for item in found):
             return found
