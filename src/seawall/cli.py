@@ -27,6 +27,7 @@ from seawall.content import gc as gc_
 from seawall.content.cli import quota_app
 from seawall.db import Database, migrate, open_database
 from seawall.errors import SeawallError
+from seawall.ha import backup_cli
 from seawall.ha.ca import check_ca
 from seawall.ha.cli import ha_app, keys_app
 from seawall.ha.drain import announce_drain
@@ -51,6 +52,7 @@ app.add_typer(jobs_app, name="jobs")
 app.add_typer(scan_app, name="scan")
 app.command()(jobservice)
 install_cli.register(app)
+backup_cli.register(app)
 app.add_typer(ha_app, name="ha")
 console = Console()
 
