@@ -17,6 +17,7 @@ import json
 import re
 import secrets
 import time
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +25,6 @@ from urllib.parse import urlencode
 import httpx
 import structlog
 from authlib.integrations.base_client.errors import OAuthError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -41,6 +41,11 @@ from seawall.db import Database
 from seawall.db.schema import oidc_users
 from seawall.db.schema import users as users_table
 from seawall.errors import ConfigError, ForbiddenError, InvalidError
+
+with warnings.catch_warnings():
+    # Authlib tells of its next version's HTTP client on import, which would show on every command.
+    warnings.simplefilter("ignore")
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 log: Any = structlog.get_logger("seawall.oidc")
 _TIMEOUT = 10.0
