@@ -43,7 +43,8 @@ def references(pod: dict[str, Any]) -> list[tuple[str, str]]:
         (item["valueFrom"]["secretKeyRef"]["name"], item["valueFrom"]["secretKeyRef"]["key"])
         for container in pod["containers"]
         for item in container["env"]
-        if "valueFrom" in item and not item["valueFrom"]["secretKeyRef"].get("optional")
+        if "secretKeyRef" in item.get("valueFrom", ())
+        and not item["valueFrom"]["secretKeyRef"].get("optional")
     ]
     for volume in pod["volumes"]:
         for source in volume.get("projected", {}).get("sources", ()):

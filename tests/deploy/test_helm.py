@@ -85,7 +85,7 @@ def test_references_lead_somewhere(helm: Helm, scenario: str) -> None:
                 (item["valueFrom"]["secretKeyRef"]["name"], item["valueFrom"]["secretKeyRef"]["key"])
                 for container in pod["containers"]
                 for item in container["env"] or ()
-                if "valueFrom" in item
+                if "secretKeyRef" in item.get("valueFrom", ())
             ]
             if deployment["kind"] == "Deployment"
             else []

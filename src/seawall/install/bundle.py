@@ -23,6 +23,7 @@ import tarfile
 import tempfile
 import tomllib
 import uuid
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,11 +145,13 @@ def build(output: Path, *, source: Path | None = None, wheels: Path | None = Non
             _pip("wheel", "-w", str(target), *find, *limits, *elsewhere)
         # A copy: setuptools builds inside the tree, and would take in what an earlier build left there.
         tree = folder / "source"
-        shutil.copytree(
-            source / "src", tree / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
-        )
-        for name in ("pyproject.toml", "README.md"):
-            shutil.copy(source / name, tree)
+        leave = shutil.ignore_patterns("*.egg-info", "__pycache__", "node_modules")
+        for name in ("src", "portal"):
+            if (source / name).is_dir():
+                shutil.copytree(source / name, tree / name, ignore=leave)
+        for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md"):
+            if (source / name).is_file():
+                shutil.copy2(source / name, tree)
         _pip("wheel", "--no-deps", "-w", str(target), *find, str(tree))
         (folder / "pins.txt").unlink()
         return _assemble(output, folder, source, packages)
@@ -189,6 +192,7 @@ def _assemble(output: Path, folder: Path, source: Path, packages: list[Package])
         "revision": _revision(source),
         "python": _PYTHON,
         "platform": sysconfig.get_platform(),
+        "portal": _has_portal(folder / "wheels"),
         "wheels": len(hashes),
     }
     files["VERSION"] = (f"{__version__}\n".encode(), 0o644)
@@ -206,6 +210,12 @@ def _assemble(output: Path, folder: Path, source: Path, packages: list[Package])
     files["SHA256SUMS"] = (sums.encode(), 0o644)
     _tar(output, f"seawall-{__version__}", files)
     return about
+
+
+def _has_portal(wheels: Path) -> bool:
+    (wheel,) = wheels.glob("seawall-*.whl")
+    with zipfile.ZipFile(wheel) as package:
+        return "seawall/portal_dist/index.html" in package.namelist()
 
 
 def _tar(output: Path, top: str, files: dict[str, tuple[bytes, int]]) -> None:

@@ -56,6 +56,8 @@ def bundle(
         f"{path}: Seawall {about['version']}, {about['wheels']} wheels for Python {about['python']} on "
         f"{about['platform']}, {path.stat().st_size} bytes"
     )
+    if not about["portal"]:
+        print("note: without the portal, which npm builds (`make portal`)")
 
 
 def migrate_from_harbor(

@@ -154,8 +154,8 @@ SHAPE: Shape = {
         "logger_sweeper_duration": number(1, 3650),
     },
     "notification": {
-        "webhook_job_max_retry": number(0, 100),
-        "webhook_job_http_client_timeout": number(1, 600),
+        "webhook_job_max_retry": Noted("has no effect: webhooks are tried again for as long as is of use"),
+        "webhook_job_http_client_timeout": number(1, 120),
     },
     "log": {
         "level": choice("debug", "info", "warning", "warn", "error", "fatal"),
@@ -178,27 +178,17 @@ SHAPE: Shape = {
         "components": Items(choice("core", "jobservice", "registry", "trivy", "clair", "notary")),
     },
     "metric": {"enabled": flag, "port": port, "path": text},
-    "trace": {
-        "enabled": flag,
-        "sample_rate": text,
-        "namespace": text,
-        "attributes": Anything(),
-        "jaeger": Anything(),
-        "otel": {
-            "endpoint": words,
-            "url_path": text,
-            "compression": flag,
-            "insecure": flag,
-            "timeout": number(1, 600),
-        },
-    },
+    "trace": Noted("has no effect: there are no traces; each request has an id in the log"),
     "upload_purging": {
         "enabled": flag,
         "age": duration,
-        "interval": duration,
-        "dryrun": flag,
+        "interval": Noted("has no effect: garbage collection purges uploads, by gc.schedule"),
+        "dryrun": Noted("has no effect: see `seawall gc --dry-run`"),
     },
-    "cache": {"enabled": flag, "expire_hours": number(1, 100000)},
+    "cache": {
+        "enabled": flag,
+        "expire_hours": Noted("has no effect: caches are always right, so nothing has to expire"),
+    },
     "core": {"quota_update_provider": Noted("has no effect: quotas are exact, kept in the database")},
     # Seawall's own: settings of seawall.yml, merged over what the rest of the file makes.
     "seawall": Anything(),
@@ -239,8 +229,6 @@ def _whole(found: Checked) -> None:
     _external_database(found)
     _external_redis(found)
     _storage(found)
-    if found.get("trace.enabled") and found.get("trace.jaeger"):
-        found.fault("trace.jaeger", "is not supported; use trace.otel, which Jaeger 1.35 and later accept")
     if found.get("log.external_endpoint"):
         _needs(found, "log.external_endpoint", ("protocol", "host", "port"))
     if found.get("metric.enabled") and (found.get("metric.port") or found.get("metric.path")):

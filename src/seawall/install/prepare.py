@@ -128,6 +128,8 @@ def settings_of(found: Checked) -> dict[str, Any]:
         del settings["admin_password"]
     if found.get("jobservice.logger_sweeper_duration"):
         settings["jobs"]["keep_days"] = found.get("jobservice.logger_sweeper_duration")
+    if found.get("notification.webhook_job_http_client_timeout"):
+        settings["webhooks"] = {"timeout_seconds": found.get("notification.webhook_job_http_client_timeout")}
     if found.get("external_redis.host"):
         settings["redis"] = _redis(found)
     if found.get("upload_purging.enabled", True) and found.get("upload_purging.age"):

@@ -118,6 +118,13 @@ tls_ca_file: /etc/seawall/ca/ca.crt
 {{- define "seawall.env.core" -}}
 - name: SEAWALL_JOBS__EMBEDDED
   value: {{ eq (include "seawall.jobservice.most" .) "0" | quote }}
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+# Where other instances reach this one; `seawall ha check` tests every pair.
+- name: SEAWALL_HA__ADDRESS
+  value: {{ include "seawall.scheme" . | lower }}://$(POD_IP):8080
 {{- end -}}
 
 {{- define "seawall.env.jobservice" -}}
