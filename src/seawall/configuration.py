@@ -85,6 +85,7 @@ ITEMS: dict[str, Item] = {
         Item("project_creation_restriction", "string", "everyone", _one_of("everyone", "adminonly")),
         Item("read_only", "bool", False),
         Item("token_expiration", "int", 30, _between(1, 1440)),
+        Item("session_timeout", "int", 60, _between(1, 60 * 24 * 30)),
         Item("banner_message", "string", "", _banner),
         Item("notification_enable", "bool", True),
         Item("quota_per_project_enable", "bool", True),
@@ -145,6 +146,8 @@ class Configuration:
         self._keys = keys
         self._defaults = {
             "token_expiration": settings.auth.token_minutes,
+            # Fractions of a minute are for tests; whole minutes are what the API can say.
+            "session_timeout": settings.auth.session_idle_minutes,
         }
         self._cached: dict[str, Any] | None = None
         self._token: int | None = None

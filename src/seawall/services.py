@@ -175,12 +175,16 @@ def open_services(settings: Settings) -> Services:
     keys = KeyRing.open(db, settings)
     subscribers = Subscribers()
     redis = RedisClient(settings.redis)
+    configuration = Configuration(db, keys, settings)
     sessions = SessionStore(
-        db, redis, hours=settings.auth.session_hours, idle_minutes=settings.auth.session_idle_minutes
+        db,
+        redis,
+        hours=settings.auth.session_hours,
+        idle_minutes=settings.auth.session_idle_minutes,
+        configured_idle=lambda: configuration.get("session_timeout"),
     )
     health = Health(db, storage, redis, unready_seconds=settings.ha.unready_seconds)
     instances = InstanceRegistry(db, settings, keys, health)
-    configuration = Configuration(db, keys, settings)
     jobs = JobService(db)
     artifacts = ArtifactService(db, content)
     services = Services(

@@ -198,9 +198,13 @@ async def get_statistic(access: Annotated[Access, signed_in()]) -> Statistic:
     return await access.services.db.read(run)
 
 
+def _whole(value: Any) -> Any:
+    return max(1, round(value)) if isinstance(value, float) else value
+
+
 def _shown(values: dict[str, Any]) -> dict[str, ConfigItem]:
     return {
-        name: ConfigItem(value=values[name], editable=True)
+        name: ConfigItem(value=_whole(values[name]), editable=True)
         for name, item in ITEMS.items()
         if item.kind != "password"
     }
