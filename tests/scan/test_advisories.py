@@ -503,4 +503,5 @@ def test_command_line(fresh_registry: Registry, tmp_path: Path) -> None:
     assert "seconds" in shown
     done = fresh_registry.cli("scan", "db", "import", str(tmp_path / "absent"))
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.splitlines()[-1].startswith("seawall: ")
+    assert "Traceback" not in done.stderr

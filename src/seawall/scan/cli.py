@@ -15,7 +15,7 @@ from seawall.config import Settings
 from seawall.db import Database
 from seawall.errors import InvalidError
 from seawall.jobs.service import JobService
-from seawall.scan import importer, jobs  # noqa: F401 - registers the job kinds
+from seawall.scan import importer
 
 app = typer.Typer(no_args_is_help=True, help="Scanning.")
 db_app = typer.Typer(no_args_is_help=True, help="The vulnerability database.")
@@ -51,19 +51,25 @@ def db_import(
 
     async def work(db: Database) -> None:
         nonlocal rejected, changed
-        for path in paths:
-            for result in importer.import_path(db, path):
-                print(
-                    f"{result.source}: {result.total} advisories read, {result.added} new, "
-                    f"{result.changed} changed, {result.removed} removed"
-                )
-                for line in result.rejected:
-                    print(f"left out: {line}")
-                rejected += len(result.rejected)
-                changed += result.added + result.changed + result.removed
-        if changed:
-            # Whichever process runs jobs matches the stored package lists anew.
-            await JobService(db).enqueue("scan-rematch", {})
+        try:
+            for path in paths:
+                for result in importer.import_path(db, path):
+                    print(
+                        f"{result.source}: {result.total} advisories read, {result.added} new, "
+                        f"{result.changed} changed, {result.removed} removed"
+                    )
+                    for line in result.rejected:
+                        print(f"left out: {line}")
+                    rejected += len(result.rejected)
+                    changed += result.added + result.changed + result.removed
+        finally:
+            # Also when a later path is refused: what came in before it counts.
+            if changed:
+                # Registers the job kinds; not at the top, as it needs most of Seawall.
+                from seawall.scan import jobs  # noqa: F401
+
+                # Whichever process runs jobs matches the stored package lists anew.
+                await JobService(db).enqueue("scan-rematch", {})
 
     _run(config, data_dir, work)
     if rejected:

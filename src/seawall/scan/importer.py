@@ -6,14 +6,17 @@ a directory of any of these, the Debian security tracker's JSON, Alpine's secdb 
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import struct
+import tempfile
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
@@ -32,6 +35,7 @@ _FILE_BYTES = 1024 * MIB
 _BATCH = 500
 # Raised when advisories are stored in another way, so that the next import writes them all anew.
 _REVISION = b"1"
+_decoder = msgspec.msgpack.Decoder(tuple[str, Advisory])
 
 
 @dataclass(slots=True)
@@ -48,8 +52,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
+    """A record: its hash, and how to read it (only when the hash is not known). `load` may raise."""
+
     hash: str
-    advisory: Advisory
+    name: str
+    load: Callable[[], Advisory]
 
 
 def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda _line: None) -> list[Result]:
@@ -84,7 +91,7 @@ def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda
             for file in loose:
                 yield str(file), file.read_bytes()
 
-        results.append(_store(db, "osv", lambda result: _osv_items(records(), result), replace=False))
+        results.append(_store(db, "osv", _osv_items(records()), replace=False))
     return results
 
 
@@ -114,15 +121,15 @@ def _import_json(db: Database, file: Path) -> Result:
             for number, item in enumerate(items):
                 yield f"{file} record {number}", msgspec.json.encode(item)
 
-        return _store(db, "osv", lambda result: _osv_items(records(), result), replace=False)
+        return _store(db, "osv", _osv_items(records()), replace=False)
     try:
         if isinstance(document, dict) and "packages" in document:
             source, found = parse.alpine_secdb(document)
-            return _store(db, source, lambda _result: _whole(found), replace=True)
+            return _store(db, source, _whole(found), replace=True)
         debian = list(parse.debian_tracker(document))
         if not debian:
             raise InvalidError("no advisories found")
-        return _store(db, "debian-tracker", lambda _result: _whole(debian), replace=True)
+        return _store(db, "debian-tracker", _whole(debian), replace=True)
     except InvalidError as error:
         raise InvalidError(f"{file}: {error}") from None
 
@@ -143,79 +150,107 @@ def _import_zip(db: Database, file: Path) -> Result:
                 yield item.filename, data
 
     try:
-        return _store(db, "osv", lambda result: _osv_items(records(), result), replace=False)
+        return _store(db, "osv", _osv_items(records()), replace=False)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise InvalidError(f"{file}: not a readable zip: {error}") from None
 
 
-def _osv_items(records: Iterable[tuple[str, bytes]], result: Result) -> Iterator[_Item]:
+def _osv_items(records: Iterable[tuple[str, bytes]]) -> Iterator[_Item]:
     for name, data in records:
-        try:
-            advisory = parse.osv(_decode(data, name))
-        except InvalidError as error:
-            if len(result.rejected) < 100:
-                result.rejected.append(f"{name}: {error}"[:300])
-            continue
-        yield _Item(_hash(data), advisory)
+        yield _Item(_hash(data), name, functools.partial(_osv, name, data))
+
+
+def _osv(name: str, data: bytes) -> Advisory:
+    return parse.osv(_decode(data, name))
 
 
 def _whole(found: Iterable[Advisory]) -> Iterator[_Item]:
     for advisory in found:
-        yield _Item(_hash(msgspec.json.encode(advisory)), advisory)
+        yield _Item(_hash(msgspec.json.encode(advisory)), advisory.name, functools.partial(_same, advisory))
+
+
+def _same(advisory: Advisory) -> Advisory:
+    return advisory
 
 
 def _hash(data: bytes) -> str:
     return hashlib.sha256(_REVISION + data).hexdigest()
 
 
-def _store(db: Database, source: str, items: Callable[[Result], Iterator[_Item]], *, replace: bool) -> Result:
-    """Bring the source up to date in one transaction. `replace`: what is not among `items` goes."""
+def _known(connection: Connection, source: str) -> dict[str, tuple[int, str]]:
+    """name -> (row id, hash) of a source's advisories."""
+    query = select(advisories.c.id, advisories.c.name, advisories.c.hash).where(advisories.c.source == source)
+    return {row.name: (row.id, row.hash) for row in connection.execute(query)}
 
-    def run(connection: Connection) -> Result:
-        result = Result(source)
-        known = {
-            name: (number, digest)
-            for number, name, digest in connection.execute(
-                select(advisories.c.id, advisories.c.name, advisories.c.hash).where(
-                    advisories.c.source == source
-                )
-            )
-        }
-        seen: set[str] = set()
-        newest: float | None = None
-        batch: list[_Item] = []
-        for item in items(result):
-            name = item.advisory.name
+
+def _store(db: Database, source: str, items: Iterable[_Item], *, replace: bool) -> Result:
+    """Bring the source up to date in one transaction. `replace`: what is not among `items` goes.
+
+    Records are read before the transaction begins and kept in a temporary file, so that on SQLite other
+    writers wait for the writing only.
+    """
+    names = {digest: name for name, (_, digest) in db.sync_read(lambda c: _known(c, source)).items()}
+    result = Result(source)
+    seen: set[str] = set()
+    newest: float | None = None
+    with tempfile.TemporaryFile() as spool:
+        for item in items:
+            name = names.get(item.hash)
+            advisory = None
+            if name is None:
+                try:
+                    advisory = item.load()
+                except InvalidError as error:
+                    if len(result.rejected) < 100:
+                        result.rejected.append(f"{item.name}: {error}"[:300])
+                    continue
+                name = advisory.name
             if name in seen:
                 continue
             seen.add(name)
             result.total += 1
-            newest = max(newest or 0, item.advisory.modified_at or 0) or None
-            before = known.get(name)
-            if before is not None and before[1] == item.hash:
-                continue
-            if before is None:
-                result.added += 1
-            else:
-                result.changed += 1
-            batch.append(item)
-            if len(batch) >= _BATCH:
-                _write(connection, source, batch, known)
-                batch = []
-        _write(connection, source, batch, known)
-        if replace:
-            gone = [known[name][0] for name in known if name not in seen]
-            result.removed = len(gone)
-            for start in range(0, len(gone), _BATCH):
-                _forget(connection, gone[start : start + _BATCH])
-                connection.execute(
-                    delete(advisories).where(advisories.c.id.in_(gone[start : start + _BATCH]))
-                )
-        if result.total or not result.rejected:
-            _record(connection, result, newest)
-        return result
+            if advisory is not None:
+                newest = max(newest or 0, advisory.modified_at or 0) or None
+                data = msgspec.msgpack.encode((item.hash, advisory))
+                spool.write(struct.pack(">I", len(data)) + data)
 
-    return db.sync_write(run)
+        def run(connection: Connection) -> tuple[int, int, int]:
+            known = _known(connection, source)
+            added = changed = removed = 0
+            batch: list[tuple[str, Advisory]] = []
+            for digest, advisory in _spooled(spool):
+                before = known.get(advisory.name)
+                if before is None:
+                    added += 1
+                elif before[1] == digest:
+                    continue
+                else:
+                    changed += 1
+                batch.append((digest, advisory))
+                if len(batch) >= _BATCH:
+                    _write(connection, source, batch, known)
+                    batch = []
+            _write(connection, source, batch, known)
+            if replace:
+                gone = [known[name][0] for name in known if name not in seen]
+                removed = len(gone)
+                for start in range(0, removed, _BATCH):
+                    some = gone[start : start + _BATCH]
+                    _forget(connection, some)
+                    connection.execute(delete(advisories).where(advisories.c.id.in_(some)))
+            if result.total or not result.rejected:
+                _record(connection, source, added + changed + removed, newest)
+            return added, changed, removed
+
+        result.added, result.changed, result.removed = db.sync_write(run)
+    return result
+
+
+def _spooled(spool: IO[bytes]) -> Iterator[tuple[str, Advisory]]:
+    spool.seek(0)
+    while head := spool.read(4):
+        (length,) = struct.unpack(">I", head)
+        yield _decoder.decode(spool.read(length))
 
 
 def _forget(connection: Connection, ids: list[int]) -> None:
@@ -224,20 +259,22 @@ def _forget(connection: Connection, ids: list[int]) -> None:
 
 
 def _write(
-    connection: Connection, source: str, batch: list[_Item], known: dict[str, tuple[int, str]]
+    connection: Connection,
+    source: str,
+    batch: list[tuple[str, Advisory]],
+    known: dict[str, tuple[int, str]],
 ) -> None:
     if not batch:
         return
-    old = [known[item.advisory.name][0] for item in batch if item.advisory.name in known]
+    old = [known[a.name][0] for _, a in batch if a.name in known]
     if old:
         _forget(connection, old)
     fresh = []
-    for item in batch:
-        a = item.advisory
+    for digest, a in batch:
         row = {
             "source": source,
             "name": a.name,
-            "hash": item.hash,
+            "hash": digest,
             "cves": a.cves,
             "withdrawn": a.withdrawn,
             "severity": a.severity,
@@ -254,7 +291,7 @@ def _write(
             fresh.append(row)
     if fresh:
         connection.execute(insert(advisories), fresh)
-    names = [item.advisory.name for item in batch]
+    names = [a.name for _, a in batch]
     ids: dict[str, int] = {
         row.name: row.id
         for row in connection.execute(
@@ -263,14 +300,10 @@ def _write(
             )
         )
     }
-    cves = [
-        {"cve": cve[:128], "advisory_id": ids[item.advisory.name]}
-        for item in batch
-        for cve in dict.fromkeys(item.advisory.cves)
-    ]
+    cves = [{"cve": cve[:128], "advisory_id": ids[a.name]} for _, a in batch for cve in dict.fromkeys(a.cves)]
     packages = [
         {
-            "advisory_id": ids[item.advisory.name],
+            "advisory_id": ids[a.name],
             "ecosystem": row.ecosystem[:128],
             "package": row.package,
             "ranges": row.ranges,
@@ -278,9 +311,9 @@ def _write(
             "severity": row.severity,
             "status": row.status,
         }
-        for item in batch
-        if not item.advisory.withdrawn
-        for row in item.advisory.affected
+        for _, a in batch
+        if not a.withdrawn
+        for row in a.affected
     ]
     if cves:
         connection.execute(insert(advisory_cves), cves)
@@ -288,19 +321,17 @@ def _write(
         connection.execute(insert(advisory_packages), packages)
 
 
-def _record(connection: Connection, result: Result, newest: float | None) -> None:
+def _record(connection: Connection, source: str, changes: int, newest: float | None) -> None:
     before = connection.execute(
         select(advisory_sources.c.modified_at, advisory_sources.c.imported_at).where(
-            advisory_sources.c.name == result.source
+            advisory_sources.c.name == source
         )
     ).first()
-    count = len(
-        connection.execute(select(advisories.c.id).where(advisories.c.source == result.source)).fetchall()
-    )
+    count = len(connection.execute(select(advisories.c.id).where(advisories.c.source == source)).fetchall())
     values = {
-        "name": result.source,
+        "name": source,
         "advisories": count,
-        "changed": result.added + result.changed + result.removed,
+        "changed": changes,
         "modified_at": max(newest or 0, (before[0] if before else 0) or 0) or None,
         # A moment that is later than every report made before this commit.
         "imported_at": time.time(),
