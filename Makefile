@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test lint types crash chaos memory bench clean
+.PHONY: install portal serve test lint types crash chaos memory screenshots bench clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -15,9 +15,13 @@ portal: $(PORTAL)
 
 # The package build makes it too (setup.py); this is for a checkout whose portal sources have changed.
 $(PORTAL): $(PORTAL_SOURCES)
-	@if command -v npm >/dev/null; then \
-	  cd portal && npm ci --no-audit --no-fund && npm run build; \
+	@if command -v npm >/dev/null; then $(MAKE) -s portal/node_modules/.package-lock.json && \
+	  cd portal && npm run -s build; \
 	else echo "npm is not installed: Seawall runs without the portal"; fi
+
+portal/node_modules/.package-lock.json: portal/package-lock.json
+	cd portal && npm ci --no-audit --no-fund
+	touch $@
 
 # pip 25.1 is the first with --group (PEP 735), so pip is upgraded in the venv first.
 $(STAMP): pyproject.toml
@@ -37,11 +41,11 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@if command -v npm >/dev/null; then cd portal && npm run -s lint; fi
+	@if command -v npm >/dev/null; then $(MAKE) -s portal/node_modules/.package-lock.json && cd portal && npm run -s lint; fi
 
 types: install
 	$(BIN)/mypy
-	@if command -v npm >/dev/null; then cd portal && npm run -s types; fi
+	@if command -v npm >/dev/null; then $(MAKE) -s portal/node_modules/.package-lock.json && cd portal && npm run -s types; fi
 
 # The whole crash test: kill -9 at random points of 1,000 pushes.
 crash: install
@@ -55,6 +59,11 @@ memory: install
 chaos: install
 	bash .ci/packages.sh
 	SEAWALL_CHAOS_SECONDS=25 $(BIN)/python -m pytest tests/ha/test_chaos.py -s
+
+# Pictures of the portal in docs/images, made by the tests that go through it.
+screenshots: install
+	bash .ci/packages.sh
+	SEAWALL_SCREENSHOTS=1 $(BIN)/python -m pytest tests/portal -q
 
 bench: install
 	bash .ci/packages.sh

@@ -28,7 +28,11 @@ def build_portal() -> None:
     if npm is None:
         print("npm is not installed: the package is built without the portal")
         return
-    subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=SOURCES, check=True)  # noqa: S603
+    installed = SOURCES / "node_modules" / ".package-lock.json"
+    lock = SOURCES / "package-lock.json"
+    if not installed.is_file() or installed.stat().st_mtime < lock.stat().st_mtime:
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=SOURCES, check=True)  # noqa: S603
+        installed.touch()
     subprocess.run([npm, "run", "build"], cwd=SOURCES, check=True)  # noqa: S603
 
 

@@ -7,13 +7,13 @@ import {
   useQueryClient,
 } from "@tanstack/react-query";
 import { useState } from "react";
-import { ApiError, api, type Options, type Page } from "./api/client";
+import { ApiError, api, type Options, type Page, type PathOf } from "./api/client";
 import { type Text, useI18n } from "./i18n";
 
 type Extra<T> = Partial<Pick<UseQueryOptions<T>, "enabled" | "refetchInterval" | "retry" | "staleTime">>;
 
 /** One thing of the API, kept fresh. */
-export function useGet<T>(template: string, options: Options = {}, extra: Extra<T> = {}) {
+export function useGet<T>(template: PathOf<"get">, options: Options = {}, extra: Extra<T> = {}) {
   return useQuery<T>({
     queryKey: [template, options.path ?? {}, options.query ?? {}],
     queryFn: ({ signal }) => api.get<T>(template, { ...options, signal }),
@@ -25,7 +25,7 @@ export const PAGE_SIZES = [15, 25, 50, 100];
 
 /** A list of the API, page by page on the server. */
 export function useList<T>(
-  template: string,
+  template: PathOf<"get">,
   options: Options & { sort?: string; pageSize?: number } = {},
   extra: Extra<Page<T>> = {},
 ) {

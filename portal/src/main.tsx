@@ -17,7 +17,7 @@ setNonce(nonce);
 
 const theme = createTheme({
   primaryColor: "sea",
-  primaryShade: { light: 7, dark: 5 },
+  primaryShade: 7,
   colors: {
     sea: [
       "#e6f7fa",
@@ -45,12 +45,22 @@ const theme = createTheme({
 // Quiet text keeps a contrast of 4.5:1 and more on every surface (WCAG 2.2, 1.4.3).
 const resolver: CSSVariablesResolver = () => ({
   variables: {},
-  light: { "--mantine-color-dimmed": "#55606a", "--mantine-color-placeholder": "#66717b" },
+  light: {
+    "--mantine-color-dimmed": "#55606a",
+    "--mantine-color-placeholder": "#66717b",
+    "--mantine-color-teal-light-color": "#05603f",
+    "--mantine-color-orange-light-color": "#8a3800",
+    "--mantine-color-red-light-color": "#a11212",
+    "--mantine-color-blue-light-color": "#0b4f91",
+    "--mantine-color-gray-light-color": "#343a40",
+    "--mantine-color-sea-light-color": "#044c5c",
+  },
   dark: {
     "--mantine-color-dimmed": "#a3aeb7",
     "--mantine-color-placeholder": "#98a3ad",
     "--mantine-color-body": "#181d21",
     "--mantine-color-text": "#dfe5e9",
+    "--mantine-color-anchor": "#7fd0de",
   },
 });
 

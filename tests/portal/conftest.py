@@ -1,13 +1,24 @@
-"""The built portal, and headless Chromium."""
+"""The built portal, three instances behind HAProxy, and headless Chromium."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from seawall.ha.balancer import KINDS, Balancer
+from tests.conftest import PASSWORD, Postgres, free_port
+from tests.ha.cluster import Cluster
+from tests.portal.images import Pusher
+from tests.servers.balancers import BalancerServer
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -21,21 +32,192 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+# CI's machine has two cores, and the instances share them with the browser.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")
 def portal_dist() -> Path:
     """The built portal; built now when its sources are newer."""
-    subprocess.run(["make", "-s", "portal"], cwd=ROOT, check=True, capture_output=True, timeout=280)
+    done = subprocess.run(
+        ["make", "-s", "portal"], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     dist = ROOT / "src" / "seawall" / "portal_dist"
     assert (dist / "index.html").is_file()
     return dist
 
 
-@pytest.fixture(scope="session")
+# Playwright's event loop is in this thread while it is open: other tests must have their turn after it.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One browser for the test run; each test opens its own contexts."""
+    """One browser for these tests; each test opens its own contexts."""
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield started
         started.close()
+
+
+@dataclass
+class Site:
+    """Three instances behind HAProxy, with TLS, and the API as the administrator."""
+
+    url: str
+    cluster: Cluster
+    api: httpx.Client
+    push: Pusher
+
+    def post(self, path: str, body: dict[str, Any]) -> str:
+        """Make something; returns the last part of its Location."""
+        answer = self.api.post(path, json=body)
+        assert answer.status_code in (200, 201), answer.text
+        return str(answer.headers.get("location", "")).rpartition("/")[2]
+
+
+def _certificate(root: Path) -> tuple[Path, Path]:
+    key, crt, both = root / "k.pem", root / "c.pem", root / "both.pem"
+    subprocess.run(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=lb -addext subjectAltName=IP:127.0.0.1 "
+        f"-keyout {key} -out {crt}".split(),
+        check=True,
+        capture_output=True,
+    )
+    both.write_text(crt.read_text() + key.read_text())
+    return both, crt
+
+
+@pytest.fixture(scope="package")
+def site(portal_dist: Path, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The cluster with two projects, a developer, a guest, images, a chart and referrers."""
+    root = tmp_path_factory.mktemp("portal")
+    both, crt = _certificate(root)
+    port = free_port()
+    url = f"https://127.0.0.1:{port}"
+    cluster = Cluster(
+        root,
+        postgres.database(),
+        settings={
+            "SEAWALL_EXTERNAL_URL": url,
+            "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",
+            "SEAWALL_CA_DOWNLOAD": str(crt),
+        },
+    )
+    server = BalancerServer("haproxy", port)
+    try:
+        cluster.start()
+        instances = [instance.url for instance in cluster.instances]
+        server.start(KINDS["haproxy"](Balancer(url, instances, certificate=str(both))))
+        api = httpx.Client(base_url=f"{url}/api/v2.0", auth=cluster.admin, verify=False, timeout=60)
+        found = Site(url, cluster, api, Pusher(cluster.instances[0].url, cluster.admin))
+        _seed(found)
+        yield found
+    finally:
+        server.close()
+        cluster.close()
+
+
+def _seed(site: Site) -> None:
+    site.post("/projects", {"project_name": "web", "metadata": {"public": "false"}})
+    site.post("/projects", {"project_name": "charts", "metadata": {"public": "true"}})
+    for name, role in (("dev", 2), ("guest", 3)):
+        site.post(
+            "/users",
+            {
+                "username": name,
+                "email": f"{name}@example.com",
+                "realname": f"{name.title()} Example",
+                "password": PASSWORD,
+            },
+        )
+        site.post("/projects/web/members", {"role_id": role, "member_user": {"username": name}})
+    push = site.push
+    signed = push.image("web/app/frontend", "v1.0")
+    push.image("web/app/frontend", "v1.1", text="hello again")
+    push.image("web/backend", "latest", text="backend")
+    push.index("web/base", "12")
+    signature = push.referrer(
+        "web/app/frontend", signed, "application/vnd.dev.cosign.artifact.sig.v1+json", '{"signed": true}'
+    )
+    push.referrer("web/app/frontend", signature, "application/vnd.example.note", "a note on the signature")
+    push.chart("charts/greeting", "0.1.0")
+
+
+@dataclass
+class Visitor:
+    """A browser window of one person, and what went wrong in it."""
+
+    page: Page
+    url: str
+    problems: list[str] = field(default_factory=list)
+
+    def go(self, path: str) -> None:
+        """Open a path."""
+        self.page.goto(self.url + path)
+
+    def sign_in(self, name: str, password: str = PASSWORD) -> None:
+        """Sign in by the form."""
+        self.go("/account/sign-in")
+        self.page.get_by_label("User name").fill(name)
+        self.page.get_by_label("Password", exact=True).fill(password)
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        expect(self.page.get_by_role("heading", name="Projects", level=1)).to_be_visible()
+
+    def heading(self, name: str | re.Pattern[str]) -> None:
+        """Wait for the page with this heading."""
+        expect(self.page.get_by_role("heading", name=name, level=1)).to_be_visible()
+
+    def row(self, text: str) -> Any:
+        """The first row of a table that holds `text`."""
+        return self.page.get_by_role("row").filter(has_text=text).first
+
+    def act(self, row: str, action: str) -> None:
+        """Choose an action from the menu of a row."""
+        self.row(row).get_by_role("button", name="Actions").click()
+        self.page.get_by_role("menuitem", name=action, exact=True).click()
+
+    def said(self, text: str) -> None:
+        """Wait for a notice."""
+        expect(self.page.get_by_role("alert").filter(has_text=text).first).to_be_visible()
+
+    def shot(self, name: str) -> None:
+        """Keep a picture for the documentation, when asked to (`make screenshots`)."""
+        if os.environ.get("SEAWALL_SCREENSHOTS"):
+            expect(self.page.get_by_role("status")).to_have_count(0)
+            expect(self.page.locator("[aria-busy=true]")).to_have_count(0)
+            self.page.wait_for_timeout(500)
+            self.page.screenshot(path=ROOT / "docs" / "images" / f"portal-{name}.png")
+
+
+@pytest.fixture
+def visit(site: Site, browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """Open windows; at the end none may have met a policy violation or an error of the portal's own."""
+    opened: list[tuple[BrowserContext, Visitor]] = []
+
+    def make(name: str | None = None, **context: Any) -> Visitor:
+        window = browser.new_context(
+            ignore_https_errors=True,
+            locale=context.pop("locale", "en-GB"),
+            viewport={"width": 1280, "height": 800},
+            **context,
+        )
+        window.set_default_timeout(20_000)
+        visitor = Visitor(window.new_page(), site.url)
+        visitor.page.on("pageerror", lambda error: visitor.problems.append(f"error: {error}"))
+        visitor.page.on(
+            "console",
+            lambda message: (
+                visitor.problems.append(message.text)
+                if "Content Security Policy" in message.text or "Warning:" in message.text
+                else None
+            ),
+        )
+        opened.append((window, visitor))
+        if name:
+            visitor.sign_in(name)
+        return visitor
+
+    yield make
+    problems = [problem for _, visitor in opened for problem in visitor.problems]
+    for window, _ in opened:
+        window.close()
+    assert not problems, problems

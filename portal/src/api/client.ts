@@ -1,5 +1,7 @@
 // HTTP to the v2.0 API: session cookie, CSRF token, the error envelope, and paging headers.
 
+import type { paths } from "./schema";
+
 export const BASE = "/api/v2.0";
 
 export class ApiError extends Error {
@@ -12,6 +14,22 @@ export class ApiError extends Error {
     super(message);
   }
 }
+
+type Method = "get" | "post" | "put" | "patch" | "delete";
+/** Paths of our OpenAPI document (`schema.ts`) that have the method: another one does not compile. */
+export type PathOf<M extends Method> = {
+  [P in keyof paths]: paths[P] extends { [K in M]: object }
+    ? P extends `/api/v2.0${infer Rest}`
+      ? Rest
+      : never
+    : never;
+}[keyof paths];
+/** What our OpenAPI document says a GET answers with. */
+export type Answer<P extends PathOf<"get">> = paths[`/api/v2.0${P}`] extends {
+  get: { responses: { 200: { content: { "application/json": infer Body } } } };
+}
+  ? Body
+  : unknown;
 
 type Primitive = string | number | boolean | null | undefined;
 export type Query = Record<string, Primitive>;
@@ -83,7 +101,18 @@ async function send(method: string, template: string, options: Options = {}): Pr
   if (options.body !== undefined) {
     init.body = typeof options.body === "string" ? options.body : JSON.stringify(options.body);
   }
-  const response = await attempt(url(template, options), init);
+  let response = await attempt(url(template, options), init);
+  if (response.status === 403 && method !== "GET") {
+    // The token may belong to a session or a key that is no more; with a new one it is worth one more try.
+    const refused = await failure(response.clone());
+    if (/csrf/i.test(refused.message)) {
+      await refreshCsrf();
+      response = await attempt(url(template, options), {
+        ...init,
+        headers: { ...headers, "X-Harbor-CSRF-Token": csrf },
+      });
+    }
+  }
   const token = response.headers.get("x-harbor-csrf-token");
   if (token) csrf = token;
   if (!response.ok) {
@@ -121,28 +150,29 @@ async function json<T>(response: Response): Promise<T> {
 }
 
 export const api = {
-  get: async <T>(template: string, options?: Options) => json<T>(await send("GET", template, options)),
-  text: async (template: string, options?: Options) =>
+  get: async <T>(template: PathOf<"get">, options?: Options) => json<T>(await send("GET", template, options)),
+  text: async (template: PathOf<"get">, options?: Options) =>
     (await send("GET", template, { ...options, headers: { Accept: "*/*", ...options?.headers } })).text(),
-  page: async <T>(template: string, options?: Options): Promise<Page<T>> => {
+  page: async <T>(template: PathOf<"get">, options?: Options): Promise<Page<T>> => {
     const response = await send("GET", template, options);
     const rows = (await json<T[] | null>(response)) ?? [];
     const total = response.headers.get("x-total-count");
     return { rows, total: total === null ? rows.length : Number(total) };
   },
-  post: async <T = void>(template: string, options?: Options) => {
+  post: async <T = void>(template: PathOf<"post">, options?: Options) => {
     const response = await send("POST", template, options);
     return json<T>(response);
   },
   /** POST whose answer names the new thing in Location only: returns the last part of it. */
-  create: async (template: string, options?: Options) => {
+  create: async (template: PathOf<"post">, options?: Options) => {
     const response = await send("POST", template, options);
     return response.headers.get("location")?.split("/").pop() ?? "";
   },
-  put: async <T = void>(template: string, options?: Options) => json<T>(await send("PUT", template, options)),
-  patch: async <T = void>(template: string, options?: Options) =>
+  put: async <T = void>(template: PathOf<"put">, options?: Options) =>
+    json<T>(await send("PUT", template, options)),
+  patch: async <T = void>(template: PathOf<"patch">, options?: Options) =>
     json<T>(await send("PATCH", template, options)),
-  delete: async (template: string, options?: Options) => {
+  delete: async (template: PathOf<"delete">, options?: Options) => {
     await send("DELETE", template, options);
   },
 };

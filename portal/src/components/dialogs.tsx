@@ -18,7 +18,7 @@ import {
 } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useRef, useState } from "react";
-import { api, type Options } from "../api/client";
+import { api, type Options, type PathOf } from "../api/client";
 import { useErrorText } from "../hooks";
 import { useI18n } from "../i18n";
 import { Loading } from "./ui";
@@ -286,7 +286,7 @@ function FormBody(props: Parameters<typeof FormModal>[0]) {
 /** A log that grows while its job runs; asked for again every two seconds until `live` is false. */
 export function LogModal(props: {
   title: string;
-  source: { template: string; options?: Options } | null;
+  source: { template: PathOf<"get">; options?: Options } | null;
   live: boolean;
   onClose: () => void;
 }) {

@@ -48,7 +48,7 @@ export function ScheduleEditor(props: {
         loading={props.busy}
         onClick={() =>
           props.onSave({
-            type: kind,
+            type: kind as ScheduleObject["type"],
             cron: kind === "None" ? "" : kind === "Custom" ? text.trim() : CRONS[kind],
           })
         }

@@ -144,7 +144,7 @@ export function Shell({ children }: { children: ReactNode }) {
           {info.harbor_version && <span className="nav-small">{info.harbor_version}</span>}
         </Box>
       </nav>
-      <main className="main" id="main" tabIndex={-1} ref={main}>
+      <main className="main" id="main" tabIndex={-1} ref={main} data-path={path}>
         {info.read_only && (
           <Alert color="orange" mb="md" title={t("The registry is read-only")}>
             {t("Pulls work; pushes and changes are refused until an administrator ends read-only mode.")}

@@ -10,6 +10,7 @@ import type {
   Artifact,
   HistoryEntry,
   Project,
+  SignatureVerdict,
   Tag,
   Vulnerability,
   VulnerabilityReport,
@@ -62,6 +63,7 @@ function Loaded(props: { project: Project; repository: string; reference: string
   const confirm = useConfirm();
   const { can } = usePermissions(project.project_id);
   const where: Where = { project_name: project.name, repository_name: repository, reference };
+  const [watching, setWatching] = useState(0);
   const query = useGet<Artifact>(
     ROOT,
     {
@@ -76,18 +78,21 @@ function Loaded(props: { project: Project; repository: string; reference: string
       },
     },
     {
-      refetchInterval: ({ state }) =>
-        [overview(state.data ?? ({} as Artifact))?.scan_status, state.data?.sbom_overview?.scan_status].some(
-          (status) => ["Pending", "Running", "Scheduled"].includes(status ?? ""),
-        )
-          ? 2000
-          : false,
+      refetchInterval: ({ state }) => {
+        const scans = [
+          overview(state.data ?? ({} as Artifact))?.scan_status,
+          state.data?.sbom_overview?.scan_status,
+        ];
+        const busy = scans.some((status) => ["Pending", "Running", "Scheduled"].includes(status ?? ""));
+        return busy || Date.now() < watching ? 2000 : false;
+      },
     },
   );
-  const scan = useAction(
-    (type: "vulnerability" | "sbom") => api.post(`${ROOT}/scan`, { path: where, body: { scan_type: type } }),
-    "Started",
-  );
+  const scan = useAction(async (type: "vulnerability" | "sbom") => {
+    await api.post(`${ROOT}/scan`, { path: where, body: { scan_type: type } });
+    // The job is queued; what it says of itself appears a little later.
+    setWatching(Date.now() + 60_000);
+  }, "Started");
   const remove = useAction(async () => {
     await api.delete(ROOT, { path: where });
     navigate(
@@ -101,10 +106,11 @@ function Loaded(props: { project: Project; repository: string; reference: string
     <Await query={query}>
       {(artifact) => {
         const links = artifact.addition_links ?? {};
-        const files = Object.keys(links).filter((name) =>
-          ["readme.md", "values.yaml", "dependencies", "files", "license"].includes(name),
+        const files = ["readme.md", "values.yaml", "dependencies", "files", "license"].filter(
+          (name) => links[name],
         );
         const image = artifact.type === "IMAGE" && !artifact.references?.length;
+        const layered = !artifact.references?.length;
         return (
           <Page
             title={artifact.tags?.length ? `${full}:${artifact.tags[0].name}` : full}
@@ -167,13 +173,15 @@ function Loaded(props: { project: Project; repository: string; reference: string
             </div>
             <Tabs
               defaultValue={
-                artifact.references?.length ? "platforms" : image ? "layers" : (files[0] ?? "accessories")
+                artifact.references?.length ? "platforms" : image ? "layers" : (files[0] ?? "layers")
               }
               keepMounted={false}
             >
               <Tabs.List className="tabs" mb="md">
                 {!!artifact.references?.length && <Tabs.Tab value="platforms">{t("Platforms")}</Tabs.Tab>}
-                {image && <Tabs.Tab value="layers">{t("Layers and history")}</Tabs.Tab>}
+                {layered && (
+                  <Tabs.Tab value="layers">{image ? t("Layers and history") : t("Layers")}</Tabs.Tab>
+                )}
                 {files.map((name) => (
                   <Tabs.Tab key={name} value={name}>
                     {name}
@@ -189,9 +197,9 @@ function Loaded(props: { project: Project; repository: string; reference: string
                   <Platforms artifact={artifact} project={project} repository={repository} />
                 </Tabs.Panel>
               )}
-              {image && (
+              {layered && (
                 <Tabs.Panel value="layers">
-                  <History where={where} />
+                  <History where={where} image={image} />
                 </Tabs.Panel>
               )}
               {files.map((name) => (
@@ -396,57 +404,79 @@ function Platforms(props: { artifact: Artifact; project: Project; repository: st
   );
 }
 
-function History({ where }: { where: Where }) {
+interface Blob {
+  digest: string;
+  mediaType: string;
+  size: number;
+  annotations?: Record<string, string>;
+}
+
+/** Each step of the build with the layer it made, or the layers alone when the config has no history. */
+function History({ where, image }: { where: Where; image: boolean }) {
   const { t } = useI18n();
   const query = useQuery({
-    queryKey: ["history", where],
+    queryKey: ["layers", where],
     queryFn: async ({ signal }) => {
-      const history = await api.get<HistoryEntry[]>(`${ROOT}/additions/{addition}`, {
-        path: { ...where, addition: "build_history" },
-        signal,
-      });
-      return history ?? [];
+      const addition = (name: string) => ({ path: { ...where, addition: name }, signal });
+      const [manifest, history] = await Promise.all([
+        api.get<{ layers?: Blob[] }>(`${ROOT}/additions/{addition}`, addition("manifest")),
+        image
+          ? api.get<HistoryEntry[]>(`${ROOT}/additions/{addition}`, addition("build_history"))
+          : Promise.resolve([]),
+      ]);
+      const layers = [...(manifest.layers ?? [])];
+      const steps: (HistoryEntry & { layer?: Blob })[] = (history ?? []).map((entry) => ({
+        ...entry,
+        layer: entry.empty_layer ? undefined : layers.shift(),
+      }));
+      return [...steps, ...layers.map((layer) => ({ layer }) as HistoryEntry & { layer?: Blob })];
     },
   });
   return (
     <Await query={query}>
-      {(history) =>
-        history.length ? (
-          <DataTable
-            label={t("Layers and history")}
-            list={{ rows: history.map((entry, index) => ({ ...entry, index })) }}
-            rowKey={(row) => row.index}
-            empty={null}
-            columns={[
-              { title: "#", cell: (row) => row.index + 1 },
-              {
-                title: t("Command"),
-                cell: (row) => (
-                  <Text ff="monospace" size="xs" className="markdown">
-                    {(row.created_by ?? row.comment ?? "").replace(/^\/bin\/sh -c (#\(nop\)\s*)?/, "") || "–"}
+      {(steps) => (
+        <DataTable
+          label={image ? t("Layers and history") : t("Layers")}
+          list={{ rows: steps.map((entry, index) => ({ ...entry, index })) }}
+          rowKey={(row) => row.index}
+          empty={<Empty title={t("No layers")} />}
+          columns={[
+            { title: "#", cell: (row) => row.index + 1 },
+            image
+              ? {
+                  title: t("Command"),
+                  cell: (row) => (
+                    <Text ff="monospace" size="xs" className="markdown">
+                      {(row.created_by ?? row.comment ?? "").replace(/^\/bin\/sh -c (#\(nop\)\s*)?/, "") ||
+                        "–"}
+                    </Text>
+                  ),
+                }
+              : {
+                  title: t("File"),
+                  cell: (row) =>
+                    row.layer?.annotations?.["org.opencontainers.image.title"] ?? row.layer?.mediaType,
+                },
+            {
+              title: t("Layer"),
+              cell: (row) =>
+                row.layer ? (
+                  <Digest value={row.layer.digest} />
+                ) : (
+                  <Text size="xs" c="dimmed">
+                    {t("none")}
                   </Text>
                 ),
-              },
-              {
-                title: t("Layer"),
-                cell: (row) =>
-                  row.empty_layer ? (
-                    <Text size="xs" c="dimmed">
-                      {t("none")}
-                    </Text>
-                  ) : (
-                    <Badge variant="light" tt="none">
-                      {t("Layer")}
-                    </Badge>
-                  ),
-              },
-              { title: t("Created"), cell: (row) => <DateTime value={row.created} /> },
-            ]}
-          />
-        ) : (
-          <Empty title={t("The image says nothing of how it was built")} />
-        )
-      }
+            },
+            {
+              title: t("Size"),
+              align: "right",
+              cell: (row) => <span className="nowrap">{row.layer ? bytes(row.layer.size) : "–"}</span>,
+            },
+            { title: t("Created"), cell: (row) => <DateTime value={row.created} /> },
+          ]}
+        />
+      )}
     </Await>
   );
 }
@@ -773,6 +803,7 @@ type Place = { where: Where; project: Project; repository: string };
 
 function Referrers({ artifact, ...place }: Place & { artifact: Artifact }) {
   const { t } = useI18n();
+  const verdicts = useGet<SignatureVerdict[]>(`${ROOT}/signatures`, { path: place.where });
   return (
     <Card title={t("What refers to this artifact")}>
       <ul className="tree">
@@ -784,14 +815,15 @@ function Referrers({ artifact, ...place }: Place & { artifact: Artifact }) {
               {t("this artifact")}
             </Text>
           </div>
-          <Branch place={place} reference={artifact.digest} depth={0} />
+          <Branch place={place} reference={artifact.digest} depth={0} verdicts={verdicts.data ?? []} />
         </li>
       </ul>
     </Card>
   );
 }
 
-function Branch({ place, reference, depth }: { place: Place; reference: string; depth: number }) {
+function Branch(props: { place: Place; reference: string; depth: number; verdicts: SignatureVerdict[] }) {
+  const { place, reference, depth, verdicts } = props;
   const { t } = useI18n();
   const query = useGet<Accessory[]>(`${ROOT}/accessories`, {
     path: { ...place.where, reference },
@@ -827,7 +859,18 @@ function Branch({ place, reference, depth }: { place: Place; reference: string; 
               {bytes(item.size)} · <Time value={item.creation_time} />
             </Text>
           </div>
-          {depth < 4 && <Branch place={place} reference={item.digest} depth={depth + 1} />}
+          {verdicts
+            .filter((one) => one.accessory_digest === item.digest)
+            .map((one, index) => (
+              <Text size="xs" key={index} c={one.valid ? "teal.9" : "dimmed"} pl="xs">
+                {one.valid
+                  ? t("Verified by {name}", { name: one.signer ?? "–" })
+                  : t("Not verified: {reason}", { reason: one.reason ?? "–" })}
+              </Text>
+            ))}
+          {depth < 4 && (
+            <Branch place={place} reference={item.digest} depth={depth + 1} verdicts={verdicts} />
+          )}
         </li>
       ))}
     </ul>

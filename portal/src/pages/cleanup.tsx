@@ -46,6 +46,7 @@ function parameters(value: string | undefined): Record<string, unknown> {
 function Job(props: {
   title: string;
   base: "/system/gc" | "/system/purgeaudit";
+  one: "/system/gc/{gc_id}" | "/system/purgeaudit/{purge_id}";
   id: "gc_id" | "purge_id";
   parameters: Record<string, unknown>;
   form: React.ReactNode;
@@ -76,7 +77,7 @@ function Job(props: {
     else await api.create(`${props.base}/schedule`, { body });
   }, "Saved");
   const stop = useAction(
-    (row: JobHistory) => api.put(`${props.base}/{${props.id}}`, { path: { [props.id]: row.id } }),
+    (row: JobHistory) => api.put(props.one, { path: { [props.id]: row.id } }),
     "Stopped",
   );
   const live = list.rows.some((row) => row.id === log && !finished(row.job_status));
@@ -140,9 +141,7 @@ function Job(props: {
       <LogModal
         title={t("Log of run {n}", { n: log ?? 0 })}
         source={
-          log === null
-            ? null
-            : { template: `${props.base}/{${props.id}}/log`, options: { path: { [props.id]: log } } }
+          log === null ? null : { template: `${props.one}/log`, options: { path: { [props.id]: log } } }
         }
         live={live}
         onClose={() => setLog(null)}
@@ -173,6 +172,7 @@ function Garbage() {
     <Job
       title={t("Garbage collection")}
       base="/system/gc"
+      one="/system/gc/{gc_id}"
       id="gc_id"
       run={t("Collect now")}
       parameters={{ delete_untagged: untagged, workers: 1 }}
@@ -199,6 +199,7 @@ function Purge() {
     <Job
       title={t("Log rotation")}
       base="/system/purgeaudit"
+      one="/system/purgeaudit/{purge_id}"
       id="purge_id"
       run={t("Rotate now")}
       parameters={{

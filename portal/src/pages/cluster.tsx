@@ -157,9 +157,7 @@ function Check() {
       ) : (
         <Stack>
           {query.data.ok ? (
-            <Alert color="teal" icon={<CircleCheck size={18} aria-hidden />} title={t("Nothing is wrong")}>
-              {t("{n} pairs of instances were tested.", { n: query.data.pairs })}
-            </Alert>
+            <Alert color="teal" icon={<CircleCheck size={18} aria-hidden />} title={t("Nothing is wrong")} />
           ) : (
             query.data.faults.map((fault, index) => (
               <Alert
@@ -177,6 +175,7 @@ function Check() {
               </Alert>
             ))
           )}
+          <Text size="sm">{t("{n} pairs of instances were tested.", { n: query.data.pairs })}</Text>
           <Group gap={6}>
             {query.data.tested.map((name) => (
               <Badge key={name} variant="light" color="gray" tt="none">

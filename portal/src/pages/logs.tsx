@@ -1,6 +1,7 @@
 import { Group, NativeSelect, Text, TextInput } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { useState } from "react";
+import type { PathOf } from "../api/client";
 import type { AuditLog } from "../api/types";
 import { DataTable, Toolbar } from "../components/table";
 import { DateTime, Empty, Page, Status } from "../components/ui";
@@ -24,7 +25,7 @@ export function ProjectLogs({ project }: ProjectTab) {
 
 const OPERATIONS = ["create", "delete", "pull", "update", "login", "logout"];
 
-function AuditList({ template, project }: { template: string; project?: string }) {
+function AuditList({ template, project }: { template: PathOf<"get">; project?: string }) {
   const { t, word } = useI18n();
   const [resource, setResource] = useState("");
   const [username, setUsername] = useState("");

@@ -99,7 +99,7 @@ const TABS: Entry[] = [
     id: "configs",
     label: "Configuration",
     component: tab(() => import("./project/configuration"), "ProjectConfiguration"),
-    shown: ({ can }) => can("metadata", "read") || can("project", "update"),
+    shown: ({ can }) => can("configuration", "read") || can("metadata", "read"),
   },
 ];
 

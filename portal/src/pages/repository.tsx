@@ -21,7 +21,7 @@ import { pullCommands, registryHost } from "../commands";
 import { useConfirm } from "../components/confirm";
 import { FormModal } from "../components/dialogs";
 import { LabelChip } from "../components/label";
-import { ScanResult } from "../components/severity";
+import { overview, ScanResult } from "../components/severity";
 import { DataTable, Toolbar } from "../components/table";
 import { Await, Card, Command, Digest, Empty, Facts, Page, Time } from "../components/ui";
 import { bytes, q } from "../format";
@@ -85,6 +85,7 @@ function Artifacts({ project, repository }: { project: Project; repository: stri
   const confirm = useConfirm();
   const [tag, setTag] = useState("");
   const [selected, setSelected] = useState<(string | number)[]>([]);
+  const [watching, setWatching] = useState(0);
   const [copying, setCopying] = useState<Artifact | null>(null);
   const path = { project_name: project.name, repository_name: repository };
   const host = registryHost(info.registry_url ?? info.external_url);
@@ -106,14 +107,12 @@ function Artifacts({ project, repository }: { project: Project; repository: stri
     },
     {
       // While a scan runs its progress is worth watching; else the list stands still.
-      refetchInterval: (query) =>
-        query.state.data?.rows.some((row) =>
-          Object.values(row.scan_overview ?? {}).some((scan) =>
-            ["Pending", "Running", "Scheduled"].includes(scan.scan_status ?? ""),
-          ),
-        )
-          ? 3000
-          : false,
+      refetchInterval: (query) => {
+        const busy = query.state.data?.rows.some((row) =>
+          ["Pending", "Running", "Scheduled"].includes(overview(row)?.scan_status ?? ""),
+        );
+        return busy || Date.now() < watching ? 3000 : false;
+      },
     },
   );
   const labels = useGet<Label[]>(
@@ -135,6 +134,7 @@ function Artifacts({ project, repository }: { project: Project; repository: stri
         body: { scan_type: type },
       });
     }
+    setWatching(Date.now() + 60_000);
   }, "Started");
   const remove = useAction(async (rows: Artifact[]) => {
     for (const row of rows) {
@@ -199,15 +199,13 @@ function Artifacts({ project, repository }: { project: Project; repository: stri
               {[...(labels.data ?? []), ...(projectLabels.data ?? [])].map((item) => {
                 const on = !!chosen[0]?.labels?.some((other) => other.id === item.id);
                 return (
-                  <Menu.Item
+                  <Menu.CheckboxItem
                     key={item.id}
-                    role="menuitemcheckbox"
-                    aria-checked={on}
-                    onClick={() => label.mutate({ row: chosen[0], label: item, on: !on })}
-                    rightSection={on ? "✓" : undefined}
+                    checked={on}
+                    onChange={(next) => label.mutate({ row: chosen[0], label: item, on: next })}
                   >
                     <LabelChip label={item} />
-                  </Menu.Item>
+                  </Menu.CheckboxItem>
                 );
               })}
               {!labels.data?.length && !projectLabels.data?.length && (

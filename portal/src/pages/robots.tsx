@@ -65,7 +65,7 @@ function RobotList(props: { project?: Project; may: { create: boolean; update: b
   const confirm = useConfirm();
   const [name, setName] = useState("");
   const [editing, setEditing] = useState<Partial<Robot> | null>(null);
-  const [secret, setSecret] = useState<RobotCreated | null>(null);
+  const [secret, setSecret] = useState<Pick<RobotCreated, "name" | "secret"> | null>(null);
   const { project, may } = props;
   const list = useList<Robot>("/robots", {
     query: {
@@ -86,7 +86,7 @@ function RobotList(props: { project?: Project; may: { create: boolean; update: b
       path: { robot_id: row.id },
       body: { secret: "" },
     });
-    setSecret({ id: row.id, name: row.name, secret: answer.secret });
+    setSecret({ name: row.name, secret: answer.secret });
   });
   const remove = useAction(
     (row: Robot) => api.delete("/robots/{robot_id}", { path: { robot_id: row.id } }),

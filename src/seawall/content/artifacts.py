@@ -420,11 +420,14 @@ class ArtifactService:
         return b"".join(parts)
 
     async def addition(self, item: Artifact, name: str) -> tuple[str, bytes]:
-        """(media type, content) of an addition: build history, or a file of a Helm chart.
+        """(media type, content) of an addition: build history, a file of a Helm chart, the manifest.
 
         Raises InvalidError (the kind has no such addition) and NotFoundError.
         """
         wanted = name.lower()
+        if wanted == "manifest":
+            # Of every kind; Seawall's own, for the portal's view of layers.
+            return "application/json; charset=utf-8", msgspec.json.encode(await self.payload(item))
         if wanted not in additions.names(item.kind, item.is_index):
             raise InvalidError(f"addition {name[:50]!r} is not there for {item.kind} artifacts")
         if wanted == "build_history":

@@ -1,8 +1,10 @@
 import { Button, Group, NativeSelect, Radio, Stack, Switch, TagsInput, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { api } from "../../api/client";
-import type { CVEAllowlist, ProjectMetadata } from "../../api/types";
-import { Card } from "../../components/ui";
+import type { CVEAllowlist, ProjectMetadata, TrustedKey } from "../../api/types";
+import { FormModal } from "../../components/dialogs";
+import { DataTable } from "../../components/table";
+import { Card, Digest, Empty, Time } from "../../components/ui";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 import type { ProjectTab } from "../project";
@@ -20,7 +22,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
       }),
     "Saved",
   );
-  const readOnly = !can("project", "update") && !can("metadata", "update") && !can("metadata", "create");
+  const readOnly = !can("project", "update") && !can("configuration", "update");
   const flag = (name: keyof ProjectMetadata) => ({
     checked: metadata[name] === "true",
     disabled: readOnly,
@@ -100,7 +102,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
                     expires_at: event.currentTarget.value
                       ? Math.floor(new Date(event.currentTarget.value).valueOf() / 1000)
                       : null,
-                  })
+                  } as CVEAllowlist)
                 }
               />
             )}
@@ -118,6 +120,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
           </Card>
         )}
       </div>
+      {(can("metadata", "read") || !readOnly) && <TrustedKeys project={project.project_id} may={!readOnly} />}
       {!readOnly && (
         <Group>
           <Button onClick={() => save.mutate()} loading={save.isPending}>
@@ -126,5 +129,73 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
         </Group>
       )}
     </Stack>
+  );
+}
+
+/** The keys and certificates by which the project tells good signatures from others. */
+function TrustedKeys({ project, may }: { project: number; may: boolean }) {
+  const { t, word } = useI18n();
+  const [adding, setAdding] = useState(false);
+  const path = { project_name_or_id: project };
+  const query = useGet<TrustedKey[]>("/projects/{project_name_or_id}/trustedkeys", { path });
+  const remove = useAction(
+    (key: TrustedKey) =>
+      api.delete("/projects/{project_name_or_id}/trustedkeys/{key_id}", {
+        path: { ...path, key_id: key.id },
+      }),
+    "Deleted",
+  );
+  return (
+    <Card
+      title={t("Trusted keys and certificates")}
+      right={
+        may && (
+          <Button size="xs" variant="default" onClick={() => setAdding(true)}>
+            {t("Add")}
+          </Button>
+        )
+      }
+    >
+      <DataTable
+        label={t("Trusted keys and certificates")}
+        list={{ rows: query.data ?? [], error: query.error, loading: query.isPending }}
+        rowKey={(row) => row.id}
+        empty={
+          <Empty title={t("None: any signature counts")}>
+            {t("With keys here, only signatures that one of them verifies let an image through.")}
+          </Empty>
+        }
+        columns={[
+          { title: t("Name"), cell: (row) => <b>{row.name}</b> },
+          { title: t("Kind"), cell: (row) => word(row.kind) },
+          { title: t("Fingerprint"), cell: (row) => <Digest value={`sha256:${row.fingerprint}`} /> },
+          { title: t("Created"), cell: (row) => <Time value={row.creation_time} /> },
+        ]}
+        actions={may ? [{ label: t("Delete"), danger: true, run: (row) => remove.mutate(row) }] : undefined}
+      />
+      {adding && (
+        <FormModal
+          opened
+          onClose={() => setAdding(false)}
+          title={t("Trusted keys and certificates")}
+          submit={t("Add")}
+          initial={{}}
+          fields={[
+            { name: "name", label: t("Name"), required: true },
+            {
+              name: "pem",
+              label: t("Public key or certificate (PEM)"),
+              type: "textarea",
+              required: true,
+              placeholder: "-----BEGIN PUBLIC KEY-----",
+            },
+          ]}
+          onSubmit={async (body) => {
+            await api.create("/projects/{project_name_or_id}/trustedkeys", { path, body });
+            query.refetch();
+          }}
+        />
+      )}
+    </Card>
   );
 }

@@ -29,12 +29,6 @@ export function Summary({ project }: ProjectTab) {
                   [t("Scan on push"), <YesNo key="s" value={metadata.auto_scan} />],
                   [t("SBOM on push"), <YesNo key="b" value={metadata.auto_sbom_generation} />],
                   [t("Vulnerable images are not served"), <YesNo key="v" value={metadata.prevent_vul} />],
-                  ...(summary.registry
-                    ? ([[t("Proxy cache of"), `${summary.registry.name} (${summary.registry.url})`]] as [
-                        string,
-                        string,
-                      ][])
-                    : []),
                 ]}
               />
             </Card>
