@@ -31,6 +31,7 @@ from seawall.db.schema import (
     repositories,
     repository_blobs,
     tags,
+    upload_leases,
     uploads,
 )
 from seawall.storage import BlobStorage
@@ -107,6 +108,8 @@ async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cu
     for upload_id, state in rows:
 
         def drop(connection: Connection, upload_id: str = upload_id) -> int:
+            # What an instance that died while writing left behind.
+            connection.execute(delete(upload_leases).where(upload_leases.c.upload_id == upload_id))
             return connection.execute(
                 delete(uploads).where(uploads.c.id == upload_id, uploads.c.updated_at < cutoff)
             ).rowcount
