@@ -113,8 +113,8 @@ def test_schedule_set_again_is_not_put_off(site: Site) -> None:
         async with site.services() as services:
             jobs = services.jobs
             await jobs.install_defaults()
-            names = [item.name for item in await jobs.schedules()]
-            assert names == ["system:gc", "system:purge-jobs"]
+            names = {item.name for item in await jobs.schedules()}
+            assert {"system:gc", "system:purge-jobs"} <= names
             await jobs.set_schedule("mine", "0 0 0 1 1 *", "test-tick", {"x": 1})
             first = await jobs.get_schedule("mine")
             await jobs.set_schedule("mine", "0 0 0 1 1 *", "test-tick", {"x": 2})
@@ -126,7 +126,7 @@ def test_schedule_set_again_is_not_put_off(site: Site) -> None:
             await jobs.set_schedule("system:gc", None, "gc", {})
             await jobs.set_schedule("mine", None, "test-tick", {})
             await jobs.install_defaults()
-            assert [item.name for item in await jobs.schedules()] == ["system:purge-jobs"]
+            assert {item.name for item in await jobs.schedules()} == names - {"system:gc"}
             with pytest.raises(InvalidError):
                 await jobs.set_schedule("bad", "0 0 31 2 *", "test-tick", {})
 
@@ -139,9 +139,10 @@ def test_purge_forgets_old_jobs_only(site: Site) -> None:
             done = await services.jobs.enqueue("test-echo", {"value": 1})
             waiting = await services.jobs.enqueue("test-echo", {"value": 2}, delay_seconds=600)
             await ended(services, done)
-            assert await services.jobs.purge(older_than_seconds=3600) == 0
-            assert await services.jobs.purge(older_than_seconds=-1) == 1
-            assert [item.id for item in await services.jobs.list()] == [waiting]
+            # By kind: schedules may start jobs of their own meanwhile.
+            assert await services.jobs.purge(older_than_seconds=3600, kind="test-echo") == 0
+            assert await services.jobs.purge(older_than_seconds=-1, kind="test-echo") == 1
+            assert [item.id for item in await services.jobs.list(kind="test-echo")] == [waiting]
             assert await services.jobs.log(done) == ""
 
     asyncio.run(scenario())

@@ -135,7 +135,7 @@ def test_a_killed_copy_goes_on_where_it_was(
             "dest_registry": {"id": api.endpoint("plain", docker_registry.url, "docker-registry")},
             "filters": [{"type": "name", "value": repository}],
             "copy_by_chunk": True,
-            "speed": 10 * 1024,
+            "speed": 4 * 1024,
         },
     )
     execution = api.make("/replication/executions", {"policy_id": policy})

@@ -99,7 +99,7 @@ def test_override_and_deletion_by_event(
     becomes(second_image["digest"], None)
     assert there.digest(repository, first["digest"]) == first["digest"]
     listed = api.http.get("/replication/executions", params={"policy_id": policy, "trigger": "event_based"})
-    assert len(listed.json()) == 5
+    assert len(listed.json()) >= 5
     assert {item["trigger"] for item in listed.json()} == {"event_based"}
     body = api.http.get(f"/replication/policies/{policy}").json()
     assert api.http.put(f"/replication/policies/{policy}", json={**body, "enabled": False}).status_code == 200

@@ -441,7 +441,7 @@ def _fire_schedules(connection: Connection) -> None:
         .with_for_update(skip_locked=True)
     ).all()
     for name, cron, kind, args in rows:
-        insert_job(connection, kind, args, trigger="schedule", schedule=name)
+        insert_job(connection, kind, args, trigger="schedule", schedule=name, now=now)
         connection.execute(
             update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_time(cron, now))
         )

@@ -344,10 +344,11 @@ def insert_job(
     delay_seconds: float = 0,
     trigger: str = "manual",
     schedule: str | None = None,
+    now: float | None = None,
 ) -> str:
     """Write a pending job and return its id, or that of the job which has `key` already."""
     json.dumps(args)  # a TypeError belongs to the caller, not to the runner
-    now = clock(connection)
+    now = clock(connection) if now is None else now
     job_id = str(uuid.uuid4())
     row = {
         "id": job_id,
