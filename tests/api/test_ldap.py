@@ -135,6 +135,9 @@ def test_ping(root: Api, directory: Slapd) -> None:
     assert wrong["success"] is False
     away = root.post("/ldap/ping", json={"ldap_url": f"ldap://127.0.0.1:{free_port()}"}).json()
     assert away["success"] is False
+    for impossible in ("ldap://" + "0" * 300, "ldap://[", "ldap://h:99999999"):
+        answer = root.post("/ldap/ping", json={"ldap_url": impossible})
+        assert (answer.status_code, answer.json()["success"]) == (200, False), answer.text
     assert ADMIN_PASSWORD not in str(away) + str(wrong)
 
 

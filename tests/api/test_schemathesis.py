@@ -37,7 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @schema.parametrize()
 @settings(
-    max_examples=5,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     database=None,
@@ -49,7 +49,9 @@ def test_no_500(case: Any, server: Registry) -> None:
     assert response.status_code < 500 or response.status_code in (501, 502, 503), (
         f"{case.method} {case.formatted_path} -> {response.status_code}: {response.text[:300]}"
     )
-    if response.status_code >= 400 and case.method != "HEAD":
+    # Harbor answers a failed import with a list of the users that failed.
+    own_shape = case.path == "/api/v2.0/ldap/users/import" and response.status_code == 404
+    if response.status_code >= 400 and case.method != "HEAD" and not own_shape:
         [error] = response.json()["errors"]
         assert error["code"]
         assert error["message"]

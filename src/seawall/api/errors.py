@@ -135,6 +135,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(OverflowError, unstorable)
     app.add_exception_handler(UnicodeEncodeError, unstorable)
 
+    @app.exception_handler(Exception)
+    async def surprise(_request: Request, _error: Exception) -> JSONResponse:
+        # It is raised again after this answer, and logged with its trace under the request's id.
+        return envelope(500, "internal error")
+
     @app.exception_handler(IntegrityError)
     async def integrity_error(_request: Request, error: IntegrityError) -> JSONResponse:
         # Two requests made or removed the same thing at once, and the database let one through.

@@ -259,8 +259,9 @@ def _connect(settings: LdapSettings, dn: str, password: str) -> Connection | Non
             connection.unbind()
             return None
         return connection
-    except (LDAPException, OSError) as error:
-        raise DirectoryError(f"{url}: {type(error).__name__}") from None
+    except (LDAPException, OSError, ValueError) as error:
+        # ValueError: a host name that cannot be one.
+        raise DirectoryError(f"{url[:200]}: {type(error).__name__}") from None
 
 
 def _filter(given: str, clause: str) -> str:
