@@ -159,6 +159,13 @@ def test_secret_rotation_seals_stored_credentials_again(
     assert stored.startswith(f"sealed:v{new.version}:registry:"), "any instance finishes the rotation"
     assert ring(db).decrypt("registry", stored) == b"password"
     assert two.decrypt("registry", sealed) == b"password", "a restored backup stays readable"
+    # A credential that nobody can read any more does not keep the rotation from its end.
+    broken = stored[:-8] + ("AAAAAAA=" if stored.endswith("=") else "AAAAAAAA")
+    db.sync_write(lambda c: c.execute(update(users).values(comment=broken)))
+    one.rotate(SECRET, overlap_seconds=0, at_once=True)
+    assert one.finish_secret_rotation() == 0
+    db.sync_write(lambda c: c.execute(update(users).values(comment=stored)))
+    assert one.finish_secret_rotation() == 1
     assert one.finish_secret_rotation() == 0
     with pytest.raises(ConfigError, match="not sealed"):
         two.decrypt("webhook", stored)

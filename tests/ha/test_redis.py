@@ -97,12 +97,12 @@ def test_tls(tmp_path: Path) -> None:
     )
     try:
         node.start()
-        use(RedisSettings(url=f"rediss://127.0.0.1:{port}", tls=True, tls_ca_file=crt), round_trip)
+        use(RedisSettings(url=f"rediss://127.0.0.1:{port}", tls_ca_file=crt), round_trip)
 
         async def untrusted(client: RedisClient) -> None:
             assert await client.status() == "ConnectionError"
 
-        use(RedisSettings(url=f"rediss://127.0.0.1:{port}", tls=True), untrusted)
+        use(RedisSettings(url=f"rediss://127.0.0.1:{port}"), untrusted)
     finally:
         node.close()
 

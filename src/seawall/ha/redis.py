@@ -155,7 +155,7 @@ class RedisClient:
         }
         login: dict[str, Any] = {"username": settings.username, "password": settings.password}
         tls: dict[str, Any] = {}
-        if settings.tls:
+        if settings.tls or (settings.url or "").startswith("rediss:"):
             tls = {
                 "ssl": True,
                 "ssl_ca_certs": str(settings.tls_ca_file) if settings.tls_ca_file else None,
