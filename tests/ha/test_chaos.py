@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from tests.ha.chaos import SLOW
 from tests.ha.testbed import in_own_network
 
 SECONDS = os.environ.get("SEAWALL_CHAOS_SECONDS", "6")
@@ -48,8 +47,8 @@ def test_nothing_is_lost_whatever_fails(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     if FULL:
         PAGE.write_text(page(result))
-        for case in cases.values():
-            assert case["fault"]["recovery"] < 10, case
+        for name in set(cases) - {"calm"}:
+            assert cases[name]["fault"]["recovery"] < 10, cases[name]
 
 
 _PAGE = """# High availability: results
@@ -63,8 +62,8 @@ acknowledged, one skopeo that pushes and pulls (`--retry-times 1`). Each repeats
 succeeds; every request that failed is counted.
 
 Each fault lasts {seconds:.0f} s. *Recovery* is the time from the fault to the end of the last request that
-failed or took longer than {slow:.0f} s; *longest* is the longest request; the last columns are the same from
-the moment at which the fault was mended.
+failed or took longer than {slow:.0f} s (5 s, or twice the longest request while nothing failed); *longest* is
+the longest request; the last columns are the same from the moment at which the fault was mended.
 
 | Fault | requests | failed | recovery | longest | skopeo (failed) | mended: failed | recovery |
 |---|--:|--:|--:|--:|--:|--:|--:|
@@ -78,7 +77,7 @@ What failed, in the clients' words:
 
 {errors}
 
-Host: {cpus} CPUs for all of it, Python {python}, {haproxy}.
+Host: {cpus} CPUs for all of it, load average {busy} before and at the end, Python {python}, {haproxy}.
 """
 
 
@@ -97,7 +96,8 @@ def page(result: dict[str, Any]) -> str:
     version = subprocess.run(["haproxy", "-v"], capture_output=True, text=True).stdout.split(" - ")[0]
     return _PAGE.format(
         seconds=result["seconds"],
-        slow=SLOW,
+        slow=result["slow"],
+        busy=" and ".join(map(str, result["load_average"])),
         rows="\n".join(rows),
         errors="\n".join(errors) or "nothing",
         manifests=result["manifests"],

@@ -155,7 +155,7 @@ class TestBed:
             SEAWALL_ADMIN_PASSWORD=PASSWORD,
             SEAWALL_MASTER_KEY=base64.b64encode(secrets.token_bytes(32)).decode(),
             SEAWALL_EXTERNAL_URL=self.url,
-            SEAWALL_DATABASE__URL=self.pg.database(),
+            SEAWALL_DATABASE__URL=f"{self.pg.database()}?tcp_user_timeout=3000",
             SEAWALL_REDIS__SENTINEL=self.redis.addresses,
             SEAWALL_HTTP__HOST="0.0.0.0",
             SEAWALL_HTTP__WORKERS="1",
