@@ -5,8 +5,8 @@ Writes what happened to the file RESULT as JSON and exits with 1 when something 
 
 What counts: content that was acknowledged and is gone or different; a 401 to a request with good
 credentials; a tag history that is not linearizable. How long clients were disturbed is measured, from the
-moment of the fault to the end of the last request that failed or took longer than `SLOW` seconds (or than twice
-the longest one while nothing failed, on a host that is busy with other work).
+moment of the fault to the end of the last request that failed or took longer than `SLOW` seconds (or than
+twice the longest one while nothing failed, on a host that is busy with other work).
 """
 
 from __future__ import annotations
@@ -405,6 +405,10 @@ def _disturbed(calls: list[Call], since: float, limit: float) -> dict[str, Any]:
         "skopeo_failed": len([call for call in failed if call.kind.startswith("skopeo")]),
         "recovery": round(last - since, 1),
         "longest": round(max((call.end - call.start for call in http), default=0), 1),
+        "slowest": [
+            f"{call.kind} {call.end - call.start:.1f} s from {call.start - since:+.1f} s"
+            for call in sorted(slow, key=lambda call: call.start - call.end)[:6]
+        ],
         "errors": sorted({f"{call.kind}: {call.error[:120]}" for call in failed})[:12],
     }
 

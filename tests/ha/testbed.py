@@ -167,8 +167,8 @@ class TestBed:
             # How long a request may hang on an instance that is cut off, see docs/high-availability.md.
             SEAWALL_DATABASE__RETRY_SECONDS="5",
             SEAWALL_DATABASE__CONNECT_SECONDS="2",
-            SEAWALL_STORAGE__RETRY_SECONDS="4",
-            SEAWALL_STORAGE__TIMEOUT_SECONDS="4",
+            SEAWALL_STORAGE__RETRY_SECONDS="2",
+            SEAWALL_STORAGE__TIMEOUT_SECONDS="3",
             SEAWALL_HTTP__DRAIN_NOTICE_SECONDS="4",
             **self.s3.settings(bucket),
         )

@@ -60,7 +60,8 @@ class Health:
         status = "ok"
         for name, value in parts.items():
             if value == "ok":
-                self._well[name] = now
+                # When it was asked, not now: the answer may be one that is kept for a while.
+                self._well[name] = self._asked[name]
             elif name not in self._well or now - self._well[name] >= self._patience:
                 status = "failed"
             elif status == "ok":
@@ -81,8 +82,10 @@ class Health:
             self._asked[name] = now
             task = self._running[name] = asyncio.ensure_future(self._parts[name]())
             task.add_done_callback(_seen)
+        # Who comes while a question hangs need not wait as long again.
+        patience = max(0.01, self._asked[name] + PATIENCE - now)
         try:
-            await asyncio.wait_for(asyncio.shield(task), PATIENCE)
+            await asyncio.wait_for(asyncio.shield(task), patience)
         except TimeoutError:
             return "does not answer"
         except OSError as error:
