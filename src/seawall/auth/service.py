@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from seawall.auth import access
 from seawall.auth.keys import KeyRing
@@ -306,7 +307,11 @@ def ensure_admin(db: Database, password: str | None) -> str | None:
             )
         return True
 
-    made = db.sync_write(run)
+    try:
+        made = db.sync_write(run)
+    except IntegrityError:
+        # Of instances that start together for the first time another was first.
+        return None
     return given if made and password is None else None
 
 
