@@ -114,6 +114,25 @@ def test_debian_order_is_dpkgs(left: str, right: str) -> None:
         assert (done.returncode == 0) == (versions.compare("deb", left, right) == wanted)
 
 
+RPM_VERSIONS = st.from_regex(r"([1-2]:)?[0-9][0-9a-z.~^]{0,6}-[0-9][0-9a-z.]{0,4}", fullmatch=True)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.tuples(RPM_VERSIONS, RPM_VERSIONS), min_size=20, max_size=40))
+def test_rpm_order_is_rpms(pairs: list[tuple[str, str]]) -> None:
+    calls = ", ".join(f'rpm.vercmp("{left}", "{right}")' for left, right in pairs)
+    program = f"%{{lua: print(table.concat({{{calls}}}, ' '))}}"
+    done = subprocess.run(["rpm", "--eval", program], capture_output=True, text=True, check=True)
+    wanted = [int(word) for word in done.stdout.split()]
+    assert len(wanted) == len(pairs)
+    differ = [
+        (pair, order)
+        for pair, order in zip(pairs, wanted, strict=True)
+        if versions.compare("rpm", *pair) != order
+    ]
+    assert differ == []
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(sorted(versions._CLASSES)), st.text(max_size=12), st.text(max_size=12))
 def test_any_text_is_a_version_or_not(kind: str, left: str, right: str) -> None:

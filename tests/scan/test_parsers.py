@@ -341,6 +341,19 @@ def test_text_parsers_never_crash_on_punctuation(text: str) -> None:
     test_parsers_never_crash_on_noise.hypothesis.inner_test(b"", text.encode())  # type: ignore[attr-defined]
 
 
+def test_no_pattern_goes_quadratic() -> None:
+    """Half a megabyte of what a careless pattern would try again and again; a hang is the failure."""
+    size = 500_000
+    for text in (b"\n" * size, b" " * size, b"-" * size, b"a" * size, b'"@' * (size // 2), b"(" * size):
+        for parse in PARSERS:
+            try:
+                parse(text)
+            except ParseError:
+                continue
+    binaries._go_modules(b"go1.21.0", b"0" * 16 + b"build\t-ldflags=-X " + b"a" * size + b"1" * 16)
+    java.archive(jar({"a": b""}), "-v1" * size + ".jar")
+
+
 def test_deep_documents_are_refused() -> None:
     for parse in (languages.package_json, languages.pipfile_lock):
         with pytest.raises(ParseError):

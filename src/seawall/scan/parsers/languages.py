@@ -286,7 +286,9 @@ def cargo_lock(data: bytes) -> list[Found]:
 
 _GEM_LINE = re.compile(r" {4}([A-Za-z0-9_.-]+) \(([^)]+)\)")
 _GEM_FIELD = {
-    key: re.compile(rf"^\s*\w+\.{key}\s*=\s*(?:Gem::Version\.new\s*\(?\s*)?[\"']([^\"']+)[\"']", re.MULTILINE)
+    key: re.compile(
+        rf"^[ \t]*\w+\.{key}[ \t]*=[ \t]*(?:Gem::Version\.new\s*\(?\s*)?[\"']([^\"']+)[\"']", re.MULTILINE
+    )
     for key in ("name", "version", "license")
 }
 _PLATFORM = re.compile(r"-(?:x86|x64|arm|aarch|java|universal|mingw|mswin|ruby).*$")
