@@ -44,28 +44,6 @@ def harbor_yml(address: str) -> str:
     return text.replace("seawall:\n  http:\n", f"seawall:\n  http:\n    host: {address}\n    workers: 1\n")
 
 
-HAPROXY = f"""\
-global
-    maxconn 200
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 60s
-    timeout server 60s
-    option redispatch
-    retries 2
-frontend registry
-    bind {BALANCER}:80
-    default_backend instances
-backend instances
-    balance roundrobin
-    option httpchk GET /readyz
-    default-server check inter 500ms fall 2 rise 1
-    server a {HOST_A}:80
-    server b {HOST_B}:80
-"""
-
-
 @dataclass
 class Site:
     """Two hosts and what they share."""
@@ -116,7 +94,14 @@ def site(bundle: Path, debian: Path) -> Iterator[Site]:
             host.start_units()
         for host in hosts:
             host.wait_ready()
-        (folder / "haproxy.cfg").write_text(HAPROXY)
+        command = PAGE.one("sh", "lb-config")
+        for name, found in {
+            "a.example.com": HOST_A,
+            "b.example.com": HOST_B,
+            ":80 \\": f"{BALANCER}:80 \\",
+        }.items():
+            command = command.replace(name, found)
+        (folder / "haproxy.cfg").write_text(hosts[0].run(command).stdout)
         balancer = subprocess.Popen(
             [*network.prefix, "haproxy", "-db", "-f", str(folder / "haproxy.cfg")],
             stdout=subprocess.DEVNULL,
