@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from seawall.replication.adapters import sign_v4
 from seawall.replication.patterns import literals, matches
 from seawall.replication.policies import Filter, Policy
 from tests.conftest import Registry
-from tests.replication.conftest import Api, DockerRegistry
+from tests.replication.conftest import Api
 from tests.replication.content import Remote
 
 
@@ -118,12 +120,10 @@ def _runner(server: int) -> int:
     raise AssertionError("no job runner")
 
 
-def test_a_killed_copy_goes_on_where_it_was(
-    fresh_registry: Registry, docker_registry: DockerRegistry
-) -> None:
+def test_a_killed_copy_goes_on_where_it_was(fresh_registry: Registry, second: Registry) -> None:
     fresh_registry.start()
     fresh_registry.create_project("resume")
-    here, plain = Remote(fresh_registry.url, fresh_registry.admin), Remote(docker_registry.url)
+    here, plain = Remote(fresh_registry.url, fresh_registry.admin), Remote(second.url, second.admin)
     repository = f"resume/{secrets.token_hex(4)}"
     size = 32 * 1024 * 1024
     image = here.push_image(repository, "v1", [secrets.token_bytes(size)])
@@ -132,7 +132,7 @@ def test_a_killed_copy_goes_on_where_it_was(
         "/replication/policies",
         {
             "name": "resume",
-            "dest_registry": {"id": api.endpoint("plain", docker_registry.url, "docker-registry")},
+            "dest_registry": {"id": api.endpoint("second", second.url, "seawall", second.admin)},
             "filters": [{"type": "name", "value": repository}],
             "copy_by_chunk": True,
             "speed": 4 * 1024,
@@ -140,11 +140,13 @@ def test_a_killed_copy_goes_on_where_it_was(
     )
     execution = api.make("/replication/executions", {"policy_id": policy})
     # Two chunks are there: the runner dies.
-    uploads = docker_registry.root / "data/docker/registry/v2/repositories" / repository / "_uploads"
-    deadline = time.monotonic() + 60
-    while sum(item.stat().st_size for item in uploads.glob("*/data")) < 20 * 1024 * 1024:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    with contextlib.closing(sqlite3.connect(second.data_dir / "seawall.db")) as database:
+        deadline = time.monotonic() + 60
+        while (
+            database.execute("SELECT max(upload_offset) FROM uploads").fetchone()[0] or 0
+        ) < 20 * 1024 * 1024:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     assert fresh_registry.process is not None
     os.kill(_runner(fresh_registry.process.pid), signal.SIGKILL)
     done = api.wait(execution)
