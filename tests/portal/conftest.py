@@ -100,6 +100,7 @@ def site(portal_dist: Path, postgres: Postgres, tmp_path_factory: pytest.TempPat
             "SEAWALL_EXTERNAL_URL": url,
             "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",
             "SEAWALL_CA_DOWNLOAD": str(crt),
+            "SEAWALL_JOBS__EMBEDDED": "true",
         },
     )
     server = BalancerServer("haproxy", port)
