@@ -300,3 +300,18 @@ def test_audit_log(admin: Api, as_user: Callable[..., Api]) -> None:
     since = admin.get("/audit-logs", params={"q": "op_time=[2100-01-01 00:00:00~]"})
     assert (since.json(), since.headers["X-Total-Count"]) == ([], "0")
     assert admin.get("/auditlog-exts/events").json()
+
+
+def test_proxy_cache_project(admin: Api, as_user: Callable[..., Api], registry: Registry) -> None:
+    name = admin.project() + "-proxy"
+    absent = {"project_name": name, "registry_id": 2**40}
+    assert admin.post("/projects", json=absent).status_code == 404
+    # Its upstream is this very server: it has to answer.
+    credential = {"type": "basic", "access_key": "admin", "access_secret": PASSWORD}
+    upstream = {"name": name, "type": "docker-registry", "url": registry.url, "credential": credential}
+    registry_id = admin.made("/registries", upstream)
+    body = {"project_name": name, "registry_id": registry_id}
+    assert as_user(admin.user()[1]).post("/projects", json=body).status_code == 403
+    admin.made("/projects", body)
+    assert admin.get(f"/projects/{name}").json()["registry_id"] == registry_id
+    assert admin.get(f"/projects/{name}/summary").json()["registry"]["name"] == name

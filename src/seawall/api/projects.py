@@ -21,13 +21,14 @@ from seawall.api.deps import (
 from seawall.api.errors import ApiError
 from seawall.api.query import Field as QueryField
 from seawall.api.query import contains
+from seawall.api.replication import Registry
 from seawall.auth import access as decide
 from seawall.auth import projects as domain
 from seawall.auth.access import Project as ProjectRow
 from seawall.auth.access import project_by_name
 from seawall.auth.rbac import ROLE_IDS, strongest
 from seawall.content.names import is_project_name
-from seawall.db.schema import project_members, projects, quotas, users
+from seawall.db.schema import project_members, projects, quotas, registries, users
 from seawall.errors import ConflictError
 
 router = ApiRouter(tags=["project"])
@@ -122,6 +123,7 @@ class ProjectSummary(BaseModel):
     guest_count: int | None = None
     limited_guest_count: int | None = None
     quota: ProjectSummaryQuota | None = None
+    registry: Registry | None = None
 
 
 class ProjectDeletable(BaseModel):
@@ -346,6 +348,13 @@ async def get_project_summary(access: Annotated[Access, project_access("self", "
             if row is not None:
                 summary.quota = ProjectSummaryQuota(
                     hard=ResourceList(storage=row.hard_storage), used=ResourceList(storage=row.used_storage)
+                )
+        if project.registry_id is not None:
+            upstream = select(registries).where(registries.c.id == project.registry_id)
+            row = connection.execute(upstream).first()
+            if row is not None:
+                summary.registry = Registry(
+                    id=row.id, name=row.name, type=row.type, url=row.url, status=row.status
                 )
         return summary
 
