@@ -39,7 +39,7 @@ def _balanced(root: Path, name: str, ports: list[int], readiness: str) -> Target
         )
     )
     # A log line for each request on both sides would measure logging.
-    text = text.replace("    log global\n", "").replace("GET /readyz", f"GET {readiness}")
+    text = text.replace("    log global\n", "").replace("GET /readyz?unready=404", f"GET {readiness}")
     file = root / f"haproxy-{port}.cfg"
     file.write_text(text)
     log = root / f"haproxy-{port}.log"

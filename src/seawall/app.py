@@ -166,9 +166,13 @@ def build(settings: Settings) -> ASGIApp:
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})
 
-    async def readyz(_request: Request) -> Response:
+    async def readyz(request: Request) -> Response:
+        # HAProxy takes 404 for "nothing new, but let it finish what it has" (http-check disable-on-404).
+        unready = 404 if request.query_params.get("unready") == "404" else 503
         status, parts = await services.health.check()
-        return JSONResponse({"status": status, "checks": parts}, 200 if status in ("ok", "degraded") else 503)
+        return JSONResponse(
+            {"status": status, "checks": parts}, 200 if status in ("ok", "degraded") else unready
+        )
 
     async def metrics(_request: Request) -> Response:
         registry = DEFAULT_REGISTRY

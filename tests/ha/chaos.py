@@ -391,9 +391,13 @@ CASES = [
 ]
 
 
-def _disturbed(calls: list[Call], since: float, limit: float) -> dict[str, Any]:
-    """How long and how much clients were disturbed after `since`."""
-    seen = [call for call in calls if call.end >= since]
+def _disturbed(calls: list[Call], since: float, until: float, before: float, limit: float) -> dict[str, Any]:
+    """How long and how much clients were disturbed by what happened at `since`.
+
+    A call counts when it ended after that and was begun before `until`, however long it lasted, unless it was
+    begun before `before`: then it is of the phase before.
+    """
+    seen = [call for call in calls if call.end >= since and before <= call.start < until]
     failed = [call for call in seen if call.error]
     slow = [call for call in seen if call.end - call.start > limit and not call.kind.startswith("skopeo")]
     last = max((call.end for call in [*failed, *slow]), default=since)
@@ -419,6 +423,7 @@ def run(prefix: str, seconds: float, names: list[str]) -> dict[str, Any]:
     cases = [case for case in CASES if not names or case.name in names]
     results: list[dict[str, Any]] = []
     load = Load(bed.url)
+    marks: list[tuple[Case, float, float]] = []
     limit, busy = SLOW, [os.getloadavg()[0]]
     try:
         started = time.monotonic()
@@ -432,21 +437,24 @@ def run(prefix: str, seconds: float, names: list[str]) -> dict[str, Any]:
             case.fault(bed)
             time.sleep(max(0.0, fault_at + seconds - time.monotonic()))
             mend_at = time.monotonic()
-            with load.lock:
-                during = [call for call in load.calls if call.end <= mend_at]
             case.mend(bed)
             for name in INSTANCES:
                 bed.wait_instance(name)
             time.sleep(3)
-            with load.lock:
-                after = list(load.calls)
-            fault, mended = _disturbed(during, fault_at, limit), _disturbed(after, mend_at, limit)
-            if case.name == "calm":
-                limit = max(SLOW, 2 * fault["longest"])
-            results.append({"name": case.name, "title": case.title, "fault": fault, "mended": mended})
-            print(json.dumps(results[-1]), file=sys.stderr, flush=True)
+            marks.append((case, fault_at, mend_at))
         busy.append(os.getloadavg()[0])
         load.stop()
+        end = time.monotonic()
+        before = started
+        for number, (case, fault_at, mend_at) in enumerate(marks):
+            following = marks[number + 1][1] if number + 1 < len(marks) else end
+            fault = _disturbed(load.calls, fault_at, mend_at, before, limit)
+            mended = _disturbed(load.calls, mend_at, following, mend_at, limit)
+            if case.name == "calm":
+                limit = max(SLOW, 2 * fault["longest"])
+            before = mend_at
+            results.append({"name": case.name, "title": case.title, "fault": fault, "mended": mended})
+            print(json.dumps(results[-1]), file=sys.stderr, flush=True)
         check = bed.cli("ha", "check", "--json")
         faults = json.loads(check.stdout)["faults"] if check.stdout else [check.stderr]
         lost = _everything_there(bed, load)

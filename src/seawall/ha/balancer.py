@@ -118,19 +118,22 @@ frontend seawall
 backend instances
     balance leastconn
     # Bodies pass through as they come: HAProxy holds a few kilobytes and has no limit of size.
-    option httpchk GET /readyz
+    # An instance that answers 404 here (it drains, or lost its database or storage) gets nothing new and may
+    # finish what it has; one that does not answer is down.
+    option httpchk GET /readyz?unready=404
+    http-check disable-on-404
     http-check expect status 200
     # Requests without a body may be sent again to another instance when one fails before it answers; others
     # only while no connection was made.
     retry-on conn-failure empty-response 503
     http-request disable-l7-retry unless {{ method GET HEAD }}
-    # An instance that is not ready gets nothing new; what it is doing it may finish (http.drain_seconds). One
-    # that has vanished from the network is found out by TCP, so nobody waits for it for long.
+    # What hangs on an instance that is down is cut, so that clients go on elsewhere. Keepalives find out sooner
+    # when nothing is being sent.
     option srvtcpka
     srvtcpka-idle 3s
     srvtcpka-intvl 1s
     srvtcpka-cnt 3
-    default-server inter 1s fastinter 500ms downinter 1s fall 2 rise 2 tcp-ut 5s
+    default-server inter 1s fastinter 500ms downinter 1s fall 2 rise 2 on-marked-down shutdown-sessions
 {servers}
 """
 
