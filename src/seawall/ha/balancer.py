@@ -127,8 +127,8 @@ backend instances
     # only while no connection was made.
     retry-on conn-failure empty-response 503
     http-request disable-l7-retry unless {{ method GET HEAD }}
-    # What hangs on an instance that is down is cut, so that clients go on elsewhere. Keepalives find out sooner
-    # when nothing is being sent.
+    # What hangs on an instance that is down is cut, so that clients go on elsewhere. Keepalives find out
+    # sooner when nothing is being sent.
     option srvtcpka
     srvtcpka-idle 3s
     srvtcpka-intvl 1s
