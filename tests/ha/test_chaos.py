@@ -63,7 +63,8 @@ succeeds; every request that failed is counted.
 
 Each fault lasts {seconds:.0f} s. *Recovery* is the time from the fault to the end of the last request that
 failed or took longer than {slow:.0f} s (5 s, or twice the longest request while nothing failed); *longest* is
-the longest request; the last columns are the same from the moment at which the fault was mended.
+the longest request; the last columns are the same from the moment at which the fault was mended. A
+request that the next fault broke counts in both rows.
 
 | Fault | requests | failed | recovery | longest | skopeo (failed) | mended: failed | recovery |
 |---|--:|--:|--:|--:|--:|--:|--:|
