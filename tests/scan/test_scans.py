@@ -45,10 +45,18 @@ DEBIAN = tar(
 
 
 @pytest.fixture(scope="module")
-def client(database_settings: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def client(
+    database_settings: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Client]:
     """A registry with advisories, on SQLite and on PostgreSQL."""
     root = tmp_path_factory.mktemp("scans")
-    server = Registry(root / "data", database_settings)
+    settings = dict(database_settings)
+    if settings:
+        # The session's database belongs to another server, whose master key this one does not have.
+        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").database()
+    server = Registry(root / "data", settings)
     server.start()
     try:
         advisories(
