@@ -29,6 +29,8 @@ from seawall.errors import ConfigError
 TRANSIENT = frozenset(
     {
         "blob_trash",
+        "change_feed",
+        "change_log",
         "commit_markers",
         "instances",
         "job_runners",

@@ -18,6 +18,7 @@ from seawall.db.schema.artifacts import (
     webhook_policies,
 )
 from seawall.db.schema.base import BigId, metadata
+from seawall.db.schema.changes import change_feed, change_log
 from seawall.db.schema.cluster import instances, sessions
 from seawall.db.schema.content import (
     blob_trash,
@@ -75,6 +76,8 @@ __all__ = [
     "audit_log",
     "blob_trash",
     "blobs",
+    "change_feed",
+    "change_log",
     "cluster_keys",
     "commit_markers",
     "configurations",
