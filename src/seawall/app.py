@@ -33,6 +33,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from seawall import __version__
 from seawall.api.app import PREFIX as API_PREFIX
 from seawall.api.app import build_api
+from seawall.api.errors import envelope
 from seawall.config import Settings, load
 from seawall.errors import RegistryError
 from seawall.ha.ca import ca_routes
@@ -159,7 +160,7 @@ def build(settings: Settings) -> ASGIApp:
     routes: list[BaseRoute] = []
     if services.auth is not None and services.tokens is not None:
         endpoint = TokenEndpoint(
-            services.auth, services.tokens, settings.external_url, services.configuration
+            services.auth, services.tokens, settings.external_url, services.configuration, services.rates
         )
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
 
@@ -199,12 +200,25 @@ def build(settings: Settings) -> ASGIApp:
         settings.external_url,
         services.configuration,
         services.proxy,
+        services.rates,
     )
     notary = NotaryApp(oci, services.notary)
     api = build_api(services)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
+        if scope["type"] == "http":
+            client = scope.get("client")
+            try:
+                await services.rates.check_address(path, client[0] if client else "")
+            except RegistryError as error:
+                # Harbor's envelope names the code otherwise than the Distribution spec does.
+                if path.startswith(("/api/", "/c/")):
+                    answer = envelope(error.status, error.message, headers=error.headers)
+                    await answer(scope, receive, send)
+                else:
+                    await error_response(error).send(scope, send)
+                return
         if scope["type"] == "http" and (path == "/v2" or path.startswith("/v2/")):
             await (notary if "/_trust/" in path else oci)(scope, receive, send)
         elif scope["type"] == "http" and path.startswith((API_PREFIX + "/", "/c/")):

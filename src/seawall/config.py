@@ -279,6 +279,23 @@ class Limits(_Section):
     blob_bytes: int = Field(default=0, ge=0, description="0: no limit")
 
 
+class RateSettings(_Section):
+    """Requests that one client may make; a rate of 0 means no limit."""
+
+    per_address: float = Field(default=0, ge=0, le=1e6, description="requests a second from one address")
+    address_burst: int = Field(default=500, ge=1, description="requests at once after a rest")
+    per_user: float = Field(default=0, ge=0, le=1e6, description="requests a second of one user or robot")
+    user_burst: int = Field(default=500, ge=1, description="requests at once after a rest")
+    exempt: list[str] = Field(default=[], description="networks of clients that are not counted")
+
+    @field_validator("exempt")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            ipaddress.ip_network(item, strict=False)
+        return value
+
+
 class ScanSettings(_Section):
     """The embedded scanner: bounds on what is read from one layer, and its adapter endpoint."""
 
@@ -377,6 +394,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     auth: AuthSettings = AuthSettings()
     limits: Limits = Limits()
+    rate: RateSettings = RateSettings()
     gc: GcSettings = GcSettings()
     scan: ScanSettings = ScanSettings()
     jobs: JobSettings = JobSettings()

@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -32,12 +33,13 @@ from seawall.content.pulls import PullCounter
 from seawall.content.service import ContentService
 from seawall.db import Database, open_database
 from seawall.events import Subscribers
-from seawall.ha.health import Health
+from seawall.ha.health import DRAIN_VARIABLE, Health
 from seawall.ha.instances import ID_VARIABLE, InstanceRegistry
 from seawall.ha.redis import RedisClient
 from seawall.ha.sessions import SessionStore
 from seawall.jobs import kinds as job_kinds
 from seawall.jobs.service import JobService
+from seawall.ratelimit import RateLimiter
 from seawall.replication.service import ReplicationService
 from seawall.scan import jobs as scan_jobs
 from seawall.scan.hook import ScanHook
@@ -79,6 +81,7 @@ class Services:
     notary: NotaryService
     audit: AuditTrail
     trust: TrustService
+    rates: RateLimiter
     auth: AuthService | None = None
     ldap: Directory | None = None
     oidc: OidcService | None = None
@@ -152,6 +155,12 @@ def open_scanner(
     )
 
 
+def _rates_file() -> Path | None:
+    """A file beside the drain mark, in the directory that an instance's processes share."""
+    drain = os.environ.get(DRAIN_VARIABLE)
+    return Path(drain).with_name("rates") if drain else None
+
+
 def open_services(settings: Settings) -> Services:
     """Open database and storage and wire the services; the schema must be migrated."""
     db = open_database(
@@ -207,6 +216,7 @@ def open_services(settings: Settings) -> Services:
         NotaryService(db, keys),
         AuditTrail(configuration, subscribers),
         TrustService(db, artifacts),
+        RateLimiter(settings.rate, redis, _rates_file()),
     )
     trail = AuditHook(db, services.audit, configuration)
     hooks.add(trail)
@@ -217,7 +227,7 @@ def open_services(settings: Settings) -> Services:
     hooks.add(trust_hook)
     jobs.default_schedule(scan_jobs.FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget", {})
     services.background += [keys.watch, sessions.sweep]
-    services.closers.append(redis.close)
+    services.closers += [redis.close, services.rates.close]
     if settings.gc.schedule:
         jobs.default_schedule(job_kinds.GC_SCHEDULE, settings.gc.schedule, "gc", {})
     jobs.default_schedule(job_kinds.PURGE_SCHEDULE, "0 45 3 * * *", "purge-jobs", {})

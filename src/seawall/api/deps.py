@@ -77,6 +77,7 @@ async def get_principal(request: Request) -> Principal:
     principal = await _identify(request, services)
     request.state.principal = principal
     actor.set(Actor(principal.name, client_address(request)))
+    await services.rates.check_user(principal.name, client_address(request))
     return principal
 
 

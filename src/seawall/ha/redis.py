@@ -39,6 +39,20 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 
+_TAKE = """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local held = redis.call('HMGET', KEYS[1], 'n', 'at')
+local n = tonumber(held[1] or burst) + math.max(0, now - tonumber(held[2] or now)) * rate
+n = math.min(burst, n)
+local wait = 0
+if n >= 1 then n = n - 1 else wait = (1 - n) / rate end
+redis.call('HSET', KEYS[1], 'n', string.format('%.6f', n), 'at', string.format('%.6f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
+return string.format('%.6f', wait)
+"""
+
 
 class UnavailableError(Exception):
     """Redis is not configured, or did not answer."""
@@ -115,6 +129,13 @@ class RedisClient:
         """(count, Unix time of the last one) of a counter."""
         values = await self.run(lambda client: client.hmget(PREFIX + key, ["n", "at"]))
         return int(values[0] or 0), float(values[1] or 0)
+
+    async def take(self, key: str, rate: float, burst: int) -> float:
+        """Take one of a bucket's `burst` tokens, which come back at `rate` a second, by Redis's clock.
+
+        Returns 0, or the seconds until there is one.
+        """
+        return float(await self.run(lambda client: client.eval(_TAKE, 1, PREFIX + key, rate, burst)))
 
     async def publish(self, channel: str, message: str) -> None:
         """Tell every instance that listens; losing it must only cost time."""

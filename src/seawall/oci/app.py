@@ -30,6 +30,7 @@ from seawall.content.ranges import parse_content_range, parse_range
 from seawall.content.service import PAGE_LIMIT, ContentService, Upload
 from seawall.context import Actor, actor
 from seawall.errors import RegistryError, UnavailableError
+from seawall.ratelimit import RateLimiter
 from seawall.storage import UploadWriter
 
 if TYPE_CHECKING:
@@ -195,9 +196,11 @@ class OciApp:
         external_url: str | None,
         configuration: Configuration | None = None,
         proxy: ProxyCache | None = None,
+        rates: RateLimiter | None = None,
     ) -> None:
         """`auth` and `tokens` None: no authentication, everyone may do everything."""
         self._proxy = proxy
+        self._rates = rates
         self._content = content
         self._auth = auth
         self._tokens = tokens
@@ -311,7 +314,13 @@ class OciApp:
         user = await self._auth.authenticate(*credentials, _client(request))
         if user is None:
             raise self._challenge(request, None, None)
+        await self._count(request, user.name)
         return user
+
+    async def _count(self, request: Request, name: str) -> None:
+        """Count the request towards its user's rate. Raises RegistryError TOOMANYREQUESTS."""
+        if self._rates is not None:
+            await self._rates.check_user(name, _client(request))
 
     async def _allowed(self, request: Request, name: str, action: str) -> tuple[bool, bool]:
         """(whether the caller may, whether the caller is known)."""
@@ -322,6 +331,7 @@ class OciApp:
             grant = self._tokens.verify(header[7:].strip())
             if grant is None:
                 raise self._challenge(request, f"repository:{name}:{_wanted(action)}", "invalid_token")
+            await self._count(request, grant.subject)
             actor.set(Actor(grant.subject, _client(request), request.headers.get("user-agent", "")[:255]))
             return grant.allows("repository", name, action), False
         user = await self._identify(request)
@@ -356,8 +366,10 @@ class OciApp:
         if self._auth is not None and self._tokens is not None:
             header = request.headers.get("authorization", "")
             if header[:7].lower() == "bearer ":
-                if self._tokens.verify(header[7:].strip()) is None:
+                grant = self._tokens.verify(header[7:].strip())
+                if grant is None:
                     raise self._challenge(request, None, "invalid_token")
+                await self._count(request, grant.subject)
             elif await self._identify(request) is None:
                 raise self._challenge(request, None, None)
         return Response(200, {"Content-Type": "application/json"}, b"{}")
@@ -375,6 +387,7 @@ class OciApp:
                 grant = self._tokens.verify(header[7:].strip())
                 if grant is None or not grant.allows("registry", "catalog", "*"):
                     raise self._challenge(request, "registry:catalog:*", "insufficient_scope")
+                await self._count(request, grant.subject)
                 user = await self._auth.user(grant.subject)
             else:
                 user = await self._identify(request)

@@ -17,6 +17,7 @@ from seawall.auth.tokens import TokenService, parse_scopes
 from seawall.configuration import Configuration
 from seawall.errors import RegistryError, UnavailableError
 from seawall.oci.app import base_url, basic_credentials, without_host
+from seawall.ratelimit import RateLimiter
 
 _FORM_BYTES = 65536
 
@@ -30,7 +31,9 @@ class TokenEndpoint:
         tokens: TokenService,
         external_url: str | None = None,
         configuration: Configuration | None = None,
+        rates: RateLimiter | None = None,
     ) -> None:
+        self._rates = rates
         self._auth = auth
         self._configuration = configuration
         self._tokens = tokens
@@ -74,6 +77,8 @@ class TokenEndpoint:
             user = await self._auth.authenticate(*credentials, client)
             if user is None:
                 raise _refused()
+            if self._rates is not None:
+                await self._rates.check_user(user.name, client)
         base = base_url(self._external_url, request.headers, request.url.scheme)
         wanted = [replace(item, name=without_host(item.name, base)) for item in parse_scopes(scopes)]
         granted = await self._auth.grant(user, wanted)
