@@ -77,11 +77,16 @@ class AuditTrail:
 
     def record(self, connection: Connection, actor: Actor, *entries: Entry, at: float | None = None) -> None:
         """Write entries in the transaction of `connection`."""
+        moment = at or time.time()
+        self.record_all(connection, [(actor, entry, moment) for entry in entries])
+
+    def record_all(self, connection: Connection, entries: list[tuple[Actor, Entry, float]]) -> None:
+        """Write entries of several actors and times, in one statement."""
         values = self._configuration.current
         left_out = {name.strip() for name in values["disabled_audit_log_event_types"].split(",")}
         rows = [
             {
-                "at": at or time.time(),
+                "at": at,
                 "username": actor.name[:511],
                 "address": actor.address[:64],
                 "operation": entry.operation[:32],
@@ -91,7 +96,7 @@ class AuditTrail:
                 "success": entry.success,
                 "project_id": entry.project_id,
             }
-            for entry in entries
+            for actor, entry, at in entries
             if f"{entry.operation}_{entry.resource_type}" not in left_out
         ]
         if not rows:
@@ -183,11 +188,17 @@ class AuditHook(ContentHook):
                 select(projects.c.name, projects.c.id).where(projects.c.name.in_(names))
             )
             ids: dict[str, int] = dict(found.tuples().all())
-            for project, who, entry, at in taken:
-                told = Entry(
-                    entry.operation, entry.resource_type, entry.resource, entry.description, ids.get(project)
-                )
-                self._trail.record(connection, who, told, at=at)
+            self._trail.record_all(
+                connection,
+                [
+                    (
+                        who,
+                        Entry(e.operation, e.resource_type, e.resource, e.description, ids.get(name)),
+                        at,
+                    )
+                    for name, who, e, at in taken
+                ],
+            )
 
         await self._db.write(run, durable=False)
 

@@ -118,15 +118,20 @@ class Hooks:
     """The registered hooks."""
 
     items: list[ContentHook] = field(default_factory=list)
+    _of: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, hook: ContentHook) -> None:
         """Register; overridden methods only are called, so an absent hook costs nothing."""
         self.items.append(hook)
+        self._of.clear()
 
     def of(self, name: str) -> list[Any]:
         """Bound methods `name` of the hooks that override it."""
-        return [
-            getattr(hook, name)
-            for hook in self.items
-            if getattr(type(hook), name) is not getattr(ContentHook, name)
-        ]
+        found = self._of.get(name)
+        if found is None:
+            found = self._of[name] = [
+                getattr(hook, name)
+                for hook in self.items
+                if getattr(type(hook), name) is not getattr(ContentHook, name)
+            ]
+        return found

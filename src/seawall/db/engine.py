@@ -133,12 +133,26 @@ class SqliteDatabase:
             raise UnavailableError(f"database does not answer: {error.orig}") from error
 
     def change_token(self) -> int | None:
-        """SQLite's data_version, asked on a connection that never writes."""
+        """SQLite's data_version, asked on a connection that never writes, once a turn of the event loop.
+
+        Whatever runs in a turn was queued before the turn's answer was got or is older than it, so no caller
+        gets a number from before its own request.
+        """
+        turn: int | None = getattr(self._local, "turn", None)
+        if turn is not None:
+            return turn
         connection: sqlite3.Connection | None = getattr(self._local, "token", None)
         if connection is None:
             connection = sqlite3.connect(self._path, isolation_level=None)
             self._local.token = connection
-        return int(connection.execute("PRAGMA data_version").fetchone()[0])
+        token = int(connection.execute("PRAGMA data_version").fetchone()[0])
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            self._local.turn = token
+        return token
+
+    def _end_turn(self) -> None:
+        self._local.turn = None
 
     def sync_read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.sync_read."""

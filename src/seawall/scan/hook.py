@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, select
 
 from seawall.auth import projects as project_rules
 from seawall.auth.access import project_by_id
+from seawall.content.gates import OpenProjects
 from seawall.content.hooks import ContentHook, Deletion, Push
 from seawall.content.manifest import DOCKER_MANIFEST, OCI_MANIFEST
 from seawall.context import actor
@@ -29,21 +30,7 @@ class ScanHook(ContentHook):
 
     def __init__(self, service: ScanService) -> None:
         self._service = service
-        # Projects without a gate, and until when that is known: most pulls then cost no look-up.
-        self._open: dict[str, float] = {}
-
-    def _known_open(self, project: str) -> bool:
-        until = self._open.get(project)
-        if until is None:
-            return False
-        token = self._service.db.change_token()
-        return until == token if token is not None else time.monotonic() < until
-
-    def _remember_open(self, project: str, token: int | None) -> None:
-        if len(self._open) > 4096:
-            self._open.clear()
-        # Where commits cannot be seen cheaply, a gate that is closed takes effect within a second.
-        self._open[project] = token if token is not None else time.monotonic() + 1
+        self._open = OpenProjects(service.db, seconds=1)
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
         """Forget the reports about an artifact that goes."""
@@ -93,16 +80,15 @@ class ScanHook(ContentHook):
             # An index runs nothing; the image that a client takes from it is looked at.
             return
         project = repository.partition("/")[0]
-        if self._known_open(project):
+        if self._open.knows(project):
             return
         who = actor.get().name
         if who == PULLER:
             return
-        token = self._service.db.change_token()
+        mark = self._open.mark()
         policy = await self._service.db.point(lambda c: _policy(c, project))
         if policy is None:
-            # The token was read before the policy, so a change in between makes this stale, not wrong.
-            self._remember_open(project, token)
+            self._open.remember(project, mark)
             return
         message = await self._service.db.point(lambda c: _refusal(c, policy, repository, manifest.digest))
         if message is None:

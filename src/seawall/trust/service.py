@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
 from seawall.content.artifacts import ArtifactService
+from seawall.content.gates import OpenProjects
 from seawall.content.manifest import DOCKER_LIST, OCI_INDEX
 from seawall.db import Database
 from seawall.db.schema import (
@@ -71,6 +72,7 @@ class TrustService:
     def __init__(self, db: Database, artifacts: ArtifactService) -> None:
         self._db = db
         self._artifacts = artifacts
+        self._open = OpenProjects(db)
         # Verification reads blobs and computes; its result depends on nothing but the key.
         self._verified: OrderedDict[tuple[Any, ...], tuple[Signed, ...]] = OrderedDict()
 
@@ -171,11 +173,16 @@ class TrustService:
     async def refusal(self, repository: str, digest: str) -> str | None:
         """Why the project's policy holds the manifest back, None when it does not.
 
-        One look-up where no policy is set. An accessory is never held back, as clients need it to verify;
-        a child of an index is let through with the index.
+        An accessory is never held back, as clients need it to verify; a child of an index is let through
+        with the index.
         """
+        project = repository.partition("/")[0]
+        if self._open.knows(project):
+            return None
+        mark = self._open.mark()
         wanted = await self._db.point(lambda c: _policy(c, repository))
         if not wanted:
+            self._open.remember(project, mark)
             return None
         row = await self._db.point(lambda c: _manifest(c, repository, digest))
         if row is None or row[1] is not None:
