@@ -1,6 +1,7 @@
 import { Center, Container } from "@mantine/core";
-import { type ComponentType, lazy, Suspense } from "react";
+import { type ComponentType, lazy, Suspense, useEffect } from "react";
 import { Navigate, Route, Routes, useLocation } from "react-router";
+import { toProvider } from "./api/client";
 import { Shell } from "./components/shell";
 import { Empty, Failure, Loading } from "./components/ui";
 import { useT } from "./i18n";
@@ -30,6 +31,7 @@ const CleanUp = page(() => import("./pages/cleanup"), "CleanUp");
 const Jobs = page(() => import("./pages/jobs"), "Jobs");
 const Configuration = page(() => import("./pages/configuration"), "Configuration");
 const Cluster = page(() => import("./pages/cluster"), "Cluster");
+const Onboard = page(() => import("./pages/onboard"), "Onboard");
 const Profile = page(() => import("./pages/profile"), "Profile");
 
 export function App() {
@@ -45,6 +47,14 @@ export function App() {
     >
       <Routes>
         <Route path="/account/sign-in" element={<SignIn />} />
+        <Route
+          path="/oidc-onboard"
+          element={
+            <Suspense fallback={<Loading />}>
+              <Onboard />
+            </Suspense>
+          }
+        />
         <Route path="/*" element={<Inside />} />
       </Routes>
     </SessionProvider>
@@ -55,13 +65,17 @@ export function App() {
 const OPEN = /^\/harbor\/(projects|search)(\/|$)/;
 
 function Inside() {
-  const { user, admin } = useSession();
+  const { user, admin, info } = useSession();
   const location = useLocation();
-  if (!user && !OPEN.test(location.pathname)) {
-    const target =
-      location.pathname === "/"
-        ? ""
-        : `?redirect_url=${encodeURIComponent(location.pathname + location.search)}`;
+  const away = !user && !OPEN.test(location.pathname);
+  const atOnce = away && info.auth_mode === "oidc_auth" && info.primary_auth_mode;
+  const here = location.pathname + location.search;
+  useEffect(() => {
+    if (atOnce) toProvider(here);
+  }, [atOnce, here]);
+  if (atOnce) return <Loading />;
+  if (away) {
+    const target = location.pathname === "/" ? "" : `?redirect_url=${encodeURIComponent(here)}`;
     return <Navigate to={`/account/sign-in${target}`} replace />;
   }
   return (

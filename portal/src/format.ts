@@ -67,3 +67,7 @@ export function q(terms: Record<string, string | number | boolean | undefined | 
   return parts.length ? parts.join(",") : undefined;
 }
 export const like = (value: string) => (value ? `~${value.replaceAll(",", " ")}` : undefined);
+
+/** `target` when it is a path of this site: a full address would send people elsewhere after they sign in. */
+export const localPath = (target: string | null, otherwise = "/harbor/projects") =>
+  target && target !== "/" && /^\/(?![/\\])/.test(target) ? target : otherwise;

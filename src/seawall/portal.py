@@ -1,9 +1,9 @@
 """The portal: the built front end, served by every instance.
 
 `portal/` is built into `portal_dist` when the package is built. The application's one HTML page answers at
-`/`, `/harbor/...` and `/account/...` (Harbor's portal has these addresses); files are below `/portal/`.
-Files with a hash in their name never change and are cached for a year; the page itself is never cached, for
-it names them, and because each answer has a nonce of its own (Content-Security-Policy, level 3).
+`/`, `/harbor/...`, `/account/...` and `/oidc-onboard` (Harbor's portal has these addresses); files are below
+`/portal/`. Files with a hash in their name never change and are cached for a year; the page itself is never
+cached, for it names them, and because each answer has a nonce of its own (Content-Security-Policy, level 3).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _NONCE = "__CSP_NONCE__"
 _YEAR = "public, max-age=31536000, immutable"
 # Best first; a client that names one with q=0 does not get it.
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
+_PAGES = ("/", "/harbor", "/harbor/{rest:path}", "/account/{rest:path}", "/oidc-onboard")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -127,5 +128,5 @@ def portal_routes(root: Path = DIST) -> list[BaseRoute]:
 
     return [
         Route("/portal/{name:path}", asset),
-        *(Route(path, page) for path in ("/", "/harbor", "/harbor/{rest:path}", "/account/{rest:path}")),
+        *(Route(path, page) for path in _PAGES),
     ]

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,32 +190,44 @@ class Visitor:
             self.page.screenshot(path=ROOT / "docs" / "images" / f"portal-{name}.png")
 
 
+@pytest.fixture(scope="package")
+def cookies() -> dict[tuple[str, str], Any]:
+    """Cookies of who has signed in where: the form is filled in once for each."""
+    return {}
+
+
 @pytest.fixture
-def visit(site: Site, browser: Browser) -> Iterator[Callable[..., Visitor]]:
+def window(browser: Browser, cookies: dict[tuple[str, str], Any]) -> Iterator[Callable[..., Visitor]]:
     """Open windows; at the end none may have met a policy violation or an error of the portal's own."""
     opened: list[tuple[BrowserContext, Visitor]] = []
 
-    def make(name: str | None = None, **context: Any) -> Visitor:
+    def make(url: str, name: str | None = None, **context: Any) -> Visitor:
         window = browser.new_context(
+            storage_state=cookies.get((url, name or "")),
             ignore_https_errors=True,
             locale=context.pop("locale", "en-GB"),
             viewport={"width": 1280, "height": 800},
             **context,
         )
         window.set_default_timeout(20_000)
-        visitor = Visitor(window.new_page(), site.url)
+        visitor = Visitor(window.new_page(), url)
         visitor.page.on("pageerror", lambda error: visitor.problems.append(f"error: {error}"))
         visitor.page.on(
             "console",
             lambda message: (
                 visitor.problems.append(message.text)
-                if "Content Security Policy" in message.text or "Warning:" in message.text
+                if message.location["url"].startswith(url)
+                and ("Content Security Policy" in message.text or "Warning:" in message.text)
                 else None
             ),
         )
         opened.append((window, visitor))
-        if name:
+        if name and (url, name) not in cookies:
             visitor.sign_in(name)
+            cookies[url, name] = {"cookies": window.cookies(), "origins": []}
+        elif name:
+            visitor.go("/harbor/projects")
+            expect(visitor.page.get_by_role("button", name=f"Account of {name}")).to_be_visible()
         return visitor
 
     yield make
@@ -222,3 +235,9 @@ def visit(site: Site, browser: Browser) -> Iterator[Callable[..., Visitor]]:
     for window, _ in opened:
         window.close()
     assert not problems, problems
+
+
+@pytest.fixture
+def visit(site: Site, window: Callable[..., Visitor]) -> Callable[..., Visitor]:
+    """Open windows at the cluster."""
+    return partial(window, site.url)

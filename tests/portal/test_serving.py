@@ -42,7 +42,9 @@ def assets(html: str) -> list[str]:
     return re.findall(r'(?:src|href)="(/portal/assets/[^"]+)"', html)
 
 
-@pytest.mark.parametrize("path", ["/", "/harbor", "/harbor/projects/1/repositories", "/account/sign-in"])
+@pytest.mark.parametrize(
+    "path", ["/", "/harbor", "/harbor/projects/1/repositories", "/account/sign-in", "/oidc-onboard"]
+)
 def test_page_everywhere_with_a_strict_policy(portal_dist: Path, path: str) -> None:
     answer, body = Portal(portal_dist).get(path)
     html = body.decode()

@@ -113,6 +113,7 @@ def _serve(setup: dict[str, Any]) -> None:
             client_name="Seawall",
             client_uri=f"http://127.0.0.1:{setup['port']}",
             redirect_uris=[setup["redirect_uri"]],
+            post_logout_redirect_uris=[setup["redirect_uri"].removesuffix("c/oidc/callback")],
             grant_types=["authorization_code", "refresh_token"],
             response_types=["code"],
             scope=["openid", "profile", "email", "groups"],

@@ -185,6 +185,21 @@ export async function login(principal: string, password: string) {
   csrf = "";
 }
 
+/** The name that a new user of the provider chose. Raises ApiError 409 when it is taken, 403 when it is too late. */
+export async function onboard(username: string) {
+  await refreshCsrf();
+  await send("POST", "/c/oidc/onboard", { body: { username } });
+  csrf = "";
+}
+
+/** Sends the browser to the provider, which sends it back signed in. */
+export function toProvider(target: string) {
+  location.assign(providerLogin(target));
+}
+export const providerLogin = (target: string) => `/c/oidc/login?redirect_url=${encodeURIComponent(target)}`;
+/** Ends the session here and, if so configured, at the provider. */
+export const PROVIDER_LOGOUT = "/c/oidc/logout";
+
 export async function logout() {
   await send("GET", "/c/log_out");
   csrf = "";

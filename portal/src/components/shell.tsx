@@ -43,7 +43,7 @@ import {
 } from "lucide-react";
 import { type ComponentType, type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
 import { Link, NavLink, useLocation, useNavigate } from "react-router";
-import { BASE, logout } from "../api/client";
+import { BASE, logout, PROVIDER_LOGOUT } from "../api/client";
 import { type Text as Key, useI18n } from "../i18n";
 import { useSession } from "../session";
 
@@ -268,6 +268,10 @@ function UserMenu() {
         <Menu.Item
           leftSection={<LogOut size={15} aria-hidden />}
           onClick={async () => {
+            if (user!.oidc_user_meta) {
+              window.location.assign(PROVIDER_LOGOUT);
+              return;
+            }
             await logout().catch(() => {});
             navigate("/account/sign-in");
             await refresh();

@@ -2,6 +2,7 @@
 import { Alert, Button, Group, Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import { api } from "../api/client";
+import { useConfirm } from "../components/confirm";
 import { type Field, Fields, useForm } from "../components/dialogs";
 import { Card, Copyable, Page } from "../components/ui";
 import { useAction, useErrorText } from "../hooks";
@@ -16,7 +17,7 @@ export function Profile() {
   return (
     <Page title={t("Profile")} description={user!.username}>
       <div className="grid wide">
-        <Details />
+        <Details local={local} />
         {local && <Password />}
         {user!.oidc_user_meta && <CliSecret />}
       </div>
@@ -24,23 +25,23 @@ export function Profile() {
   );
 }
 
-function Details() {
+function Details({ local }: { local: boolean }) {
   const { t } = useI18n();
-  const { user, refresh } = useSession();
+  const { user } = useSession();
   const fields: Field[] = [
     {
       name: "email",
       label: t("Email"),
       required: true,
+      disabled: !local,
       check: (value: string) => !/^[^@\s]+@[^@\s]+$/.test(value) && t("Not an email address"),
     },
-    { name: "realname", label: t("Full name"), required: true },
-    { name: "comment", label: t("Comment") },
+    { name: "realname", label: t("Full name"), required: true, disabled: !local },
+    { name: "comment", label: t("Comment"), disabled: !local },
   ];
   const form = useForm(fields, { email: user!.email, realname: user!.realname, comment: user!.comment });
   const save = useAction(async () => {
     await api.put("/users/{user_id}", { path: { user_id: user!.user_id }, body: form.values });
-    await refresh();
   }, "Saved");
   return (
     <Card title={t("Account")}>
@@ -53,11 +54,17 @@ function Details() {
       >
         <Stack>
           <Fields fields={fields} form={form} />
-          <Group>
-            <Button type="submit" loading={save.isPending}>
-              {t("Save")}
-            </Button>
-          </Group>
+          {local ? (
+            <Group>
+              <Button type="submit" loading={save.isPending}>
+                {t("Save")}
+              </Button>
+            </Group>
+          ) : (
+            <Text size="sm" c="dimmed">
+              {t("The account is kept by the identity provider.")}
+            </Text>
+          )}
         </Stack>
       </form>
     </Card>
@@ -118,10 +125,12 @@ function Password() {
 
 function CliSecret() {
   const { t } = useI18n();
-  const { user, refresh } = useSession();
+  const { user } = useSession();
+  const confirm = useConfirm();
+  const [seen, show] = useState(false);
+  const secret = user!.oidc_user_meta?.secret ?? "";
   const renew = useAction(async () => {
     await api.put("/users/{user_id}/cli_secret", { path: { user_id: user!.user_id }, body: { secret: "" } });
-    await refresh();
   }, "Saved");
   return (
     <Card title={t("CLI secret")}>
@@ -129,12 +138,29 @@ function CliSecret() {
         <Text size="sm" c="dimmed">
           {t("Use it as the password of docker login, podman login and the like.")}
         </Text>
-        <Copyable value={user!.oidc_user_meta?.secret ?? ""}>
-          <code>••••••••••••••••</code>
+        <Copyable value={secret}>
+          <code data-testid="cli-secret">{seen ? secret : "••••••••••••••••"}</code>
         </Copyable>
-        <Button size="xs" variant="default" onClick={() => renew.mutate()}>
-          {t("New secret")}
-        </Button>
+        <Group gap="xs">
+          <Button size="xs" variant="default" aria-pressed={seen} onClick={() => show(!seen)}>
+            {seen ? t("Hide secret") : t("Show secret")}
+          </Button>
+          <Button
+            size="xs"
+            variant="default"
+            loading={renew.isPending}
+            onClick={async () => {
+              const yes = await confirm({
+                title: t("New secret for {name}?", { name: user!.username }),
+                body: t("The old secret stops working at once."),
+                confirm: t("New secret"),
+              });
+              if (yes) renew.mutate();
+            }}
+          >
+            {t("New secret")}
+          </Button>
+        </Group>
       </Stack>
     </Card>
   );

@@ -15,14 +15,21 @@ import { useDisclosure } from "@mantine/hooks";
 import { KeyRound } from "lucide-react";
 import { lazy, Suspense, useEffect, useState } from "react";
 import { Link, Navigate, useSearchParams } from "react-router";
-import { ApiError, login } from "../api/client";
+import { ApiError, login, providerLogin } from "../api/client";
 import { LanguageMenu, SchemeButton } from "../components/shell";
+import { localPath } from "../format";
 import { useErrorText } from "../hooks";
-import { useT } from "../i18n";
+import { type Text as Key, useT } from "../i18n";
 import { useSession } from "../session";
 
 // Forms are a large part of the code, and few people need this one.
 const Register = lazy(() => import("./register").then((module) => ({ default: module.Register })));
+
+const FAILED: Record<string, Key | undefined> = {
+  provider: "The identity provider cannot be reached, or its answer is not valid. Try again later.",
+  refused: "The identity provider did not let you in.",
+  again: "The sign-in was not begun in this browser, or too long ago. Please try again.",
+};
 
 export function SignIn() {
   const t = useT();
@@ -31,7 +38,9 @@ export function SignIn() {
   const [search] = useSearchParams();
   const [principal, setPrincipal] = useState("");
   const [password, setPassword] = useState("");
-  const [error, setError] = useState<string | null>(null);
+  // What the server says, in the address, when the way through the provider ended early.
+  const failed = FAILED[search.get("oidc") ?? ""];
+  const [error, setError] = useState<string | null>(failed ? t(failed) : null);
   const [busy, setBusy] = useState(false);
   const [registering, register] = useDisclosure(false);
 
@@ -39,9 +48,7 @@ export function SignIn() {
     document.title = `${t("Sign in")} · Seawall`;
   }, [t]);
 
-  // Only a path of this site: a full address here would send the user elsewhere after the login.
-  const wanted = search.get("redirect_url") ?? "";
-  const target = /^\/(?![/\\])/.test(wanted) ? wanted : "/harbor/projects";
+  const target = localPath(search.get("redirect_url"));
   if (user) return <Navigate to={target} replace />;
 
   const oidc = info.auth_mode === "oidc_auth";
@@ -66,9 +73,14 @@ export function SignIn() {
         </Group>
         {oidc && (
           <>
+            {failed && error && (
+              <Alert color="red" role="alert" mb="md">
+                {error}
+              </Alert>
+            )}
             <Button
               component="a"
-              href={`/c/oidc/login?redirect_url=${encodeURIComponent(target)}`}
+              href={providerLogin(target)}
               fullWidth
               leftSection={<KeyRound size={16} aria-hidden />}
             >
@@ -112,7 +124,7 @@ export function SignIn() {
               value={password}
               onChange={(event) => setPassword(event.currentTarget.value)}
             />
-            {error && (
+            {error && !(oidc && failed) && (
               <Alert color="red" role="alert">
                 {error}
               </Alert>

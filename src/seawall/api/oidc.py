@@ -8,6 +8,7 @@ import re
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
+import structlog
 from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
@@ -15,9 +16,10 @@ from pydantic import BaseModel, Field
 from seawall.api.deps import Access, ApiRouter, anyone, system_access
 from seawall.api.errors import ApiError
 from seawall.api.sessions import begin, end, is_secure, require_csrf
-from seawall.auth.oidc import Identity, OidcService
-from seawall.errors import ConflictError, InvalidError
+from seawall.auth.oidc import Identity, OidcService, ProviderError
+from seawall.errors import ConflictError, ForbiddenError, InvalidError, SeawallError
 
+log: Any = structlog.get_logger("seawall.oidc")
 browser = ApiRouter(prefix="/c/oidc", include_in_schema=False)
 router = ApiRouter(tags=["oidc"])
 LOGIN_COOKIE, ONBOARD_COOKIE = "oidc_login", "oidc_onboard"
@@ -75,13 +77,32 @@ def _cookie(access: Access, response: Response, name: str, value: str) -> None:
     )
 
 
+def _refused(access: Access, error: SeawallError, target: str) -> Response:
+    """Back to the portal's sign-in page with what went wrong; raises the error to who is not a browser."""
+    if "text/html" not in access.request.headers.get("accept", ""):
+        raise error
+    # A word, not the message: whoever makes a link must not be able to put text of his own on our page.
+    kind = "provider" if isinstance(error, ProviderError) else "again"
+    if isinstance(error, _RefusedError):
+        kind = "refused"
+    log.warning("a sign-in through the provider failed", error=str(error))
+    return RedirectResponse(f"/account/sign-in?{urlencode({'oidc': kind, 'redirect_url': target})}", 302)
+
+
+class _RefusedError(ForbiddenError):
+    """The provider sent the browser back without a code."""
+
+
 @browser.get("/login")
 async def log_in(
     access: Annotated[Access, anyone()], redirect_url: Annotated[str, Query(max_length=2048)] = "/"
 ) -> Response:
     """Send the browser to the provider."""
     service = await _enabled(access)
-    url, cookie = await service.begin(_callback(access), _local(redirect_url))
+    try:
+        url, cookie = await service.begin(_callback(access), _local(redirect_url))
+    except ProviderError as error:
+        return _refused(access, error, _local(redirect_url))
     response = RedirectResponse(url, 302)
     _cookie(access, response, LOGIN_COOKIE, cookie)
     return response
@@ -97,12 +118,18 @@ async def callback(
 ) -> Response:
     """The browser comes back from the provider."""
     service = await _enabled(access)
-    begun = service.unseal("oidc-login", request.cookies.get(LOGIN_COOKIE))
-    if not hmac.compare_digest(begun["state"].encode(), state.encode()):
-        raise ApiError(403, "the state does not match; try again")
-    if error or not code:
-        raise ApiError(403, f"the provider refused: {error if re.fullmatch('[a-z_]+', error) else 'error'}")
-    identity = await service.finish(_callback(access), code, begun)
+    target = "/"
+    try:
+        begun = service.unseal("oidc-login", request.cookies.get(LOGIN_COOKIE))
+        if not hmac.compare_digest(begun["state"].encode(), state.encode()):
+            raise ForbiddenError("the state does not match; try again")
+        target = begun["target"]
+        if error or not code:
+            reason = error if re.fullmatch("[a-z_]+", error) else "error"
+            raise _RefusedError(f"the provider refused: {reason}")
+        identity = await service.finish(_callback(access), code, begun)
+    except ForbiddenError as problem:
+        return _refused(access, problem, target)
     settings = await service.settings()
     name = identity.username if settings.auto_onboard and identity.username else None
     try:
@@ -150,7 +177,8 @@ async def log_out(request: Request, access: Annotated[Access, anyone()]) -> Resp
     """End the session here and, when configured, at the provider."""
     service = await _enabled(access)
     url = await service.end_session_url(f"{_base(access)}/")
-    response = RedirectResponse(url or "/", 302)
+    # Not to "/": with `primary_auth_mode` that leads to the provider, which may sign the user in at once.
+    response = RedirectResponse(url or "/account/sign-in", 302)
     await end(request, response, access.services)
     return response
 

@@ -29,7 +29,7 @@ from seawall.auth.service import principal_of
 from seawall.configuration import Configuration
 from seawall.db import Database
 from seawall.db.schema import users as users_table
-from seawall.errors import ConflictError, InvalidError, NotFoundError
+from seawall.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 
 T = TypeVar("T")
 log: Any = structlog.get_logger("seawall.ldap")
@@ -108,7 +108,10 @@ class Directory:
         return LdapSettings(**{name: values[f"ldap_{name}"] for name in names})
 
     async def login(self, username: str, password: str) -> Principal | None:
-        """The user if the directory takes the password, else None; also when it is away, which is logged."""
+        """The user if the directory takes the password, else None.
+
+        Raises UnavailableError when the directory is away: a right password must not be called wrong.
+        """
         if not password or not username:
             return None
         settings = await self.settings()
@@ -125,14 +128,16 @@ class Directory:
 
         try:
             entry = await asyncio.to_thread(check)
+            groups = await asyncio.to_thread(_groups_of, settings, entry) if entry is not None else []
         except DirectoryError as error:
             log.error("the directory cannot be asked", error=str(error))
-            return None
-        return await self._arrive(settings, entry) if entry is not None else None
+            raise UnavailableError("the directory (LDAP) cannot be asked now") from None
+        return await self._arrive(settings, entry, groups) if entry is not None else None
 
-    async def _arrive(self, settings: LdapSettings, entry: LdapEntry) -> Principal | None:
+    async def _arrive(
+        self, settings: LdapSettings, entry: LdapEntry, groups: list[LdapGroup]
+    ) -> Principal | None:
         """The user of the entry here, made or brought up to date."""
-        groups = await asyncio.to_thread(_groups_of, settings, entry)
         known = {normal_dn(group.dn): group for group in groups if normal_dn(group.dn)}
 
         def run(connection: DbConnection) -> Principal | None:
