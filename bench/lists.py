@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event, func, insert, select, text
+from sqlalchemy import Connection, event, exists, func, insert, select, text
 from sqlalchemy.engine import Engine
 from tests.conftest import Postgres
 
-from seawall.content import artifacts
+from seawall.content import artifacts, windows
 from seawall.content.artifacts import Cursor
 from seawall.db import Database, migrate, open_database
 from seawall.db.schema import manifests, projects, repositories, tags
@@ -105,7 +105,7 @@ def fill(db: Database, rows: int) -> int:
     project, repository = db.sync_write(head)
     for start in range(0, rows, _BATCH):
         numbers = range(start, min(start + _BATCH, rows))
-        listed = [
+        listed: list[dict[str, Any]] = [
             {
                 "id": n + 1,
                 "repository_id": repository,
@@ -113,7 +113,7 @@ def fill(db: Database, rows: int) -> int:
                 "digest": f"sha256:{n:064x}",
                 "media_type": "application/vnd.oci.image.manifest.v1+json",
                 "config_media_type": "application/vnd.oci.image.config.v1+json",
-                "kind": "IMAGE",
+                "kind": "CHART" if n % 100 == 0 else "IMAGE",
                 "size": 500,
                 "total_size": 100_000,
                 "listed": True,
@@ -122,9 +122,11 @@ def fill(db: Database, rows: int) -> int:
             }
             for n in numbers
         ]
+        # One in a thousand has no tag.
         named = [
             {"repository_id": repository, "name": f"t{n}", "manifest_id": n + 1, "pushed_at": float(n)}
             for n in numbers
+            if n % 1000
         ]
 
         def write(connection: Connection, listed: Any = listed, named: Any = named) -> None:
@@ -157,6 +159,26 @@ def questions(repository_id: int, rows: int) -> Iterator[tuple[str, Callable[[Co
                 c, scope, limit=_PAGE, offset=offset, total=rows
             ),
         )
+    charts = rows // 100
+    for part in (0.0, 0.5, 0.99):
+        offset = int(charts * part)
+        yield (
+            f"page of {_PAGE} of the 1 % that are charts, at {part:.0%}, by number",
+            lambda c, offset=offset: artifacts.page(  # type: ignore[misc]
+                c, scope, limit=_PAGE, offset=offset, total=charts, kind="CHART"
+            ),
+        )
+    yield "total of charts", lambda c: windows.count(c, scope, "CHART")
+    untagged = artifacts.artifacts().where(
+        manifests.c.repository_id == repository_id,
+        manifests.c.listed.is_(True),
+        ~exists().where(tags.c.manifest_id == manifests.c.id),
+    )
+    half = artifacts.before_cursor(Cursor(rows * 0.5, 2**50))
+    rest = untagged.where(half).order_by(*artifacts.NEWEST_FIRST).limit(_PAGE)
+    yield f"page of {_PAGE} of the 0.1 % without a tag, by cursor", lambda c: c.execute(rest).all()
+    number = select(func.count()).select_from(untagged.with_only_columns(manifests.c.id).subquery())
+    yield "total of those without a tag", lambda c: c.execute(number).scalar_one()
     ids = list(range(rows - _PAGE, rows))
     yield f"tags of {_PAGE} artifacts", lambda c: artifacts.tags_of(c, ids)
     yield (

@@ -36,7 +36,7 @@ from seawall.api.query import Condition, Custom, Listing, contains
 from seawall.api.query import Field as QueryField
 from seawall.api.repositories import RepositoryName, full_name
 from seawall.auth.access import project_by_name
-from seawall.content import additions, artifacts, icons, immutability
+from seawall.content import additions, artifacts, icons, immutability, windows
 from seawall.content.artifacts import Artifact as ArtifactRow
 from seawall.content.artifacts import Cursor
 from seawall.content.artifacts import Label as LabelRow
@@ -350,13 +350,17 @@ async def _page(
 ) -> list[ArtifactRow]:
     cursor = Cursor.parse(after) if after else None
     known = [item for item in page.conditions if item.key in FIELDS]
-    plain = not known and not latest and page.sort in ([], [("push_time", True)])
+    by_time = not latest and page.sort in ([], [("push_time", True)])
+    # All artifacts, or all of a type: their numbers are kept.
+    one = known[0] if len(known) == 1 else None
+    kind = one.value if one and (one.key, one.operator) == ("type", "eq") else None
+    plain = by_time and (not known or kind is not None)
 
     def run(connection: Connection) -> tuple[int, list[ArtifactRow]]:
         if plain:
-            total = _total(connection, scope)
+            total = windows.count(connection, scope, kind) if kind else _total(connection, scope)
             return total, artifacts.page(
-                connection, scope, limit=page.size, offset=page.offset, after=cursor, total=total
+                connection, scope, limit=page.size, offset=page.offset, after=cursor, total=total, kind=kind
             )
         query = artifacts.artifacts().where(manifests.c[scope[0]] == scope[1])
         if page.condition("base") is None:
@@ -364,14 +368,23 @@ async def _page(
         query = page.filter(query, FIELDS)
         if latest:
             query = _latest(query)
-        total = connection.execute(
-            select(func.count()).select_from(query.with_only_columns(manifests.c.id).subquery())
-        ).scalar_one()
-        ordered = page.order(query, FIELDS, manifests.c.pushed_at.desc(), manifests.c.id.desc())
-        return total, [ArtifactRow(*row) for row in connection.execute(page.slice(ordered))]
+        if by_time and cursor is not None and cursor.total is not None:
+            total = cursor.total
+        else:
+            total = connection.execute(
+                select(func.count()).select_from(query.with_only_columns(manifests.c.id).subquery())
+            ).scalar_one()
+        ordered = page.order(query, FIELDS, *artifacts.NEWEST_FIRST)
+        if by_time and cursor is not None:
+            part = ordered.where(artifacts.before_cursor(cursor)).limit(page.size)
+        else:
+            part = page.slice(ordered)
+        return total, [ArtifactRow(*row) for row in connection.execute(part)]
 
     total, found = await access.services.db.read(run)
-    following = str(Cursor(found[-1].pushed_at, found[-1].id)) if plain and found else None
+    following = None
+    if by_time and found:
+        following = str(Cursor(found[-1].pushed_at, found[-1].id, None if plain else total))
     page.total(total, following)
     return found
 

@@ -10,9 +10,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, and_, delete, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
-from seawall.content import accounting, additions, immutability, index
+from seawall.content import accounting, additions, immutability, index, windows
 from seawall.content.hooks import Deletion, Tagging
 from seawall.content.manifest import DOCKER_LIST, OCI_INDEX
 from seawall.content.names import check_digest, is_tag
@@ -36,6 +47,9 @@ INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 _CONFIG_LIMIT = 4 * 1024 * 1024
 _COPY_LIMIT = 1000
 _DELETE_BATCH = 200
+# Artifacts that are passed over in the index sooner than looked up in the counts.
+_WALK = 200
+NEWEST_FIRST = (manifests.c.pushed_at.desc(), manifests.c.id.desc())
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,20 +203,30 @@ class Cursor:
 
     pushed_at: float
     id: int
+    # Of a filtered list: how many there were when the first page was asked for.
+    total: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.pushed_at!r}_{self.id}"
+        counted = "" if self.total is None else f"_{self.total}"
+        return f"{self.pushed_at!r}_{self.id}{counted}"
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Reverse of str. Raises InvalidError."""
-        time_text, _, number = text.partition("_")
+        time_text, *numbers = text.split("_")
         try:
-            if len(text) > 64 or not number.isascii() or not number.isdigit():
+            if len(text) > 64 or len(numbers) not in (1, 2):
                 raise ValueError
-            return cls(float(time_text), int(number))
+            if not all(n.isascii() and n.isdigit() and int(n) < 2**63 for n in numbers):
+                raise ValueError
+            return cls(float(time_text), *map(int, numbers))
         except ValueError:
             raise InvalidError("after is not a cursor of this list") from None
+
+
+def before_cursor(after: Cursor) -> ColumnElement[bool]:
+    """The artifacts that come after the cursor in a list by push time, newest first."""
+    return tuple_(manifests.c.pushed_at, manifests.c.id) < tuple_(literal(after.pushed_at), literal(after.id))
 
 
 def page(
@@ -213,29 +237,39 @@ def page(
     offset: int = 0,
     after: Cursor | None = None,
     total: int | None = None,
+    kind: str | None = None,
 ) -> list[Artifact]:
     """A page of the listed artifacts of a repository or project, newest push first.
 
-    `scope` is ("repository_id", id) or ("project_id", id). With `after` the time is the same for every
-    page. With `offset` the ids before it are walked in the index, from the nearer end if `total` is known.
+    `scope` is ("repository_id", id) or ("project_id", id), `kind` an artifact type. The time is the same for
+    every page: `after` is a place in the index, and `offset` is looked up in the counts of
+    `content.windows`. Where those are not equal to `total`, which is kept apart from them, the ids before
+    the page are walked in the index, from the nearer end.
     """
     column = manifests.c[scope[0]]
     ids = select(manifests.c.id).where(column == scope[1], manifests.c.listed.is_(True))
-    newest_first = (manifests.c.pushed_at.desc(), manifests.c.id.desc())
+    if kind is not None:
+        ids = ids.where(manifests.c.kind == kind)
+    if after is None and total is not None and offset > _WALK:
+        if offset >= total:
+            return []
+        counted = windows.count(connection, scope, kind) == total
+        place = windows.locate(connection, scope, offset, kind) if counted else None
+        if place is not None:
+            before, offset = place
+            ids = ids.where(manifests.c.pushed_at < before)
+            total = None
     if after is not None:
-        ids = ids.where(
-            tuple_(manifests.c.pushed_at, manifests.c.id)
-            < tuple_(literal(after.pushed_at), literal(after.id))
-        )
-        ids = ids.order_by(*newest_first).limit(limit)
+        ids = ids.where(before_cursor(after))
+        ids = ids.order_by(*NEWEST_FIRST).limit(limit)
     elif total is not None and offset > total // 2:
         rest = max(total - offset - limit, 0)
         here = max(min(limit, total - offset), 0)
         ids = ids.order_by(manifests.c.pushed_at, manifests.c.id).limit(here).offset(rest)
     else:
-        ids = ids.order_by(*newest_first).limit(limit).offset(offset)
+        ids = ids.order_by(*NEWEST_FIRST).limit(limit).offset(offset)
     chosen = ids.subquery()
-    query = artifacts().join(chosen, chosen.c.id == manifests.c.id).order_by(*newest_first)
+    query = artifacts().join(chosen, chosen.c.id == manifests.c.id).order_by(*NEWEST_FIRST)
     return [Artifact(*row) for row in connection.execute(query)]
 
 

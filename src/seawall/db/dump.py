@@ -25,9 +25,10 @@ from seawall.db.schema import metadata
 from seawall.errors import ConfigError
 
 # What is of a running cluster only: instances and their leases, logins, half-finished uploads (their bytes
-# are not part of a backup), and marks that the database's own migrations write.
+# are not part of a backup), marks that the database's own migrations write, and counts kept by triggers.
 TRANSIENT = frozenset(
     {
+        "artifact_windows",
         "blob_trash",
         "change_feed",
         "change_log",

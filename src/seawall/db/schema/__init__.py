@@ -21,6 +21,7 @@ from seawall.db.schema.base import BigId, metadata
 from seawall.db.schema.changes import change_feed, change_log
 from seawall.db.schema.cluster import instances, sessions
 from seawall.db.schema.content import (
+    artifact_windows,
     blob_trash,
     blobs,
     manifest_payloads,
@@ -73,6 +74,7 @@ __all__ = [
     "advisory_cves",
     "advisory_packages",
     "advisory_sources",
+    "artifact_windows",
     "audit_log",
     "blob_trash",
     "blobs",

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     LargeBinary,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -95,6 +96,24 @@ manifests = Table(
     Index("ix_manifests_accessory", "repository_id", "accessory_of"),
     Index("ix_manifests_listed", "repository_id", "listed", "pushed_at", "id"),
     Index("ix_manifests_project", "project_id", "listed", "pushed_at", "id"),
+    Index("ix_manifests_kind", "repository_id", "kind", "listed", "pushed_at", "id"),
+    Index("ix_manifests_project_kind", "project_id", "kind", "listed", "pushed_at", "id"),
+)
+
+# How many listed artifacts of a kind a repository or project got in the `number`th window of 2**bits seconds
+# (22, 14 and 6 bits): where the page at an ordinal begins is found without walking there. Triggers on
+# `manifests` keep it (migration 0016), so what any version of Seawall writes is counted; a migration that
+# rebuilds `manifests` must make them anew.
+artifact_windows = Table(
+    "artifact_windows",
+    metadata,
+    # `repository_id` or `project_id`.
+    Column("scope", String(16), primary_key=True),
+    Column("scope_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bits", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(64), primary_key=True),
+    Column("artifacts", BigInteger, nullable=False),
 )
 
 # Apart from `manifests`, so that lists do not read payloads.
