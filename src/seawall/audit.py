@@ -4,6 +4,10 @@
 the purge job deletes old ones. With `audit_log_forward_endpoint` set, each entry also goes to a syslog
 server (RFC 5424 over TCP with octet counting, RFC 6587 3.4.1), through the outbox: at least once, in spite
 of crashes and of a syslog server that is away.
+
+What a change made over the API is called is known only when its handler is done, so its entry is written
+in a transaction of its own. An `Intent` is written with the change, and deleted with the entry; `recover`
+makes entries of those whose server died in between.
 """
 
 from __future__ import annotations
@@ -13,17 +17,20 @@ import datetime
 import json
 import socket
 import time
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.configuration import Configuration
 from seawall.content.hooks import ContentHook, Deletion, Push
 from seawall.content.service import StoredManifest
 from seawall.context import Actor, actor
 from seawall.db import Database
-from seawall.db.schema import audit_log, projects
+from seawall.db.schema import audit_intents, audit_log, projects
 from seawall.events import Subscribers
 from seawall.jobs.base import JobContext, job
 
@@ -31,6 +38,8 @@ PURGE_SCHEDULE = "system:purge-audit"
 _EVENT = "AUDIT"
 _SYSLOG_SECONDS = 10.0
 _PURGE_BATCH = 5000
+# Longer than any request takes to its audit entry.
+_INTENT_SECONDS = 120.0
 # Kinds that `disabled_audit_log_event_types` and the purge job can name, `<operation>_<resource type>`.
 EVENT_TYPES = (
     "create_artifact",
@@ -127,6 +136,52 @@ class AuditTrail:
         await asyncio.wait_for(send(), _SYSLOG_SECONDS)
 
 
+class Intent:
+    """Sees to it that a request's change cannot commit without leaving a trace.
+
+    Made the `context.companion` of the request, it adds a row to each of its write transactions (the same
+    one); `settle` takes it back, in the transaction of the entry.
+    """
+
+    def __init__(self, who: Actor, entry: Callable[[], Entry]) -> None:
+        """`entry` gives what the log will say if the server dies before it knows better."""
+        self._id = uuid.uuid4().hex
+        self._who = who
+        self._entry = entry
+        self._over = False
+        # Whether a transaction may have committed with the row.
+        self.written = False
+
+    def __call__(self, connection: Connection) -> None:
+        """Add the row."""
+        if self._over:
+            return
+        self.written = True
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        told = {**asdict(self._entry()), "username": self._who.name, "address": self._who.address}
+        row = dialect.insert(audit_intents).values(id=self._id, at=time.time(), entry=told)
+        connection.execute(row.on_conflict_do_nothing(index_elements=["id"]))
+
+    def settle(self, connection: Connection) -> bool:
+        """Take the row back; whether it was there, that is whether anything was committed."""
+        self._over = True
+        return bool(connection.execute(delete(audit_intents).where(audit_intents.c.id == self._id)).rowcount)
+
+
+def recover(connection: Connection, trail: AuditTrail, older_than_seconds: float) -> int:
+    """Write the entries of changes whose server died before it could; returns how many."""
+    old = delete(audit_intents).where(audit_intents.c.at < time.time() - older_than_seconds)
+    rows = connection.execute(old.returning(audit_intents.c.at, audit_intents.c.entry)).all()
+    for at, kept in rows:
+        values = dict(kept)
+        who = Actor(values.pop("username"), values.pop("address"))
+        values["description"] = (
+            f"{values['description']} (the server stopped or failed before it had answered)"
+        )
+        trail.record(connection, who, Entry(**values), at=at)
+    return len(rows)
+
+
 def syslog_message(row: dict[str, Any]) -> bytes:
     """The entry as a frame of RFC 6587: facility 13 (log audit), severity informational or warning."""
     moment = datetime.datetime.fromtimestamp(row["at"], datetime.UTC)
@@ -173,8 +228,17 @@ class AuditHook(ContentHook):
     async def run(self) -> None:
         """Write the pulls every few seconds, until cancelled."""
         while True:
-            await asyncio.sleep(2)
-            await self.flush()
+            for _ in range(15):
+                await asyncio.sleep(2)
+                await self.flush()
+            await self.recover()
+
+    async def recover(self) -> None:
+        """Write the entries of changes whose server died before it could."""
+        before = time.time() - _INTENT_SECONDS
+        left = select(audit_intents.c.id).where(audit_intents.c.at < before).limit(1)
+        if await self._db.read(lambda c: c.execute(left).first()) is not None:
+            await self._db.write(lambda c: recover(c, self._trail, _INTENT_SECONDS))
 
     async def flush(self) -> None:
         """Write the pulls gathered so far."""

@@ -6,8 +6,14 @@ on the event loop, before work is handed to a database thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +28,20 @@ class Actor:
 NOBODY = Actor()
 SYSTEM = Actor("seawall")
 actor: ContextVar[Actor] = ContextVar("actor", default=NOBODY)
+
+# What is to be done in every write transaction of the request at hand, after its own statements.
+companion: ContextVar[Callable[[Connection], None] | None] = ContextVar("companion", default=None)
+
+
+def accompanied(fn: Callable[[Connection], T]) -> Callable[[Connection], T]:
+    """`fn`, followed in its transaction by the request's companion; call where the request runs."""
+    also = companion.get()
+    if also is None:
+        return fn
+
+    def both(connection: Connection) -> T:
+        result = fn(connection)
+        also(connection)
+        return result
+
+    return both

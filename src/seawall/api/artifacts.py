@@ -544,8 +544,8 @@ async def delete_artifact(
 ) -> Response:
     """Delete an artifact with its tags, accessories and children; 412 for immutable tags and children."""
     name = full_name(access, repository_name)
-    await access.services.artifacts.delete(name, unquote(reference))
     access.recorded = True
+    await access.services.artifacts.delete(name, unquote(reference))
     return Response()
 
 
@@ -609,8 +609,8 @@ async def delete_tag(
     """Take a tag from the artifact; 412 when it is immutable."""
     name = full_name(access, repository_name)
     tag = unquote(tag_name)
-    await access.services.artifacts.delete_tag(name, unquote(reference), tag)
     access.recorded = True
+    await access.services.artifacts.delete_tag(name, unquote(reference), tag)
     return Response()
 
 

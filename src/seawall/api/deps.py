@@ -12,7 +12,8 @@ forgets to call `Access.require` answers 500, not data.
         ...access.project.id...
 
 Every successful change is written to the audit log before it is answered, under what `Access.audited` was
-told, or else what the path says.
+told, or else what the path says. The trace of an `Intent` commits with the change, so that the log will tell
+of it even when the server dies between the two.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from sqlalchemy import Connection
 from seawall.api.errors import ApiError, Errors, status_of
 from seawall.api.query import Listing, listing
 from seawall.api.sessions import SAFE_METHODS, session_principal
-from seawall.audit import Entry
+from seawall.audit import Entry, Intent
 from seawall.auth import access as decide
 from seawall.auth.access import Project
 from seawall.auth.principal import ANONYMOUS, EVERYONE, Principal
-from seawall.context import Actor, actor
+from seawall.context import Actor, actor, companion
 from seawall.errors import SeawallError
 from seawall.oci.app import basic_credentials
 from seawall.services import Services
@@ -119,6 +120,12 @@ class Access:
     entries: list[Entry] = field(default_factory=list)
     # The change writes its own entry, in its transaction (`seawall.audit.AuditHook`).
     recorded: bool = False
+    intent: Intent | None = None
+
+    def intend(self, connection: Connection) -> None:
+        """Leave a trace of the change in its transaction, unless that writes the entry."""
+        if self.intent is not None and not self.recorded:
+            self.intent(connection)
 
     @property
     def project(self) -> Project:
@@ -181,6 +188,9 @@ class Access:
 async def _access(request: Request) -> Access:
     access = Access(get_services(request), await get_principal(request), request)
     request.state.access = access
+    if request.method not in SAFE_METHODS:
+        access.intent = Intent(access.actor, lambda: _entry(request, access, success=True))
+        companion.set(access.intend)
     return access
 
 
@@ -316,14 +326,22 @@ class ApiRoute(APIRoute):
             try:
                 response = await handler(request)
             except SeawallError as error:
-                if request.method not in SAFE_METHODS and status_of(error) == 403:
-                    await _write_audit(request, self.path, success=False)
+                if request.method not in SAFE_METHODS:
+                    if status_of(error) == 403:
+                        await _write_audit(request, success=False)
+                    else:
+                        await _settle(request)
                 raise
+            finally:
+                companion.set(None)
             access: Access | None = getattr(request.state, "access", None)
             if access is None or not access.decided:
                 raise RuntimeError(f"{self.path}: nobody decided about access")
-            if request.method not in SAFE_METHODS and response.status_code < 400:
-                await _write_audit(request, self.path, success=True)
+            if request.method not in SAFE_METHODS:
+                if response.status_code < 400:
+                    await _write_audit(request, success=True)
+                else:
+                    await _settle(request)
             return response
 
         return handle
@@ -340,31 +358,50 @@ class ApiRoute(APIRoute):
 _OPERATIONS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 
 
-async def _write_audit(request: Request, path: str, *, success: bool) -> None:
+def _entry(request: Request, access: Access, *, success: bool) -> Entry:
+    """What can be told of any request: by its method and path."""
+    project = access._project
+    path = getattr(request.scope.get("route"), "path", request.url.path)
+    parts = [part for part in path.removeprefix("/api/v2.0").split("/") if part and part[0] != "{"]
+    resource = request.url.path.removeprefix("/api/v2.0")
+    return Entry(
+        _OPERATIONS.get(request.method, "operate"),
+        parts[-1] if parts else "",
+        resource,
+        f"{request.method} {resource}",
+        project.id if project else None,
+        success,
+    )
+
+
+async def _write_audit(request: Request, *, success: bool) -> None:
     access: Access | None = getattr(request.state, "access", None)
-    if access is None:
+    if access is None or (access.recorded and success):
         return
-    if access.recorded and success:
-        return
-    entries = access.entries
-    if not entries or not success:
-        project = access._project
-        parts = [part for part in path.removeprefix("/api/v2.0").split("/") if part and part[0] != "{"]
-        resource = request.url.path.removeprefix("/api/v2.0")
-        entries = [
-            Entry(
-                _OPERATIONS.get(request.method, "operate"),
-                parts[-1] if parts else "",
-                resource,
-                f"{request.method} {resource}",
-                project.id if project else None,
-                success,
-            )
-        ]
-    who = access.actor
+    companion.set(None)
+    entries = access.entries if access.entries and success else [_entry(request, access, success=success)]
+    who, intent = access.actor, access.intent
 
     def run(connection: Connection) -> None:
+        if intent is not None and intent.written:
+            intent.settle(connection)
         access.services.audit.record(connection, who, *entries)
+
+    await access.services.db.write(run)
+
+
+async def _settle(request: Request) -> None:
+    """After a failure: tell of the part of the change that was committed before it, if any was."""
+    access: Access | None = getattr(request.state, "access", None)
+    intent = access.intent if access is not None else None
+    if access is None or intent is None or not intent.written:
+        return
+    companion.set(None)
+    who, entry = access.actor, _entry(request, access, success=False)
+
+    def run(connection: Connection) -> None:
+        if intent.settle(connection):
+            access.services.audit.record(connection, who, entry)
 
     await access.services.db.write(run)
 

@@ -30,6 +30,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, SingletonThreadPool
 
+from seawall.context import accompanied
 from seawall.db.postgres import PostgresDatabase
 from seawall.errors import UnavailableError
 
@@ -50,7 +51,10 @@ class Database(Protocol):
         """Like `read`, for a few index look-ups only: an embedded backend may run it on the event loop."""
 
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
-        """Run `fn` in one transaction and commit; see the module text for `durable`."""
+        """Run `fn`, and the request's `context.companion`, in one transaction and commit.
+
+        See the module text for `durable`.
+        """
 
     async def check(self) -> None:
         """Ask the database for an answer once, without retries. Raises UnavailableError."""
@@ -123,7 +127,7 @@ class SqliteDatabase:
 
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         """See Database.write."""
-        return await asyncio.wrap_future(self._submit(fn, durable))
+        return await asyncio.wrap_future(self._submit(accompanied(fn), durable))
 
     async def check(self) -> None:
         """See Database.check."""

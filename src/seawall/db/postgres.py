@@ -36,6 +36,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
+from seawall.context import accompanied
 from seawall.errors import UnavailableError
 
 T = TypeVar("T")
@@ -267,6 +268,7 @@ class PostgresDatabase:
 
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         """See Database.write."""
+        fn = accompanied(fn)
         return await self._submit(lambda deadline: self._run(lambda: self._write(fn, durable), deadline))
 
     async def check(self) -> None:

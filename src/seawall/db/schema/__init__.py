@@ -35,6 +35,7 @@ from seawall.db.schema.content import (
 from seawall.db.schema.coordination import commit_markers, schema_compatibility, upload_leases
 from seawall.db.schema.events import outbox
 from seawall.db.schema.identity import (
+    audit_intents,
     audit_log,
     configurations,
     cve_allowlists,
@@ -75,6 +76,7 @@ __all__ = [
     "advisory_packages",
     "advisory_sources",
     "artifact_windows",
+    "audit_intents",
     "audit_log",
     "blob_trash",
     "blobs",

@@ -120,3 +120,13 @@ audit_log = Table(
     Column("project_id", BigInteger),
     Index("ix_audit_log_project", "project_id", "id"),
 )
+
+# Written in the transaction of a change made over the API, deleted in that of its entry: one that stays
+# tells of a change whose server died in between (`seawall.audit.Intent`).
+audit_intents = Table(
+    "audit_intents",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("entry", JSON, nullable=False),
+)
