@@ -272,6 +272,34 @@ class HaSettings(_Section):
         return value
 
 
+class PeerSettings(_Section):
+    """Own-storage HA: other instances, with a database and a storage of their own, to be kept equal with."""
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,48}$", description="this instance's own name")
+    urls: list[str] = Field(default=[], description="URLs at which the other instances are reached directly")
+    interval_seconds: float = Field(default=1, gt=0, le=60, description="time between rounds")
+    settle_seconds: float = Field(
+        default=2, ge=0, le=30, description="how long a change waits for reachable peers to take it"
+    )
+    timeout_seconds: float = Field(default=10, gt=0, description="silence after which a peer is away")
+    compare_minutes: float = Field(default=10, gt=0, description="time between full comparisons")
+    tombstone_days: float = Field(default=30, ge=1, description="deletions are remembered this long")
+
+    @field_validator("urls")
+    @classmethod
+    def _absolute_urls(cls, value: list[str]) -> list[str]:
+        for item in value:
+            if not item.startswith(("http://", "https://")):
+                raise ValueError(f"{item} must start with http:// or https://")
+        return list(dict.fromkeys(item.rstrip("/") for item in value))
+
+    @model_validator(mode="after")
+    def _named(self) -> PeerSettings:
+        if self.urls and not self.name:
+            raise ValueError("urls need a name for this instance (peers.name), different on each")
+        return self
+
+
 class Limits(_Section):
     """Sizes above which input is refused (bytes)."""
 
@@ -389,6 +417,7 @@ class Settings(BaseSettings):
     keys: KeysSettings = KeysSettings()
     redis: RedisSettings = RedisSettings()
     ha: HaSettings = HaSettings()
+    peers: PeerSettings = PeerSettings()
     http: Http = Http()
     database: DatabaseSettings = DatabaseSettings()
     storage: StorageSettings = StorageSettings()

@@ -46,6 +46,14 @@ from seawall.db.schema.identity import (
     user_groups,
 )
 from seawall.db.schema.jobs import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
+from seawall.db.schema.peers import (
+    peer_conflicts,
+    peer_entries,
+    peer_links,
+    peer_pending,
+    peer_state,
+    peer_transfers,
+)
 from seawall.db.schema.replication import (
     registries,
     replication_executions,
@@ -103,6 +111,12 @@ __all__ = [
     "metadata",
     "oidc_users",
     "outbox",
+    "peer_conflicts",
+    "peer_entries",
+    "peer_links",
+    "peer_pending",
+    "peer_state",
+    "peer_transfers",
     "project_blobs",
     "project_members",
     "project_metadata",
