@@ -42,6 +42,8 @@ from seawall.oci.app import OciApp, error_response
 from seawall.oci.notary import NotaryApp
 from seawall.oci.token import TokenEndpoint
 from seawall.portal import portal_routes
+from seawall.replication.peers.server import PeerEndpoint, changes_something
+from seawall.replication.peers.wire import PATH as PEER_PATH
 from seawall.scan.adapter_server import routes as scan_adapter_routes
 from seawall.services import open_services
 
@@ -200,12 +202,25 @@ def build(settings: Settings) -> ASGIApp:
         services.configuration,
         services.proxy,
         services.rates,
+        services.peers,
     )
     notary = NotaryApp(oci, services.notary)
     api = build_api(services)
 
+    peer_endpoint = None
+    if services.peers is not None:
+        services.background.append(services.peers.run)
+        peer_endpoint = PeerEndpoint(services.peers, oci)
+
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
+        if peer_endpoint is not None and scope["type"] == "http":
+            assert services.peers is not None
+            if path.startswith(PEER_PATH):
+                await peer_endpoint(scope, receive, send)
+                return
+            if changes_something(scope["method"], path):
+                send = services.peers.settling(send)
         if scope["type"] == "http":
             client = scope.get("client")
             try:

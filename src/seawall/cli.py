@@ -36,6 +36,7 @@ from seawall.ha.instances import ID_VARIABLE
 from seawall.install import cli as install_cli
 from seawall.jobs.cli import jobs_app, jobservice
 from seawall.jobs.process import EmbeddedRunner
+from seawall.replication.peers.cli import app as peers_app
 from seawall.scan.cli import app as scan_app
 from seawall.services import open_storage
 
@@ -54,6 +55,7 @@ app.command()(jobservice)
 install_cli.register(app)
 backup_cli.register(app)
 app.add_typer(ha_app, name="ha")
+app.add_typer(peers_app, name="peers")
 console = Console()
 
 ConfigOption = Annotated[

@@ -53,6 +53,7 @@ from seawall.trust.service import TrustService
 from seawall.webhooks import wiring as webhooks
 
 if TYPE_CHECKING:
+    from seawall.replication.peers.service import PeerService
     from seawall.replication.proxy import ProxyCache
 
 log: Any = structlog.get_logger("seawall")
@@ -87,6 +88,7 @@ class Services:
     oidc: OidcService | None = None
     tokens: TokenService | None = None
     proxy: ProxyCache | None = None
+    peers: PeerService | None = None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -265,4 +267,8 @@ def open_services(settings: Settings) -> Services:
 
     replication_work.install(services)
     services.proxy = proxy.install(services)
+    if settings.peers.urls:
+        from seawall.replication.peers import service as peers
+
+        services.peers = peers.install(services)
     return services

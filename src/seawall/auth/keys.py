@@ -186,7 +186,7 @@ class KeyRing:
         ring = cls(db, load_master_key(settings, create=existing is None), settings.keys)
         given = _KeyFiles(settings.keys) if files else None
         ring.reload()
-        missing = [name for name in NAMES if not ring._keys[name]]
+        missing = [name for name in NAMES if not any(key.version > 0 for key in ring._keys[name])]
         if missing:
             ring._publish_first(
                 {name: (given.material(name) if given else None) or _generate(name) for name in missing}
@@ -202,9 +202,10 @@ class KeyRing:
     def current(self, name: str) -> Key:
         """The version in use for new signatures or encryption."""
         now = time.time()
-        usable = [key for key in self._keys[name] if key.active_at <= now and not _over(key, now)]
+        own = [key for key in self._keys[name] if key.version > 0]
+        usable = [key for key in own if key.active_at <= now and not _over(key, now)]
         # All published ones still in the future happens only with a badly set clock; the oldest is right.
-        return usable[-1] if usable else self._keys[name][0]
+        return usable[-1] if usable else own[0]
 
     def accepted(self, name: str) -> list[Key]:
         """Versions that verifiers take now: current, next, and older ones in their overlap."""
@@ -228,10 +229,11 @@ class KeyRing:
 
     def csrf_valid(self, session: str, token: str) -> bool:
         """Whether `token` was made by `csrf_token` for `session`, on whichever instance."""
-        version, _, rest = token.partition(".")
+        _, _, rest = token.partition(".")
         nonce, _, mac = rest.partition(".")
+        # The version is no help: keys of peers have other numbers here than there.
         return any(
-            str(key.version) == version and hmac.compare_digest(_csrf_mac(key, session, nonce), mac)
+            hmac.compare_digest(_csrf_mac(key, session, nonce), mac)
             for key in self.accepted(CSRF)
             if mac.isascii()
         )
@@ -299,10 +301,12 @@ class KeyRing:
                 f"a stored {purpose} credential needs secret key version {version}, which is gone"
             )
         data = base64.urlsafe_b64decode(match[3])
-        try:
-            return AESGCM(_derive(key.material, "seal")).decrypt(data[:12], data[12:], purpose.encode())
-        except InvalidTag:
-            raise ConfigError(f"a stored {purpose} credential is damaged or from another cluster") from None
+        # Keys of peers: a browser may bring to one instance what another sealed for it.
+        for candidate in (key, *(k for k in self._keys[SECRET] if k.version < 0 and k.material)):
+            with contextlib.suppress(InvalidTag):
+                opener = AESGCM(_derive(candidate.material, "seal"))
+                return opener.decrypt(data[:12], data[12:], purpose.encode())
+        raise ConfigError(f"a stored {purpose} credential is damaged or from another cluster")
 
     def _secret(self, version: int) -> Key | None:
         return next((k for k in self._keys[SECRET] if k.version == version and k.material), None)
@@ -310,7 +314,63 @@ class KeyRing:
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the master key and of each key in use, to compare instances by."""
         found = {name: self.current(name).fingerprint for name in NAMES}
-        return {"master": hmac.digest(self._master, b"master", "sha256").hex()[:32], **found}
+        return {"master": self.master_fingerprint, **found}
+
+    # -- keys of peers (own-storage HA) ------------------------------------------------------------
+
+    def peer_key(self, purpose: str) -> bytes:
+        """32 bytes that those derive who have the same master key."""
+        return _derive(self._master, f"peers {purpose}")
+
+    @property
+    def master_fingerprint(self) -> str:
+        """Tells master keys apart without giving anything away."""
+        return hmac.digest(self._master, b"master", "sha256").hex()[:32]
+
+    def open_material(self, name: str, material: bytes) -> bytes:
+        """The plain material of a row of `cluster_keys`."""
+        return decrypt(self._master, bytes(material), name) if material else b""
+
+    def accept(
+        self,
+        connection: Connection,
+        name: str,
+        fingerprint: str,
+        material: bytes,
+        public: str | None,
+        *,
+        created_at: float,
+        retire_at: float | None,
+    ) -> None:
+        """Take what a peer made with this key as made here, until `retire_at`.
+
+        Such keys have negative versions: nothing is signed or sealed with them. One that is here as an own
+        key (imported from the same file) stays that.
+        """
+        here = (cluster_keys.c.name == name, cluster_keys.c.fingerprint == fingerprint)
+        versions = list(connection.execute(select(cluster_keys.c.version).where(*here)).scalars())
+        if versions:
+            if max(versions) < 0:
+                connection.execute(update(cluster_keys).where(*here).values(retire_at=retire_at))
+            return
+        lowest = connection.execute(
+            select(cluster_keys.c.version)
+            .where(cluster_keys.c.name == name)
+            .order_by(cluster_keys.c.version)
+            .limit(1)
+        ).scalar()
+        connection.execute(
+            insert(cluster_keys).values(
+                name=name,
+                version=min(lowest or 0, 0) - 1,
+                material=encrypt(self._master, material, name) if material else b"",
+                public=public,
+                fingerprint=fingerprint,
+                created_at=created_at,
+                active_at=0.0,
+                retire_at=retire_at,
+            )
+        )
 
     # -- freshness ---------------------------------------------------------------------------------
 
@@ -441,6 +501,8 @@ class KeyRing:
                     update(cluster_keys)
                     .where(
                         cluster_keys.c.name == name,
+                        # A peer's keys are the peer's to retire.
+                        cluster_keys.c.version > 0,
                         cluster_keys.c.retire_at.is_(None) | (cluster_keys.c.retire_at > over),
                     )
                     .values(retire_at=over)
@@ -464,7 +526,7 @@ class KeyRing:
     def _secret_rotation_due(self) -> bool:
         # A while after the new key came into use, so that nobody still seals with the old one.
         current = self.current(SECRET)
-        older = [k for k in self._keys[SECRET] if k.version < current.version and k.retire_at is None]
+        older = [k for k in self._keys[SECRET] if 0 < k.version < current.version and k.retire_at is None]
         return bool(older) and time.time() > current.active_at + 3 * self._settings.poll_seconds
 
     def finish_secret_rotation(self) -> int:
@@ -484,6 +546,7 @@ class KeyRing:
             .where(
                 cluster_keys.c.name == SECRET,
                 cluster_keys.c.version < current,
+                cluster_keys.c.version > 0,
                 cluster_keys.c.retire_at.is_(None),
             )
             .values(retire_at=time.time())

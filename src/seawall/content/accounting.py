@@ -72,8 +72,13 @@ def human(size: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def lock(connection: Connection, project_id: int, default_hard: int = UNLIMITED) -> Account:
-    """Lock the project's quota until commit; a project without one gets `default_hard` bytes."""
+def lock(
+    connection: Connection, project_id: int, default_hard: int = UNLIMITED, *, free: bool = False
+) -> Account:
+    """Lock the project's quota until commit; a project without one gets `default_hard` bytes.
+
+    `free`: this change is counted but not refused.
+    """
     query = (
         select(quotas.c.hard_storage, quotas.c.used_storage)
         .where(quotas.c.project_id == project_id)
@@ -89,7 +94,7 @@ def lock(connection: Connection, project_id: int, default_hard: int = UNLIMITED)
             .on_conflict_do_nothing(index_elements=["project_id"])
         )
         row = connection.execute(query).one()
-    return Account(project_id, row[0], row[1], row[1])
+    return Account(project_id, UNLIMITED if free else row[0], row[1], row[1])
 
 
 def lock_all(connection: Connection, project_ids: Iterable[int]) -> dict[int, Account]:

@@ -83,7 +83,12 @@ class QuotaNotice:
 
 
 class ContentHook:
-    """Base of hooks: override what is of interest. Every method may raise RegistryError to refuse."""
+    """Base of hooks: override what is of interest. Every method may raise RegistryError to refuse.
+
+    `replicas`: hear also of content that comes from a peer, which took it from a client before.
+    """
+
+    replicas = False
 
     def before_blob(self, connection: Connection, blob: BlobPush) -> None:
         """A blob is about to be linked to a repository (also when it is linked already)."""
@@ -118,20 +123,21 @@ class Hooks:
     """The registered hooks."""
 
     items: list[ContentHook] = field(default_factory=list)
-    _of: dict[str, list[Any]] = field(default_factory=dict)
+    _of: dict[tuple[str, bool], list[Any]] = field(default_factory=dict)
 
     def add(self, hook: ContentHook) -> None:
         """Register; overridden methods only are called, so an absent hook costs nothing."""
         self.items.append(hook)
         self._of.clear()
 
-    def of(self, name: str) -> list[Any]:
-        """Bound methods `name` of the hooks that override it."""
-        found = self._of.get(name)
+    def of(self, name: str, *, replica: bool = False) -> list[Any]:
+        """Bound methods `name` of the hooks that override it (`replica`: that want to hear of replicas)."""
+        found = self._of.get((name, replica))
         if found is None:
-            found = self._of[name] = [
+            found = self._of[(name, replica)] = [
                 getattr(hook, name)
                 for hook in self.items
                 if getattr(type(hook), name) is not getattr(ContentHook, name)
+                and (hook.replicas or not replica)
             ]
         return found

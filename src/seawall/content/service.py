@@ -27,7 +27,7 @@ from seawall.content import accounting, index, leases
 from seawall.content import manifest as manifests_
 from seawall.content.hooks import BlobPush, Deletion, Hooks, Push, QuotaNotice
 from seawall.content.names import check_digest, digest_of, is_tag
-from seawall.context import SYSTEM, Actor, actor
+from seawall.context import SYSTEM, Actor, actor, replica
 from seawall.db import Database
 from seawall.db.schema import (
     blobs,
@@ -193,13 +193,14 @@ class ContentService:
         check_digest(digest)
         target = await self.ensure_repository(name)
 
-        before = self.hooks.of("before_blob")
+        free = replica.get()
+        before = self.hooks.of("before_blob", replica=free)
 
         def run(connection: Connection) -> bool:
             found = _blob(connection, source, digest)
             if found is None:
                 return False
-            account = accounting.lock(connection, target.project_id)
+            account = accounting.lock(connection, target.project_id, free=free)
             for hook in before:
                 hook(connection, BlobPush(target, digest, found[0].size))
             accounting.charge_link(connection, account, target.id, digest, found[0].size)
@@ -355,10 +356,11 @@ class ContentService:
         size = writer.offset
         key = await writer.commit(_new_key(digest))
         now = time.time()
-        before = self.hooks.of("before_blob")
+        free = replica.get()
+        before = self.hooks.of("before_blob", replica=free)
 
         def run(connection: Connection) -> str:
-            account = accounting.lock(connection, repository.project_id)
+            account = accounting.lock(connection, repository.project_id, free=free)
             for hook in before:
                 hook(connection, BlobPush(repository, digest, size))
             accounting.charge_link(connection, account, repository.id, digest, size)
@@ -441,13 +443,14 @@ class ContentService:
         digest: str | None = None,
         *,
         sparse: bool = False,
+        at: float | None = None,
     ) -> tuple[str, str | None]:
         """Store a manifest under a tag or digest; returns its digest and its subject's, if it has one.
 
         `extra_tags` are set in the same transaction. `sparse` lets an index lack children (a proxy cache
-        holds those that were pulled). `digest` asks a push by tag to be stored under that
-        digest, which may be a sha512. Raises MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID,
-        NAME_UNKNOWN.
+        holds those that were pulled). `at`: when it was pushed, if not now. `digest` asks a push by tag to
+        be stored under that digest, which may be a sha512. Raises MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN,
+        DIGEST_INVALID, NAME_UNKNOWN.
         """
         wanted = list(extra_tags)
         if ":" in reference:
@@ -463,15 +466,17 @@ class ContentService:
         if digest is not None and digest != actual:
             raise RegistryError("DIGEST_INVALID", detail={"digest": digest})
         repository = await self.ensure_repository(name)
-        now = time.time()
+        now = time.time() if at is None else at
         push = Push(repository, actual, parsed, len(payload), tuple(wanted), actor.get(), now)
-        before, after = self.hooks.of("before_push"), self.hooks.of("after_push")
+        free = replica.get()
+        before = self.hooks.of("before_push", replica=free)
+        after = self.hooks.of("after_push", replica=free)
 
         def run(connection: Connection) -> None:
-            account = accounting.lock(connection, repository.project_id)
+            account = accounting.lock(connection, repository.project_id, free=free)
             for hook in before:
                 hook(connection, push)
-            references = _check_references(connection, repository.id, parsed, now, sparse)
+            references = _check_references(connection, repository.id, parsed, time.time(), sparse)
             affected = set(index.holders(connection, repository.id, wanted))
             manifest_id, new = _insert_manifest(connection, repository, actual, parsed, payload, wanted, now)
             if new:
@@ -516,7 +521,8 @@ class ContentService:
                 hook(connection, push, manifest_id)
 
         await self._charged(run)
-        self.committed()
+        if not free:
+            self.committed()
         return actual, parsed.subject
 
     async def delete_manifest(self, name: str, reference: str) -> None:
@@ -543,9 +549,11 @@ class ContentService:
         *,
         deep: bool = False,
         root: bool = True,
+        replica: bool = False,
     ) -> bool:
         """`delete_manifest` inside a transaction of the caller's; False when `reference` is unknown.
 
+        `replica`: a peer has deleted it already, so nobody is asked.
         `deep`: what belongs to the manifest goes with it: accessories (signatures, SBOMs, ...), and
         children that have no tag and no other parent. `root` is for the method's own use.
         """
@@ -553,7 +561,7 @@ class ContentService:
         deletion = _deletion(connection, repository, reference, who, root)
         if deletion is None:
             return False
-        for hook in self.hooks.of("before_delete"):
+        for hook in self.hooks.of("before_delete", replica=replica):
             hook(connection, deletion)
         below: list[int] = []
         if deletion.tag is None:
@@ -569,7 +577,7 @@ class ContentService:
                 delete(tags).where(tags.c.repository_id == repository.id, tags.c.name == deletion.tag)
             )
             index.relist(connection, repository.id, [deletion.manifest_id])
-        for hook in self.hooks.of("after_delete"):
+        for hook in self.hooks.of("after_delete", replica=replica):
             hook(connection, deletion)
         if deep and deletion.tag is None:
             attached = select(manifests.c.digest).where(

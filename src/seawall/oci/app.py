@@ -12,9 +12,9 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 from sqlalchemy import Connection
@@ -29,11 +29,13 @@ from seawall.content.names import check_digest, check_name
 from seawall.content.ranges import parse_content_range, parse_range
 from seawall.content.service import PAGE_LIMIT, ContentService, Upload
 from seawall.context import Actor, actor
-from seawall.errors import RegistryError, UnavailableError
+from seawall.errors import RegistryError, SeawallError, UnavailableError
 from seawall.ratelimit import RateLimiter
 from seawall.storage import UploadWriter
 
 if TYPE_CHECKING:
+    from seawall.replication.peers.client import Peer
+    from seawall.replication.peers.service import PeerService
     from seawall.replication.proxy import ProxyCache
 
 _ROUTES = (
@@ -197,8 +199,10 @@ class OciApp:
         configuration: Configuration | None = None,
         proxy: ProxyCache | None = None,
         rates: RateLimiter | None = None,
+        peers: PeerService | None = None,
     ) -> None:
         """`auth` and `tokens` None: no authentication, everyone may do everything."""
+        self._peers = peers
         self._proxy = proxy
         self._rates = rates
         self._content = content
@@ -209,9 +213,14 @@ class OciApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; every failure becomes an OCI error document."""
-        request = Request(scope, receive)
+        await self._serve(Request(scope, receive), self._dispatch, send)
+
+    async def _serve(
+        self, request: Request, dispatch: Callable[[Request], Awaitable[Response]], send: Send
+    ) -> None:
+        scope = request.scope
         try:
-            response = await self._dispatch(request)
+            response = await dispatch(request)
             if request.method != "HEAD":
                 await response.prime()
         except RegistryError as error:
@@ -402,6 +411,8 @@ class OciApp:
         n, last = _page(request)
         found = await self._proxied_tags(name, n + 1, last)
         if found is None:
+            if self._peers is not None:
+                await self._peers.ready_repository(name)
             found = await self._content.tags(name, n + 1, last)
         return _list_response({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
 
@@ -417,6 +428,8 @@ class OciApp:
         after = request.query.get("after", "0")
         if not after.isascii() or not after.isdigit() or len(after) > 18:
             raise RegistryError("UNSUPPORTED", "after must be a number", status=400)
+        if self._peers is not None:
+            await self._peers.ready_repository(name)
         found, following = await self._content.referrers(name, digest, artifact_type, PAGE_LIMIT, int(after))
         headers = {"Content-Type": OCI_INDEX}
         if artifact_type is not None:
@@ -440,6 +453,8 @@ class OciApp:
             extra = tuple(request.query.getlist("tag"))
             if len(extra) > 64:
                 raise RegistryError("MANIFEST_INVALID", "more than 64 tags")
+            if self._peers is not None:
+                await self._peers.ready_content(name, payload, request.headers.get("content-type"))
             digest, subject = await self._content.put_manifest(
                 name,
                 reference,
@@ -457,6 +472,8 @@ class OciApp:
             if extra:
                 headers["OCI-Tag"] = ", ".join(extra)
             return Response(201, headers)
+        if self._peers is not None and request.method in ("GET", "HEAD", "DELETE"):
+            await self._peers.ready_manifest(name, reference)
         if request.method == "DELETE":
             await self._content.delete_manifest(name, reference)
             return Response(202)
@@ -488,7 +505,20 @@ class OciApp:
         passing = None if self._proxy is None else await self._proxied_blob(request, name, digest)
         if passing is not None:
             return passing
-        blob = await self._content.blob(name, digest)
+        try:
+            blob = await self._content.blob(name, digest)
+        except RegistryError as error:
+            if self._peers is None or error.status != 404:
+                raise
+            if request.method == "HEAD":
+                size = await self._peers.blob_size(name, digest)
+                if size is None:
+                    raise
+                kind = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": digest}
+                return Response(200, {**kind, "Content-Length": str(size)})
+            if not await self._peers.ready_blob(name, digest):
+                raise
+            blob = await self._content.blob(name, digest)
         headers = {
             "Content-Type": "application/octet-stream",
             "Docker-Content-Digest": blob.digest,
@@ -584,6 +614,61 @@ class OciApp:
     async def _upload(self, request: Request, name: str, upload_id: str) -> Response:
         if not re.fullmatch(r"[0-9a-f-]{36}", upload_id):
             raise RegistryError("BLOB_UPLOAD_UNKNOWN")
+        if self._peers is not None:
+            owner = await self._elsewhere(request, name, upload_id)
+            if owner is not None:
+                return await self._forward(request, owner, name, upload_id)
+        return await self._upload_here(request, name, upload_id)
+
+    async def _elsewhere(self, request: Request, name: str, upload_id: str) -> Peer | None:
+        """The peer that has an upload session which is not here."""
+        assert self._peers is not None
+        try:
+            await self._content.upload(name, upload_id)
+        except RegistryError as error:
+            if error.code != "BLOB_UPLOAD_UNKNOWN":
+                raise
+            return await self._peers.owner(name, upload_id)
+        return None
+
+    async def _forward(self, request: Request, owner: Peer, name: str, upload_id: str) -> Response:
+        """Have the instance that has the session serve the request."""
+        target = f"/_seawall/peers/v2/{quote(name)}/blobs/uploads/{upload_id}"
+        query = request.scope.get("query_string", b"").decode("latin-1")
+        headers = {
+            header: request.headers[header]
+            for header in ("content-type", "content-length", "content-range")
+            if header in request.headers
+        }
+        who = actor.get()
+        headers |= {"X-Seawall-Actor": quote(who.name), "X-Seawall-Address": who.address}
+        try:
+            answer = await owner.forward(
+                request.method, f"{target}?{query}" if query else target, headers, request.body()
+            )
+        except SeawallError as error:
+            raise RegistryError("UNAVAILABLE", str(error), status=503) from None
+        kept = {
+            key: value
+            for key, value in answer.headers.items()
+            if key in ("range", "docker-upload-uuid", "docker-content-digest", "content-type")
+        }
+        location = answer.headers.get("location")
+        if location is not None:
+            kept["location"] = self.base_url(request) + urlsplit(location).path
+        return Response(answer.status_code, kept, answer.content)
+
+    async def upload_for_peer(
+        self, scope: Scope, receive: Receive, send: Send, name: str, upload_id: str
+    ) -> None:
+        """A request about an upload session here that came to another instance, which has let it in."""
+
+        async def serve(request: Request) -> Response:
+            return await self._upload_here(request, check_name(name), upload_id)
+
+        await self._serve(Request(scope, receive), serve, send)
+
+    async def _upload_here(self, request: Request, name: str, upload_id: str) -> Response:
         if request.method == "DELETE":
             await self._content.cancel_upload(name, upload_id)
             return Response(204)

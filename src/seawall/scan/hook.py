@@ -12,7 +12,7 @@ from seawall.auth.access import project_by_id
 from seawall.content.gates import OpenProjects
 from seawall.content.hooks import ContentHook, Deletion, Push
 from seawall.content.manifest import DOCKER_MANIFEST, OCI_MANIFEST
-from seawall.context import actor
+from seawall.context import REPLICATOR, actor
 from seawall.db.schema import manifests, project_metadata, projects, repositories, robots, scan_reports
 from seawall.errors import InvalidError, RegistryError
 from seawall.scan import scanners
@@ -27,6 +27,8 @@ _ON_PUSH = {"auto_scan": "vulnerability", "auto_sbom_generation": "sbom"}
 
 class ScanHook(ContentHook):
     """Registered by `seawall.services`."""
+
+    replicas = True
 
     def __init__(self, service: ScanService) -> None:
         self._service = service
@@ -68,6 +70,9 @@ class ScanHook(ContentHook):
             manifest.media_type,
         )
         for name in wanted.fetchall():
+            # The instance that took the push makes the SBOM; it comes from there.
+            if name == "auto_sbom_generation" and push.actor == REPLICATOR:
+                continue
             try:
                 self._service.request_in(connection, target, _ON_PUSH[name], trigger="push")
             except InvalidError:

@@ -11,6 +11,7 @@ peer_state = Table(
     "peer_state",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(64), nullable=False),
     # Of this database; another one under the same name has nothing to go on from.
     Column("epoch", String(32), nullable=False),
     Column("seq", BigInteger, nullable=False, server_default=text("0")),

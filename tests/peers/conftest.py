@@ -1,0 +1,91 @@
+"""Instances with everything of their own: one on SQLite, one on PostgreSQL, HAProxy before them."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from seawall.ha.balancer import Balancer, haproxy
+from tests.api.conftest import Api
+from tests.conftest import PASSWORD, Postgres, Registry, free_port
+from tests.servers.balancers import BalancerServer
+
+
+def wait(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    """Until `condition` gives something true; returns that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+@dataclass
+class Site:
+    """Two instances and a balancer before them."""
+
+    a: Registry
+    b: Registry
+    url: str
+    balancer: BalancerServer
+
+    def api(self, which: Registry, auth: tuple[str, str] = ("admin", PASSWORD)) -> Api:
+        return Api(which, auth)
+
+    def equal(self) -> bool:
+        """Whether neither sees a difference, and nothing is on its way."""
+        for which in (self.a, self.b):
+            for item in self.api(which).get("/peers").json():
+                if not item["reachable"] or item["behind"] or item["differences"]:
+                    return False
+        return True
+
+    def settle(self) -> None:
+        """Until both are equal."""
+        wait(self.equal, f"{self.differences()}")
+
+    def differences(self) -> list[Any]:
+        """What they differ in."""
+        return [self.api(which).get("/peers").json() for which in (self.a, self.b)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("peers")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    common = {
+        "SEAWALL_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+        "SEAWALL_EXTERNAL_URL": url,
+        "SEAWALL_HTTP__WORKERS": "1",
+        "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",
+        "SEAWALL_KEYS__POLL_SECONDS": "0.3",
+        "SEAWALL_PEERS__INTERVAL_SECONDS": "0.3",
+        "SEAWALL_JOBS__EMBEDDED": "false",
+    }
+    servers = [Registry(folder / name, dict(common)) for name in "ab"]
+    a, b = servers
+    a.environment |= {"SEAWALL_PEERS__NAME": "a", "SEAWALL_PEERS__URLS": f'["{b.url}"]'}
+    b.environment |= {"SEAWALL_PEERS__NAME": "b", "SEAWALL_PEERS__URLS": f'["{a.url}"]'}
+    b.environment["SEAWALL_DATABASE__URL"] = postgres.database()
+    balancer = BalancerServer("haproxy", port)
+    try:
+        for server in servers:
+            server.launch()
+        for server in servers:
+            server.wait_ready()
+        balancer.start(haproxy(Balancer(url, [a.url, b.url])))
+        yield Site(a, b, url, balancer)
+    finally:
+        balancer.stop()
+        for server in servers:
+            if server.process is not None:
+                server.kill()
