@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import contextvars
 import hashlib
 import json
 import time
@@ -115,7 +116,8 @@ class PeerService:
             await peer.close()
 
     def _later(self, work: Any) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
+        # A context of its own: what a request's writes carry along is not for these.
+        task = asyncio.create_task(work, context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -690,6 +692,10 @@ class PeerService:
 
     async def statuses(self, limit: int = 100) -> list[Status]:
         """How this instance stands to each peer, as asked now."""
+        found: list[Status] = await self._later(self._statuses(limit))
+        return found
+
+    async def _statuses(self, limit: int) -> list[Status]:
         await self.prepare()
         with contextlib.suppress(PeerError):
             await self.observe()
