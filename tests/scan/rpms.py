@@ -21,6 +21,7 @@ def rpm_databases(root: Path) -> dict[str, bytes]:
         lines = [f"Name: {name}", f"Version: 1.{len(name)}", "Release: 2.el9", "Summary: s", "License: MIT"]
         if epoch:
             lines.append(f"Epoch: {epoch}")
+            lines.append("ModularityLabel: tools:3:8040020210817133458:522a0ee4")
         lines += ["BuildArch: noarch", "%description", "x" * (9000 if name == "long" else 9), "%files", ""]
         spec = root / f"{name}.spec"
         spec.write_text("\n".join(lines))

@@ -83,9 +83,10 @@ def test_rpm(rpms: dict[str, bytes], backend: str) -> None:
     found = sorted(rpm.database(rpms[backend]), key=lambda f: f.name)
     assert pairs(found) == [("alpha", "1.5-2.el9"), ("beta", "3:1.4-2.el9"), ("long", "1.4-2.el9")]
     assert {f.source for f in found} == {"alpha", "beta", "long"}
+    assert [f.module for f in found] == ["", "tools:3", ""]
     assert found[0].arch == "noarch"
     assert purl(found[1], Distribution("rocky", "9.3")) == (
-        "pkg:rpm/rocky/beta@1.4-2.el9?arch=noarch&distro=rocky-9.3&epoch=3"
+        "pkg:rpm/rocky/beta@1.4-2.el9?arch=noarch&distro=rocky-9.3&epoch=3&rpmmod=tools:3"
     )
 
 

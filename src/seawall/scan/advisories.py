@@ -14,13 +14,16 @@ from typing import Any
 from seawall.errors import InvalidError
 from seawall.scan import ecosystems, severity
 
-_CVE = re.compile(r"CVE-\d{4}-\d{4,}")
-_SUMMARY = 2000
+CVE = re.compile(r"CVE-\d{4}-\d{4,}")
+SUMMARY = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Affected:
-    """A package that an advisory is about; `ranges` and `versions` are OSV's."""
+    """A package that an advisory is about; `ranges` and `versions` are OSV's.
+
+    A range with a `module` ("nodejs:14") is about packages of that rpm module stream only.
+    """
 
     ecosystem: str
     package: str
@@ -55,7 +58,8 @@ def _strings(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _time(value: Any) -> float | None:
+def moment(value: Any) -> float | None:
+    """Unix seconds of an ISO 8601 date or time; None when it is none."""
     if not isinstance(value, str):
         return None
     try:
@@ -71,7 +75,7 @@ def osv(document: Any) -> Advisory:
     name = document["id"][:255]
     # `related` is left out: those are other vulnerabilities.
     others = [name, *_strings(document.get("aliases")), *_strings(document.get("upstream"))]
-    cves = sorted({match[0] for text in others if (match := _CVE.search(text))})
+    cves = sorted({match[0] for text in others if (match := CVE.search(text))})
     specific = document.get("database_specific")
     specific = specific if isinstance(specific, dict) else {}
     rated, score, vector = _cvss(document.get("severity"))
@@ -85,6 +89,7 @@ def osv(document: Any) -> Advisory:
     if not rated:
         ratings = [row.severity for row in affected if row.severity]
         rated = severity.highest(ratings) if ratings else ""
+    _modules(affected, document.get("summary"))
     references = document.get("references")
     links = [
         item["url"][:1000]
@@ -100,11 +105,26 @@ def osv(document: Any) -> Advisory:
         severity=rated,
         score=score,
         vector=vector,
-        summary=summary[:_SUMMARY] if isinstance(summary, str) else "",
+        summary=summary[:SUMMARY] if isinstance(summary, str) else "",
         links=links[:20],
         cwes=_strings(specific.get("cwe_ids"))[:20],
-        modified_at=_time(document.get("modified")),
+        modified_at=moment(document.get("modified")),
     )
+
+
+# "nodejs:14 security update"; "Important: ..." has a space after the colon.
+_STREAM = re.compile(r"\b[a-z][\w.+-]*:[\w.+-]*\w")
+
+
+def _modules(affected: list[Affected], summary: Any) -> None:
+    # OSV has no field for module streams; errata of AlmaLinux and Rocky name theirs in the summary.
+    streams = set(_STREAM.findall(summary)) if isinstance(summary, str) else set()
+    if len(streams) != 1:
+        return
+    for row in affected:
+        for entry in row.ranges:
+            if any(".module" in event.get("fixed", "") for event in entry["events"]):
+                entry["module"] = next(iter(streams))
 
 
 def _cvss(items: Any) -> tuple[str, float | None, str]:
@@ -180,7 +200,7 @@ def debian_tracker(document: Any) -> Iterator[Advisory]:
             name=name[:255],
             cves=[name[:128]],
             affected=item["affected"],
-            summary=str(item["description"])[:_SUMMARY],
+            summary=str(item["description"])[:SUMMARY],
             links=[f"https://security-tracker.debian.org/tracker/{name[:128]}"],
         )
 
@@ -226,7 +246,7 @@ def alpine_secdb(document: Any) -> tuple[str, list[Advisory]]:
         secfixes = package.get("secfixes")
         for fixed, names in secfixes.items() if isinstance(secfixes, dict) else ():
             for text in _strings(names):
-                for cve in _CVE.findall(text):
+                for cve in CVE.findall(text):
                     # "0": the package never had it.
                     if fixed == "0":
                         continue

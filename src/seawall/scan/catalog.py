@@ -9,7 +9,7 @@ from seawall.scan.model import Found
 from seawall.scan.parsers import binaries, java, languages, rpm, system
 
 # Raised when the parsers find more or other things, so that stored layer results are made anew.
-REVISION = 1
+REVISION = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def db_import(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Import advisories: OSV (JSON, zip, directory), Debian tracker JSON, Alpine secdb JSON.
+    """Import advisories: OSV, OVAL, CSAF and VEX, the Debian tracker, Alpine's secdb; files or directories.
 
     What has not changed since the last import is left alone. Images are matched anew afterwards, without
     reading their layers.

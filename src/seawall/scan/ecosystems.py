@@ -28,6 +28,7 @@ SYSTEMS = {
     "minimos": "apk",
     "rocky linux": "rpm",
     "almalinux": "rpm",
+    "oracle linux": "rpm",
     "red hat": "rpm",
     "suse": "rpm",
     "opensuse": "rpm",
@@ -44,6 +45,38 @@ DEBIAN_RELEASES = {
     "duke": "15",
     "sid": "unstable",
 }
+# Endings of ecosystems whose advisories name packages otherwise than is usual for them.
+BINARY, SOURCE = "/binary", "/source"
+_PLATFORMS = (
+    (re.compile(r"^Debian (?:GNU/Linux )?(\d+)"), "debian:{}"),
+    (re.compile(r"^Ubuntu (\d\d\.\d\d)"), "ubuntu:{}"),
+    (re.compile(r"^(?:Red Hat Enterprise Linux|CentOS Linux)(?: [A-Za-z]+)* (\d+)"), "red hat:{}"),
+    (re.compile(r"^AlmaLinux(?: OS)? (\d+)"), "almalinux:{}"),
+    (re.compile(r"^Rocky Linux (\d+)"), "rocky linux:{}"),
+    (re.compile(r"^Oracle Linux (\d+)"), "oracle linux:{}"),
+    (re.compile(r"^openSUSE Leap (\d+\.\d+)"), "opensuse:leap {}"),
+    (re.compile(r"^openSUSE (Tumbleweed)"), "opensuse:tumbleweed"),
+)
+# Modules and the editions for SAP, computing and so on have the packages of the server of that service pack.
+_SUSE = re.compile(r"\blinux enterprise .*?\b(1\d)(?:\.(\d+))?(?:[ -]sp(\d+))?(?![\w.])", re.I)
+
+
+def platform(text: str) -> str | None:
+    """Normalised ecosystem of a distribution's name and version, as OVAL and CSAF write them."""
+    text = text.strip()
+    for pattern, shape in _PLATFORMS:
+        match = pattern.match(text)
+        if match is not None:
+            return shape.format(match[1].lower())
+    return f"suse:{_suse(text)}" if text.startswith("SUSE Linux Enterprise") and _SUSE.search(text) else None
+
+
+def _suse(text: str) -> str:
+    match = _SUSE.search(text)
+    if match is None:
+        return text
+    pack = match[3] or match[2]
+    return f"linux enterprise server {match[1]}" + (f" sp{pack}" if pack and pack != "0" else "")
 
 
 def ecosystem(name: str) -> tuple[str, str] | None:
@@ -66,6 +99,8 @@ def ecosystem(name: str) -> tuple[str, str] | None:
         if number is None:
             return None
         rest = number[1]
+    elif base == "suse":
+        rest = _suse(rest)
     return (f"{base}:{rest}" if rest else base), kind
 
 
@@ -96,9 +131,10 @@ def of_distribution(distribution: Distribution) -> list[str]:
         return [f"almalinux:{major}"]
     if identifier in ("rhel", "centos"):
         return [f"red hat:{major}"]
-    if identifier in ("sles", "sled"):
-        service = version.partition(".")[2]
-        return [f"suse:linux enterprise server {major}" + (f" sp{service}" if service else "")]
+    if identifier == "ol":
+        return [f"oracle linux:{major}"]
+    if identifier in ("sles", "sled", "sles_sap", "sle_hpc"):
+        return [f"suse:{_suse(f'linux enterprise server {version}')}"]
     if identifier == "opensuse-leap":
         return [f"opensuse:leap {version}"]
     if identifier == "opensuse-tumbleweed":
@@ -118,9 +154,12 @@ def lookups(found: Found, distribution: Distribution) -> list[tuple[str, str, st
             if SYSTEMS.get(name.partition(":")[0]) != found.kind:
                 continue
             if found.kind == "rpm":
-                # Errata of rpm distributions name binary packages.
+                # Errata of rpm distributions name binary packages; what is not fixed may be told by source.
                 keys.append((name, found.name, found.version))
+                keys.append((name + SOURCE, found.source or found.name, found.version))
             else:
+                if found.kind == "deb":
+                    keys.append((name + BINARY, found.name, found.version))
                 keys.append((name, found.source or found.name, found.source_version or found.version))
         return keys
     name = f"{found.namespace}:{found.name}" if found.kind == "maven" and found.namespace else found.name

@@ -1,13 +1,14 @@
 """Import of advisories from files: what has not changed is left alone, a source is imported whole or not.
 
-Understood: an OSV record or a list of them (JSON), a zip of OSV records (as OSV publishes each ecosystem),
-a directory of any of these, the Debian security tracker's JSON, Alpine's secdb JSON.
+Understood: an OSV record or a list of them (JSON), a CSAF advisory or VEX (JSON), a zip of either, OVAL files
+(XML, also packed), the Debian security tracker's JSON, Alpine's secdb JSON, a directory of any of these.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import struct
 import tempfile
 import time
@@ -26,6 +27,7 @@ from seawall.db import Database
 from seawall.db.schema import advisories, advisory_cves, advisory_packages, advisory_sources
 from seawall.errors import InvalidError
 from seawall.scan import advisories as parse
+from seawall.scan import csaf, oval
 from seawall.scan.advisories import Advisory
 
 MIB = 1024 * 1024
@@ -34,7 +36,7 @@ _RECORD_BYTES = 32 * MIB
 _FILE_BYTES = 1024 * MIB
 _BATCH = 500
 # Raised when advisories are stored in another way, so that the next import writes them all anew.
-_REVISION = b"1"
+_REVISION = b"2"
 _decoder = msgspec.msgpack.Decoder(tuple[str, Advisory])
 
 
@@ -72,17 +74,19 @@ def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     for file in files:
         suffix = file.suffix.lower()
-        if suffix == ".zip":
-            results.append(_import_zip(db, file))
+        if file.name.lower().endswith(oval.SUFFIXES):
+            results.append(_import_oval(db, file))
+        elif suffix == ".zip":
+            results += _import_zip(db, file)
         elif suffix == ".json":
             if file.stat().st_size > _FILE_BYTES:
                 raise InvalidError(f"{file}: larger than {_FILE_BYTES // MIB} MiB")
             if path.is_dir() and file.stat().st_size <= _RECORD_BYTES and _looks_osv(file):
                 loose.append(file)
             else:
-                results.append(_import_json(db, file))
+                results += _import_json(db, file)
         elif path.is_file():
-            raise InvalidError(f"{file}: neither .json nor .zip")
+            raise InvalidError(f"{file}: none of .json, .zip, .xml, .xml.bz2, .xml.gz")
         if results and results[-1].source and not loose:
             report(f"{file}: {results[-1].total} advisories")
     if loose:
@@ -91,8 +95,42 @@ def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda
             for file in loose:
                 yield str(file), file.read_bytes()
 
-        results.append(_store(db, "osv", _osv_items(records()), replace=False))
+        results += _records(db, records())
     return results
+
+
+def _records(db: Database, records: Iterable[tuple[str, bytes]]) -> list[Result]:
+    """Import OSV and CSAF records, each as its own source."""
+    with tempfile.TemporaryFile() as kept:
+
+        def split() -> Iterator[tuple[str, bytes]]:
+            for name, data in records:
+                if _CSAF.search(data[:65536]) is None:
+                    yield name, data
+                else:
+                    pair = msgspec.msgpack.encode((name, data))
+                    kept.write(struct.pack(">I", len(pair)) + pair)
+
+        found = [_store(db, "osv", _items(split(), parse.osv), replace=False)]
+        if kept.tell():
+            pairs = msgspec.msgpack.Decoder(tuple[str, bytes])
+            again = (pairs.decode(item) for item in _unspooled(kept))
+            found.append(_store(db, "csaf", _items(again, csaf.advisory), replace=False))
+    return [result for result in found if result.total or result.rejected] or found[:1]
+
+
+# Both fields stand at the head of a CSAF document, in either order.
+_CSAF = re.compile(rb'"csaf_version"\s*:')
+
+
+def _import_oval(db: Database, file: Path) -> Result:
+    name = file.name.lower()
+    for suffix in (".gz", ".bz2", ".xml", ".oval"):
+        name = name.removesuffix(suffix)
+    try:
+        return _store(db, f"oval:{name}"[:128], _whole(oval.advisories(file)), replace=True)
+    except InvalidError as error:
+        raise InvalidError(f"{file}: {error}") from None
 
 
 def _looks_osv(file: Path) -> bool:
@@ -109,7 +147,7 @@ def _decode(data: bytes, name: str) -> Any:
         raise InvalidError(f"{name}: not valid JSON: {error}") from None
 
 
-def _import_json(db: Database, file: Path) -> Result:
+def _import_json(db: Database, file: Path) -> list[Result]:
     data = file.read_bytes()
     document = _decode(data, str(file))
     if isinstance(document, list) or (
@@ -121,20 +159,22 @@ def _import_json(db: Database, file: Path) -> Result:
             for number, item in enumerate(items):
                 yield f"{file} record {number}", msgspec.json.encode(item)
 
-        return _store(db, "osv", _osv_items(records()), replace=False)
+        return [_store(db, "osv", _items(records(), parse.osv), replace=False)]
     try:
+        if isinstance(document, dict) and csaf.recognised(document):
+            return [_store(db, "csaf", _items([(str(file), data)], csaf.advisory), replace=False)]
         if isinstance(document, dict) and "packages" in document:
             source, found = parse.alpine_secdb(document)
-            return _store(db, source, _whole(found), replace=True)
+            return [_store(db, source, _whole(found), replace=True)]
         debian = list(parse.debian_tracker(document))
         if not debian:
             raise InvalidError("no advisories found")
-        return _store(db, "debian-tracker", _whole(debian), replace=True)
+        return [_store(db, "debian-tracker", _whole(debian), replace=True)]
     except InvalidError as error:
         raise InvalidError(f"{file}: {error}") from None
 
 
-def _import_zip(db: Database, file: Path) -> Result:
+def _import_zip(db: Database, file: Path) -> list[Result]:
     def records() -> Iterator[tuple[str, bytes]]:
         total = 0
         with zipfile.ZipFile(file) as archive:
@@ -150,18 +190,18 @@ def _import_zip(db: Database, file: Path) -> Result:
                 yield item.filename, data
 
     try:
-        return _store(db, "osv", _osv_items(records()), replace=False)
+        return _records(db, records())
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise InvalidError(f"{file}: not a readable zip: {error}") from None
 
 
-def _osv_items(records: Iterable[tuple[str, bytes]]) -> Iterator[_Item]:
+def _items(records: Iterable[tuple[str, bytes]], read: Callable[[Any], Advisory]) -> Iterator[_Item]:
     for name, data in records:
-        yield _Item(_hash(data), name, functools.partial(_osv, name, data))
+        yield _Item(_hash(data), name, functools.partial(_load, read, name, data))
 
 
-def _osv(name: str, data: bytes) -> Advisory:
-    return parse.osv(_decode(data, name))
+def _load(read: Callable[[Any], Advisory], name: str, data: bytes) -> Advisory:
+    return read(_decode(data, name))
 
 
 def _whole(found: Iterable[Advisory]) -> Iterator[_Item]:
@@ -247,10 +287,14 @@ def _store(db: Database, source: str, items: Iterable[_Item], *, replace: bool) 
 
 
 def _spooled(spool: IO[bytes]) -> Iterator[tuple[str, Advisory]]:
+    return (_decoder.decode(item) for item in _unspooled(spool))
+
+
+def _unspooled(spool: IO[bytes]) -> Iterator[bytes]:
     spool.seek(0)
     while head := spool.read(4):
         (length,) = struct.unpack(">I", head)
-        yield _decoder.decode(spool.read(length))
+        yield spool.read(length)
 
 
 def _forget(connection: Connection, ids: list[int]) -> None:

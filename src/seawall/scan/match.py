@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, tuple_
 
 from seawall.db.schema import advisories, advisory_cves, advisory_packages, advisory_sources
 from seawall.scan import ecosystems, severity, versions
-from seawall.scan.model import Inventory, Package
+from seawall.scan.model import Found, Inventory, Package
 
 _BATCH = 400
 
@@ -56,7 +56,8 @@ def vulnerabilities(connection: Connection, inventory: Inventory) -> list[Vulner
     for row in _candidates(connection, sorted(wanted)):
         for package, version in wanted[(row.ecosystem, row.package)]:
             kind = package.found.kind
-            hit, fixed = versions.affected(kind, version, row.ranges, row.versions)
+            ranges = row.ranges if kind != "rpm" else [r for r in row.ranges if _stream(r, package.found)]
+            hit, fixed = versions.affected(kind, version, ranges, row.versions)
             if not hit:
                 continue
             for cve in row.cves:
@@ -72,6 +73,16 @@ def vulnerabilities(connection: Connection, inventory: Inventory) -> list[Vulner
     ]
     found.sort(key=lambda v: (-severity.RANK[v.severity], -(v.score or 0), v.id, v.package, v.version))
     return found
+
+
+def _stream(entry: dict[str, Any], found: Found) -> bool:
+    """Whether a range is about the module stream that an rpm is of; builds of streams do not compare."""
+    module = entry.get("module")
+    if module:
+        return bool(found.module == module)
+    modular = bool(found.module) or ".module" in found.version
+    values = [value for event in entry.get("events") or [] for value in event.values()]
+    return modular == any(".module" in value for value in values)
 
 
 def _candidates(connection: Connection, keys: list[tuple[str, str]]) -> Iterable[Any]:

@@ -50,6 +50,8 @@ class Found:
     """source package, where the distribution builds several binary packages from one"""
     source_version: str = ""
     licenses: tuple[str, ...] = ()
+    module: str = ""
+    """rpm module stream, "nodejs:14" """
 
     def as_list(self) -> list[Any]:
         """Compact JSON form; trailing empty fields are left out."""
@@ -62,6 +64,7 @@ class Found:
             self.source,
             self.source_version,
             list(self.licenses),
+            self.module,
         ]
         while len(row) > 3 and not row[-1]:
             row.pop()
@@ -71,7 +74,7 @@ class Found:
     def from_list(cls, row: list[Any]) -> Found:
         """Inverse of `as_list`."""
         licences = tuple(row[7]) if len(row) > 7 else ()
-        return cls(*[*row[:7], *[""] * (7 - len(row[:7])), licences])
+        return cls(*[*row[:7], *[""] * (7 - len(row[:7])), licences], *row[8:9])
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,8 @@ def purl(found: Found, distribution: Distribution) -> str:
             epoch, separator, rest = version.partition(":")
             if separator:
                 qualifiers["epoch"], version = epoch, rest
+            if found.module:
+                qualifiers["rpmmod"] = found.module
         if found.source and found.source != found.name:
             upstream = found.source
             if found.source_version and found.source_version != found.version:

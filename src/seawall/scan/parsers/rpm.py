@@ -84,6 +84,8 @@ def header(blob: bytes) -> Found | None:
         source=source_name,
         source_version=full,
         licenses=(strings[_LICENSE],) if strings.get(_LICENSE) else (),
+        # name:stream:version:context
+        module=":".join(strings.get(_MODULARITY, "").split(":")[:2]),
     )
 
 
