@@ -65,9 +65,11 @@ screenshots: install
 	bash .ci/packages.sh
 	SEAWALL_SCREENSHOTS=1 $(BIN)/python -m pytest tests/portal -q
 
+# Side by side with others: requests and uploads, then replication beside `skopeo sync`.
 bench: install
 	bash .ci/packages.sh
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.replication
 
 clean:
 	rm -rf $(VENV) build dist

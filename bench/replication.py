@@ -1,10 +1,10 @@
-"""Replication of 1,000 small artifacts from one registry to another, beside `skopeo sync` of the same artifacts.
+"""Replication of 1,000 small artifacts from one registry to another, beside `skopeo sync` of the same.
 
-`python -m bench.replication` starts a Seawall that holds the artifacts, and for each turn an empty destination,
-another Seawall or docker-registry; a policy of ours and skopeo copy to it in turns (ours, skopeo, ours ...).
-Both log in with the same account over HTTP on loopback, and afterwards every tag's digest at the destination is
-compared. The time of ours is from the request that starts the execution until the API says it has succeeded,
-that of skopeo from its start to its end. Prints Markdown.
+`python -m bench.replication` starts a Seawall that holds the artifacts, and for each turn an empty
+destination, another Seawall or docker-registry; a policy of ours and skopeo copy to it in turns (ours,
+skopeo, ours ...). Both log in with the same account over HTTP on loopback, and afterwards every tag's
+manifest at the destination is compared. The time of ours is from the request that starts the execution until
+the API says it has succeeded, that of skopeo from its start to its end. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -156,7 +157,7 @@ def _ours(source: _Registry, destination: _Registry, root: Path) -> float:
     with source.api() as api:
         name = f"turn-{secrets.token_hex(4)}"
         credential = {"type": "basic", "access_key": "admin", "access_secret": destination.password}
-        body = {
+        body: dict[str, Any] = {
             "name": name,
             "type": "seawall" if destination.kind == SEAWALL else "docker-registry",
             "url": destination.url,
@@ -165,7 +166,7 @@ def _ours(source: _Registry, destination: _Registry, root: Path) -> float:
         }
         made = api.post("/registries", json=body).raise_for_status()
         registry = int(made.headers["location"].rpartition("/")[2])
-        policy = {
+        policy: dict[str, Any] = {
             "name": name,
             "dest_registry": {"id": registry},
             "filters": [{"type": "name", "value": f"{_PROJECT}/**"}],
@@ -192,8 +193,8 @@ def _skopeo(source: _Registry, destination: _Registry, root: Path) -> float:
     home = root / f"skopeo-{secrets.token_hex(4)}"
     home.mkdir()
     host = f"127.0.0.1:{source.port}"
-    images = {f"{_PROJECT}/app{number}": [] for number in range(_repositories(source))}
-    document = {
+    images: dict[str, list[str]] = {f"{_PROJECT}/app{n}": [] for n in range(_repositories(source))}
+    document: dict[str, Any] = {
         host: {
             "images": images,
             "tls-verify": False,
@@ -225,7 +226,8 @@ def _repositories(source: _Registry) -> int:
         return int(found.headers["x-total-count"])
 
 
-_COPIERS = {"seawall": _ours, "skopeo sync": _skopeo}
+_Copier = Callable[[_Registry, _Registry, Path], float]
+_COPIERS: dict[str, _Copier] = {"seawall": _ours, "skopeo sync": _skopeo}
 
 
 def main() -> int:
@@ -240,7 +242,9 @@ def main() -> int:
     options = parser.parse_args()
     missing = missing_packages()
     if missing or shutil.which("skopeo") is None:
-        print(f"bench: install these Debian packages first: {' '.join([*missing, 'skopeo'])}", file=sys.stderr)
+        print(
+            f"bench: install these Debian packages first: {' '.join([*missing, 'skopeo'])}", file=sys.stderr
+        )
         return 1
     root = Path(tempfile.mkdtemp(prefix="seawall-replication-", dir=options.directory))
     load = os.getloadavg()[0]
@@ -258,11 +262,18 @@ def main() -> int:
             source.process.stop()
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    print(f"| {options.artifacts:,} artifacts to | " + " | ".join(f"{name}, s" for name in copiers) + " | ratio | goal |")
+    print(
+        f"| {options.artifacts:,} artifacts to | "
+        + " | ".join(f"{name}, s" for name in copiers)
+        + " | ratio | goal |"
+    )
     print("|---|" + "--:|" * (len(copiers) + 1) + "---|")
     for kind, samples in results.items():
         medians = [statistics.median(samples[name]) for name in copiers]
-        cells = [f"{median:.1f} ({', '.join(f'{v:.1f}' for v in samples[name])})" for median, name in zip(medians, copiers, strict=True)]
+        cells = [
+            f"{median:.1f} ({', '.join(f'{v:.1f}' for v in samples[name])})"
+            for median, name in zip(medians, copiers, strict=True)
+        ]
         ratio = medians[-1] / medians[0]
         goal = f"2.0, {'met' if ratio >= 2 else 'missed'}" if len(medians) > 1 else ""
         print(f"| {kind} | " + " | ".join(cells) + f" | {ratio:.1f} | {goal} |")
@@ -273,7 +284,7 @@ def main() -> int:
 def _turns(
     source: _Registry,
     kind: str,
-    copiers: dict[str, Callable[[_Registry, _Registry, Path], float]],
+    copiers: dict[str, _Copier],
     wanted: dict[str, dict[str, str]],
     rounds: int,
     root: Path,

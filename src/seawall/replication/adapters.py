@@ -118,6 +118,7 @@ class Adapter:
             insecure=registry.insecure,
             ca_certificate=registry.ca_certificate,
             limiter=limiter,
+            single_post=registry.type == "seawall",
         )
         self.endpoint = RemoteEndpoint(self.client)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hashlib
 import re
 import ssl
@@ -22,6 +23,7 @@ import httpx
 from seawall import __version__
 from seawall.content import manifest as manifests
 from seawall.errors import SeawallError
+from seawall.replication.transport import AiohttpTransport
 
 ACCEPT = ", ".join(sorted(manifests.SUPPORTED))
 MANIFEST_LIMIT = 16 * 1024 * 1024
@@ -111,18 +113,21 @@ class RegistryClient:
         insecure: bool = False,
         ca_certificate: str | None = None,
         limiter: Limiter | None = None,
+        single_post: bool = False,
     ) -> None:
+        """`single_post`: the registry takes a small blob in one POST (Distribution 1.1, "Single POST")."""
         self.url = url.rstrip("/")
         self._credentials = credentials or Credentials()
-        verify: Any = not insecure
-        if ca_certificate and not insecure:
-            verify = ssl.create_default_context(cadata=ca_certificate)
+        verify: bool | ssl.SSLContext = not insecure
+        if not insecure:
+            # The same certificates as httpx trusts, or the given one alone.
+            verify = ssl.create_default_context(cadata=ca_certificate) if ca_certificate else _trusted()
+        self._single_post = single_post
         self.http = httpx.AsyncClient(
-            verify=verify,
+            transport=AiohttpTransport(verify),
             timeout=_TIMEOUT,
             follow_redirects=False,
             headers={"User-Agent": f"seawall/{__version__}"},
-            limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
         )
         self._limiter = limiter or Limiter()
         # How the registry wants to be logged in to, once it has said so: realm and service, or Basic.
@@ -480,8 +485,20 @@ class RegistryClient:
             where, offset = await self._resume(repository, session)
             if offset > size:
                 where, offset = None, 0
+        small = not by_chunk and size <= WHOLE_LIMIT and offset == 0
         if where is None:
             path = f"/v2/{_path(repository)}/blobs/uploads/"
+            if small and self._single_post and mount_from is None:
+                content = await self._whole(source)
+                await self.request(
+                    "POST",
+                    f"{path}?digest={quote(digest)}",
+                    scope,
+                    accept=frozenset({201}),
+                    headers={"Content-Type": "application/octet-stream"},
+                    content=content,
+                )
+                return size
             if mount_from is None:
                 response = await self.request("POST", path, scope, accept=frozenset({202}))
             else:
@@ -492,10 +509,8 @@ class RegistryClient:
                     return MOUNTED
             where = self._location(response)
         first = offset
-        if not by_chunk and size <= WHOLE_LIMIT and offset == 0:
-            content = b"".join([data async for data in source(0)])
-            await self._limiter.take(len(content))
-            await self._finish(where, scope, digest, content)
+        if small:
+            await self._finish(where, scope, digest, await self._whole(source))
             return size
         if opened is not None:
             await opened(where)
@@ -521,6 +536,11 @@ class RegistryClient:
                 await opened(where)
         await self._finish(where, scope, digest, b"")
         return size - first
+
+    async def _whole(self, source: BlobSource) -> bytes:
+        content = b"".join([data async for data in source(0)])
+        await self._limiter.take(len(content))
+        return content
 
     async def _counted(self, source: BlobSource, start: int, end: int) -> AsyncIterator[bytes]:
         left = end - start
@@ -562,6 +582,11 @@ class RegistryClient:
         if not target:
             raise RemoteError(f"{self.url}: an upload was answered without a Location")
         return str(urljoin(str(response.request.url), target))
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
 
 
 def _pull(repository: str) -> str:

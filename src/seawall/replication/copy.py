@@ -22,6 +22,8 @@ Log = Callable[[str], Awaitable[None]]
 # Artifacts, and blobs of one artifact, under way at once.
 ARTIFACTS = 8
 BLOBS = 3
+# In a repository that is empty so far, blobs up to this size (bytes) are sent without asking for them first.
+SMALL = 64 * 1024
 # An index in an index in an index ... ends somewhere.
 _MAX_DEPTH = 8
 _COSIGN = (".sig", ".att", ".sbom")
@@ -86,6 +88,8 @@ class Copier:
         self._done: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(BLOBS)
         self._source_tags: set[str] | None = None
+        # Tags at the destination, None when it is asked for each.
+        self._there: set[str] | None = None
 
     async def run(self, references: list[str]) -> dict[str, str]:
         """Copy tags or digests; returns the error text of each reference that failed.
@@ -96,6 +100,8 @@ class Copier:
         waiting = iter(references)
         # Tags are looked up once a repository, for cosign's.
         self._source_tags = set(await self._source.tags(self._from))
+        if len(references) > 1:
+            self._there = set(await self._destination.tags(self._to))
 
         async def worker() -> None:
             for reference in waiting:
@@ -129,7 +135,10 @@ class Copier:
             self.report.skipped += 1
             await self._say(f"{self._from}:{reference} is not an image")
             return
-        there = await self._destination.resolve(self._to, reference)
+        there = None
+        # Without override only an answer of this moment is good enough.
+        if self._there is None or not self._override or ":" in reference or reference in self._there:
+            there = await self._destination.resolve(self._to, reference)
         if there == found.digest:
             self.report.skipped += 1
             await self._say(f"{self._from}:{reference} is at the destination already")
@@ -212,7 +221,8 @@ class Copier:
         if self._checkpoint is not None:
             await self._checkpoint()
         async with self._places:
-            if await self._destination.has_blob(self._to, digest):
+            empty = self._there is not None and not self._there
+            if not (empty and size <= SMALL) and await self._destination.has_blob(self._to, digest):
                 return
             holder = None if self._holder is None else await self._holder(digest)
 
