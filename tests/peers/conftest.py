@@ -14,7 +14,9 @@ import pytest
 from seawall.ha.balancer import Balancer, haproxy
 from tests.api.conftest import Api
 from tests.conftest import PASSWORD, Postgres, Registry, free_port
+from tests.peers.link import Link
 from tests.servers.balancers import BalancerServer
+from tests.trust.signing import Pusher
 
 
 def wait(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
@@ -36,6 +38,21 @@ class Site:
     b: Registry
     url: str
     balancer: BalancerServer
+    links: list[Link]
+
+    def cut(self) -> None:
+        """Cut the link between the two; clients still reach both."""
+        for link in self.links:
+            link.cut()
+
+    def mend(self) -> None:
+        """Undo it."""
+        for link in self.links:
+            link.mend()
+
+    def pusher(self, which: Registry | None, repository: str) -> Pusher:
+        """A client of an instance, or (None) of the balancer, on a connection of its own."""
+        return Pusher(self.url if which is None else which.url, repository, ("admin", PASSWORD))
 
     def api(self, which: Registry, auth: tuple[str, str] = ("admin", PASSWORD)) -> Api:
         return Api(which, auth)
@@ -50,7 +67,10 @@ class Site:
 
     def settle(self) -> None:
         """Until both are equal."""
-        wait(self.equal, f"{self.differences()}")
+        try:
+            wait(self.equal, "")
+        except AssertionError:
+            raise AssertionError(f"they differ: {self.differences()}") from None
 
     def differences(self) -> list[Any]:
         """What they differ in."""
@@ -73,8 +93,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterat
     }
     servers = [Registry(folder / name, dict(common)) for name in "ab"]
     a, b = servers
-    a.environment |= {"SEAWALL_PEERS__NAME": "a", "SEAWALL_PEERS__URLS": f'["{b.url}"]'}
-    b.environment |= {"SEAWALL_PEERS__NAME": "b", "SEAWALL_PEERS__URLS": f'["{a.url}"]'}
+    links = [Link(a.port), Link(b.port)]
+    a.environment |= {"SEAWALL_PEERS__NAME": "a", "SEAWALL_PEERS__URLS": f'["{links[1].url}"]'}
+    b.environment |= {"SEAWALL_PEERS__NAME": "b", "SEAWALL_PEERS__URLS": f'["{links[0].url}"]'}
     b.environment["SEAWALL_DATABASE__URL"] = postgres.database()
     balancer = BalancerServer("haproxy", port)
     try:
@@ -83,9 +104,11 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterat
         for server in servers:
             server.wait_ready()
         balancer.start(haproxy(Balancer(url, [a.url, b.url])))
-        yield Site(a, b, url, balancer)
+        yield Site(a, b, url, balancer, links)
     finally:
         balancer.stop()
+        for link in links:
+            link.cut()
         for server in servers:
             if server.process is not None:
                 server.kill()

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import secrets
+import subprocess
+import time
+from pathlib import Path
+
 import httpx
 
+from tests.api.conftest import Api
 from tests.conftest import PASSWORD
-from tests.peers.conftest import Site
-from tests.trust.signing import Pusher
+from tests.peers.conftest import Site, wait
+from tests.trust.signing import OCI, Pusher, digest_of
+
+SKOPEO = ("skopeo", "copy", "-q")
+CREDENTIALS = f"--{{}}-creds=admin:{PASSWORD}"
 
 
 def test_made_on_one_used_on_the_other(site: Site) -> None:
@@ -45,3 +55,253 @@ def test_made_on_one_used_on_the_other(site: Site) -> None:
     )
     assert pulled.headers["docker-content-digest"] == digest
     site.settle()
+
+
+def test_skopeo_through_the_balancer(site: Site, tmp_path: Path) -> None:
+    project = site.api(site.a).project()
+    layout = tmp_path / "layout"
+    _image(layout, size=3_000_000)
+    target = f"docker://{site.url.removeprefix('http://')}/{project}/big"
+    for number in range(3):
+        done = subprocess.run(
+            [
+                *SKOPEO,
+                "--dest-tls-verify=false",
+                CREDENTIALS.format("dest"),
+                f"oci:{layout}:t",
+                f"{target}:t{number}",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+    for number in range(3):
+        found = [site.pusher(which, f"{project}/big").pull(f"t{number}") for which in (site.a, site.b)]
+        assert [item.status_code for item in found] == [200, 200]
+        assert found[0].content == found[1].content
+    back = tmp_path / "back"
+    done = subprocess.run(
+        [*SKOPEO, "--src-tls-verify=false", CREDENTIALS.format("src"), f"{target}:t1", f"oci:{back}:t"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    site.settle()
+
+
+def test_upload_begun_here_and_ended_there(site: Site) -> None:
+    project = site.api(site.a).project()
+    at_a, at_b = (site.pusher(which, f"{project}/parts").client for which in (site.a, site.b))
+    data = secrets.token_bytes(2_000_000)
+    where = at_a.post("/blobs/uploads/").headers["location"].rpartition("/")[2]
+    part = at_b.patch(
+        f"/blobs/uploads/{where}",
+        content=data[:1_000_000],
+        headers={"Content-Type": "application/octet-stream"},
+    )
+    assert part.status_code == 202, part.text
+    assert part.headers["location"].startswith(site.url)
+    assert part.headers["range"] == "0-999999"
+    assert at_b.get(f"/blobs/uploads/{where}").headers["range"] == "0-999999"
+    digest = digest_of(data)
+    done = at_b.put(f"/blobs/uploads/{where}", params={"digest": digest}, content=data[1_000_000:])
+    assert done.status_code == 201, done.text
+    assert at_b.head(f"/blobs/{digest}").headers["content-length"] == "2000000"
+    # Each blob was sent to one instance only, the manifest to the other.
+    config = site.pusher(site.b, f"{project}/parts").blob(b"{}")
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **config},
+        "layers": [
+            {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": 2_000_000}
+        ],
+    }
+    site.pusher(site.b, f"{project}/parts").manifest(manifest, "whole")
+    for client in (at_a, at_b):
+        assert client.get(f"/blobs/{digest}").content == data
+    site.settle()
+
+
+def test_index_referrers_and_signatures_travel(site: Site) -> None:
+    project = site.api(site.a).project()
+    at_a, at_b = site.pusher(site.a, f"{project}/signed"), site.pusher(site.b, f"{project}/signed")
+    child = at_a.image("child", b"child")
+    index = at_a.manifest(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [{"mediaType": OCI, "digest": child, "size": len(at_a.pull("child").content)}],
+        },
+        "multi",
+    )
+    attached = at_a.accessory(
+        index, "application/vnd.dev.cosign.artifact.sig.v1+json", ("text/plain", b"sig")
+    )
+    tag = index.replace(":", "-") + ".sig"
+    at_a.accessory(None, None, ("application/vnd.dev.cosign.simplesigning.v1+json", b"{}"), tag=tag)
+    assert at_b.client.get(f"/referrers/{index}").json()["manifests"][0]["digest"] == attached
+    assert set(at_b.client.get("/tags/list").json()["tags"]) == {"child", "multi", tag}
+    assert at_b.pull("multi").headers["docker-content-digest"] == index
+    site.settle()
+    shown = [
+        site.api(which)
+        .get(f"/projects/{project}/repositories/signed/artifacts", params={"with_accessory": "true"})
+        .json()
+        for which in (site.a, site.b)
+    ]
+    kinds = [sorted(a["type"] for i in page for a in i.get("accessories") or []) for page in shown]
+    assert kinds[0] == kinds[1] != []
+
+
+def test_session_of_one_is_good_on_the_other(site: Site) -> None:
+    with httpx.Client(base_url=site.a.url) as browser:
+        token = browser.get("/api/v2.0/systeminfo").headers["X-Harbor-CSRF-Token"]
+        body = {"principal": "admin", "password": PASSWORD}
+        signed_in = browser.post("/c/login", data=body, headers={"X-Harbor-CSRF-Token": token})
+        assert signed_in.status_code == 200, signed_in.text
+        cookies = dict(browser.cookies)
+    with httpx.Client(base_url=site.b.url, cookies=cookies) as browser:
+        answer = browser.get("/api/v2.0/users/current")
+        assert answer.json()["username"] == "admin"
+        change = {"project_name": "by-session", "metadata": {"public": "false"}}
+        token = answer.headers["X-Harbor-CSRF-Token"]
+        # The token is from B; A takes it.
+        made = httpx.post(
+            f"{site.a.url}/api/v2.0/projects",
+            json=change,
+            cookies=cookies,
+            headers={"X-Harbor-CSRF-Token": token},
+        )
+        assert made.status_code == 201, made.text
+        browser.get("/c/log_out")
+    over = httpx.get(f"{site.a.url}/api/v2.0/users/current", cookies=cookies)
+    assert over.status_code == 401
+
+
+def test_link_cut_and_healed(site: Site) -> None:
+    a, b = site.api(site.a), site.api(site.b)
+    project = a.project()
+    name = f"{project}/app"
+    first = site.pusher(site.a, name).image("same", b"before")
+    keep = site.pusher(site.b, name).image("gone", b"to be deleted")
+    a.made("/labels", {"name": f"l-{project}", "scope": "p", "project_id": _id(a, project)})
+    site.settle()
+    site.cut()
+    # Both go on serving and taking writes.
+    one = site.pusher(site.a, name).image("same", b"moved at a")
+    time.sleep(0.05)
+    two = site.pusher(site.b, name).image("same", b"moved at b, later")
+    only = site.pusher(site.a, name).image("only-a", b"only at a")
+    assert site.pusher(site.b, name).client.delete("/manifests/gone").status_code == 202
+    [label] = b.get("/labels", params={"scope": "p", "project_id": _id(b, project)}).json()
+    assert b.put(f"/labels/{label['id']}", json={**label, "color": "#112233"}).status_code == 200
+    _, user = b.user()
+    away = a.get("/peers").json()[0]
+    assert not away["reachable"]
+    assert away["error"]
+    assert site.a.cli("peers", "status").returncode == 1
+    site.mend()
+    site.settle()
+    for which in (site.a, site.b):
+        client = site.pusher(which, name)
+        assert client.pull("same").headers["docker-content-digest"] == two
+        # What lost is still there by its digest, and told.
+        assert client.pull(one).status_code == 200
+        assert client.pull("only-a").headers["docker-content-digest"] == only
+        # A deletion does not come back.
+        assert client.pull("gone").status_code == 404
+        assert client.pull(keep).status_code == 200
+        api = site.api(which)
+        assert api.get("/users/search", params={"username": user}).json()
+        [label] = api.get("/labels", params={"scope": "p", "project_id": _id(api, project)}).json()
+        assert label["color"] == "#112233"
+        [conflict] = [c for c in api.get("/peers/conflicts").json() if c["key"] == f"{name}:same"]
+        assert conflict["kept"]["digest"] == two
+        assert conflict["dropped"]["digest"] == one
+        assert conflict["by"] == "b"
+        assert first not in (one, two)
+    done = site.a.cli("peers", "status")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_push_into_a_project_that_is_deleted_at_the_other(site: Site) -> None:
+    a, b = site.api(site.a), site.api(site.b)
+    project = a.project()
+    _, user = a.user()
+    a.member(project, user, 2)
+    site.settle()
+    site.cut()
+    assert a.delete(f"/projects/{project}").status_code == 200
+    digest = site.pusher(site.b, f"{project}/app").image("v1", b"acknowledged")
+    site.mend()
+    site.settle()
+    for which in (site.a, site.b):
+        assert site.pusher(which, f"{project}/app").pull("v1").headers["docker-content-digest"] == digest
+        members = site.api(which).get(f"/projects/{project}/members").json()
+        assert user in [member["entity_name"] for member in members]
+    # Emptied and deleted, it is gone for good.
+    assert b.delete(f"/projects/{project}/repositories/app").status_code == 200
+    assert a.delete(f"/projects/{project}").status_code == 200
+    site.settle()
+    assert [x.get(f"/projects/{project}").status_code for x in (a, b)] == [404, 404]
+
+
+def test_killed_in_the_middle(site: Site) -> None:
+    project = site.api(site.a).project()
+    name = f"{project}/app"
+    site.pusher(site.a, name).image("before", b"before")
+    site.settle()
+    kept = {}
+    for number in range(6):
+        kept[f"a{number}"] = site.pusher(site.a, name).image(f"a{number}", secrets.token_bytes(50_000))
+        if number == 2:
+            site.b.kill()
+    with httpx.Client(timeout=30) as client:
+        # The balancer finds out, and the one that is left does everything.
+        wait(
+            lambda: client.get(f"{site.url}/v2/{name}/manifests/a5", auth=("admin", PASSWORD)).is_success,
+            "the balancer does not serve what A has",
+        )
+    made = site.api(site.a).project()
+    site.b.start()
+    wait(lambda: site.api(site.b).get(f"/projects/{made}").is_success, "B did not catch up")
+    for tag, digest in kept.items():
+        pulled = site.pusher(site.b, name).pull(tag)
+        assert pulled.headers["docker-content-digest"] == digest
+        for layer in pulled.json()["layers"]:
+            blob = site.pusher(site.b, name).client.get(f"/blobs/{layer['digest']}")
+            assert digest_of(blob.content) == layer["digest"]
+    site.settle()
+
+
+def _id(api: Api, project: str) -> int:
+    return int(api.get(f"/projects/{project}").json()["project_id"])
+
+
+def _image(layout: Path, size: int) -> None:
+    """An image in OCI layout with a layer of random bytes."""
+    blobs = layout / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def add(data: bytes, media_type: str) -> dict[str, object]:
+        digest = digest_of(data)
+        (blobs / digest.partition(":")[2]).write_bytes(data)
+        return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+    layer = add(secrets.token_bytes(size), "application/vnd.oci.image.layer.v1.tar")
+    config = json.dumps(
+        {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}
+    )
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI,
+        "config": add(config.encode(), "application/vnd.oci.image.config.v1+json"),
+        "layers": [layer],
+    }
+    entry = add(json.dumps(manifest).encode(), OCI)
+    entry["annotations"] = {"org.opencontainers.image.ref.name": "t"}
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))

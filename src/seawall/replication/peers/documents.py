@@ -96,7 +96,8 @@ class Kind:
     def row_key(self, row: Any) -> str:
         """The primary key of a row, as text."""
         names = [column.name for column in self.table.primary_key.columns]
-        return json.dumps({name: row._mapping[name] for name in names}, separators=(",", ":"))
+        found = {name: row._mapping[name] for name in names}
+        return json.dumps(found, separators=(",", ":"), sort_keys=True)
 
     def key_of(self, connection: Connection, row: Any, names: Names) -> list[Any]:
         """The natural key of a row."""

@@ -192,7 +192,7 @@ class Store:
                 if row is not None:
                     found.add((kind.name, dump(kind.key_of(connection, row, names))))
                 entries = t.peer_entries.c
-                text = json.dumps(row_key, separators=(",", ":"))
+                text = json.dumps(row_key, separators=(",", ":"), sort_keys=True)
                 query = select(entries.key).where(
                     entries.row_key == text, entries.kind == kind.name, entries.deleted.is_(False)
                 )
@@ -261,6 +261,12 @@ class Store:
                     gone.append((kind, key, here))
                 continue
             if here is not None and not here.deleted and here.digest == digest:
+                continue
+            told = self.pending(connection, name, key) if name == "manifest" else None
+            if told is not None and told.entry.digest == digest and (here is None or here.deleted):
+                # Brought from a peer: no change of this instance's.
+                self.record(connection, state, versions.merge(here, told.entry)[1], kind.row_key(row))
+                count += 1
                 continue
             if first and here is None:
                 at = versions.stamp(int(kind.stamp(row) * 1000))
