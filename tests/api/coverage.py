@@ -3,7 +3,8 @@
 It also writes `access_table.txt`, whom each operation lets in, so that a change of it is seen in review.
 
 `harbor_operations.txt` lists Harbor's operations as facts, METHOD and path, read off its public description
-of the API; `not_offered.txt` says of each that Seawall does not have why not.
+of the API, `harbor_parameters.txt` their query parameters and headers; `not_offered.txt` says of each
+operation that Seawall does not have why not.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import functools
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 from seawall.api.app import make_app
 
@@ -21,6 +23,13 @@ TABLE = HERE / "access_table.txt"
 PREFIX = "/api/v2.0"
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 Operation = tuple[str, str]
+# Taken by every operation, by what is around them.
+EVERYWHERE = ("X-Request-Id",)
+# Held against the handlers by hand; a parameter that is not taken at all is found by `not_taken`.
+NO_EFFECT = {
+    "`page`, `page_size`, `with_signature` of `GET .../artifacts/{reference}`": "no effect, as in Harbor",
+    "`sort`, `q` of `GET .../webhook/policies/{id}/executions/{id}/tasks`": "an execution has one task",
+}
 
 
 def harbor() -> list[Operation]:
@@ -39,15 +48,55 @@ def not_offered() -> dict[Operation, str]:
     return result
 
 
+def harbor_parameters() -> list[tuple[Operation, str, str]]:
+    """(operation, in, name) of the query parameters and headers of Harbor's operations."""
+    result = []
+    for line in (HERE / "harbor_parameters.txt").read_text().splitlines():
+        method, path, place, name = line.split(" ")
+        result.append(((method, path), place, name))
+    return result
+
+
+def _document() -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make_app(None).openapi()
+
+
+@functools.cache
+def our_parameters() -> frozenset[tuple[Operation, str, str]]:
+    """(operation, in, name) of what our operations take; names of headers in lower case."""
+    return frozenset(
+        (shape((method.upper(), path.removeprefix(PREFIX))), item["in"], _name(item["in"], item["name"]))
+        for path, operations in _document()["paths"].items()
+        for method, operation in operations.items()
+        if method in METHODS
+        for item in operation.get("parameters", [])
+    )
+
+
+def _name(place: str, name: str) -> str:
+    return name.lower() if place == "header" else name
+
+
+def not_taken() -> list[tuple[Operation, str, str]]:
+    """Parameters of Harbor's, of operations that we have, that ours does not name."""
+    have = {shape(item) for item in ours()}
+    return [
+        (operation, place, name)
+        for operation, place, name in harbor_parameters()
+        if shape(operation) in have
+        and (shape(operation), place, _name(place, name)) not in our_parameters()
+        and name not in EVERYWHERE
+    ]
+
+
 @functools.cache
 def ours() -> frozenset[Operation]:
     """(method, path) of our operations; names of path parameters do not count."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        document = make_app(None).openapi()
     return frozenset(
         (method.upper(), path.removeprefix(PREFIX))
-        for path, item in document["paths"].items()
+        for path, item in _document()["paths"].items()
         for method in item
         if method in METHODS
     )
@@ -80,6 +129,21 @@ def page() -> str:
         lines.append(f"| `{item[0]} {item[1]}` | {state} |")
     lines += ["", "Seawall's own, beside Harbor's:", "", "| Operation |", "|---|"]
     lines += [f"| `{method} {path}` |" for method, path in own]
+    lines += [
+        "",
+        "## Parameters",
+        "",
+        f"Of the {len(harbor_parameters())} query parameters and headers of these operations (beside",
+        "`X-Request-Id`, which all take), those that have no effect or are not taken:",
+        "",
+        "| Parameter | |",
+        "|---|---|",
+    ]
+    for name, reason in NO_EFFECT.items():
+        lines.append(f"| {name} | {reason} |")
+    for operation, place, name in not_taken():
+        lines.append(f"| `{name}` ({place}) of `{operation[0]} {operation[1]}` | not taken |")
+    lines += ["", "A field in `q` or `sort` that a list does not know is left out, as in Harbor."]
     return "\n".join(lines) + "\n"
 
 

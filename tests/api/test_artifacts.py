@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.api.conftest import Api, code
-from tests.api.images import Pusher
+from tests.api.images import OCI_MANIFEST, Pusher
 from tests.artifacts.test_artifacts import CHART
 from tests.conftest import Registry
 
@@ -238,3 +240,53 @@ def test_audit_log_of_content(admin: Api, pusher: Pusher) -> None:
         time.sleep(0.2)
     assert len(found) == len(expected)
     assert {item["username"] for item in logs} == {"admin"}
+
+
+def test_parts_of_an_artifact_that_are_asked_for(admin: Api, pusher: Pusher) -> None:
+    project = admin.project()
+    name = f"{project}/app"
+    child = pusher.image(name, "child")
+    base = f"/projects/{project}/repositories/app/artifacts"
+    size = len(pusher.client.get(f"/v2/{name}/manifests/{child}").content)
+    index = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [{"mediaType": OCI_MANIFEST, "digest": child, "size": size}],
+    }
+    pushed = pusher.manifest(name, "all", index)
+    assert pushed.status_code == 201
+    whole = pushed.headers["Docker-Content-Digest"]
+    subject = {"mediaType": index["mediaType"], "digest": whole, "size": len(json.dumps(index))}
+    signature = pusher.image(name, "sig", subject=subject)
+    inherited = {"with_inherited_accessory": "true", "with_accessory": "true"}
+    found = admin.get(f"{base}/{child}", params=inherited).json()
+    assert "accessories" not in found
+    [part] = found["inherited_accessories"]
+    assert (part["digest"], part["subject_artifact_digest"]) == (signature, whole)
+    assert "inherited_accessories" not in admin.get(f"{base}/{child}").json()
+    listed = {item["digest"]: item for item in admin.get(base, params=inherited).json()}
+    assert [item["digest"] for item in listed[whole]["accessories"]] == [signature]
+    assert [item["digest"] for item in listed[child]["inherited_accessories"]] == [signature]
+    refused = admin.get(f"{base}/{child}", headers={"X-Accept-Vulnerabilities": "text/plain"})
+    assert refused.status_code == 400
+    plain = admin.get("/projects", params={"name": project, "with_detail": "false"}).json()
+    assert "repo_count" not in plain[0]
+    assert admin.get("/projects", params={"name": project}).json()[0]["repo_count"] == 1
+
+
+def test_filtered_lists_page_by_cursor(admin: Api, pusher: Pusher) -> None:
+    project = admin.project()
+    digests = [pusher.image(f"{project}/app", f"v{n}") for n in range(5)]
+    pusher.image(f"{project}/app", "other")
+    path = f"/projects/{project}/repositories/app/artifacts"
+    for q, total in (("tags=~v", 5), ("type=IMAGE", 6), ("type=CHART", 0)):
+        seen: list[str] = []
+        url = f"/api/v2.0{path}?page_size=2&q={q}"
+        while url:
+            answer = admin.get(f"{str(admin.base_url).partition('/api')[0]}{url}")
+            assert answer.headers["X-Total-Count"] == str(total)
+            seen += [item["digest"] for item in answer.json()]
+            following = re.search(r'<([^>]*)>; rel="next"', answer.headers.get("Link", ""))
+            url = following[1] if following else ""
+        assert len(seen) == total
+        assert q != "tags=~v" or seen == digests[::-1]

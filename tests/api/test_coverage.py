@@ -16,6 +16,11 @@ def test_every_operation_is_in_or_left_out_with_a_reason() -> None:
     assert set(left_out) <= set(coverage.harbor())
 
 
+def test_every_parameter_is_taken() -> None:
+    assert len(coverage.harbor_parameters()) > 200
+    assert coverage.not_taken() == []
+
+
 def test_pages_are_up_to_date() -> None:
     assert coverage.PAGE.read_text() == coverage.page(), HINT
     assert coverage.TABLE.read_text() == coverage.access_table(), HINT

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
-from fastapi import Path, Query, Response
+from fastapi import Depends, Header, Path, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import (
     ColumnElement,
@@ -50,6 +51,8 @@ router = ApiRouter(tags=["artifact"])
 # What other domains add to artifacts (`scan_overview`, `sbom_overview`): the values by artifact id.
 OverviewProvider = Callable[[Connection, Sequence[ArtifactRow]], dict[int, dict[str, Any]]]
 OVERVIEWS: dict[str, OverviewProvider] = {}
+# Types of vulnerability reports that X-Accept-Vulnerabilities may name, by their names without spaces.
+REPORT_TYPES: dict[str, str] = {}
 
 Reference = Annotated[str, Path(min_length=1, max_length=300)]
 Flag = Annotated[bool, Query()]
@@ -140,10 +143,12 @@ class Artifact(BaseModel):
     scan_overview: dict[str, Any] | None = None
     sbom_overview: dict[str, Any] | None = None
     accessories: list[Accessory] | None = None
+    inherited_accessories: list[Accessory] | None = None
 
 
-class Wanted(BaseModel):
-    """Which parts of artifacts an answer is to have."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which parts of artifacts an answer is to have; `report` is the type that overviews of scans go by."""
 
     tag: bool = True
     label: bool = False
@@ -151,6 +156,39 @@ class Wanted(BaseModel):
     sbom_overview: bool = False
     immutable: bool = False
     accessory: bool = False
+    inherited: bool = False
+    report: str | None = None
+
+
+async def _wanted(
+    with_tag: Flag = True,
+    with_label: Flag = False,
+    with_scan_overview: Flag = False,
+    with_sbom_overview: Flag = False,
+    with_immutable_status: Flag = False,
+    with_accessory: Flag = False,
+    with_inherited_accessory: Flag = False,
+    x_accept_vulnerabilities: Annotated[str | None, Header(max_length=1024)] = None,
+) -> Wanted:
+    known = None
+    if x_accept_vulnerabilities is not None:
+        asked = [part.replace(" ", "") for part in x_accept_vulnerabilities.split(",")]
+        known = next((REPORT_TYPES[part] for part in asked if part in REPORT_TYPES), None)
+        if known is None:
+            raise ApiError(400, "X-Accept-Vulnerabilities names no known report type")
+    return Wanted(
+        tag=with_tag,
+        label=with_label,
+        scan_overview=with_scan_overview,
+        sbom_overview=with_sbom_overview,
+        immutable=with_immutable_status,
+        accessory=with_accessory,
+        inherited=with_inherited_accessory,
+        report=known,
+    )
+
+
+WantedDep = Annotated[Wanted, Depends(_wanted)]
 
 
 def label_model(row: LabelRow) -> Label:
@@ -229,12 +267,21 @@ async def models(access: Access, found: list[ArtifactRow], wanted: Wanted) -> li
             artifacts.tags_of(connection, ids) if wanted.tag else {},
             artifacts.labels_of(connection, ids) if wanted.label else {},
             artifacts.accessories_of(connection, found) if wanted.accessory else {},
+            artifacts.inherited_accessories_of(connection, found) if wanted.inherited else {},
             artifacts.references_of(connection, found),
             rules,
             overviews,
         )
 
-    tags_by, labels_by, accessories_by, references_by, rules, overviews = await services.db.read(belongings)
+    (
+        tags_by,
+        labels_by,
+        accessories_by,
+        inherited_by,
+        references_by,
+        rules,
+        overviews,
+    ) = await services.db.read(belongings)
     result = []
     for item in found:
         result.append(
@@ -277,11 +324,22 @@ async def models(access: Access, found: list[ArtifactRow], wanted: Wanted) -> li
                 addition_links=_links(item),
                 labels=[label_model(label) for label in labels_by.get(item.id, [])] or None,
                 accessories=[_accessory(part, item) for part in accessories_by.get(item.id, [])] or None,
-                scan_overview=overviews.get("scan_overview", {}).get(item.id),
+                inherited_accessories=[
+                    _accessory(part, subject) for part, subject in inherited_by.get(item.id, [])
+                ]
+                or None,
+                scan_overview=_typed(overviews.get("scan_overview", {}).get(item.id), wanted.report),
                 sbom_overview=overviews.get("sbom_overview", {}).get(item.id),
             )
         )
     return result
+
+
+def _typed(overview: dict[str, Any] | None, report_type: str | None) -> dict[str, Any] | None:
+    """The overview under the type asked for: what it says is the same in each."""
+    if overview is None or report_type is None:
+        return overview
+    return {report_type: next(iter(overview.values()))} if overview else overview
 
 
 # -- lists ---------------------------------------------------------------------------------------------
@@ -419,26 +477,13 @@ async def list_artifacts(
     repository_name: RepositoryName,
     access: Annotated[Access, named_project_access("artifact", "list")],
     page: ListingDep,
+    wanted: WantedDep,
     after: After = None,
-    with_tag: Flag = True,
-    with_label: Flag = False,
-    with_scan_overview: Flag = False,
-    with_sbom_overview: Flag = False,
-    with_immutable_status: Flag = False,
-    with_accessory: Flag = False,
 ) -> list[Artifact]:
     """Artifacts of a repository, newest push first. `after` comes with the link to the next page."""
     name = full_name(access, repository_name)
     repository = await access.services.artifacts.repository(name)
     found = await _page(access, page, ("repository_id", repository.id), after)
-    wanted = Wanted(
-        tag=with_tag,
-        label=with_label,
-        scan_overview=with_scan_overview,
-        sbom_overview=with_sbom_overview,
-        immutable=with_immutable_status,
-        accessory=with_accessory,
-    )
     return await models(access, found, wanted)
 
 
@@ -446,25 +491,12 @@ async def list_artifacts(
 async def list_artifacts_of_project(
     access: Annotated[Access, project_access("artifact", "list")],
     page: ListingDep,
+    wanted: WantedDep,
     after: After = None,
-    with_tag: Flag = True,
-    with_label: Flag = False,
-    with_scan_overview: Flag = False,
-    with_sbom_overview: Flag = False,
-    with_immutable_status: Flag = False,
-    with_accessory: Flag = False,
     latest_in_repository: Flag = False,
 ) -> list[Artifact]:
     """Artifacts of a project, newest push first; `latest_in_repository`: one of each repository."""
     found = await _page(access, page, ("project_id", access.project.id), after, latest_in_repository)
-    wanted = Wanted(
-        tag=with_tag,
-        label=with_label,
-        scan_overview=with_scan_overview,
-        sbom_overview=with_sbom_overview,
-        immutable=with_immutable_status,
-        accessory=with_accessory,
-    )
     return await models(access, found, wanted)
 
 
@@ -516,23 +548,14 @@ async def get_artifact(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("artifact", "read")],
-    with_tag: Flag = True,
-    with_label: Flag = False,
-    with_scan_overview: Flag = False,
-    with_sbom_overview: Flag = False,
-    with_immutable_status: Flag = False,
-    with_accessory: Flag = False,
+    wanted: WantedDep,
+    unused_page: Annotated[int, Query(alias="page", ge=1, le=2**40)] = 1,
+    unused_page_size: Annotated[int, Query(alias="page_size", ge=0, le=100)] = 10,
+    unused_with_signature: Annotated[bool, Query(alias="with_signature")] = False,
 ) -> Artifact:
-    """One artifact, by tag or digest."""
+    """One artifact, by tag or digest. `page`, `page_size` and `with_signature` are Harbor's, where too they
+    have no effect."""
     found = await find(access, repository_name, reference)
-    wanted = Wanted(
-        tag=with_tag,
-        label=with_label,
-        scan_overview=with_scan_overview,
-        sbom_overview=with_sbom_overview,
-        immutable=with_immutable_status,
-        accessory=with_accessory,
-    )
     return (await models(access, [found], wanted))[0]
 
 

@@ -6,9 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection, func, select
 
 from seawall.api.deps import Access, ApiRouter, Id, ListingDep, location, project_access
+from seawall.api.query import Custom
+from seawall.api.query import Field as QueryField
 from seawall.content import immutability as domain
+from seawall.db.schema import immutable_rules
 
 router = ApiRouter(tags=["immutable"])
 
@@ -56,9 +60,21 @@ async def list_immutable_rules(
     access: Annotated[Access, project_access("immutable-tag", "list")], page: ListingDep
 ) -> list[ImmutableRule]:
     """Every rule of the project."""
-    found = await access.services.db.read(lambda c: domain.rules(c, access.project.id))
-    page.total(len(found))
-    return [_model(rule) for rule in found[page.offset : page.offset + page.size]]
+    fields: dict[str, QueryField | Custom] = {
+        "id": QueryField(immutable_rules.c.id, "int"),
+        "priority": QueryField(immutable_rules.c.priority, "int"),
+        "disabled": QueryField(immutable_rules.c.disabled, "bool"),
+    }
+
+    def run(connection: Connection) -> tuple[int, list[domain.Rule]]:
+        query = page.filter(domain.rules_query(access.project.id), fields)
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+        ordered = page.slice(page.order(query, fields, immutable_rules.c.id))
+        return total, [domain.Rule(*row) for row in connection.execute(ordered)]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return [_model(rule) for rule in found]
 
 
 @router.post("/projects/{project_name_or_id}/immutabletagrules", status_code=201, name="create_immu_rule")

@@ -95,9 +95,9 @@ class Project(BaseModel):
     deleted: bool = False
     current_user_role_id: int | None = None
     current_user_role_ids: list[int] | None = None
-    repo_count: int
+    repo_count: int | None = None
     metadata: ProjectMetadata
-    cve_allowlist: CVEAllowlist
+    cve_allowlist: CVEAllowlist | None = None
 
 
 class ResourceList(BaseModel):
@@ -145,8 +145,10 @@ def allowlist_model(found: dict[str, Any]) -> CVEAllowlist:
     )
 
 
-def project_models(connection: Connection, access: Access, found: list[ProjectRow]) -> list[Project]:
-    """The API's shape of projects."""
+def project_models(
+    connection: Connection, access: Access, found: list[ProjectRow], detail: bool = True
+) -> list[Project]:
+    """The API's shape of projects; without `detail`, not their allowlists and numbers of repositories."""
     result = []
     for item in domain.details(connection, found):
         project = item.project
@@ -163,9 +165,9 @@ def project_models(connection: Connection, access: Access, found: list[ProjectRo
                 update_time=timestamp(project.updated_at),
                 current_user_role_id=ROLE_IDS[best] if best else 1 if access.principal.sysadmin else None,
                 current_user_role_ids=sorted(ROLE_IDS[role] for role in held) or None,
-                repo_count=item.repositories,
+                repo_count=item.repositories if detail else None,
                 metadata=ProjectMetadata.model_validate(item.metadata),
-                cve_allowlist=allowlist_model(domain.allowlist(connection, project.id)),
+                cve_allowlist=allowlist_model(domain.allowlist(connection, project.id)) if detail else None,
             )
         )
     return result
@@ -203,7 +205,7 @@ async def list_projects(
             query = query.where(projects.c.id.in_(seen))
         total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
         rows = connection.execute(page.slice(page.order(query, fields, projects.c.name)))
-        return total, project_models(connection, access, [ProjectRow(*row) for row in rows])
+        return total, project_models(connection, access, [ProjectRow(*row) for row in rows], with_detail)
 
     total, found = await access.services.db.read(run)
     page.total(total)

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from seawall.api.artifacts import OVERVIEWS
+from seawall.api.artifacts import OVERVIEWS, REPORT_TYPES
 from seawall.api.deps import (
     Access,
     ApiRouter,
@@ -128,7 +128,7 @@ async def get_vulnerabilities_addition(
 ) -> Response:
     """The report of an artifact; an index has one report of all its images."""
     wanted = [part.strip() for part in (x_accept_vulnerabilities or report.GENERIC).split(",")]
-    mime = next((item for item in wanted if item.replace(" ", "") in _MIMES), None)
+    mime = next((item for item in wanted if item.replace(" ", "") in REPORT_TYPES), None)
     if mime is None:
         raise ApiError(400, "X-Accept-Vulnerabilities names no known report type")
     name = full_name(access.project.name, repository_name)
@@ -147,7 +147,7 @@ async def get_vulnerabilities_addition(
         return [data for row in rows.values() if (data := report_data(connection, row.id)) is not None]
 
     found = await access.services.db.read(run)
-    content = {} if not found else {_MIMES[mime.replace(" ", "")]: report.merge(found)}
+    content = {} if not found else {REPORT_TYPES[mime.replace(" ", "")]: report.merge(found)}
     return JSONResponse(content)
 
 
@@ -189,8 +189,7 @@ def _shown(rows: Sequence[Artifact]) -> list[hub.Shown]:
 
 OVERVIEWS["scan_overview"] = lambda connection, rows: hub.scan_overviews(connection, _shown(rows))
 OVERVIEWS["sbom_overview"] = lambda connection, rows: hub.sbom_overviews(connection, _shown(rows))
-
-_MIMES = {item.replace(" ", ""): item for item in (report.GENERIC, report.NATIVE)}
+REPORT_TYPES.update({item.replace(" ", ""): item for item in (report.GENERIC, report.NATIVE)})
 
 
 # -- scan all ------------------------------------------------------------------------------------------

@@ -319,6 +319,33 @@ def accessories_of(connection: Connection, found: Iterable[Artifact]) -> dict[in
     return result
 
 
+def inherited_accessories_of(
+    connection: Connection, found: Iterable[Artifact]
+) -> dict[int, list[tuple[Artifact, Artifact]]]:
+    """(accessory, its subject) of the indexes that name an artifact, by the artifact's id."""
+    result: dict[int, list[tuple[Artifact, Artifact]]] = {}
+    for item in found:
+        parents = [
+            Artifact(*row)
+            for row in connection.execute(
+                artifacts().where(
+                    manifests.c.id.in_(
+                        select(manifest_references.c.manifest_id).where(
+                            manifest_references.c.repository_id == item.repository_id,
+                            manifest_references.c.digest == item.digest,
+                            manifest_references.c.kind == "manifest",
+                        )
+                    )
+                )
+            )
+        ]
+        attached = accessories_of(connection, parents) if parents else {}
+        pairs = [(part, parent) for parent in parents for part in attached.get(parent.id, [])]
+        if pairs:
+            result[item.id] = pairs
+    return result
+
+
 def references_of(connection: Connection, found: Iterable[Artifact]) -> dict[int, list[Reference]]:
     """Children by the id of their index, in the index's order."""
     parents = {item.id: item for item in found if item.is_index}

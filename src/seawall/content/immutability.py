@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from seawall.content import selectors
 from seawall.content.hooks import ContentHook, Deletion, Push
@@ -42,19 +42,20 @@ class Rule:
         )
 
 
+def rules_query(project_id: int) -> Select[Any]:
+    """A query of the project's rules; its rows make `Rule(*row)`."""
+    return select(
+        immutable_rules.c.id,
+        immutable_rules.c.project_id,
+        immutable_rules.c.disabled,
+        immutable_rules.c.priority,
+        immutable_rules.c.rule,
+    ).where(immutable_rules.c.project_id == project_id)
+
+
 def rules(connection: Connection, project_id: int) -> list[Rule]:
     """The project's rules, oldest first."""
-    query = (
-        select(
-            immutable_rules.c.id,
-            immutable_rules.c.project_id,
-            immutable_rules.c.disabled,
-            immutable_rules.c.priority,
-            immutable_rules.c.rule,
-        )
-        .where(immutable_rules.c.project_id == project_id)
-        .order_by(immutable_rules.c.id)
-    )
+    query = rules_query(project_id).order_by(immutable_rules.c.id)
     return [Rule(*row) for row in connection.execute(query)]
 
 
