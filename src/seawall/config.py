@@ -331,6 +331,10 @@ class ScanSettings(_Section):
     layer_ratio: int = Field(default=200, ge=2, description="times its size that a layer may unpack to")
     layer_seconds: int = Field(default=900, ge=1, description="time that reading a layer may take")
     memory_mib: int = Field(default=3072, ge=512, description="memory of the process that reads layers")
+    attached_sboms: Literal["never", "fallback", "prefer"] = Field(
+        default="never",
+        description="whether an attached SBOM is the package list: where no layers can be read, or first",
+    )
     adapter_token: str | None = Field(
         default=None,
         min_length=16,

@@ -154,6 +154,7 @@ def open_scanner(
         ),
         registry_url=settings.external_url or here,
         internal_url=settings.ha.address or here,
+        attached_sboms=scan.attached_sboms,
     )
 
 
@@ -225,6 +226,7 @@ def open_services(settings: Settings) -> Services:
     services.background.append(trail.run)
     services.closers.append(trail.flush)
     hooks.add(ScanHook(services.scan))
+    services.scan.trust = services.trust
     trust_hook = TrustHook(services.trust)
     hooks.add(trust_hook)
     jobs.default_schedule(scan_jobs.FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget", {})

@@ -373,3 +373,24 @@ def test_roles(client: Client) -> None:
         who.api("GET", "/scanners", 403)
         who.api("POST", "/system/scanAll/schedule", 403, json={"schedule": {"type": "Manual"}})
     assert guest.get("/projects/roles/scanner")["name"] == "Seawall"
+
+
+def test_sboms_of_others_show_as_accessories_and_additions(client: Client) -> None:
+    digest = client.push("library/attached", "v1", npm(("left", "1.0.0")), note="attached")
+    client.api("GET", f"{artifact('library/attached', digest)}/additions/sbom", 404)
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", **client.blob("library/attached", b"{}")}
+    held = {}
+    for kind, name in (("application/vnd.cyclonedx+json", "sbom.cyclonedx"), ("text/spdx+json", "sbom.spdx")):
+        data = json.dumps({"made by": name}).encode()
+        layer = {"mediaType": kind, **client.blob("library/attached", data)}
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": empty}
+        subject = {"mediaType": MANIFEST, "digest": digest, "size": 1}
+        held[name] = client.manifest(
+            "library/attached", "", {**manifest, "layers": [layer], "subject": subject}
+        )
+        shown = client.api("GET", f"{artifact('library/attached', digest)}/additions/sbom")
+        assert shown.content == data  # the newest
+    found = client.get(f"{artifact('library/attached', digest)}/accessories")
+    assert {item["type"]: item["digest"] for item in found} == held
+    addition = client.api("GET", f"{artifact('library/attached', held['sbom.cyclonedx'])}/additions/sbom")
+    assert addition.json() == {"made by": "sbom.cyclonedx"}

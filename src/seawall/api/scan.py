@@ -32,11 +32,18 @@ from seawall.api.query import Field as Column
 from seawall.content.artifacts import Artifact
 from seawall.db.schema import repositories, scan_exports, scan_findings, scan_reports
 from seawall.errors import ConflictError, InvalidError, NotFoundError
-from seawall.scan import export, hub, report, sbom, scanners
+from seawall.scan import export, foreign, hub, report, sbom, scanners
 from seawall.scan.adapter import AdapterClient, AdapterError, Registration
 from seawall.scan.jobs import SCAN_ALL_SCHEDULE
 from seawall.scan.scanners import METADATA, Scanner
-from seawall.scan.service import NotScannableError, find_report, report_data, reports_of, resolve
+from seawall.scan.service import (
+    NotScannableError,
+    attached_sbom,
+    find_report,
+    report_data,
+    reports_of,
+    resolve,
+)
 
 router = ApiRouter(tags=["scan"])
 
@@ -157,18 +164,31 @@ async def get_sbom_addition(
     reference: Reference,
     access: Annotated[Access, named_project_access("artifact-addition", "read")],
 ) -> Response:
-    """The SBOM (SPDX where there is one) of an image that has one, or of an SBOM accessory."""
+    """The SBOM (SPDX where there is one) of an image that has one, or of an SBOM accessory.
+
+    Without one of the project's scanner, the newest that somebody attached as such.
+    """
     services = access.services
     item = await services.artifacts.get(full_name(access.project.name, repository_name), reference)
-    if item.artifact_type != sbom.ACCESSORY and item.config_media_type != sbom.ACCESSORY:
+    if not (item.accessory_type or "").startswith("sbom.") and sbom.ACCESSORY not in (
+        item.artifact_type,
+        item.config_media_type,
+    ):
         rows = await services.db.read(
             lambda c: reports_of(c, item.repository_id, item.project_id, [item.digest], "sbom")
         )
         found = rows.get(item.digest)
-        if found is None or found.sbom_digest is None:
+        holder = found.sbom_digest if found is not None else None
+        if holder is None:
+            attached = item
+            holder = await services.db.point(
+                lambda c: attached_sbom(c, attached.repository_id, attached.digest)
+            )
+        if holder is None:
             raise NotFoundError("the artifact has no SBOM")
-        item = await services.artifacts.get(item.repository, found.sbom_digest)
+        item = await services.artifacts.get(item.repository, holder)
     layers = (await services.artifacts.payload(item)).get("layers") or []
+    layers = [layer for layer in layers if layer.get("mediaType") in foreign.TYPES]
     ordered = sorted(layers, key=lambda layer: layer.get("mediaType") != sbom.SPDX)
     if not ordered:
         raise NotFoundError("the accessory holds no SBOM")

@@ -42,6 +42,14 @@ _ACCESSORIES = {
     "application/vnd.dev.sigstore.bundle.v0.3+json": "signature.cosign",
     "application/vnd.goharbor.harbor.sbom.v1": "sbom.harbor",
 }
+# SBOMs that scanners and build tools attach, by artifact type or, where that says nothing, by layer.
+_SBOMS = {
+    "application/vnd.cyclonedx": "sbom.cyclonedx",
+    "application/vnd.cyclonedx+json": "sbom.cyclonedx",
+    "application/spdx": "sbom.spdx",
+    "application/spdx+json": "sbom.spdx",
+    "text/spdx+json": "sbom.spdx",
+}
 _COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 # cosign's tag scheme: the subject's digest with "-" for ":", and what is attached.
 _COSIGN_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})\.(sig|att|sbom)")
@@ -70,7 +78,8 @@ def accessory(parsed: Manifest, digest: str, names: Iterable[str]) -> tuple[str,
     """
     if parsed.subject is not None:
         declared = parsed.artifact_type or parsed.config_media_type or ""
-        return _ACCESSORIES.get(declared, "subject.accessory"), parsed.subject
+        known = _ACCESSORIES.get(declared) or _SBOMS.get(declared) or _sbom(parsed)
+        return known or "subject.accessory", parsed.subject
     for name in names:
         match = _COSIGN_TAG.fullmatch(name)
         if match is None:
@@ -81,8 +90,12 @@ def accessory(parsed: Manifest, digest: str, names: Iterable[str]) -> tuple[str,
         if match[3] == "sig" and _COSIGN_LAYER in parsed.layer_types:
             return "signature.cosign", subject
         if match[3] in ("att", "sbom"):
-            return "subject.accessory", subject
+            return _sbom(parsed) or "subject.accessory", subject
     return None
+
+
+def _sbom(parsed: Manifest) -> str | None:
+    return next((_SBOMS[kind] for kind in sorted(parsed.layer_types) if kind in _SBOMS), None)
 
 
 def children(connection: Connection, manifest_id: int) -> list[int]:

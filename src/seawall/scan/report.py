@@ -172,3 +172,12 @@ def pack(document: Any) -> bytes:
 def unpack(data: bytes) -> Any:
     """Inverse of `pack`."""
     return json.loads(zstandard.decompress(data, max_output_size=_PACKED))
+
+
+def json_layers(payload: bytes) -> list[dict[str, Any]]:
+    """The layers of a manifest's JSON; empty when it is not one."""
+    try:
+        layers = json.loads(payload).get("layers")
+    except (ValueError, AttributeError, RecursionError):
+        return []
+    return [item for item in layers if isinstance(item, dict)] if isinstance(layers, list) else []

@@ -7,6 +7,7 @@ are matched with stored inventories without reading a layer.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -44,13 +45,15 @@ from seawall.db.schema import (
 from seawall.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.events import Subscribers
 from seawall.jobs.service import JobService
-from seawall.scan import catalog, match, overview, report, sbom, scanners
+from seawall.scan import catalog, foreign, match, overview, report, sbom, scanners
 from seawall.scan.adapter import AUTHORIZATION, AdapterClient, Request, capability
 from seawall.scan.analyze import Delta
 from seawall.scan.inventory import LAYER_TYPES, LayerSource, ScanError, build
 from seawall.scan.model import Inventory, Limits
 from seawall.scan.overview import ACTIVE
 from seawall.scan.scanners import EMBEDDED, Scanner, Scanners
+from seawall.trust.service import TrustService
+from seawall.trust.signatures import BUNDLE_PREFIX, DSSE
 
 IMAGE_CONFIGS = (
     "application/vnd.oci.image.config.v1+json",
@@ -184,9 +187,16 @@ class ScanService:
         limits: Limits | None = None,
         registry_url: str = "",
         internal_url: str = "",
+        attached_sboms: str = "never",
     ) -> None:
-        """`registry_url` is where adapters find this registry, `internal_url` from inside the cluster."""
+        """`registry_url` is where adapters find this registry, `internal_url` from inside the cluster.
+
+        `attached_sboms`: whether SBOMs that others attached are package lists: "never", "fallback" where the
+        layers cannot be read, "prefer".
+        """
         self.db = db
+        self.trust: TrustService | None = None
+        self._attached = attached_sboms
         self.limits = limits or Limits()
         self.scanners = Scanners(db, keys)
         self.tokens: TokenService | None = None
@@ -391,12 +401,69 @@ class ScanService:
         return result
 
     async def inventory(self, target: Target, *, log: Log, step: Step) -> Inventory:
-        """The image's package list, from the database or else read from its layers. Raises ScanError."""
+        """The image's package list, from the database or else read from its layers. Raises ScanError.
+
+        Or from an SBOM that somebody attached, where the settings say so. Such a list belongs to this
+        repository only and is not kept.
+        """
 
         async def layers() -> list[LayerSource]:
             return await self._layers(target)
 
-        return await self.inventory_of(target.digest, layers, log=log, step=step)
+        if self._attached == "prefer":
+            found = await self.attached_sbom(target, log)
+            if found is not None:
+                return found
+        try:
+            return await self.inventory_of(target.digest, layers, log=log, step=step)
+        except ScanError as error:
+            found = await self.attached_sbom(target, log) if self._attached == "fallback" else None
+            if found is None:
+                raise
+            await log(f"the layers cannot be read: {error}")
+            return found
+
+    async def attached_sbom(self, target: Target, log: Log) -> Inventory | None:
+        """The package list of the newest usable SBOM that others attached to an image.
+
+        In a project that trusts keys, only attestations signed by those count. What cannot be used is named
+        in the log.
+        """
+        wanted = await self.db.point(lambda c: _attached(c, target))
+        trusted: set[str] | None = None
+        if wanted and self.trust is not None and await self.trust.keys(target.project_id):
+            signed = await self.trust.verify(target.repository, target.digest)
+            trusted = {item.digest for item in signed if item.verdict.valid and item.verdict.predicate}
+        for digest, payload in wanted:
+            layers = report.json_layers(payload)
+            for layer in layers[:20]:
+                kind, blob = str(layer.get("mediaType", "")), str(layer.get("digest", ""))
+                plain = kind in foreign.TYPES
+                if not plain and not kind.startswith((DSSE, BUNDLE_PREFIX)):
+                    continue
+                if trusted is not None and (plain or digest not in trusted):
+                    await log(f"SBOM {digest}: left out, as no key that the project trusts has signed it")
+                    continue
+                try:
+                    data = await self._read_blob(target.repository, blob)
+                    # Validation takes seconds for thousands of packages.
+                    found = await asyncio.to_thread(
+                        _read_sbom, data, None if plain else target.digest, self.limits.packages
+                    )
+                except (RegistryError, InvalidError) as error:
+                    await log(f"SBOM {digest}: left out: {error}")
+                    continue
+                if found is not None:
+                    await log(f"package list from the SBOM {digest}")
+                    return found
+        return None
+
+    async def _read_blob(self, repository: str, digest: str) -> bytes:
+        blob = await self._content.blob(repository, digest)
+        if blob.size > 2 * foreign.MAX_BYTES:
+            raise InvalidError("the SBOM is too large")
+        parts = [part async for part in self._content.storage.stream(blob.key, 0, blob.size)]
+        return b"".join(parts)
 
     async def inventory_of(
         self, digest: str, find_layers: Callable[[], Awaitable[list[LayerSource]]], *, log: Log, step: Step
@@ -955,6 +1022,51 @@ def _match(
     at = match.database_time(connection)
     found = match.vulnerabilities(connection, inventory)
     return report.build(found, target.repository, target.digest, target.media_type, time.time()), at
+
+
+def _attached(connection: Connection, target: Target) -> list[tuple[str, bytes]]:
+    """(digest, manifest) of what may be an SBOM of the image by others, newest first."""
+    query = (
+        select(manifests.c.digest, manifest_payloads.c.payload)
+        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+        .where(
+            manifests.c.repository_id == target.repository_id,
+            manifests.c.accessory_of == target.digest,
+            # Our own, made of the layers.
+            manifests.c.accessory_type != "sbom.harbor",
+        )
+        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
+        .limit(100)
+    )
+    return [(row[0], bytes(row[1])) for row in connection.execute(query)]
+
+
+def attached_sbom(connection: Connection, repository_id: int, digest: str) -> str | None:
+    """Digest of the newest accessory that is an SBOM by others."""
+    found = connection.execute(
+        select(manifests.c.digest)
+        .where(
+            manifests.c.repository_id == repository_id,
+            manifests.c.accessory_of == digest,
+            manifests.c.accessory_type.in_(("sbom.cyclonedx", "sbom.spdx")),
+        )
+        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
+    ).scalar()
+    return str(found) if found is not None else None
+
+
+def _read_sbom(data: bytes, subject: str | None, limit: int) -> Inventory | None:
+    """The package list of a document, or of an attestation about `subject`; None for another attestation."""
+    if subject is None:
+        return foreign.read(data, limit)
+    try:
+        envelope = json.loads(data)
+        envelope = envelope.get("dsseEnvelope") or envelope
+        document = json.loads(base64.b64decode(envelope["payload"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise InvalidError("the attestation is not valid") from None
+    found = foreign.statement(document, subject)
+    return None if found is None else foreign.read_document(found, limit)
 
 
 def _pick(produces: list[str]) -> str:
