@@ -12,6 +12,7 @@ from seawall.api.errors import ApiError
 from seawall.errors import NotFoundError
 from seawall.ha import check as check_
 from seawall.ha.ca import read_ca
+from seawall.replication.peers.check import check_peers
 
 router = ApiRouter(tags=["ha"])
 
@@ -65,6 +66,8 @@ async def check_instances(access: Annotated[Access, system_access("ha", "read")]
     """Test every pair of living instances; takes some seconds."""
     services = access.services
     report = await check_.check(services.db, services.settings, services.keys)
+    if services.peers is not None:
+        await check_peers(services.peers, report)
     return CheckModel(
         ok=report.ok,
         pairs=report.pairs,

@@ -411,7 +411,8 @@ async def _balancer(
     missing = {fact["id"]: address for address, fact in facts.items()}
     error = ""
     failures = 0
-    for _ in range(12 * len(facts)):
+    # Peers (own-storage HA) answer at the balancer too.
+    for _ in range(12 * (len(facts) + len(settings.peers.urls))):
         try:
             missing.pop((await prober.through(url))["id"], None)
         except (httpx.HTTPError, ValueError, KeyError, PermissionError) as problem:

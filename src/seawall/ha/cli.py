@@ -181,7 +181,10 @@ def ha_check(
     settings = settings_of(config, data_dir)
 
     async def work(db: Database, ring: KeyRing) -> Report:
-        return await check(db, settings, ring)
+        report = await check(db, settings, ring)
+        if settings.peers.urls:
+            await _check_peers(settings, report)
+        return report
 
     report = _with_services(settings, work)
     if as_json:
@@ -197,6 +200,19 @@ def ha_check(
         raise typer.Exit(1)
 
 
+async def _check_peers(settings: Settings, report: Report) -> None:
+    # Imported here: peers use the services, which use what is below `ha`.
+    from seawall.replication.peers.check import check_peers
+    from seawall.services import open_services
+
+    services = open_services(settings)
+    try:
+        assert services.peers is not None
+        await check_peers(services.peers, report)
+    finally:
+        await services.close()
+
+
 class BalancerKind(StrEnum):
     """Balancers that configurations are made for."""
 
@@ -208,7 +224,8 @@ class BalancerKind(StrEnum):
 def ha_lb_config(
     kind: BalancerKind,
     instance: Annotated[
-        list[str] | None, typer.Option(help="URL of an instance; without any, those that are alive")
+        list[str] | None,
+        typer.Option(help="URL of an instance; without any, those alive and peers.urls"),
     ] = None,
     external_url: Annotated[str | None, typer.Option(help="instead of the setting")] = None,
     bind: Annotated[str, typer.Option(help="address:port to listen on")] = "",
@@ -228,9 +245,10 @@ def ha_lb_config(
         registry = InstanceRegistry(db, settings, ring, None)
         return sorted(item.address for item in await registry.list() if item.alive)
 
+    found = instance or [*_with_services(settings, alive), *settings.peers.urls]
     balancer = Balancer(
         url.rstrip("/"),
-        instance or _with_services(settings, alive),
+        found,
         bind=bind,
         ca=ca,
         **{k: v for k, v in (("certificate", certificate), ("key", key)) if v},

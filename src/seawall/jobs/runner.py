@@ -30,7 +30,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall import __version__
 from seawall.context import SYSTEM, actor
-from seawall.db.schema import job_logs, job_queues, job_runners, job_schedules, jobs
+from seawall.db.schema import (
+    job_logs,
+    job_queues,
+    job_runners,
+    job_schedules,
+    jobs,
+    peer_links,
+    peer_state,
+)
 from seawall.errors import SeawallError
 from seawall.jobs.base import JobKind, JobStoppedError
 from seawall.jobs.cron import next_time
@@ -46,6 +54,8 @@ MAX_TAKEOVERS = 5
 # A job that was asked to stop and reaches no checkpoint in this time is cancelled.
 STOP_SECONDS = 30.0
 MAX_BACKOFF = 3600.0
+# A peer that was heard of within this time, and not found away since, is there.
+PEER_SECONDS = 90.0
 
 
 class RunContext:
@@ -431,6 +441,20 @@ def _look(connection: Connection, kinds: list[str], running: list[str]) -> _Foun
     )
 
 
+def _a_peer_leads(connection: Connection) -> bool:
+    """Whether a peer (own-storage HA) with a smaller name is there: it runs what one of them is to run."""
+    query = (
+        select(peer_links.c.url)
+        .join(peer_state, peer_state.c.name > peer_links.c.name)
+        .where(
+            peer_links.c.name != "",
+            peer_links.c.error.is_(None),
+            peer_links.c.seen_at > time.time() - PEER_SECONDS,
+        )
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def _fire_schedules(connection: Connection) -> None:
     """Enqueue each due schedule once and move it on; times missed while nobody ran are made up by one run."""
     now = clock(connection)
@@ -440,8 +464,11 @@ def _fire_schedules(connection: Connection) -> None:
         .order_by(job_schedules.c.name)
         .with_for_update(skip_locked=True)
     ).all()
+    elsewhere = rows and _a_peer_leads(connection)
     for name, cron, kind, args in rows:
-        insert_job(connection, kind, args, trigger="schedule", schedule=name, now=now)
+        # What changes or copies content that peers have too is for one of them to do.
+        if not (elsewhere and name.startswith(("retention:", "replication:"))):
+            insert_job(connection, kind, args, trigger="schedule", schedule=name, now=now)
         connection.execute(
             update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_time(cron, now))
         )

@@ -137,7 +137,7 @@ class Kind:
                 found[name] = opened(values[name], context.keys)
         for name in self.extra:
             if name in self.table.c:
-                found["+" + name] = values[name]
+                found["+" + name] = opened(values[name], context.keys)
         return found
 
     def stamp(self, row: Any) -> float:
@@ -165,7 +165,7 @@ class Kind:
                 found[part] = sealed(value, context.keys)
         for name in self.extra:
             if "+" + name in document and name in self.table.c:
-                found[name] = document["+" + name]
+                found[name] = sealed(document["+" + name], context.keys)
         return found
 
     def put(
@@ -804,6 +804,15 @@ KINDS: dict[str, Kind] = {
             ("digest", "pushed_at"),
             {"repository_id": "repository"},
             extra=(),
+        ),
+        # What lost is told to all, whichever of them noticed.
+        Kind(
+            "conflict",
+            t.peer_conflicts,
+            ("kind", "key", "dropped_version"),
+            ("kept_version", "note", "dropped"),
+            extra=("at", "kept"),
+            permanent=True,
         ),
         Kind(
             "artifact-label",

@@ -65,7 +65,10 @@ _NOT_COMPARED = frozenset({"session"})
 
 @dataclass(slots=True)
 class Status:
-    """How this instance stands to a peer. `behind`: what it told and is not here; `differences`: by kind."""
+    """How this instance stands to a peer.
+
+    `behind`: changes of its that are not here. `clock`: its clock minus the one here, in seconds.
+    """
 
     name: str
     url: str
@@ -76,6 +79,7 @@ class Status:
     differences: list[dict[str, Any]]
     conflicts: int
     error: str | None
+    clock: float | None = None
 
 
 class _Local(LocalEndpoint):
@@ -679,7 +683,13 @@ class PeerService:
             for kind, count, digest in _digests(connection):
                 kinds[kind] = [count, digest]
             state = connection.execute(select(t.peer_state)).one()
-            return {"name": state.name, "epoch": state.epoch, "seq": state.seq, "kinds": kinds}
+            return {
+                "name": state.name,
+                "epoch": state.epoch,
+                "seq": state.seq,
+                "time": time.time(),
+                "kinds": kinds,
+            }
 
         return await self.db.read(run)
 
@@ -725,7 +735,9 @@ class PeerService:
             link.error if link is not None else None,
         )
         try:
+            asked = time.time()
             theirs = await peer.call("summary")
+            status.clock = theirs["time"] - (asked + time.time()) / 2
             if theirs["epoch"] == mine["epoch"]:
                 return None
             peer.name = status.name = theirs["name"]

@@ -646,7 +646,7 @@ class Store:
         note: str = "",
     ) -> None:
         """Record what lost, once."""
-        if dropped is None or kept.kind == "session":
+        if dropped is None or kept.kind in ("session", "conflict"):
             return
         table = t.peer_conflicts
         known = select(table.c.id).where(

@@ -1,0 +1,301 @@
+"""Three databases, changed and exchanged at random: afterwards they say the same."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, insert, select, update
+
+from seawall.auth.service import ensure_admin
+from seawall.config import Settings
+from seawall.content.names import digest_of
+from seawall.context import REPLICATOR, actor, replica
+from seawall.db import changes, migrate, open_database
+from seawall.db import schema as t
+from seawall.errors import RegistryError
+from seawall.replication.peers.documents import KINDS, Context
+from seawall.replication.peers.store import Store, Told, dump
+from seawall.services import Services, open_services
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MASTER = base64.b64encode(secrets.token_bytes(32)).decode()
+PROJECTS, USERS, TAGS = ("p1", "p2"), ("u1", "u2"), ("x", "y")
+REPLICAS = (0, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("stores") / "seawall.db"
+    url = f"sqlite:///{file}"
+    migrate.upgrade(url)
+    db = open_database(url)
+    ensure_admin(db, "Seawall-12345")
+    asyncio.run(db.close())
+    return file
+
+
+class Instance:
+    """A database, and what it has told and heard."""
+
+    def __init__(self, root: Path, template: Path, number: int) -> None:
+        folder = root / str(number)
+        folder.mkdir()
+        shutil.copy(template, folder / "seawall.db")
+        self.name = "abc"[number]
+        self.services: Services = open_services(Settings(data_dir=folder, master_key=MASTER))
+        self.db = self.services.db
+        context = Context(self.services.keys, self.services.jobs)
+        self.store = Store(context, self.services.content, self.name)
+        self.cursors: dict[str, int] = {}
+
+    async def start(self) -> None:
+        await self.db.write(self.store.prepare)
+        cursor = await self.db.read(changes.position)
+        await self.compare(first=True)
+        await self.db.write(lambda c: c.execute(update(t.peer_state).values(feed_cursor=cursor)))
+
+    async def compare(self, *, first: bool = False) -> int:
+        def run(connection: Connection) -> int:
+            keys = {key for kind in KINDS.values() for key in self.store.differing(connection, kind)}
+            return self.store.check(connection, keys, first=first)
+
+        return await self.db.write(run)
+
+    async def hear(self, other: Instance, contents: dict[str, bytes], *, again: bool = False) -> int:
+        """Take what `other` has new (`again`: all of it), with content."""
+        assert await other.db.write(other.store.observe) is not None
+        after = 0 if again else self.cursors.get(other.name, 0)
+        answer = await other.db.read(lambda c: other.store.told(c, after, 1000))
+        told = [Told.of(json.loads(json.dumps(item))) for item in answer["entries"]]
+        if not told:
+            return 0
+        count = await self.db.write(lambda c: self.store.take(c, told, other.name))
+        self.cursors[other.name] = max(self.cursors.get(other.name, 0), answer["next"])
+        rows = await self.db.read(lambda c: c.execute(select(t.peer_pending)).all())
+        for row in rows:
+            document = json.loads(self.services.keys.decrypt("peers", row.document))
+            if row.kind not in ("manifest", "tag") or document is None:
+                continue
+            repository, name = json.loads(row.key)
+            digest = document["digest"] if row.kind == "tag" else name
+            if await self._has(other, repository, digest):
+                await self._bring(repository, digest, contents[digest], document["pushed_at"])
+        return count + (await self.db.write(self.store.retry) if rows else 0)
+
+    @staticmethod
+    async def _has(other: Instance, repository: str, digest: str) -> bool:
+        try:
+            await other.services.content.manifest(repository, digest)
+        except RegistryError:
+            return False
+        return True
+
+    async def _bring(self, repository: str, digest: str, payload: bytes, at: float) -> None:
+        tokens = actor.set(REPLICATOR), replica.set(True)
+        try:
+            await self.services.content.put_manifest(repository, digest, payload, INDEX, at=at)
+        except RegistryError as error:
+            assert error.code == "NAME_UNKNOWN"
+        finally:
+            actor.reset(tokens[0])
+            replica.reset(tokens[1])
+
+    async def says(self) -> dict[tuple[str, str], str]:
+        """Digest of every document."""
+
+        def run(connection: Connection) -> dict[tuple[str, str], str]:
+            rows = connection.execute(select(t.peer_entries).where(t.peer_entries.c.deleted.is_(False))).all()
+            return {(row.kind, row.key): row.digest for row in rows}
+
+        return await self.db.read(run)
+
+
+def _set(connection: Connection, table: Any, values: dict[str, Any], **where: Any) -> None:
+    conditions = [table.c[name] == value for name, value in where.items()]
+    if not connection.execute(update(table).where(*conditions).values(**values)).rowcount:
+        connection.execute(insert(table).values(**where, **values))
+
+
+def _id(connection: Connection, table: Any, **where: Any) -> int | None:
+    query = select(table.c.id).where(*(table.c[name] == value for name, value in where.items()))
+    found: int | None = connection.execute(query).scalar()
+    return found
+
+
+async def change(instance: Instance, action: str, one: str, two: str, contents: dict[str, bytes]) -> None:
+    """One change, as the API would make it; nothing when what it is about is not there."""
+    project, user = PROJECTS[int(one)], USERS[int(two)]
+    now = {"created_at": 5.0, "updated_at": 6.0}
+
+    def run(connection: Connection) -> None:
+        project_id = _id(connection, t.projects, name=project)
+        user_id = _id(connection, t.users, username=user)
+        match action:
+            case "user":
+                values = {"email": f"{secrets.choice('mn')}@example.test", "sysadmin": False, **now}
+                _set(connection, t.users, values, username=user)
+            case "no user":
+                connection.execute(delete(t.users).where(t.users.c.username == user))
+            case "project":
+                _set(connection, t.projects, {"public": secrets.randbelow(2) == 1, **now}, name=project)
+            case "no project":
+                held = select(t.manifests.c.id).where(t.manifests.c.project_id == project_id)
+                if not connection.execute(held).first():
+                    connection.execute(delete(t.projects).where(t.projects.c.name == project))
+            case "member" if project_id and user_id:
+                role = secrets.choice(["developer", "guest"])
+                _set(connection, t.project_members, {"role": role}, project_id=project_id, user_id=user_id)
+            case "label" if project_id:
+                values = {"color": secrets.token_hex(2), **now}
+                _set(connection, t.labels, values, project_id=project_id, name=f"l{two}")
+            case "no label":
+                connection.execute(delete(t.labels).where(t.labels.c.name == f"l{two}"))
+            case "setting":
+                _set(connection, t.configurations, {"value": two, "updated_at": 1.0}, name="banner_message")
+
+    if action in ("push", "untag", "no manifest"):
+        repository, tag = f"{project}/r", TAGS[int(two)]
+        content = instance.services.content
+        try:
+            if action == "push":
+                annotations = {"n": secrets.choice("123")}
+                payload = json.dumps(
+                    {"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": annotations}
+                ).encode()
+                contents[digest_of(payload)] = payload
+                await content.put_manifest(repository, tag, payload, INDEX)
+            elif action == "untag":
+                await content.delete_manifest(repository, tag)
+            else:
+                found = await content.manifest(repository, tag)
+                await content.delete_manifest(repository, found.digest)
+        except RegistryError as error:
+            assert error.status == 404
+        return
+    await instance.db.write(run)
+
+
+ACTIONS = (
+    "user",
+    "no user",
+    "project",
+    "project",
+    "no project",
+    "member",
+    "label",
+    "no label",
+    "setting",
+    "push",
+    "push",
+    "untag",
+    "no manifest",
+)
+STEP = st.one_of(
+    st.tuples(
+        st.just("change"),
+        st.sampled_from(REPLICAS),
+        st.sampled_from(ACTIONS),
+        st.sampled_from(["00", "01", "11"]),
+    ),
+    st.tuples(st.just("hear"), st.sampled_from(REPLICAS), st.sampled_from(REPLICAS), st.booleans()),
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(STEP, min_size=4, max_size=25))
+def test_stores_converge(template: Path, steps: list[tuple[Any, ...]]) -> None:
+    asyncio.run(_converge(template, steps))
+
+
+async def _converge(template: Path, steps: list[tuple[Any, ...]]) -> None:
+    contents: dict[str, bytes] = {}
+    with tempfile.TemporaryDirectory(prefix="seawall-stores-") as folder:
+        instances = [Instance(Path(folder), template, number) for number in REPLICAS]
+        try:
+            for instance in instances:
+                await instance.start()
+            for what, number, third, fourth in steps:
+                if what == "change":
+                    await change(instances[number], third, fourth[0], fourth[1], contents)
+                elif number != third:
+                    await instances[number].hear(instances[third], contents, again=fourth)
+            for _ in range(12):
+                changed = 0
+                for one in instances:
+                    for other in instances:
+                        if one is not other:
+                            changed += await one.hear(other, contents)
+                if not changed:
+                    break
+            said = [await instance.says() for instance in instances]
+            assert said[0] == said[1] == said[2]
+            for instance in instances:
+                # The change feed missed nothing, and nothing waits for ever.
+                assert await instance.compare() == 0
+                left = await instance.db.read(lambda c: c.execute(select(t.peer_pending)).all())
+                assert not left, [(row.kind, row.key, row.reason) for row in left]
+        finally:
+            for instance in instances:
+                await instance.services.close()
+
+
+def test_first_join_of_two_filled_instances(template: Path, tmp_path: Path) -> None:
+    asyncio.run(_join(template, tmp_path))
+
+
+def _filled(name: str, color: str, at: float, touched: float | None) -> Callable[[Connection], None]:
+    def run(connection: Connection) -> None:
+        connection.execute(insert(t.labels).values(name="both", color=color, created_at=1.0, updated_at=at))
+        values: dict[str, Any] = {"password_hash": f"hash of {name}"}
+        if touched is not None:
+            values["updated_at"] = touched
+        connection.execute(update(t.users).where(t.users.c.username == "admin").values(**values))
+
+    return run
+
+
+def _label_and_password(connection: Connection) -> tuple[Any, Any]:
+    query = select(t.users.c.password_hash).where(t.users.c.username == "admin")
+    return connection.execute(select(t.labels.c.color)).scalar(), connection.execute(query).scalar()
+
+
+async def _join(template: Path, folder: Path) -> None:
+    one, two = (Instance(folder, template, number) for number in (0, 1))
+    contents: dict[str, bytes] = {}
+    try:
+        for instance, color, at in ((one, "#111111", 1000.0), (two, "#222222", 2000.0)):
+            await change(instance, "project", "0", "0", contents)
+            # Another password each; only the one at `one` was set by somebody.
+            touched = 3000.0 if instance is one else None
+            await instance.db.write(_filled(instance.name, color, at, touched))
+            await instance.start()
+        await change(one, "user", "0", "0", contents)
+        await change(two, "user", "0", "1", contents)
+        for _ in range(3):
+            await one.hear(two, contents)
+            await two.hear(one, contents)
+        said = await one.says()
+        assert said == await two.says()
+        for user in USERS:
+            assert ("user", dump([user])) in said
+        for instance in (one, two):
+            assert await instance.db.read(_label_and_password) == ("#222222", "hash of a")
+            lost = await instance.db.read(lambda c: c.execute(select(t.peer_conflicts)).all())
+            assert {(row.kind, row.key) for row in lost} >= {
+                ("label", dump([None, "both"])),
+                ("user", dump(["admin"])),
+            }
+    finally:
+        await one.services.close()
+        await two.services.close()
