@@ -71,3 +71,12 @@ export const like = (value: string) => (value ? `~${value.replaceAll(",", " ")}`
 /** `target` when it is a path of this site: a full address would send people elsewhere after they sign in. */
 export const localPath = (target: string | null, otherwise = "/harbor/projects") =>
   target && target !== "/" && /^\/(?![/\\])/.test(target) ? target : otherwise;
+
+/** A span of seconds as people say it: 0.4 s, 12 s, 3 min, 5 h, 2 d. */
+export function seconds(value: number | null | undefined): string {
+  if (value === null || value === undefined) return "–";
+  if (value < 10) return `${value.toFixed(1)} s`;
+  if (value < 120) return `${Math.round(value)} s`;
+  if (value < 7200) return `${Math.round(value / 60)} min`;
+  return value < 172_800 ? `${Math.round(value / 3600)} h` : `${Math.round(value / 86_400)} d`;
+}

@@ -66,12 +66,12 @@ export function useList<T>(
 export type List<T> = ReturnType<typeof useList<T>>;
 
 export function useErrorText() {
-  const { t } = useI18n();
+  const { t, word } = useI18n();
   return (error: unknown): string => {
     if (error instanceof ApiError) {
       if (error.status === 0) return t("The registry cannot be reached. Is the network up?");
       if (error.status === 403) return t("You are not allowed to do this.");
-      return error.message;
+      return word(error.message);
     }
     return error instanceof Error ? error.message : String(error);
   };

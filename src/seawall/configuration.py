@@ -166,6 +166,11 @@ class Configuration:
         assert self._cached is not None
         return self._cached
 
+    async def reread(self) -> dict[str, Any]:
+        """`all` as the database has it now: what an administrator has just saved elsewhere is in it."""
+        self._cached = None
+        return await self.all()
+
     @property
     def current(self) -> dict[str, Any]:
         """What `all` gave last, for code inside a transaction; the defaults before that."""

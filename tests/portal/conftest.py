@@ -102,6 +102,7 @@ def site(portal_dist: Path, postgres: Postgres, tmp_path_factory: pytest.TempPat
             "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",
             "SEAWALL_CA_DOWNLOAD": str(crt),
             "SEAWALL_JOBS__EMBEDDED": "true",
+            "SEAWALL_WEBHOOKS__ALLOW_NETWORKS": '["127.0.0.0/8"]',
         },
     )
     server = BalancerServer("haproxy", port)

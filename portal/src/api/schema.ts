@@ -340,6 +340,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/peers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listPeers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/peers/conflicts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listPeerConflicts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/peers/sync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["syncPeers"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/users": {
         parameters: {
             query?: never;
@@ -2205,6 +2253,19 @@ export interface components {
             value: boolean | number | string;
             editable: boolean;
         };
+        ConflictModel: {
+            at: string | null;
+            kind: string;
+            key: string;
+            kept: {
+                [key: string]: unknown;
+            } | null;
+            dropped: {
+                [key: string]: unknown;
+            } | null;
+            by: string;
+            note: string;
+        };
         DangerousArtifact: {
             project_id: number;
             repository_name: string;
@@ -2220,6 +2281,12 @@ export interface components {
             desc: string;
             package: string;
             version: string;
+        };
+        DifferenceModel: {
+            kind: string;
+            key: string;
+            here: string;
+            there: string;
         };
         DryRun: {
             /** @default false */
@@ -2396,6 +2463,17 @@ export interface components {
             notify_type: string;
             formats: string[];
         };
+        PeerModel: {
+            name: string;
+            url: string;
+            reachable: boolean;
+            last_sync_at: string | null;
+            lag_seconds: number | null;
+            behind: number;
+            differences: components["schemas"]["DifferenceModel"][];
+            conflicts: number;
+            error: string | null;
+        };
         Permission: {
             resource: string;
             action: string;
@@ -2474,6 +2552,7 @@ export interface components {
             guest_count?: number | null;
             limited_guest_count?: number | null;
             quota?: components["schemas"]["ProjectSummaryQuota"] | null;
+            registry?: components["schemas"]["Registry"] | null;
         };
         ProjectSummaryQuota: {
             hard: components["schemas"]["ResourceList"];
@@ -3816,6 +3895,61 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    listPeers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeerModel"][];
+                };
+            };
+        };
+    };
+    listPeerConflicts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConflictModel"][];
+                };
+            };
+        };
+    };
+    syncPeers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -36,7 +36,7 @@ export interface RowAction<T> {
   danger?: boolean;
 }
 
-type Source<T> = Partial<List<T>> & Pick<List<T>, "rows">;
+type Source<T> = Partial<Omit<List<T>, "refetch">> & Pick<List<T>, "rows"> & { refetch?: () => unknown };
 
 export function DataTable<T>(props: {
   label: string;

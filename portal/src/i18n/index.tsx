@@ -16,6 +16,28 @@ interface I18n {
   word: (text: string | null | undefined) => string;
 }
 
+/** What the server's own words are in English, where they are not English already. */
+const WORDS: Record<string, string> = {
+  PUSH_ARTIFACT: "Artifact pushed",
+  PULL_ARTIFACT: "Artifact pulled",
+  DELETE_ARTIFACT: "Artifact deleted",
+  SCANNING_COMPLETED: "Scan finished",
+  SCANNING_FAILED: "Scan failed",
+  SCANNING_STOPPED: "Scan stopped",
+  QUOTA_EXCEED: "Quota exceeded",
+  QUOTA_WARNING: "Quota nearly used up",
+  REPLICATION: "Replication",
+  TAG_RETENTION: "Tag retention",
+  cve_id: "CVE",
+  severity: "Severity",
+  cvss_score_v3: "CVSS 3 score",
+  repository_name: "Repository",
+  project_id: "Project ID",
+  package: "Package",
+  tag: "Tag",
+  digest: "Digest",
+};
+
 const Context = createContext<I18n | null>(null);
 
 function initial(): Language {
@@ -52,7 +74,7 @@ export function I18nProvider({ children }: { children: ReactNode }) {
       language,
       setLanguage,
       t: (text, values) => fill(dictionary?.[text] ?? text, values),
-      word: (text) => (text ? (dictionary?.[text] ?? text) : ""),
+      word: (text) => (text ? ((dictionary ?? WORDS)[text] ?? text) : ""),
     }),
     [language, dictionary, setLanguage],
   );

@@ -1,14 +1,17 @@
 // The instances that together are this registry, and the check that finds what is wrong between them.
-import { Alert, Badge, Button, Group, Stack, Text } from "@mantine/core";
+import { Alert, Badge, Button, Group, Stack, Tabs, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { CircleCheck, TriangleAlert } from "lucide-react";
 import { useState } from "react";
+import { useNavigate, useParams } from "react-router";
 import { api } from "../api/client";
 import type { Health } from "../api/types";
 import { DataTable, Toolbar } from "../components/table";
 import { Card, Empty, Failure, Loading, Page, Status, Time } from "../components/ui";
 import { useGet } from "../hooks";
 import { useI18n } from "../i18n";
+import { DisasterRecovery } from "./dr";
+import { Peers } from "./peers";
 
 interface Instance {
   id: string;
@@ -32,14 +35,33 @@ interface Report {
 
 export function Cluster() {
   const { t } = useI18n();
+  const { tab = "instances" } = useParams();
+  const navigate = useNavigate();
   return (
     <Page
       title={t("Cluster")}
       description={t("Every instance serves the whole registry; any of them may stop.")}
     >
-      <Components />
-      <Instances />
-      <Check />
+      <Tabs value={tab} keepMounted={false} onChange={(next) => navigate(`/harbor/cluster/${next}`)}>
+        <Tabs.List mb="md" className="tabs">
+          <Tabs.Tab value="instances">{t("Instances")}</Tabs.Tab>
+          <Tabs.Tab value="dr">{t("Disaster recovery")}</Tabs.Tab>
+          <Tabs.Tab value="peers">{t("Peer sites")}</Tabs.Tab>
+        </Tabs.List>
+        <Tabs.Panel value="instances">
+          <Stack>
+            <Components />
+            <Instances />
+            <Check />
+          </Stack>
+        </Tabs.Panel>
+        <Tabs.Panel value="dr">
+          <DisasterRecovery />
+        </Tabs.Panel>
+        <Tabs.Panel value="peers">
+          <Peers />
+        </Tabs.Panel>
+      </Tabs>
     </Page>
   );
 }
@@ -79,7 +101,7 @@ function Instances() {
           rows: query.data ?? [],
           loading: query.isPending,
           error: query.error,
-          refetch: query.refetch as never,
+          refetch: query.refetch,
         }}
         rowKey={(row) => row.id}
         empty={<Empty title={t("No instance has said that it lives")} />}

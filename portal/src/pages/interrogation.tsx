@@ -20,6 +20,7 @@ import { api, url } from "../api/client";
 import type {
   CVEAllowlist,
   ExportExecution,
+  Project,
   Scanner,
   ScanStats,
   Schedule,
@@ -563,6 +564,11 @@ function VulnerabilitySearch() {
 function Exports() {
   const { t } = useI18n();
   const [asking, setAsking] = useState(false);
+  const projects = useGet<Project[]>(
+    "/projects",
+    { query: { page_size: 100, sort: "name" } },
+    { enabled: asking },
+  );
   const query = useGet<{ items?: ExportExecution[] }>(
     "/export/cve/executions",
     {},
@@ -584,12 +590,12 @@ function Exports() {
     >
       <DataTable
         label={t("CSV exports")}
-        list={{ rows: query.data?.items ?? [], error: query.error, refetch: query.refetch as never }}
+        list={{ rows: query.data?.items ?? [], error: query.error, refetch: query.refetch }}
         rowKey={(row) => row.id}
         empty={<Empty title={t("No exports yet")} />}
         columns={[
           { title: t("Export"), cell: (row) => row.id },
-          { title: t("Status"), cell: (row) => <Status value={row.status} /> },
+          { title: t("Status"), cell: (row) => <Status value={row.status} title={row.status_text} /> },
           { title: t("Started"), cell: (row) => <Time value={row.start_time} /> },
           {
             title: t("File"),
@@ -618,6 +624,16 @@ function Exports() {
         submit={t("Start")}
         initial={{}}
         fields={[
+          {
+            name: "projects",
+            label: t("Projects"),
+            type: "multi",
+            required: true,
+            options: (projects.data ?? []).map((item) => ({
+              value: String(item.project_id),
+              label: item.name ?? "",
+            })),
+          },
           { name: "repositories", label: t("Repositories"), placeholder: "library/*", help: t("Empty: all") },
           { name: "tags", label: t("Tags"), placeholder: "v*", help: t("Empty: all") },
           { name: "cveIds", label: t("CVEs, separated by commas"), help: t("Empty: all") },
@@ -625,7 +641,7 @@ function Exports() {
         onSubmit={async (values) => {
           await api.post("/export/cve", {
             headers: { "X-Scan-Data-Type": "application/vnd.security.vulnerability.report; version=1.1" },
-            body: { job_name: "portal", projects: [], labels: [], ...values },
+            body: { job_name: "portal", labels: [], ...values, projects: values.projects.map(Number) },
           });
           query.refetch();
         }}

@@ -59,7 +59,7 @@ function Queues() {
           rows: query.data ?? [],
           error: query.error,
           loading: query.isPending,
-          refetch: query.refetch as never,
+          refetch: query.refetch,
         }}
         rowKey={(row) => row.job_type}
         empty={<Empty title={t("No queues")} />}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import Request, Response
@@ -13,6 +14,7 @@ from seawall.api.errors import ApiError
 from seawall.content import retention as domain
 from seawall.db.schema import retention_executions, retention_tasks
 from seawall.errors import NotFoundError
+from seawall.jobs.cron import next_time
 
 router = ApiRouter(tags=["retention"])
 
@@ -174,12 +176,18 @@ async def get_rentenition_metadata(access: Annotated[Access, signed_in()]) -> Re
     )
 
 
+def _settings(cron: str) -> dict[str, Any]:
+    if not cron:
+        return {"cron": ""}
+    return {"cron": cron, "next_scheduled_time": timestamp(next_time(cron, time.time()))}
+
+
 def _model(policy: domain.Policy) -> RetentionPolicy:
     return RetentionPolicy(
         id=policy.id,
         algorithm=policy.algorithm,
         rules=[RetentionRule.model_validate(rule) for rule in policy.rules],
-        trigger=RetentionRuleTrigger(kind="Schedule", settings={"cron": policy.cron}, references={}),
+        trigger=RetentionRuleTrigger(kind="Schedule", settings=_settings(policy.cron), references={}),
         scope=RetentionPolicyScope(level="project", ref=policy.project_id),
     )
 

@@ -215,7 +215,7 @@ async def get_configurations(
     access: Annotated[Access, system_access("configuration", "read")],
 ) -> dict[str, ConfigItem]:
     """Every item but secrets."""
-    return _shown(await access.services.configuration.all())
+    return _shown(await access.services.configuration.reread())
 
 
 @router.put("/configurations", tags=["configure"])

@@ -117,6 +117,12 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
               value={metadata.proxy_speed_kb ?? "-1"}
               onChange={(event) => setMetadata({ ...metadata, proxy_speed_kb: event.currentTarget.value })}
             />
+            <Switch
+              mt="sm"
+              label={t("Serve what is here when it is gone upstream")}
+              description={t("Otherwise a tag that was deleted there is not found here either.")}
+              {...flag("proxy_cache_local_on_not_found")}
+            />
           </Card>
         )}
       </div>

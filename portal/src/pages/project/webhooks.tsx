@@ -1,4 +1,4 @@
-import { Badge, Button, Stack, Text } from "@mantine/core";
+import { Badge, Button, Code, Stack, Text } from "@mantine/core";
 import { Plus } from "lucide-react";
 import { useState } from "react";
 import { api } from "../../api/client";
@@ -190,37 +190,59 @@ function Deliveries({ project, policy }: { project: number; policy: number }) {
     `${ONE}/executions`,
     { path },
     {
-      refetchInterval: (query) =>
-        query.state.data?.rows.some((row) => !finished(row.status)) ? 3000 : false,
+      refetchInterval: (query) => (query.state.data?.rows.some((row) => !finished(row.status)) ? 2000 : 5000),
     },
   );
-  const [log, setLog] = useState<{ execution: number; task: Task } | null>(null);
-  const open = useAction(async (execution: Execution) => {
-    const tasks = await api.get<Task[]>(`${ONE}/executions/{execution_id}/tasks`, {
-      path: { ...path, execution_id: execution.id },
-    });
-    if (tasks?.length) setLog({ execution: execution.id, task: tasks[tasks.length - 1] });
-  });
+  return (
+    <DataTable
+      label={t("Deliveries")}
+      list={list}
+      rowKey={(row) => row.id}
+      empty={<Empty title={t("Nothing was delivered yet")} />}
+      expand={(row) => <Attempts path={{ ...path, execution_id: row.id }} execution={row} />}
+      columns={[
+        { title: t("Delivery"), cell: (row) => row.id },
+        { title: t("Status"), cell: (row) => <Status value={row.status} title={row.status_message} /> },
+        { title: t("Event"), cell: (row) => word(String(row.extra_attrs?.event_type ?? row.vendor_type)) },
+        { title: t("Started"), cell: (row) => <Time value={row.start_time} /> },
+        { title: t("Ended"), cell: (row) => <Time value={row.end_time} /> },
+      ]}
+    />
+  );
+}
+
+/** What was sent, how often it was tried, and what the receiver answered. */
+function Attempts(props: { path: Record<string, number>; execution: Execution }) {
+  const { t } = useI18n();
+  const [log, setLog] = useState<Task | null>(null);
+  const list = useList<Task>(
+    `${ONE}/executions/{execution_id}/tasks`,
+    { path: props.path },
+    { refetchInterval: finished(props.execution.status) ? false : 2000 },
+  );
+  // The task as it is listed now, so that the log ends to grow when the task ends.
+  const current = list.rows.find((row) => row.id === log?.id) ?? log;
   return (
     <>
       <DataTable
-        label={t("Deliveries")}
+        label={t("Attempts")}
         list={list}
         rowKey={(row) => row.id}
         empty={<Empty title={t("Nothing was delivered yet")} />}
+        expand={(row) => (
+          <Code block className="wrap">
+            {String(row.extra_attrs?.payload ?? "–")}
+          </Code>
+        )}
         columns={[
-          { title: t("Delivery"), cell: (row) => row.id },
-          { title: t("Status"), cell: (row) => <Status value={row.status} title={row.status_message} /> },
-          {
-            title: t("Event"),
-            cell: (row) =>
-              word(String(row.extra_attrs?.event_type ?? row.extra_attrs?.type ?? row.vendor_type ?? "–")),
-          },
-          { title: t("Started"), cell: (row) => <Time value={row.start_time} /> },
+          { title: t("Status"), cell: (row) => <Status value={row.status} /> },
+          { title: t("Tried"), align: "right", cell: (row) => t("{n} times", { n: row.run_count }) },
+          { title: t("Answer"), cell: (row) => <Text size="sm">{row.status_message || "–"}</Text> },
+          { title: t("Last change"), cell: (row) => <Time value={row.update_time} /> },
           {
             title: t("Log"),
             cell: (row) => (
-              <Button size="compact-xs" variant="subtle" onClick={() => open.mutate(row)}>
+              <Button size="compact-xs" variant="subtle" onClick={() => setLog(row)}>
                 {t("Log")}
               </Button>
             ),
@@ -232,10 +254,10 @@ function Deliveries({ project, policy }: { project: number; policy: number }) {
         source={
           log && {
             template: `${ONE}/executions/{execution_id}/tasks/{task_id}/log`,
-            options: { path: { ...path, execution_id: log.execution, task_id: log.task.id } },
+            options: { path: { ...props.path, task_id: log.id } },
           }
         }
-        live={!!log && !finished(log.task.status)}
+        live={!!current && !finished(current.status)}
         onClose={() => setLog(null)}
       />
     </>
