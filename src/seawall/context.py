@@ -18,11 +18,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A caller: `name` as the audit log shows it ("" for anonymous), the client's address, its User-Agent."""
+    """A caller: `name` as the audit log shows it ("" for anonymous), the client's address, its User-Agent.
+
+    `passed` and `pushed_at` are of a change that another registry replicates (see `replication.origin`).
+    """
 
     name: str = ""
     address: str = ""
     agent: str = ""
+    passed: tuple[str, ...] = ()
+    pushed_at: float | None = None
 
 
 NOBODY = Actor()

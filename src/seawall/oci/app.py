@@ -11,8 +11,10 @@ import asyncio
 import base64
 import binascii
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -31,6 +33,7 @@ from seawall.content.service import PAGE_LIMIT, ContentService, Upload
 from seawall.context import Actor, actor
 from seawall.errors import RegistryError, SeawallError, UnavailableError
 from seawall.ratelimit import RateLimiter
+from seawall.replication.origin import parse_header
 from seawall.storage import UploadWriter
 
 if TYPE_CHECKING:
@@ -353,6 +356,10 @@ class OciApp:
         # After the decision: who may not write is told so, whatever the mode.
         if action != "pull" and self._configuration and await self._configuration.get("read_only"):
             raise RegistryError("DENIED", "the registry is in read only mode")
+        origin = request.headers.get("seawall-replication")
+        if origin is not None and action != "pull":
+            passed, pushed_at = parse_header(origin, time.time())
+            actor.set(replace(actor.get(), passed=passed, pushed_at=pushed_at))
 
     async def _check_access(self, request: Request, name: str, action: str) -> None:
         if self._auth is None:

@@ -142,9 +142,9 @@ class Adapter:
     async def prepare(self, repository: str) -> None:
         """Make what must be there before a push."""
 
-    async def delete(self, repository: str, reference: str) -> bool:
-        """Delete a tag or a manifest; False when it is unknown."""
-        return await self.endpoint.delete(repository, reference)
+    async def delete(self, repository: str, reference: str, origin: str = "") -> bool:
+        """Delete a tag or a manifest; False when it is unknown. `origin`: see `replication.origin`."""
+        return await self.client.delete_manifest(repository, reference, origin)
 
     async def _repositories(self, pattern: str) -> AsyncIterator[str]:
         exact = patterns.literals(pattern)
@@ -243,8 +243,9 @@ class HarborAdapter(Adapter):
 class OriginalHarborAdapter(HarborAdapter):
     """Harbor itself, whose registry API deletes by digest only."""
 
-    async def delete(self, repository: str, reference: str) -> bool:
+    async def delete(self, repository: str, reference: str, origin: str = "") -> bool:
         """See Adapter.delete."""
+        del origin
         project, _, rest = repository.partition("/")
         name = quote(quote(rest, safe=""), safe="")
         path = f"/projects/{quote(project)}/repositories/{name}/artifacts/{reference}"

@@ -23,6 +23,7 @@ import httpx
 from seawall import __version__
 from seawall.content import manifest as manifests
 from seawall.errors import SeawallError
+from seawall.replication.origin import HEADER
 from seawall.replication.transport import AiohttpTransport
 
 ACCEPT = ", ".join(sorted(manifests.SUPPORTED))
@@ -341,24 +342,27 @@ class RegistryClient:
         media_type = response.headers.get("content-type", "").split(";")[0].strip()
         return RemoteManifest(actual, media_type, payload)
 
-    async def put_manifest(self, repository: str, reference: str, media_type: str, payload: bytes) -> None:
-        """Store a manifest under a tag or digest."""
+    async def put_manifest(
+        self, repository: str, reference: str, media_type: str, payload: bytes, origin: str = ""
+    ) -> None:
+        """Store a manifest under a tag or digest; `origin` is the header of `replication.origin`."""
         await self.request(
             "PUT",
             f"/v2/{_path(repository)}/manifests/{reference}",
             _push(repository),
             accept=frozenset({200, 201, 202}),
-            headers={"Content-Type": media_type},
+            headers={"Content-Type": media_type, **({HEADER: origin} if origin else {})},
             content=payload,
         )
 
-    async def delete_manifest(self, repository: str, reference: str) -> bool:
+    async def delete_manifest(self, repository: str, reference: str, origin: str = "") -> bool:
         """Delete a manifest (by digest) or, where the registry can, a tag; False when it is unknown."""
         response = await self.request(
             "DELETE",
             f"/v2/{_path(repository)}/manifests/{reference}",
             f"repository:{repository}:pull,push,delete",
             accept=frozenset({200, 202, 404}),
+            headers={HEADER: origin} if origin else None,
         )
         return response.status_code != 404
 

@@ -16,6 +16,7 @@ from seawall.content import manifest as manifests
 from seawall.errors import SeawallError
 from seawall.replication.client import MOUNTED, RemoteError, RemoteManifest
 from seawall.replication.endpoint import Endpoint
+from seawall.replication.origin import REFUSED
 
 Log = Callable[[str], Awaitable[None]]
 
@@ -66,9 +67,13 @@ class Copier:
         save: Callable[[dict[str, str]], Awaitable[None]] | None = None,
         images_only: bool = False,
         holder: Callable[[str], Awaitable[str | None]] | None = None,
+        origin: Callable[[float | None], str] | None = None,
+        later_stays: bool = False,
     ) -> None:
         """`holder(digest)` names a repository of the destination that has a blob, for a mount.
 
+        `origin(pushed_at)` makes the header of `replication.origin`; with `later_stays` tags say when they
+        were pushed, and the destination may keep what was pushed later.
         `images_only` leaves out artifacts that are not container images.
         """
         self.report = Report()
@@ -84,6 +89,8 @@ class Copier:
         self._save = save
         self._images_only = images_only
         self._holder = holder
+        self._origin = origin
+        self._later_stays = later_stays
         self._blobs: dict[str, asyncio.Task[None]] = {}
         self._done: dict[str, asyncio.Task[None]] = {}
         self._places = asyncio.Semaphore(BLOBS)
@@ -128,6 +135,10 @@ class Copier:
             await self._log(text if level == "INFO" else f"{level}: {text}")
 
     async def _copy_reference(self, reference: str) -> None:
+        pushed_at = None
+        if self._later_stays and ":" not in reference:
+            # Before the manifest: of a tag that moves meanwhile, the time may be too old, never too new.
+            pushed_at = await self._source.pushed_at(self._from, reference)
         found = await self._source.manifest(self._from, reference)
         if found is None:
             raise RemoteError(f"{self._from}:{reference} is not at the source any more")
@@ -147,7 +158,14 @@ class Copier:
             await self._say(f"{self._from}:{reference} has other content there, and override is off")
             return
         else:
-            await self._copy_manifest(found, reference, 0)
+            try:
+                await self._copy_manifest(found, reference, 0, pushed_at)
+            except RemoteError as error:
+                if error.status != REFUSED:
+                    raise
+                self.report.skipped += 1
+                await self._say(f"{self._from}:{reference} stays as it is at the destination: {error}")
+                return
             await self._say(f"{self._from}:{reference} copied ({found.digest})")
         await self._copy_referrers(found)
 
@@ -168,14 +186,17 @@ class Copier:
             raise RemoteError(f"{self._from}@{digest} is not at the source")
         await self._copy_manifest(found, digest, depth)
 
-    async def _copy_manifest(self, found: RemoteManifest, reference: str, depth: int) -> None:
+    async def _copy_manifest(
+        self, found: RemoteManifest, reference: str, depth: int, pushed_at: float | None = None
+    ) -> None:
         if depth > _MAX_DEPTH:
             raise RemoteError(f"{self._from}@{found.digest}: indexes are nested too deep")
         parsed = manifests.parse(found.payload, found.media_type or None)
         for child in parsed.manifests:
             await self._by_digest(child, depth + 1)
         await asyncio.gather(*(self._blob(digest, size) for digest, size in parsed.blobs.items()))
-        await self._destination.put_manifest(self._to, reference, parsed.media_type, found.payload)
+        origin = "" if self._origin is None else self._origin(pushed_at)
+        await self._destination.put_manifest(self._to, reference, parsed.media_type, found.payload, origin)
         self.report.artifacts += 1
 
     async def _copy_referrers(self, subject: RemoteManifest) -> None:

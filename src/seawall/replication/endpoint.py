@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from seawall.auth import projects as project_domain
 from seawall.content.service import Upload
-from seawall.db.schema import manifests, projects, repositories, repository_blobs
+from seawall.db.schema import manifests, projects, repositories, repository_blobs, tags
 from seawall.errors import ConflictError, RegistryError
 from seawall.replication.client import (
     MOUNTED,
@@ -64,8 +64,13 @@ class Endpoint(Protocol):
     ) -> int:
         """Store a blob; returns the bytes transferred. See RegistryClient.put_blob."""
 
-    async def put_manifest(self, repository: str, reference: str, media_type: str, payload: bytes) -> None:
-        """Store a manifest under a tag or digest."""
+    async def put_manifest(
+        self, repository: str, reference: str, media_type: str, payload: bytes, origin: str = ""
+    ) -> None:
+        """Store a manifest under a tag or digest; `origin` is the header of `replication.origin`."""
+
+    async def pushed_at(self, repository: str, tag: str) -> float | None:
+        """When a tag was pushed, None where that cannot be said."""
 
     async def delete(self, repository: str, reference: str) -> bool:
         """Delete a tag or a manifest; False when unknown."""
@@ -110,6 +115,11 @@ class RemoteEndpoint:
             by_chunk=by_chunk,
             mount_from=mount_from,
         )
+
+    async def pushed_at(self, repository: str, tag: str) -> float | None:
+        """See Endpoint.pushed_at."""
+        del repository, tag
+        return None
 
     async def delete(self, repository: str, reference: str) -> bool:
         """See Endpoint.delete. A tag goes with its manifest where the registry cannot delete tags."""
@@ -254,8 +264,20 @@ class LocalEndpoint:
         await self._content.finish_upload(upload, writer, repository, digest)
         return size - first
 
-    async def put_manifest(self, repository: str, reference: str, media_type: str, payload: bytes) -> None:
-        """See Endpoint.put_manifest."""
+    async def pushed_at(self, repository: str, tag: str) -> float | None:
+        """See Endpoint.pushed_at."""
+        query = (
+            select(tags.c.pushed_at)
+            .join(repositories, repositories.c.id == tags.c.repository_id)
+            .where(repositories.c.name == repository, tags.c.name == tag)
+        )
+        return await self._services.db.read(lambda c: c.execute(query).scalar())
+
+    async def put_manifest(
+        self, repository: str, reference: str, media_type: str, payload: bytes, origin: str = ""
+    ) -> None:
+        """See Endpoint.put_manifest; the caller's `actor` says where it came from."""
+        del origin
         await self.prepare(repository)
         await self._content.put_manifest(repository, reference, payload, media_type)
 

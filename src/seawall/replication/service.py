@@ -268,7 +268,7 @@ class ReplicationService:
     async def policies(self) -> list[Policy]:
         """All policies, by id."""
         query = select(replication_policies).order_by(replication_policies.c.id)
-        return await self.db.read(lambda c: [_policy(row) for row in c.execute(query)])
+        return await self.db.read(lambda c: [policy_of(row) for row in c.execute(query)])
 
     async def policy(self, policy_id: int) -> Policy:
         """One policy. Raises NotFoundError."""
@@ -276,7 +276,7 @@ class ReplicationService:
         row = await self.db.read(lambda c: c.execute(query).first())
         if row is None:
             raise NotFoundError(f"replication policy {policy_id} not found")
-        return _policy(row)
+        return policy_of(row)
 
     async def add_policy(self, policy: Policy) -> int:
         """Store a policy and its schedule; returns its id. Raises InvalidError or ConflictError."""
@@ -624,7 +624,8 @@ def _info(row: Any) -> RegistryInfo:
     )
 
 
-def _policy(row: Any) -> Policy:
+def policy_of(row: Any) -> Policy:
+    """A policy from its row."""
     return Policy(
         name=row.name,
         description=row.description,

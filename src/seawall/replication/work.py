@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, and_, insert, or_, select, update
 
+from seawall.auth.keys import TOKEN
 from seawall.content.hooks import ContentHook, Deletion, Push
 from seawall.content.names import is_tag
+from seawall.context import SYSTEM, Actor, actor
 from seawall.db.schema import (
     labels,
     manifest_labels,
+    manifests,
     replication_executions,
     replication_policies,
     replication_tasks,
     repositories,
     tags,
 )
-from seawall.errors import PreconditionError, SeawallError
+from seawall.errors import PreconditionError, RegistryError, SeawallError
 from seawall.events import Subscribers
 from seawall.jobs.base import JobContext, JobStoppedError, job, registry
 from seawall.replication.adapters import Adapter
 from seawall.replication.client import Limiter, RemoteError
 from seawall.replication.copy import Copier, describe
 from seawall.replication.endpoint import Endpoint, LocalEndpoint
+from seawall.replication.origin import REFUSED, came_from, cluster_id, format_header, registry_mark
 from seawall.replication.policies import Policy
-from seawall.replication.service import ReplicationService, settle_in
+from seawall.replication.service import ReplicationService, policy_of, settle_in
 from seawall.services import Services
 
 PUSHED = "REPLICATION_PUSH"
@@ -156,7 +161,13 @@ def _make_tasks(
                 resource_type=policy.filter_value("resource") or "artifact",
                 src_resource=f"{item['repository']}:{count}",
                 dst_resource=f"{target}:{count}",
-                work={"repository": item["repository"], "target": target, "references": references},
+                work={
+                    "repository": item["repository"],
+                    "target": target,
+                    "references": references,
+                    "path": item.get("path", []),
+                    "event": item.get("event", False),
+                },
                 state={},
             )
         ).inserted_primary_key
@@ -205,6 +216,9 @@ async def run_task(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
         if operation == "deletion":
             result = await _delete(context, policy, work)
         else:
+            if policy.src_registry_id is not None:
+                # What this pulls starts no push back to where it came from.
+                actor.set(replace(SYSTEM, passed=(registry_mark(policy.src_registry_id),)))
             result = await _copy(context, policy, work, task_id, dict(state))
     except JobStoppedError:
         await _mark(context, task_id, execution_id, "Stopped")
@@ -269,6 +283,10 @@ async def _copy(
             override=policy.override,
             by_chunk=policy.copy_by_chunk,
             images_only=policy.filter_value("resource") == "image",
+            origin=(lambda at: format_header(work.get("path", []), own_id(context.services), at))
+            if pushing
+            else None,
+            later_stays=pushing and bool(work.get("event")),
             log=context.log,
             checkpoint=context.checkpoint,
             sessions=sessions,
@@ -292,12 +310,16 @@ async def _delete(context: JobContext, policy: Policy, work: dict[str, Any]) -> 
     assert policy.dest_registry_id is not None
     adapter = await context.services.replication.adapter(policy.dest_registry_id)
     deleted = 0
+    origin = format_header(work.get("path", []), own_id(context.services), None)
     try:
         for reference in work["references"]:
             await context.checkpoint()
             try:
-                done = await adapter.delete(work["target"], reference)
+                done = await adapter.delete(work["target"], reference, origin)
             except RemoteError as error:
+                if error.status == REFUSED:
+                    await context.log(f"{work['target']}:{reference} stays: {error}")
+                    continue
                 if is_tag(reference) and error.status in (400, 405):
                     await context.log(
                         f"{work['target']}:{reference}: the registry cannot delete a tag alone; it stays",
@@ -324,16 +346,60 @@ async def check_registries(context: JobContext, _args: dict[str, Any]) -> dict[s
 class ReplicationHook(ContentHook):
     """Records pushes and deletions for event-based policies, in their own transactions."""
 
-    def __init__(self, events: Subscribers, nudge: Callable[[], None]) -> None:
+    def __init__(self, events: Subscribers, nudge: Callable[[], None], own: Callable[[], str]) -> None:
         self._events = events
         self._nudge = nudge
+        self._own = own
+
+    def before_push(self, connection: Connection, push: Push) -> None:
+        """Refuse what came from here, and what is older than a push that goes the other way."""
+        self._not_ours(push.actor)
+        if push.actor.pushed_at is None or not push.tags:
+            return
+        names = [item.name for item in _listening(connection, push.repository.name)]
+        if not names:
+            # Nothing goes the other way: the sender's word is the last.
+            return
+        later = connection.execute(
+            select(tags.c.name)
+            .join(manifests, manifests.c.id == tags.c.manifest_id)
+            .where(
+                tags.c.repository_id == push.repository.id,
+                tags.c.name.in_(push.tags),
+                or_(
+                    tags.c.pushed_at > push.actor.pushed_at,
+                    and_(tags.c.pushed_at == push.actor.pushed_at, manifests.c.digest > push.digest),
+                ),
+            )
+        ).scalar()
+        if later is not None:
+            raise RegistryError("DENIED", f"tag {later} was pushed here later", status=REFUSED)
+
+    def before_delete(self, connection: Connection, deletion: Deletion) -> None:
+        """Refuse what came from here."""
+        self._not_ours(deletion.actor)
+
+    def _not_ours(self, who: Actor) -> None:
+        if who.passed and came_from(who, self._own()):
+            raise RegistryError("DENIED", "the change came from here", status=REFUSED)
 
     def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
         """See ContentHook.after_push."""
+        if push.actor.pushed_at is not None and push.tags:
+            # A tag keeps the time of its first push on its way.
+            connection.execute(
+                update(tags)
+                .where(tags.c.repository_id == push.repository.id, tags.c.name.in_(push.tags))
+                .values(pushed_at=push.actor.pushed_at)
+            )
         # Children of an index go with it; signatures and the like have a subject to go to.
         if (push.tags or push.manifest.subject) and _listened_to(connection):
             references = list(push.tags) or [push.digest]
-            data = {"repository": push.repository.name, "references": references}
+            data = {
+                "repository": push.repository.name,
+                "references": references,
+                "path": list(push.actor.passed),
+            }
             self._events.record(connection, PUSHED, data)
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
@@ -343,12 +409,26 @@ class ReplicationHook(ContentHook):
                 "repository": deletion.repository.name,
                 "references": [deletion.tag or deletion.digest],
                 "tags": [deletion.tag] if deletion.tag else list(deletion.tags),
+                "path": list(deletion.actor.passed),
             }
             self._events.record(connection, DELETED, data)
 
     def committed(self) -> None:
         """See ContentHook.committed."""
         self._nudge()
+
+
+def own_id(services: Services) -> str:
+    """How this cluster calls itself in paths (`replication.origin`)."""
+    return cluster_id(services.keys.versions(TOKEN)[0].fingerprint, services.settings.external_url or "")
+
+
+def _listening(connection: Connection, repository: str) -> list[Policy]:
+    query = select(replication_policies).where(
+        replication_policies.c.enabled, replication_policies.c.trigger_type == "event_based"
+    )
+    found = [policy_of(row) for row in connection.execute(query)]
+    return [item for item in found if item.wants_repository(repository)]
 
 
 def _listened_to(connection: Connection) -> bool:
@@ -367,6 +447,9 @@ def handler(service: ReplicationService) -> Callable[[str, dict[str, Any]], Awai
                 continue
             if not policy.wants_repository(data["repository"]):
                 continue
+            path = data.get("path", [])
+            if policy.dest_registry_id is not None and registry_mark(policy.dest_registry_id) in path:
+                continue
             if kind == PUSHED:
                 operation = "copy"
                 # A reference by digest is a referrer without a tag; tag filters do not speak of it.
@@ -382,6 +465,8 @@ def handler(service: ReplicationService) -> Callable[[str, dict[str, Any]], Awai
                     "operation": operation,
                     "repository": data["repository"],
                     "references": wanted,
+                    "path": path,
+                    "event": True,
                 }
                 await service.start(policy.id, "event_based", [resource])
 
@@ -390,6 +475,6 @@ def handler(service: ReplicationService) -> Callable[[str, dict[str, Any]], Awai
 
 def install(services: Services) -> None:
     """Take part in what happens to content."""
-    services.hooks.add(ReplicationHook(services.events, services.jobs.nudge))
+    services.hooks.add(ReplicationHook(services.events, services.jobs.nudge, lambda: own_id(services)))
     services.events.subscribe("replication", {PUSHED, DELETED}, handler(services.replication))
     services.jobs.default_schedule(CHECK_SCHEDULE, "30 */5 * * * *", "registry-health", {})
