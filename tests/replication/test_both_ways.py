@@ -61,7 +61,7 @@ def _until(condition: Callable[[], bool]) -> None:
 
 def _executions(api: Api) -> tuple[list[dict[str, Any]], int]:
     """The last executions by event, and how many there are in all."""
-    query = {"trigger": "event_based", "page_size": 20}
+    query: dict[str, str | int] = {"trigger": "event_based", "page_size": 20}
     answer = api.http.get("/replication/executions", params=query)
     return answer.json(), int(answer.headers["x-total-count"])
 
