@@ -1,9 +1,10 @@
-"""Schemes 2 and 4: two installations, replication between them; the page's own commands."""
+"""Scheme 4, and two installations with replication between them; the page's own commands."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from seawall.config import load
 from seawall.install.prepare import prepare
 from tests.api.conftest import Api
-from tests.conftest import PASSWORD, Registry
+from tests.conftest import PASSWORD, Registry, clean_environment
 from tests.deploy.docs import Page
+from tests.servers.balancers import BalancerServer
 from tests.trust.signing import Pusher
 
 PAGE = Page("offline-replication.md")
@@ -62,6 +64,27 @@ def test_harbor_yml_of_the_page(tmp_path: Path) -> None:
     settings = load(tmp_path / "out" / "common" / "config" / "seawall.yml")
     assert settings.database.url is None
     assert settings.external_url == "http://registry.example.com"
+    assert settings.peers.name == "a"
+    assert settings.peers.urls == ["http://b.example.com:8080"]
+
+
+def test_balancer_of_the_page(tmp_path: Path) -> None:
+    script = PAGE.one("sh", "lb-config").replace("seawall ", f"{sys.executable} -m seawall ", 1)
+    done = subprocess.run(
+        ["bash", "-euc", script.replace("example.com", "localhost")],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "haproxy.cfg").read_text()
+    assert text.count(" check") >= 2
+    for host in ("a.localhost", "b.localhost"):
+        text = text.replace(host, "127.0.0.1")
+    BalancerServer("haproxy", 80).check(text)
 
 
 def test_failover_and_failback(pair: tuple[Registry, Registry]) -> None:

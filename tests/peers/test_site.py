@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import secrets
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
 
 import httpx
+import pytest
 
+from seawall.auth.keys import KeyRing
+from seawall.config import Settings
+from seawall.db import migrate, open_database
+from seawall.replication.peers.client import Peer, PeerError
 from tests.api.conftest import Api
 from tests.conftest import PASSWORD
 from tests.peers.conftest import Site, wait
@@ -203,6 +211,8 @@ def test_link_cut_and_healed(site: Site) -> None:
     assert not away["reachable"]
     assert away["error"]
     assert site.a.cli("peers", "status").returncode == 1
+    faults = a.get("/seawall/ha/check").json()["faults"]
+    assert "peer-away" in [fault["kind"] for fault in faults]
     site.mend()
     site.settle()
     for which in (site.a, site.b):
@@ -225,6 +235,9 @@ def test_link_cut_and_healed(site: Site) -> None:
         assert first not in (one, two)
     done = site.a.cli("peers", "status")
     assert done.returncode == 0, done.stdout + done.stderr
+    checked = a.get("/seawall/ha/check").json()
+    assert "peers" in checked["tested"]
+    assert not [fault for fault in checked["faults"] if fault["kind"].startswith(("peer", "difference"))]
 
 
 def test_push_into_a_project_that_is_deleted_at_the_other(site: Site) -> None:
@@ -275,6 +288,94 @@ def test_killed_in_the_middle(site: Site) -> None:
             blob = site.pusher(site.b, name).client.get(f"/blobs/{layer['digest']}")
             assert digest_of(blob.content) == layer["digest"]
     site.settle()
+
+
+def test_what_cannot_come_is_named(site: Site) -> None:
+    project = site.api(site.a).project()
+    name = f"{project}/app"
+    site.settle()
+    site.cut()
+    data = secrets.token_bytes(5000)
+    digest = site.pusher(site.b, name).image("v1", data)
+    [file] = [path for path in site.b.data_dir.rglob("*") if digest_of(data).partition(":")[2] in path.name]
+    hidden = file.with_name("hidden")
+    file.rename(hidden)
+    site.mend()
+
+    def faults() -> list[str]:
+        checked = site.api(site.a).get("/seawall/ha/check").json()
+        return [f"{fault['kind']}: {fault['message']}" for fault in checked["faults"] if fault["cure"]]
+
+    named = wait(
+        lambda: [text for text in faults() if text.startswith(f"difference: tag {name}:v1: not here: ")],
+        "the difference is not named",
+    )
+    assert "stopped sending" in named[0] or "blob" in named[0]
+    assert any(text.startswith("peer-lag:") for text in faults())
+    hidden.rename(file)
+    site.settle()
+    assert site.pusher(site.a, name).pull("v1").headers["docker-content-digest"] == digest
+
+
+def test_replicas_pass_quotas_and_make_no_events(site: Site) -> None:
+    a, b = site.api(site.a), site.api(site.b)
+    project = a.project()
+    name = f"{project}/app"
+    body = {
+        "name": "told",
+        "enabled": True,
+        "event_types": ["PUSH_ARTIFACT"],
+        "targets": [{"type": "http", "address": "https://hooks.example.test/"}],
+    }
+    a.made(f"/projects/{project}/webhook/policies", body)
+    [quota] = a.get("/quotas", params={"reference": "project", "reference_id": _id(a, project)}).json()
+    limit = {"hard": {"storage": 100_000}}
+    assert a.put(f"/quotas/{quota['id']}", json=limit).status_code == 200
+    [there] = b.get("/quotas", params={"reference": "project", "reference_id": _id(b, project)}).json()
+    assert there["hard"]["storage"] == 100_000
+    site.settle()
+    site.cut()
+    events = _events(site)
+    site.pusher(site.a, name).image("a", secrets.token_bytes(60_000))
+    made_here = _events(site) - events
+    assert made_here == 1
+    site.pusher(site.b, name).image("b", secrets.token_bytes(60_000))
+    site.mend()
+    site.settle()
+    assert [site.pusher(site.a, name).pull(tag).status_code for tag in "ab"] == [200, 200]
+    assert _events(site) - events == made_here
+    [here] = a.get("/quotas", params={"reference": "project", "reference_id": _id(a, project)}).json()
+    assert here["used"]["storage"] > 120_000
+    with pytest.raises(AssertionError, match="quota"):
+        site.pusher(site.a, name).image("c", secrets.token_bytes(60_000))
+
+
+def _events(site: Site) -> int:
+    """Events that instance A has recorded and nobody has taken yet (no job runner is there)."""
+    with contextlib.closing(sqlite3.connect(site.a.data_dir / "seawall.db")) as connection:
+        return int(connection.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+
+def test_strangers_are_refused(site: Site, tmp_path: Path) -> None:
+    for path in ("/_seawall/peers/blob?repository=library/x&digest=sha256:0&offset=0", "/_seawall/peers/x"):
+        assert httpx.get(site.a.url + path).status_code == 404
+    assert httpx.post(site.a.url + "/_seawall/peers", content=b"x").status_code == 404
+    upload = "/_seawall/peers/v2/library/x/blobs/uploads/00000000-0000-0000-0000-000000000000"
+    assert httpx.patch(site.a.url + upload, headers={"X-Seawall-Peer": "1.2"}).status_code == 404
+    settings = Settings(data_dir=tmp_path)
+    migrate.upgrade(settings.database_url)
+    db = open_database(settings.database_url)
+    peer = Peer(site.a.url, KeyRing.open(db, settings), 5)
+
+    async def ask() -> None:
+        try:
+            await peer.call("summary")
+        finally:
+            await peer.close()
+            await db.close()
+
+    with pytest.raises(PeerError, match="another master key"):
+        asyncio.run(ask())
 
 
 def _id(api: Api, project: str) -> int:
