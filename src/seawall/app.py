@@ -34,8 +34,9 @@ from seawall.api.app import PREFIX as API_PREFIX
 from seawall.api.app import build_api
 from seawall.api.errors import envelope
 from seawall.config import Settings, load
-from seawall.errors import RegistryError
+from seawall.errors import RegistryError, UnavailableError
 from seawall.ha.ca import ca_routes
+from seawall.ha.dr.routes import dr_routes
 from seawall.ha.probe import probe_routes
 from seawall.ha.proxy import TrustedProxies
 from seawall.oci.app import OciApp, error_response
@@ -172,6 +173,11 @@ def build(settings: Settings) -> ASGIApp:
         # HAProxy takes 404 for "nothing new, but let it finish what it has" (http-check disable-on-404).
         unready = 404 if request.query_params.get("unready") == "404" else 503
         status, parts = await services.health.check()
+        # For a balancer before two sites: only where writes are taken.
+        if "writes" in request.query_params and status in ("ok", "degraded"):
+            with contextlib.suppress(UnavailableError):
+                if not await services.dr.writable():
+                    status = "standby"
         return JSONResponse(
             {"status": status, "checks": parts}, 200 if status in ("ok", "degraded") else unready
         )
@@ -190,7 +196,12 @@ def build(settings: Settings) -> ASGIApp:
         yield
         await services.close()
 
-    routes += [*ca_routes(settings), *probe_routes(services), *scan_adapter_routes(services)]
+    routes += [
+        *ca_routes(settings),
+        *probe_routes(services),
+        *dr_routes(services),
+        *scan_adapter_routes(services),
+    ]
     routes += portal_routes()
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)

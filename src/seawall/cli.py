@@ -30,6 +30,8 @@ from seawall.errors import SeawallError
 from seawall.ha import backup_cli
 from seawall.ha.ca import check_ca
 from seawall.ha.cli import ha_app, keys_app
+from seawall.ha.dr.cli import dr_app
+from seawall.ha.dr.service import DrService
 from seawall.ha.drain import announce_drain
 from seawall.ha.health import DRAIN_VARIABLE
 from seawall.ha.instances import ID_VARIABLE
@@ -56,6 +58,7 @@ install_cli.register(app)
 backup_cli.register(app)
 app.add_typer(ha_app, name="ha")
 app.add_typer(peers_app, name="peers")
+app.add_typer(dr_app, name="dr")
 console = Console()
 
 ConfigOption = Annotated[
@@ -150,7 +153,12 @@ def _prepare(settings: Settings) -> None:
     async def run() -> str | None:
         db: Database = open_database(settings.database_url, pool_size=2)
         try:
+            dr = DrService(db, open_storage(settings), settings)
+            await dr.start()
+            await dr.close()
             KeyRing.open(db, settings)
+            if not await dr.writable():
+                return None
             return ensure_admin(db, settings.admin_password) if settings.auth.mode == "local" else None
         finally:
             await db.close()

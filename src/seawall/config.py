@@ -300,6 +300,43 @@ class PeerSettings(_Section):
         return self
 
 
+class DrSettings(_Section):
+    """Two sites (data centers), one active and one standby. Off while `site` is empty."""
+
+    site: str = Field(default="", max_length=64, description="this site's name, the same at its instances")
+    start_as: Literal["active", "standby"] = Field(
+        default="active", description="role at the very first start; from then on the database says"
+    )
+    peer: str | None = Field(default=None, description="URL of the other site")
+    ca_file: Path | None = Field(default=None, description="CA of the peer and the witness (PEM)")
+    witness: str | None = Field(default=None, description="URL of the witness at a third place")
+    lease_seconds: float = Field(default=15, ge=1, le=300, description="how long the witness's word is good")
+    poll_seconds: float = Field(default=1, gt=0, le=60, description="how often changes are asked for")
+    timeout_seconds: float = Field(default=5, gt=0, le=60, description="silence after which a site is away")
+    switch_seconds: float = Field(default=60, gt=0, description="how long a planned switch may take")
+    keep_hours: int = Field(
+        default=168, ge=1, description="how long changes are kept for a peer that is away"
+    )
+    metadata: Literal["followed", "external"] = Field(
+        default="followed", description="external: the database and storage replicate themselves"
+    )
+
+    @field_validator("peer", "witness")
+    @classmethod
+    def _absolute_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/") if value else None
+
+    @model_validator(mode="after")
+    def _complete(self) -> DrSettings:
+        if self.site and self.peer is None:
+            raise ValueError("peer is missing: the other site's URL")
+        if not self.site and (self.peer or self.witness):
+            raise ValueError("site is missing: this site's name")
+        return self
+
+
 class Limits(_Section):
     """Sizes above which input is refused (bytes)."""
 
@@ -422,6 +459,7 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     ha: HaSettings = HaSettings()
     peers: PeerSettings = PeerSettings()
+    dr: DrSettings = DrSettings()
     http: Http = Http()
     database: DatabaseSettings = DatabaseSettings()
     storage: StorageSettings = StorageSettings()
@@ -455,6 +493,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags come as init arguments; the file is merged below the environment by `load`."""
         return init_settings, env_settings, _FileSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _one_scheme(self) -> Settings:
+        if self.dr.site and self.peers.urls:
+            raise ValueError("dr.site and peers.urls are two schemes; set one of them")
+        return self
 
     @property
     def database_url(self) -> str:

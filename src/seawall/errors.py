@@ -84,3 +84,14 @@ class PreconditionError(SeawallError):
 
 class UnavailableError(SeawallError):
     """A service behind this one (database, storage) does not answer now; trying again later may help."""
+
+
+class StandbyError(UnavailableError):
+    """This site is not the active one, so it takes no writes; the message says where they go.
+
+    `lasting` False: it is the active one, and waits for its lease.
+    """
+
+    def __init__(self, message: str, *, lasting: bool = True) -> None:
+        self.lasting = lasting
+        super().__init__(message)

@@ -32,7 +32,9 @@ from seawall.content.immutability import ImmutableTags
 from seawall.content.pulls import PullCounter
 from seawall.content.service import ContentService
 from seawall.db import Database, open_database
+from seawall.db.postgres import PostgresDatabase
 from seawall.events import Subscribers
+from seawall.ha.dr.service import DrService
 from seawall.ha.health import DRAIN_VARIABLE, Health
 from seawall.ha.instances import ID_VARIABLE, InstanceRegistry
 from seawall.ha.redis import RedisClient
@@ -83,6 +85,7 @@ class Services:
     audit: AuditTrail
     trust: TrustService
     rates: RateLimiter
+    dr: DrService
     auth: AuthService | None = None
     ldap: Directory | None = None
     oidc: OidcService | None = None
@@ -164,6 +167,19 @@ def _rates_file() -> Path | None:
     return Path(drain).with_name("rates") if drain else None
 
 
+def wire_dr(services: Services) -> None:
+    """Let a server process take part in the site's work, and writes be checked against the lease."""
+    from seawall.ha.dr import rescue
+
+    dr = services.dr
+    services.closers.append(dr.close)
+    dr.rescue = rescue.Rescue(services).run
+    if isinstance(services.db, PostgresDatabase):
+        services.db.leased = dr.settings.witness is not None
+    if ID_VARIABLE in os.environ:
+        services.background.append(dr.run)
+
+
 def open_services(settings: Settings) -> Services:
     """Open database and storage and wire the services; the schema must be migrated."""
     db = open_database(
@@ -220,6 +236,7 @@ def open_services(settings: Settings) -> Services:
         AuditTrail(configuration, subscribers),
         TrustService(db, artifacts),
         RateLimiter(settings.rate, redis, _rates_file()),
+        DrService(db, storage, settings),
     )
     trail = AuditHook(db, services.audit, configuration)
     hooks.add(trail)
@@ -240,6 +257,8 @@ def open_services(settings: Settings) -> Services:
     hooks.add(pulls)
     services.background.append(pulls.run)
     services.closers.append(pulls.flush)
+    if services.dr.enabled:
+        wire_dr(services)
     if ID_VARIABLE in os.environ:
         services.background.append(instances.beat)
         services.closers.append(instances.leave)

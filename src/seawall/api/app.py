@@ -16,6 +16,7 @@ from seawall import __version__
 from seawall.api import (
     artifacts,
     auditlog,
+    dr,
     errors,
     ha,
     immutability,
@@ -54,6 +55,7 @@ ROUTERS: list[APIRouter] = [
     jobservice.router,
     ha.router,
     peers.router,
+    dr.router,
     users.router,
     members.router,
     robots.router,

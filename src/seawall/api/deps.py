@@ -349,7 +349,9 @@ class ApiRoute(APIRoute):
     async def _check_mode(self, request: Request) -> None:
         # What must go on in read only mode: signing in, mending accounts, and switching the mode off.
         path = self.path.removeprefix("/api/v2.0")
-        if path.startswith(("/c/", "/configurations", "/system/", "/users", "/ldap/", "/jobservice/")):
+        if path.startswith(
+            ("/c/", "/configurations", "/system/", "/users", "/ldap/", "/jobservice/", "/dr/")
+        ):
             return
         if await get_services(request).configuration.get("read_only"):
             raise ApiError(403, "the system is in read only mode")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
@@ -31,7 +32,7 @@ from seawall.api.query import Condition, Custom
 from seawall.api.query import Field as Column
 from seawall.content.artifacts import Artifact
 from seawall.db.schema import repositories, scan_exports, scan_findings, scan_reports
-from seawall.errors import ConflictError, InvalidError, NotFoundError
+from seawall.errors import ConflictError, InvalidError, NotFoundError, StandbyError
 from seawall.scan import export, foreign, hub, report, sbom, scanners
 from seawall.scan.adapter import AdapterClient, AdapterError, Registration
 from seawall.scan.jobs import SCAN_ALL_SCHEDULE
@@ -409,7 +410,8 @@ async def _scanner(access: Access, identifier: str) -> Scanner:
 async def _ensure(access: Access) -> None:
     """The embedded scanner has a row from the first time anybody looks."""
     if await access.services.db.point(lambda c: scanners.find(c, scanners.EMBEDDED)) is None:
-        await access.services.db.write(scanners.ensure_embedded)
+        with contextlib.suppress(StandbyError):
+            await access.services.db.write(scanners.ensure_embedded)
 
 
 async def _page(access: Access, listing: ListingDep) -> list[ScannerRegistration]:

@@ -29,7 +29,13 @@ from seawall.auth.service import principal_of
 from seawall.configuration import Configuration
 from seawall.db import Database
 from seawall.db.schema import users as users_table
-from seawall.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from seawall.errors import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    StandbyError,
+    UnavailableError,
+)
 
 T = TypeVar("T")
 log: Any = structlog.get_logger("seawall.ldap")
@@ -153,7 +159,15 @@ class Directory:
             members.set_groups_of(connection, user_id, ids)
             return principal_of(connection, users_table.c.id == user_id)
 
-        principal = await self._db.write(run)
+        def look(connection: DbConnection) -> Principal | None:
+            known_here = users_table.c.username == entry.username
+            return principal_of(connection, known_here & users_table.c.password_hash.is_(None))
+
+        try:
+            principal = await self._db.write(run)
+        except StandbyError:
+            # Users and their groups are as the active site last saw them.
+            principal = await self._db.read(look)
         admin = normal_dn(settings.group_admin_dn)
         if principal is not None and admin and admin in known:
             return dataclasses.replace(principal, sysadmin=True)

@@ -40,7 +40,7 @@ from seawall.configuration import Configuration
 from seawall.db import Database
 from seawall.db.schema import oidc_users
 from seawall.db.schema import users as users_table
-from seawall.errors import ConfigError, ForbiddenError, InvalidError
+from seawall.errors import ConfigError, ForbiddenError, InvalidError, StandbyError
 
 with warnings.catch_warnings():
     # Authlib tells of its next version's HTTP client on import, which would show on every command.
@@ -330,7 +330,19 @@ class OidcService:
             members.set_groups_of(connection, user_id, ids)
             return principal_of(connection, users_table.c.id == user_id)
 
-        principal = await self._db.write(run)
+        def look(connection: Connection) -> Principal | None:
+            query = select(oidc_users.c.user_id).where(
+                oidc_users.c.issuer == identity.issuer, oidc_users.c.subject == identity.subject
+            )
+            return principal_of(connection, users_table.c.id.in_(query))
+
+        try:
+            principal = await self._db.write(run)
+        except StandbyError:
+            # Users and their groups are as the active site last saw them; nobody new is made.
+            principal = await self._db.read(look)
+            if principal is None:
+                raise
         if principal is not None and identity.admin:
             return replace(principal, sysadmin=True)
         return principal

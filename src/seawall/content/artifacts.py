@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Iterable, Sequence
@@ -41,7 +42,14 @@ from seawall.db.schema import (
     repository_blobs,
     tags,
 )
-from seawall.errors import ConflictError, InvalidError, NotFoundError, PreconditionError, RegistryError
+from seawall.errors import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    PreconditionError,
+    RegistryError,
+    StandbyError,
+)
 
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 _CONFIG_LIMIT = 4 * 1024 * 1024
@@ -434,7 +442,9 @@ class ArtifactService:
                 )
 
         if values:
-            await self._db.write(store, durable=False)
+            # A standby reads them again each time, until the active has stored them.
+            with contextlib.suppress(StandbyError):
+                await self._db.write(store, durable=False)
         return [
             replace(item, attributes=values.get(item.id)) if item.attributes is None else item
             for item in found

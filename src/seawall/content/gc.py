@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, delete, exists, func, insert, select, tuple_
 
 from seawall.content import accounting, index
-from seawall.db import Database
+from seawall.db import Database, fence
 from seawall.db.schema import (
     blob_trash,
     blobs,
@@ -79,6 +79,8 @@ async def collect(
     if dry_run:
         await _dry_run(db, report, cutoff, delete_untagged)
         return report
+    # Files are swept too, and those of a standby are its follower's.
+    await db.read(fence.check)
     await _drop_uploads(db, storage, report, now - upload_seconds)
     if delete_untagged:
         report.manifests = await _batches(db, lambda c: _delete_untagged(c, cutoff))

@@ -18,6 +18,7 @@ from seawall.content.hooks import ContentHook
 from seawall.content.service import StoredManifest
 from seawall.db import Database
 from seawall.db.schema import manifests, repositories, tags
+from seawall.errors import StandbyError
 
 
 @dataclass(slots=True)
@@ -64,6 +65,10 @@ class PullCounter(ContentHook):
         taken, self._pulls = self._pulls, {}
         try:
             await self._db.write(lambda c: _write(c, taken), durable=False)
+        except StandbyError as error:
+            # The active's counters are what counts; a lapse of its lease is made up for.
+            if not error.lasting:
+                self._pulls = {**taken, **self._pulls}
         except Exception:
             for key, entry in taken.items():
                 kept = self._pulls.setdefault(key, _Pulls())

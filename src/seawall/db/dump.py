@@ -25,7 +25,8 @@ from seawall.db.schema import metadata
 from seawall.errors import ConfigError
 
 # What is of a running cluster only: instances and their leases, logins, half-finished uploads (their bytes
-# are not part of a backup), marks that the database's own migrations write, and counts kept by triggers.
+# are not part of a backup), what a site is to another, marks that the database's own migrations write, and
+# counts kept by triggers.
 TRANSIENT = frozenset(
     {
         "artifact_windows",
@@ -33,6 +34,8 @@ TRANSIENT = frozenset(
         "change_feed",
         "change_log",
         "commit_markers",
+        "dr_blobs",
+        "dr_state",
         "instances",
         "job_runners",
         "login_failures",
@@ -83,7 +86,7 @@ def _write_table(connection: Connection, table: Table, directory: Path) -> dict[
     with (directory / f"{table.name}.jsonl").open("wb") as file:
 
         def line(value: Any) -> None:
-            data = json.dumps(value, separators=(",", ":"), default=_encode).encode() + b"\n"
+            data = json.dumps(value, separators=(",", ":"), default=encode).encode() + b"\n"
             digest.update(data)
             file.write(data)
 
@@ -97,7 +100,8 @@ def _write_table(connection: Connection, table: Table, directory: Path) -> dict[
     return {"rows": rows, "sha256": digest.hexdigest()}
 
 
-def _encode(value: Any) -> Any:
+def encode(value: Any) -> Any:
+    """For `json.dumps`: bytes."""
     if isinstance(value, bytes | bytearray | memoryview):
         return {"$bytes": base64.b64encode(bytes(value)).decode()}
     raise TypeError(f"no JSON form for {type(value).__name__}")
@@ -108,10 +112,11 @@ def read_rows(directory: Path, name: str) -> Iterator[dict[str, Any]]:
     with (directory / f"{name}.jsonl").open() as file:
         columns = json.loads(file.readline())
         for line in file:
-            yield dict(zip(columns, map(_decode, json.loads(line)), strict=True))
+            yield dict(zip(columns, map(decode, json.loads(line)), strict=True))
 
 
-def _decode(value: Any) -> Any:
+def decode(value: Any) -> Any:
+    """The reverse of `encode`."""
     if isinstance(value, dict) and value.keys() == {"$bytes"}:
         return base64.b64decode(value["$bytes"])
     return value

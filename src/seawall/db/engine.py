@@ -31,6 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, SingletonThreadPool
 
 from seawall.context import accompanied
+from seawall.db import fence
 from seawall.db.postgres import PostgresDatabase
 from seawall.errors import UnavailableError
 
@@ -238,6 +239,9 @@ class SqliteDatabase:
                     try:
                         with connection.begin_nested():
                             results.append((write, write.fn(connection), None))
+                    except DBAPIError as error:
+                        told = fence.refusal(connection) if fence.is_fence(error) else error
+                        results.append((write, None, told))
                     except Exception as error:
                         results.append((write, None, error))
         except BaseException as error:

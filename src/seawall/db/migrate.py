@@ -57,6 +57,13 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def revisions() -> set[str]:
+    """The schema revisions that this Seawall knows."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+
+
 def _upgrade(connection: Connection, revision: str, scripts: Path | None) -> None:
     config = _config(connection, scripts)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}

@@ -37,6 +37,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from seawall.context import accompanied
+from seawall.db import fence
 from seawall.errors import UnavailableError
 
 T = TypeVar("T")
@@ -257,6 +258,8 @@ class PostgresDatabase:
         # Counts how often the pool was dropped, so that threads which fail together drop it once.
         self._generation = 0
         self._down = False
+        # Writes are good under a lease only: whether it still runs is asked once more before each commit.
+        self.leased = False
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.read."""
@@ -326,6 +329,8 @@ class PostgresDatabase:
             except DBAPIError as error:
                 kind = fault_of(error)
                 if kind is None:
+                    if fence.is_fence(error):
+                        raise self._read(fence.refusal) from None
                     raise
                 if kind == "lost":
                     self._drop_pool(generation)
@@ -358,6 +363,8 @@ class PostgresDatabase:
             number = info["number"] = info.get("number", 0) + 1
             now = time.time()
             value = fn(connection)
+            if self.leased:
+                fence.check_again(connection)
             if number == 1:
                 connection.execute(_SWEEP, {"before": now - _MARKER_SECONDS})
             marked = connection.execute(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -31,7 +32,11 @@ MAX_BACKOFF = 300.0
 class Dispatcher:
     """Delivers events in this process until cancelled."""
 
-    def __init__(self, db: Database, subscribers: Subscribers) -> None:
+    def __init__(
+        self, db: Database, subscribers: Subscribers, writable: Callable[[], Awaitable[bool]] | None = None
+    ) -> None:
+        """`writable`: nothing is delivered while it says no (a standby's outbox is the active's)."""
+        self._writable = writable
         self._db = db
         self._subscribers = subscribers
         self._busy: dict[str, asyncio.Task[None]] = {}
@@ -56,7 +61,7 @@ class Dispatcher:
 
     async def _turn(self) -> None:
         names = [name for name in self._subscribers.handlers if name not in self._busy]
-        if not names:
+        if not names or (self._writable is not None and not await self._writable()):
             return
 
         def due(connection: Connection) -> list[str]:

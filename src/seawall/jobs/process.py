@@ -37,7 +37,7 @@ async def _run(settings: Settings) -> None:
         loop.add_signal_handler(number, ended.set)
     services = open_services(settings)
     runner = Runner(services, services.jobs, slots=settings.jobs.slots)
-    dispatcher = asyncio.create_task(Dispatcher(services.db, services.events).run())
+    dispatcher = asyncio.create_task(Dispatcher(services.db, services.events, services.dr.writable).run())
     work = asyncio.create_task(runner.run())
     try:
         await services.start()

@@ -143,6 +143,12 @@ class Runner:
         try:
             while not self._draining:
                 try:
+                    if not await self._services.dr.writable():
+                        # Of a standby: its jobs are the active site's, until it is promoted.
+                        if self._tasks:
+                            self._cancel_all()
+                        await asyncio.sleep(1)
+                        continue
                     if not registered:
                         await self._register()
                         registered = True

@@ -33,6 +33,7 @@ from seawall.db.schema.content import (
     uploads,
 )
 from seawall.db.schema.coordination import commit_markers, schema_compatibility, upload_leases
+from seawall.db.schema.dr import dr_blobs, dr_divergences, dr_state
 from seawall.db.schema.events import outbox
 from seawall.db.schema.identity import (
     audit_intents,
@@ -94,6 +95,9 @@ __all__ = [
     "commit_markers",
     "configurations",
     "cve_allowlists",
+    "dr_blobs",
+    "dr_divergences",
+    "dr_state",
     "immutable_rules",
     "instances",
     "job_logs",

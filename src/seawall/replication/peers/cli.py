@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,8 +16,10 @@ from rich.table import Table
 from seawall.config import load
 from seawall.db import migrate
 from seawall.errors import ConfigError
-from seawall.replication.peers.service import PeerService, one_round
 from seawall.services import open_services
+
+if TYPE_CHECKING:
+    from seawall.replication.peers.service import PeerService
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="Own-storage HA: this instance and its peers.")
@@ -87,6 +89,9 @@ def status(
 @app.command("sync")
 def sync(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Compare everything, and take what peers have new, now."""
+    # Imported late: prometheus-client decides at its import how a server's processes count together.
+    from seawall.replication.peers.service import one_round
+
     _with_peers(config, data_dir, one_round)
     status(config, data_dir, False)
 
