@@ -388,6 +388,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/dr": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getDr"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/dr/promote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["promoteDr"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/dr/demote": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["demoteDr"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/dr/failback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["failbackDr"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/dr/divergences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listDrDivergences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/users": {
         parameters: {
             query?: never;
@@ -2191,6 +2271,7 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             accessories?: components["schemas"]["Accessory"][] | null;
+            inherited_accessories?: components["schemas"]["Accessory"][] | null;
         };
         ArtifactReference: {
             parent_id: number;
@@ -2287,6 +2368,32 @@ export interface components {
             key: string;
             here: string;
             there: string;
+        };
+        DivergenceModel: {
+            id: string;
+            kind: string;
+            name: string;
+            detail: {
+                [key: string]: unknown;
+            };
+            outcome: string;
+            at: string | null;
+        };
+        DrModel: {
+            /** @enum {string} */
+            role: "off" | "active" | "standby" | "fenced";
+            site: string;
+            epoch: number;
+            writable: boolean;
+            peer?: components["schemas"]["seawall__api__dr__PeerModel"] | null;
+            witness?: components["schemas"]["WitnessModel"] | null;
+            lag_seconds?: number | null;
+            behind_changes?: number | null;
+            last_applied_at?: string | null;
+            syncing?: ("snapshot" | "following" | "paused") | null;
+            error?: string | null;
+            divergences: number;
+            can: ("promote" | "demote" | "failback")[];
         };
         DryRun: {
             /** @default false */
@@ -2463,17 +2570,6 @@ export interface components {
             notify_type: string;
             formats: string[];
         };
-        PeerModel: {
-            name: string;
-            url: string;
-            reachable: boolean;
-            last_sync_at: string | null;
-            lag_seconds: number | null;
-            behind: number;
-            differences: components["schemas"]["DifferenceModel"][];
-            conflicts: number;
-            error: string | null;
-        };
         Permission: {
             resource: string;
             action: string;
@@ -2494,9 +2590,9 @@ export interface components {
             deleted: boolean;
             current_user_role_id?: number | null;
             current_user_role_ids?: number[] | null;
-            repo_count: number;
+            repo_count?: number | null;
             metadata: components["schemas"]["ProjectMetadata"];
-            cve_allowlist: components["schemas"]["CVEAllowlist"];
+            cve_allowlist?: components["schemas"]["CVEAllowlist"] | null;
         };
         ProjectDeletable: {
             deletable: boolean;
@@ -2557,6 +2653,10 @@ export interface components {
         ProjectSummaryQuota: {
             hard: components["schemas"]["ResourceList"];
             used: components["schemas"]["ResourceList"];
+        };
+        PromoteModel: {
+            /** @default false */
+            force: boolean;
         };
         Quota: {
             id: number;
@@ -3171,6 +3271,11 @@ export interface components {
             start_time: string | null;
             end_time: string | null;
         };
+        WitnessModel: {
+            url: string;
+            reachable: boolean;
+            held_by?: string | null;
+        };
         Worker: {
             id: string;
             pool_id: string;
@@ -3187,6 +3292,24 @@ export interface components {
             heartbeat_at: string | null;
             concurrency: number;
             host: string;
+        };
+        seawall__api__dr__PeerModel: {
+            url: string;
+            site?: string | null;
+            role?: string | null;
+            epoch?: number | null;
+            reachable: boolean;
+        };
+        seawall__api__peers__PeerModel: {
+            name: string;
+            url: string;
+            reachable: boolean;
+            last_sync_at: string | null;
+            lag_seconds: number | null;
+            behind: number;
+            differences: components["schemas"]["DifferenceModel"][];
+            conflicts: number;
+            error: string | null;
         };
     };
     responses: never;
@@ -3916,7 +4039,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PeerModel"][];
+                    "application/json": components["schemas"]["seawall__api__peers__PeerModel"][];
                 };
             };
         };
@@ -3954,6 +4077,105 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    getDr: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DrModel"];
+                };
+            };
+        };
+    };
+    promoteDr: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromoteModel"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DrModel"];
+                };
+            };
+        };
+    };
+    demoteDr: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DrModel"];
+                };
+            };
+        };
+    };
+    failbackDr: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DrModel"];
+                };
+            };
+        };
+    };
+    listDrDivergences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DivergenceModel"][];
+                };
             };
         };
     };
@@ -5824,18 +6046,21 @@ export interface operations {
         parameters: {
             query?: {
                 after?: string | null;
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
                 with_tag?: boolean;
                 with_label?: boolean;
                 with_scan_overview?: boolean;
                 with_sbom_overview?: boolean;
                 with_immutable_status?: boolean;
                 with_accessory?: boolean;
-                q?: string | null;
-                sort?: string | null;
-                page?: number;
-                page_size?: number;
+                with_inherited_accessory?: boolean;
             };
-            header?: never;
+            header?: {
+                "x-accept-vulnerabilities"?: string | null;
+            };
             path: {
                 repository_name: string;
                 project_name: string;
@@ -5882,20 +6107,22 @@ export interface operations {
         parameters: {
             query?: {
                 after?: string | null;
+                latest_in_repository?: boolean;
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
                 with_tag?: boolean;
                 with_label?: boolean;
                 with_scan_overview?: boolean;
                 with_sbom_overview?: boolean;
                 with_immutable_status?: boolean;
                 with_accessory?: boolean;
-                latest_in_repository?: boolean;
-                q?: string | null;
-                sort?: string | null;
-                page?: number;
-                page_size?: number;
+                with_inherited_accessory?: boolean;
             };
             header?: {
                 "x-is-resource-name"?: boolean;
+                "x-accept-vulnerabilities"?: string | null;
             };
             path: {
                 project_name_or_id: string;
@@ -5917,14 +6144,20 @@ export interface operations {
     getArtifact: {
         parameters: {
             query?: {
+                page?: number;
+                page_size?: number;
+                with_signature?: boolean;
                 with_tag?: boolean;
                 with_label?: boolean;
                 with_scan_overview?: boolean;
                 with_sbom_overview?: boolean;
                 with_immutable_status?: boolean;
                 with_accessory?: boolean;
+                with_inherited_accessory?: boolean;
             };
-            header?: never;
+            header?: {
+                "x-accept-vulnerabilities"?: string | null;
+            };
             path: {
                 repository_name: string;
                 reference: string;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from seawall.api.deps import timestamp
 from seawall.auth.keys import load_master_key
 from seawall.db import migrate, open_database
 from seawall.errors import ConfigError
@@ -23,6 +23,12 @@ T = TypeVar("T")
 dr_app = typer.Typer(no_args_is_help=True, help="Active-standby data centers.")
 console = Console()
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def _when(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _with(config: Path | None, data_dir: Path | None, work: Callable[[DrService], Awaitable[T]]) -> T:
@@ -46,7 +52,7 @@ def _with(config: Path | None, data_dir: Path | None, work: Callable[[DrService]
 
 def _show(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**told, "last_applied_at": timestamp(told["last_applied_at"])}))
+        print(json.dumps({**told, "last_applied_at": _when(told["last_applied_at"])}))
         return
     table = Table(show_header=False)
     table.add_row("site", f"{told['site']}: {told['role']}, epoch {told['epoch']}")
@@ -110,12 +116,12 @@ def dr_divergences(
     """List what an old active had acknowledged and the new one never received, and what became of it."""
     found = _with(config, data_dir, lambda dr: dr.divergences())
     if as_json:
-        print(json.dumps([{**item, "at": timestamp(item["at"])} for item in found]))
+        print(json.dumps([{**item, "at": _when(item["at"])} for item in found]))
         return
     table = Table("at", "kind", "name", "outcome", "detail")
     for item in found:
         reason = str(item["detail"].get("reason") or "")
-        table.add_row(timestamp(item["at"]), item["kind"], item["name"], item["outcome"], reason)
+        table.add_row(_when(item["at"]), item["kind"], item["name"], item["outcome"], reason)
     console.print(table)
 
 

@@ -20,7 +20,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from prometheus_client import Gauge
 from sqlalchemy import Connection, select, update
 
 from seawall.auth.keys import load_master_key
@@ -35,17 +34,6 @@ from seawall.ha.dr.wire import Peer, Signer
 from seawall.storage import BlobStorage
 
 log: Any = structlog.get_logger("seawall.dr")
-
-ROLE = Gauge(
-    "seawall_dr_role", "Role of the site: 1 for the one it has", ["role"], multiprocess_mode="mostrecent"
-)
-LAG = Gauge("seawall_dr_lag_seconds", "Age of what the standby holds", multiprocess_mode="mostrecent")
-BEHIND = Gauge(
-    "seawall_dr_behind_changes",
-    "Changed rows that the standby knows of and lacks",
-    multiprocess_mode="mostrecent",
-)
-EPOCH = Gauge("seawall_dr_epoch", "Epoch of the site", multiprocess_mode="mostrecent")
 
 _SWEEP_SECONDS = 60.0
 _FORGET_SECONDS = 600.0
@@ -309,6 +297,9 @@ class DrService:
         log.info("this site follows the new active", site=row["site"], active=seen["site"])
 
     async def _measure(self) -> None:
+        # Imported late: a server tells the library first where its processes meet.
+        from seawall.ha.dr.metrics import BEHIND, EPOCH, LAG, ROLE
+
         told = await self.status()
         for role in (ACTIVE, STANDBY, FENCED):
             ROLE.labels(role).set(told["role"] == role)

@@ -1,0 +1,99 @@
+"""Two sites: following, the fence at every door, planned switches, promotion under a witness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.conftest import Postgres
+from tests.ha.sites import Site, Sites, damaged_blobs, noise, wait
+
+
+@pytest.fixture(scope="module")
+def sites(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    """A PostgreSQL site `a` and a SQLite site `b`, with a witness."""
+    pair = Sites(tmp_path_factory.mktemp("sites"), (postgres.database(), None), witness=True)
+    try:
+        pair.start()
+        yield pair
+    finally:
+        pair.close()
+
+
+def active(sites: Sites) -> tuple[Site, Site]:
+    """(the active site, the standby), once there is one of each."""
+
+    def settled() -> bool:
+        roles = {sites.status(site)["role"] for site in (sites.a, sites.b)}
+        return roles == {"active", "standby"}
+
+    wait(settled, lambda: f"{sites.status(sites.a)} {sites.status(sites.b)}")
+    first = sites.status(sites.a)["role"] == "active"
+    return (sites.a, sites.b) if first else (sites.b, sites.a)
+
+
+def test_everything_is_followed_and_nothing_written(sites: Sites) -> None:
+    one, two = active(sites)
+    digest = one.push("library/app", "v1", noise())
+    one.create_user("mara", "Secret-123456")
+    one.api("POST", "/projects", json={"project_name": "team", "metadata": {"public": "false"}})
+    one.add_member("team", "mara", "developer")
+    one.push("library/app", "gone", noise())
+    sites.caught_up(two, one)
+    one.api("DELETE", "/projects/library/repositories/app/artifacts/gone")
+    sites.caught_up(two, one)
+    assert two.tag("library/app", "v1").headers["docker-content-digest"] == digest
+    assert two.tag("library/app", "gone").status_code == 404
+    assert damaged_blobs(two) == []
+    # Logins, lists and pulls with a member's rights.
+    who = ("mara", "Secret-123456")
+    assert httpx.get(f"{two.url}/api/v2.0/users/current", auth=who).json()["username"] == "mara"
+    listed = httpx.get(f"{two.url}/api/v2.0/projects/library/repositories/app/artifacts", auth=two.admin)
+    assert [item["digest"] for item in listed.json()] == [digest]
+    told = sites.status(two)
+    assert told["role"] == "standby"
+    assert told["lag_seconds"] < 30
+    # Every door says where writes go.
+    for method, path in (
+        ("POST", "/v2/library/app/blobs/uploads/"),
+        ("DELETE", f"/v2/library/app/manifests/{digest}"),
+        ("POST", "/api/v2.0/projects"),
+        ("POST", "/api/v2.0/system/gc/schedule"),
+    ):
+        body = {"project_name": "x", "schedule": {"type": "Manual"}}
+        answer = httpx.request(method, two.url + path, auth=two.admin, json=body)
+        assert answer.status_code == 503, (path, answer.text)
+        assert one.url in answer.json()["errors"][0]["message"]
+    for command in (("gc",), ("user", "create", "eve"), ("project", "create", "mine")):
+        done = two.cli(*command, stdin="Secret-123456\n")
+        assert done.returncode == 1
+        assert done.stderr.startswith("seawall: this site is a standby")
+    assert httpx.get(f"{two.url}/readyz").status_code == 200
+    assert httpx.get(f"{two.url}/readyz?writes=1").status_code == 503
+    assert httpx.get(f"{one.url}/readyz?writes=1").status_code == 200
+    metrics = httpx.get(f"{two.url}/metrics")
+    assert 'seawall_dr_role{role="standby"} 1.0' in metrics.text
+    sites.caught_up(two, one)
+
+
+def test_switch_and_back_without_loss(sites: Sites) -> None:
+    one, two = active(sites)
+    one.push("library/app", "before", noise())
+    done = two.cli("dr", "promote", "--json")
+    assert done.returncode == 0, done.stderr + two.log.read_text()[-2000:]
+    assert two.tag("library/app", "before").status_code == 200
+    two.push("library/app", "after", noise())
+    with pytest.raises(httpx.HTTPStatusError):
+        one.push("library/app", "stale", noise())
+    assert active(sites) == (two, one)
+    sites.caught_up(one, two)
+    # From the active's side: the other one is made active.
+    answer = two.api("POST", "/dr/failback").json()
+    assert answer["role"] in ("fenced", "standby")
+    assert active(sites) == (one, two)
+    one.push("library/app", "home", noise())
+    sites.caught_up(two, one)
+    assert damaged_blobs(two) == damaged_blobs(one) == []
+    assert sites.status(one)["divergences"] == 0
