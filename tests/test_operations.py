@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -237,3 +238,11 @@ def test_cli_lists(registry: Registry) -> None:
     assert registry.cli("version").stdout.strip().endswith(__version__)
     assert registry.cli("user", "delete", name).returncode == 0
     assert name not in registry.cli("user", "list").stdout
+
+
+def test_commands_leave_prometheus_to_the_servers() -> None:
+    # Imported before the server says where its processes meet, /metrics would be empty.
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, seawall.cli; sys.exit('prometheus_client' in sys.modules)"]
+    )
+    assert done.returncode == 0
