@@ -278,3 +278,25 @@ def test_trusted_keys_api(bench: Bench) -> None:
     assert bench.api.delete(f"{path}/{number}").status_code == 200
     assert bench.api.delete(f"{path}/{number}").status_code == 404
     assert bench.api.get(path).json() == []
+
+
+def test_times_are_told_and_are_no_signature(bench: Bench) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = f"/projects/{bench.project}/trustedkeys"
+    log, authority = signing.public_pem(key), signing.certificate_pem(Authority.make().certificate)
+    assert bench.api.post(path, json={"name": "x", "pem": log, "usage": "timestamp"}).status_code == 400
+    assert bench.api.post(path, json={"name": "x", "pem": authority, "usage": "log"}).status_code == 400
+    assert bench.api.post(path, json={"name": "x", "pem": log, "usage": "other"}).status_code == 422
+    bench.api.made(path, {"name": "log", "pem": log, "usage": "log"})
+    bench.api.made(path, {"name": "stamps", "pem": authority, "usage": "timestamp"})
+    assert {item["name"]: item["kind"] for item in bench.api.get(path).json()} == {
+        "log": "log",
+        "stamps": "timestamp",
+    }
+    digest = bench.pusher.image("v1")
+    bench.cosign_by_tag(key, digest)
+    # The log's key is no signer's, and no signer is trusted: anybody's signature counts, as before.
+    [found] = bench.verdicts("v1")
+    assert (found["valid"], found.get("time"), found.get("witness")) == (False, None, None)
+    bench.require(enable_content_trust_cosign="true")
+    assert bench.pusher.pull("v1").status_code == 200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
@@ -24,7 +24,10 @@ router = ApiRouter(tags=["trust"])
 
 
 class TrustedKey(BaseModel):
-    """A public key or certificate in PEM; `kind` is key or certificate, `fingerprint` SHA-256 in hex."""
+    """A public key or certificate in PEM; `fingerprint` is SHA-256 in hex.
+
+    `kind`: key and certificate sign; timestamp and log say when a signature was made.
+    """
 
     id: int
     name: str
@@ -39,10 +42,14 @@ class TrustedKeyReq(BaseModel):
 
     name: str = Field(min_length=1, max_length=255)
     pem: str = Field(max_length=65536)
+    usage: Literal["signer", "timestamp", "log"] = "signer"
 
 
 class SignatureVerdict(BaseModel):
-    """One signature or attestation: the accessory it is in, and by which trusted key, or why by none."""
+    """One signature or attestation: the accessory it is in, and by which trusted key, or why by none.
+
+    `time` is when it was made, where a trusted timestamp authority or log, `witness`, says so.
+    """
 
     accessory_digest: str
     type: str
@@ -50,6 +57,8 @@ class SignatureVerdict(BaseModel):
     signer: str | None = None
     reason: str | None = None
     predicate_type: str | None = None
+    time: str | None = None
+    witness: str | None = None
 
 
 def _model(key: Key) -> TrustedKey:
@@ -78,7 +87,7 @@ async def create_trusted_key(
     access: Annotated[Access, project_access("metadata", "create")],
 ) -> Response:
     """Trust a key or certificate; 400 when it is none, 409 when it or its name is there already."""
-    key = await access.services.trust.add_key(access.project.id, body.name, body.pem)
+    key = await access.services.trust.add_key(access.project.id, body.name, body.pem, body.usage)
     access.audited("create", "trusted_key", key.name, f"trust {key.kind} {key.name}", access.project.id)
     return Response(status_code=201, headers=location(request, key.id))
 
@@ -111,6 +120,8 @@ async def list_signatures(
             signer=item.verdict.signer,
             reason=item.verdict.reason or None,
             predicate_type=item.verdict.predicate,
+            time=timestamp(item.verdict.moment.at) if item.verdict.moment else None,
+            witness=item.verdict.moment.witness if item.verdict.moment else None,
         )
         for item in found
     ]

@@ -53,7 +53,7 @@ from seawall.scan.model import Inventory, Limits
 from seawall.scan.overview import ACTIVE
 from seawall.scan.scanners import EMBEDDED, Scanner, Scanners
 from seawall.trust.service import TrustService
-from seawall.trust.signatures import BUNDLE_PREFIX, DSSE
+from seawall.trust.signatures import BUNDLE_PREFIX, DSSE, SIGNERS
 
 IMAGE_CONFIGS = (
     "application/vnd.oci.image.config.v1+json",
@@ -431,7 +431,8 @@ class ScanService:
         """
         wanted = await self.db.point(lambda c: _attached(c, target))
         trusted: set[str] | None = None
-        if wanted and self.trust is not None and await self.trust.keys(target.project_id):
+        anchors = await self.trust.keys(target.project_id) if wanted and self.trust is not None else []
+        if self.trust is not None and any(key.kind in SIGNERS for key in anchors):
             signed = await self.trust.verify(target.repository, target.digest)
             trusted = {item.digest for item in signed if item.verdict.valid and item.verdict.predicate}
         for digest, payload in wanted:

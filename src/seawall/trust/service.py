@@ -82,13 +82,16 @@ class TrustService:
         """What the project trusts, by name."""
         return await self._db.point(lambda c: _keys(c, project_id))
 
-    async def add_key(self, project_id: int, name: str, pem: str) -> TrustedKey:
-        """Trust a public key or certificate (PEM). Raises InvalidError, ConflictError, NotFoundError."""
+    async def add_key(self, project_id: int, name: str, pem: str, usage: str = "signer") -> TrustedKey:
+        """Trust a public key or certificate (PEM). Raises InvalidError, ConflictError, NotFoundError.
+
+        `usage` is "signer", or "timestamp" or "log" for who says when a signature was made.
+        """
         if not 1 <= len(name) <= 255 or name != name.strip() or "\0" in name:
             raise InvalidError("the name must have 1 to 255 characters")
         if len(pem) > 65536:
             raise InvalidError("the PEM text is too long")
-        kind, fingerprint = signatures.read_anchor(pem)
+        kind, fingerprint = signatures.read_anchor(pem, usage)
         now = time.time()
 
         def run(connection: Connection) -> TrustedKey:
@@ -201,7 +204,8 @@ class TrustService:
         self, repository: str, digests: list[str], what: str, anchors: Sequence[Anchor]
     ) -> bool:
         kind = f"signature.{what}"
-        usable = [a for a in anchors if what == "cosign" or a.kind == "certificate"]
+        signers = signatures.SIGNERS if what == "cosign" else ("certificate",)
+        usable = [a for a in anchors if a.kind in signers]
         for digest in digests:
             found = [s for s in await self.verify(repository, digest) if s.type == kind]
             # Without any trusted key a signature by anybody counts, which is all that Harbor asks.

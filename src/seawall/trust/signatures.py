@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from seawall.errors import InvalidError
+from seawall.trust.times import LogEntry, Moment, Witness, logged, stamped
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
 DSSE = "application/vnd.dsse.envelope.v1+json"
@@ -34,6 +35,8 @@ NOTATION_PAYLOAD = "application/vnd.cncf.notary.payload.v1+json"
 _SIGNATURE = "dev.cosignproject.cosign/signature"
 _CERTIFICATE = "dev.sigstore.cosign/certificate"
 _CHAIN = "dev.sigstore.cosign/chain"
+_LOG = "dev.sigstore.cosign/bundle"
+_STAMP = "dev.sigstore.cosign/rfc3161timestamp"
 _INTOTO = "application/vnd.in-toto+json"
 _CHAIN_LENGTH = 8
 
@@ -51,17 +54,50 @@ class Anchor:
 class Verdict:
     """Whether something is signed by somebody trusted: by which anchor, or else why not.
 
-    `predicate` is an attestation's predicate type, None for a plain signature.
+    `predicate` is an attestation's predicate type, None for a plain signature. `moment`: when it was made,
+    where a trusted timestamp authority or log says so.
     """
 
     valid: bool
     signer: str | None = None
     reason: str = ""
     predicate: str | None = None
+    moment: Moment | None = None
 
 
-def read_anchor(pem: str) -> tuple[str, str]:
-    """(kind, SHA-256 fingerprint in hex) of a public key or certificate. Raises InvalidError."""
+SIGNERS = ("key", "certificate")
+"""Kinds of anchors that sign; "timestamp" and "log" say when."""
+
+
+def read_anchor(pem: str, usage: str = "signer") -> tuple[str, str]:
+    """(kind, SHA-256 fingerprint in hex) of a public key or certificate. Raises InvalidError.
+
+    `usage` is "signer", "timestamp" (certificates of a timestamp authority: its own, those above it) or "log"
+    (the public key of a transparency log).
+    """
+    if usage == "timestamp":
+        try:
+            chain = x509.load_pem_x509_certificates(pem.strip().encode())
+            for certificate in chain:
+                _strong(certificate.public_key())
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            chain = []
+        if not 0 < len(chain) <= _CHAIN_LENGTH or not any(
+            _authority(c) or c.issuer == c.subject for c in chain
+        ):
+            raise InvalidError(
+                "must be certificates in PEM, at most 8, and the one that issued the others there"
+            )
+        return usage, chain[0].fingerprint(hashes.SHA256()).hex()
+    kind, fingerprint = _read_anchor(pem)
+    if usage == "signer":
+        return kind, fingerprint
+    if (usage, kind) != ("log", "key"):
+        raise InvalidError("a log is trusted by its public key")
+    return usage, fingerprint
+
+
+def _read_anchor(pem: str) -> tuple[str, str]:
     data = pem.strip().encode()
     try:
         if b"BEGIN CERTIFICATE" in data:
@@ -100,12 +136,13 @@ def cosign(
     """Check one layer of a cosign signature or attestation about `subject`.
 
     `layer` is its media type, `at` the time (Unix seconds) when the registry was given it: certificates
-    must have been valid then.
+    must have been valid then, or when a trusted timestamp authority or log saw the signature.
     """
     if layer == SIMPLE_SIGNING:
         return _simple(annotations, payload, subject, anchors, at)
     if layer == DSSE:
-        return _dsse(_json(payload), _certificates(annotations), subject, anchors, at)
+        proofs = _annotated(annotations)
+        return _dsse(_json(payload), _certificates(annotations), subject, anchors, at, proofs, payload)
     if layer.startswith(BUNDLE_PREFIX):
         return _bundle(payload, subject, anchors, at)
     return Verdict(False, reason=f"{layer} is no signature")
@@ -120,12 +157,19 @@ def _simple(
     critical = _get(_json(payload), "critical")
     if _get(_get(critical, "image"), "docker-manifest-digest") != subject:
         return Verdict(False, reason="it is about another digest")
-    signer = _signer(payload, signature, _certificates(annotations), anchors, at)
-    return _verdict(signer)
+    moment = _moment(_annotated(annotations), [signature], hashlib.sha256(payload).digest(), anchors)
+    signer = _signer(payload, signature, _certificates(annotations), anchors, moment.at if moment else at)
+    return _verdict(signer, moment)
 
 
 def _dsse(
-    envelope: Any, chain: list[x509.Certificate], subject: str, anchors: Sequence[Anchor], at: float
+    envelope: Any,
+    chain: list[x509.Certificate],
+    subject: str,
+    anchors: Sequence[Anchor],
+    at: float,
+    proofs: _Proofs,
+    whole: bytes = b"",
 ) -> Verdict:
     payload = _unbase64(_get(envelope, "payload"))
     kind = _get(envelope, "payloadType")
@@ -145,9 +189,14 @@ def _dsse(
     predicate = _get(statement, "predicateType")
     for item in signatures[:16]:
         signature = _unbase64(_get(item, "sig"))
-        signer = _signer(message, signature, chain, anchors, at) if signature else None
+        if not signature:
+            continue
+        # cosign has attestations stamped whole, sigstore's bundles by signature.
+        moment = _moment(proofs, [signature, whole], hashlib.sha256(payload).digest(), anchors)
+        signer = _signer(message, signature, chain, anchors, moment.at if moment else at)
         if signer is not None:
-            return Verdict(True, signer, predicate=predicate if isinstance(predicate, str) else "")
+            named = predicate if isinstance(predicate, str) else ""
+            return Verdict(True, signer, predicate=named, moment=moment)
     return Verdict(False, reason="no trusted key or certificate has signed it")
 
 
@@ -163,19 +212,80 @@ def _bundle(payload: bytes, subject: str, anchors: Sequence[Anchor], at: float) 
         der = _unbase64(item)
         if der is not None:
             chain += _der(der)
+    proofs = _bundled(material)
     envelope = _get(bundle, "dsseEnvelope")
     if envelope is not None:
-        found = _dsse(envelope, chain, subject, anchors, at)
+        found = _dsse(envelope, chain, subject, anchors, at, proofs)
         # cosign 3 signs images with a statement of this predicate; others are attestations.
         if found.valid and found.predicate in ("https://sigstore.dev/cosign/sign/v1", ""):
-            return Verdict(True, found.signer)
+            return Verdict(True, found.signer, moment=found.moment)
         return found
     message = _get(bundle, "messageSignature")
     signature = _unbase64(_get(message, "signature"))
     digest = _unbase64(_get(_get(message, "messageDigest"), "digest"))
     if signature is None or digest is None or f"sha256:{digest.hex()}" != subject:
         return Verdict(False, reason="it is about another digest")
-    return _verdict(_signer_of_digest(digest, signature, chain, anchors, at))
+    moment = _moment(proofs, [signature], digest, anchors)
+    signer = _signer_of_digest(digest, signature, chain, anchors, moment.at if moment else at)
+    return _verdict(signer, moment)
+
+
+_Proofs = tuple[list[bytes], list[LogEntry]]
+
+
+def _annotated(annotations: Mapping[str, str]) -> _Proofs:
+    """Timestamps and log entries beside a signature in cosign's annotations."""
+    entry = _json(annotations.get(_LOG, "").encode())
+    payload = _get(entry, "Payload")
+    stamp = _unbase64(_get(_json(annotations.get(_STAMP, "").encode()), "SignedRFC3161Timestamp"))
+    values = [_get(payload, name) for name in ("body", "integratedTime", "logID", "logIndex")]
+    found = _entry(values[0], values[1], values[2], values[3], _get(entry, "SignedEntryTimestamp"))
+    return [stamp] if stamp else [], [found] if found else []
+
+
+def _bundled(material: Any) -> _Proofs:
+    """The same of a sigstore bundle; its integers may be text (protobuf's JSON)."""
+    listed = _get(_get(material, "timestampVerificationData"), "rfc3161Timestamps")
+    stamps = [_unbase64(_get(item, "signedTimestamp")) for item in listed] if isinstance(listed, list) else []
+    entries = _get(material, "tlogEntries")
+    found = []
+    for item in entries[:_CHAIN_LENGTH] if isinstance(entries, list) else ():
+        key = _unbase64(_get(_get(item, "logId"), "keyId"))
+        numbers = [_integer(_get(item, name)) for name in ("integratedTime", "logIndex")]
+        promise = _get(_get(item, "inclusionPromise"), "signedEntryTimestamp")
+        body, log_id = _get(item, "canonicalizedBody"), key.hex() if key else None
+        made = _entry(body, numbers[0], log_id, numbers[1], promise)
+        if made is not None:
+            found.append(made)
+    return [stamp for stamp in stamps if stamp], found
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 20 else None
+
+
+def _entry(body: Any, integrated: Any, log_id: Any, index: Any, promise: Any) -> LogEntry | None:
+    signature = _unbase64(promise)
+    if not isinstance(body, str) or not isinstance(log_id, str) or signature is None:
+        return None
+    if type(integrated) is not int or type(index) is not int or not 0 < integrated < 1 << 36:
+        return None
+    return LogEntry(body, integrated, log_id, index, signature)
+
+
+def _moment(
+    proofs: _Proofs, messages: list[bytes], digest: bytes, anchors: Sequence[Anchor]
+) -> Moment | None:
+    """When the signature (first of `messages`) over what has SHA-256 `digest` was made, if that is proven."""
+    witnesses = [Witness(a.name, a.kind, a.pem) for a in anchors if a.kind not in SIGNERS]
+    if not witnesses:
+        return None
+    stamps, entries = proofs
+    return stamped(stamps, [m for m in messages if m], witnesses) or logged(
+        entries, messages[0], digest, witnesses
+    )
 
 
 def _certificates(annotations: Mapping[str, str]) -> list[x509.Certificate]:
@@ -201,16 +311,18 @@ def notation(layer: str, envelope: bytes, subject: str, anchors: Sequence[Anchor
         return Verdict(False, reason=f"{layer} is no signature envelope")
     if opened is None:
         return Verdict(False, reason="the envelope is malformed, or needs what is not understood")
-    payload, message, signature, algorithm, chain = opened
+    payload, message, signature, algorithm, chain, stamps = opened
     target = _get(_json(payload), "targetArtifact")
     if _get(target, "digest") != subject:
         return Verdict(False, reason="it is about another digest")
     if not chain or not _matches_algorithm(chain[0].public_key(), algorithm, signature, message):
         return Verdict(False, reason="the signature does not match the certificate")
-    return _verdict(_trusted(chain, anchors, at))
+    moment = _moment((stamps, []), [signature], b"", anchors)
+    return _verdict(_trusted(chain, anchors, moment.at if moment else at), moment)
 
 
-_Opened = tuple[bytes, bytes, bytes, str, list[x509.Certificate]]
+_Opened = tuple[bytes, bytes, bytes, str, list[x509.Certificate], list[bytes]]
+_NOTATION_STAMP = "io.cncf.notary.timestampSignature"
 _UNDERSTOOD = {
     "io.cncf.notary.signingScheme",
     "io.cncf.notary.signingTime",
@@ -238,7 +350,8 @@ def _open_jws(envelope: bytes) -> _Opened | None:
         der = _unbase64(item)
         chain += _der(der) if der is not None else []
     message = f"{parts[0]}.{parts[1]}".encode()
-    return payload, message, signature, str(_get(header, "alg")), chain
+    stamp = _unbase64(_get(_get(top, "header"), _NOTATION_STAMP))
+    return payload, message, signature, str(_get(header, "alg")), chain, [stamp] if stamp else []
 
 
 _COSE_ALGORITHMS = {-37: "PS256", -38: "PS384", -39: "PS512", -7: "ES256", -35: "ES384", -36: "ES512"}
@@ -255,6 +368,7 @@ def _open_cose(envelope: bytes) -> _Opened | None:
             for k, v in raw_header.items()
         }
         listed = unprotected.get(33)
+        stamp = unprotected.get(_NOTATION_STAMP)
     except Exception:  # whatever a hostile document makes the decoder raise
         return None
     if not all(isinstance(item, bytes) for item in (protected, payload, signature)):
@@ -268,7 +382,7 @@ def _open_cose(envelope: bytes) -> _Opened | None:
     for der in (listed if isinstance(listed, (list, tuple)) else [listed])[:_CHAIN_LENGTH]:
         chain += _der(der) if isinstance(der, bytes) else []
     message = cbor2.dumps(["Signature1", protected, b"", payload])
-    return payload, message, signature, algorithm, chain
+    return payload, message, signature, algorithm, chain, [stamp] if isinstance(stamp, bytes) else []
 
 
 def _acceptable(header: Any) -> bool:
@@ -440,10 +554,10 @@ def _valid_at(certificate: x509.Certificate, at: float) -> bool:
     return certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc
 
 
-def _verdict(signer: str | None) -> Verdict:
+def _verdict(signer: str | None, moment: Moment | None = None) -> Verdict:
     if signer is None:
         return Verdict(False, reason="no trusted key or certificate has signed it")
-    return Verdict(True, signer)
+    return Verdict(True, signer, moment=moment)
 
 
 # -- reading -------------------------------------------------------------------------------------------

@@ -1,0 +1,291 @@
+"""Times that timestamp authorities and transparency logs prove.
+
+Signatures, entries and timestamps are made by sigstore's own JavaScript client, forty days ago by its clock:
+its ten-minute certificates are long expired. Timestamps for notation are by openssl's authority.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from seawall.errors import InvalidError
+from seawall.trust import signatures
+from seawall.trust.signatures import Anchor
+from tests.trust import signing
+from tests.trust.signing import Authority
+
+HERE = Path(__file__).parent / "sigstore"
+BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
+DAYS = 40
+MANIFEST = b'{"schemaVersion": 2}'
+DIGEST = signing.digest_of(MANIFEST)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of bundles about `DIGEST`, and ca.pem, tsa.pem, log.pem."""
+    if not (HERE / "node_modules" / ".package-lock.json").exists():
+        done = subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+    out = tmp_path_factory.mktemp("sigstore")
+    (out / "manifest").write_bytes(MANIFEST)
+    past = {
+        "LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1",
+        "FAKETIME": f"-{DAYS}d",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    done = subprocess.run(
+        ["node", str(HERE / "make.mjs"), DIGEST, str(out)],
+        env={**os.environ, **past},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def anchors(made: Path, *names: str) -> list[Anchor]:
+    kinds = {"ca": "certificate", "tsa": "timestamp", "log": "log"}
+    return [Anchor(name, kinds[name], (made / f"{name}.pem").read_text()) for name in names]
+
+
+def check(
+    made: Path, name: str, *trusted: str, change: Callable[[Any], None] | None = None
+) -> signatures.Verdict:
+    bundle = json.loads((made / f"{name}.json").read_text())
+    if change is not None:
+        change(bundle)
+    data = json.dumps(bundle).encode()
+    return signatures.cosign(BUNDLE, {}, data, DIGEST, anchors(made, *trusted), time.time())
+
+
+@pytest.mark.parametrize(
+    ("name", "witness"),
+    [
+        ("log", "log"),
+        ("intoto", "log"),
+        ("stamp", "tsa"),
+        ("both", "tsa"),
+        ("message", "tsa"),
+        ("slsa", "tsa"),
+    ],
+)
+def test_expired_certificates_count_for_what_was_signed_before(made: Path, name: str, witness: str) -> None:
+    # Pushed now, the certificate expired forty days ago: whoever pushes might have the old key.
+    assert not check(made, name, "ca").valid
+    found = check(made, name, "ca", "tsa", "log")
+    assert (found.valid, found.signer) == (True, "ca")
+    assert found.predicate == ("https://slsa.dev/provenance/v1" if name == "slsa" else None)
+    assert found.moment is not None
+    assert found.moment.witness == witness
+    assert abs(found.moment.at - (time.time() - DAYS * 86400)) < 3600
+    # A time is no signature.
+    assert not check(made, name, "tsa", "log").valid
+
+
+def test_a_log_or_authority_that_is_not_trusted_proves_nothing(made: Path) -> None:
+    assert not check(made, "log", "ca", "tsa").valid
+    assert not check(made, "stamp", "ca", "log").valid
+    assert not check(made, "none", "ca", "tsa", "log").valid
+    assert check(made, "message", "ca", "log").moment is not None
+    strangers = [
+        *anchors(made, "ca"),
+        Anchor("other", "log", signing.public_pem(ec.generate_private_key(ec.SECP256R1()))),
+        Anchor("other", "timestamp", signing.certificate_pem(Authority.make().certificate)),
+    ]
+    for name in ("log", "stamp", "both"):
+        data = (made / f"{name}.json").read_bytes()
+        assert not signatures.cosign(BUNDLE, {}, data, DIGEST, strangers, time.time()).valid
+
+
+def entry(bundle: Any) -> Any:
+    return bundle["verificationMaterial"]["tlogEntries"][0]
+
+
+def test_log_entries_that_were_changed_prove_nothing(made: Path) -> None:
+    def integrated(bundle: Any) -> None:
+        entry(bundle)["integratedTime"] = str(int(entry(bundle)["integratedTime"]) + 1)
+
+    def body(bundle: Any) -> None:
+        # A true entry, of another signature.
+        entry(bundle).update(entry(json.loads((made / "both.json").read_text())))
+
+    def index(bundle: Any) -> None:
+        entry(bundle)["logIndex"] = "7"
+
+    def promise(bundle: Any) -> None:
+        entry(bundle)["inclusionPromise"]["signedEntryTimestamp"] = base64.b64encode(b"x" * 70).decode()
+
+    for change in (integrated, body, index, promise):
+        assert not check(made, "log", "ca", "log", change=change).valid, change.__name__
+
+
+def test_timestamps_of_something_else_prove_nothing(made: Path) -> None:
+    def moved(bundle: Any) -> None:
+        other = json.loads((made / "both.json").read_text())
+        key = "timestampVerificationData"
+        bundle["verificationMaterial"][key] = other["verificationMaterial"][key]
+
+    def flipped(bundle: Any) -> None:
+        item = bundle["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"][0]
+        data = bytearray(base64.b64decode(item["signedTimestamp"]))
+        data[-1] ^= 1
+        item["signedTimestamp"] = base64.b64encode(data).decode()
+
+    def garbage(bundle: Any) -> None:
+        item = bundle["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"][0]
+        item["signedTimestamp"] = base64.b64encode(b"0" * 50).decode()
+
+    for change in (moved, flipped, garbage):
+        assert not check(made, "stamp", "ca", "tsa", change=change).valid, change.__name__
+
+
+def test_cosigns_annotations(made: Path) -> None:
+    """The same proofs as cosign 2 keeps them, beside a simple signature."""
+    bundle = json.loads((made / "message.json").read_text())
+    found = entry(bundle)
+    promise = {
+        "SignedEntryTimestamp": found["inclusionPromise"]["signedEntryTimestamp"],
+        "Payload": {
+            "body": found["canonicalizedBody"],
+            "integratedTime": int(found["integratedTime"]),
+            "logIndex": int(found["logIndex"]),
+            "logID": base64.b64decode(found["logId"]["keyId"]).hex(),
+        },
+    }
+    # The entry is about the manifest's bytes, so let those be what is signed.
+    stamps = bundle["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"]
+    for annotation, value, trusted in (
+        ("dev.sigstore.cosign/bundle", promise, "log"),
+        (
+            "dev.sigstore.cosign/rfc3161timestamp",
+            {"SignedRFC3161Timestamp": stamps[0]["signedTimestamp"]},
+            "tsa",
+        ),
+    ):
+        proofs = signatures._annotated({annotation: json.dumps(value)})
+        signature = base64.b64decode(bundle["messageSignature"]["signature"])
+        digest = bytes.fromhex(DIGEST.partition(":")[2])
+        moment = signatures._moment(proofs, [signature], digest, anchors(made, trusted))
+        assert moment is not None
+        assert moment.witness == trusted
+        assert signatures._moment(proofs, [signature[:-1]], digest, anchors(made, trusted)) is None
+    for text in ("", "[]", "{}", '{"Payload": 3}', '{"Payload": {"integratedTime": true}}'):
+        annotated = {"dev.sigstore.cosign/bundle": text, "dev.sigstore.cosign/rfc3161timestamp": text}
+        assert signatures._annotated(annotated) == ([], [])
+
+
+# -- notation, with openssl's timestamp authority ------------------------------------------------------
+
+
+def openssl(folder: Path, *arguments: str) -> None:
+    done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+
+
+def tsa(folder: Path) -> tuple[x509.Certificate, x509.Certificate]:
+    """(root, authority's certificate); with key and configuration in the folder."""
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root = signing.issue("stamps", root_key, root_key, "stamps", ca=True)
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tsa")]))
+        .issuer_name(root.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=60))
+        .not_valid_after(now + datetime.timedelta(days=60))
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False
+        )
+        .sign(root_key, hashes.SHA256())
+    )
+    (folder / "tsa.pem").write_text(signing.certificate_pem(certificate))
+    (folder / "tsa.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    (folder / "serial").write_text("01")
+    (folder / "tsa.cnf").write_text(
+        "[tsa]\ndefault_tsa = a\n[a]\nserial = serial\ndefault_policy = 1.2.3.4\nsigner_digest = sha256\n"
+        "digests = sha256\nordering = no\ness_cert_id_alg = sha256\n"
+    )
+    return root, certificate
+
+
+def stamp(folder: Path, data: bytes) -> bytes:
+    """A timestamp token (no response around it) over `data`."""
+    (folder / "data").write_bytes(data)
+    openssl(folder, "ts", "-query", "-data", "data", "-sha256", "-cert", "-out", "query")
+    openssl(
+        folder,
+        *("ts", "-reply", "-config", "tsa.cnf", "-queryfile", "query", "-signer", "tsa.pem", "-inkey"),
+        *("tsa.key", "-token_out", "-out", "token"),
+    )
+    return (folder / "token").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["jws", "cose"])
+def test_notations_timestamps(tmp_path: Path, form: str) -> None:
+    root, own = tsa(tmp_path)
+    authority = Authority.make()
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = authority.signer(key)
+    if form == "jws":
+        kind, envelope = "application/jose+json", json.loads(signing.notation_jws(key, [leaf], DIGEST))
+        text = envelope["signature"]
+        signature = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        envelope["header"]["io.cncf.notary.timestampSignature"] = signing.b64(stamp(tmp_path, signature))
+        data = json.dumps(envelope).encode()
+    else:
+        kind, tagged = "application/cose", cbor2.loads(signing.notation_cose(key, [leaf], DIGEST))
+        protected, unprotected, payload, signature = tagged.value
+        unprotected = {**unprotected, "io.cncf.notary.timestampSignature": stamp(tmp_path, signature)}
+        data = cbor2.dumps(cbor2.CBORTag(18, [protected, unprotected, payload, signature]))
+    signer = Anchor("signer", "certificate", signing.certificate_pem(authority.certificate))
+    long_after = time.time() + 50 * 86400  # when the signer's certificate has expired
+    assert not signatures.notation(kind, data, DIGEST, [signer], long_after).valid
+    with pytest.raises(InvalidError, match="issued"):
+        signatures.read_anchor(signing.certificate_pem(own), "timestamp")
+    for trusted in ([root], [own, root]):
+        pem = "".join(signing.certificate_pem(item) for item in trusted)
+        assert signatures.read_anchor(pem, "timestamp")[0] == "timestamp"
+        witness = Anchor("stamps", "timestamp", pem)
+        found = signatures.notation(kind, data, DIGEST, [signer, witness], long_after)
+        assert found.valid
+        assert found.moment is not None
+        assert abs(found.moment.at - time.time()) < 600
+        assert not signatures.notation(kind, data, DIGEST, [witness], time.time()).valid
+
+
+def test_usages_of_anchors() -> None:
+    pem = signing.public_pem(ec.generate_private_key(ec.SECP256R1()))
+    certificate = signing.certificate_pem(Authority.make().certificate)
+    assert signatures.read_anchor(pem, "log")[0] == "log"
+    assert signatures.read_anchor(certificate, "timestamp")[0] == "timestamp"
+    for text, usage in ((pem, "timestamp"), (certificate, "log"), (pem, "other")):
+        with pytest.raises(InvalidError):
+            signatures.read_anchor(text, usage)
