@@ -87,7 +87,7 @@ def test_registry_is_edited_and_proxied(visit: Visit, site: Site) -> None:
     dialog.get_by_role("button", name="Create").click()
     admin.heading("cache")
     page.get_by_role("tab", name="Configuration").click()
-    page.get_by_label("Bandwidth (KB/s)").fill("51200")
+    page.get_by_label("Bandwidth (Kbps)").fill("51200")
     page.get_by_label("Serve what is here when it is gone upstream").check()
     page.get_by_role("button", name="Save", exact=True).click()
     admin.said("Saved")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from seawall.replication.proxy import wants
 from tests.conftest import Registry
 from tests.replication.conftest import Api, DockerRegistry
 from tests.replication.content import Remote, digest_of
@@ -116,6 +117,74 @@ def test_of_another_seawall_that_asks_for_a_token(
     here.check(f"{project}/{name}/app", "v1")
     assert here.digest(f"{project}/{name}/app", image["digest"]) == image["digest"]
     _kept(here, api)
+
+
+def _set(api: Api, project: str, **metadata: str) -> None:
+    answer = api.http.put(f"/projects/{project}", json={"metadata": metadata})
+    assert answer.status_code == 200, answer.text
+
+
+def test_limits_of_speed_and_connections(api: Api, here: Remote, upstream: DockerRegistry) -> None:
+    project = f"cache{secrets.token_hex(4)}"
+    _project(api, project, upstream.url, "docker-registry")
+    # 8,000 kilobits are 1,024,000 bytes a second.
+    _set(api, project, proxy_speed_kb="8000", max_upstream_conn="1")
+    layers = [secrets.token_bytes(3_000_000), secrets.token_bytes(1000)]
+    Remote(upstream.url).push_image("app", "v1", layers)
+    Remote(upstream.url).push_image("other", "v1", [layers[1]])
+    large, small = (f"/v2/{project}/app/blobs/{digest_of(layer)}" for layer in layers)
+    started = time.monotonic()
+    with here.http.stream("GET", large) as answer:
+        parts = answer.iter_raw()
+        data = next(parts)
+        # The one connection is taken, for this repository; another has its own.
+        refused = here.http.get(small)
+        assert refused.status_code == 429, refused.text
+        assert refused.json()["errors"][0]["code"] == "TOOMANYREQUESTS"
+        assert here.http.get(f"/v2/{project}/other/blobs/{digest_of(layers[1])}").status_code == 200
+        data += b"".join(parts)
+    assert digest_of(data) == digest_of(layers[0])
+    # A lower bound only: half a second's worth may go ahead.
+    assert time.monotonic() - started > 3_000_000 / 1_024_000 - 0.6
+    deadline = time.monotonic() + 20
+    while here.http.get(small).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_filters_of_a_project(api: Api, here: Remote, upstream: DockerRegistry) -> None:
+    plain = Remote(upstream.url)
+    layer = secrets.token_bytes(1000)
+    plain.push_image("team/app", "v1", [layer])
+    plain.push_image("other/app", "v1", [layer])
+    blob = digest_of(layer)
+    for kind, pattern in (("doublestar", "team/**"), ("regex", "(team|crew)/[a-z]+"), ("", "{team,crew}/*")):
+        project = f"cache{secrets.token_hex(4)}"
+        _project(api, project, upstream.url, "docker-registry")
+        _set(api, project, proxy_cache_filter_pattern=pattern, proxy_cache_filter_kind=kind)
+        for path in ("manifests/v1", f"blobs/{blob}", "tags/list"):
+            assert here.http.get(f"/v2/{project}/team/app/{path}").status_code == 200
+            assert here.http.get(f"/v2/{project}/other/app/{path}").status_code == 404
+    _kept(here, api)
+    assert f"/v2/other/app/blobs/{blob}" not in re.findall(r'"GET (\S+)', upstream.log())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind", "yes", "no"),
+    [
+        ("", "", "any/thing", None),
+        ("a/*", "", "a/b", "a/b/c"),
+        ("a/**", "doublestar", "a/b/c", "b/a"),
+        ("a.*", "regex", "a/b/c", "ba"),
+        ("[", "doublestar", None, "a"),
+        ("(", "regex", None, "a"),
+        # Seconds and more where patterns are tried by backtracking.
+        ("(a*)*b", "regex", "a" * 200 + "b", "a" * 200),
+    ],
+)
+def test_filter_patterns(pattern: str, kind: str, yes: str | None, no: str | None) -> None:
+    assert yes is None or wants(pattern, kind, yes)
+    assert no is None or not wants(pattern, kind, no)
 
 
 def test_expiry(registry: Registry, api: Api, here: Remote, upstream: DockerRegistry) -> None:

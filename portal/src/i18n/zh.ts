@@ -63,7 +63,7 @@ export const zh = {
   Authorization: "授权方式",
   "Authorization header": "Authorization 头",
   "Back to the sign-in page": "返回登录页面",
-  "Bandwidth (KB/s)": "带宽 (KB/s)",
+  "Bandwidth (Kbps)": "带宽 (Kbps)",
   "Banner message": "横幅消息",
   "Base DN": "基准 DN",
   "Base only": "仅基准",

@@ -322,7 +322,7 @@ function PolicyForm(props: { policy: Partial<ReplicationPolicy>; onClose: () => 
       type: "check",
       hidden: (values) => values.trigger !== "event_based",
     },
-    { name: "speed", label: t("Bandwidth (KB/s)"), type: "number", min: -1, help: t("-1 means no limit") },
+    { name: "speed", label: t("Bandwidth (Kbps)"), type: "number", min: -1, help: t("-1 means no limit") },
     { name: "override", label: t("Replace tags that exist at the destination"), type: "check" },
     { name: "chunk", label: t("Copy blobs in chunks"), type: "check" },
     { name: "single", label: t("One run at a time"), type: "check" },

@@ -117,6 +117,21 @@ async def acquire(db: Database, upload_id: str) -> Lease:
         await asyncio.sleep(_LOOK)
 
 
+async def acquire_slot(db: Database, name: str, slots: int) -> Lease | None:
+    """One of `slots` leases of a name (at most 28 characters), None when all are held."""
+    owner = secrets.token_hex(16)
+
+    def run(connection: Connection) -> str | None:
+        for number in range(slots):
+            slot = f"{name}-{number}"
+            if _take(connection, slot, owner) is None:
+                return slot
+        return None
+
+    taken = await db.write(run, durable=False)
+    return None if taken is None else Lease(db, taken, owner)
+
+
 def _take(connection: Connection, upload_id: str, owner: str) -> float | None:
     """None when the lease is `owner`'s now, else when it runs out."""
     dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql

@@ -563,6 +563,7 @@ class OciApp:
         upstream = await self._proxy.of(name)
         if upstream is None:
             return None
+        upstream.check(name)
         check_digest(digest)
         try:
             await self._content.blob(name, digest)

@@ -32,6 +32,8 @@ MANIFEST_LIMIT = 16 * 1024 * 1024
 WHOLE_LIMIT = 8 * 1024 * 1024
 CHUNK = 10 * 1024 * 1024
 MOUNTED = -1
+# Bytes of a kilobit, in which Harbor's API states bandwidths.
+KILOBIT = 128
 _ATTEMPTS = 4
 _RETRY = frozenset({408, 429, 500, 502, 503, 504})
 _TIMEOUT = httpx.Timeout(60, connect=10, pool=60)
@@ -75,7 +77,7 @@ class Credentials:
 
 @dataclass(slots=True)
 class Limiter:
-    """A bandwidth limit: `rate` bytes a second, 0 without limit.
+    """A bandwidth limit: `rate` bytes a second, 0 without limit (see KILOBIT).
 
     `checkpoint` is awaited every half second or so while bytes pass; it may raise to end the transfer.
     """

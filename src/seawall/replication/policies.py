@@ -28,7 +28,7 @@ class Policy:
     """A policy; one of the two registry ids is None, which means this registry.
 
     `replace_count`: how many leading path components `dest_namespace` stands in for, -1 for all but the
-    last. `speed` in KiB a second for each task, 0 without limit.
+    last. `speed` in kilobits a second for each task, 0 without limit.
     """
 
     name: str

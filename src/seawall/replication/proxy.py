@@ -11,6 +11,7 @@ once, with those of its children that have been pulled.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import time
 from collections import OrderedDict
@@ -18,19 +19,20 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
+import re2
 import structlog
 from sqlalchemy import select
 
-from seawall.content import leases
+from seawall.content import globs, leases
 from seawall.content import manifest as manifests
 from seawall.content.service import StoredManifest
 from seawall.context import SYSTEM, actor
 from seawall.db.schema import manifests as manifest_table
 from seawall.db.schema import project_metadata, projects, registries, repositories
-from seawall.errors import RegistryError, SeawallError
+from seawall.errors import InvalidError, RegistryError, SeawallError
 from seawall.jobs.base import JobContext, job
 from seawall.replication.adapters import Adapter, open_adapter
-from seawall.replication.client import Limiter, RemoteError, RemoteManifest
+from seawall.replication.client import KILOBIT, Limiter, RemoteError, RemoteManifest
 from seawall.replication.endpoint import LocalEndpoint
 from seawall.services import Services
 from seawall.storage.base import UploadBusyError
@@ -41,6 +43,7 @@ EXPIRE_SCHEDULE = "system:proxy-expire"
 # How long it is remembered which projects are proxies (seconds).
 _PROJECTS_SECONDS = 5.0
 _FILL_DELAY = 3.0
+MOST_CONNECTIONS = 100
 
 
 @dataclass(slots=True)
@@ -52,6 +55,15 @@ class Upstream:
     adapter: Adapter
     stamp: tuple[Any, ...]
     local_on_not_found: bool
+    # Blobs of one repository that are fetched at once, in the whole cluster; 0 without limit.
+    connections: int = 0
+    filter_pattern: str = ""
+    filter_kind: str = ""
+
+    def check(self, repository: str) -> None:
+        """Raise RegistryError 404 for a repository that the project's filter leaves out."""
+        if not wants(self.filter_pattern, self.filter_kind, repository.partition("/")[2]):
+            raise RegistryError("NAME_UNKNOWN", "the project's filter leaves this repository out")
 
     def name_of(self, repository: str) -> str:
         """What the upstream calls a repository of the project."""
@@ -128,7 +140,7 @@ class ProxyCache:
             item[0]: item[1] for item in await self._services.db.point(lambda c: c.execute(settings).all())
         }
         speed = metadata.get("proxy_speed_kb", "")
-        rate = int(speed) * 1024 if speed.isdigit() else 0
+        rate = int(speed) * KILOBIT if speed.isdigit() else 0
         stamp = (row.id, row.url, row.updated_at, rate)
         if old is None or old.stamp != stamp:
             secret = await self._services.replication.secret_registry(row.id)
@@ -137,12 +149,17 @@ class ProxyCache:
                 self._later(old.adapter.close())
             old = self._upstreams[project] = Upstream(project, row.id, adapter, stamp, False)
         old.local_on_not_found = metadata.get("proxy_cache_local_on_not_found") == "true"
+        most = metadata.get("max_upstream_conn", "")
+        old.connections = min(int(most), MOST_CONNECTIONS) if most.isdigit() else 0
+        old.filter_pattern = metadata.get("proxy_cache_filter_pattern", "").strip()
+        old.filter_kind = metadata.get("proxy_cache_filter_kind", "")
         return old
 
     # -- manifests -----------------------------------------------------------------------------------
 
     async def manifest(self, upstream: Upstream, repository: str, reference: str) -> StoredManifest:
         """A manifest, from here or upstream. Raises RegistryError."""
+        upstream.check(repository)
         here = await self._here(repository, reference)
         if here is not None and (":" in reference or self._is_fresh(repository, reference, here.digest)):
             return here
@@ -219,7 +236,8 @@ class ProxyCache:
         )
 
     async def tags(self, upstream: Upstream, repository: str) -> list[str] | None:
-        """All tags upstream, sorted; None when the upstream is down."""
+        """All tags upstream, sorted; None when the upstream is down. Raises RegistryError."""
+        upstream.check(repository)
         try:
             return sorted(await upstream.adapter.client.tags(upstream.name_of(repository)))
         except RemoteError:
@@ -236,20 +254,24 @@ class ProxyCache:
     async def blob(self, upstream: Upstream, repository: str, digest: str) -> Passing | None:
         """A blob that is not here, on its way through; None when it is here after all.
 
-        Raises RegistryError.
+        Raises RegistryError, TOOMANYREQUESTS with `max_upstream_conn` blobs of the repository under way.
         """
         lease = await self._lease(repository, digest)
         if lease is None:
             return None
+        held = [lease]
         try:
+            if upstream.connections:
+                held.append(await self._connection(upstream, repository))
             size, stream = await self._open(upstream, repository, digest)
         except BaseException:
-            await lease.release()
+            for item in held:
+                await item.release()
             raise
         # Bounded: a slow client slows the download, memory stays flat.
         queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue(16)
         reader = _Reader(queue)
-        self._later(self._store(repository, digest, size, stream, reader, lease))
+        self._later(self._store(repository, digest, size, stream, reader, held))
         return Passing(size, reader.read())
 
     async def fetch(self, upstream: Upstream, repository: str, digest: str) -> None:
@@ -268,6 +290,17 @@ class ProxyCache:
             raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
         return found
 
+    async def _connection(self, upstream: Upstream, repository: str) -> leases.Lease:
+        name = "pc-" + hashlib.sha256(repository.encode()).hexdigest()[:24]
+        slot = await leases.acquire_slot(self._services.db, name, upstream.connections)
+        if slot is None:
+            raise RegistryError(
+                "TOOMANYREQUESTS",
+                "too many connections to the upstream registry",
+                headers={"Retry-After": "1"},
+            )
+        return slot
+
     async def _lease(self, repository: str, digest: str) -> leases.Lease | None:
         """The right to fetch a blob; None once it is here."""
         seed = hashlib.sha256(f"{repository}@{digest}".encode()).hexdigest()
@@ -284,7 +317,7 @@ class ProxyCache:
         return None
 
     async def _store(
-        self, repository: str, digest: str, size: int, stream: Any, reader: _Reader, lease: leases.Lease
+        self, repository: str, digest: str, size: int, stream: Any, reader: _Reader, held: list[leases.Lease]
     ) -> None:
         actor.set(SYSTEM)
 
@@ -309,7 +342,8 @@ class ProxyCache:
             raise
         finally:
             await stream.aclose()
-            await lease.release()
+            for item in held:
+                await item.release()
 
     def _later(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -342,6 +376,30 @@ class _Reader:
                 yield item
         finally:
             self._gone = True
+
+
+def wants(pattern: str, kind: str, repository: str) -> bool:
+    """Whether a project's filter lets a repository (without the project's name) through; one that is no
+    pattern lets none through.
+    """
+    if not pattern:
+        return True
+    if kind == "regex":
+        expression = _expression(pattern)
+        return expression is not None and expression.fullmatch(repository) is not None
+    try:
+        return globs.matches(pattern, repository)
+    except InvalidError:
+        return False
+
+
+@functools.lru_cache(maxsize=256)
+def _expression(pattern: str) -> Any:
+    # RE2, as in Harbor: a pattern comes from a project's administrator, and its time must be bounded.
+    try:
+        return re2.compile(pattern)
+    except re2.error:
+        return None
 
 
 def _error(error: RemoteError) -> RegistryError:

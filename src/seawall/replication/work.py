@@ -27,7 +27,7 @@ from seawall.errors import PreconditionError, RegistryError, SeawallError
 from seawall.events import Subscribers
 from seawall.jobs.base import JobContext, JobStoppedError, job, registry
 from seawall.replication.adapters import Adapter
-from seawall.replication.client import Limiter, RemoteError
+from seawall.replication.client import KILOBIT, Limiter, RemoteError
 from seawall.replication.copy import Copier, describe
 from seawall.replication.endpoint import Endpoint, LocalEndpoint
 from seawall.replication.origin import REFUSED, came_from, cluster_id, format_header, registry_mark
@@ -251,7 +251,7 @@ async def _mark(context: JobContext, task_id: int, execution_id: int, status: st
 async def _copy(
     context: JobContext, policy: Policy, work: dict[str, Any], task_id: int, sessions: dict[str, str]
 ) -> dict[str, Any]:
-    limiter = Limiter(policy.speed * 1024, context.checkpoint)
+    limiter = Limiter(policy.speed * KILOBIT, context.checkpoint)
     other = policy.src_registry_id if policy.dest_registry_id is None else policy.dest_registry_id
     assert other is not None
     adapter = await context.services.replication.adapter(other, limiter)

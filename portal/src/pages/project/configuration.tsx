@@ -111,7 +111,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
         {!!project.registry_id && (
           <Card title={t("Proxy cache")}>
             <TextInput
-              label={t("Bandwidth (KB/s)")}
+              label={t("Bandwidth (Kbps)")}
               description={t("-1 means no limit")}
               disabled={readOnly}
               value={metadata.proxy_speed_kb ?? "-1"}

@@ -45,7 +45,7 @@ replication_policies = Table(
     Column("replicate_deletion", Boolean, nullable=False),
     Column("override", Boolean, nullable=False),
     Column("enabled", Boolean, nullable=False),
-    # KiB a second, 0 without limit
+    # kilobits (1,024 bits) a second, 0 without limit
     Column("speed", Integer, nullable=False),
     Column("copy_by_chunk", Boolean, nullable=False),
     Column("single_active", Boolean, nullable=False),
