@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.conformance.client import unique
 from tests.conftest import PASSWORD, Registry
+from tests.trust import signing
 
 PASSPHRASES = {
     f"NOTARY_{role}_PASSPHRASE": "pass-phrase-1" for role in ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")
@@ -139,6 +146,134 @@ def test_delegation(notary: Notary, reader: Notary, gun: str, tmp_path: Path) ->
     (public,) = tmp_path.glob("key*.pem") if not (tmp_path / "key.pem").exists() else [tmp_path / "key.pem"]
     notary.run("delegation", "add", "-p", gun, "targets/releases", str(public), "--all-paths")
     assert "targets/releases" in reader.run("delegation", "list", gun)
+
+
+def test_a_delegate_publishes(
+    registry: Registry, notary: Notary, reader: Notary, gun: str, tmp_path: Path
+) -> None:
+    """Somebody who has the delegation's key alone signs targets, until that key is taken away."""
+    notary.run("init", "-p", gun)
+    notary.run("key", "rotate", gun, "snapshot", "-r")
+    delegate = Notary(registry, tmp_path / "delegate", registry.admin)
+    private = ec.generate_private_key(ec.SECP256R1())
+    key_form = serialization.PrivateFormat.TraditionalOpenSSL
+    (tmp_path / "key.pem").write_bytes(
+        private.private_bytes(serialization.Encoding.PEM, key_form, serialization.NoEncryption())
+    )
+    certificate = signing.issue("delegate", private, private, "delegate")
+    (tmp_path / "certificate.pem").write_text(signing.certificate_pem(certificate))
+    public = str(tmp_path / "certificate.pem")
+    notary.run("delegation", "add", "-p", gun, "targets/releases", public, "--all-paths")
+    delegate.run("key", "import", str(tmp_path / "key.pem"), "-r", "targets/releases", "-g", gun)
+    file = target(tmp_path, "released")
+    delegate.run("add", "-p", gun, "v1", file, "-r", "targets/releases")
+    listed = reader.run("list", gun)
+    assert "targets/releases" in listed
+    reader.run("verify", gun, "v1", "-i", file)
+    # The delegate has no other role's key.
+    delegate.run("add", "-p", gun, "v2", file, check=False)
+    assert "v2" not in reader.run("list", gun)
+    shown = reader.run("delegation", "list", gun)
+    (key,) = set(re.findall(r"\b[0-9a-f]{64}\b", shown))
+    notary.run("delegation", "remove", "-p", gun, "targets/releases", key)
+    assert "v1" not in reader.run("list", gun)
+    delegate.run("add", "-p", gun, "v3", file, "-r", "targets/releases", check=False)
+    assert "v3" not in reader.run("list", gun)
+
+
+def test_addhash_lookup_status_reset_and_witness(
+    registry: Registry, notary: Notary, reader: Notary, gun: str, tmp_path: Path
+) -> None:
+    notary.run("init", "-p", gun)
+    digest = "0" * 63 + "1"
+    notary.run("addhash", "-p", gun, "v1", "123", "--sha256", digest)
+    looked = reader.run("lookup", gun, "v1")
+    assert digest in looked
+    assert "123" in looked
+    assert "No valid trust data" in reader.run("lookup", gun, "absent", check=False)
+    # What was not published is nobody else's business, and can be taken back.
+    notary.run("addhash", gun, "v2", "5", "--sha256", digest)
+    assert "v2" in notary.run("status", gun)
+    assert "v2" not in reader.run("list", gun)
+    notary.run("reset", gun, "--all")
+    notary.run("publish", gun)
+    assert "v2" not in reader.run("list", gun)
+
+    def version() -> int:
+        answer = httpx.get(f"{registry.url}/v2/{gun}/_trust/tuf/targets.json")
+        return int(answer.json()["signed"]["version"])
+
+    before = version()
+    notary.run("witness", "-p", gun, "targets")
+    assert version() == before + 1
+    assert "v1" in reader.run("list", gun)
+
+
+def test_an_expired_timestamp_is_refused_and_signed_again(fresh_registry: Registry, tmp_path: Path) -> None:
+    """A server whose clock was twenty days late: the client refuses what it signed, and takes the new one."""
+    registry = fresh_registry
+    late = {
+        "LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1",
+        "FAKETIME": "-20d",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    registry.environment.update(late)
+    registry.start()
+    registry.create_project("trust", public=True)
+    gun = f"{registry.host}/trust/app"
+    notary = Notary(registry, tmp_path / "publisher", registry.admin)
+    notary.run("init", "-p", gun)
+    reader = Notary(registry, tmp_path / "reader", None)
+    said = reader.run("list", gun, check=False)
+    assert "expired" in said.lower(), said
+    registry.stop()
+    for name in late:
+        del registry.environment[name]
+    registry.start()
+    assert "No targets" in reader.run("list", gun)
+    notary.run("add", "-p", gun, "v1", target(tmp_path, "one"))
+    assert "v1" in reader.run("list", gun)
+
+
+@pytest.mark.parametrize("role", ["root", "snapshot", "timestamp"])
+def test_forged_metadata_is_refused_by_the_client(
+    registry: Registry, notary: Notary, gun: str, tmp_path: Path, role: str
+) -> None:
+    """Between the real server and the real client somebody changes a role's metadata."""
+    notary.run("init", "-p", gun)
+    notary.run("add", "-p", gun, "v1", target(tmp_path, "one"))
+    changed = []
+
+    class Forger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = httpx.get(registry.url + self.path, headers={"Accept": "*/*"})
+            data = answer.content
+            if answer.status_code == 200 and f"/tuf/{role}" in self.path:
+                document = json.loads(data)
+                document["signed"]["expires"] = "2099-01-01T00:00:00Z"
+                data = json.dumps(document, separators=(",", ":")).encode()
+                changed.append(self.path)
+            self.send_response(answer.status_code)
+            self.send_header("content-length", str(len(data)))
+            self.send_header("content-type", answer.headers.get("content-type", "text/plain"))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Forger)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        reader = Notary(registry, tmp_path / "reader", None)
+        between = f"http://127.0.0.1:{server.server_address[1]}"
+        said = reader.run("-s", between, "list", gun, check=False)
+        assert changed
+        assert "v1" not in said
+        assert "valid signatures" in said or "checksum" in said or "trust" in said.lower(), said
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_strangers_are_refused(registry: Registry, notary: Notary, gun: str, tmp_path: Path) -> None:
