@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -97,3 +98,54 @@ def test_switch_and_back_without_loss(sites: Sites) -> None:
     sites.caught_up(two, one)
     assert damaged_blobs(two) == damaged_blobs(one) == []
     assert sites.status(one)["divergences"] == 0
+
+
+def test_what_only_the_dead_active_had_is_accounted_for(sites: Sites) -> None:
+    one, two = active(sites)
+    for tag in ("both", "moved", "deleted"):
+        one.push("library/left", tag, noise())
+    sites.caught_up(two, one)
+    two.kill()
+    # Acknowledged, and never received by the other site.
+    lost = one.push("library/left", "lost", noise())
+    moved = one.push("library/left", "moved", noise())
+    both = one.push("library/left", "both", noise())
+    one.create_user("nina", "Secret-123456")
+    one.api("POST", "/projects", json={"project_name": "late", "metadata": {"public": "false"}})
+    one.add_member("late", "nina", "developer")
+    late = one.push("late/app", "v1", noise())
+    one.api("DELETE", "/projects/library/repositories/left/artifacts/deleted/tags/deleted")
+    one.kill()
+    two.start()
+    # The witness still has the lease of the dead site; the promotion waits for its end.
+    done = two.cli("dr", "promote", "--json")
+    assert done.returncode == 0, done.stderr
+    assert two.tag("library/left", "lost").status_code == 404
+    stays = two.push("library/left", "both", noise())
+    two.api("POST", "/projects", json={"project_name": "mine", "metadata": {"public": "true"}})
+    one.start()
+    assert active(sites) == (two, one)
+    sites.caught_up(one, two)
+    for site in (one, two):
+        for name, tag, digest in (
+            ("library/left", "lost", lost),
+            ("library/left", "moved", moved),
+            ("library/left", "both", stays),
+            ("library/left", both, both),
+            ("late/app", "v1", late),
+        ):
+            assert site.tag(name, tag).headers.get("docker-content-digest") == digest, (name, tag)
+        assert damaged_blobs(site) == []
+        found = httpx.get(f"{site.url}/api/v2.0/projects/late/members", auth=site.admin).json()
+        assert "nina" in {item["entity_name"] for item in found}
+    outcomes = {(item["kind"], item["name"]): item for item in two.api("GET", "/dr/divergences").json()}
+    assert outcomes["tag", "library/left:lost"]["outcome"] == "carried"
+    assert outcomes["tag", "library/left:moved"]["outcome"] == "carried"
+    assert outcomes["tag", "library/left:both"]["outcome"] == "kept"
+    assert outcomes["tag", "library/left:both"]["detail"]["active"] == stays
+    assert outcomes["tags", "library/left:deleted"]["outcome"] == "listed"
+    assert outcomes["users", "nina"]["outcome"] == "carried"
+    assert outcomes["projects", "late"]["outcome"] == "carried"
+    assert "password_hash" not in outcomes["users", "nina"]["detail"]["content"]
+    told = one.cli("dr", "divergences", "--json")
+    assert len(json.loads(told.stdout)) == len(outcomes)

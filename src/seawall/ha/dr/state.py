@@ -9,6 +9,7 @@ higher one than its own stops taking writes at once; so of two that believe to b
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from typing import Any
@@ -156,7 +157,7 @@ def reign(
         epoch=epoch + 1,
         lineage=row["lineage"] or uuid.uuid4().hex,
         writable_until=until,
-        base=row["base"] if keep_cursor else row["cursor"],
+        base=row["base"] if keep_cursor else _base(connection, row["cursor"]),
         cursor=None,
         complete=True,
         syncing=None,
@@ -164,6 +165,12 @@ def reign(
         behind=None,
         updated_at=now,
     )
+
+
+def _base(connection: Connection, cursor: str | None) -> str:
+    # What the old active must hand over, and against which changes of this site's own.
+    own = changes.position(connection) if changes.feed_id(connection) else None
+    return json.dumps({"cursor": cursor, "from": own})
 
 
 def follower(connection: Connection, who: str, epoch: int) -> None:
