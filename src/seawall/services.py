@@ -41,6 +41,8 @@ from seawall.ha.redis import RedisClient
 from seawall.ha.sessions import SessionStore
 from seawall.jobs import kinds as job_kinds
 from seawall.jobs.service import JobService
+from seawall.preheat import work as preheat_work
+from seawall.preheat.service import PreheatService
 from seawall.ratelimit import RateLimiter
 from seawall.replication.service import ReplicationService
 from seawall.scan import jobs as scan_jobs
@@ -86,6 +88,7 @@ class Services:
     trust: TrustService
     rates: RateLimiter
     dr: DrService
+    preheat: PreheatService
     auth: AuthService | None = None
     ldap: Directory | None = None
     oidc: OidcService | None = None
@@ -237,6 +240,7 @@ def open_services(settings: Settings) -> Services:
         TrustService(db, artifacts),
         RateLimiter(settings.rate, redis, _rates_file()),
         DrService(db, storage, settings),
+        PreheatService(db, keys, jobs),
     )
     trail = AuditHook(db, services.audit, configuration)
     hooks.add(trail)
@@ -263,6 +267,7 @@ def open_services(settings: Settings) -> Services:
         services.background.append(instances.beat)
         services.closers.append(instances.leave)
     webhooks.install(services)
+    preheat_work.install(services)
     if not open_access:
         services.ldap = Directory(db, configuration)
         services.oidc = OidcService(db, configuration, keys)

@@ -27,6 +27,7 @@ from seawall.api import (
     members,
     oidc,
     peers,
+    preheat,
     projects,
     purge,
     quotas,
@@ -75,6 +76,7 @@ ROUTERS: list[APIRouter] = [
     retention.router,
     webhooks.router,
     purge.router,
+    preheat.router,
     trust.router,
 ]
 

@@ -45,6 +45,7 @@ from seawall.content.artifacts import Tag as TagRow
 from seawall.content.names import check_name
 from seawall.db.schema import labels, manifest_labels, manifests, repositories, tags
 from seawall.errors import ConflictError, NotFoundError, RegistryError
+from seawall.preheat.work import LABELED
 
 router = ApiRouter(tags=["artifact"])
 
@@ -711,6 +712,12 @@ async def add_label(
         ).first()
         if made is None:
             raise ConflictError(f"the artifact has label {label_id} already")
+        data = {
+            "project_id": found.project_id,
+            "repository": found.repository,
+            "resources": [{"digest": found.digest}],
+        }
+        access.services.events.record(connection, LABELED, data)
 
     await access.services.db.write(run)
     resource = f"{found.repository}@{found.digest}"

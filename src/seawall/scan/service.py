@@ -204,7 +204,7 @@ class ScanService:
         self._content = content
         self._jobs = jobs
         self._events = events
-        self._registry_url = registry_url
+        self.registry_url = registry_url
         self._internal_url = internal_url
 
     # -- asking for scans ----------------------------------------------------------------------------
@@ -584,7 +584,7 @@ class ScanService:
             basic = metadata["properties"].get(AUTHORIZATION, "Basic") == "Basic"
             tag, size = await self.db.read(lambda c: _tag_and_size(c, target))
             authorization, robot_id = await self._pull_credential(target, basic=basic)
-            url = self._internal_url if scanner.use_internal_addr else self._registry_url
+            url = self._internal_url if scanner.use_internal_addr else self.registry_url
             try:
                 identifier = await client.submit(
                     Request(

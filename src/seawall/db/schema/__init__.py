@@ -55,6 +55,12 @@ from seawall.db.schema.peers import (
     peer_state,
     peer_transfers,
 )
+from seawall.db.schema.preheat import (
+    preheat_executions,
+    preheat_instances,
+    preheat_policies,
+    preheat_tasks,
+)
 from seawall.db.schema.replication import (
     registries,
     replication_executions,
@@ -121,6 +127,10 @@ __all__ = [
     "peer_pending",
     "peer_state",
     "peer_transfers",
+    "preheat_executions",
+    "preheat_instances",
+    "preheat_policies",
+    "preheat_tasks",
     "project_blobs",
     "project_members",
     "project_metadata",

@@ -1,0 +1,1 @@
+"""Preheating: peer-to-peer networks are told of images before anybody pulls them."""
