@@ -168,7 +168,7 @@ def test_every_declared_permission_is_in_a_table() -> None:
     """A (resource, action) that no role, no robot and no list has would be a typing mistake."""
     known = set().union(*ROLES.values(), PUBLIC, ROBOT_PROJECT, ROBOT_SYSTEM)
     # Only system administrators have these.
-    known |= {("configuration", "read"), ("configuration", "update"), ("ha", "read"), ("ha", "update")}
+    known |= {(name, action) for name in ("configuration", "ha", "dr") for action in ("read", "update")}
     for method, path, operation in OPERATIONS:
         need = operation["x-seawall-access"]
         if need["resource"] and need["scope"] in ("project", "system"):
