@@ -220,7 +220,7 @@ def build(settings: Settings) -> ASGIApp:
 
     peer_endpoint = None
     if services.peers is not None:
-        services.background.append(services.peers.run)
+        services.background += [services.peers.run, services.peers.watch]
         peer_endpoint = PeerEndpoint(services.peers, oci)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:

@@ -96,6 +96,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterat
     links = [Link(a.port), Link(b.port)]
     a.environment |= {"SEAWALL_PEERS__NAME": "a", "SEAWALL_PEERS__URLS": f'["{links[1].url}"]'}
     b.environment |= {"SEAWALL_PEERS__NAME": "b", "SEAWALL_PEERS__URLS": f'["{links[0].url}"]'}
+    a.environment["SEAWALL_HTTP__WORKERS"] = "2"
     b.environment["SEAWALL_DATABASE__URL"] = postgres.database()
     balancer = BalancerServer("haproxy", port)
     try:

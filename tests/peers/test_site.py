@@ -164,6 +164,28 @@ def test_index_referrers_and_signatures_travel(site: Site) -> None:
     assert kinds[0] == kinds[1] != []
 
 
+def test_key_of_a_notary_collection_is_one(site: Site) -> None:
+    project = site.api(site.a).project()
+    keys = [
+        httpx.get(
+            f"{which.url}/v2/{project}/app/_trust/tuf/timestamp.key",
+            headers={"Authorization": f"Bearer {_token(which.url, f'{project}/app')}"},
+        )
+        for which in (site.a, site.b)
+    ]
+    assert keys[0].status_code == 200, keys[0].text
+    assert keys[0].content == keys[1].content
+
+
+def _token(url: str, repository: str) -> str:
+    answer = httpx.get(
+        f"{url}/service/token",
+        params={"service": "seawall", "scope": f"repository:{repository}:pull,push"},
+        auth=("admin", PASSWORD),
+    )
+    return str(answer.json()["token"])
+
+
 def test_session_of_one_is_good_on_the_other(site: Site) -> None:
     with httpx.Client(base_url=site.a.url) as browser:
         token = browser.get("/api/v2.0/systeminfo").headers["X-Harbor-CSRF-Token"]

@@ -8,6 +8,7 @@ import json
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,14 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.auth.service import ensure_admin
 from seawall.config import Settings
+from seawall.content import gc, retention
 from seawall.content.names import digest_of
 from seawall.context import REPLICATOR, actor, replica
 from seawall.db import changes, migrate, open_database
 from seawall.db import schema as t
+from seawall.db.dump import TRANSIENT
 from seawall.errors import RegistryError
+from seawall.jobs import runner
 from seawall.replication.peers.documents import KINDS, Context
 from seawall.replication.peers.store import Store, Told, dump
 from seawall.services import Services, open_services
@@ -212,8 +216,8 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-@given(steps=st.lists(STEP, min_size=4, max_size=25))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(STEP, min_size=4, max_size=20))
 def test_stores_converge(template: Path, steps: list[tuple[Any, ...]]) -> None:
     asyncio.run(_converge(template, steps))
 
@@ -296,6 +300,130 @@ async def _join(template: Path, folder: Path) -> None:
                 ("label", dump([None, "both"])),
                 ("user", dump(["admin"])),
             }
+    finally:
+        await one.services.close()
+        await two.services.close()
+
+
+def test_nobody_judges_what_is_still_to_come(template: Path, tmp_path: Path) -> None:
+    asyncio.run(_to_come(template, tmp_path))
+
+
+async def _to_come(template: Path, folder: Path) -> None:
+    one, two = (Instance(folder, template, number) for number in (0, 1))
+    contents: dict[str, bytes] = {}
+    try:
+        for instance in (one, two):
+            await instance.start()
+        await change(one, "project", "0", "0", contents)
+        await change(one, "push", "0", "0", contents)
+        await change(one, "push", "0", "1", contents)
+        await one.db.write(one.store.observe)
+        # The manifests are brought, their tags are told last.
+        answer = await one.db.read(lambda c: one.store.told(c, 0, 1000))
+        told = [Told.of(item) for item in answer["entries"]]
+        await two.db.write(lambda c: two.store.take(c, told, "a"))
+        repository = f"{PROJECTS[0]}/r"
+        pushed = {
+            item.entry.key: item.document["pushed_at"]
+            for item in told
+            if item.entry.kind == "manifest" and item.document is not None
+        }
+        for digest, payload in contents.items():
+            await two._bring(repository, digest, payload, pushed[dump([repository, digest])])
+
+        async def collect() -> int:
+            report = await gc.collect(
+                two.db, two.services.storage, grace_seconds=0, upload_seconds=3600, delete_untagged=True
+            )
+            return report.manifests
+
+        def shown(connection: Connection) -> int:
+            query = select(t.repositories.c.id).where(t.repositories.c.name == repository)
+            return len(retention.candidates(connection, connection.execute(query).scalar_one()))
+
+        assert await collect() == 0
+        assert await two.db.read(shown) == 0
+        await two.db.write(two.store.retry)
+        assert await two.db.read(shown) == len(contents)
+        assert await collect() == 0
+        await one.hear(two, contents)
+        assert await one.says() == await two.says()
+    finally:
+        await one.services.close()
+        await two.services.close()
+
+
+def test_one_of_the_peers_runs_what_one_is_to_run(template: Path, tmp_path: Path) -> None:
+    asyncio.run(_leads(template, tmp_path))
+
+
+async def _leads(template: Path, folder: Path) -> None:
+    instance = Instance(folder, template, 1)
+    try:
+        await instance.start()
+
+        def fired(connection: Connection) -> int:
+            for name in ("retention:1", "system:gc"):
+                _set(
+                    connection,
+                    t.job_schedules,
+                    {
+                        "cron": "0 0 0 * * *",
+                        "kind": "gc",
+                        "args": {},
+                        "next_at": 1.0,
+                        "enabled": True,
+                        "created_at": 1.0,
+                        "updated_at": 1.0,
+                    },
+                    name=name,
+                )
+            connection.execute(delete(t.jobs))
+            runner._fire_schedules(connection)
+            return len(connection.execute(select(t.jobs.c.id)).all())
+
+        def link(name: str, seen_at: float, error: str | None) -> Callable[[Connection], None]:
+            values = {"name": name, "seen_at": seen_at, "error": error}
+            return lambda c: _set(c, t.peer_links, values, url="http://peer")
+
+        now = time.time()
+        assert await instance.db.write(fired) == 2
+        for name, seen_at, error, expected in (
+            ("a", now, None, 1),
+            ("c", now, None, 2),
+            ("a", now, "away", 2),
+            ("a", now - 1000, None, 2),
+        ):
+            await instance.db.write(link(name, seen_at, error))
+            assert await instance.db.write(fired) == expected, (name, error)
+    finally:
+        await instance.services.close()
+
+
+def test_restored_from_a_backup(template: Path, tmp_path: Path) -> None:
+    asyncio.run(_restored(template, tmp_path))
+
+
+async def _restored(template: Path, folder: Path) -> None:
+    one, two = (Instance(folder, template, number) for number in (0, 1))
+    contents: dict[str, bytes] = {}
+    try:
+        for instance in (one, two):
+            await instance.start()
+        await change(one, "user", "0", "0", contents)
+        await two.hear(one, contents)
+        told = two.cursors["a"]
+        # A dump leaves this instance's row out: what comes then has higher numbers, under a new epoch.
+        assert {"peer_state", "peer_links", "change_log"} <= TRANSIENT
+        old = await one.db.read(lambda c: c.execute(select(t.peer_state.c.epoch)).scalar())
+        await one.db.write(lambda c: c.execute(delete(t.peer_state)))
+        await one.start()
+        await change(one, "user", "0", "1", contents)
+        await two.hear(one, contents)
+        assert two.cursors["a"] > told
+        assert await one.db.read(lambda c: c.execute(select(t.peer_state.c.epoch)).scalar()) != old
+        assert ("user", dump(["u2"])) in await two.says()
     finally:
         await one.services.close()
         await two.services.close()

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, delete, exists, func, insert, select, tuple_
 
 from seawall.content import accounting, index
+from seawall.content.incoming import incoming
 from seawall.db import Database, fence
 from seawall.db.schema import (
     blob_trash,
@@ -141,6 +142,7 @@ def _delete_untagged(connection: Connection, cutoff: float) -> int:
                 subject.c.repository_id == manifests.c.repository_id,
                 subject.c.digest == func.coalesce(manifests.c.subject_digest, manifests.c.accessory_of),
             ),
+            ~incoming(repositories.c.name),
         )
         .limit(_BATCH)
     )

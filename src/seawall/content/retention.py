@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from seawall.content import accounting, immutability, selectors
+from seawall.content.incoming import incoming
 from seawall.content.service import Repository
 from seawall.context import SYSTEM, Actor
 from seawall.db.schema import (
@@ -277,7 +278,10 @@ def _kept(rule: dict[str, Any], chosen: list[Candidate], now: float) -> list[Can
 
 
 def candidates(connection: Connection, repository_id: int) -> list[Candidate]:
-    """The artifacts of a repository that lists show, with their tags."""
+    """The artifacts of a repository that lists show, with their tags; none while some are still to come."""
+    name = repositories.c.name
+    if connection.execute(select(name).where(repositories.c.id == repository_id, incoming(name))).first():
+        return []
     names: dict[int, list[str]] = {}
     for manifest_id, name in connection.execute(
         select(tags.c.manifest_id, tags.c.name)

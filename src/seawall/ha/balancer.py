@@ -2,7 +2,7 @@
 
 What they have in common: health by `/readyz`, uploads and downloads passed on as they come (no buffering in
 files, no limit of size), another instance tried when one cannot be connected to, `X-Forwarded-*` set and
-what clients sent of them dropped, `/metrics` kept inside.
+what clients sent of them dropped, `/metrics` and what peers say to each other kept inside.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ frontend seawall
     http-request set-header X-Forwarded-Proto {"https" if balancer.outer_tls else "http"}
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
     option forwardfor
-    http-request deny deny_status 404 if {{ path /metrics }}
+    http-request deny deny_status 404 if {{ path /metrics }} or {{ path_beg /_seawall/peers }}
     default_backend instances
 
 backend instances
@@ -178,6 +178,10 @@ server {{
     chunked_transfer_encoding on;
 
     location = /metrics {{
+        return 404;
+    }}
+
+    location /_seawall/peers {{
         return 404;
     }}
 

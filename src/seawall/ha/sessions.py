@@ -222,6 +222,10 @@ class SessionStore:
         except (ValueError, TypeError):
             return None  # written by another version
 
+    async def forget(self, id_hash: str) -> None:
+        """A session has ended elsewhere: drop what is cached of it."""
+        await self._forget(id_hash)
+
     async def _forget(self, id_hash: str) -> None:
         try:
             await self._redis.set(f"session:{id_hash}", _GONE, 2 * CACHE_SECONDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -15,8 +14,6 @@ from seawall.auth.keys import KeyRing
 from seawall.errors import SeawallError
 from seawall.replication.peers import wire
 
-# A peer that did not answer is not asked again by requests of clients for so long (seconds).
-_AWAY_SECONDS = 3.0
 _PART = 1024 * 1024
 
 
@@ -36,19 +33,19 @@ class Peer:
         self._keys = keys
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, 1.5))
         self._client: httpx.AsyncClient | None = None
-        self._away_until = 0.0
+        self._away = False
         self.running = asyncio.Lock()
         self.waiting: asyncio.Task[None] | None = None
 
     @property
     def up(self) -> bool:
-        """Whether it is worth asking on behalf of a client who waits."""
-        return not self.mine and time.monotonic() >= self._away_until
+        """Whether it answered the last time: only then a client's request waits for it."""
+        return not self.mine and not self._away
 
     def away(self, error: str) -> None:
         """It did not answer."""
         self.error = error
-        self._away_until = time.monotonic() + _AWAY_SECONDS
+        self._away = True
 
     @property
     def http(self) -> httpx.AsyncClient:
@@ -63,12 +60,15 @@ class Peer:
             await self._client.aclose()
             self._client = None
 
-    async def call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+    async def call(self, operation: str, _timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
         """Ask for something. Raises PeerError."""
+        patience = self._timeout if _timeout is None else httpx.Timeout(_timeout)
         body = wire.seal(self._keys, {"op": operation, **arguments}, b"question")
         headers = {wire.KEY_HEADER: self._keys.master_fingerprint}
         try:
-            answer = await self.http.post(self.url + wire.PATH, content=body, headers=headers)
+            answer = await self.http.post(
+                self.url + wire.PATH, content=body, headers=headers, timeout=patience
+            )
         except httpx.HTTPError as error:
             self.away(f"does not answer: {type(error).__name__}")
             raise PeerError(f"{self.url} {self.error}") from None
@@ -80,7 +80,7 @@ class Peer:
         except (wire.WireError, ValueError) as error:
             self.away(str(error))
             raise PeerError(f"{self.url}: {error}") from None
-        self._away_until = 0.0
+        self._away = False
         if "error" in found:
             raise PeerError(f"{self.url}: {found['error']}")
         return found

@@ -93,6 +93,8 @@ class PeerEndpoint:
                 await service.observe()
                 after = int(question["after"])
                 return await service.db.read(lambda c: service.store.told(c, after))
+            case "hello":
+                return {"name": service.settings.name}
             case "nudge":
                 await service.pull_from(str(question["name"]))
                 return {}
@@ -160,8 +162,8 @@ class PeerEndpoint:
 
 def changes_something(method: str, path: str) -> bool:
     """Whether a request may change what peers have too: then they are told before its answer."""
-    if path.startswith("/c/"):
-        # Signing in and out.
+    if path.startswith("/c/") or "/_trust/" in path:
+        # Signing in and out; the first who asks for a collection's key has it made.
         return True
     if method in ("GET", "HEAD", "OPTIONS"):
         return False

@@ -187,10 +187,20 @@ class PeerService:
                 log.warning("peers were not told", error=f"{type(error).__name__}: {error}")
 
     async def _nudge(self, peer: Peer) -> None:
-        if not peer.up:
-            return
-        with contextlib.suppress(PeerError):
-            await peer.call("nudge", name=self.settings.name)
+        if peer.up:
+            with contextlib.suppress(PeerError):
+                await peer.call(
+                    "nudge", name=self.settings.name, _timeout=self.settings.settle_seconds or 0.1
+                )
+
+    async def watch(self) -> None:
+        """In every process: look whether peers that were away are there again, until cancelled."""
+        while True:
+            await asyncio.sleep(1)
+            for peer in self.peers:
+                if not peer.up and not peer.mine:
+                    with contextlib.suppress(PeerError):
+                        await peer.call("hello", name=self.settings.name)
 
     def settling(self, send: Send) -> Send:
         """`send` that has peers told before it says that a change was made."""
@@ -255,6 +265,9 @@ class PeerService:
             told = [Told.of(item) for item in answer["entries"]]
             if told:
                 taken += await self.db.write(lambda c, told=told: self.store.take(c, told, peer.url))  # type: ignore[misc]
+            for item in told:
+                if item.entry.kind == "session" and item.entry.deleted:
+                    await self.services.sessions.forget(json.loads(item.entry.key)[0])
             cursor = answer["next"]
             now = time.time()
             values = {"name": peer.name, "epoch": epoch, "cursor": cursor, "seen_at": now, "error": None}

@@ -41,7 +41,7 @@ from seawall.replication.peers.documents import (
 from seawall.replication.peers.versions import Clock, Entry, Verdict
 
 PURPOSE = "peers"
-BATCH = 500
+BATCH = 200
 _COSIGN_TAG = re.compile(r"sha(256|512)-[0-9a-f]+\.(sig|att|sbom)")
 
 
@@ -96,7 +96,20 @@ class Store:
 
     def prepare(self, connection: Connection) -> None:
         """Make the row of this instance, and have changes logged."""
-        row = {"id": 1, "name": self.name, "epoch": uuid.uuid4().hex}
+        entries = t.peer_entries.c
+        # Those of a backup that was restored: their numbers and times are not given again.
+        last, latest = connection.execute(select(func.max(entries.seq), func.max(entries.version))).one()
+        clock = Clock()
+        if latest is not None:
+            clock.see(latest)
+        row = {
+            "id": 1,
+            "name": self.name,
+            "epoch": uuid.uuid4().hex,
+            "seq": last or 0,
+            "clock_ms": clock.milliseconds,
+            "clock_counter": clock.counter,
+        }
         _insert_once(connection, t.peer_state, row, ["id"])
         connection.execute(
             update(t.peer_state).where(t.peer_state.c.name != self.name).values(name=self.name)
@@ -462,6 +475,17 @@ class Store:
             project = _project_of(kind, key)
             if project is not None and names.id(connection, "project", project) is not None:
                 return "its project stays"
+        if kind.name == "registry":
+            users = select(t.projects.c.name).where(t.projects.c.registry_id == row.id)
+            policies = select(t.replication_policies.c.name).where(
+                or_(
+                    t.replication_policies.c.src_registry_id == row.id,
+                    t.replication_policies.c.dest_registry_id == row.id,
+                )
+            )
+            using = connection.execute(users).scalar() or connection.execute(policies).scalar()
+            if using:
+                return f"{using} uses it"
         if kind.name == "project" and self._later(
             connection, t.manifests.c.project_id == row.id, deletion.version
         ):
@@ -473,12 +497,11 @@ class Store:
         if kind.name == "manifest":
             tags = connection.execute(select(t.tags.c.name).where(t.tags.c.manifest_id == row.id)).scalars()
             for tag in tags.all():
-                entry = self.entry(connection, "tag", dump([key[0], tag]))
                 waiting = self.pending(connection, "tag", dump([key[0], tag]))
                 if waiting is not None and waiting.document is not None:
                     raise MissingError(f"tag {tag} has other content that is not here yet")
-                if entry is None or entry.version > deletion.version:
-                    return f"tag {tag} was given to it"
+                # A deletion that knew of the tag has come with the tag's.
+                return f"tag {tag} is on it"
             references = t.manifest_references
             parents = connection.execute(
                 select(t.manifests.c.digest)
