@@ -36,6 +36,8 @@ PAGES = [
     "/harbor/configs/auth",
     "/harbor/configs/setting",
     "/harbor/cluster",
+    "/harbor/cluster/dr",
+    "/harbor/cluster/peers",
     "/harbor/profile",
     "/harbor/search?q=web",
     "/harbor/none",
@@ -49,6 +51,7 @@ DARK = [
     "/harbor/clearing-job/gc",
     "/harbor/configs/setting",
     "/harbor/cluster",
+    "/harbor/cluster/dr",
 ]
 TABS = [
     "summary",

@@ -31,9 +31,11 @@ def test_session_outlives_the_instance_that_made_it(visit: Visit, site: Site) ->
             dev.page.reload()
             dev.heading("Profile")
         expect(dev.page.get_by_label("Comment")).to_have_value("still here")
-        # The cluster page finds out by itself.
-        expect(table.get_by_role("row").filter(has_text="dead")).to_have_count(1)
+        # The cluster page finds out by itself, and the check goes on with those that live.
+        expect(table.get_by_role("row").filter(has_text="dead")).to_have_count(1, timeout=60_000)
+        admin.page.get_by_role("button", name="Check now").click()
+        expect(admin.page.get_by_text("2 pairs of instances were tested")).to_be_visible(timeout=60_000)
         admin.shot("cluster-one-dead")
     finally:
         victim.start()
-    expect(table.get_by_role("row").filter(has_text="ok")).to_have_count(3)
+    expect(table.get_by_role("row").filter(has_text="ok")).to_have_count(3, timeout=60_000)

@@ -117,6 +117,8 @@ def test_cluster_page_knows_three_instances_and_checks_every_pair(visit: Visit) 
     expect(table.get_by_role("row")).to_have_count(4)
     admin.page.get_by_role("button", name="Check now").click()
     expect(admin.page.get_by_text("6 pairs of instances were tested")).to_be_visible(timeout=60_000)
+    expect(admin.page.get_by_text("Nothing is wrong")).to_be_visible()
+    expect(admin.page.get_by_text("balancer", exact=True)).to_be_visible()
     admin.shot("cluster")
 
 

@@ -124,10 +124,11 @@ async function send(method: string, template: string, options: Options = {}): Pr
 }
 
 // A balancer that is just finding out that an instance has died answers 502 to 504, or cuts the
-// connection. A read is safe to send again; a write is not, and its error is shown.
+// connection. A read or a PUT is safe to send again (RFC 9110, 9.2.2); other writes are not, and their error
+// is shown.
 async function attempt(target: string, init: RequestInit): Promise<Response> {
   for (let round = 0; ; round++) {
-    const last = init.method !== "GET" || round === 3;
+    const last = (init.method !== "GET" && init.method !== "PUT") || round === 3;
     try {
       const response = await fetch(target, init);
       if (last || ![502, 503, 504].includes(response.status)) return response;

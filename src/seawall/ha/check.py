@@ -411,16 +411,25 @@ async def _balancer(
     missing = {fact["id"]: address for address, fact in facts.items()}
     error = ""
     failures = 0
-    # Peers (own-storage HA) answer at the balancer too.
-    for _ in range(12 * (len(facts) + len(settings.peers.urls))):
+
+    async def ask() -> str | Exception:
         try:
-            missing.pop((await prober.through(url))["id"], None)
+            return str((await prober.through(url))["id"])
         except (httpx.HTTPError, ValueError, KeyError, PermissionError) as problem:
-            error = f"{type(problem).__name__}: {problem}".splitlines()[0][:200]
-            failures += 1
-            if failures >= 5:
-                break
-        if not missing:
+            return problem
+
+    # Several at once: a balancer that chooses the instance with the fewest requests would never choose this
+    # one, which is busy with the check. Peers (own-storage HA) answer at the balancer too.
+    for _ in range(6):
+        for answer in await asyncio.gather(
+            *(ask() for _ in range(2 * (len(facts) + len(settings.peers.urls))))
+        ):
+            if isinstance(answer, str):
+                missing.pop(answer, None)
+            else:
+                error = f"{type(answer).__name__}: {answer}".splitlines()[0][:200]
+                failures += 1
+        if not missing or failures >= 5:
             break
     if error:
         report.fault(
