@@ -27,8 +27,14 @@ export function SessionProvider(props: { children: ReactNode; fallback: (error: 
   const user = useQuery({ queryKey: ["session"], queryFn: current, staleTime: 60_000, retry: 2 });
   const info = useQuery({
     queryKey: ["/systeminfo"],
-    queryFn: () => api.get<SystemInfo>("/systeminfo"),
-    staleTime: 60_000,
+    queryFn: async () => {
+      // The time would make every answer another one, and the whole page be drawn again.
+      const { current_time, ...info } = await api.get<SystemInfo>("/systeminfo");
+      return info as SystemInfo;
+    },
+    staleTime: 10_000,
+    // Banner, read-only mode and the role of this site change while people look.
+    refetchInterval: 20_000,
     retry: 2,
   });
   const signedIn = !!user.data;

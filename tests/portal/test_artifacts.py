@@ -8,6 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from tests.portal.conftest import Site, Visitor
+from tests.portal.test_accessibility import serious
 
 Visit = Callable[..., Visitor]
 
@@ -131,6 +132,8 @@ def test_admin_deletes_a_repository_after_being_asked(visit: Visit, site: Site) 
     page = admin.page
     page.get_by_role("link", name="web", exact=True).click()
     admin.act("web/short-lived", "Delete")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    assert serious(page) == []
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(admin.row("web/short-lived")).to_be_visible()
     admin.act("web/short-lived", "Delete")

@@ -2385,7 +2385,7 @@ export interface components {
             site: string;
             epoch: number;
             writable: boolean;
-            peer?: components["schemas"]["seawall__api__dr__PeerModel"] | null;
+            peer?: components["schemas"]["DrPeerModel"] | null;
             witness?: components["schemas"]["WitnessModel"] | null;
             lag_seconds?: number | null;
             behind_changes?: number | null;
@@ -2394,6 +2394,13 @@ export interface components {
             error?: string | null;
             divergences: number;
             can: ("promote" | "demote" | "failback")[];
+        };
+        DrPeerModel: {
+            url: string;
+            site?: string | null;
+            role?: string | null;
+            epoch?: number | null;
+            reachable: boolean;
         };
         DryRun: {
             /** @default false */
@@ -2456,6 +2463,8 @@ export interface components {
             read_only?: boolean | null;
             notification_enable?: boolean | null;
             oidc_provider_name?: string | null;
+            dr_role?: string | null;
+            active_site_url?: string | null;
         };
         HardStorage: {
             storage: number;
@@ -2569,6 +2578,17 @@ export interface components {
         PayloadFormat: {
             notify_type: string;
             formats: string[];
+        };
+        PeerModel: {
+            name: string;
+            url: string;
+            reachable: boolean;
+            last_sync_at: string | null;
+            lag_seconds: number | null;
+            behind: number;
+            differences: components["schemas"]["DifferenceModel"][];
+            conflicts: number;
+            error: string | null;
         };
         Permission: {
             resource: string;
@@ -3292,24 +3312,6 @@ export interface components {
             heartbeat_at: string | null;
             concurrency: number;
             host: string;
-        };
-        seawall__api__dr__PeerModel: {
-            url: string;
-            site?: string | null;
-            role?: string | null;
-            epoch?: number | null;
-            reachable: boolean;
-        };
-        seawall__api__peers__PeerModel: {
-            name: string;
-            url: string;
-            reachable: boolean;
-            last_sync_at: string | null;
-            lag_seconds: number | null;
-            behind: number;
-            differences: components["schemas"]["DifferenceModel"][];
-            conflicts: number;
-            error: string | null;
         };
     };
     responses: never;
@@ -4039,7 +4041,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["seawall__api__peers__PeerModel"][];
+                    "application/json": components["schemas"]["PeerModel"][];
                 };
             };
         };

@@ -177,27 +177,7 @@ export type SearchResult = Body<"Search">;
 export type ExportExecution = Body<"ScanDataExportExecution">;
 export type TrustedKey = Body<"TrustedKey">;
 export type SignatureVerdict = Body<"SignatureVerdict">;
-export interface DrState {
-  role: "off" | "active" | "standby" | "fenced";
-  site: string;
-  epoch: number;
-  peer?: { url: string; site?: string; role?: string; epoch?: number; reachable: boolean };
-  witness?: { url: string; reachable: boolean; held_by?: string };
-  lag_seconds?: number;
-  behind_changes?: number;
-  last_applied_at?: string;
-  syncing?: string;
-  error?: string;
-  divergences: number;
-  can: string[];
-}
-export interface Divergence {
-  id: string;
-  kind: string;
-  name: string;
-  detail: unknown;
-  outcome: string;
-  at?: string;
-}
+export type DrState = Body<"DrModel">;
+export type Divergence = Body<"DivergenceModel">;
 export type Peer = Body<"PeerModel">;
 export type PeerConflict = Body<"ConflictModel">;

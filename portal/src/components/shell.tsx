@@ -150,6 +150,16 @@ export function Shell({ children }: { children: ReactNode }) {
             {t("Pulls work; pushes and changes are refused until an administrator ends read-only mode.")}
           </Alert>
         )}
+        {info.dr_role && info.dr_role !== "active" && (
+          <Alert color="orange" mb="md" title={t("This site is on standby")}>
+            {t("Pulls work; pushes and changes are refused here.")}{" "}
+            {info.active_site_url && (
+              <>
+                {t("Make them at the active site:")} <a href={info.active_site_url}>{info.active_site_url}</a>
+              </>
+            )}
+          </Alert>
+        )}
         <Banner />
         {children}
       </main>

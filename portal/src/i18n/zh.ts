@@ -209,8 +209,8 @@ export const zh = {
   "Flatten 3 levels": "扁平化 3 级",
   "Flatten all levels": "扁平化所有级别",
   Flattening: "扁平化",
-  "For a site that is lost. This site becomes the active one at once and asks nobody.":
-    "用于站点已失效的情况。本站点立即成为主站点，不询问任何一方。",
+  "For a site that is lost. This site becomes the active one though neither the other site nor the witness agrees.":
+    "用于站点已失效的情况。即使另一站点和仲裁者都未同意，本站点也会成为主站点。",
   "Forward the audit log to (syslog)": "审计日志转发地址 (syslog)",
   "Frees storage, and keeps the audit log short.": "释放存储空间，并控制审计日志的长度。",
   From: "源",
@@ -280,6 +280,7 @@ export const zh = {
   Layers: "层",
   "Left over at switches": "切换时的遗留",
   "Left over at switches ({n})": "切换时的遗留（{n}）",
+  "Make them at the active site:": "请在主站点进行：",
   "No conflicts": "没有冲突",
   "No layers": "没有层",
   "Layers and history": "层与构建历史",
@@ -461,10 +462,7 @@ export const zh = {
   Pulled: "拉取时间",
   Pulls: "拉取次数",
   "Pulls are answered from this registry and kept.": "拉取请求由该仓库应答并缓存。",
-  "Pulls work; pushes and changes are refused here. Make them at the active site.":
-    "可以拉取；此处拒绝推送和变更。请在主站点进行。",
-  "Pulls work; pushes and changes are refused here. Make them at the active site: {url}":
-    "可以拉取；此处拒绝推送和变更。请在主站点进行：{url}",
+  "Pulls work; pushes and changes are refused here.": "可以拉取；此处拒绝推送和变更。",
   "Pulls work; pushes and changes are refused until an administrator ends read-only mode.":
     "可以拉取；在管理员结束只读模式之前，推送和更改会被拒绝。",
   Push: "推送",

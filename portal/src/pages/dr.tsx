@@ -30,7 +30,7 @@ const ACTIONS: Record<Action, { button: Key; title: Key; what: Key[]; danger: bo
     button: "Promote without the other site",
     title: "Promote {site} without the other site?",
     what: [
-      "For a site that is lost. This site becomes the active one at once and asks nobody.",
+      "For a site that is lost. This site becomes the active one though neither the other site nor the witness agrees.",
       "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.",
       "If the other site still runs and takes writes, the two go different ways.",
     ],
@@ -58,7 +58,7 @@ const ACTIONS: Record<Action, { button: Key; title: Key; what: Key[]; danger: bo
 
 export function DisasterRecovery() {
   const { t } = useI18n();
-  const query = useGet<DrState>("/dr" as never, {}, { refetchInterval: 3000, retry: false });
+  const query = useGet<DrState>("/dr", {}, { refetchInterval: 3000, retry: false });
   const off = query.error instanceof ApiError && query.error.status === 404;
   if (off || query.data?.role === "off") {
     return (
@@ -154,7 +154,7 @@ function Sites({ state }: { state: DrState }) {
             {actions.map((name) => (
               <Button
                 key={name}
-                variant={name === "force" ? "outline" : "default"}
+                variant={name === "force" ? "light" : "default"}
                 color={ACTIONS[name].danger ? "red" : undefined}
                 onClick={() => setAsking(name)}
               >
@@ -186,9 +186,9 @@ function Ask({ action, state, onClose }: { action: Action; state: DrState; onClo
     setBusy(true);
     setError("");
     try {
-      if (action === "demote") await api.post("/dr/demote" as never);
-      else if (action === "failback") await api.post("/dr/failback" as never);
-      else await api.post("/dr/promote" as never, { body: { force: action === "force" } });
+      if (action === "demote") await api.post("/dr/demote");
+      else if (action === "failback") await api.post("/dr/failback");
+      else await api.post("/dr/promote", { body: { force: action === "force" } });
       await client.invalidateQueries();
       notifications.show({ message: t("Done"), color: "teal" });
       onClose();
@@ -250,7 +250,7 @@ function Ask({ action, state, onClose }: { action: Action; state: DrState; onClo
 
 function Divergences({ count }: { count: number }) {
   const { t, word } = useI18n();
-  const query = useGet<Divergence[]>("/dr/divergences" as never, {}, { refetchInterval: 30_000 });
+  const query = useGet<Divergence[]>("/dr/divergences", {}, { refetchInterval: 30_000 });
   return (
     <Card title={t("Left over at switches ({n})", { n: count })}>
       <Stack gap="sm">

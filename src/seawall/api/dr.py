@@ -11,7 +11,7 @@ from seawall.api.deps import Access, ApiRouter, system_access, timestamp
 router = ApiRouter(tags=["dr"])
 
 
-class PeerModel(BaseModel):
+class DrPeerModel(BaseModel):
     """The other site as it was seen last."""
 
     url: str
@@ -36,7 +36,7 @@ class DrModel(BaseModel):
     site: str
     epoch: int
     writable: bool
-    peer: PeerModel | None = None
+    peer: DrPeerModel | None = None
     witness: WitnessModel | None = None
     lag_seconds: float | None = None
     behind_changes: int | None = None

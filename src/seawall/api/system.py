@@ -40,6 +40,9 @@ class GeneralInfo(BaseModel):
     read_only: bool | None = None
     notification_enable: bool | None = None
     oidc_provider_name: str | None = None
+    # Seawall's own, of two sites: active, standby or fenced, and where the active site is.
+    dr_role: str | None = None
+    active_site_url: str | None = None
 
 
 class Storage(BaseModel):
@@ -119,6 +122,8 @@ async def get_system_info(access: Annotated[Access, anyone()]) -> GeneralInfo:
         info.read_only = values["read_only"]
         info.notification_enable = values["notification_enable"]
         info.has_ca_root = services.settings.ca_download is not None
+        if services.dr.enabled:
+            info.dr_role, info.active_site_url = await services.dr.standing()
     return info
 
 

@@ -622,6 +622,15 @@ class DrService:
         """Whether this site takes writes now."""
         return not self.enabled or await self._db.point(fence.open_now)
 
+    async def standing(self) -> tuple[str, str | None]:
+        """(role, address of the active site where that is the other one and known)."""
+        row = await self._db.read(state.read) if self.enabled else None
+        if row is None:
+            return OFF, None
+        seen = row["peer"] or {}
+        elsewhere = row["role"] != ACTIVE and seen.get("role") == ACTIVE
+        return row["role"], (seen.get("external_url") or self.settings.peer) if elsewhere else None
+
 
 def _has_keys(connection: Connection) -> bool:
     return connection.execute(select(cluster_keys.c.name).limit(1)).first() is not None
