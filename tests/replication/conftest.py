@@ -41,13 +41,13 @@ class DockerRegistry:
         )
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, expect: int = 200) -> None:
         with (self._root / "log").open("ab") as log:
             self.process = subprocess.Popen(self._argv, stdout=log, stderr=log)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/v2/").status_code == 200:
+                if httpx.get(f"{self.url}/v2/").status_code == expect:
                     return
             time.sleep(0.05)
         raise AssertionError((self._root / "log").read_text())

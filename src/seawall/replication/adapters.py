@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -89,6 +90,9 @@ ADAPTERS: dict[str, AdapterInfo] = {
         AdapterInfo("quay", "Quay", (("quay.io", "https://quay.io"),)),
         AdapterInfo("gitlab", "GitLab Container Registry", (("gitlab.com", "https://registry.gitlab.com"),)),
         AdapterInfo("jfrog-artifactory", "JFrog Artifactory"),
+        AdapterInfo("ali-acr", "Alibaba Cloud Container Registry"),
+        AdapterInfo("huawei-SWR", "Huawei SWR"),
+        AdapterInfo("tencent-tcr", "Tencent Container Registry"),
     )
 }
 
@@ -348,7 +352,12 @@ class EcrAdapter(Adapter):
 
     async def _call(self, http: httpx.AsyncClient, action: str, body: dict[str, Any]) -> dict[str, Any]:
         region = self._region()
-        host = f"api.ecr.{region}.amazonaws.com"
+        # As AWS's own clients have it, for an interface endpoint of one's network.
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_ECR", "").rstrip("/")
+        if not endpoint:
+            suffix = ".cn" if region.startswith("cn-") else ""
+            endpoint = f"https://api.ecr.{region}.amazonaws.com{suffix}"
+        host = urlsplit(endpoint).netloc
         payload = json.dumps(body).encode()
         headers = {
             "content-type": "application/x-amz-json-1.1",
@@ -360,15 +369,18 @@ class EcrAdapter(Adapter):
             "POST", "/", "", headers, payload, region, "ecr", self.registry.username, self.registry.secret
         )
         try:
-            response = await http.post(f"https://{host}/", content=payload, headers=headers)
-            answer = response.json()
-        except (httpx.HTTPError, ValueError) as error:
+            response = await http.post(f"{endpoint}/", content=payload, headers=headers)
+        except httpx.HTTPError as error:
             raise RemoteError(f"Amazon ECR: {error}") from None
+        try:
+            answer = dict(response.json())
+        except (ValueError, TypeError):
+            raise RemoteError(f"Amazon ECR {action}: {response.status_code}", response.status_code) from None
         if response.status_code != 200 and "AlreadyExists" not in str(answer.get("__type", "")):
             raise RemoteError(
                 f"Amazon ECR {action}: {answer.get('message') or response.status_code}", response.status_code
             )
-        return dict(answer)
+        return answer
 
 
 def sign_v4(
