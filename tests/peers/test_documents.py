@@ -10,12 +10,13 @@ OF_ONE_INSTANCE = {
     "its own jobs and their logs": "jobs job_logs job_numbers job_queues job_runners outbox",
     "its own log": "audit_log audit_intents",
     "its own work": "replication_executions replication_tasks retention_executions retention_tasks "
-    "webhook_deliveries scan_runs scan_requests scan_exports",
+    "webhook_deliveries preheat_executions preheat_tasks scan_runs scan_requests scan_exports",
     "what its scanner found, and knows": "scan_reports scan_findings scan_layers scan_inventories advisories "
     "advisory_cves advisory_packages advisory_sources",
     "its storage, and what follows from its content": "blobs blob_trash repository_blobs project_blobs "
     "manifest_payloads manifest_references uploads upload_leases tuf_changes artifact_windows",
     "its processes": "instances commit_markers schema_compatibility login_failures",
+    "its part in disaster recovery": "dr_state dr_blobs dr_divergences",
     "its part among peers and followers": "peer_state peer_entries peer_pending peer_links "
     "peer_transfers change_feed change_log",
 }

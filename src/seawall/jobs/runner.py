@@ -473,7 +473,7 @@ def _fire_schedules(connection: Connection) -> None:
     elsewhere = rows and _a_peer_leads(connection)
     for name, cron, kind, args in rows:
         # What changes or copies content that peers have too is for one of them to do.
-        if not (elsewhere and name.startswith(("retention:", "replication:"))):
+        if not (elsewhere and name.startswith(("retention:", "replication:", "preheat:"))):
             insert_job(connection, kind, args, trigger="schedule", schedule=name, now=now)
         connection.execute(
             update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_time(cron, now))

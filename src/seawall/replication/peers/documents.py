@@ -156,7 +156,9 @@ class Kind:
     ) -> dict[str, Any]:
         """Column values of a document. Raises MissingError."""
         found: dict[str, Any] = {}
-        for part, value in [*zip(self.key, key, strict=True), *((n, document[n]) for n in self.columns)]:
+        # A peer of an older version does not know every column: what is here stays then.
+        told = [(name, document[name]) for name in self.columns if name in document]
+        for part, value in [*zip(self.key, key, strict=True), *told]:
             if part in self.refs and value is not None:
                 found[part] = names.id(connection, self.refs[part], value)
                 if found[part] is None:
@@ -189,7 +191,7 @@ class Kind:
         """Delete a row."""
         where = [column == row._mapping[column.name] for column in self.table.primary_key.columns]
         connection.execute(delete(self.table).where(*where))
-        for schedule in ("retention", "replication"):
+        for schedule in ("retention", "replication", "preheat"):
             if self.table.name == f"{schedule}_policies":
                 context.jobs.set_schedule_in(connection, f"{schedule}:{row.id}", None, schedule, {})
 
@@ -545,6 +547,11 @@ def _replication_schedule(connection: Connection, context: Context, row: Any) ->
     context.jobs.set_schedule_in(connection, f"replication:{row.id}", cron, "replication", {"policy": row.id})
 
 
+def _preheat_schedule(connection: Connection, context: Context, row: Any) -> None:
+    cron = row.cron if row.trigger_type == "scheduled" and row.enabled else None
+    context.jobs.set_schedule_in(connection, f"preheat:{row.id}", cron, "preheat", {"policy": row.id})
+
+
 _PROJECT = {"project_id": "project"}
 _WHEN = ("created_at", "updated_at")
 
@@ -763,6 +770,40 @@ KINDS: dict[str, Kind] = {
             ),
             {"src_registry_id": "registry", "dest_registry_id": "registry"},
             changed=_replication_schedule,
+        ),
+        Kind(
+            "preheat-instance",
+            t.preheat_instances,
+            ("name",),
+            (
+                "description",
+                "vendor",
+                "endpoint",
+                "auth_mode",
+                "auth_info",
+                "enabled",
+                "is_default",
+                "insecure",
+            ),
+            extra=("created_at",),
+            unique=(("endpoint",),),
+        ),
+        Kind(
+            "preheat-policy",
+            t.preheat_policies,
+            ("project_id", "name"),
+            (
+                "provider_id",
+                "description",
+                "filters",
+                "trigger_type",
+                "cron",
+                "enabled",
+                "extra_attrs",
+            ),
+            {**_PROJECT, "provider_id": "preheat-instance"},
+            project="project_id",
+            changed=_preheat_schedule,
         ),
         ScheduleKind(
             "schedule",

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from seawall.content import accounting, index
 from seawall.content import manifest as manifests_
@@ -26,6 +26,7 @@ from seawall.content.service import ContentService, Repository
 from seawall.context import REPLICATOR
 from seawall.db import changes
 from seawall.db import schema as t
+from seawall.errors import SeawallError
 from seawall.replication.peers import documents, versions
 from seawall.replication.peers.documents import (
     CONTENT,
@@ -407,8 +408,9 @@ class Store:
         try:
             with connection.begin_nested():
                 alive = self._write(connection, state, kind, told, result, names)
-        except MissingError as error:
-            self._wait(connection, told, url, str(error))
+        except (MissingError, SeawallError, LookupError, TypeError, ValueError, DataError) as error:
+            # One that cannot be applied must not hold up the others; `ha check` names it with the reason.
+            self._wait(connection, told, url, (str(error) or type(error).__name__).splitlines()[0][:500])
             return 0
         except IntegrityError as error:
             if self._clash(connection, state, kind, told, result, names):
