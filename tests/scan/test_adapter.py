@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,12 +22,14 @@ import httpx
 import pytest
 
 from tests.conftest import Registry
+from tests.scan import spec
 from tests.scan.client import Client, artifact, wait
 from tests.scan.test_advisories import ev, record
 from tests.scan.test_scans import CRITICAL, DEBIAN, advisories, npm, project
 
 TOKEN = "adapter-credential-0123456789"
 METADATA = "application/vnd.scanner.adapter.metadata+json; version=1.1"
+ERROR = "application/vnd.scanner.adapter.error+json; version=1.0"
 GENERIC = "application/vnd.security.vulnerability.report; version=1.1"
 SPDX_REPORT = "application/vnd.security.sbom.report+json; version=1.0"
 
@@ -292,19 +296,20 @@ def test_the_endpoint_itself(client: Client, scanner: Registry) -> None:
         "registry": {"url": "http://127.0.0.1:9", "authorization": ""},
         "artifact": {"repository": "a/b", "digest": "sha256:" + "0" * 64, "mime_type": metadata["capabilities"][0]["consumes_mime_types"][0]},
     }  # fmt: skip
-    for part, change in (
-        ("registry", {"url": "file:///etc"}),
-        ("registry", {"authorization": "a\r\nb"}),
-        ("artifact", {"digest": "sha256:no"}),
-        ("artifact", {"repository": "../x"}),
-        ("artifact", {"mime_type": "text/plain"}),
+    for part, change, status in (
+        ("registry", {"url": "file:///etc"}, 422),
+        ("registry", {"authorization": "a\r\nb"}, 422),
+        ("artifact", {"digest": "sha256:no"}, 422),
+        ("artifact", {"repository": "../x"}, 422),
+        ("artifact", {"mime_type": "text/plain"}, 501),
     ):
         bad = {**good, part: {**good[part], **change}}
         answer = httpx.post(f"{base}/scan", headers=key, json=bad)
-        assert answer.status_code == 422
-        assert answer.headers["content-type"].startswith("application/vnd.scanner.adapter.error")
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == ERROR
         assert answer.json()["error"]["message"]
-    assert httpx.post(f"{base}/scan", headers=key, content=b"{").status_code == 422
+    for content in (b"{", b"[]"):
+        assert httpx.post(f"{base}/scan", headers=key, content=content).status_code == 400
     # A registry that cannot be reached: the report is an error.
     identifier = httpx.post(f"{base}/scan", headers=key, json=good).json()["id"]
 
@@ -354,3 +359,222 @@ def test_a_registry_that_lies_is_found_out(scanner: Registry, tmp_path: Path) ->
     finally:
         server.shutdown()
         server.server_close()
+
+
+# -- held against the specification --------------------------------------------------------------------
+
+MANIFESTS = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+]
+TRIVY: dict[str, Any] = {
+    "scanner": {"name": "Trivy", "vendor": "Aqua Security", "version": "v0.60.0"},
+    "capabilities": [
+        {
+            "type": "vulnerability",
+            "consumes_mime_types": MANIFESTS,
+            "produces_mime_types": [spec.NATIVE, spec.GENERIC],
+        },
+        {
+            "type": "sbom",
+            "consumes_mime_types": MANIFESTS,
+            "produces_mime_types": [spec.SBOM],
+            "additional_attributes": {"sbom_media_types": spec.FORMATS[1:]},
+        },
+    ],
+    "properties": {"harbor.scanner-adapter/scanner-type": "os-package-vulnerability"},
+}
+# As before 1.1: no types, no report but Harbor's own, no properties.
+CLAIR: dict[str, Any] = {
+    "scanner": {"name": "Clair", "vendor": "CoreOS", "version": "2.x"},
+    "capabilities": [
+        {"consumes_mime_types": MANIFESTS[1:] + MANIFESTS[:1], "produces_mime_types": [spec.NATIVE]}
+    ],
+}
+
+
+def found(name: str, *items: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "generated_at": "2026-01-02T03:04:05.678Z",
+        "artifact": {"repository": name, "digest": "sha256:0"},
+        "scanner": TRIVY["scanner"],
+        "severity": "High",
+        "vulnerabilities": list(items),
+        **more,
+    }
+
+
+ITEM = {
+    "id": "CVE-2024-1",
+    "package": "a",
+    "version": "1",
+    "fix_version": "",
+    "severity": "High",
+    "links": None,
+}
+
+
+def test_an_adapter_like_trivys(client: Client, tmp_path: Path) -> None:
+    """Bearer credential, TLS with a certificate of nobody, a report that takes its time, an SBOM in CycloneDX only."""
+    project(client, "strict")
+    client.push("strict/x", "v1", npm(("left", "1.0.0"), ("own", "strict")))
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-days", "2", "-subj", "/CN=adapter", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    negligible: dict[str, Any] = {
+        **ITEM,
+        "id": "CVE-2024-2",
+        "severity": "Negligible",
+        "vendor_attributes": {"CVSS": {}},
+    }
+    adapter = spec.Adapter(
+        TRIVY, [1, 0, found("strict/x", ITEM, negligible)], credential=("Authorization", f"Bearer {TOKEN}")
+    )
+    with adapter.serve(tls):
+        settings = {"name": "x", "url": adapter.url, "auth": "Bearer", "access_credential": TOKEN}
+        client.api("POST", "/scanners/ping", 400, json=settings)  # the certificate is nobody's
+        client.api("POST", "/scanners/ping", json={**settings, "skip_certVerify": True})
+        client.api(
+            "POST",
+            "/scanners/ping",
+            400,
+            json={**settings, "skip_certVerify": True, "access_credential": "no"},
+        )
+        use(client, "strict", register(client, "Strict Trivy", adapter.url, skip_certVerify=True))
+        client.scan("strict/x", "v1")
+        report = client.wait_report("strict/x", "v1")
+        assert {v["id"]: v["severity"] for v in report["vulnerabilities"]} == {
+            "CVE-2024-1": "High",
+            "CVE-2024-2": "None",
+        }
+        assert [mime for mime, _ in adapter.asked] == [spec.GENERIC] * 3
+        adapter.reports += [found("strict/x", media_type=spec.FORMATS[1], sbom={"bomFormat": "CycloneDX"})]
+        client.scan("strict/x", "v1", "sbom")
+        path = f"/api/v2.0{artifact('strict/x', 'v1')}/additions/sbom"
+        answer = wait(lambda: a if (a := client.http.get(path)).status_code == 200 else None)
+        assert answer.json() == {"bomFormat": "CycloneDX"}
+        assert adapter.asked[-1] == (spec.SBOM, {"sbom_media_type": [spec.FORMATS[1]]})
+    assert adapter.faults == []
+    assert [r["enabled_capabilities"][0]["type"] for r in adapter.requests] == ["vulnerability", "sbom"]
+
+
+@pytest.mark.parametrize("auth", ["Basic", "APIKey", ""])
+def test_an_adapter_like_clairs(client: Client, auth: str) -> None:
+    """The API's version 1.0, `null` for nothing found, and an error where it cannot scan."""
+    name = f"clair{auth.lower() or 'none'}"
+    project(client, name)
+    client.push(f"{name}/x", "v1", npm(("left", "1.0.0"), ("own", name)))
+    pair = "Basic " + base64.b64encode(b"user:secret").decode()
+    header = {"Basic": ("Authorization", pair), "APIKey": ("X-ScannerAdapter-API-Key", "user:secret")}.get(
+        auth
+    )
+    adapter = spec.Adapter(
+        CLAIR,
+        [1, {**found(f"{name}/x"), "vulnerabilities": None}, "the image cannot be pulled"],
+        header="Retry-After",
+        credential=header,
+    )
+    with adapter.serve():
+        given = (
+            {"auth": auth, "access_credential": "user:secret"}
+            if auth
+            else {"auth": "", "access_credential": ""}
+        )
+        use(client, name, register(client, f"Clair {name}", adapter.url, **given))
+        client.scan(f"{name}/x", "v1")
+        assert client.wait_report(f"{name}/x", "v1")["vulnerabilities"] == []
+        assert [mime for mime, _ in adapter.asked] == [spec.NATIVE] * 2
+        client.scan(f"{name}/x", "v1", "sbom")  # it makes none: the scan says so
+        client.scan(f"{name}/x", "v1")
+
+        def statuses() -> Any:
+            shown = client.get(
+                artifact(f"{name}/x", "v1"), with_scan_overview="true", with_sbom_overview="true"
+            )
+            (scanned,) = shown["scan_overview"].values()
+            both = (scanned["scan_status"], (shown.get("sbom_overview") or {}).get("scan_status"))
+            return both if both == ("Error", "Error") else None
+
+        wait(statuses)
+    assert adapter.faults == []
+    assert len(adapter.requests) == 2
+
+
+def test_our_adapter_keeps_to_the_specification(client: Client, scanner: Registry) -> None:
+    base, key = f"{scanner.url}/scanner-adapter/api/v1", {"X-ScannerAdapter-API-Key": TOKEN}
+    for mime in spec.MIMES["metadata"]:
+        answer = httpx.get(f"{base}/metadata", headers={**key, "Accept": mime})
+        assert answer.headers["content-type"] == mime
+        spec.holds(answer.json(), spec.METADATA)
+    assert "harbor.scanner-adapter/vulnerability-database-updated-at" in answer.json()["properties"]
+    (sbom,) = [item for item in answer.json()["capabilities"] if item["type"] == "sbom"]
+    assert sbom["additional_attributes"]["sbom_media_types"] == spec.FORMATS
+    client.api("POST", "/projects", 201, json={"project_name": "specified", "metadata": {"public": "true"}})
+    digest = client.push("specified/x", "v1", npm(("left", "1.0.0"), ("own", "specified")))
+    body: dict[str, Any] = {
+        "registry": {"url": client.registry.url, "authorization": ""},
+        "artifact": {"repository": "specified/x", "digest": digest, "mime_type": MANIFESTS[0]},
+    }
+    spec.holds(body, spec.REQUEST)
+
+    def ask(**more: Any) -> httpx.Response:
+        headers = {**key, "Content-Type": spec.MIMES["request"][1], "Accept": spec.MIMES["response"][0]}
+        return httpx.post(f"{base}/scan", headers=headers, content=json.dumps({**body, **more}))
+
+    def get(identifier: str, mime: str, kind: str = "") -> httpx.Response:
+        query = {"sbom_media_type": kind} if kind else {}
+        path = f"{base}/scan/{identifier}/report"
+        return httpx.get(path, headers={**key, "Accept": mime}, params=query)
+
+    def finished(identifier: str, mime: str, kind: str = "") -> httpx.Response:
+        found: httpx.Response = wait(
+            lambda: a if (a := get(identifier, mime, kind)).status_code != 302 else None
+        )
+        assert found.status_code == 200, found.text
+        assert found.headers["content-type"] == mime
+        return found
+
+    # Nothing said: everything, in every form.
+    accepted = ask()
+    assert (accepted.status_code, accepted.headers["content-type"]) == (202, spec.MIMES["response"][0])
+    spec.holds(accepted.json(), spec.RESPONSE)
+    identifier = accepted.json()["id"]
+    for mime in (spec.GENERIC, spec.NATIVE):
+        document = finished(identifier, mime).json()
+        spec.holds(document, spec.REPORT)
+        assert (document["severity"], len(document["vulnerabilities"])) == ("Critical", 1)
+    for kind in spec.FORMATS:
+        document = finished(identifier, spec.SBOM, kind).json()
+        spec.holds(document, spec.SBOM_REPORT)
+        assert document["media_type"] == kind
+    for answer, status in (
+        (get(identifier, spec.SBOM), 400),
+        (get(identifier, spec.SBOM, "text/plain"), 400),
+        (get(identifier, "application/vnd.scanner.adapter.vuln.report.raw"), 501),
+        (get("absent", spec.GENERIC), 404),
+        (ask(enabled_capabilities=[{"type": "malware"}]), 501),
+        (ask(enabled_capabilities=["sbom"]), 422),
+    ):
+        assert answer.status_code == status, answer.text
+        assert answer.headers["content-type"] == spec.MIMES["error"][0]
+        spec.holds(answer.json(), spec.ERROR)
+    # One thing asked for: the other is not there.
+    one = {"type": "sbom", "parameters": {"sbom_media_types": spec.FORMATS[1:]}}
+    identifier = ask(enabled_capabilities=[one]).json()["id"]
+    finished(identifier, spec.SBOM, spec.FORMATS[1])
+    assert get(identifier, spec.SBOM, spec.FORMATS[0]).status_code == 400
+    assert get(identifier, spec.GENERIC).status_code == 501
+    # An image without findings, whose severity has a word in the specification too.
+    body["artifact"]["digest"] = client.push("specified/x", "v2", npm(("own", "specified2")))
+    identifier = ask(enabled_capabilities=[{"type": "vulnerability"}]).json()["id"]
+    document = finished(identifier, spec.GENERIC).json()
+    spec.holds(document, spec.REPORT)
+    assert document["vulnerabilities"] == []

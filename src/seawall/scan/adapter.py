@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,11 @@ from seawall.errors import SeawallError
 from seawall.scan.report import GENERIC, NATIVE, SBOM
 
 METADATA = "application/vnd.scanner.adapter.metadata+json; version=1.1"
-_METADATA_OLD = "application/vnd.scanner.adapter.metadata+json; version=1.0"
+METADATA_OLD = "application/vnd.scanner.adapter.metadata+json; version=1.0"
 SCAN_REQUEST = "application/vnd.scanner.adapter.scan.request+json; version=1.1"
 _REQUEST_OLD = "application/vnd.scanner.adapter.scan.request+json; version=1.0"
-SCAN_RESPONSE = "application/vnd.scanner.adapter.scan.response+json; version=1.1"
-_RESPONSE_OLD = "application/vnd.scanner.adapter.scan.response+json; version=1.0"
-ERROR = "application/vnd.scanner.adapter.error"
+SCAN_RESPONSE = "application/vnd.scanner.adapter.scan.response+json; version=1.0"
+ERROR = "application/vnd.scanner.adapter.error+json; version=1.0"
 AUTHORIZATION = "harbor.scanner-adapter/registry-authorization-type"
 _REPORT_BYTES = 256 * 1024 * 1024
 _DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
@@ -123,7 +122,7 @@ class AdapterClient:
 
     async def metadata(self) -> dict[str, Any]:
         """The adapter's metadata, checked. Raises AdapterError."""
-        found = await self._json("GET", "/metadata", {"Accept": f"{METADATA}, {_METADATA_OLD}"}, 200)
+        found = await self._json("GET", "/metadata", {"Accept": f"{METADATA}, {METADATA_OLD}"}, 200)
         scanner, capabilities = found.get("scanner"), found.get("capabilities")
         if not isinstance(scanner, dict) or not all(
             isinstance(scanner.get(key), str) and scanner[key] for key in ("name", "vendor", "version")
@@ -142,7 +141,7 @@ class AdapterClient:
     async def submit(self, request: Request) -> str:
         """Start a scan; returns the adapter's id of it. Raises AdapterError."""
         # Every adapter takes 1.0; later versions only add fields to the body.
-        headers = {"Content-Type": _REQUEST_OLD, "Accept": _RESPONSE_OLD}
+        headers = {"Content-Type": _REQUEST_OLD, "Accept": SCAN_RESPONSE}
         answer = await self._json("POST", "/scan", headers, 202, request.as_dict())
         identifier = answer.get("id")
         if not isinstance(identifier, str) or not identifier or "/" in identifier:
@@ -175,8 +174,8 @@ class AdapterClient:
             if time.monotonic() > deadline:
                 raise AdapterError(f"the adapter had no report after {int(seconds)} seconds")
             await wait()
-            after = response.headers.get("refresh-after", "")
-            await asyncio.sleep(min(float(after), 30) if after.isdigit() else 5)
+            after = response.headers.get("refresh-after") or response.headers.get("retry-after") or ""
+            await asyncio.sleep(min(float(after), 30) if after.isdecimal() else 5)
 
     async def _json(
         self, method: str, path: str, headers: dict[str, str], status: int, body: Any = None
@@ -243,3 +242,12 @@ def capability(metadata: dict[str, Any], kind: str, media_type: str) -> dict[str
             found: dict[str, Any] = item
             return found
     return None
+
+
+def sbom_format(able: dict[str, Any], known: Sequence[str]) -> str | None:
+    """The first of `known` SBOM formats that a capability offers; the first where it names none."""
+    attributes = able.get("additional_attributes")
+    offered = attributes.get("sbom_media_types") if isinstance(attributes, dict) else None
+    if not isinstance(offered, list) or not offered:
+        return known[0]
+    return next((item for item in known if item in offered), None)

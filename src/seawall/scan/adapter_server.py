@@ -25,7 +25,7 @@ from seawall.content.names import check_digest, check_name
 from seawall.db.schema import scan_requests
 from seawall.errors import InvalidError, RegistryError
 from seawall.scan import match, report, sbom
-from seawall.scan.adapter import ERROR, METADATA, SCAN_RESPONSE
+from seawall.scan.adapter import ERROR, METADATA, METADATA_OLD, SCAN_RESPONSE
 from seawall.scan.inventory import ScanError
 from seawall.scan.model import Inventory
 from seawall.scan.pull import RemoteImage
@@ -85,8 +85,17 @@ class _Endpoint:
         return _error(401, "the credential is not right", {"WWW-Authenticate": "Bearer"})
 
     async def metadata(self, request: Request) -> Response:
-        """GET /metadata."""
-        return self._refused(request) or _answer(200, OURS, METADATA)
+        """GET /metadata, in version 1.1 unless only 1.0 is asked for."""
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        updated = await self._services.db.read(match.database_time)
+        properties = dict(OURS["properties"])
+        if updated is not None:
+            properties["harbor.scanner-adapter/vulnerability-database-updated-at"] = report.moment(updated)
+        accepted = _plain(request.headers.get("accept", ""))
+        old = _plain(METADATA_OLD) in accepted and _plain(METADATA) not in accepted
+        return _answer(200, {**OURS, "properties": properties}, METADATA_OLD if old else METADATA)
 
     async def scan(self, request: Request) -> Response:
         """POST /scan."""
@@ -100,6 +109,10 @@ class _Endpoint:
                 return _error(413, "the request is too large")
         try:
             wanted = parse_request(body)
+        except _NotJsonError as error:
+            return _error(400, str(error))
+        except _NotAbleError as error:
+            return _error(501, str(error))
         except InvalidError as error:
             return _error(422, str(error))
         identifier = str(uuid.uuid4())
@@ -136,27 +149,51 @@ class _Endpoint:
         if row.status == "Error":
             return _error(500, row.error or "the scan failed")
         accepted = [_plain(item) for item in request.headers.get("accept", "").split(",") if item.strip()]
-        produced = [report.SBOM] if row.request["kind"] == "sbom" else [report.GENERIC, report.NATIVE]
-        mime = next((item for item in produced if _plain(item) in accepted or "*/*" in accepted), None)
-        if mime is None and accepted:
-            return _error(406, f"reports of this scan are {' or '.join(produced)}")
+        kinds = row.request.get("kinds") or [row.request["kind"]]
+        produced = [mime for kind in kinds for mime in _PRODUCED[kind]]
+        mime = next((item for item in produced if _plain(item) in accepted), None)
+        if mime is None:
+            if accepted and not {"*/*", "application/*"} & set(accepted):
+                return _error(501, f"reports of this scan are {' or '.join(produced)}")
+            mime = produced[0]
+        wanted = request.query_params.get("sbom_media_type", "")
+        if mime == report.SBOM and wanted not in sbom.FORMATS:
+            return _error(400, f"sbom_media_type must be {' or '.join(sbom.FORMATS)}")
         if row.data is None:
             # Harbor's client does not follow it; the place is the same.
             return Response(status_code=302, headers={"Refresh-After": "2", "Location": str(request.url)})
-        return _answer(200, report.unpack(bytes(row.data)), mime or produced[0])
+        found = report.unpack(bytes(row.data))
+        # An instance of the version before keeps the one document by itself.
+        documents = found.get("documents") or {found.get("media_type", "vulnerability"): found}
+        document = documents.get(wanted if mime == report.SBOM else "vulnerability")
+        if document is None:
+            return _error(400, f"the scan was not asked for {wanted}")
+        return _answer(200, document, mime)
+
+
+_PRODUCED = {"vulnerability": (report.GENERIC, report.NATIVE), "sbom": (report.SBOM,)}
+
+
+class _NotJsonError(InvalidError):
+    """400 of the specification."""
+
+
+class _NotAbleError(InvalidError):
+    """501 of the specification."""
 
 
 def parse_request(body: bytes) -> dict[str, Any]:
-    """A scan request's body, checked: registry, authorization, repository, digest, media_type, kind, ...
+    """A scan request's body, checked: registry, authorization, repository, digest, media_type, kinds, ...
 
-    Raises InvalidError.
+    Without `enabled_capabilities` everything is asked for. Raises InvalidError.
     """
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        raise InvalidError("the request is not JSON") from None
-    registry = document.get("registry") if isinstance(document, dict) else None
-    artifact = document.get("artifact") if isinstance(document, dict) else None
+        raise _NotJsonError("the request is not JSON") from None
+    if not isinstance(document, dict):
+        raise _NotJsonError("the request is not a JSON object")
+    registry, artifact = document.get("registry"), document.get("artifact")
     if not isinstance(registry, dict) or not isinstance(artifact, dict):
         raise InvalidError("registry and artifact are required")
     url, authorization = registry.get("url"), registry.get("authorization") or ""
@@ -172,27 +209,43 @@ def parse_request(body: bytes) -> dict[str, Any]:
     except RegistryError as error:
         raise InvalidError(f"artifact: {error.message}") from None
     if media_type not in OURS["capabilities"][0]["consumes_mime_types"]:
-        raise InvalidError("artifact.mime_type is not one that can be scanned")
-    kind, sbom_type = "vulnerability", sbom.SPDX
-    for item in document.get("enabled_capabilities") or []:
-        if not isinstance(item, dict) or item.get("type") not in ("vulnerability", "sbom"):
-            raise InvalidError("enabled_capabilities must be vulnerability or sbom")
-        kind = item["type"]
-        parameters = item.get("parameters")
-        formats = parameters.get("sbom_media_types") if isinstance(parameters, dict) else None
-        if kind == "sbom" and isinstance(formats, list) and formats:
-            sbom_type = next((f for f in formats if f in sbom.FORMATS), "")
-            if not sbom_type:
-                raise InvalidError(f"SBOMs are {' or '.join(sbom.FORMATS)}")
+        raise _NotAbleError("artifact.mime_type is not one that can be scanned")
+    kinds, formats = _wanted(document.get("enabled_capabilities"))
     return {
         "url": url,
         "authorization": authorization,
         "repository": repository,
         "digest": digest,
         "media_type": media_type,
-        "kind": kind,
-        "sbom_media_type": sbom_type,
+        "kinds": kinds,
+        "sbom_media_types": formats,
+        # What the version before reads, while both run.
+        "kind": kinds[0],
+        "sbom_media_type": formats[0],
     }
+
+
+def _wanted(capabilities: Any) -> tuple[list[str], list[str]]:
+    """(kinds of reports, SBOM formats) of a request's `enabled_capabilities`."""
+    if not capabilities:
+        return ["vulnerability", "sbom"], list(sbom.FORMATS)
+    if not isinstance(capabilities, list) or not all(isinstance(item, dict) for item in capabilities):
+        raise InvalidError("enabled_capabilities must be a list of objects")
+    kinds: list[str] = []
+    formats = list(sbom.FORMATS)
+    for item in capabilities:
+        kind = item.get("type")
+        if kind not in _PRODUCED:
+            raise _NotAbleError("enabled_capabilities must be vulnerability or sbom")
+        if kind not in kinds:
+            kinds.append(kind)
+        parameters = item.get("parameters")
+        asked = parameters.get("sbom_media_types") if isinstance(parameters, dict) else None
+        if kind == "sbom" and isinstance(asked, list) and asked:
+            formats = [known for known in sbom.FORMATS if known in asked]
+            if not formats:
+                raise _NotAbleError(f"SBOMs are {' or '.join(sbom.FORMATS)}")
+    return kinds, formats
 
 
 async def run(
@@ -208,18 +261,26 @@ async def run(
     )
     if row is None or row.data is not None:
         return {"status": "gone"}
-    wanted = row.request
+    wanted = {
+        "kinds": [row.request["kind"]],
+        "sbom_media_types": [row.request["sbom_media_type"]],
+        **row.request,
+    }
     authorization = services.keys.decrypt(_PURPOSE, row.credential).decode() if row.credential else ""
-    await log(f"{wanted['kind']} of {wanted['repository']}@{wanted['digest']} at {wanted['url']}")
+    await log(
+        f"{' and '.join(wanted['kinds'])} of {wanted['repository']}@{wanted['digest']} at {wanted['url']}"
+    )
     try:
         async with RemoteImage(wanted["url"], authorization, wanted["repository"], wanted["digest"]) as image:
             inventory = await services.scan.inventory_of(image.digest, image.layers, log=log, step=step)
-        document = await _document(services, wanted, inventory)
+        documents = await _documents(services, wanted, inventory)
     except Exception as error:
         message = str(error) if isinstance(error, ScanError) else f"internal error: {type(error).__name__}"
         await services.db.write(lambda c: _close(c, identifier, status="Error", error=message[:2000]))
         raise
-    data = report.pack(document)
+    # A request of the version before is read by it.
+    plain = next(iter(documents.values()))
+    data = report.pack({"documents": documents} if "kinds" in row.request else plain)
     await services.db.write(lambda c: _close(c, identifier, status="Success", data=data))
     return {"status": "success", "packages": len(inventory.packages)}
 
@@ -231,20 +292,30 @@ def _close(connection: Connection, identifier: str, **values: Any) -> None:
     )
 
 
-async def _document(services: Services, wanted: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
+async def _documents(services: Services, wanted: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
+    """Everything that was asked for, by "vulnerability" or the SBOM's media type."""
     repository, digest = wanted["repository"], wanted["digest"]
     now = time.time()
-    if wanted["kind"] == "sbom":
-        kind = wanted["sbom_media_type"]
-        return {
-            "generated_at": report.moment(now),
-            "artifact": {"repository": repository, "digest": digest, "mime_type": wanted["media_type"]},
-            "scanner": report.SCANNER,
-            "media_type": kind,
-            "sbom": json.loads(sbom.make(kind, inventory, repository, digest, now)),
-        }
-    found = await services.db.read(lambda c: match.vulnerabilities(c, inventory))
-    return report.build(found, repository, digest, wanted["media_type"], now)
+    documents: dict[str, Any] = {}
+    if "sbom" in wanted["kinds"]:
+        for kind in wanted["sbom_media_types"]:
+            documents[kind] = {
+                "generated_at": report.moment(now),
+                "artifact": {"repository": repository, "digest": digest, "mime_type": wanted["media_type"]},
+                "scanner": report.SCANNER,
+                "media_type": kind,
+                "sbom": json.loads(sbom.make(kind, inventory, repository, digest, now)),
+            }
+    if "vulnerability" in wanted["kinds"]:
+        found = await services.db.read(lambda c: match.vulnerabilities(c, inventory))
+        made = report.build(found, repository, digest, wanted["media_type"], now)
+        for item in (made, *made["vulnerabilities"]):
+            # The specification's word for the least severe; and of nothing found nothing is known.
+            item["severity"] = "Negligible" if item["severity"] == "None" else item["severity"]
+        if not made["vulnerabilities"]:
+            made["severity"] = "Unknown"
+        documents["vulnerability"] = made
+    return documents
 
 
 def forget_old(connection: Connection) -> int:

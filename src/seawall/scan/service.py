@@ -46,7 +46,7 @@ from seawall.errors import ConflictError, InvalidError, NotFoundError, RegistryE
 from seawall.events import Subscribers
 from seawall.jobs.service import JobService
 from seawall.scan import catalog, foreign, match, overview, report, sbom, scanners
-from seawall.scan.adapter import AUTHORIZATION, AdapterClient, Request, capability
+from seawall.scan.adapter import AUTHORIZATION, AdapterClient, Request, capability, sbom_format
 from seawall.scan.analyze import Delta
 from seawall.scan.inventory import LAYER_TYPES, LayerSource, ScanError, build
 from seawall.scan.model import Inventory, Limits
@@ -579,7 +579,9 @@ class ScanService:
             if able is None:
                 raise ScanError(f"{scanner.name} makes no {row.kind} report for {target.media_type}")
             produces = [str(item) for item in able["produces_mime_types"]]
-            wanted = sbom.SPDX if row.kind == "sbom" else ""
+            wanted = (sbom_format(able, sbom.FORMATS) or "") if row.kind == "sbom" else ""
+            if row.kind == "sbom" and not wanted:
+                raise ScanError(f"{scanner.name} makes neither SPDX nor CycloneDX")
             mime = report.SBOM if row.kind == "sbom" else _pick(produces)
             basic = metadata["properties"].get(AUTHORIZATION, "Basic") == "Basic"
             tag, size = await self.db.read(lambda c: _tag_and_size(c, target))
