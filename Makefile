@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test lint types crash chaos memory screenshots bench clean
+.PHONY: install portal serve test lint types crash chaos dr memory screenshots bench clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -59,6 +59,10 @@ memory: install
 chaos: install
 	bash .ci/packages.sh
 	SEAWALL_CHAOS_SECONDS=25 $(BIN)/python -m pytest tests/ha/test_chaos.py -s
+
+# Two sites: switches, a cut link, an isolated and a killed active; writes docs/dr-results.md.
+dr: install
+	SEAWALL_DR_SECONDS=10 $(BIN)/python -m pytest tests/ha/test_dr_sites.py -s
 
 # Pictures of the portal in docs/images, made by the tests that go through it.
 screenshots: install

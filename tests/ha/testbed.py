@@ -59,8 +59,13 @@ def _run(*command: str, check: bool = True) -> str:
 class Network:
     """The namespaces, named `PREFIX-HOST`, and the bridge in `PREFIX-hub`."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, hosts: dict[str, int] | None = None) -> None:
         self.prefix = prefix
+        self.hosts = hosts or HOSTS
+
+    def ip(self, host: str) -> str:
+        """Address of a host."""
+        return f"{NET}.{self.hosts[host]}"
 
     def name(self, host: str) -> str:
         """Name of a host's namespace."""
@@ -76,30 +81,30 @@ class Network:
         _run("ip", "netns", "add", hub)
         _run("ip", "-n", hub, "link", "add", "br0", "type", "bridge")
         _run("ip", "-n", hub, "link", "set", "br0", "up")
-        for host in HOSTS:
+        for host in self.hosts:
             name = self.name(host)
             _run("ip", "netns", "add", name)
             _run("ip", "-n", name, "link", "set", "lo", "up")
             pair = ("type", "veth", "peer", "name", f"p-{host}", "netns", hub)
             _run("ip", "-n", name, "link", "add", "eth0", *pair)
             _run("ip", "-n", hub, "link", "set", f"p-{host}", "master", "br0", "up")
-            _run("ip", "-n", name, "addr", "add", f"{ip(host)}/24", "dev", "eth0")
+            _run("ip", "-n", name, "addr", "add", f"{self.ip(host)}/24", "dev", "eth0")
             _run("ip", "-n", name, "link", "set", "eth0", "up")
 
     def cut(self, one: str, *others: str) -> None:
         """Drop every packet between `one` and `others`, silently, in both directions."""
         for other in others:
-            _run(*self.inside(one), "iptables", "-A", "INPUT", "-s", ip(other), "-j", "DROP")
-            _run(*self.inside(other), "iptables", "-A", "INPUT", "-s", ip(one), "-j", "DROP")
+            _run(*self.inside(one), "iptables", "-A", "INPUT", "-s", self.ip(other), "-j", "DROP")
+            _run(*self.inside(other), "iptables", "-A", "INPUT", "-s", self.ip(one), "-j", "DROP")
 
     def mend(self) -> None:
         """Undo every cut."""
-        for host in HOSTS:
+        for host in self.hosts:
             _run(*self.inside(host), "iptables", "-F", "INPUT")
 
     def remove(self) -> None:
         """Remove the namespaces and what still runs in them."""
-        for host in [*HOSTS, "hub"]:
+        for host in [*self.hosts, "hub"]:
             name = self.name(host)
             for pid in _run("ip", "netns", "pids", name, check=False).split():
                 if int(pid) != os.getpid():
@@ -252,9 +257,11 @@ def _wait(ready: object, told: object, seconds: float = 90) -> None:
         time.sleep(0.2)
 
 
-def in_own_network(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def in_own_network(
+    module: str, *arguments: str, hosts: dict[str, int] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run `python -m module PREFIX ARGUMENTS` on the client's host of a network of its own."""
-    network = Network(f"sw{os.getpid()}")
+    network = Network(f"sw{os.getpid()}", hosts)
     try:
         network.create()
         return subprocess.run(
