@@ -31,7 +31,7 @@ from seawall.ha import backup_cli
 from seawall.ha.ca import check_ca
 from seawall.ha.cli import ha_app, keys_app
 from seawall.ha.dr.cli import dr_app
-from seawall.ha.dr.service import DrService
+from seawall.ha.dr.service import prepare as prepare_site
 from seawall.ha.drain import announce_drain
 from seawall.ha.health import DRAIN_VARIABLE
 from seawall.ha.instances import ID_VARIABLE
@@ -153,11 +153,9 @@ def _prepare(settings: Settings) -> None:
     async def run() -> str | None:
         db: Database = open_database(settings.database_url, pool_size=2)
         try:
-            dr = DrService(db, open_storage(settings), settings)
-            await dr.start()
-            await dr.close()
+            writable = await prepare_site(db, open_storage(settings), settings)
             KeyRing.open(db, settings)
-            if not await dr.writable():
+            if not writable:
                 return None
             return ensure_admin(db, settings.admin_password) if settings.auth.mode == "local" else None
         finally:

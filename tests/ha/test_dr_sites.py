@@ -63,17 +63,17 @@ lasts {seconds:.0f} s; the lease is {lease:.0f} s, changes are asked for every 0
 
 *RPO*: from the first acknowledged push that the new active did not have to the last one that the old active
 acknowledged. *Pushes lost*: acknowledged, and not at the new active when it was promoted; the next column is
-how many of them were there, or told of, when the old active had returned. *RTO*: from the fault (planned: from
-the last push at the old site) to the first push that the new active acknowledged. `promote` was called at the
-moment of the fault, so add the time that you take to decide; in the unplanned cases the RTO is mostly the wait
-for the lease to run out. *Both took writes*: pushes that the old active acknowledged after one had begun at
-the new active.
+how many of them were there, or told of, when the old active had returned. *RTO*: from the fault (planned:
+from the last push at the old site) to the first push that the new active acknowledged. `promote` was called
+at the moment of the fault, so add the time that you take to decide; in the unplanned cases the RTO is mostly
+the wait for the lease to run out. *Both took writes*: pushes that the old active acknowledged after one had
+begun at the new active.
 
 While nothing failed the lag was at most {steady[lag]:.1f} s. With the link between the sites cut for
 {link[cut]} s the active acknowledged {link[acks]} pushes; {link[caught_up]} s after it was healed the standby
 had them. The isolated active acknowledged its last push {isolated[stopped]} s after the cut. An old active
-that came back was a standby after {isolated[returned]} s (isolated) and {killed[returned]} s (killed, with its
-start).
+that came back was a standby after {isolated[returned]} s (isolated) and {killed[returned]} s (killed, with
+its start).
 
 After all of it: {end[acks]} pushes acknowledged, missing at either site: {missing}; rows that differ between
 the databases: {end[differences]}; damaged or missing blobs by `seawall fsck`: {damaged}.

@@ -12,6 +12,7 @@ from seawall.api.errors import ApiError
 from seawall.errors import NotFoundError
 from seawall.ha import check as check_
 from seawall.ha.ca import read_ca
+from seawall.ha.dr.check import check_sites
 from seawall.replication.peers.check import check_peers
 
 router = ApiRouter(tags=["ha"])
@@ -68,6 +69,8 @@ async def check_instances(access: Annotated[Access, system_access("ha", "read")]
     report = await check_.check(services.db, services.settings, services.keys)
     if services.peers is not None:
         await check_peers(services.peers, report)
+    if services.dr.enabled:
+        check_sites(await services.dr.status(), report)
     return CheckModel(
         ok=report.ok,
         pairs=report.pairs,

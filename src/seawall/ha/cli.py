@@ -184,6 +184,8 @@ def ha_check(
         report = await check(db, settings, ring)
         if settings.peers.urls:
             await _check_peers(settings, report)
+        if settings.dr.site:
+            await _check_sites(db, settings, report)
         return report
 
     report = _with_services(settings, work)
@@ -198,6 +200,19 @@ def ha_check(
             print("no faults")
     if not report.ok:
         raise typer.Exit(1)
+
+
+async def _check_sites(db: Database, settings: Settings, report: Report) -> None:
+    # Imported here, for the same reason.
+    from seawall.ha.dr.check import check_sites
+    from seawall.ha.dr.service import DrService
+    from seawall.services import open_storage
+
+    dr = DrService(db, open_storage(settings), settings)
+    try:
+        check_sites(await dr.status(), report)
+    finally:
+        await dr.close()
 
 
 async def _check_peers(settings: Settings, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from seawall.config import Settings, load
-from seawall.db import migrate
+from seawall.db import migrate, open_database
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
@@ -41,8 +42,20 @@ def jobservice(
     else:
         settings = _settings(config, data_dir)
         migrate.upgrade(settings.database_url)
+        asyncio.run(_prepare(settings))
     configure_logging(settings)
     process.run(settings)
+
+
+async def _prepare(settings: Settings) -> None:
+    from seawall.ha.dr.service import prepare
+    from seawall.services import open_storage
+
+    db = open_database(settings.database_url, pool_size=2)
+    try:
+        await prepare(db, open_storage(settings), settings)
+    finally:
+        await db.close()
 
 
 def _settings(config: Path | None, data_dir: Path | None) -> Settings:

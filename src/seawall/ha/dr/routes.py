@@ -68,7 +68,7 @@ def dr_routes(services: Services) -> list[BaseRoute]:
             {k: dump.encode(v) if isinstance(v, bytes | memoryview) else v for k, v in row.items()}
             for row in rows
         ]
-        return JSONResponse({"rows": encoded})
+        return JSONResponse({"rows": encoded, "lineage": row["lineage"]})
 
     async def changes(body: dict[str, Any]) -> Response:
         row = await services.db.read(state.read)

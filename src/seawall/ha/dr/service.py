@@ -107,7 +107,8 @@ class DrService:
             await asyncio.sleep(self.settings.poll_seconds)
 
     async def _first_keys(self) -> None:
-        if await self._db.read(_has_keys):
+        # Keys that are here without a lineage were made by a command before this site had followed anybody.
+        if (await self._row())["lineage"] and await self._db.read(_has_keys):
             return
         assert self.peer is not None
         told = 0.0
@@ -126,6 +127,7 @@ class DrService:
             with fence.applying(connection), changes.unlogged(connection):
                 connection.execute(cluster_keys.delete())
                 connection.execute(cluster_keys.insert(), values)
+            state.put(connection, lineage=rows["lineage"])
 
         await self._db.write(put)
 
@@ -630,6 +632,16 @@ class DrService:
         seen = row["peer"] or {}
         elsewhere = row["role"] != ACTIVE and seen.get("role") == ACTIVE
         return row["role"], (seen.get("external_url") or self.settings.peer) if elsewhere else None
+
+
+async def prepare(db: Database, storage: BlobStorage, settings: Settings) -> bool:
+    """See `DrService.start`; before a process makes keys. Whether the site takes writes."""
+    dr = DrService(db, storage, settings)
+    try:
+        await dr.start()
+        return await dr.writable()
+    finally:
+        await dr.close()
 
 
 def _has_keys(connection: Connection) -> bool:

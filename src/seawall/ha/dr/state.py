@@ -28,6 +28,8 @@ LEADER_SECONDS = 6.0
 
 def begin(connection: Connection, settings: DrSettings) -> None:
     """Make the row where there is none, and see to fence and feed; at every start, after migrations."""
+    # Instances that start together do this one after the other.
+    fence.exclusive(connection)
     row = read(connection)
     if row is None:
         first = settings.start_as == ACTIVE
