@@ -300,3 +300,19 @@ def test_times_are_told_and_are_no_signature(bench: Bench) -> None:
     assert (found["valid"], found.get("time"), found.get("witness")) == (False, None, None)
     bench.require(enable_content_trust_cosign="true")
     assert bench.pusher.pull("v1").status_code == 200
+
+
+def test_identities_of_trusted_certificates(bench: Bench) -> None:
+    path = f"/projects/{bench.project}/trustedkeys"
+    pem = signing.certificate_pem(Authority.make().certificate)
+    who = {"subject": "*@example.test", "issuer": "https://accounts.example.test"}
+    key = signing.public_pem(ec.generate_private_key(ec.SECP256R1()))
+    for bad in (
+        {"name": "a", "pem": key, "identities": [who]},
+        {"name": "a", "pem": pem, "identities": [{"subject": "**"}]},
+        {"name": "a", "pem": pem, "identities": [who] * 101},
+    ):
+        assert bench.api.post(path, json=bad).status_code in (400, 422)
+    bench.api.made(path, {"name": "a", "pem": pem, "identities": [who]})
+    [listed] = bench.api.get(path).json()
+    assert listed["identities"] == [who]

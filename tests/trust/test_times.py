@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import fnmatch
 import json
 import os
 import subprocess
@@ -20,8 +21,16 @@ import cbor2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jws
+from joserfc.jwk import ECKey, RSAKey
+from joserfc.registry import HeaderParameter
+from pycose.keys.ec2 import EC2Key
+from pycose.keys.rsa import RSAKey as CoseRSAKey
+from pycose.messages.sign1message import Sign1Message
 
 from seawall.errors import InvalidError
 from seawall.trust import signatures
@@ -194,6 +203,39 @@ def test_cosigns_annotations(made: Path) -> None:
         assert signatures._annotated(annotated) == ([], [])
 
 
+def test_an_authority_confined_to_identities(made: Path) -> None:
+    """Fulcio's certificates name who signed (ci@example.test) and who vouched for it (http://oidc.test)."""
+    _, stamps = anchors(made, "ca", "tsa")
+    data = (made / "stamp.json").read_bytes()
+    for identities, wanted in (
+        ([("http://oidc.test", "ci@example.test")], True),
+        ([("", "*@example.test")], True),
+        ([("http://oidc.test", "*")], True),
+        ([("", "x"), ("", "ci@example.test")], True),
+        ([("http://other.test", "ci@example.test")], False),
+        ([("http://oidc.test", "ci@example.tes")], False),
+        ([("", "c?@example.test")], False),
+        ([("", "example.test")], False),
+    ):
+        confined = Anchor("ca", "certificate", (made / "ca.pem").read_text(), tuple(identities))
+        found = signatures.cosign(BUNDLE, {}, data, DIGEST, [confined, stamps], time.time())
+        assert found.valid is wanted, identities
+    # A certificate without names is nobody's in particular.
+    authority = Authority.make()
+    key = ec.generate_private_key(ec.SECP256R1())
+    envelope = signing.notation_jws(key, [authority.signer(key)], DIGEST)
+    pem = signing.certificate_pem(authority.certificate)
+    for confined_to in ((), (("", "ci@example.test"),)):
+        anchor = Anchor("a", "certificate", pem, confined_to)
+        found = signatures.notation("application/jose+json", envelope, DIGEST, [anchor], time.time())
+        assert found.valid is (not confined_to)
+
+
+@given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
+def test_subjects_match_as_globs(pattern: str, name: str) -> None:
+    assert signatures._like(name, pattern) is fnmatch.fnmatchcase(name, pattern)
+
+
 # -- notation, with openssl's timestamp authority ------------------------------------------------------
 
 
@@ -289,3 +331,82 @@ def test_usages_of_anchors() -> None:
     for text, usage in ((pem, "timestamp"), (certificate, "log"), (pem, "other")):
         with pytest.raises(InvalidError):
             signatures.read_anchor(text, usage)
+
+
+# -- envelopes by other libraries ----------------------------------------------------------------------
+
+NOTATION_PAYLOAD = json.dumps(
+    {"targetArtifact": {"mediaType": signing.OCI, "digest": DIGEST, "size": len(MANIFEST)}}
+).encode()
+SCHEME = "io.cncf.notary.signingScheme"
+CONTENT = "application/vnd.cncf.notary.payload.v1+json"
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "ES384", "PS256", "PS512"])
+def test_notations_jws_by_joserfc(algorithm: str) -> None:
+    authority = Authority.make()
+    key: Any = {
+        "ES256": lambda: ec.generate_private_key(ec.SECP256R1()),
+        "ES384": lambda: ec.generate_private_key(ec.SECP384R1()),
+    }.get(algorithm, lambda: rsa.generate_private_key(65537, 2048))()
+    leaf = authority.signer(key)
+    header = {"alg": algorithm, "cty": CONTENT, "crit": [SCHEME], SCHEME: "notary.x509"}
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    kind: Any = ECKey if algorithm.startswith("ES") else RSAKey
+    registry = jws.JWSRegistry(
+        {
+            SCHEME: HeaderParameter("notation's signing scheme", "str"),
+            "cty": HeaderParameter("content type", "str"),
+        },
+        algorithms=[algorithm],
+    )
+    made: Any = jws.serialize_json(
+        {"protected": header}, NOTATION_PAYLOAD, kind.import_key(pem), registry=registry
+    )
+    made["header"] = {"x5c": [signing.b64(signing.certificate_der(leaf))]}
+    anchor = Anchor("root", "certificate", signing.certificate_pem(authority.certificate))
+    data = json.dumps(made).encode()
+    assert signatures.notation("application/jose+json", data, DIGEST, [anchor], time.time()).valid
+    other = signing.digest_of(b"other")
+    assert not signatures.notation("application/jose+json", data, other, [anchor], time.time()).valid
+    text = made["signature"]
+    data = json.dumps(
+        {**made, "signature": ("A" if text[5] != "A" else "B").join((text[:5], text[6:]))}
+    ).encode()
+    assert not signatures.notation("application/jose+json", data, DIGEST, [anchor], time.time()).valid
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "PS256"])
+def test_notations_cose_by_pycose(algorithm: str) -> None:
+    authority = Authority.make()
+    if algorithm == "ES256":
+        key: Any = ec.generate_private_key(ec.SECP256R1())
+        numbers: Any = key.private_numbers()
+        cose_key: Any = EC2Key(
+            crv="P_256",
+            d=numbers.private_value.to_bytes(32, "big"),
+            x=numbers.public_numbers.x.to_bytes(32, "big"),
+            y=numbers.public_numbers.y.to_bytes(32, "big"),
+        )
+    else:
+        key = rsa.generate_private_key(65537, 2048)
+        cose_key = CoseRSAKey.from_pem_private_key(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ).decode()
+        )
+    leaf = authority.signer(key)
+    message = Sign1Message(
+        phdr={1: {"ES256": -7, "PS256": -37}[algorithm], 2: [SCHEME], 3: CONTENT, SCHEME: "notary.x509"},
+        uhdr={33: [signing.certificate_der(leaf)]},
+        payload=NOTATION_PAYLOAD,
+    )
+    message.key = cose_key
+    data = message.encode()
+    anchor = Anchor("root", "certificate", signing.certificate_pem(authority.certificate))
+    assert signatures.notation("application/cose", data, DIGEST, [anchor], time.time()).valid
+    changed = data.replace(b'"size": ', b'"size":1')
+    assert changed != data
+    assert not signatures.notation("application/cose", changed, DIGEST, [anchor], time.time()).valid

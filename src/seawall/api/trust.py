@@ -23,6 +23,13 @@ from seawall.trust.service import TrustedKey as Key
 router = ApiRouter(tags=["trust"])
 
 
+class Identity(BaseModel):
+    """A signer by what is in the certificate: a name ("*" for any text) and who vouched for it (Fulcio)."""
+
+    subject: str = Field(default="*", min_length=1, max_length=512)
+    issuer: str = Field(default="", max_length=512)
+
+
 class TrustedKey(BaseModel):
     """A public key or certificate in PEM; `fingerprint` is SHA-256 in hex.
 
@@ -35,6 +42,7 @@ class TrustedKey(BaseModel):
     pem: str
     fingerprint: str
     creation_time: str | None
+    identities: list[Identity] = []
 
 
 class TrustedKeyReq(BaseModel):
@@ -43,6 +51,7 @@ class TrustedKeyReq(BaseModel):
     name: str = Field(min_length=1, max_length=255)
     pem: str = Field(max_length=65536)
     usage: Literal["signer", "timestamp", "log"] = "signer"
+    identities: list[Identity] = Field(default=[], max_length=100)
 
 
 class SignatureVerdict(BaseModel):
@@ -69,6 +78,7 @@ def _model(key: Key) -> TrustedKey:
         pem=key.pem,
         fingerprint=key.fingerprint,
         creation_time=timestamp(key.created_at),
+        identities=[Identity(issuer=issuer, subject=subject) for issuer, subject in key.identities],
     )
 
 
@@ -87,7 +97,9 @@ async def create_trusted_key(
     access: Annotated[Access, project_access("metadata", "create")],
 ) -> Response:
     """Trust a key or certificate; 400 when it is none, 409 when it or its name is there already."""
-    key = await access.services.trust.add_key(access.project.id, body.name, body.pem, body.usage)
+    identities = [(item.issuer, item.subject) for item in body.identities]
+    trust = access.services.trust
+    key = await trust.add_key(access.project.id, body.name, body.pem, body.usage, identities)
     access.audited("create", "trusted_key", key.name, f"trust {key.kind} {key.name}", access.project.id)
     return Response(status_code=201, headers=location(request, key.id))
 

@@ -47,6 +47,7 @@ class TrustedKey:
     pem: str
     fingerprint: str
     created_at: float
+    identities: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +83,28 @@ class TrustService:
         """What the project trusts, by name."""
         return await self._db.point(lambda c: _keys(c, project_id))
 
-    async def add_key(self, project_id: int, name: str, pem: str, usage: str = "signer") -> TrustedKey:
+    async def add_key(
+        self,
+        project_id: int,
+        name: str,
+        pem: str,
+        usage: str = "signer",
+        identities: Sequence[tuple[str, str]] = (),
+    ) -> TrustedKey:
         """Trust a public key or certificate (PEM). Raises InvalidError, ConflictError, NotFoundError.
 
-        `usage` is "signer", or "timestamp" or "log" for who says when a signature was made.
+        `usage` is "signer", or "timestamp" or "log" for who says when a signature was made. `identities`:
+        (issuer, subject) of the signers to whom a certificate is confined, see `Anchor`.
         """
         if not 1 <= len(name) <= 255 or name != name.strip() or "\0" in name:
             raise InvalidError("the name must have 1 to 255 characters")
         if len(pem) > 65536:
             raise InvalidError("the PEM text is too long")
         kind, fingerprint = signatures.read_anchor(pem, usage)
+        if identities and kind != "certificate":
+            raise InvalidError("only certificates of signers are confined to identities")
+        if any(not subject.strip("* ") and not issuer for issuer, subject in identities):
+            raise InvalidError("an identity needs a subject, or an issuer")
         now = time.time()
 
         def run(connection: Connection) -> TrustedKey:
@@ -100,13 +113,14 @@ class TrustService:
             for key in _keys(connection, project_id):
                 if key.name == name or key.fingerprint == fingerprint:
                     raise ConflictError(f"{key.name} is trusted already")
+            kept = [list(item) for item in identities] or None
             values = {"name": name, "kind": kind, "pem": pem.strip() + "\n", "fingerprint": fingerprint}
             made = connection.execute(
                 insert(trusted_keys)
-                .values(project_id=project_id, created_at=now, **values)
+                .values(project_id=project_id, created_at=now, identities=kept, **values)
                 .returning(trusted_keys.c.id)
             ).scalar_one()
-            return TrustedKey(made, created_at=now, **values)
+            return TrustedKey(made, created_at=now, identities=tuple(identities), **values)
 
         return await self._db.write(run)
 
@@ -221,21 +235,33 @@ class TrustService:
 def _keys(connection: Connection, project_id: int) -> list[TrustedKey]:
     columns = trusted_keys.c
     query = (
-        select(columns.id, columns.name, columns.kind, columns.pem, columns.fingerprint, columns.created_at)
+        select(
+            columns.id,
+            columns.name,
+            columns.kind,
+            columns.pem,
+            columns.fingerprint,
+            columns.created_at,
+            columns.identities,
+        )
         .where(columns.project_id == project_id)
         .order_by(columns.name)
     )
-    return [TrustedKey(*row) for row in connection.execute(query)]
+    return [TrustedKey(*row[:-1], _identities(row[-1])) for row in connection.execute(query)]
+
+
+def _identities(value: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((str(issuer), str(subject)) for issuer, subject in value or ())
 
 
 def _anchors(connection: Connection, project: str) -> list[Anchor]:
     query = (
-        select(trusted_keys.c.name, trusted_keys.c.kind, trusted_keys.c.pem)
+        select(trusted_keys.c.name, trusted_keys.c.kind, trusted_keys.c.pem, trusted_keys.c.identities)
         .join(projects, projects.c.id == trusted_keys.c.project_id)
         .where(projects.c.name == project)
         .order_by(trusted_keys.c.id)
     )
-    return [Anchor(*row) for row in connection.execute(query)]
+    return [Anchor(*row[:-1], _identities(row[-1])) for row in connection.execute(query)]
 
 
 def _signatures(

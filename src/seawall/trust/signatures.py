@@ -43,11 +43,17 @@ _CHAIN_LENGTH = 8
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A key or certificate that is trusted, under the name its project gave it."""
+    """A key or certificate that is trusted, under the name its project gave it.
+
+    `identities`: (issuer, subject) of which a signer's certificate must have one, anybody's where empty. The
+    subject is a name in the certificate (e-mail address, URI, ...), "*" stands for any text; the issuer is
+    who Fulcio says vouched for it, "" for whoever did.
+    """
 
     name: str
     kind: str
     pem: str
+    identities: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,6 +468,7 @@ def _find(verifies: Any, chain: list[x509.Certificate], anchors: Sequence[Anchor
             if (
                 not _authority(certificate)
                 and _valid_at(certificate, at)
+                and _identified(certificate, anchor)
                 and verifies(certificate.public_key())
             ):
                 return anchor.name
@@ -495,7 +502,7 @@ def _trusted(chain: list[x509.Certificate], anchors: Iterable[Anchor], at: float
     roots = [
         (anchor.name, x509.load_pem_x509_certificate(anchor.pem.encode()))
         for anchor in anchors
-        if anchor.kind == "certificate"
+        if anchor.kind == "certificate" and _identified(leaf, anchor)
     ]
     for name, root in roots:
         if root == leaf:
@@ -509,6 +516,68 @@ def _trusted(chain: list[x509.Certificate], anchors: Iterable[Anchor], at: float
         if following is None:
             return None
         current = following
+    return None
+
+
+# Fulcio's extensions: the issuer as a UTF8String, and as bare text before that.
+_ISSUER = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.8")
+_ISSUER_OLD = x509.ObjectIdentifier("1.3.6.1.4.1.57264.1.1")
+
+
+def _identified(leaf: x509.Certificate, anchor: Anchor) -> bool:
+    """Whether a signer's certificate is of somebody to whom the anchor is confined."""
+    if not anchor.identities:
+        return True
+    issuer, names = _issuer_of(leaf), _names(leaf)
+    return any(
+        (not wanted or wanted == issuer) and any(_like(name, subject) for name in names)
+        for wanted, subject in anchor.identities
+    )
+
+
+def _like(name: str, pattern: str) -> bool:
+    """`pattern` with "*" for any text; no other character is special. Without backtracking."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return name == pattern
+    *middle, last = rest
+    if not name.startswith(first):
+        return False
+    at = len(first)
+    for part in middle:
+        at = name.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return len(name) - len(last) >= at and name.endswith(last)
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return []
+    found = []
+    for name in names:
+        if isinstance(name, (x509.RFC822Name, x509.UniformResourceIdentifier, x509.DNSName)):
+            found.append(name.value)
+    return found
+
+
+def _issuer_of(leaf: x509.Certificate) -> str | None:
+    for oid in (_ISSUER, _ISSUER_OLD):
+        try:
+            value = leaf.extensions.get_extension_for_oid(oid).value
+            assert isinstance(value, x509.UnrecognizedExtension)
+            data = value.value
+            if oid == _ISSUER:
+                # A short UTF8String: tag, length of one or two bytes, text.
+                if data[:1] != b"\x0c":
+                    return None
+                data = data[3:] if data[1] == 0x81 else data[2:]
+            return data.decode()
+        except (x509.ExtensionNotFound, ValueError, IndexError):
+            continue
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
     Column,
     Float,
     ForeignKey,
@@ -71,6 +72,8 @@ trusted_keys = Table(
     Column("pem", Text, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
+    # [[issuer, subject], ...]: whose certificates count, where not everybody's whom an authority vouches for.
+    Column("identities", JSON),
     UniqueConstraint("project_id", "name"),
     UniqueConstraint("project_id", "fingerprint"),
 )

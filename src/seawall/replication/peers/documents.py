@@ -708,7 +708,7 @@ KINDS: dict[str, Kind] = {
             "trusted-key",
             t.trusted_keys,
             ("project_id", "name"),
-            ("kind", "pem", "fingerprint"),
+            ("kind", "pem", "fingerprint", "identities"),
             _PROJECT,
             unique=(("project_id", "fingerprint"),),
             project="project_id",
