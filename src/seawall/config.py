@@ -455,6 +455,9 @@ class Settings(BaseSettings):
     admin_password: str | None = Field(default=None, repr=False)
     master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None
+    other_master_key_file: Path | None = Field(
+        default=None, description="the next or last master key, which opens too while it is replaced"
+    )
     keys: KeysSettings = KeysSettings()
     redis: RedisSettings = RedisSettings()
     ha: HaSettings = HaSettings()

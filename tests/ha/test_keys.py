@@ -97,6 +97,53 @@ def test_another_master_key_is_refused(db: Database, tmp_path: Path) -> None:
     assert KeyRing.open(db, load(None, {"master_key_file": file})).fingerprints() == ring(db).fingerprints()
 
 
+def test_the_master_key_is_replaced_without_a_failed_request(db: Database, tmp_path: Path) -> None:
+    """Instances go over one by one, and each serves what every other made, at every step."""
+    new = base64.b64encode(secrets.token_bytes(32)).decode()
+    files = {"old": tmp_path / "old", "new": tmp_path / "new"}
+    files["old"].write_text(MASTER)
+    files["new"].write_text(new)
+
+    def instance(master: str, other: str | None) -> KeyRing:
+        values: dict[str, Any] = {"keys": FAST, "master_key_file": files[master]}
+        if other is not None:
+            values["other_master_key_file"] = files[other]
+        return KeyRing.open(db, load(None, values))
+
+    def agree(*rings: KeyRing) -> None:
+        for one in rings:
+            for two in rings:
+                assert tokens(two).verify(tokens(one).issue("alice", SCOPES)[0]) is not None
+                assert two.csrf_valid("session", one.csrf_token("session"))
+                assert two.decrypt("registry", one.encrypt("registry", b"pw")) == b"pw"
+        assert len({json.dumps(one.fingerprints()) for one in rings}) == 1
+
+    first = instance("old", None)
+    sealed, csrf = first.encrypt("registry", b"kept"), first.csrf_token("session")
+    token = tokens(first).issue("alice", SCOPES)[0]
+    both = instance("old", "new")
+    agree(first, both)
+    assert both.rotate_master(keys_.read_master_key(files["new"])) == 3
+    both.reload()
+    # Made ready the other way round, with the new one first.
+    turned = instance("new", "old")
+    agree(both, turned)
+    # New keys are sealed under the new master key, whichever instance makes them.
+    both.rotate(TOKEN, overlap_seconds=60)
+    last = instance("new", None)
+    for item in (both, turned):
+        item.reload()
+    agree(both, turned, last)
+    assert last.decrypt("registry", sealed) == b"kept"
+    assert last.csrf_valid("session", csrf)
+    assert tokens(last).verify(token) is not None
+    assert last.rotate_master(keys_.read_master_key(files["new"])) == 0
+    with pytest.raises(ConfigError, match="does not open"):
+        instance("old", None)
+    # What was made before and is still in memory goes on: `first` has lost nothing until it is restarted.
+    assert tokens(last).verify(tokens(first).issue("bob", SCOPES)[0]) is not None
+
+
 def test_rotation_is_published_before_it_is_used(db: Database) -> None:
     one, two = ring(db), ring(db)
     old = one.current(TOKEN)
@@ -256,6 +303,27 @@ def test_commands(fresh_registry: Registry) -> None:
     assert "current" in listed
     assert "accepted" in listed
     assert registry.cli("keys", "certificate").stdout.startswith("-----BEGIN CERTIFICATE")
+    # The master key: refused while the running instance lacks the new one, then done under its feet.
+    other = registry.data_dir / "new.key"
+    other.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+    assert "does not have the new master key" in registry.cli("keys", "rotate-master", str(other)).stderr
+    registry.stop()
+    registry.environment["SEAWALL_OTHER_MASTER_KEY_FILE"] = str(other)
+    registry.start()
+    before = token()
+    done = registry.cli("keys", "rotate-master", str(other))
+    assert done.returncode == 0, done.stderr
+    assert "keys sealed" in done.stdout
+    deadline = time.monotonic() + 3
+    while time.monotonic() < deadline:
+        answer = httpx.get(f"{registry.url}/v2/", headers={"Authorization": f"Bearer {token()}"})
+        assert answer.status_code == 200
+    registry.stop()
+    (registry.data_dir / "master.key").write_text(other.read_text())
+    del registry.environment["SEAWALL_OTHER_MASTER_KEY_FILE"]
+    registry.start()
+    answer = httpx.get(f"{registry.url}/v2/", headers={"Authorization": f"Bearer {before}"})
+    assert answer.status_code == 200
     registry.stop()
     (registry.data_dir / "master.key").write_text(base64.b64encode(secrets.token_bytes(32)).decode())
     refused = registry.cli("serve", "--port", str(registry.port))

@@ -76,6 +76,17 @@ def load_master_key(settings: Settings, *, create: bool = True) -> bytes:
             )
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         _create(path)
+    return read_master_key(path)
+
+
+def other_master_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The master keys besides `load_master_key`'s that may open what is stored. Raises ConfigError."""
+    path = settings.other_master_key_file
+    return () if path is None else (read_master_key(path),)
+
+
+def read_master_key(path: Path) -> bytes:
+    """The master key in a file. Raises ConfigError naming it."""
     try:
         return _parse_master(path.read_bytes(), f"master key {path}")
     except OSError as error:
@@ -163,13 +174,19 @@ class KeyRing:
     Every method but `refresh` and `watch` is synchronous and safe in any thread.
     """
 
-    def __init__(self, db: Database, master: bytes, settings: KeysSettings) -> None:
+    def __init__(
+        self, db: Database, master: bytes, settings: KeysSettings, others: tuple[bytes, ...] = ()
+    ) -> None:
+        """`others` are master keys that open stored keys too, while the master key is replaced."""
         self._db = db
+        self._masters = (master, *others)
+        # The one that the stored keys are sealed under.
         self._master = master
         self._settings = settings
         self._keys: dict[str, tuple[Key, ...]] = dict.fromkeys(NAMES, ())
         self._rsa: dict[str, RSAKey] = {}
         self._seen: object = None
+        self._sealed: dict[tuple[str, int], bytes] = {}
         self._fresh = 0.0
         self._wake: asyncio.Event | None = None
         # Grows whenever the set of keys changes; caches that depend on keys compare it.
@@ -183,7 +200,8 @@ class KeyRing:
         the cluster's (unless `keys.on_mismatch` is `heal`). `files` False leaves the key files alone.
         """
         existing = db.sync_read(lambda c: c.execute(select(cluster_keys.c.name).limit(1)).first())
-        ring = cls(db, load_master_key(settings, create=existing is None), settings.keys)
+        master = load_master_key(settings, create=existing is None)
+        ring = cls(db, master, settings.keys, other_master_keys(settings))
         given = _KeyFiles(settings.keys) if files else None
         ring.reload()
         missing = [name for name in NAMES if not any(key.version > 0 for key in ring._keys[name])]
@@ -325,11 +343,51 @@ class KeyRing:
     @property
     def master_fingerprint(self) -> str:
         """Tells master keys apart without giving anything away."""
-        return hmac.digest(self._master, b"master", "sha256").hex()[:32]
+        return _master_fingerprint(self._master)
 
     def open_material(self, name: str, material: bytes) -> bytes:
         """The plain material of a row of `cluster_keys`."""
-        return decrypt(self._master, bytes(material), name) if material else b""
+        return self._opened(name, bytes(material))[0] if material else b""
+
+    def _opened(self, name: str, material: bytes) -> tuple[bytes, bytes]:
+        """The plain material and the master key that opened it."""
+        for master in self._masters[1:]:
+            with contextlib.suppress(ConfigError):
+                return decrypt(master, material, name), master
+        return decrypt(self._masters[0], material, name), self._masters[0]
+
+    @property
+    def held_masters(self) -> list[str]:
+        """Fingerprints of the master keys that this instance has."""
+        return [_master_fingerprint(master) for master in self._masters]
+
+    def rotate_master(self, new: bytes) -> int:
+        """Seal every stored key under the master key `new`, in one transaction; returns how many.
+
+        Raises ConfigError when this ring lacks the key that they are sealed under.
+        """
+
+        def run(connection: Connection) -> int:
+            query = select(cluster_keys).where(cluster_keys.c.name.in_(NAMES)).with_for_update()
+            changed = 0
+            for row in connection.execute(query).all():
+                if not row.material:
+                    continue
+                plain, master = self._opened(row.name, bytes(row.material))
+                if master == new:
+                    continue
+                values: dict[str, Any] = {"material": encrypt(new, plain, row.name)}
+                if row.fingerprint:
+                    values["fingerprint"] = _fingerprint(new, row.name, plain)
+                where = (cluster_keys.c.name == row.name, cluster_keys.c.version == row.version)
+                connection.execute(update(cluster_keys).where(*where).values(values))
+                changed += 1
+            return changed
+
+        self._masters = tuple(dict.fromkeys((*self._masters, new)))
+        changed = self._db.sync_write(run)
+        self.reload()
+        return changed
 
     def accept(
         self,
@@ -402,20 +460,23 @@ class KeyRing:
         self._take(self._db.sync_read(_rows))
 
     def _take(self, rows: list[Any]) -> None:
-        seen = [tuple(row[:2]) + tuple(row[4:]) for row in rows]
+        seen = [(*row[:2], bytes(row[2] or b""), *row[4:]) for row in rows]
         self._fresh = time.monotonic()
         if seen == self._seen:
             return
         known = {(key.name, key.version): key for name in NAMES for key in self._keys[name]}
         found: dict[str, list[Key]] = {name: [] for name in NAMES}
+        sealed, self._sealed = self._sealed, {(row[0], row[1]): bytes(row[2] or b"") for row in rows}
         for name, version, material, public, fingerprint, created_at, active_at, retire_at in rows:
             if name not in found:
                 continue
             old = known.get((name, version))
-            if old is not None and bool(old.material) == bool(material):
+            if old is not None and sealed.get((name, version)) == bytes(material or b""):
                 plain, print_ = old.material, old.fingerprint
             elif material:
-                plain = decrypt(self._master, bytes(material), name)
+                plain, master = self._opened(name, bytes(material))
+                if version > 0:
+                    self._master = master
                 print_ = fingerprint or self._fingerprint(name, plain)
             else:
                 plain, print_ = b"", fingerprint
@@ -432,10 +493,7 @@ class KeyRing:
         self.generation += 1
 
     def _fingerprint(self, name: str, material: bytes) -> str:
-        if name == TOKEN:
-            return RSAKey.import_key(material).thumbprint()
-        # Keyed, so that a weak secret from a file cannot be found by trying candidates.
-        return hmac.digest(self._master, name.encode() + b"\0" + material, "sha256").hex()[:32]
+        return _fingerprint(self._master, name, material)
 
     def file_fingerprint(self, name: str, material: bytes) -> str:
         """Fingerprint that `material` would have as key `name`."""
@@ -597,6 +655,17 @@ def _walk(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, list):
         return [_walk(item, change) for item in value]
     return value
+
+
+def _fingerprint(master: bytes, name: str, material: bytes) -> str:
+    if name == TOKEN:
+        return RSAKey.import_key(material).thumbprint()
+    # Keyed, so that a weak secret from a file cannot be found by trying candidates.
+    return hmac.digest(master, name.encode() + b"\0" + material, "sha256").hex()[:32]
+
+
+def _master_fingerprint(master: bytes) -> str:
+    return hmac.digest(master, b"master", "sha256").hex()[:32]
 
 
 def _over(key: Key, now: float) -> bool:
@@ -769,4 +838,15 @@ def _root_crt(path: Path, key_path: Path, key_pem: bytes) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-__all__ = ["CSRF", "NAMES", "SECRET", "TOKEN", "Key", "KeyRing", "load_master_key", "sealed_columns"]
+__all__ = [
+    "CSRF",
+    "NAMES",
+    "SECRET",
+    "TOKEN",
+    "Key",
+    "KeyRing",
+    "load_master_key",
+    "other_master_keys",
+    "read_master_key",
+    "sealed_columns",
+]

@@ -16,10 +16,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from seawall.auth.keys import CSRF, NAMES, SECRET, TOKEN, KeyRing
+from seawall.auth.keys import CSRF, NAMES, SECRET, TOKEN, KeyRing, read_master_key
 from seawall.config import Settings, load
 from seawall.db import Database, migrate, open_database
-from seawall.errors import ConfigError
+from seawall.errors import ConfigError, ConflictError
 from seawall.ha.balancer import KINDS, Balancer
 from seawall.ha.check import Report, check
 from seawall.ha.instances import InstanceRegistry
@@ -127,6 +127,35 @@ def keys_rotate(
             print(f"{SECRET}: {ring.finish_secret_rotation()} stored credentials sealed with the new key")
 
     _with_ring(settings, work)
+
+
+@keys_app.command("rotate-master")
+def keys_rotate_master(
+    new: Annotated[Path, typer.Argument(help="file with the new master key")],
+    force: Annotated[
+        bool, typer.Option("--force", help="also when a running instance does not have it")
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Seal the cluster's keys under a new master key, which every running instance must have already.
+
+    First give it to all (other_master_key_file); afterwards make it their master_key_file.
+    """
+    settings = settings_of(config, data_dir)
+    key = read_master_key(new)
+
+    async def work(db: Database, ring: KeyRing) -> int:
+        wanted = KeyRing(db, key, settings.keys).master_fingerprint
+        for item in await InstanceRegistry(db, settings, ring, None).list():
+            if item.alive and wanted not in item.fingerprints.get("held", "").split(",") and not force:
+                raise ConflictError(
+                    f"instance {item.address} does not have the new master key: set its "
+                    "other_master_key_file and restart it"
+                )
+        return await asyncio.to_thread(ring.rotate_master, key)
+
+    print(f"{_with_services(settings, work)} keys sealed under the new master key; make it master_key_file")
 
 
 @keys_app.command("certificate")

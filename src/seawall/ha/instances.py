@@ -117,7 +117,7 @@ class InstanceRegistry:
                 "clock_skew": round(skew, 3),
                 "external_url": self._settings.external_url or "",
                 "config_hash": self.config_hash,
-                "fingerprints": self._keys.fingerprints(),
+                "fingerprints": {**self._keys.fingerprints(), "held": ",".join(self._keys.held_masters)},
                 "health": health,
             }
             if self._stopping:
@@ -176,6 +176,7 @@ _OWN: dict[str, set[str] | bool] = {
     "admin_password": True,
     "master_key": True,
     "master_key_file": True,
+    "other_master_key_file": True,
     "keys": {
         "private_key_file",
         "root_crt_file",

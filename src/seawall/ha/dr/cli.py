@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from seawall.auth.keys import load_master_key
+from seawall.auth.keys import load_master_key, other_master_keys
 from seawall.db import migrate, open_database
 from seawall.errors import ConfigError
 from seawall.ha.cli import ConfigOption, DataOption, settings_of
@@ -145,7 +145,7 @@ def dr_witness(
     settings = settings_of(config, data_dir)
     if (certificate is None) != (key is None):
         raise ConfigError("--certificate and --key must be given together")
-    signer = Signer(load_master_key(settings, create=False))
+    signer = Signer(load_master_key(settings, create=False), *other_master_keys(settings))
     app = witness_app(open_witness(state or settings.data_dir / "witness.json"), signer)
     print(f"witness at http{'s' if certificate else ''}://{host}:{port}", flush=True)
     server = Server(

@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, select, update
 
-from seawall.auth.keys import load_master_key
+from seawall.auth.keys import load_master_key, other_master_keys
 from seawall.config import Settings
 from seawall.db import Database, changes, dump, fence, migrate
 from seawall.db.schema import cluster_keys, dr_divergences, dr_state
@@ -59,7 +59,7 @@ class DrService:
         # Set by the wiring: what an old active does before it becomes a standby.
         self.rescue: Callable[[dict[str, Any]], Awaitable[None]] | None = None
         if self.enabled:
-            self.signer = Signer(load_master_key(settings))
+            self.signer = Signer(load_master_key(settings), *other_master_keys(settings))
             assert self.settings.peer is not None
             self.peer = Peer(self.settings.peer, self.signer, self.settings)
             if self.settings.witness:
