@@ -152,7 +152,7 @@ def _route(path: str) -> str:
         # The first word: projects, users, ...; anything longer has names in it.
         word = path[len(API_PREFIX) + 1 :].partition("/")[0]
         return f"{API_PREFIX}/{word}" if re.fullmatch(r"[A-Za-z0-9-]{1,20}", word) else "other"
-    return path if path in ("/healthz", "/readyz", "/metrics", "/service/token") else "other"
+    return path if path in ("/healthz", "/readyz", "/metrics", "/service/token", "/service/jwks") else "other"
 
 
 def build(settings: Settings) -> ASGIApp:
@@ -165,6 +165,15 @@ def build(settings: Settings) -> ASGIApp:
             services.auth, services.tokens, settings.external_url, services.configuration, services.rates
         )
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
+
+    async def jwks(_request: Request) -> Response:
+        # Short, for verifiers must hear of a new key before it is used (keys.publish_seconds).
+        seconds = max(1, int(settings.keys.publish_seconds / 2))
+        headers = {"Cache-Control": f"public, max-age={seconds}"}
+        return JSONResponse(services.keys.jwks(), headers=headers)
+
+    for path in ("/service/jwks", "/.well-known/jwks.json"):
+        routes.append(Route(path, jwks, methods=["GET"]))
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok", "version": __version__})

@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 import pytest
 from cryptography import x509
-from sqlalchemy import select, update
+from joserfc import jwt
+from joserfc.jwk import KeySet
+from sqlalchemy import select, text, update
 
 from seawall.auth import keys as keys_
 from seawall.auth.keys import CSRF, NAMES, SECRET, TOKEN, KeyRing
@@ -166,6 +168,40 @@ def test_rotation_is_published_before_it_is_used(db: Database) -> None:
     assert service.verify(late) is None, "a leaked key is refused at once, also what was verified before"
 
 
+def test_others_hear_of_a_change_at_once(postgres: Any) -> None:
+    """With a poll so rare that only NOTIFY can explain it; also after the listener's connection was ended."""
+    url = str(postgres.database())
+    migrate.upgrade(url)
+    db = open_database(url, pool_size=4)
+    one, two = ring(db), ring(db, poll_seconds=30, publish_seconds=60)
+
+    query = text("SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN \"seawall_keys\"'")
+    end = text("SELECT pg_terminate_backend(:pid)")
+
+    async def run() -> None:
+        watching = asyncio.create_task(two.watch())
+        try:
+            for version in (2, 3):
+                deadline = time.monotonic() + 20
+                listeners: list[int] = []
+                while not listeners:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.05)
+                    listeners = db.sync_read(lambda c: list(c.execute(query).scalars()))
+                await asyncio.to_thread(one.rotate, CSRF, overlap_seconds=60, at_once=True)
+                while two.versions(CSRF)[-1].version != version:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.05)
+                db.sync_read(lambda c, pid=listeners[0]: c.execute(end, {"pid": pid}).all())  # type: ignore[misc]
+                await asyncio.sleep(0.2)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            await db.close()
+
+    asyncio.run(run())
+
+
 def test_csrf_tokens_outlive_a_rotation(db: Database) -> None:
     one, two = ring(db), ring(db)
     token = one.csrf_token("s")
@@ -288,7 +324,15 @@ def test_commands(fresh_registry: Registry) -> None:
         part = of.split(".")[0]
         return str(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["kid"])
 
+    def outside(of: str) -> str:
+        """The subject of a token, by what is served to everybody."""
+        served = httpx.get(f"{registry.url}/service/jwks").raise_for_status()
+        assert served.json() == httpx.get(f"{registry.url}/.well-known/jwks.json").json()
+        assert "max-age" in served.headers["cache-control"]
+        return str(jwt.decode(of, KeySet.import_key_set(served.json()), algorithms=["RS256"]).claims["sub"])
+
     before = token()
+    assert outside(before) == "admin"
     done = registry.cli("keys", "rotate")
     assert done.returncode == 0, done.stderr
     assert "token-signing: version 2" in done.stdout
@@ -299,6 +343,7 @@ def test_commands(fresh_registry: Registry) -> None:
     for value in (before, after):
         answer = httpx.get(f"{registry.url}/v2/", headers={"Authorization": f"Bearer {value}"})
         assert answer.status_code == 200
+        assert outside(value) == "admin"
     listed = registry.cli("keys", "list").stdout
     assert "current" in listed
     assert "accepted" in listed

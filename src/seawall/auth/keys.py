@@ -44,11 +44,13 @@ from sqlalchemy.exc import IntegrityError
 
 from seawall.config import KeysSettings, Settings
 from seawall.db import Database
+from seawall.db.notify import listen, notify
 from seawall.db.schema import cluster_keys, metadata
 from seawall.errors import ConfigError, ConflictError, RegistryError
 
 TOKEN, CSRF, SECRET = "token-signing", "csrf", "secret"
 NAMES = (TOKEN, CSRF, SECRET)
+_CHANNEL = "seawall_keys"
 _SEALED = re.compile(r"sealed:v(\d+):([a-z0-9.-]{1,64}):([A-Za-z0-9_-]+={0,2})")
 
 log: Any = structlog.get_logger("seawall.keys")
@@ -189,6 +191,7 @@ class KeyRing:
         self._sealed: dict[tuple[str, int], bytes] = {}
         self._fresh = 0.0
         self._wake: asyncio.Event | None = None
+        self._told = False
         # Grows whenever the set of keys changes; caches that depend on keys compare it.
         self.generation = 0
 
@@ -382,6 +385,7 @@ class KeyRing:
                 where = (cluster_keys.c.name == row.name, cluster_keys.c.version == row.version)
                 connection.execute(update(cluster_keys).where(*where).values(values))
                 changed += 1
+            notify(connection, _CHANNEL)
             return changed
 
         self._masters = tuple(dict.fromkeys((*self._masters, new)))
@@ -440,11 +444,29 @@ class KeyRing:
     async def watch(self) -> None:
         """Follow the cluster's keys until cancelled; finish secret rotations that others began."""
         self._wake = asyncio.Event()
+        told = asyncio.create_task(self._listen())
+        try:
+            await self._follow()
+        finally:
+            told.cancel()
+            await asyncio.gather(told, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """Look at once when another process says that it has changed the keys."""
+        assert self._wake is not None
+        async for _ in listen(self._db, _CHANNEL):
+            self._told = True
+            self._wake.set()
+
+    async def _follow(self) -> None:
+        assert self._wake is not None
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._settings.poll_seconds)
-                # Unknown key ids come from outside: they must not set the pace of database reads.
-                await asyncio.sleep(0.5)
+                if not self._told:
+                    # Unknown key ids come from outside: they must not set the pace of database reads.
+                    await asyncio.sleep(0.5)
+            self._told = False
             self._wake.clear()
             try:
                 self._take(await self._db.point(_rows))
@@ -576,6 +598,7 @@ class KeyRing:
                     active_at=active,
                 )
             )
+            notify(connection, _CHANNEL)
 
         self._db.sync_write(run)
         self.reload()

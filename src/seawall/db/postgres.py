@@ -243,6 +243,7 @@ class PostgresDatabase:
         retry_seconds: float = 8,
         statement_seconds: int = 60,
     ) -> None:
+        self.url = url
         self._engine = postgres_engine(
             url,
             pool_size,
