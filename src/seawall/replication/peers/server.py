@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
@@ -156,8 +157,19 @@ class PeerEndpoint:
         if not 0 <= offset <= blob.size:
             return JSONResponse({"error": "bad offset"}, 416)
         stream = content.storage.stream(blob.key, offset, blob.size)
+        try:
+            first = await anext(stream, b"")
+        except OSError as error:
+            return JSONResponse({"error": f"the bytes cannot be read: {type(error).__name__}"}, 404)
         headers = {"Content-Length": str(blob.size - offset)}
-        return StreamingResponse(stream, headers=headers, media_type="application/octet-stream")
+        whole = _continued(first, stream)
+        return StreamingResponse(whole, headers=headers, media_type="application/octet-stream")
+
+
+async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for part in rest:
+        yield part
 
 
 def changes_something(method: str, path: str) -> bool:

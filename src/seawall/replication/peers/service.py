@@ -18,6 +18,7 @@ import contextvars
 import hashlib
 import json
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from seawall.context import REPLICATOR, actor, replica
 from seawall.db import Database, changes
 from seawall.db import schema as t
 from seawall.errors import RegistryError, SeawallError
+from seawall.replication.client import WHOLE_LIMIT
 from seawall.replication.endpoint import LocalEndpoint
 from seawall.replication.peers import documents
 from seawall.replication.peers.client import Peer, PeerError
@@ -528,6 +530,8 @@ class PeerService:
         holder = await self.local.holder(digest)
         if holder is not None and await self.services.content.mount(repository, digest, holder):
             return
+        if size is not None and size <= WHOLE_LIMIT and await self._copy_small(repository, digest):
+            return
         lease = await self._lease(repository, digest)
         if lease is None:
             return
@@ -535,6 +539,32 @@ class PeerService:
             await self._copy_blob(repository, digest, size)
         finally:
             await lease.release()
+
+    async def _copy_small(self, repository: str, digest: str) -> bool:
+        """Fetch a blob in one request; that two processes may do so at once costs less than a lease."""
+        content = self.services.content
+        for peer in self.peers:
+            if not peer.up:
+                continue
+            try:
+                _, parts = await peer.open_blob(repository, digest)
+            except PeerError:
+                continue
+            writer = await content.storage.open_upload(str(uuid.uuid4()), 0, {})
+            try:
+                async with contextlib.aclosing(parts):
+                    async for part in parts:
+                        await writer.write(part)
+                blob = await content.finish_upload(None, writer, repository, digest)
+            except BaseException as error:
+                await asyncio.shield(writer.abort())
+                if isinstance(error, SeawallError):
+                    continue
+                raise
+            FILLED.inc()
+            FILLED_BYTES.inc(blob.size)
+            return True
+        return False
 
     async def _copy_blob(self, repository: str, digest: str, size: int | None) -> None:
         table = t.peer_transfers
