@@ -1,4 +1,4 @@
-"""What every storage backend must do, on the filesystem and on a real S3 server."""
+"""What every storage backend must do: filesystem, a real S3 server, Azure's Blob service (Azurite)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from seawall.errors import UnavailableError
 from seawall.storage import BlobStorage, FilesystemStorage, ObjectStorage
 from seawall.storage.base import UploadLostError
+from seawall.storage.connect import open_objects
 from seawall.storage.objects import MIB, SESSION_SECONDS
 from tests.conftest import free_port
+from tests.servers.azurite import AzuriteServer
 from tests.servers.swift import SwiftServer
 
 PART = 5 * MIB
@@ -37,10 +39,30 @@ class Backend:
     open: Callable[[], BlobStorage]
 
 
-@pytest.fixture(params=["filesystem", "s3"])
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[AzuriteServer]:
+    server = AzuriteServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(params=["filesystem", "s3", "azure"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "filesystem":
         return Backend("filesystem", lambda: FilesystemStorage(tmp_path / "store"))
+    if request.param == "azure":
+        azure: AzuriteServer = request.getfixturevalue("azurite")
+        where = azure.settings(azure.container(), "some/where")
+
+        def opened() -> BlobStorage:
+            storage = open_objects(where)
+            storage.part_bytes, storage.parallel = PART, 2
+            return storage
+
+        return Backend("azure", opened)
     server: SwiftServer = request.getfixturevalue("s3_server")
     bucket = server.bucket()
     return Backend(
