@@ -191,27 +191,44 @@ class Visitor:
             self.page.screenshot(path=ROOT / "docs" / "images" / f"portal-{name}.png")
 
 
+@dataclass
+class Known:
+    """Who has signed in where: the form is filled in once for each, and the files are fetched once."""
+
+    cookies: dict[tuple[str, str], Any] = field(default_factory=dict)
+    profiles: dict[tuple[str, str], BrowserContext] = field(default_factory=dict)
+
+
 @pytest.fixture(scope="package")
-def cookies() -> dict[tuple[str, str], Any]:
-    """Cookies of who has signed in where: the form is filled in once for each."""
-    return {}
+def known() -> Known:
+    """What the tests of this directory share of browsers."""
+    return Known()
 
 
 @pytest.fixture
-def window(browser: Browser, cookies: dict[tuple[str, str], Any]) -> Iterator[Callable[..., Visitor]]:
+def window(browser: Browser, known: Known) -> Iterator[Callable[..., Visitor]]:
     """Open windows; at the end none may have met a policy violation or an error of the portal's own."""
-    opened: list[tuple[BrowserContext, Visitor]] = []
+    opened: list[tuple[BrowserContext | None, Visitor]] = []
 
-    def make(url: str, name: str | None = None, **context: Any) -> Visitor:
-        window = browser.new_context(
-            storage_state=cookies.get((url, name or "")),
+    def profile(url: str, name: str, context: dict[str, Any]) -> BrowserContext:
+        made = browser.new_context(
+            storage_state=known.cookies.get((url, name)),
             ignore_https_errors=True,
             locale=context.pop("locale", "en-GB"),
             viewport={"width": 1280, "height": 800},
             **context,
         )
-        window.set_default_timeout(20_000)
-        visitor = Visitor(window.new_page(), url)
+        made.set_default_timeout(20_000)
+        return made
+
+    def make(url: str, name: str = "", **context: Any) -> Visitor:
+        # A profile with wishes of its own, or nobody's, is for this test alone.
+        own = bool(context) or not name
+        shared = None if own else known.profiles.get((url, name))
+        browsing = shared or profile(url, name, context)
+        if not own:
+            known.profiles[url, name] = browsing
+        visitor = Visitor(browsing.new_page(), url)
         visitor.page.on("pageerror", lambda error: visitor.problems.append(f"error: {error}"))
         visitor.page.on(
             "console",
@@ -222,10 +239,10 @@ def window(browser: Browser, cookies: dict[tuple[str, str], Any]) -> Iterator[Ca
                 else None
             ),
         )
-        opened.append((window, visitor))
-        if name and (url, name) not in cookies:
+        opened.append((browsing if own else None, visitor))
+        if name and (url, name) not in known.cookies:
             visitor.sign_in(name)
-            cookies[url, name] = {"cookies": window.cookies(), "origins": []}
+            known.cookies[url, name] = {"cookies": browsing.cookies(), "origins": []}
         elif name:
             visitor.go("/harbor/projects")
             expect(visitor.page.get_by_role("button", name=f"Account of {name}")).to_be_visible()
@@ -233,8 +250,10 @@ def window(browser: Browser, cookies: dict[tuple[str, str], Any]) -> Iterator[Ca
 
     yield make
     problems = [problem for _, visitor in opened for problem in visitor.problems]
-    for window, _ in opened:
-        window.close()
+    for own, visitor in opened:
+        visitor.page.close()
+        if own is not None:
+            own.close()
     assert not problems, problems
 
 

@@ -98,7 +98,7 @@ def test_registry_is_edited_and_proxied(visit: Visit, site: Site) -> None:
     url = f"{site.cluster.instances[0].url}/v2/cache/web/backend/manifests/latest"
     assert httpx.get(url, auth=site.cluster.admin, timeout=60).status_code == 200
     page.get_by_role("tab", name="Summary").click()
-    expect(page.get_by_text("upstream").first).to_be_visible()
+    expect(page.get_by_text(f"upstream ({upstream['url']})")).to_be_visible()
 
 
 def test_findings_are_exported_as_csv(visit: Visit, site: Site) -> None:

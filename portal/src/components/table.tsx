@@ -180,7 +180,7 @@ export function DataTable<T>(props: {
                                 {actions.map((action) => (
                                   <Menu.Item
                                     key={action.label}
-                                    color={action.danger ? "red" : undefined}
+                                    className={action.danger ? "danger" : undefined}
                                     disabled={action.disabled?.(row)}
                                     onClick={() => action.run(row)}
                                   >

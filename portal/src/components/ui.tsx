@@ -285,6 +285,11 @@ export function Status({ value, title }: { value?: string | null; title?: string
 
 export const FINISHED = ["success", "succeed", "succeeded", "error", "failed", "stopped", "finished"];
 export const finished = (status?: string) => FINISHED.includes((status ?? "").toLowerCase());
+/** How often to ask for the tasks of an execution: until it has ended and, as told last, all of them have. */
+export const untilFinished =
+  (execution: { status?: string }) =>
+  (query: { state: { data?: { rows: { status?: string }[] } } }): number | false =>
+    finished(execution.status) && query.state.data?.rows.every((row) => finished(row.status)) ? false : 2000;
 
 export function YesNo({ value }: { value: unknown }) {
   const { t } = useI18n();

@@ -14,7 +14,7 @@ import { useConfirm } from "../components/confirm";
 import { type Field, FormModal, LogModal } from "../components/dialogs";
 import { isCron } from "../components/schedule";
 import { DataTable, Toolbar } from "../components/table";
-import { Empty, finished, Page, Status, Time } from "../components/ui";
+import { Empty, finished, Page, Status, Time, untilFinished } from "../components/ui";
 import { duration, like, q } from "../format";
 import { useAction, useGet, useList } from "../hooks";
 import { useI18n } from "../i18n";
@@ -196,7 +196,7 @@ function Tasks({ execution }: { execution: ReplicationExecution }) {
   const list = useList<ReplicationTask>(
     "/replication/executions/{id}/tasks",
     { path: { id: execution.id } },
-    { refetchInterval: finished(execution.status) ? false : 2000 },
+    { refetchInterval: untilFinished(execution) },
   );
   return (
     <>

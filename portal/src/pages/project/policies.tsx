@@ -27,7 +27,7 @@ import { useConfirm } from "../../components/confirm";
 import { FormModal, LogModal } from "../../components/dialogs";
 import { ScheduleEditor } from "../../components/schedule";
 import { DataTable } from "../../components/table";
-import { Await, Card, Empty, finished, Status, Time } from "../../components/ui";
+import { Await, Card, Empty, finished, Status, Time, untilFinished } from "../../components/ui";
 import { duration } from "../../format";
 import { useAction, useGet, useList } from "../../hooks";
 import { type Translate, useI18n } from "../../i18n";
@@ -415,7 +415,7 @@ function RetentionTasks({ id, execution }: { id: number; execution: RetentionExe
   const list = useList<RetentionTask>(
     "/retentions/{id}/executions/{eid}/tasks",
     { path: { id, eid: execution.id } },
-    { refetchInterval: finished(execution.status) ? false : 2000 },
+    { refetchInterval: untilFinished(execution) },
   );
   return (
     <>

@@ -25,6 +25,14 @@ export function Summary({ project }: ProjectTab) {
                 items={[
                   [t("Repositories"), summary.repo_count ?? 0],
                   [t("Owner"), project.owner_name ?? "–"],
+                  ...(summary.registry
+                    ? [
+                        [t("Proxy cache of"), `${summary.registry.name} (${summary.registry.url})`] as [
+                          string,
+                          string,
+                        ],
+                      ]
+                    : []),
                   [t("Created"), <DateTime key="c" value={project.creation_time} />],
                   [t("Scan on push"), <YesNo key="s" value={metadata.auto_scan} />],
                   [t("SBOM on push"), <YesNo key="b" value={metadata.auto_sbom_generation} />],

@@ -6,7 +6,7 @@ import type { Execution, Task, WebhookEvents, WebhookPolicy } from "../../api/ty
 import { useConfirm } from "../../components/confirm";
 import { FormModal, LogModal } from "../../components/dialogs";
 import { DataTable, Toolbar } from "../../components/table";
-import { Empty, finished, Status, Time } from "../../components/ui";
+import { Empty, finished, Status, Time, untilFinished } from "../../components/ui";
 import { useAction, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
 import type { ProjectTab } from "../project";
@@ -218,7 +218,7 @@ function Attempts(props: { path: Record<string, number>; execution: Execution })
   const list = useList<Task>(
     `${ONE}/executions/{execution_id}/tasks`,
     { path: props.path },
-    { refetchInterval: finished(props.execution.status) ? false : 2000 },
+    { refetchInterval: untilFinished(props.execution) },
   );
   // The task as it is listed now, so that the log ends to grow when the task ends.
   const current = list.rows.find((row) => row.id === log?.id) ?? log;
