@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -233,8 +233,15 @@ def run(tmp_path: Path, mode: str, work: Callable[[Services], Awaitable[None]]) 
     asyncio.run(inside())
 
 
-async def attach(services: Services, subject: str, kind: str, data: bytes, artifact_type: str = "") -> str:
-    """Push a referrer with one layer."""
+async def attach(
+    services: Services,
+    subject: str,
+    kind: str,
+    data: bytes,
+    artifact_type: str = "",
+    more: Sequence[tuple[str, bytes]] = (),
+) -> str:
+    """Push a referrer with one layer, or `more`."""
 
     async def put(blob: bytes) -> dict[str, Any]:
         digest = "sha256:" + hashlib.sha256(blob).hexdigest()
@@ -243,15 +250,20 @@ async def attach(services: Services, subject: str, kind: str, data: bytes, artif
         await services.content.finish_upload(None, writer, "library/app", digest)
         return {"digest": digest, "size": len(blob)}
 
-    payload = (await services.content.manifest("library/app", subject)).payload
-    document = {
+    document: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "artifactType": artifact_type or kind,
         "config": {"mediaType": "application/vnd.oci.empty.v1+json", **await put(b"{}")},
-        "layers": [{"mediaType": kind, **await put(data)}],
-        "subject": {"mediaType": MANIFEST, "digest": subject, "size": len(payload)},
+        "layers": [{"mediaType": k, **await put(d)} for k, d in ((kind, data), *more)],
     }
+    if subject:
+        size = len((await services.content.manifest("library/app", subject)).payload)
+        document["subject"] = {"mediaType": MANIFEST, "digest": subject, "size": size}
+    else:
+        # As BuildKit's attestations look.
+        document["config"]["mediaType"] = "application/vnd.oci.image.config.v1+json"
+        del document["artifactType"]
     body = json.dumps(document).encode()
     name = "sha256:" + hashlib.sha256(body).hexdigest()
     await services.content.put_manifest("library/app", name, body, MANIFEST)
@@ -384,7 +396,63 @@ def test_where_keys_are_trusted_only_their_attestations_count(tmp_path: Path) ->
         # An attestation about another image is none about this one.
         await attach(services, digest, DSSE, attestation("sha256:" + "1" * 64, bom("d"), ours))
         assert await packages() == ["b"]
+        # Nor does what stands beside a good one in the same manifest.
+        good, bad = attestation(digest, bom("b"), ours), attestation(digest, bom("c"), theirs)
+        plain = (CDX, json.dumps(bom("d")).encode())
+        await attach(services, digest, DSSE, bad, more=[plain, (DSSE, good)])
+        assert await packages() == ["b"]
         await services.trust.remove_key(project, key.id)
-        assert await packages() == ["d"]
+        assert await packages() == ["c"]
 
     run(tmp_path, "prefer", work)
+
+
+def test_attestations_of_buildkit_beside_the_image(tmp_path: Path) -> None:
+    """`docker buildx build --sbom=true` puts an SPDX statement into the index, as an image that is none."""
+
+    async def work(services: Services) -> None:
+        importer.import_path(
+            services.db, write(tmp_path / "a", record("GHSA-1", "left", "npm", ev(("introduced", "0"))))
+        )
+        image = await push(services, "library/app", "image", BROKEN)
+        package = {
+            "SPDXID": "SPDXRef-1",
+            "name": "left",
+            "versionInfo": "1.0.0",
+            "downloadLocation": "NOASSERTION",
+            "filesAnalyzed": False,
+            "externalRefs": [
+                {
+                    "referenceCategory": "PACKAGE-MANAGER",
+                    "referenceType": "purl",
+                    "referenceLocator": "pkg:npm/left@1.0.0",
+                }
+            ],
+        }
+        statement = {
+            "_type": "https://in-toto.io/Statement/v0.1",
+            "predicateType": "https://spdx.dev/Document",
+            "subject": [{"name": "x", "digest": {"sha256": image.removeprefix("sha256:")}}],
+            "predicate": {**GOOD_SPDX, "packages": [package]},
+        }
+        data = json.dumps(statement).encode()
+        beside = await attach(services, "", "application/vnd.in-toto+json", data)
+        items = []
+        for digest, notes in (
+            (image, {}),
+            (
+                beside,
+                {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image},
+            ),
+        ):
+            size = len((await services.content.manifest("library/app", digest)).payload)
+            items.append({"mediaType": MANIFEST, "digest": digest, "size": size, "annotations": notes})
+        kind = "application/vnd.oci.image.index.v1+json"
+        index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": items}).encode()
+        await services.content.put_manifest("library/app", "v1", index, kind)
+        log = Log()
+        found = await scan(services, "library/app", "v1", log)
+        assert [v["package"] for v in found["vulnerabilities"]] == ["left"]
+        assert f"package list from the SBOM {beside}" in log.text
+
+    run(tmp_path, "fallback", work)

@@ -174,10 +174,10 @@ def unpack(data: bytes) -> Any:
     return json.loads(zstandard.decompress(data, max_output_size=_PACKED))
 
 
-def json_layers(payload: bytes) -> list[dict[str, Any]]:
-    """The layers of a manifest's JSON; empty when it is not one."""
+def json_items(payload: bytes, name: str) -> list[dict[str, Any]]:
+    """The objects in a list of a manifest's JSON (`layers`, `manifests`); empty when there is none."""
     try:
-        layers = json.loads(payload).get("layers")
+        found = json.loads(payload).get(name)
     except (ValueError, AttributeError, RecursionError):
         return []
-    return [item for item in layers if isinstance(item, dict)] if isinstance(layers, list) else []
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []

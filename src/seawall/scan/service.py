@@ -62,6 +62,8 @@ IMAGE_CONFIGS = (
 KINDS = ("vulnerability", "sbom")
 # Subject of the tokens that adapters pull with; no user or robot can have a name with a space.
 PULLER = "seawall scanner"
+IN_TOTO = "application/vnd.in-toto+json"
+_BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
 _FINDINGS = 20_000
 _UNUSED_SECONDS = 90 * 86400
 Log = Callable[[str], Awaitable[None]]
@@ -430,19 +432,21 @@ class ScanService:
         in the log.
         """
         wanted = await self.db.point(lambda c: _attached(c, target))
-        trusted: set[str] | None = None
+        trusted: set[tuple[str, str]] | None = None
         anchors = await self.trust.keys(target.project_id) if wanted and self.trust is not None else []
         if self.trust is not None and any(key.kind in SIGNERS for key in anchors):
             signed = await self.trust.verify(target.repository, target.digest)
-            trusted = {item.digest for item in signed if item.verdict.valid and item.verdict.predicate}
+            trusted = {
+                (item.digest, item.layer) for item in signed if item.verdict.valid and item.verdict.predicate
+            }
         for digest, payload in wanted:
-            layers = report.json_layers(payload)
+            layers = report.json_items(payload, "layers")
             for layer in layers[:20]:
                 kind, blob = str(layer.get("mediaType", "")), str(layer.get("digest", ""))
                 plain = kind in foreign.TYPES
-                if not plain and not kind.startswith((DSSE, BUNDLE_PREFIX)):
+                if not plain and not kind.startswith((DSSE, BUNDLE_PREFIX, IN_TOTO)):
                     continue
-                if trusted is not None and (plain or digest not in trusted):
+                if trusted is not None and (plain or (digest, blob) not in trusted):
                     await log(f"SBOM {digest}: left out, as no key that the project trusts has signed it")
                     continue
                 try:
@@ -1041,6 +1045,36 @@ def _attached(connection: Connection, target: Target) -> list[tuple[str, bytes]]
         .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
         .limit(100)
     )
+    found = [(row[0], bytes(row[1])) for row in connection.execute(query)]
+    return found + _beside(connection, target)
+
+
+def _beside(connection: Connection, target: Target) -> list[tuple[str, bytes]]:
+    """The same of attestations that BuildKit puts beside an image, into the index that has it."""
+    payloads = (
+        select(manifest_payloads.c.payload)
+        .join(manifest_references, manifest_references.c.manifest_id == manifest_payloads.c.manifest_id)
+        .where(
+            manifest_references.c.repository_id == target.repository_id,
+            manifest_references.c.digest == target.digest,
+            manifest_references.c.kind == "manifest",
+        )
+        .limit(20)
+    )
+    wanted = set()
+    for payload in connection.execute(payloads).scalars().fetchall():
+        for item in report.json_items(bytes(payload), "manifests"):
+            notes = item.get("annotations")
+            if isinstance(notes, dict) and notes.get(_BUILDKIT_SUBJECT) == target.digest:
+                wanted.add(str(item.get("digest")))
+    query = (
+        select(manifests.c.digest, manifest_payloads.c.payload)
+        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+        .where(
+            manifests.c.repository_id == target.repository_id, manifests.c.digest.in_(sorted(wanted)[:100])
+        )
+        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
+    )
     return [(row[0], bytes(row[1])) for row in connection.execute(query)]
 
 
@@ -1063,9 +1097,11 @@ def _read_sbom(data: bytes, subject: str | None, limit: int) -> Inventory | None
     if subject is None:
         return foreign.read(data, limit)
     try:
-        envelope = json.loads(data)
-        envelope = envelope.get("dsseEnvelope") or envelope
-        document = json.loads(base64.b64decode(envelope["payload"]))
+        document = json.loads(data)
+        # A sigstore bundle, an envelope, or a bare statement.
+        document = document.get("dsseEnvelope") or document
+        if "payload" in document:
+            document = json.loads(base64.b64decode(document["payload"]))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InvalidError("the attestation is not valid") from None
     found = foreign.statement(document, subject)

@@ -52,11 +52,12 @@ class TrustedKey:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """One signature or attestation of an artifact: the accessory it is in, its kind, the verdict."""
+    """One signature or attestation of an artifact: accessory it is in, its kind, verdict, its blob."""
 
     digest: str
     type: str
     verdict: Verdict
+    layer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +174,15 @@ class TrustService:
             try:
                 payload = await self._artifacts.read(repository, layer["digest"], _PAYLOAD_BYTES)
             except (RegistryError, NotFoundError, InvalidError):
-                found.append(
-                    Signed(accessory.digest, accessory.type, Verdict(False, reason="its blob is gone"))
-                )
+                gone = Verdict(False, reason="its blob is gone")
+                found.append(Signed(accessory.digest, accessory.type, gone, layer["digest"]))
                 continue
             if accessory.type == "signature.notation":
                 verdict = signatures.notation(kind, payload, digest, anchors, accessory.pushed_at)
             else:
                 annotations = layer.get("annotations") or {}
                 verdict = signatures.cosign(kind, annotations, payload, digest, anchors, accessory.pushed_at)
-            found.append(Signed(accessory.digest, accessory.type, verdict))
+            found.append(Signed(accessory.digest, accessory.type, verdict, layer["digest"]))
         return found
 
     # -- policy ------------------------------------------------------------------------------------
