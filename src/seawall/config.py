@@ -332,7 +332,7 @@ class DrSettings(_Section):
     def _complete(self) -> DrSettings:
         if self.site and self.peer is None:
             raise ValueError("peer is missing: the other site's URL")
-        if not self.site and (self.peer or self.witness):
+        if not self.site and self.peer:
             raise ValueError("site is missing: this site's name")
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -149,3 +150,48 @@ def test_what_only_the_dead_active_had_is_accounted_for(sites: Sites) -> None:
     assert "password_hash" not in outcomes["users", "nina"]["detail"]["content"]
     told = one.cli("dr", "divergences", "--json")
     assert len(json.loads(told.stdout)) == len(outcomes)
+
+
+def test_without_a_witness_an_answering_peer_or_a_word(tmp_path: Path) -> None:
+    pair = Sites(tmp_path, (None, None))
+    try:
+        pair.start()
+        one, two = pair.a, pair.b
+        one.push("library/app", "v1", noise())
+        pair.caught_up(two, one)
+        assert two.api("POST", "/dr/failback").json()["role"] == "active"
+        assert active(pair) == (two, one)
+        # Both are told at one time: never are both active.
+        refused = two.cli("dr", "promote")
+        assert refused.returncode == 1
+        assert "is the active one" in refused.stderr
+        two.kill()
+        told = one.cli("dr", "promote")
+        assert told.returncode == 1
+        assert "--force" in told.stderr
+        done = one.cli("dr", "promote", "--force", "--json")
+        assert json.loads(done.stdout)["epoch"] == 3, done.stderr
+        one.push("library/app", "v2", noise())
+        faults = json.loads(one.cli("ha", "check", "--json").stdout)["faults"]
+        assert "dr-peer" in {fault["kind"] for fault in faults}
+        # It asks its peer when it starts, and does not take a single write.
+        two.start()
+        with pytest.raises(httpx.HTTPStatusError):
+            two.push("library/app", "stale", noise())
+        assert active(pair) == (one, two)
+        pair.caught_up(two, one)
+        # A third with another master key is told so.
+        strange = Site(tmp_path / "c")
+        strange.environment |= {
+            **two.environment,
+            "SEAWALL_DATA_DIR": str(tmp_path / "c"),
+            "SEAWALL_DR__PEER": one.url,
+            "SEAWALL_MASTER_KEY": "A" * 43 + "=",
+        }
+        strange.launch()
+        try:
+            wait(lambda: "different master keys" in strange.log.read_text())
+        finally:
+            strange.kill()
+    finally:
+        pair.close()

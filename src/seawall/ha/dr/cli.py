@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import structlog
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +37,8 @@ def _with(config: Path | None, data_dir: Path | None, work: Callable[[DrService]
     # Imported here: `seawall.services` imports this package.
     from seawall.services import open_storage
 
+    # What is logged on the way must not be among what is printed.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     settings = settings_of(config, data_dir)
     migrate.upgrade(settings.database_url)
 

@@ -120,7 +120,10 @@ class Rescue:
         for part in _parts(items):
             answer = await peer.ask("rescue", 600.0, items=part, site=self._services.dr.settings.site)
             told += int(answer["recorded"])
-        log.warning("what the new active had not received was handed over", items=len(items), recorded=told)
+        if items:
+            log.warning(
+                "what the new active had not received was handed over", items=len(items), recorded=told
+            )
 
 
 def _parts(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -179,8 +179,10 @@ class DrService:
     async def _active(self, row: dict[str, Any]) -> None:
         if self._witness is not None:
             await self._renew(row)
+        # A peer that does not answer must not keep the lease from being renewed.
+        patience = min(self.settings.timeout_seconds, self.settings.lease_seconds / 4)
         with contextlib.suppress(UnavailableError):
-            await self.hello(row)
+            await self.hello(row, patience if self._witness is not None else None)
         if row["error"]:
             await self._db.write(lambda c: state.put(c, error=None), durable=False)
         if self.settings.metadata == "followed" and time.monotonic() - self._forgot > _FORGET_SECONDS:
@@ -295,7 +297,8 @@ class DrService:
                 )
             if self.rescue is not None:
                 await self.rescue(seen)
-        await self._db.write(lambda c: state.follower(c, self.id, row["epoch"]))
+        alone = self._witness is None
+        await self._db.write(lambda c: state.follower(c, self.id, row["epoch"], kept=alone))
         log.info("this site follows the new active", site=row["site"], active=seen["site"])
 
     async def _measure(self) -> None:
@@ -333,14 +336,14 @@ class DrService:
             "revision": await self._db.read(migrate.current),
         }
 
-    async def hello(self, row: dict[str, Any]) -> dict[str, Any]:
+    async def hello(self, row: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
         """Exchange that with the peer; both sides draw their conclusions. Returns the peer's.
 
         Raises UnavailableError, PreconditionError.
         """
         assert self.peer is not None
         try:
-            seen = await self.peer.ask("hello", **(await self.info(row)))
+            seen = await self.peer.ask("hello", timeout, **(await self.info(row)))
         except SeawallError as error:
             await self._see({**(row["peer"] or {}), "reachable": False, "error": str(error)})
             raise
@@ -388,11 +391,11 @@ class DrService:
 
     async def resume(self, epoch: int) -> None:
         """The switch has failed: this site, which gave way for it, goes on in its old epoch."""
-        lease = await self._new_lease(epoch)
+        lease = await self._new_lease(epoch + 1)
 
         def run(connection: Connection) -> None:
             state.lead(connection, self.id, steal=True)
-            state.reign(connection, self.id, FENCED, epoch, lease=lease, keep_cursor=True)
+            state.reign(connection, self.id, FENCED, epoch, lease=lease, keep_cursor=True, heed=False)
             state.let_go(connection, self.id)
 
         await self._db.write(run)
@@ -548,10 +551,18 @@ class DrService:
                 gave_way = True
             if follow and seen["role"] != STANDBY:
                 row = await self._drain(row, deadline)
+            # The other site may be told to become active at this moment too. A witness lets one of them; else
+            # both have promised not to, and neither does.
+            if (
+                self._witness is None
+                and not (await self.peer.ask("promise", epoch=row["epoch"] + 1, seconds=15.0))["granted"]
+            ):
+                raise PreconditionError("the other site has become active; nothing is changed here")
             return await self._reign(row, deadline)
         except (SeawallError, OSError):
-            if gave_way:
-                with contextlib.suppress(SeawallError):
+            # Only when it is sure that this site is not active.
+            with contextlib.suppress(SeawallError):
+                if gave_way and (await self._row())["role"] != ACTIVE:
                     await self.peer.ask("resume", epoch=seen["epoch"])
             raise
 
@@ -597,7 +608,8 @@ class DrService:
                 row = {**row, "now": (await self._row())["now"]}
 
         def run(connection: Connection) -> None:
-            state.reign(connection, self.id, row["role"], row["epoch"], lease=lease)
+            heed = lease is not None or not force
+            state.reign(connection, self.id, row["role"], row["epoch"], lease=lease, heed=heed)
 
         await self._db.write(run)
         log.warning("this site is active", site=row["site"], epoch=row["epoch"] + 1)

@@ -132,18 +132,25 @@ def give_way(connection: Connection, epoch: int | None = None) -> dict[str, Any]
 
 
 def reign(
-    connection: Connection, who: str, role: str, epoch: int, *, lease: float | None, keep_cursor: bool = False
+    connection: Connection,
+    who: str,
+    role: str,
+    epoch: int,
+    *,
+    lease: float | None,
+    keep_cursor: bool = False,
+    heed: bool = True,
 ) -> None:
     """The site takes writes from now on, in the epoch after `epoch`.
 
-    `lease`: seconds that the witness's word is good. Raises PreconditionError (see `hold`), and
-    UnavailableError while this site's promise to the old active lasts.
+    `lease`: seconds that the witness's word is good. `heed`: not while this site has
+    promised otherwise. Raises PreconditionError (see `hold`) and UnavailableError (the promise).
     """
     fence.exclusive(connection)
     hold(connection, who, role, epoch)
     row = read(connection)
     assert row is not None
-    if lease is not None and row["promised_until"] > row["now"]:
+    if heed and row["promised_until"] > row["now"]:
         raise UnavailableError("this site has promised the active not to be promoted yet")
     if connection.dialect.name == "postgresql":
         _advance(connection)
@@ -175,9 +182,14 @@ def _base(connection: Connection, cursor: str | None) -> str:
     return json.dumps({"cursor": cursor, "from": own})
 
 
-def follower(connection: Connection, who: str, epoch: int) -> None:
-    """A fenced site, which has told what it had, becomes the standby of another's reign."""
+def follower(connection: Connection, who: str, epoch: int, *, kept: bool) -> None:
+    """A fenced site, which has told what it had, becomes the standby of another's reign.
+
+    `kept`: what it has promised is fulfilled with that.
+    """
     hold(connection, who, FENCED, epoch)
+    if kept:
+        put(connection, promised_until=0.0)
     put(connection, role=STANDBY, cursor=None, complete=False, base=None, error=None, synced_at=None)
 
 
