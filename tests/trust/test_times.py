@@ -35,8 +35,10 @@ from pycose.messages.sign1message import Sign1Message
 from seawall.errors import InvalidError
 from seawall.trust import signatures
 from seawall.trust.signatures import Anchor
+from tests.api.conftest import Api
+from tests.conftest import Registry
 from tests.trust import signing
-from tests.trust.signing import Authority
+from tests.trust.signing import Authority, Pusher
 
 HERE = Path(__file__).parent / "sigstore"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -48,21 +50,25 @@ DIGEST = signing.digest_of(MANIFEST)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of bundles about `DIGEST`, and ca.pem, tsa.pem, log.pem."""
+    """Bundles about `DIGEST`."""
+    return sign(tmp_path_factory.mktemp("sigstore"), MANIFEST)
+
+
+def sign(out: Path, manifest: bytes) -> Path:
+    """Have an image signed by sigstore's client; bundles, ca.pem, tsa.pem and log.pem go to `out`."""
     if not (HERE / "node_modules" / ".package-lock.json").exists():
         done = subprocess.run(
             ["npm", "ci", "--no-audit", "--no-fund"], cwd=HERE, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, done.stderr
-    out = tmp_path_factory.mktemp("sigstore")
-    (out / "manifest").write_bytes(MANIFEST)
+    (out / "manifest").write_bytes(manifest)
     past = {
         "LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1",
         "FAKETIME": f"-{DAYS}d",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     done = subprocess.run(
-        ["node", str(HERE / "make.mjs"), DIGEST, str(out)],
+        ["node", str(HERE / "make.mjs"), signing.digest_of(manifest), str(out)],
         env={**os.environ, **past},
         capture_output=True,
         text=True,
@@ -234,6 +240,35 @@ def test_an_authority_confined_to_identities(made: Path) -> None:
 @given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
 def test_subjects_match_as_globs(pattern: str, name: str) -> None:
     assert signatures._like(name, pattern) is fnmatch.fnmatchcase(name, pattern)
+
+
+def test_the_policy_takes_what_sigstores_client_signed(registry: Registry, tmp_path: Path) -> None:
+    """Through the registry: an image, its bundle as a referrer, an authority confined to who signed."""
+    api = Api(registry, registry.admin)
+    project = api.project(public="true")
+    pusher = Pusher(registry.url, f"{project}/app", registry.admin)
+    digest = pusher.image("v1")
+    out = sign(tmp_path, pusher.pull("v1").content)
+    pusher.accessory(digest, BUNDLE, (BUNDLE, (out / "both.json").read_bytes()))
+    keys = f"/projects/{project}/trustedkeys"
+    authority = {"name": "ca", "pem": (out / "ca.pem").read_text()}
+    other = api.made(keys, {**authority, "identities": [{"subject": "other@example.test"}]})
+    flags = {"enable_content_trust_cosign": "true"}
+    assert api.put(f"/projects/{project}", json={"metadata": flags}).status_code == 200
+    api.made(keys, {"name": "stamps", "pem": (out / "tsa.pem").read_text(), "usage": "timestamp"})
+    assert pusher.pull("v1").status_code == 412
+    assert api.delete(f"{keys}/{other}").status_code == 200
+    ours = api.made(keys, {**authority, "identities": [{"subject": "ci@*", "issuer": "http://oidc.test"}]})
+    assert pusher.pull("v1").status_code == 200
+    path = f"/projects/{project}/repositories/app/artifacts/v1/signatures"
+    [found] = api.get(path).json()
+    assert (found["valid"], found["signer"], found["witness"]) == (True, "ca", "stamps")
+    signed = datetime.datetime.fromisoformat(found["time"])
+    assert abs(signed.timestamp() - (time.time() - DAYS * 86400)) < 3600
+    # What is no longer trusted counts no longer, from the next pull on.
+    assert api.delete(f"{keys}/{ours}").status_code == 200
+    api.made(keys, {"name": "else", "pem": signing.public_pem(ec.generate_private_key(ec.SECP256R1()))})
+    assert pusher.pull("v1").status_code == 412
 
 
 # -- notation, with openssl's timestamp authority ------------------------------------------------------
