@@ -28,6 +28,7 @@ from seawall.db import schema as t
 from seawall.db.dump import TRANSIENT
 from seawall.errors import RegistryError
 from seawall.jobs import runner
+from seawall.replication.peers import wire
 from seawall.replication.peers.documents import KINDS, Context
 from seawall.replication.peers.store import Store, Told, dump
 from seawall.services import Services, open_services
@@ -427,3 +428,50 @@ async def _restored(template: Path, folder: Path) -> None:
     finally:
         await one.services.close()
         await two.services.close()
+
+
+def test_another_master_key_is_no_change(template: Path, tmp_path: Path) -> None:
+    asyncio.run(_another_master(template, tmp_path))
+
+
+async def _another_master(template: Path, folder: Path) -> None:
+    one = Instance(folder, template, 0)
+    new = secrets.token_bytes(32)
+    (folder / "old.key").write_text(MASTER)
+    contents: dict[str, bytes] = {}
+    try:
+        await one.start()
+        await change(one, "user", "0", "0", contents)
+        await one.db.write(one.store.observe)
+        told = await one.db.read(lambda c: one.store.told(c, 0, 1000))
+    finally:
+        await one.services.close()
+    settings_ = Settings(
+        data_dir=folder / "0",
+        master_key=base64.b64encode(new).decode(),
+        other_master_key_file=folder / "old.key",
+    )
+    services = open_services(settings_)
+    services.keys.rotate_master(new)
+    try:
+        question = wire.proof(services.keys, "GET", "/x")
+        store = Store(Context(services.keys, services.jobs), services.content, "a")
+
+        def differing(connection: Connection) -> set[tuple[str, str]]:
+            return {key for kind in KINDS.values() for key in store.differing(connection, kind)}
+
+        await services.db.write(store.prepare)
+        assert ("user", dump(["u1"])) in await services.db.read(differing)
+        await services.db.write(lambda c: store.check(c, differing(c)))
+        assert not await services.db.read(differing)
+        after = await services.db.read(lambda c: store.told(c, 0, 1000))
+        versions = [
+            {(e["kind"], e["key"]): e["version"] for e in item["entries"] if e["kind"] != "key"}
+            for item in (told, after)
+        ]
+        assert versions[0] == versions[1]
+        # Who still has the old key only as the other one takes what is sent under the new one.
+        assert wire.proven(services.keys, "GET", "/x", question)
+        assert len(services.keys.peer_keys("message")) == 2
+    finally:
+        await services.close()

@@ -343,6 +343,11 @@ class KeyRing:
         """32 bytes that those derive who have the same master key."""
         return _derive(self._master, f"peers {purpose}")
 
+    def peer_keys(self, purpose: str) -> dict[str, bytes]:
+        """`peer_key` of each master key that is held, by its fingerprint; the one in use first."""
+        masters = dict.fromkeys((self._master, *self._masters))
+        return {_master_fingerprint(master): _derive(master, f"peers {purpose}") for master in masters}
+
     @property
     def master_fingerprint(self) -> str:
         """Tells master keys apart without giving anything away."""

@@ -63,20 +63,24 @@ class Peer:
     async def call(self, operation: str, _timeout: float | None = None, **arguments: Any) -> dict[str, Any]:
         """Ask for something. Raises PeerError."""
         patience = self._timeout if _timeout is None else httpx.Timeout(_timeout)
-        body = wire.seal(self._keys, {"op": operation, **arguments}, b"question")
-        headers = {wire.KEY_HEADER: self._keys.master_fingerprint}
-        try:
-            answer = await self.http.post(
-                self.url + wire.PATH, content=body, headers=headers, timeout=patience
-            )
-        except httpx.HTTPError as error:
-            self.away(f"does not answer: {type(error).__name__}")
-            raise PeerError(f"{self.url} {self.error}") from None
+        # While the master key is being replaced, the peer may have either only.
+        for fingerprint, key in self._keys.peer_keys("message").items():
+            body = wire.seal(key, {"op": operation, **arguments}, b"question")
+            headers = {wire.KEY_HEADER: fingerprint}
+            try:
+                answer = await self.http.post(
+                    self.url + wire.PATH, content=body, headers=headers, timeout=patience
+                )
+            except httpx.HTTPError as error:
+                self.away(f"does not answer: {type(error).__name__}")
+                raise PeerError(f"{self.url} {self.error}") from None
+            if answer.status_code != 403:
+                break
         if answer.status_code != 200:
             self.away(_refusal(answer))
             raise PeerError(f"{self.url} {self.error}")
         try:
-            found = wire.unseal(self._keys, answer.content, b"answer" + body[:12])
+            found = wire.unseal(key, answer.content, b"answer" + body[:12])
         except (wire.WireError, ValueError) as error:
             self.away(str(error))
             raise PeerError(f"{self.url}: {error}") from None

@@ -45,12 +45,25 @@ class Context:
 
     keys: KeyRing
     jobs: JobService
+    _known: tuple[tuple[str, ...], list[bytes]] | None = None
 
     def digest(self, document: Document) -> str:
         """Tells documents apart; keyed, because some hold secrets that could be guessed."""
+        return self.digests(document)[0]
+
+    def digests(self, document: Document) -> list[str]:
+        """`digest` under every master key that is held, the one in use first."""
         kept = {name: value for name, value in document.items() if not name.startswith("+")}
         data = json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()
-        return hmac.digest(self.keys.peer_key("digest"), data, "sha256").hex()[:40]
+        keys = self._digest_keys()
+        return [hmac.digest(key, data, "sha256").hex()[:40] for key in keys]
+
+    def _digest_keys(self) -> list[bytes]:
+        # Deriving costs more than using, and every comparison does it.
+        held = (self.keys.master_fingerprint, *self.keys.held_masters)
+        if self._known is None or self._known[0] != held:
+            self._known = (held, list(self.keys.peer_keys("digest").values()))
+        return self._known[1]
 
 
 @dataclass(frozen=True, slots=True)

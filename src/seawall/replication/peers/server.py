@@ -65,7 +65,8 @@ class PeerEndpoint:
         if theirs is None:
             # The same to everybody else: nobody learns that this is here.
             return JSONResponse({"error": "not found"}, 404)
-        if theirs != self._keys.master_fingerprint:
+        key = self._keys.peer_keys("message").get(theirs)
+        if key is None:
             return JSONResponse(
                 {"error": "has another master key: all peers need the same (master_key_file)"}, 403
             )
@@ -75,7 +76,7 @@ class PeerEndpoint:
             if len(body) > _BODY_LIMIT:
                 return JSONResponse({"error": "too large"}, 413)
         try:
-            question = wire.unseal(self._keys, body, b"question")
+            question = wire.unseal(key, body, b"question")
         except (wire.WireError, ValueError) as error:
             return JSONResponse({"error": str(error)}, 403)
         try:
@@ -84,7 +85,7 @@ class PeerEndpoint:
             answer = {"error": str(error)}
         except (KeyError, TypeError, ValueError) as error:
             answer = {"error": f"question not understood: {type(error).__name__}"}
-        sealed = wire.seal(self._keys, answer, b"answer" + body[:12])
+        sealed = wire.seal(key, answer, b"answer" + body[:12])
         return Response(sealed, media_type="application/octet-stream")
 
     async def _answer(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -368,7 +368,7 @@ class PeerService:
         self._later(run())
 
     async def _pull_quietly(self, peer: Peer) -> None:
-        label = peer.name or peer.url
+        label = peer.url
         try:
             await self.pull(peer)
             REACHABLE.labels(label).set(1)
@@ -378,7 +378,7 @@ class PeerService:
             link = await self._link(peer)
             if link is not None and link.synced_at is not None:
                 LAG.labels(label).set(time.time() - link.synced_at)
-            log.warning("a peer is away", peer=label, error=str(error))
+            log.warning("a peer is away", peer=peer.name or label, error=str(error))
 
     async def _retry_everything(self) -> None:
         await self.db.write(self.store.retry)

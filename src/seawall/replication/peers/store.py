@@ -269,7 +269,7 @@ class Store:
         for name, key in sorted(keys, key=lambda item: (ORDER[item[0]], item[1])):
             kind = KINDS[name]
             here = self.entry(connection, name, key)
-            row, digest = self._current(connection, kind, key, names)
+            row, digest = self._current(connection, kind, key, names, here)
             if row is None:
                 if here is not None and not here.deleted:
                     gone.append((kind, key, here))
@@ -293,18 +293,31 @@ class Store:
         for kind, key, here in reversed(gone):
             cascade = self._cascaded(connection, kind, json.loads(key), names)
             if kind.permanent and not cascade:
+                # It goes by another name now (keys, under another master key), or was cleared away here.
+                table = t.peer_entries
+                connection.execute(delete(table).where(table.c.kind == kind.name, table.c.key == key))
                 continue
             entry = versions.changed(here, kind.name, key, "", state.clock.tick(), self.name)
             self.record(connection, state, replace(entry, cascade=cascade), None)
             count += 1
         return count
 
-    def _current(self, connection: Connection, kind: Kind, key: str, names: Names) -> tuple[Any, str]:
+    def _current(
+        self, connection: Connection, kind: Kind, key: str, names: Names, here: Entry | None = None
+    ) -> tuple[Any, str]:
         """(row, digest of its document) of an entity as it is; (None, "") when it is not there."""
         row = kind.find(connection, json.loads(key), names)
         if row is None:
             return None, ""
-        return row, self.context.digest(kind.document(connection, self.context, row, names))
+        digests = self.context.digests(kind.document(connection, self.context, row, names))
+        if here is not None and here.digest in digests[1:]:
+            # Recorded under the master key of before: no change, only another digest.
+            table = t.peer_entries
+            connection.execute(
+                update(table).where(table.c.kind == kind.name, table.c.key == key).values(digest=digests[0])
+            )
+            return row, here.digest
+        return row, digests[0]
 
     def _cascaded(self, connection: Connection, kind: Kind, key: list[Any], names: Names) -> bool:
         """Whether the project of a deleted entity is gone too."""
