@@ -135,7 +135,7 @@ def serve(
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
     os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
     server = _server(settings)
-    announce_drain(server, settings.http.drain_notice_seconds)
+    announce_drain(server, settings.http)
     jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
     try:
         with jobs if settings.jobs.embedded else contextlib.nullcontext():

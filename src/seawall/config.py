@@ -39,6 +39,11 @@ class Http(_Section):
         ge=0,
         description="time after SIGTERM in which /readyz says no and requests are still taken",
     )
+    drain_transfer_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="how much longer the port stays open after the notice while transfers are running",
+    )
     trusted_proxies: list[str] | str = Field(
         default=[], description="addresses and CIDRs whose X-Forwarded-* headers are believed"
     )

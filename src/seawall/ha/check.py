@@ -27,6 +27,11 @@ from seawall.ha.probe import PATH, probe_token
 
 CLOCK_SECONDS = 5.0
 _PATIENCE = 15.0
+# How long an instance may take to be chosen by the balancer, how long each question is held there, and how
+# many are asked at once.
+_BALANCER_SECONDS = 8.0
+_HOLD = 0.3
+_MOST_QUESTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class _Prober:
     async def through(self, url: str) -> dict[str, Any]:
         """An instance's answer through the balancer, on a connection of its own."""
         async with httpx.AsyncClient(verify=self._balanced_context, timeout=_PATIENCE) as client:
-            return await self._post(client, url, {"row": "-"})
+            return await self._post(client, url, {"row": "-", "hold": _HOLD})
 
     async def _post(self, client: httpx.AsyncClient, url: str, question: dict[str, Any]) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token}"}
@@ -418,19 +423,23 @@ async def _balancer(
         except (httpx.HTTPError, ValueError, KeyError, PermissionError) as problem:
             return problem
 
-    # Several at once: a balancer that chooses the instance with the fewest requests would never choose this
-    # one, which is busy with the check. Peers (own-storage HA) answer at the balancer too.
-    for _ in range(6):
-        for answer in await asyncio.gather(
-            *(ask() for _ in range(2 * (len(facts) + len(settings.peers.urls))))
-        ):
+    # A balancer that chooses the instance with the fewest requests chooses none that is busier than the
+    # others (this one is, with the check): so questions are held, and more of them are asked each time. One
+    # that has just started is chosen only after some health checks of the balancer, so there is time in
+    # between. Peers (own-storage HA) answer at the balancer too.
+    count = 2 * (len(facts) + len(settings.peers.urls))
+    deadline = time.monotonic() + _BALANCER_SECONDS
+    while True:
+        for answer in await asyncio.gather(*(ask() for _ in range(count))):
             if isinstance(answer, str):
                 missing.pop(answer, None)
             else:
                 error = f"{type(answer).__name__}: {answer}".splitlines()[0][:200]
                 failures += 1
-        if not missing or failures >= 5:
+        if not missing or failures >= 5 or time.monotonic() > deadline:
             break
+        count = min(2 * count, _MOST_QUESTIONS)
+        await asyncio.sleep(0.5)
     if error:
         report.fault(
             "balancer",

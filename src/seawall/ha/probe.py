@@ -86,8 +86,10 @@ async def answer(services: Services, question: dict[str, Any]) -> dict[str, Any]
 
     Without anything in `question`: what this instance is. `row`: whether the database has this row of
     `instances`. `write`, `read`, `delete`: keys of probe objects in storage. `say`, `hear`: keys in Redis.
-    `verify`: tokens of other instances.
+    `verify`: tokens of other instances. `hold`: seconds to wait with the answer, at most one.
     """
+    if "hold" in question:
+        await asyncio.sleep(min(max(float(question["hold"]), 0.0), 1.0))
     registry = services.instances
     found: dict[str, Any] = {"id": registry.id}
     if not question:
