@@ -299,6 +299,18 @@ def checked(resource: str, action: str, scope: str = "project") -> Any:
     return Depends(requirement)
 
 
+class _Request(Request):
+    async def json(self) -> Any:
+        """The body; members that are null are left out, which is what they mean to Harbor."""
+        return _without_nulls(await super().json())
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
 class ApiRoute(APIRoute):
     """A route that says whom it lets in, is sure to have decided, and writes the audit log."""
 
@@ -321,6 +333,7 @@ class ApiRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
+            request = _Request(request.scope, request.receive)
             if request.method not in SAFE_METHODS:
                 await self._check_mode(request)
             try:

@@ -29,7 +29,9 @@ STATUS = {
     "stopped": "Stopped",
 }
 # Harbor's names of job kinds, where it has one.
-_VENDORS = {"gc": "GARBAGE_COLLECTION"}
+_VENDORS = {"gc": "GARBAGE_COLLECTION", "purge-audit": "PURGE_AUDIT_LOG"}
+# What the audit log calls them.
+_RESOURCES = {"gc": "garbage_collection", "purge-audit": "purge_audit"}
 
 
 def vendor_of(kind: str) -> str:
@@ -61,6 +63,10 @@ class Schedule(BaseModel):
     update_time: str | None = None
     schedule: ScheduleObj | None = None
     parameters: dict[str, Any] | None = None
+    # As Harbor shows a schedule: its job, and the parameters once more, as JSON text.
+    job_name: str | None = None
+    job_kind: str | None = None
+    job_parameters: str | None = None
 
 
 async def apply_schedule(
@@ -98,6 +104,9 @@ def schedule_model(found: StoredSchedule | None) -> Schedule:
             next_scheduled_time=timestamp(found.next_at),
         ),
         parameters=found.args,
+        job_name=vendor_of(found.kind),
+        job_kind="SCHEDULE",
+        job_parameters=json.dumps(found.args),
         creation_time=timestamp(found.created_at),
         update_time=timestamp(found.updated_at),
     )
@@ -106,8 +115,8 @@ def schedule_model(found: StoredSchedule | None) -> Schedule:
 # -- garbage collection --------------------------------------------------------------------------------
 
 
-class GCHistory(BaseModel):
-    """One run of the garbage collection; `job_parameters` is a JSON object as text."""
+class JobHistory(BaseModel):
+    """One run of a job of the system's; `job_parameters` is a JSON object as text."""
 
     id: int
     job_name: str
@@ -120,25 +129,58 @@ class GCHistory(BaseModel):
     update_time: str | None
 
 
-def _history(job: JobInfo, number: int) -> GCHistory:
-    parameters = dict(job.args)
-    if isinstance(job.result, dict):
-        parameters.update(
-            freed_space=job.result.get("freed_bytes", 0),
-            purged_blobs=job.result.get("blobs", 0),
-            purged_manifests=job.result.get("manifests", 0),
-        )
+class GCHistory(JobHistory):
+    """One run of the garbage collection."""
+
+
+def history(job: JobInfo, number: int, **found: Any) -> dict[str, Any]:
+    """The members of a run's JobHistory; `found` goes into its parameters, as Harbor has it."""
     scheduled = job.trigger == "schedule"
-    return GCHistory(
-        id=number,
-        job_name=vendor_of(job.kind),
-        job_kind="SCHEDULE" if scheduled else "MANUAL",
-        job_parameters=json.dumps(parameters),
-        schedule=ScheduleObj(type="Schedule" if scheduled else "Manual"),
-        job_status=STATUS[job.status],
-        creation_time=timestamp(job.created_at),
-        update_time=timestamp(job.ended_at or job.started_at or job.created_at),
-    )
+    return {
+        "id": number,
+        "job_name": vendor_of(job.kind),
+        "job_kind": "SCHEDULE" if scheduled else "MANUAL",
+        "job_parameters": json.dumps({**job.args, **found}),
+        "schedule": ScheduleObj(type="Schedule" if scheduled else "Manual"),
+        "job_status": STATUS[job.status],
+        "creation_time": timestamp(job.created_at),
+        "update_time": timestamp(job.ended_at or job.started_at or job.created_at),
+    }
+
+
+async def start_or_schedule(
+    access: Access, request: Request, body: Schedule, name: str, kind: str, args: dict[str, Any]
+) -> Response:
+    """The answer to POST of a schedule: set it, or run the job now; 409 when there is a schedule already."""
+    jobs, resource = access.services.jobs, _RESOURCES[kind]
+    periodic = body.schedule is not None and body.schedule.type not in ("Manual", "None")
+    if periodic and await jobs.get_schedule(name) is not None:
+        raise ApiError(409, "there is a schedule already; use PUT")
+    job_id = await apply_schedule(jobs, name, kind, body, args)
+    access.audited("create", resource, "schedule" if job_id is None else job_id)
+    if job_id is None:
+        return Response(status_code=201)
+    number = (await jobs.numbers([job_id]))[job_id]
+    path = request.url.path.removesuffix("/schedule")
+    return Response(status_code=201, headers={"Location": f"{path}/{number}"})
+
+
+async def reschedule(access: Access, body: Schedule, name: str, kind: str, args: dict[str, Any]) -> Response:
+    """The answer to PUT of a schedule: change or remove it, or run the job now."""
+    await apply_schedule(access.services.jobs, name, kind, body, args)
+    access.audited("update", _RESOURCES[kind], "schedule")
+    return Response()
+
+
+def _history(job: JobInfo, number: int) -> GCHistory:
+    found = {}
+    if isinstance(job.result, dict):
+        found = {
+            "freed_space": job.result.get("freed_bytes", 0),
+            "purged_blobs": job.result.get("blobs", 0),
+            "purged_manifests": job.result.get("manifests", 0),
+        }
+    return GCHistory(**history(job, number, **found))
 
 
 async def _gc_job(access: Access, gc_id: int) -> JobInfo:
@@ -156,6 +198,10 @@ def _gc_args(body: Schedule) -> dict[str, Any]:
             if not isinstance(given[name], bool):
                 raise ApiError(400, f"parameters.{name} must be true or false")
             args[name] = given[name]
+    # Kept and shown, for clients that compare; a collection takes what the database gives it.
+    workers = given.get("workers")
+    if isinstance(workers, int) and not isinstance(workers, bool) and 0 < workers <= 5:
+        args["workers"] = workers
     return args
 
 
@@ -187,17 +233,7 @@ async def create_gc_schedule(
     access: Annotated[Access, system_access("garbage-collection", "create")],
 ) -> Response:
     """Set the schedule, or (type Manual) run now."""
-    jobs = access.services.jobs
-    periodic = body.schedule is not None and body.schedule.type not in ("Manual", "None")
-    if periodic and await jobs.get_schedule(GC_SCHEDULE) is not None:
-        raise ApiError(409, "there is a schedule already; use PUT")
-    job_id = await apply_schedule(jobs, GC_SCHEDULE, "gc", body, _gc_args(body))
-    access.audited("create", "garbage_collection", "schedule" if job_id is None else job_id)
-    if job_id is None:
-        return Response(status_code=201)
-    number = (await jobs.numbers([job_id]))[job_id]
-    path = request.url.path.removesuffix("/schedule")
-    return Response(status_code=201, headers={"Location": f"{path}/{number}"})
+    return await start_or_schedule(access, request, body, GC_SCHEDULE, "gc", _gc_args(body))
 
 
 @router.put("/system/gc/schedule", response_model=None)
@@ -205,9 +241,7 @@ async def update_gc_schedule(
     body: Schedule, access: Annotated[Access, system_access("garbage-collection", "update")]
 ) -> Response:
     """Change or (type None) remove the schedule, or run now."""
-    await apply_schedule(access.services.jobs, GC_SCHEDULE, "gc", body, _gc_args(body))
-    access.audited("update", "garbage_collection", "schedule")
-    return Response(status_code=200)
+    return await reschedule(access, body, GC_SCHEDULE, "gc", _gc_args(body))
 
 
 @router.get("/system/gc/{gc_id}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel
 
-from seawall.api.deps import Access, ApiRouter, Id, ListingDep, system_access, timestamp
+from seawall.api.deps import Access, ApiRouter, Id, ListingDep, system_access
 from seawall.api.errors import ApiError
-from seawall.api.jobservice import STATUS, Schedule, ScheduleObj, apply_schedule, schedule_model
+from seawall.api.jobservice import (
+    JobHistory,
+    Schedule,
+    history,
+    reschedule,
+    schedule_model,
+    start_or_schedule,
+)
 from seawall.audit import EVENT_TYPES, PURGE_SCHEDULE
 from seawall.jobs.base import JobInfo
 
@@ -22,35 +27,13 @@ _OPERATIONS = ("create", "delete", "pull", "update", "login", "logout", "operate
 _MAX_HOURS = 240_000
 
 
-class ExecHistory(BaseModel):
-    """One run of the purge; `job_parameters` is a JSON object as text."""
-
-    id: int
-    job_name: str
-    job_kind: str
-    job_parameters: str
-    schedule: ScheduleObj
-    job_status: str
-    deleted: bool = False
-    creation_time: str | None
-    update_time: str | None
+class ExecHistory(JobHistory):
+    """One run of the purge."""
 
 
 def _history(job: JobInfo, number: int) -> ExecHistory:
-    scheduled = job.trigger == "schedule"
-    parameters = dict(job.args)
-    if isinstance(job.result, int):
-        parameters["purged"] = job.result
-    return ExecHistory(
-        id=number,
-        job_name="PURGE_AUDIT_LOG",
-        job_kind="SCHEDULE" if scheduled else "MANUAL",
-        job_parameters=json.dumps(parameters),
-        schedule=ScheduleObj(type="Schedule" if scheduled else "Manual"),
-        job_status=STATUS[job.status],
-        creation_time=timestamp(job.created_at),
-        update_time=timestamp(job.ended_at or job.started_at or job.created_at),
-    )
+    found = {"purged": job.result} if isinstance(job.result, int) else {}
+    return ExecHistory(**history(job, number, **found))
 
 
 def _args(body: Schedule) -> dict[str, Any]:
@@ -67,10 +50,18 @@ def _args(body: Schedule) -> dict[str, Any]:
         raise ApiError(400, "parameters.dry_run must be true or false")
     if not isinstance(types, str):
         raise ApiError(400, "parameters.include_event_types must be names separated by commas")
+    # Its name until Harbor 2.12; left aside it would mean that all kinds are purged.
+    operations = given.get("include_operations", "")
+    if not isinstance(operations, str):
+        raise ApiError(400, "parameters.include_operations must be names separated by commas")
+    types = types or operations
     for name in (part.strip() for part in types.split(",") if part.strip()):
         if name not in EVENT_TYPES and name not in _OPERATIONS:
             raise ApiError(400, f"parameters.include_event_types: unknown event type {name[:64]}")
-    return {"audit_retention_hour": hours, "dry_run": dry_run, "include_event_types": types}
+    args = {"audit_retention_hour": hours, "dry_run": dry_run, "include_event_types": types}
+    if operations:
+        args["include_operations"] = operations
+    return args
 
 
 async def _job(access: Access, purge_id: int) -> JobInfo:
@@ -106,17 +97,7 @@ async def create_purge_schedule(
     body: Schedule, request: Request, access: Annotated[Access, system_access("purge-audit", "create")]
 ) -> Response:
     """Set the schedule, or (type Manual) purge now."""
-    jobs, args = access.services.jobs, _args(body)
-    periodic = body.schedule is not None and body.schedule.type not in ("Manual", "None")
-    if periodic and await jobs.get_schedule(PURGE_SCHEDULE) is not None:
-        raise ApiError(409, "there is a schedule already; use PUT")
-    job_id = await apply_schedule(jobs, PURGE_SCHEDULE, KIND, body, args)
-    access.audited("create", "purge_audit", "schedule" if job_id is None else job_id)
-    if job_id is None:
-        return Response(status_code=201)
-    number = (await jobs.numbers([job_id]))[job_id]
-    path = request.url.path.removesuffix("/schedule")
-    return Response(status_code=201, headers={"Location": f"{path}/{number}"})
+    return await start_or_schedule(access, request, body, PURGE_SCHEDULE, KIND, _args(body))
 
 
 @router.put("/system/purgeaudit/schedule", response_model=None)
@@ -124,9 +105,7 @@ async def update_purge_schedule(
     body: Schedule, access: Annotated[Access, system_access("purge-audit", "update")]
 ) -> Response:
     """Change or (type None) remove the schedule, or purge now."""
-    await apply_schedule(access.services.jobs, PURGE_SCHEDULE, KIND, body, _args(body))
-    access.audited("update", "purge_audit", "schedule")
-    return Response()
+    return await reschedule(access, body, PURGE_SCHEDULE, KIND, _args(body))
 
 
 @router.get("/system/purgeaudit/{purge_id}")

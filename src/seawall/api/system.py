@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select, text
 
 from seawall import __version__
 from seawall.api.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
+from seawall.api.errors import ApiError
 from seawall.api.projects import CVEAllowlist, allowlist_model
 from seawall.auth import access as decide
 from seawall.auth import projects as domain
@@ -225,11 +226,18 @@ async def get_configurations(
 
 @router.put("/configurations", tags=["configure"])
 async def update_configurations(
-    body: dict[str, bool | int | str | None],
+    body: dict[str, bool | int | str | dict[str, Any] | None],
     access: Annotated[Access, system_access("configuration", "update")],
 ) -> Response:
     """Change items; those that are not given stay."""
-    values = {name: value for name, value in body.items() if value is not None}
+    values: dict[str, Any] = {}
+    for name, value in body.items():
+        # Terraform's provider always sends this one of old; /system/scanAll/schedule is in its place.
+        if value is None or name == "scan_all_policy":
+            continue
+        if isinstance(value, dict):
+            raise ApiError(400, f"{name[:64]} cannot be an object")
+        values[name] = value
     await access.services.configuration.set(values)
     # Names only: values may be secrets.
     access.audited("update", "configuration", "configuration", f"set {', '.join(sorted(values))}")

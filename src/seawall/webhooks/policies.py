@@ -137,7 +137,7 @@ def _values(wanted: Wanted, keys: KeyRing) -> dict[str, Any]:
         "address": wanted.address,
         "skip_verify": wanted.skip_verify,
         "payload_format": wanted.payload_format,
-        "event_types": sorted(set(wanted.event_types)),
+        "event_types": list(dict.fromkeys(wanted.event_types)),
         "enabled": wanted.enabled,
         "updated_at": time.time(),
     }
