@@ -1,6 +1,7 @@
 """Generated requests to every operation of the OpenAPI document: never a 500, always our error envelope.
 
-As the administrator, with few examples an operation: the aim is breadth. Every operation of the document is in.
+As the administrator, with few examples an operation: the aim is breadth. Every operation of the document is
+in.
 """
 
 from __future__ import annotations

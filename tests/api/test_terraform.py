@@ -252,7 +252,7 @@ def test_schedules(api: Api, path: str, parameters: dict[str, Any]) -> None:
             assert (read["schedule"]["type"], read["schedule"]["cron"]) == (kind, cron)
             if parameters:
                 kept = json.loads(read["job_parameters"])
-                assert kept.items() >= {k: v for k, v in parameters.items()}.items()
+                assert kept.items() >= parameters.items()
     send(api, "PUT", path, 200, {"schedule": {"type": "None"}, "parameters": {}})
 
 
