@@ -432,3 +432,73 @@ def _image(layout: Path, size: int) -> None:
     entry["annotations"] = {"org.opencontainers.image.ref.name": "t"}
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+
+
+def test_policies_and_settings_are_the_same_on_both(site: Site) -> None:
+    a, b = site.api(site.a), site.api(site.b)
+    project = a.project()
+    number = _id(a, project)
+    chosen = {
+        "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "v*"}],
+        "scope_selectors": {
+            "repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]
+        },
+    }
+    rule = {"action": "immutable", "template": "immutable_template", "priority": 0, **chosen}
+    a.made(f"/projects/{project}/immutabletagrules", rule)
+    keep = {"action": "retain", "template": "latestPushedK", "params": {"latestPushedK": 2}, **chosen}
+    policy = {
+        "algorithm": "or",
+        "rules": [keep],
+        "trigger": {"kind": "Schedule", "settings": {"cron": "0 0 0 * * *"}, "references": {}},
+        "scope": {"level": "project", "ref": number},
+    }
+    a.made("/retentions", policy)
+    group = a.made("/usergroups", {"group_name": f"g-{project}", "group_type": 3})
+    a.made(f"/projects/{project}/members", {"role_id": 3, "member_group": {"id": group}})
+    registry = {
+        "name": f"r-{project}",
+        "type": "seawall",
+        "url": site.b.url,
+        "credential": {"type": "basic", "access_key": "admin", "access_secret": PASSWORD},
+    }
+    a.made("/registries", registry)
+    [made] = a.get("/registries", params={"q": f"name={registry['name']}"}).json()
+    copy = {
+        "name": f"copy-{project}",
+        "dest_registry": {"id": made["id"]},
+        "filters": [{"type": "name", "value": f"{project}/**"}],
+        "trigger": {"type": "scheduled", "trigger_settings": {"cron": "0 0 1 * * *"}},
+        "enabled": True,
+    }
+    a.made("/replication/policies", copy)
+    allowed = {"items": [{"cve_id": "CVE-2021-44228"}], "expires_at": 4102444800}
+    assert a.put("/system/CVEAllowlist", json=allowed).status_code == 200
+    assert a.put("/configurations", json={"banner_message": project}).status_code == 200
+    assert a.put(f"/projects/{project}", json={"metadata": {"auto_scan": "true"}}).status_code == 200
+    # On the other one, at once, and usable there: the registry's password was sealed anew.
+    there = _id(b, project)
+    [found] = b.get(f"/projects/{project}/immutabletagrules").json()
+    assert found["tag_selectors"][0]["pattern"] == "v*"
+    metadata = b.get(f"/projects/{project}").json()["metadata"]
+    assert metadata["auto_scan"] == "true"
+    retention = b.get(f"/retentions/{metadata['retention_id']}").json()
+    assert retention["scope"]["ref"] == there
+    assert retention["trigger"]["settings"]["cron"] == "0 0 0 * * *"
+    members = b.get(f"/projects/{project}/members").json()
+    assert f"g-{project}" in [member["entity_name"] for member in members]
+    [other] = b.get("/registries", params={"q": f"name={registry['name']}"}).json()
+    assert b.post("/registries/ping", json={"id": other["id"]}).status_code == 200
+    [copied] = b.get("/replication/policies", params={"q": f"name={copy['name']}"}).json()
+    assert copied["dest_registry"]["id"] == other["id"]
+    assert copied["trigger"]["trigger_settings"]["cron"] == "0 0 1 * * *"
+    assert b.get("/system/CVEAllowlist").json()["items"] == allowed["items"]
+    shown = b.get("/configurations").json()["banner_message"]
+    assert shown["value"] == project
+    # The other way, and away again.
+    assert b.delete(f"/replication/policies/{copied['id']}").status_code == 200
+    assert b.delete(f"/registries/{other['id']}").status_code == 200
+    assert not a.get("/registries", params={"q": f"name={registry['name']}"}).json()
+    schedules = a.get("/schedules", params={"page_size": 100}).json()
+    assert [item["cron"] for item in schedules].count("0 0 1 * * *") == 0
+    site.settle()
