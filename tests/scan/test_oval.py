@@ -7,15 +7,18 @@ from __future__ import annotations
 import asyncio
 import bz2
 import gzip
+import io
 import json
 import re
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -453,6 +456,30 @@ def test_csaf_vex(db: Database, tmp_path: Path) -> None:
     (again,) = importer.import_path(db, file)
     assert (again.source, again.added, again.changed) == ("csaf", 0, 1)
     assert hits(db, RHEL8, Found("rpm", "openssl", "1:1.1.1k-9.el8")) == {}
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.bz2", ".tar.zst"])
+def test_archives_of_csaf(db: Database, tmp_path: Path, suffix: str) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for number in range(3):
+            data = json.dumps(vex(f"CVE-2024-700{number}")).encode()
+            info = tarfile.TarInfo(f"2024/cve-{number}.json")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        archive.addfile(tarfile.TarInfo("2024/changes.csv"))
+    pack: dict[str, Any] = {".tar.bz2": bz2.compress, ".tar.zst": zstandard.compress}
+    data = pack.get(suffix, bytes)(out.getvalue())
+    file = tmp_path / f"csaf_vex{suffix}"
+    file.write_bytes(data)
+    (result,) = importer.import_path(db, file)
+    assert (result.source, result.added) == ("csaf", 3)
+    (again,) = importer.import_path(db, file)
+    assert (again.total, again.added, again.changed) == (3, 0, 0)
+    for bad in (data[: len(data) // 2], b"no archive"):
+        file.write_bytes(bad)
+        with pytest.raises(InvalidError, match="csaf_vex"):
+            importer.import_path(db, file)
 
 
 NODES = st.recursive(

@@ -177,6 +177,17 @@ def test_index(client: Client) -> None:
     by_id = {item["id"]: item for item in report["vulnerabilities"]}
     assert sorted(by_id) == ["CVE-2024-1111", "CVE-2024-2222"]
     assert sorted(by_id["CVE-2024-1111"]["artifact_digests"]) == sorted([first, second])
+    # The gate holds back images, not the index by which clients choose one: some of them may be fine.
+    third = client.push("index/x", "", npm(("right", "1.0.0")), note="3")
+    children.append({"mediaType": MANIFEST, "digest": third, "size": 1})
+    client.manifest("index/x", "all", {"schemaVersion": 2, "mediaType": INDEX, "manifests": children})
+    client.scan("index/x", third)
+    wait(lambda: client.report("index/x", third))
+    client.api("PUT", "/projects/index", json={"metadata": {"prevent_vul": "true", "severity": "high"}})
+    statuses = [
+        client.http.get(f"/v2/index/x/manifests/{name}").status_code for name in ("all", first, second, third)
+    ]
+    assert statuses == [200, 412, 412, 200]
 
 
 def test_scan_on_push_and_gate(client: Client) -> None:

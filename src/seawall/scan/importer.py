@@ -1,15 +1,17 @@
 """Import of advisories from files: what has not changed is left alone, a source is imported whole or not.
 
-Understood: an OSV record or a list of them (JSON), a CSAF advisory or VEX (JSON), a zip of either, OVAL files
-(XML, also packed), the Debian security tracker's JSON, Alpine's secdb JSON, a directory of any of these.
+Understood: an OSV record or a list of them (JSON), a CSAF advisory or VEX (JSON), a zip or tar of either,
+OVAL files (XML, also packed), the Debian security tracker's JSON, Alpine's secdb JSON, a directory of these.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import lzma
 import re
 import struct
+import tarfile
 import tempfile
 import time
 import zipfile
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+import zstandard
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -78,6 +81,8 @@ def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda
             results.append(_import_oval(db, file))
         elif suffix == ".zip":
             results += _import_zip(db, file)
+        elif file.name.lower().endswith(_TARS):
+            results += _import_tar(db, file)
         elif suffix == ".json":
             if file.stat().st_size > _FILE_BYTES:
                 raise InvalidError(f"{file}: larger than {_FILE_BYTES // MIB} MiB")
@@ -86,7 +91,7 @@ def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda
             else:
                 results += _import_json(db, file)
         elif path.is_file():
-            raise InvalidError(f"{file}: none of .json, .zip, .xml, .xml.bz2, .xml.gz")
+            raise InvalidError(f"{file}: none of .json, .zip, .tar and .xml (.tar.zst, .xml.bz2, ...)")
         if results and results[-1].source and not loose:
             report(f"{file}: {results[-1].total} advisories")
     if loose:
@@ -193,6 +198,36 @@ def _import_zip(db: Database, file: Path) -> list[Result]:
         return _records(db, records())
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
         raise InvalidError(f"{file}: not a readable zip: {error}") from None
+
+
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+
+
+def _import_tar(db: Database, file: Path) -> list[Result]:
+    """OSV or CSAF records in an archive, read as a stream; nothing is unpacked to disk."""
+
+    def records() -> Iterator[tuple[str, bytes]]:
+        total = 0
+        with file.open("rb") as packed:
+            zstd = file.name.lower().endswith(".zst")
+            stream: Any = zstandard.ZstdDecompressor().stream_reader(packed) if zstd else packed
+            with tarfile.open(fileobj=stream, mode="r|" if zstd else "r|*") as archive:
+                for member in archive:
+                    total += member.size
+                    if total > 32 * _FILE_BYTES:
+                        raise InvalidError(f"{file}: it unpacks to too much")
+                    if not member.isfile() or not member.name.endswith(".json"):
+                        continue
+                    if member.size > _RECORD_BYTES:
+                        raise InvalidError(f"{file}: {member.name[:100]} is too large")
+                    opened = archive.extractfile(member)
+                    if opened is not None:
+                        yield member.name, opened.read()
+
+    try:
+        return _records(db, records())
+    except (tarfile.TarError, zstandard.ZstdError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise InvalidError(f"{file}: not a readable tar archive: {error}") from None
 
 
 def _items(records: Iterable[tuple[str, bytes]], read: Callable[[Any], Advisory]) -> Iterator[_Item]:
