@@ -322,9 +322,9 @@ def _apply_full(connection: Connection, file: IO[bytes]) -> int:
     """Make the tables equal to a snapshot."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
-    before: dict[str, str] = dict(
-        connection.execute(select(blobs.c.digest, blobs.c.storage_key)).tuples().all()
-    )
+    before: dict[str, str] = {
+        row[0]: row[1] for row in connection.execute(select(blobs.c.digest, blobs.c.storage_key))
+    }
     logins = [dict(row) for row in connection.execute(select(sessions)).mappings()]
     for table in reversed(dump.tables()):
         connection.execute(delete(table))
@@ -358,7 +358,7 @@ def _apply_full(connection: Connection, file: IO[bytes]) -> int:
 def _place(connection: Connection, rows: list[dict[str, Any]], before: dict[str, str]) -> None:
     digests = [row["digest"] for row in rows]
     query = select(dr_blobs.c.digest, dr_blobs.c.storage_key).where(dr_blobs.c.digest.in_(digests))
-    fetched: dict[str, str] = dict(connection.execute(query).tuples().all())
+    fetched: dict[str, str] = {row[0]: row[1] for row in connection.execute(query)}
     twice = []
     for row in rows:
         key = before.pop(row["digest"], None)

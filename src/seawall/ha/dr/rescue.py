@@ -188,9 +188,8 @@ def _rows(connection: Connection, table: Table, keys: list[dict[str, Any]]) -> I
 
 
 def _artifacts(connection: Connection, wanted: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    names: dict[int, str] = dict(
-        connection.execute(select(repositories.c.id, repositories.c.name)).tuples().all()
-    )
+    every = select(repositories.c.id, repositories.c.name)
+    names: dict[int, str] = {row[0]: row[1] for row in connection.execute(every)}
     ids = {key["id"] for key in wanted.get("manifests", [])}
     moved: dict[int, list[str]] = {}
     tagged = set()
