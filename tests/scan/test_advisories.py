@@ -520,6 +520,9 @@ def test_command_line(fresh_registry: Registry, tmp_path: Path) -> None:
     shown = fresh_registry.cli("scan", "db", "status").stdout
     assert "osv" in shown
     assert "seconds" in shown
+    assert fresh_registry.cli("scan", "db", "remove", "osv").stdout == "osv: 1 advisories removed\n"
+    done = fresh_registry.cli("scan", "db", "remove", "absent")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     done = fresh_registry.cli("scan", "db", "import", str(tmp_path / "absent"))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("seawall: ")

@@ -23,8 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seawall.db import Database, migrate, open_database
-from seawall.errors import InvalidError
-from seawall.scan import csaf, importer, oval
+from seawall.errors import InvalidError, NotFoundError
+from seawall.scan import csaf, importer, match, oval
 from seawall.scan.ecosystems import ecosystem, platform
 from seawall.scan.model import Distribution, Found
 from tests.scan.ovals import Oval, all_of, any_of
@@ -480,6 +480,26 @@ def test_archives_of_csaf(db: Database, tmp_path: Path, suffix: str) -> None:
         file.write_bytes(bad)
         with pytest.raises(InvalidError, match="csaf_vex"):
             importer.import_path(db, file)
+
+
+def test_a_source_is_forgotten(db: Database, tmp_path: Path) -> None:
+    file = tmp_path / "cve.json"
+    file.write_text(json.dumps(vex()))
+    importer.import_path(db, file)
+    importer.import_path(db, save(tmp_path / "rhel-8.oval.xml", red_hat()))
+    zlib = Found("rpm", "zlib", "1.2.11-1.el8")
+    assert set(hits(db, RHEL8, zlib)) == {"CVE-2024-7000", "CVE-2021-0001", "CVE-2021-0002"}
+    before = db.sync_read(match.database_time)
+    assert importer.remove(db, "oval:rhel-8") > 0
+    assert set(hits(db, RHEL8, zlib)) == {"CVE-2024-7000"}
+    # Reports made before are out of date.
+    assert (db.sync_read(match.database_time) or 0) > (before or 0)
+    assert {row["name"]: row["advisories"] for row in db.sync_read(importer.status)} == {
+        "csaf": 1,
+        "oval:rhel-8": 0,
+    }
+    with pytest.raises(NotFoundError, match="no source"):
+        importer.remove(db, "oval:rhel-7")
 
 
 NODES = st.recursive(

@@ -76,6 +76,25 @@ def db_import(
         raise InvalidError(f"{rejected} records could not be read")
 
 
+@db_app.command("remove")
+def db_remove(
+    source: Annotated[str, typer.Argument(help="its name, as `status` shows it")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Forget what a source said, say of a file that goes by another name now."""
+
+    async def work(db: Database) -> int:
+        removed = importer.remove(db, source)
+        # Registers the job kinds, as above.
+        from seawall.scan import jobs  # noqa: F401
+
+        await JobService(db).enqueue("scan-rematch", {})
+        return removed
+
+    print(f"{source}: {_run(config, data_dir, work)} advisories removed")
+
+
 @db_app.command("status")
 def db_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Show the imported sources and how old they are."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import lzma
 import re
 import struct
@@ -28,7 +29,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.db import Database
 from seawall.db.schema import advisories, advisory_cves, advisory_packages, advisory_sources
-from seawall.errors import InvalidError
+from seawall.errors import InvalidError, NotFoundError
 from seawall.scan import advisories as parse
 from seawall.scan import csaf, oval
 from seawall.scan.advisories import Advisory
@@ -116,12 +117,17 @@ def _records(db: Database, records: Iterable[tuple[str, bytes]]) -> list[Result]
                     pair = msgspec.msgpack.encode((name, data))
                     kept.write(struct.pack(">I", len(pair)) + pair)
 
-        found = [_store(db, "osv", _items(split(), parse.osv), replace=False)]
+        found = []
+        ours = split()
+        first = next(ours, None)
+        if first is not None or not kept.tell():
+            again = itertools.chain([first] if first is not None else [], ours)
+            found.append(_store(db, "osv", _items(again, parse.osv), replace=False))
         if kept.tell():
             pairs = msgspec.msgpack.Decoder(tuple[str, bytes])
-            again = (pairs.decode(item) for item in _unspooled(kept))
-            found.append(_store(db, "csaf", _items(again, csaf.advisory), replace=False))
-    return [result for result in found if result.total or result.rejected] or found[:1]
+            spooled = (pairs.decode(item) for item in _unspooled(kept))
+            found.append(_store(db, "csaf", _items(spooled, csaf.advisory), replace=False))
+    return found
 
 
 # Both fields stand at the head of a CSAF document, in either order.
@@ -319,6 +325,16 @@ def _store(db: Database, source: str, items: Iterable[_Item], *, replace: bool) 
 
         result.added, result.changed, result.removed = db.sync_write(run)
     return result
+
+
+def remove(db: Database, source: str) -> int:
+    """Forget what a source said; returns how many advisories. Raises NotFoundError.
+
+    The source stays listed, with none, so that reports made before are matched anew.
+    """
+    if source not in {row["name"] for row in db.sync_read(status)}:
+        raise NotFoundError(f"no source {source[:128]} was imported; see `seawall scan db status`")
+    return _store(db, source, [], replace=True).removed
 
 
 def _spooled(spool: IO[bytes]) -> Iterator[tuple[str, Advisory]]:
