@@ -181,7 +181,7 @@ def changes_something(method: str, path: str) -> bool:
     if method in ("GET", "HEAD", "OPTIONS"):
         return False
     # Blobs and their uploads are no entities: they are asked for when something names them.
-    return not (path.startswith("/v2/") and "/blobs/" in path)
+    return path.startswith(("/v2/", "/api/")) and not (path.startswith("/v2/") and "/blobs/" in path)
 
 
 def pulls(connection: Connection, after: float, limit: int = 5000) -> list[list[Any]]:

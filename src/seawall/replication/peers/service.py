@@ -40,7 +40,7 @@ from seawall.replication.endpoint import LocalEndpoint
 from seawall.replication.peers import documents
 from seawall.replication.peers.client import Peer, PeerError
 from seawall.replication.peers.documents import KINDS
-from seawall.replication.peers.store import BATCH, Store, Told, dump
+from seawall.replication.peers.store import BATCH, Store, Told, dump, turn
 from seawall.storage.base import UploadBusyError
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ FILLED = Counter("seawall_peer_blobs_total", "Blobs brought from peers")
 FILLED_BYTES = Counter("seawall_peer_blob_bytes_total", "Bytes of blobs brought from peers")
 
 _FETCHERS = 4
+# Changes that one transaction takes: others want to write too.
+_AT_ONCE = 40
 _DEEPEST = 8
 _LOG_DAYS = 7
 _READY_SECONDS = 20.0
@@ -264,9 +266,10 @@ class PeerService:
                     f"{peer.url} has forgotten deletions that this instance never heard of: it was away "
                     "for longer than peers.tombstone_days; empty its database and start it again"
                 )
-            told = [Told.of(item) for item in answer["entries"]]
-            if told:
-                taken += await self.db.write(lambda c, told=told: self.store.take(c, told, peer.url))  # type: ignore[misc]
+            told = sorted((Told.of(item) for item in answer["entries"]), key=turn)
+            for start in range(0, len(told), _AT_ONCE):
+                part = told[start : start + _AT_ONCE]
+                taken += await self.db.write(lambda c, part=part: self.store.take(c, part, peer.url))  # type: ignore[misc]
             for item in told:
                 if item.entry.kind == "session" and item.entry.deleted:
                     await self.services.sessions.forget(json.loads(item.entry.key)[0])
@@ -659,7 +662,8 @@ class PeerService:
 
     async def ready_blob(self, repository: str, digest: str) -> bool:
         """Have a blob here that only a peer has; whether it is here then."""
-        if not await self._is_repository(repository):
+        # Asked first: a repository is not made for whatever somebody asks for.
+        if await self.blob_size(repository, digest) is None or not await self._is_repository(repository):
             return False
         try:
             await self._replicating(lambda: self._bring_blob(repository, digest))

@@ -363,7 +363,7 @@ class Store:
     def take(self, connection: Connection, told: Iterable[Told], url: str) -> int:
         """Apply what a peer told; what cannot be applied yet is kept as pending. Returns how many did."""
         state = self.lock(connection)
-        count = sum(self._take(connection, state, item, url) for item in sorted(told, key=_turn))
+        count = sum(self._take(connection, state, item, url) for item in sorted(told, key=turn))
         self.save(connection, state)
         return count
 
@@ -376,7 +376,7 @@ class Store:
             query = query.where(where)
         items = [(self._pending(row), row.url) for row in connection.execute(query)]
         count = 0
-        for told, url in sorted(items, key=lambda item: _turn(item[0])):
+        for told, url in sorted(items, key=lambda item: turn(item[0])):
             count += self._take(connection, state, told, url)
         self.save(connection, state)
         return count
@@ -398,7 +398,11 @@ class Store:
             self._wait(connection, told, url, "this version does not know it; upgrade this instance")
             return 0
         names = Names()
-        self._check(connection, state, [(kind.name, incoming.key)], names)
+        try:
+            self._check(connection, state, [(kind.name, incoming.key)], names)
+        except (LookupError, TypeError, ValueError) as error:
+            self._wait(connection, told, url, f"its key is not understood: {type(error).__name__}")
+            return 0
         # After the look at what changed here: that was before.
         state.clock.see(incoming.version)
         here = self.entry(connection, kind.name, incoming.key)
@@ -417,7 +421,7 @@ class Store:
                 self._set_vector(connection, result)
             self._done(connection, incoming)
             return 0
-        before = self._document(connection, kind, incoming.key)
+        before = self._document(connection, kind, incoming.key) if verdict is Verdict.TAKE else None
         try:
             with connection.begin_nested():
                 alive = self._write(connection, state, kind, told, result, names)
@@ -762,7 +766,7 @@ def dump(key: list[Any]) -> str:
     return json.dumps(key, separators=(",", ":"), ensure_ascii=False)
 
 
-def _turn(told: Told) -> tuple[int, int]:
+def turn(told: Told) -> tuple[int, int]:
     """When something is applied: what others refer to first; deletions from the inside out, projects last."""
     order, content = ORDER.get(told.entry.kind, 0), told.entry.kind in CONTENT
     if not told.entry.deleted:
