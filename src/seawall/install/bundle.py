@@ -42,6 +42,8 @@ from seawall import __version__
 from seawall.errors import ConfigError
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+# pyproject.toml, requires-python
+_OLDEST = 11
 _FILES = ("install.sh", "harbor.yml.tmpl")
 
 
@@ -123,12 +125,24 @@ def _license(distribution: importlib.metadata.Distribution) -> str | None:
     return None
 
 
-def build(output: Path, *, source: Path | None = None, wheels: Path | None = None) -> dict[str, Any]:
+def build(
+    output: Path,
+    *,
+    source: Path | None = None,
+    wheels: Path | None = None,
+    pythons: Iterable[str] = (),
+) -> dict[str, Any]:
     """Write the bundle to `output` (.tar.gz); returns what is in bundle.json.
 
     `source` is Seawall's source tree (default: the one this process runs from); `wheels` a folder whose
-    wheels are used before the index is asked. Raises ConfigError with pip's last line when it fails.
+    wheels are used before the index is asked. `pythons` are further versions ("3.12") that the installing
+    host may have: wheels of the same releases come along for them. Raises ConfigError with pip's last line
+    when it fails.
     """
+    pythons = [_PYTHON, *sorted({*pythons} - {_PYTHON})]
+    for version in pythons:
+        if not re.fullmatch(r"3\.\d{1,2}", version) or int(version[2:]) < _OLDEST:
+            raise ConfigError(f"--python {version}: must be 3.{_OLDEST} or newer")
     source = source or _source()
     packages, elsewhere = closure(source)
     with tempfile.TemporaryDirectory(prefix="seawall-bundle-") as temporary:
@@ -143,6 +157,10 @@ def build(output: Path, *, source: Path | None = None, wheels: Path | None = Non
         if elsewhere:
             limits = ["--constraint", str(folder / "pins.txt")]
             _pip("wheel", "-w", str(target), *find, *limits, *elsewhere)
+        for version in pythons[1:]:
+            # Wheels only: another version's cannot be built by this interpreter.
+            choice = ["--python-version", version, "--only-binary", ":all:", "--no-deps"]
+            _pip("download", "-d", str(target), *find, *choice, "-r", str(folder / "pins.txt"))
         # A copy: setuptools builds inside the tree, and would take in what an earlier build left there.
         tree = folder / "source"
         leave = shutil.ignore_patterns("*.egg-info", "__pycache__", "node_modules")
@@ -154,7 +172,7 @@ def build(output: Path, *, source: Path | None = None, wheels: Path | None = Non
                 shutil.copy2(source / name, tree)
         _pip("wheel", "--no-deps", "-w", str(target), *find, str(tree))
         (folder / "pins.txt").unlink()
-        return _assemble(output, folder, source, packages)
+        return _assemble(output, folder, source, packages, pythons)
 
 
 def _source() -> Path:
@@ -176,7 +194,9 @@ def _pip(command: str, *arguments: str) -> None:
         raise ConfigError(f"pip {command}: {lines[-1]}")
 
 
-def _assemble(output: Path, folder: Path, source: Path, packages: list[Package]) -> dict[str, Any]:
+def _assemble(
+    output: Path, folder: Path, source: Path, packages: list[Package], pythons: list[str]
+) -> dict[str, Any]:
     hashes = {wheel.name: _sha256(wheel) for wheel in sorted((folder / "wheels").glob("*.whl"))}
     files: dict[str, tuple[bytes, int]] = {
         f"wheels/{name}": ((folder / "wheels" / name).read_bytes(), 0o644) for name in hashes
@@ -191,12 +211,13 @@ def _assemble(output: Path, folder: Path, source: Path, packages: list[Package])
         "version": __version__,
         "revision": _revision(source),
         "python": _PYTHON,
+        "pythons": pythons,
         "platform": sysconfig.get_platform(),
         "portal": _has_portal(folder / "wheels"),
         "wheels": len(hashes),
     }
     files["VERSION"] = (f"{__version__}\n".encode(), 0o644)
-    files["PYTHON"] = (f"{_PYTHON}\n".encode(), 0o644)
+    files["PYTHON"] = (f"{' '.join(pythons)}\n".encode(), 0o644)
     files["bundle.json"] = (_json(about), 0o644)
     files["requirements.txt"] = (_requirements(hashes), 0o644)
     files["sbom.cdx.json"] = (sbom(packages, hashes), 0o644)
@@ -234,12 +255,12 @@ def _tar(output: Path, top: str, files: dict[str, tuple[bytes, int]]) -> None:
 
 
 def _requirements(hashes: dict[str, str]) -> bytes:
-    lines = []
+    found: dict[str, list[str]] = {}
     for name, digest in hashes.items():
         project, version, _build, _tags = parse_wheel_filename(name)
         if project != "pip":
-            lines.append(f"{project}=={version} --hash=sha256:{digest}\n")
-    return "".join(lines).encode()
+            found.setdefault(f"{project}=={version}", []).append(f" --hash=sha256:{digest}")
+    return "".join(f"{pin}{''.join(digests)}\n" for pin, digests in found.items()).encode()
 
 
 def _sha256(path: Path) -> str:

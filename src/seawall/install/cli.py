@@ -46,14 +46,18 @@ def bundle(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the archive to write")] = None,
     source: Annotated[Path | None, typer.Option(help="Seawall's source tree")] = None,
     wheels: Annotated[Path | None, typer.Option(help="wheels to use before the index is asked")] = None,
+    python: Annotated[
+        list[str] | None, typer.Option(help="further Python versions to carry wheels for, 3.12 say")
+    ] = None,
 ) -> None:
     """Make one archive that installs Seawall on hosts without a network."""
     from seawall.install import bundle as bundle_
 
     path = output or Path(f"seawall-offline-{__version__}.tar.gz")
-    about = bundle_.build(path, source=source, wheels=wheels)
+    about = bundle_.build(path, source=source, wheels=wheels, pythons=python or [])
     print(
-        f"{path}: Seawall {about['version']}, {about['wheels']} wheels for Python {about['python']} on "
+        f"{path}: Seawall {about['version']}, {about['wheels']} wheels for Python "
+        f"{', '.join(about['pythons'])} on "
         f"{about['platform']}, {path.stat().st_size} bytes"
     )
     if not about["portal"]:

@@ -24,13 +24,15 @@ sha256sum --quiet --check SHA256SUMS || fail "the bundle is damaged or was chang
 version=$(cat VERSION)
 wanted=$(cat PYTHON)
 python=""
-for candidate in "python$wanted" python3; do
+seen=""
+for candidate in $(for version in $wanted; do echo "python$version"; done) python3; do
   if command -v "$candidate" >/dev/null 2>&1; then
     found=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    if [ "$found" = "$wanted" ]; then python=$candidate; break; fi
+    case " $wanted " in *" $found "*) python=$candidate; break ;; esac
+    seen=$found
   fi
 done
-[ -n "$python" ] || fail "Python $wanted is needed, as this bundle's wheels are made for it"
+[ -n "$python" ] || fail "this bundle's wheels are for Python $(echo "$wanted" | sed 's/ / or /g'); this host has ${seen:-none}"
 
 if ! getent passwd "$user" >/dev/null; then
   useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
