@@ -310,6 +310,7 @@ def test_identities_of_trusted_certificates(bench: Bench) -> None:
     for bad in (
         {"name": "a", "pem": key, "identities": [who]},
         {"name": "a", "pem": pem, "identities": [{"subject": "**"}]},
+        {"name": "a", "pem": pem, "identities": [{"subject": "a\0b"}]},
         {"name": "a", "pem": pem, "identities": [who] * 101},
     ):
         assert bench.api.post(path, json=bad).status_code in (400, 422)

@@ -106,6 +106,8 @@ class TrustService:
             raise InvalidError("only certificates of signers are confined to identities")
         if any(not subject.strip("* ") and not issuer for issuer, subject in identities):
             raise InvalidError("an identity needs a subject, or an issuer")
+        if not all(part.isprintable() for identity in identities for part in identity):
+            raise InvalidError("identities must be printable text")
         now = time.time()
 
         def run(connection: Connection) -> TrustedKey:
