@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -184,3 +185,36 @@ def test_balancer_configuration(tmp_path: Path) -> None:
     stack = yaml.safe_load((ROOT / "deploy/docker/compose.yml").read_text())["services"]
     for name in (name for name in stack if name.startswith("seawall-")):
         assert f"server {name} {name}:8080" in text
+
+
+def podman_compose(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "podman-compose"), *words],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), **settings},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_compose_file_as_an_engine_reads_it() -> None:
+    """podman-compose, the program: what it makes of the file, and which settings it insists on."""
+    folder = ROOT / "deploy/docker"
+    needed = {"SEAWALL_PASSWORD": "a-Password-1", "MASTER_KEY": "MDEy", "DATABASE_PASSWORD": "b"}
+    for name in needed:
+        rest = {key: value for key, value in needed.items() if key != name}
+        refused = podman_compose(folder, "-f", "compose.yml", "config", **rest)
+        assert refused.returncode != 0
+        assert f"required variable {name} is missing" in refused.stderr
+    read = podman_compose(folder, "-f", "compose.yml", "config", **needed)
+    assert read.returncode == 0, read.stderr
+    merged = yaml.safe_load(read.stdout)["services"]
+    written = yaml.safe_load((folder / "compose.yml").read_text())["services"]
+    assert merged.keys() == written.keys()
+    assert "${" not in read.stdout
+    environment = merged["seawall-2"]["environment"]
+    assert environment["SEAWALL_ADMIN_PASSWORD"] == "a-Password-1"
+    for name, service in merged.items():
+        needs = service.get("depends_on", {})
+        assert set(needs) <= set(merged), name
