@@ -73,10 +73,10 @@ class DatabaseSettings(_Section):
     url: str | None = Field(default=None, repr=False, description="may hold a password")
     pool_size: int = Field(default=10, ge=1, le=500, description="connections a server process keeps")
     retry_seconds: float = Field(
-        default=8, ge=0, le=300, description="how long a failover or conflict is met with new attempts"
+        default=5, ge=0, le=300, description="how long a failover or conflict is met with new attempts"
     )
     statement_seconds: int = Field(default=60, ge=0, description="longest statement; 0: no limit")
-    connect_seconds: int = Field(default=3, ge=2, description="wait for each host of the URL")
+    connect_seconds: int = Field(default=2, ge=2, description="wait for each host of the URL")
     # Named as libpq names them; each may be in the URL instead.
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
     sslrootcert: Path | None = None
@@ -162,9 +162,9 @@ class StorageSettings(_Section):
     )
     redirect_seconds: int = Field(default=1200, ge=10, le=604800, description="life of a presigned URL")
     timeout_seconds: float = Field(
-        default=10, gt=0, description="silence after which a request to the object store has failed"
+        default=5, gt=0, description="silence after which a request to the object store has failed"
     )
-    retry_seconds: float = Field(default=8, ge=0, description="how long a failed request is tried again")
+    retry_seconds: float = Field(default=2, ge=0, description="how long a failed request is tried again")
 
     @model_validator(mode="after")
     def _complete(self) -> StorageSettings:

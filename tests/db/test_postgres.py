@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -189,6 +190,49 @@ def test_errors_that_waiting_does_not_mend(postgres: Postgres) -> None:
             await away.check()
 
     asyncio.run(queue_fails_together())
+
+
+def test_a_request_waits_for_a_database_that_is_away_once() -> None:
+    """What it does next, such as noting how far an upload got, is not tried at all; a later request is."""
+    came = 0
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def turn_away() -> None:
+        nonlocal came
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                came += 1
+                connection.close()
+
+    thread = threading.Thread(target=turn_away, daemon=True)
+    thread.start()
+    db = open_db(f"postgresql://seawall@127.0.0.1:{server.getsockname()[1]}/x", retry_seconds=0.5)
+
+    async def ask() -> None:
+        with pytest.raises(UnavailableError):
+            await db.write(lambda c: c.execute(text("SELECT 1")))
+
+    async def request() -> None:
+        await ask()
+        before = came
+        await ask()
+        await asyncio.shield(asyncio.ensure_future(ask()))
+        assert came == before > 0
+
+    async def work() -> None:
+        await asyncio.create_task(request())
+        before = came
+        await asyncio.create_task(request())
+        assert came > before
+        await db.close()
+
+    try:
+        asyncio.run(work())
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join(5)
 
 
 @pytest.fixture(scope="module")

@@ -76,14 +76,20 @@ def test_not_configured() -> None:
     use(RedisSettings(), work)
 
 
-def test_tls(tmp_path: Path) -> None:
-    key, crt = tmp_path / "k.pem", tmp_path / "c.pem"
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    """Files of a key and its certificate for 127.0.0.1."""
+    key, crt = directory / "k.pem", directory / "c.pem"
     subprocess.run(
         f"openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=r -addext subjectAltName=IP:127.0.0.1 "
         f"-keyout {key} -out {crt}".split(),
         check=True,
         capture_output=True,
     )
+    return key, crt
+
+
+def test_tls(tmp_path: Path) -> None:
+    key, crt = _certificate(tmp_path)
     port = free_port()
     node = RedisNode(
         options={
@@ -107,8 +113,10 @@ def test_tls(tmp_path: Path) -> None:
         node.close()
 
 
-def test_sentinel_moves_to_the_promoted_replica() -> None:
-    group = RedisSentinel()
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+def test_sentinel_moves_to_the_promoted_replica(tmp_path: Path, encrypted: bool) -> None:
+    tls = _certificate(tmp_path) if encrypted else None
+    group = RedisSentinel(tls=tls)
     try:
         group.start()
 
@@ -125,19 +133,25 @@ def test_sentinel_moves_to_the_promoted_replica() -> None:
                     await asyncio.sleep(0.1)
             await round_trip(client)
 
-        use(RedisSettings(sentinel=group.addresses), work)
+        use(RedisSettings(sentinel=group.addresses, tls=encrypted, tls_ca_file=tls[1] if tls else None), work)
     finally:
         group.close()
 
 
-def test_cluster() -> None:
-    nodes = [RedisNode(port=_free_port("127.0.0.1"), options={"cluster-enabled": "yes"}) for _ in range(3)]
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+def test_cluster(tmp_path: Path, encrypted: bool) -> None:
+    tls = _certificate(tmp_path) if encrypted else None
+    options = {"cluster-enabled": "yes"}
+    nodes = [RedisNode(port=_free_port("127.0.0.1"), options=options, tls=tls) for _ in range(3)]
     try:
         for node in nodes:
             node.start()
         addresses = [f"127.0.0.1:{node.port}" for node in nodes]
         subprocess.run(
-            ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"],
+            [
+                *("redis-cli", "--cluster", "create", *addresses, "--cluster-yes"),
+                *(["--tls", "--insecure"] if encrypted else []),
+            ],
             check=True,
             capture_output=True,
             timeout=60,
@@ -146,7 +160,23 @@ def test_cluster() -> None:
         while any("cluster_state:ok" not in node.ask("CLUSTER", "INFO") for node in nodes):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        use(RedisSettings(cluster=",".join(addresses)), round_trip)
+        where = ",".join(addresses)
+        use(RedisSettings(cluster=where, tls=encrypted, tls_ca_file=tls[1] if tls else None), round_trip)
+        if encrypted:
+
+            async def untrusted(client: RedisClient) -> None:
+                assert await client.status() != "ok"
+
+            use(RedisSettings(cluster=where, tls=True), untrusted)
+        for node in nodes:
+            node.kill()
+
+        async def lost(client: RedisClient) -> None:
+            assert await client.status() not in ("ok", "off")
+            with pytest.raises(UnavailableError):
+                await client.get("a")
+
+        use(RedisSettings(cluster=where, tls=encrypted, tls_ca_file=tls[1] if tls else None), lost)
     finally:
         for node in nodes:
             node.close()

@@ -160,7 +160,7 @@ class TestBed:
             SEAWALL_ADMIN_PASSWORD=PASSWORD,
             SEAWALL_MASTER_KEY=base64.b64encode(secrets.token_bytes(32)).decode(),
             SEAWALL_EXTERNAL_URL=self.url,
-            SEAWALL_DATABASE__URL=f"{self.pg.database()}?tcp_user_timeout=3000",
+            SEAWALL_DATABASE__URL=self.pg.database(),
             SEAWALL_REDIS__SENTINEL=self.redis.addresses,
             SEAWALL_HTTP__HOST="0.0.0.0",
             SEAWALL_HTTP__WORKERS="1",
@@ -169,11 +169,6 @@ class TestBed:
             SEAWALL_KEYS__PUBLISH_SECONDS="3",
             SEAWALL_LOG__ACCESS="false",
             SEAWALL_JOBS__EMBEDDED="false",
-            # How long a request may hang on an instance that is cut off, see docs/high-availability.md.
-            SEAWALL_DATABASE__RETRY_SECONDS="5",
-            SEAWALL_DATABASE__CONNECT_SECONDS="2",
-            SEAWALL_STORAGE__RETRY_SECONDS="2",
-            SEAWALL_STORAGE__TIMEOUT_SECONDS="3",
             SEAWALL_HTTP__DRAIN_NOTICE_SECONDS="4",
             **self.s3.settings(bucket),
         )

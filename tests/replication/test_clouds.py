@@ -29,8 +29,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.replication.adapters import ADAPTERS, Adapter, EcrAdapter, Registry, open_adapter, sign_v4
+from seawall.replication.adapters import ADAPTERS, Adapter, EcrAdapter, Registry, open_adapter
 from seawall.replication.client import RemoteError
+from seawall.sigv4 import sign_v4
 from tests.conftest import Registry as Server
 from tests.conftest import free_port
 from tests.replication.conftest import DockerRegistry

@@ -41,8 +41,13 @@ class RedisNode:
         options: dict[str, str] | None = None,
         sentinel: str | None = None,
         prefix: tuple[str, ...] = (),
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
-        """`sentinel`: configuration text of a Sentinel; `prefix`: words put before the command."""
+        """`sentinel`: configuration text of a Sentinel; `prefix`: words put before the command.
+
+        `tls`: files of key and certificate, with which it then speaks TLS only.
+        """
+        self.tls = tls
         self.root = Path(tempfile.mkdtemp(prefix="seawall-redis-"))
         self.host = host
         self.port = port or _free_port(host)
@@ -68,6 +73,12 @@ class RedisNode:
         }
         if self._sentinel is None:
             given |= {"save": '""', "appendonly": "no", "repl-diskless-sync-delay": "0"}
+        if self.tls is not None:
+            key, certificate = (str(path) for path in self.tls)
+            given |= {"port": "0", "tls-port": str(self.port), "tls-auth-clients": "no"}
+            given |= {"tls-key-file": key, "tls-cert-file": certificate, "tls-ca-cert-file": certificate}
+            given |= {"tls-replication": "yes", "tls-cluster": "yes"} if self._sentinel is None else {}
+            given |= {} if self._sentinel is None else {"tls-replication": "yes"}
         given |= self.options
         text = "".join(f"{key} {value}\n" for key, value in given.items()) + (self._sentinel or "")
         file = self.root / "redis.conf"
@@ -91,6 +102,8 @@ class RedisNode:
         tls = []
         if "tls-port" in self.options:
             tls = ["--tls", "--insecure", "-p", self.options["tls-port"]]
+        elif self.tls is not None:
+            tls = ["--tls", "--insecure"]
         command = [*self._prefix, "redis-cli", "-h", self.host, "-p", str(self.port), *tls, *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)
         return done.stdout.strip()
@@ -121,13 +134,15 @@ class RedisSentinel:
         hosts: tuple[str, ...] = ("127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"),
         prefixes: tuple[tuple[str, ...], ...] = ((), (), (), (), ()),
         name: str = "seawall",
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
-        """`hosts` and `prefixes`: of the primary, the replica and the three Sentinels."""
+        """`hosts` and `prefixes`: of the primary, the replica and the three Sentinels; `tls`: of all."""
         self.name = name
-        self.primary = RedisNode(host=hosts[0], prefix=prefixes[0])
+        self.primary = RedisNode(host=hosts[0], prefix=prefixes[0], tls=tls)
         self.replica = RedisNode(
             host=hosts[1],
             prefix=prefixes[1],
+            tls=tls,
             options={"replicaof": f"{self.primary.host} {self.primary.port}"},
         )
         monitor = (
@@ -136,7 +151,7 @@ class RedisSentinel:
             f"sentinel failover-timeout {name} 3000\n"
         )
         self.sentinels = [
-            RedisNode(host=host, prefix=prefix, sentinel=monitor)
+            RedisNode(host=host, prefix=prefix, sentinel=monitor, tls=tls)
             for host, prefix in zip(hosts[2:], prefixes[2:], strict=True)
         ]
 

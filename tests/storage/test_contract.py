@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import pytest
+from botocore.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from seawall.config import StorageSettings
 from seawall.errors import UnavailableError
 from seawall.storage import BlobStorage, FilesystemStorage, ObjectStorage
 from seawall.storage.base import UploadLostError
@@ -68,6 +71,36 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     return Backend(
         "s3", lambda: ObjectStorage(server.store(bucket), prefix="some/where", part_bytes=PART, parallel=2)
     )
+
+
+def test_broken_multipart_uploads_are_aborted(s3_server: SwiftServer) -> None:
+    """Of the prefix only, and only the old ones; seen with another client."""
+    bucket = s3_server.bucket()
+    values = s3_server.settings(bucket)
+    s3 = {key.rpartition("__")[2].lower(): value for key, value in values.items() if "__S3__" in key}
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3["regionendpoint"],
+        region_name=s3["region"],
+        aws_access_key_id=s3["accesskey"],
+        aws_secret_access_key=s3["secretkey"],
+        config=Config(proxies={}, s3={"addressing_style": "path"}),
+    )
+    names = ["in/uploads/a b+c", "in/uploads/d", "out/uploads/e"]
+    for name in names:
+        upload = client.create_multipart_upload(Bucket=bucket, Key=name)["UploadId"]
+        client.upload_part(Bucket=bucket, Key=name, UploadId=upload, PartNumber=1, Body=b"x" * 100)
+
+    def left() -> list[str]:
+        return [item["Key"] for item in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+
+    section = {**s3, "rootdirectory": "in"}
+    storage = open_objects(StorageSettings.model_validate({"driver": "s3", "s3": section}))
+    assert sorted(left()) == names
+    assert run(storage.drop_broken(time.time() - 3600)) == 0
+    assert sorted(left()) == names
+    assert run(storage.drop_broken(time.time() + 60)) == 2
+    assert left() == names[2:]
 
 
 def run(work: Awaitable[Any]) -> Any:

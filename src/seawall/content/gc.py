@@ -39,6 +39,8 @@ from seawall.storage import BlobStorage
 
 _BATCH = 500
 _ORPHAN_SECONDS = 300
+# No request writes one object for so long.
+_BROKEN_SECONDS = 86400.0
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class GcReport:
     blobs: int = 0
     deleted_files: int = 0
     orphan_files: int = 0
+    broken_writes: int = 0
     freed_bytes: int = 0
 
     def as_dict(self) -> dict[str, int]:
@@ -91,6 +94,7 @@ async def collect(
     # A file without a row may belong to a push that is between its two commits: however short a grace the
     # operator chose, such a push gets its minutes.
     await _sweep_orphans(db, storage, report, now - max(grace_seconds, reader_seconds, _ORPHAN_SECONDS))
+    report.broken_writes = await storage.drop_broken(now - _BROKEN_SECONDS)
     return report
 
 

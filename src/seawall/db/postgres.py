@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import psycopg
@@ -56,18 +57,18 @@ _PERMANENT = re.compile(
 # How a vanished peer is found out (libpq "keepalives..."; seconds, tcp_user_timeout in milliseconds).
 _CONNECTION = {
     "target_session_attrs": "read-write",
-    "connect_timeout": "3",
+    "connect_timeout": "2",
     "keepalives": "1",
     "keepalives_idle": "2",
     "keepalives_interval": "1",
     "keepalives_count": "2",
-    "tcp_user_timeout": "4000",
+    "tcp_user_timeout": "3000",
     "application_name": "seawall",
 }
 # The server's side of it. A transaction whose client vanished must not hold its locks for long.
 _SESSION = (
     "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2;"
-    "SET tcp_user_timeout = 4000"
+    "SET tcp_user_timeout = 3000"
 )
 _MARK = text(
     "INSERT INTO commit_markers (connection, number, at)"
@@ -91,6 +92,9 @@ _SWEEP = text(
 )
 _MARKER_SECONDS = 86400.0
 _HEAD_START = 0.3
+# When the current task's last wait for a database that is away ended (monotonic), and how long that counts.
+_waited_until: ContextVar[float] = ContextVar("waited_until", default=-1e9)
+_ONCE_SECONDS = 1.0
 
 
 def connection_info(url: str) -> str:
@@ -307,7 +311,16 @@ class PostgresDatabase:
     async def _submit(self, work: Callable[[float], T]) -> T:
         # The time in the queue counts: behind a database that is away, requests fail together after
         # retry_seconds instead of each waiting for its turn to wait.
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, self._deadline())
+        now = time.monotonic()
+        # A request that has waited in vain does so once: what it does about it must not wait as long again.
+        again = now - _waited_until.get() < _ONCE_SECONDS
+        deadline = now if again else self._deadline()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, deadline)
+        except UnavailableError:
+            if not again:
+                _waited_until.set(time.monotonic())
+            raise
 
     def _run(self, attempt: Callable[[], T], deadline: float) -> T:
         """`attempt` until it succeeds, fails for good, or `deadline` (monotonic) is over."""

@@ -19,7 +19,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from seawall.config import RedisSettings
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 log: Any = structlog.get_logger("seawall.redis")
 PREFIX = "seawall:"
 _PAUSE = 1.0
+# A cluster of which no node can be reached raises what is no RedisError.
+_LOST = (RedisError, RedisClusterException, OSError)
 _REFRESH = """
 if redis.call('GET', KEYS[1]) == ARGV[3] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -91,7 +93,7 @@ class RedisClient:
             if self._client is None:
                 self._client = self._connect()
             result = await asyncio.wait_for(call(self._client), self._settings.timeout_seconds * 2)
-        except (RedisError, OSError, TimeoutError) as error:
+        except (*_LOST, TimeoutError) as error:
             if not self._error:
                 log.warning("redis is lost; the database does its work", error=str(error)[:200])
             self._error = type(error).__name__
@@ -155,7 +157,7 @@ class RedisClient:
                     message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=None)
                     if message is not None:
                         yield message["data"].decode()
-        except (RedisError, OSError) as error:
+        except _LOST as error:
             raise UnavailableError from error
 
     async def close(self) -> None:

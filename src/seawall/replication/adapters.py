@@ -7,8 +7,6 @@ their documentation and are tested as far as that goes without an account (see d
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import os
 import re
@@ -24,6 +22,7 @@ from seawall.errors import InvalidError
 from seawall.replication import patterns
 from seawall.replication.client import Credentials, Limiter, RegistryClient, RemoteError
 from seawall.replication.endpoint import RemoteEndpoint
+from seawall.sigv4 import sign_v4
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,45 +380,6 @@ class EcrAdapter(Adapter):
                 f"Amazon ECR {action}: {answer.get('message') or response.status_code}", response.status_code
             )
         return answer
-
-
-def sign_v4(
-    method: str,
-    path: str,
-    query: str,
-    headers: dict[str, str],
-    payload: bytes,
-    region: str,
-    service: str,
-    key: str,
-    secret: str,
-) -> str:
-    """The Authorization header of AWS Signature Version 4; `headers` (lower-case names) are all signed.
-
-    `path` and `query` are in their canonical form.
-    """
-    names = sorted(headers)
-    canonical = "\n".join(
-        [
-            method,
-            path,
-            query,
-            *(f"{name}:{' '.join(headers[name].split())}" for name in names),
-            "",
-            ";".join(names),
-            hashlib.sha256(payload).hexdigest(),
-        ]
-    )
-    moment = headers["x-amz-date"]
-    scope = f"{moment[:8]}/{region}/{service}/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    signing = b"AWS4" + secret.encode()
-    for part in (moment[:8], region, service, "aws4_request"):
-        signing = hmac.digest(signing, part.encode(), "sha256")
-    signature = hmac.digest(signing, text.encode(), "sha256").hex()
-    return (
-        f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders={';'.join(names)}, Signature={signature}"
-    )
 
 
 _CLASSES: dict[str, type[Adapter]] = {

@@ -87,6 +87,12 @@ class BlobStorage(Protocol):
     async def drop_upload(self, upload_id: str, state: dict[str, Any]) -> None:
         """Forget a session and its bytes; unknown ones are ignored."""
 
+    async def drop_broken(self, before: float) -> int:
+        """Give back what writes that began before that time (Unix seconds) and never ended left unseen.
+
+        Returns how many there were; 0 where nothing is left unseen, or the store has to be told otherwise.
+        """
+
     async def put(self, key: str, data: bytes) -> None:
         """Store `data` durably under `key` in one go."""
 

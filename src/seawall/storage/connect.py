@@ -10,6 +10,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from seawall.config import StorageSettings
 from seawall.errors import ConfigError
+from seawall.storage.multipart import S3Multipart
 from seawall.storage.objects import ObjectStorage
 
 if TYPE_CHECKING:
@@ -33,7 +34,16 @@ def open_objects(settings: StorageSettings) -> ObjectStorage:
         signer=signer,
         redirect_seconds=settings.redirect_seconds,
         part_bytes=section.chunksize,
+        multipart=_multipart(settings),
     )
+
+
+def _multipart(settings: StorageSettings) -> S3Multipart | None:
+    """None where the store is not S3 or its key comes from elsewhere than the settings."""
+    s3 = settings.s3
+    if settings.driver != "s3" or not s3.accesskey or not s3.secretkey:
+        return None
+    return S3Multipart(s3, settings.timeout_seconds)
 
 
 def _store(settings: StorageSettings, endpoint: str | None) -> Any:

@@ -35,6 +35,7 @@ from obstore.exceptions import BaseError
 
 from seawall.errors import UnavailableError
 from seawall.storage.base import Location, StoredObject, UploadLostError
+from seawall.storage.multipart import S3Multipart
 
 MIB = 1024 * 1024
 SESSION_SECONDS = 7 * 86400.0
@@ -62,6 +63,7 @@ class ObjectStorage:
         redirect_seconds: int = 1200,
         part_bytes: int = 10 * MIB,
         parallel: int = 3,
+        multipart: S3Multipart | None = None,
     ) -> None:
         """`store`: an obstore store. `redirect`: readers are sent to presigned URLs.
 
@@ -71,6 +73,7 @@ class ObjectStorage:
         self.store = store
         self.part_bytes = part_bytes
         self.parallel = parallel
+        self._multipart = multipart
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._redirect = redirect
         self._signer = signer or store
@@ -97,6 +100,12 @@ class ObjectStorage:
             async for batch in obstore.list(self.store, prefix=f"{self._prefix}uploads/{upload_id}/"):
                 names += [item["path"] for item in batch]
         await self.remove(names)
+
+    async def drop_broken(self, before: float) -> int:
+        """See BlobStorage.drop_broken: multipart uploads that a killed instance left."""
+        if self._multipart is None:
+            return 0
+        return await self._multipart.abort_older(self._prefix, before)
 
     async def put(self, key: str, data: bytes) -> None:
         """See BlobStorage.put."""
