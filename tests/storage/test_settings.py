@@ -79,4 +79,4 @@ def test_database_url() -> None:
     # The URL is the stronger.
     assert (given["sslmode"], given["keepalives_idle"]) == ("require", "7")
     assert given["sslrootcert"] == "/etc/my ca.crt"
-    assert (given["connect_timeout"], given["tcp_user_timeout"]) == ("3", "4000")
+    assert (given["connect_timeout"], given["tcp_user_timeout"]) == ("2", "3000")
