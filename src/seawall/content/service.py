@@ -12,6 +12,7 @@ asks for an old `touched_at`, so the two cannot both succeed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 import uuid
@@ -40,7 +41,7 @@ from seawall.db.schema import (
     tags,
     uploads,
 )
-from seawall.errors import RegistryError
+from seawall.errors import RegistryError, UnavailableError
 from seawall.storage import BlobStorage, UploadWriter
 from seawall.storage.base import UploadBusyError, UploadLostError
 
@@ -394,8 +395,10 @@ class ContentService:
                 await self.storage.delete(key)
             raise
         if used != key:
-            # The registry had these bytes already; ours are a second copy that nothing names.
-            await self.storage.delete(key)
+            # The registry had these bytes already; ours are a second copy that nothing names. What cannot be
+            # deleted now is swept later: the push has happened.
+            with contextlib.suppress(UnavailableError, TimeoutError):
+                await asyncio.wait_for(self.storage.delete(key), 2)
         await writer.finish()
         return Blob(digest, size, used)
 

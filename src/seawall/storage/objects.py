@@ -46,6 +46,7 @@ _MAX_PARTS = 9000
 _READ = 4 * MIB
 _READ_AHEAD = 4
 _CHECK_SECONDS = 4.0
+_TIDY_SECONDS = 2.0
 
 
 class ObjectStorage:
@@ -295,9 +296,10 @@ class ObjectWriter:
 
     async def finish(self) -> None:
         """See UploadWriter.finish."""
-        with contextlib.suppress(UnavailableError):
-            # Left over, they are swept later.
-            await self._storage.remove(self._superseded)
+        # The client has its blob: it must not wait for a store that has gone away meanwhile. What is left
+        # over is swept later.
+        with contextlib.suppress(UnavailableError, TimeoutError):
+            await asyncio.wait_for(self._storage.remove(self._superseded), _TIDY_SECONDS)
 
     async def abort(self) -> None:
         """See UploadWriter.abort."""
