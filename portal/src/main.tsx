@@ -2,12 +2,13 @@ import { type CSSVariablesResolver, createTheme, MantineProvider } from "@mantin
 import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { setNonce } from "get-nonce";
+import { type ReactNode, useMemo } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { ApiError } from "./api/client";
 import { App } from "./app";
 import { ConfirmProvider } from "./components/confirm";
-import { I18nProvider } from "./i18n";
+import { I18nProvider, useI18n } from "./i18n";
 import "./mantine.css";
 import "./style.css";
 
@@ -91,14 +92,34 @@ const client = new QueryClient({
   },
 });
 
+/** The theme with the names of its own buttons in the user's language. */
+function Themed({ children }: { children: ReactNode }) {
+  const { t } = useI18n();
+  const named = useMemo(
+    () => ({
+      ...theme,
+      components: {
+        ...theme.components,
+        Notification: { defaultProps: { closeButtonProps: { "aria-label": t("Close") } } },
+      },
+    }),
+    [t],
+  );
+  return (
+    <MantineProvider
+      theme={named}
+      defaultColorScheme="auto"
+      cssVariablesResolver={resolver}
+      getStyleNonce={() => nonce}
+    >
+      {children}
+    </MantineProvider>
+  );
+}
+
 createRoot(document.getElementById("root")!).render(
-  <MantineProvider
-    theme={theme}
-    defaultColorScheme="auto"
-    cssVariablesResolver={resolver}
-    getStyleNonce={() => nonce}
-  >
-    <I18nProvider>
+  <I18nProvider>
+    <Themed>
       <Notifications position="top-right" autoClose={4000} />
       <QueryClientProvider client={client}>
         <ConfirmProvider>
@@ -107,6 +128,6 @@ createRoot(document.getElementById("root")!).render(
           </BrowserRouter>
         </ConfirmProvider>
       </QueryClientProvider>
-    </I18nProvider>
-  </MantineProvider>,
+    </Themed>
+  </I18nProvider>,
 );

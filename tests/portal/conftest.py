@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from seawall.ha.balancer import KINDS, Balancer
 from tests.conftest import PASSWORD, Postgres, free_port
@@ -229,7 +229,14 @@ def window(browser: Browser, known: Known) -> Iterator[Callable[..., Visitor]]:
         if not own:
             known.profiles[url, name] = browsing
         visitor = Visitor(browsing.new_page(), url)
-        visitor.page.on("pageerror", lambda error: visitor.problems.append(f"error: {error}"))
+
+        def failed(error: Error) -> None:
+            # A provider's own pages have scripts of their own.
+            stack = error.stack or ""
+            if url in stack or "://" not in stack:
+                visitor.problems.append(f"error: {error}\n{stack}")
+
+        visitor.page.on("pageerror", failed)
         visitor.page.on(
             "console",
             lambda message: (

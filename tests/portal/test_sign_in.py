@@ -129,6 +129,13 @@ def test_directory_from_its_configuration_to_its_outage(window: Window, door: Do
     chief.sign_in("admin")
 
 
+def visitor(window: Window, door: Door) -> Visitor:
+    """Somebody for whom the provider's pages are plain forms: its scripts would race with the test."""
+    person = window(door.url)
+    person.page.route(f"{door.provider.url}/static/**", lambda route: route.abort())
+    return person
+
+
 def at_provider(page: Page, user: str, password: str | None = None) -> None:
     """Name and password into the provider's own pages."""
     page.locator("input[name=login]").fill(user)
@@ -154,7 +161,7 @@ def by_provider(door: Door, **values: object) -> None:
 
 def test_provider_from_the_first_sign_in_to_the_sign_out(window: Window, door: Door) -> None:
     by_provider(door)
-    person = window(door.url)
+    person = visitor(window, door)
     page = person.page
     person.go("/harbor/profile")
     expect(page.get_by_role("link", name="Sign in with Canaille")).to_be_visible()
@@ -208,7 +215,7 @@ def test_provider_from_the_first_sign_in_to_the_sign_out(window: Window, door: D
 
 def test_provider_at_once_and_its_outage(window: Window, door: Door) -> None:
     by_provider(door, primary_auth_mode=True, oidc_auto_onboard=True, oidc_logout=False)
-    person = window(door.url)
+    person = visitor(window, door)
     page = person.page
     # No page of ours comes before the provider's.
     person.go("/harbor/logs")
@@ -222,7 +229,7 @@ def test_provider_at_once_and_its_outage(window: Window, door: Door) -> None:
     person.heading("Projects")
 
     # The provider goes away between its page and ours.
-    other = window(door.url)
+    other = visitor(window, door)
 
     # Over the debugger, because Playwright's routes do not see redirects.
     debugger = other.page.context.new_cdp_session(other.page)

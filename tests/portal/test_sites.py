@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests.ha.cluster import FAST
 from tests.ha.sites import Site, Sites, wait
 from tests.portal.conftest import Visitor
 from tests.portal.test_accessibility import serious
@@ -122,3 +126,42 @@ def test_one_site_says_that_it_is_alone(window: Window, sites: Sites) -> None:
     admin = window(sites.a.url, "admin")
     admin.go("/harbor/cluster/peers")
     expect(admin.page.get_by_text("No peer sites")).to_be_visible()
+
+
+def test_peers_are_seen_and_synced(window: Window, portal_dist: Path, tmp_path: Path) -> None:
+    master = base64.b64encode(secrets.token_bytes(32)).decode()
+    a, b = pair = [Site(tmp_path / name) for name in "ab"]
+    for name, site, other in (("a", a, b), ("b", b, a)):
+        site.environment |= {
+            **FAST,
+            "SEAWALL_MASTER_KEY": master,
+            "SEAWALL_EXTERNAL_URL": pair[0].url,
+            "SEAWALL_PEERS__NAME": name,
+            "SEAWALL_PEERS__URLS": json.dumps([other.url]),
+            "SEAWALL_PEERS__INTERVAL_SECONDS": "0.5",
+        }
+    try:
+        for site in pair:
+            site.launch()
+        for site in pair:
+            site.wait_ready()
+        admin = window(pair[0].url, "admin")
+        page = admin.page
+        admin.go("/harbor/cluster/peers")
+        peers = page.get_by_role("table", name="Peer sites")
+        expect(peers).to_contain_text("reachable", timeout=60_000)
+        pair[0].push("library/app", "v1", b"y" * 100)
+        page.get_by_role("button", name="Sync now").click()
+        admin.said("Started")
+        wait(lambda: pair[1].tag("library/app", "v1").status_code == 200, pair[0].log.read_text)
+        peers.get_by_role("button", name="Details").click()
+        expect(page.get_by_role("table", name="Differences to b")).to_be_visible()
+        expect(page.get_by_text("Nothing differs")).to_be_visible(timeout=60_000)
+        assert serious(page) == []
+        admin.shot("peers")
+        pair[1].kill()
+        expect(peers).to_contain_text("away", timeout=60_000)
+    finally:
+        for site in pair:
+            if site.process is not None:
+                site.kill()

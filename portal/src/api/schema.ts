@@ -2165,6 +2165,182 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/p2p/preheat/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listPreheatProviders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/p2p/preheat/instances": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listPreheatInstances"];
+        put?: never;
+        post: operations["createPreheatInstance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/p2p/preheat/instances/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["pingPreheatInstance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/p2p/preheat/instances/{preheat_instance_name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getPreheatInstance"];
+        put: operations["updatePreheatInstance"];
+        post?: never;
+        delete: operations["deletePreheatInstance"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name}/preheat/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listProvidersUnderProject"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name}/preheat/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listPreheatPolicies"];
+        put?: never;
+        post: operations["createPreheatPolicy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name}/preheat/policies/{preheat_policy_name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getPreheatPolicy"];
+        put: operations["updatePreheatPolicy"];
+        post: operations["manualPreheat"];
+        delete: operations["deletePreheatPolicy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name}/preheat/policies/{preheat_policy_name}/executions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listPreheatExecutions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name}/preheat/policies/{preheat_policy_name}/executions/{execution_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getPreheatExecution"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch: operations["stopPreheatExecution"];
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name}/preheat/policies/{preheat_policy_name}/executions/{execution_id}/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listPreheatTasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name}/preheat/policies/{preheat_policy_name}/executions/{execution_id}/tasks/{task_id}/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getPreheatLog"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/projects/{project_name_or_id}/trustedkeys": {
         parameters: {
             query?: never;
@@ -2469,6 +2645,12 @@ export interface components {
         HardStorage: {
             storage: number;
         };
+        Identity: {
+            /** @default * */
+            subject: string;
+            /** @default  */
+            issuer: string;
+        };
         ImmutableRule: {
             id?: number | null;
             priority?: number | null;
@@ -2598,6 +2780,83 @@ export interface components {
             system?: components["schemas"]["Permission"][] | null;
             project?: components["schemas"]["Permission"][] | null;
         };
+        PreheatExecution: {
+            id?: number | null;
+            vendor_type?: string | null;
+            vendor_id?: number | null;
+            status?: string | null;
+            status_message?: string | null;
+            metrics?: components["schemas"]["PreheatMetrics"] | null;
+            trigger?: string | null;
+            extra_attrs?: {
+                [key: string]: unknown;
+            } | null;
+            start_time?: string | null;
+            end_time?: string | null;
+        };
+        PreheatInstance: {
+            id?: number | null;
+            name?: string | null;
+            description?: string | null;
+            vendor?: string | null;
+            endpoint?: string | null;
+            auth_mode?: string | null;
+            auth_info?: {
+                [key: string]: string;
+            } | null;
+            status?: string | null;
+            enabled?: boolean | null;
+            default?: boolean | null;
+            insecure?: boolean | null;
+            setup_timestamp?: number | null;
+        };
+        PreheatMetrics: {
+            /** @default 0 */
+            task_count: number;
+            /** @default 0 */
+            success_task_count: number;
+            /** @default 0 */
+            error_task_count: number;
+            /** @default 0 */
+            pending_task_count: number;
+            /** @default 0 */
+            running_task_count: number;
+            /** @default 0 */
+            stopped_task_count: number;
+        };
+        PreheatPolicy: {
+            id?: number | null;
+            name?: string | null;
+            description?: string | null;
+            project_id?: number | null;
+            provider_id?: number | null;
+            provider_name?: string | null;
+            filters?: string | null;
+            trigger?: string | null;
+            enabled?: boolean | null;
+            extra_attrs?: string | null;
+            creation_time?: string | null;
+            update_time?: string | null;
+        };
+        PreheatProvider: {
+            id: string;
+            name: string;
+            source: string;
+        };
+        PreheatTask: {
+            id: number;
+            execution_id: number;
+            status: string;
+            status_message: string;
+            run_count: number;
+            extra_attrs: {
+                [key: string]: unknown;
+            };
+            creation_time: string | null;
+            update_time: string | null;
+            start_time: string | null;
+            end_time: string | null;
+        };
         Project: {
             project_id: number;
             name: string;
@@ -2677,6 +2936,12 @@ export interface components {
         PromoteModel: {
             /** @default false */
             force: boolean;
+        };
+        ProviderUnderProject: {
+            id: number;
+            provider: string;
+            enabled: boolean;
+            default: boolean;
         };
         Quota: {
             id: number;
@@ -3045,6 +3310,9 @@ export interface components {
             parameters?: {
                 [key: string]: unknown;
             } | null;
+            job_name?: string | null;
+            job_kind?: string | null;
+            job_parameters?: string | null;
         };
         ScheduleObj: {
             type?: ("Hourly" | "Daily" | "Weekly" | "Custom" | "Manual" | "None" | "Schedule") | null;
@@ -3094,6 +3362,8 @@ export interface components {
             signer?: string | null;
             reason?: string | null;
             predicate_type?: string | null;
+            time?: string | null;
+            witness?: string | null;
         };
         StartReplicationExecution: {
             policy_id: number;
@@ -3145,10 +3415,19 @@ export interface components {
             pem: string;
             fingerprint: string;
             creation_time: string | null;
+            /** @default [] */
+            identities: components["schemas"]["Identity"][];
         };
         TrustedKeyReq: {
             name: string;
             pem: string;
+            /**
+             * @default signer
+             * @enum {string}
+             */
+            usage: "signer" | "timestamp" | "log";
+            /** @default [] */
+            identities: components["schemas"]["Identity"][];
         };
         UserCreationReq: {
             username: string;
@@ -4993,7 +5272,9 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": {
-                    [key: string]: boolean | number | string | null;
+                    [key: string]: boolean | number | string | {
+                        [key: string]: unknown;
+                    } | null;
                 };
             };
         };
@@ -7875,6 +8156,457 @@ export interface operations {
                 content: {
                     "text/plain": string;
                 };
+            };
+        };
+    };
+    listPreheatProviders: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreheatProvider"][];
+                };
+            };
+        };
+    };
+    listPreheatInstances: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreheatInstance"][];
+                };
+            };
+        };
+    };
+    createPreheatInstance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreheatInstance"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    pingPreheatInstance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreheatInstance"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    getPreheatInstance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_instance_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreheatInstance"];
+                };
+            };
+        };
+    };
+    updatePreheatInstance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_instance_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreheatInstance"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    deletePreheatInstance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_instance_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    listProvidersUnderProject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderUnderProject"][];
+                };
+            };
+        };
+    };
+    listPreheatPolicies: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path: {
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreheatPolicy"][];
+                };
+            };
+        };
+    };
+    createPreheatPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreheatPolicy"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    getPreheatPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreheatPolicy"];
+                };
+            };
+        };
+    };
+    updatePreheatPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreheatPolicy"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    manualPreheat: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PreheatPolicy"] | null;
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    deletePreheatPolicy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    listPreheatExecutions: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreheatExecution"][];
+                };
+            };
+        };
+    };
+    getPreheatExecution: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                execution_id: number;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreheatExecution"];
+                };
+            };
+        };
+    };
+    stopPreheatExecution: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                execution_id: number;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreheatExecution"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    listPreheatTasks: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                execution_id: number;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreheatTask"][];
+                };
+            };
+        };
+    };
+    getPreheatLog: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                preheat_policy_name: string;
+                execution_id: number;
+                task_id: number;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

@@ -51,35 +51,14 @@ export interface SbomOverview {
   duration?: number;
 }
 export type Accessory = Body<"Accessory">;
-export interface Reference {
-  child_id?: number;
-  child_digest: string;
-  platform?: { architecture?: string; os?: string; variant?: string } | null;
-  annotations?: Record<string, string> | null;
-}
-export interface Artifact {
-  id: number;
-  type?: string;
-  media_type?: string;
-  manifest_media_type?: string;
-  artifact_type?: string;
-  project_id: number;
-  repository_id: number;
-  repository_name?: string;
-  digest: string;
-  size?: number;
-  push_time?: string;
-  pull_time?: string;
-  extra_attrs?: Record<string, unknown> | null;
-  annotations?: Record<string, string> | null;
-  references?: Reference[] | null;
-  tags?: Tag[] | null;
-  addition_links?: Record<string, { href: string; absolute?: boolean }> | null;
-  labels?: Label[] | null;
-  scan_overview?: Record<string, ScanReportSummary> | null;
-  sbom_overview?: SbomOverview | null;
-  accessories?: Accessory[] | null;
-}
+export type Reference = Body<"ArtifactReference">;
+/** What scanners add to an artifact is an object of any shape to the document. */
+export type Artifact = Omit<Body<"Artifact">, "scan_overview" | "sbom_overview" | "tags" | "labels"> & {
+  tags?: Tag[];
+  labels?: Label[];
+  scan_overview?: Record<string, ScanReportSummary>;
+  sbom_overview?: SbomOverview;
+};
 export interface HistoryEntry {
   created?: string;
   created_by?: string;
@@ -108,40 +87,16 @@ export type RobotPermission = Body<"RobotPermission", "kind" | "namespace" | "ac
 export type Robot = Body<"Robot", "id" | "name">;
 export type RobotCreated = Body<"RobotCreated">;
 export type PermissionCatalogue = Body<"Permissions">;
-export interface Selector {
-  kind: string;
-  decoration: string;
-  pattern: string;
-  extras?: string;
-}
-export interface RetentionRule {
-  id?: number;
-  priority?: number;
-  disabled?: boolean;
-  action: string;
-  template: string;
-  params?: Record<string, unknown>;
-  tag_selectors: Selector[];
-  scope_selectors: { repository?: Selector[] };
-}
-export interface RetentionPolicy {
-  id?: number;
-  algorithm: string;
+export type Selector = Body<"RetentionSelector">;
+export type RetentionRule = Body<"RetentionRule", "template" | "tag_selectors" | "scope_selectors">;
+/** Settings of the trigger are an object of any shape to the document. */
+export type RetentionPolicy = Omit<Body<"RetentionPolicy">, "rules" | "trigger"> & {
   rules: RetentionRule[];
-  trigger: { kind: string; settings?: { cron?: string; next_scheduled_time?: string }; references?: object };
-  scope: { level: string; ref: number };
-}
+  trigger: { kind?: string; settings?: { cron?: string; next_scheduled_time?: string }; references?: object };
+};
 export type RetentionExecution = Body<"RetentionExecution", "id" | "status">;
 export type RetentionTask = Body<"RetentionExecutionTask">;
-export interface ImmutableRule {
-  id?: number;
-  priority?: number;
-  disabled?: boolean;
-  action: string;
-  template: string;
-  tag_selectors: Selector[];
-  scope_selectors: { repository?: Selector[] };
-}
+export type ImmutableRule = Body<"ImmutableRule">;
 export type WebhookTarget = Body<"WebhookTargetObject">;
 export type WebhookPolicy = Body<"WebhookPolicy", "id" | "name">;
 export type WebhookEvents = Body<"SupportedWebhookEventTypes">;
@@ -154,12 +109,7 @@ export type ReplicationExecution = Body<"ReplicationExecution">;
 export type ReplicationTask = Body<"ReplicationTask">;
 export type Quota = Body<"Quota">;
 export type ScheduleObject = Body<"ScheduleObj">;
-export interface Schedule {
-  id?: number;
-  schedule?: ScheduleObject | null;
-  parameters?: Record<string, unknown>;
-  job_parameters?: string;
-}
+export type Schedule = Body<"Schedule">;
 export type JobHistory = Body<"GCHistory">;
 export type WorkerPool = Body<"WorkerPool">;
 export type Worker = Body<"Worker">;
@@ -170,7 +120,7 @@ export type Scanner = Body<"ScannerRegistration">;
 export type ScanStats = Body<"Stats">;
 export type SecuritySummary = Body<"SecuritySummary">;
 export type VulnerabilityItem = Body<"VulnerabilityItem">;
-export type Configurations = Record<string, { value?: unknown; editable?: boolean } | undefined>;
+export type Configurations = Record<string, Body<"ConfigItem"> | undefined>;
 export type Statistics = Body<"Statistic">;
 export type Health = Body<"OverallHealthStatus">;
 export type SearchResult = Body<"Search">;
@@ -181,3 +131,7 @@ export type DrState = Body<"DrModel">;
 export type Divergence = Body<"DivergenceModel">;
 export type Peer = Body<"PeerModel">;
 export type PeerConflict = Body<"ConflictModel">;
+export type Instance = Body<"InstanceModel">;
+export type CheckReport = Body<"CheckModel">;
+export type ExportList = Body<"ScanDataExportExecutionList">;
+export type SchedulerStatus = Body<"SchedulerStatus">;

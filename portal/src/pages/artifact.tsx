@@ -885,7 +885,7 @@ function Details({ artifact }: { artifact: Artifact }) {
     <div className="grid wide">
       <Card title={t("Annotations")}>
         {annotations.length ? (
-          <Facts items={annotations.map(([name, value]) => [name, value])} />
+          <Facts items={annotations.map(([name, value]) => [name, String(value)])} />
         ) : (
           <Text size="sm" c="dimmed">
             {t("None")}

@@ -5,33 +5,13 @@ import { CircleCheck, TriangleAlert } from "lucide-react";
 import { useState } from "react";
 import { useNavigate, useParams } from "react-router";
 import { api } from "../api/client";
-import type { Health } from "../api/types";
+import type { CheckReport, Health, Instance } from "../api/types";
 import { DataTable, Toolbar } from "../components/table";
 import { Card, Empty, Failure, Loading, Page, Status, Time } from "../components/ui";
 import { useGet } from "../hooks";
 import { useI18n } from "../i18n";
 import { DisasterRecovery } from "./dr";
 import { Peers } from "./peers";
-
-interface Instance {
-  id: string;
-  hostname: string;
-  address: string;
-  version: string;
-  alive: boolean;
-  seen_seconds_ago: number;
-  started_at?: string | null;
-  clock_skew: number;
-  external_url?: string;
-  health: Record<string, unknown>;
-}
-interface Report {
-  ok: boolean;
-  pairs: number;
-  tested: string[];
-  instances: Instance[];
-  faults: { kind: string; instances: string[]; message: string; cure: string }[];
-}
 
 export function Cluster() {
   const { t } = useI18n();
@@ -151,7 +131,7 @@ function Check() {
   const [asked, setAsked] = useState(false);
   const query = useQuery({
     queryKey: ["/seawall/ha/check"],
-    queryFn: ({ signal }) => api.get<Report>("/seawall/ha/check", { signal }),
+    queryFn: ({ signal }) => api.get<CheckReport>("/seawall/ha/check", { signal }),
     enabled: asked,
     staleTime: Number.POSITIVE_INFINITY,
   });

@@ -19,7 +19,7 @@ import { Link, useNavigate, useParams } from "react-router";
 import { api, url } from "../api/client";
 import type {
   CVEAllowlist,
-  ExportExecution,
+  ExportList,
   Project,
   Scanner,
   ScanStats,
@@ -569,7 +569,7 @@ function Exports() {
     { query: { page_size: 100, sort: "name" } },
     { enabled: asking },
   );
-  const query = useGet<{ items?: ExportExecution[] }>(
+  const query = useGet<ExportList>(
     "/export/cve/executions",
     {},
     {

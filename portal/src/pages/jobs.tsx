@@ -3,7 +3,7 @@ import { Badge, Button, Group, Stack, Tabs, Text } from "@mantine/core";
 import { useState } from "react";
 import { useNavigate, useParams } from "react-router";
 import { api } from "../api/client";
-import type { JobQueue, ScheduleTask, Worker, WorkerPool } from "../api/types";
+import type { JobQueue, SchedulerStatus, ScheduleTask, Worker, WorkerPool } from "../api/types";
 import { useConfirm } from "../components/confirm";
 import { LogModal } from "../components/dialogs";
 import { DataTable, Toolbar } from "../components/table";
@@ -113,7 +113,7 @@ function Queues() {
 function Schedules() {
   const { t, word } = useI18n();
   const list = useList<ScheduleTask>("/schedules");
-  const paused = useGet<{ paused?: boolean }>("/schedules/{job_type}/paused", { path: { job_type: "all" } });
+  const paused = useGet<SchedulerStatus>("/schedules/{job_type}/paused", { path: { job_type: "all" } });
   const act = useAction(
     (action: "pause" | "resume") =>
       api.put("/jobservice/queues/{job_type}", { path: { job_type: "scheduler" }, body: { action } }),

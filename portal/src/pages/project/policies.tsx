@@ -68,7 +68,7 @@ function ruleText(t: Translate, rule: RetentionRule) {
 function selectorText(t: Translate, selector: Selector | undefined, kind: "repository" | "tag") {
   if (!selector) return kind === "repository" ? t("all repositories") : t("all tags");
   const except = selector.decoration === (kind === "repository" ? "repoExcludes" : "excludes");
-  return except ? t("all but {pattern}", { pattern: selector.pattern }) : selector.pattern;
+  return except ? t("all but {pattern}", { pattern: selector.pattern ?? "" }) : selector.pattern;
 }
 
 function Retention({ project, can }: ProjectTab) {
