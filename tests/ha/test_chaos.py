@@ -55,7 +55,8 @@ _PAGE = """# High availability: results
 
 Made by `make chaos` (`tests/ha/chaos.py`). What fails is real: PostgreSQL with a synchronous streaming
 replica, Redis with three Sentinels, OpenStack Swift's S3 API, HAProxy and three instances, each in a network
-namespace of its own. Links are cut by dropping packets silently.
+namespace of its own. Links are cut by dropping packets silently. Timeouts and retries are those that
+Seawall ships.
 
 The load: three clients that push images of two blobs in chunks, three that pull and verify what was
 acknowledged, one skopeo that pushes and pulls (`--retry-times 1`). Each repeats an operation until it

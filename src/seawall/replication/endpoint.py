@@ -87,43 +87,15 @@ class RemoteEndpoint:
         self.referrers = client.referrers
         self.has_blob = client.has_blob
         self.put_manifest = client.put_manifest
-
-    def blob(self, repository: str, digest: str, offset: int) -> AsyncIterator[bytes]:
-        """See Endpoint.blob."""
-        return self.client.blob(repository, digest, offset)
-
-    async def put_blob(
-        self,
-        repository: str,
-        digest: str,
-        size: int,
-        source: BlobSource,
-        *,
-        session: str | None,
-        opened: Remember,
-        by_chunk: bool,
-        mount_from: str | None,
-    ) -> int:
-        """See Endpoint.put_blob."""
-        return await self.client.put_blob(
-            repository,
-            digest,
-            size,
-            source,
-            session=session,
-            opened=opened,
-            by_chunk=by_chunk,
-            mount_from=mount_from,
-        )
+        self.blob = client.blob
+        self.put_blob = client.put_blob
+        # A tag goes with its manifest where the registry cannot delete tags.
+        self.delete = client.delete_manifest
 
     async def pushed_at(self, repository: str, tag: str) -> float | None:
         """See Endpoint.pushed_at."""
         del repository, tag
         return None
-
-    async def delete(self, repository: str, reference: str) -> bool:
-        """See Endpoint.delete. A tag goes with its manifest where the registry cannot delete tags."""
-        return await self.client.delete_manifest(repository, reference)
 
 
 class LocalEndpoint:
