@@ -60,7 +60,8 @@ Seawall ships.
 
 The load: three clients that push images of two blobs in chunks, three that pull and verify what was
 acknowledged, one skopeo that pushes and pulls (`--retry-times 1`). Each repeats an operation until it
-succeeds; every request that failed is counted.
+succeeds; every request that failed is counted. (Debian's skopeo 1.9.3 ends at a 503 within an upload: its
+`--retry-times` does not cover that, so such a push is tried again by the load.)
 
 Each fault lasts {seconds:.0f} s. *Recovery* is the time from the fault to the end of the last request that
 failed or took longer than {slow:.0f} s (5 s, or twice the longest request while nothing failed); *longest* is
