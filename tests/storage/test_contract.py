@@ -1,4 +1,5 @@
-"""What every storage backend must do: filesystem, a real S3 server, Azure's Blob service (Azurite)."""
+"""What every storage backend must do: filesystem, a real S3 server, Azure's Blob service (Azurite),
+and the XML API of Google Cloud Storage (moto's S3 behind Google's authentication)."""
 
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ from seawall.storage.connect import open_objects
 from seawall.storage.objects import MIB, SESSION_SECONDS
 from tests.conftest import free_port
 from tests.servers.azurite import AzuriteServer
+from tests.servers.gcs import GcsServer
 from tests.servers.swift import SwiftServer
 
 PART = 5 * MIB
@@ -52,20 +54,32 @@ def azurite() -> Iterator[AzuriteServer]:
         server.stop()
 
 
-@pytest.fixture(params=["filesystem", "s3", "azure"])
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[GcsServer]:
+    server = GcsServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["filesystem", "s3", "azure", "gcs"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "filesystem":
         return Backend("filesystem", lambda: FilesystemStorage(tmp_path / "store"))
-    if request.param == "azure":
-        azure: AzuriteServer = request.getfixturevalue("azurite")
-        where = azure.settings(azure.container(), "some/where")
+    if request.param in ("azure", "gcs"):
+        if request.param == "azure":
+            azure: AzuriteServer = request.getfixturevalue("azurite")
+            where = azure.settings(azure.container(), "some/where")
+        else:
+            google: GcsServer = request.getfixturevalue("gcs")
+            where = google.settings(google.bucket(), "some/where")
 
         def opened() -> BlobStorage:
             storage = open_objects(where)
             storage.part_bytes, storage.parallel = PART, 2
             return storage
 
-        return Backend("azure", opened)
+        return Backend(request.param, opened)
     server: SwiftServer = request.getfixturevalue("s3_server")
     bucket = server.bucket()
     return Backend(
@@ -317,6 +331,21 @@ def test_parts_of_running_sessions_are_out_of_the_sweeps_reach(s3_server: SwiftS
             await storage.open_upload(ID, 1000, old)
 
     run(work())
+
+
+def test_presigned_redirect_of_google(gcs: GcsServer) -> None:
+    storage = open_objects(gcs.settings(gcs.bucket(), "some/where"))
+
+    async def main() -> str:
+        await storage.put(KEY, b"0123456789")
+        return str(storage.locate(KEY).url)
+
+    url = run(main())
+    with httpx.Client() as client:
+        assert client.get(url).content == b"0123456789", gcs.refused
+        assert client.get(url, headers={"Range": "bytes=2-4"}).content == b"234"
+        assert client.get(url.replace(KEY[:8], "cd" * 4)).status_code == 403
+        assert client.get(url.partition("?")[0]).status_code == 403
 
 
 def test_presigned_redirect(s3_server: SwiftServer) -> None:
