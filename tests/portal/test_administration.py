@@ -6,6 +6,8 @@ import csv
 from collections.abc import Callable
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import expect
 
 from tests.conftest import PASSWORD
@@ -158,6 +160,28 @@ def test_groups_and_labels(visit: Visit, site: Site) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     admin.said("Deleted")
     assert site.api.get("/labels", params=query).json() == []
+
+
+def test_whom_a_project_trusts(visit: Visit, site: Site) -> None:
+    admin = visit("admin")
+    page = admin.page
+    path = f"/projects/{project_id(site)}/trustedkeys"
+    admin.go(f"/harbor/projects/{project_id(site)}/configs")
+    card = page.get_by_role("table", name="Trusted keys and certificates")
+    for name, usage in (("release", "Signatures"), ("rekor", "Times of signatures: a transparency log")):
+        key = ec.generate_private_key(ec.SECP256R1()).public_key()
+        pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        page.get_by_role("button", name="Add", exact=True).last.click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name").first.fill(name)
+        dialog.get_by_label("Trusted for").select_option(usage)
+        dialog.get_by_label("Public key or certificate (PEM)").fill(pem.decode())
+        dialog.get_by_role("button", name="Add").click()
+        expect(card).to_contain_text(name)
+    keys = site.api.get(path).json()
+    assert {item["name"]: item["kind"] for item in keys} == {"release": "key", "rekor": "log"}
+    for item in keys:
+        assert site.api.delete(f"{path}/{item['id']}").status_code == 200
 
 
 def test_robot_may_what_its_matrix_says(visit: Visit, site: Site) -> None:

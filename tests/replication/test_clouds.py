@@ -32,8 +32,8 @@ from hypothesis import strategies as st
 from seawall.replication.adapters import ADAPTERS, Adapter, EcrAdapter, Registry, open_adapter
 from seawall.replication.client import RemoteError
 from seawall.sigv4 import sign_v4
+from tests.conftest import PASSWORD, free_port
 from tests.conftest import Registry as Server
-from tests.conftest import free_port
 from tests.replication.conftest import DockerRegistry
 from tests.replication.content import CONFIG, LAYER, MANIFEST, digest_of
 
@@ -251,10 +251,14 @@ def test_a_name_and_secret_exchanged_at_a_token_server(second: Server, kind: str
     """The registry names its token server (Bearer realm), as these clouds do; both are a Seawall here."""
     project = "t" + secrets.token_hex(4)
     second.create_project(project)
+    # Somebody else each time: wrong passwords of one name are soon refused unseen.
+    user = (f"{project}-pusher", PASSWORD)
+    second.create_user(*user)
+    second.add_member(project, user[0], "developer")
 
     async def push() -> None:
-        await _exchange(open_adapter(Registry(1, kind, kind, second.url, *second.admin)), f"{project}/app")
-        wrong = open_adapter(Registry(1, kind, kind, second.url, second.admin[0], "wrong"))
+        await _exchange(open_adapter(Registry(1, kind, kind, second.url, *user)), f"{project}/app")
+        wrong = open_adapter(Registry(1, kind, kind, second.url, user[0], "wrong"))
         try:
             with pytest.raises(RemoteError) as refused:
                 await wrong.ping()

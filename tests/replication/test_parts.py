@@ -135,7 +135,7 @@ def test_a_killed_copy_goes_on_where_it_was(fresh_registry: Registry, second: Re
             "dest_registry": {"id": api.endpoint("second", second.url, "seawall", second.admin)},
             "filters": [{"type": "name", "value": repository}],
             "copy_by_chunk": True,
-            "speed": 4 * 1024,
+            "speed": 32 * 1024,
         },
     )
     execution = api.make("/replication/executions", {"policy_id": policy})

@@ -174,6 +174,13 @@ function TrustedKeys({ project, may }: { project: number; may: boolean }) {
         columns={[
           { title: t("Name"), cell: (row) => <b>{row.name}</b> },
           { title: t("Kind"), cell: (row) => word(row.kind) },
+          {
+            title: t("Confined to"),
+            cell: (row) =>
+              row.identities.map(({ subject, issuer }) => (
+                <div key={`${subject} ${issuer}`}>{issuer ? `${subject} (${issuer})` : subject}</div>
+              )),
+          },
           { title: t("Fingerprint"), cell: (row) => <Digest value={`sha256:${row.fingerprint}`} /> },
           { title: t("Created"), cell: (row) => <Time value={row.creation_time} /> },
         ]}
@@ -185,9 +192,19 @@ function TrustedKeys({ project, may }: { project: number; may: boolean }) {
           onClose={() => setAdding(false)}
           title={t("Trusted keys and certificates")}
           submit={t("Add")}
-          initial={{}}
+          initial={{ usage: "signer" }}
           fields={[
             { name: "name", label: t("Name"), required: true },
+            {
+              name: "usage",
+              label: t("Trusted for"),
+              type: "select",
+              options: [
+                { value: "signer", label: t("Signatures") },
+                { value: "timestamp", label: t("Times of signatures: a timestamp authority") },
+                { value: "log", label: t("Times of signatures: a transparency log") },
+              ],
+            },
             {
               name: "pem",
               label: t("Public key or certificate (PEM)"),
@@ -195,8 +212,19 @@ function TrustedKeys({ project, may }: { project: number; may: boolean }) {
               required: true,
               placeholder: "-----BEGIN PUBLIC KEY-----",
             },
+            {
+              name: "subject",
+              label: t("Only signers of this name"),
+              help: t(
+                "Of an authority: the name in the signer's certificate; * is any text. Empty: everybody.",
+              ),
+            },
+            { name: "issuer", label: t("vouched for by") },
           ]}
-          onSubmit={async (body) => {
+          onSubmit={async ({ subject, issuer, ...rest }) => {
+            const confined = subject || issuer;
+            const identities = confined ? [{ subject: subject || "*", issuer: issuer ?? "" }] : [];
+            const body = { ...rest, identities };
             await api.create("/projects/{project_name_or_id}/trustedkeys", { path, body });
             query.refetch();
           }}
