@@ -89,6 +89,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterat
         "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",
         "SEAWALL_KEYS__POLL_SECONDS": "0.3",
         "SEAWALL_PEERS__INTERVAL_SECONDS": "0.3",
+        # What is promised within this time is promised on a slow machine too.
+        "SEAWALL_PEERS__SETTLE_SECONDS": "6",
         "SEAWALL_JOBS__EMBEDDED": "false",
     }
     servers = [Registry(folder / name, dict(common)) for name in "ab"]
@@ -105,7 +107,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterat
         for server in servers:
             server.wait_ready()
         balancer.start(haproxy(Balancer(url, [a.url, b.url])))
-        yield Site(a, b, url, balancer, links)
+        found = Site(a, b, url, balancer, links)
+        # They have met: before that neither waits for the other.
+        found.settle()
+        yield found
     finally:
         balancer.stop()
         for link in links:
