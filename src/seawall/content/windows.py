@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from seawall.db.schema import artifact_windows as windows
 
-# As in migration 0016.
+# As in the triggers of migration 0001.
 BITS = (22, 14, 6)
 
 

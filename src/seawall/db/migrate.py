@@ -29,7 +29,7 @@ from seawall.errors import ConfigError
 
 # The oldest schema revision whose code may run on the schema of this code. Raise it with a migration that
 # removes or redefines what older code uses, one release after the code stopped using it.
-MIN_COMPATIBLE = "0008"
+MIN_COMPATIBLE = "0001"
 # Any number that no other user of the same PostgreSQL database picks for pg_advisory_lock.
 _LOCK = 0x5EA3A11
 # An ALTER TABLE waits for running transactions, and new ones wait behind it: it must not wait long.

@@ -102,7 +102,7 @@ manifests = Table(
 
 # How many listed artifacts of a kind a repository or project got in the `number`th window of 2**bits seconds
 # (22, 14 and 6 bits): where the page at an ordinal begins is found without walking there. Triggers on
-# `manifests` keep it (migration 0016), so what any version of Seawall writes is counted; a migration that
+# `manifests` keep it (migration 0001), so what any version of Seawall writes is counted; a migration that
 # rebuilds `manifests` must make them anew.
 artifact_windows = Table(
     "artifact_windows",
