@@ -41,6 +41,7 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	@if command -v npm >/dev/null; then $(MAKE) -s portal/node_modules/.package-lock.json && cd portal && npm run -s lint; fi
 
 types: install

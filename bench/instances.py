@@ -24,7 +24,7 @@ from bench.client import Connection, Source
 from bench.host import Process, free_port, missing_packages, program
 from bench.report import Row
 from bench.targets import MANIFEST_TYPE, REGISTRY, REPOSITORY, Target, start_registry
-from seawall.ha.balancer import Balancer, haproxy
+from seawall.availability.cluster.balancer import Balancer, haproxy
 
 KIB = 1024
 

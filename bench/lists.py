@@ -22,10 +22,10 @@ from sqlalchemy import Connection, event, exists, func, insert, select, text
 from sqlalchemy.engine import Engine
 from tests.conftest import Postgres
 
-from seawall.content import artifacts, windows
-from seawall.content.artifacts import Cursor
-from seawall.db import Database, migrate, open_database
-from seawall.db.schema import manifests, projects, repositories, tags
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db.schema import manifests, projects, repositories, tags
+from seawall.registry import artifacts, windows
+from seawall.registry.artifacts import Cursor
 
 _BATCH = 5000
 _ROUNDS = 25

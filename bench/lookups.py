@@ -18,9 +18,9 @@ from typing import Any
 
 from tests.conftest import Postgres
 
-from seawall.content.service import ContentService
-from seawall.db import migrate, open_database
-from seawall.storage import FilesystemStorage
+from seawall.infra.db import migrate, open_database
+from seawall.infra.storage import FilesystemStorage
+from seawall.registry.service import ContentService
 
 COUNT = 3000
 

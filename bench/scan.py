@@ -31,9 +31,9 @@ from rich.console import Console
 from rich.table import Table
 from tests.scan import images, syft
 
-from seawall.scan.analyze import Delta
-from seawall.scan.inventory import LayerSource, build
-from seawall.scan.model import Inventory, Limits
+from seawall.features.scan.analyze import Delta
+from seawall.features.scan.inventory import LayerSource, build
+from seawall.features.scan.model import Inventory, Limits
 
 MIB = 1024 * 1024
 CATALOGERS = ",".join(

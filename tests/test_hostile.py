@@ -20,8 +20,8 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from sqlalchemy import func, select
 
-from seawall.db import open_database
-from seawall.db.schema import blobs, manifests, repositories, tags, uploads
+from seawall.infra.db import open_database
+from seawall.infra.db.schema import blobs, manifests, repositories, tags, uploads
 from tests.conformance.client import Client, unique
 from tests.conftest import Registry
 

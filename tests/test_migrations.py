@@ -11,9 +11,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-import seawall.db.migrations
-from seawall.db import migrate, open_database
-from seawall.db.schema import metadata
+import seawall.infra.db.migrations
+from seawall.infra.db import migrate, open_database
+from seawall.infra.db.schema import metadata
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def url(database_settings: dict[str, str], tmp_path: Path, request: pytest.Fixtu
 
 
 def test_one_line_of_revisions() -> None:
-    script = ScriptDirectory(str(Path(next(iter(seawall.db.migrations.__path__)))))
+    script = ScriptDirectory(str(Path(next(iter(seawall.infra.db.migrations.__path__)))))
     assert len(script.get_heads()) == 1
 
 

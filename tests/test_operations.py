@@ -243,6 +243,10 @@ def test_cli_lists(registry: Registry) -> None:
 def test_commands_leave_prometheus_to_the_servers() -> None:
     # Imported before the server says where its processes meet, /metrics would be empty.
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, seawall.cli; sys.exit('prometheus_client' in sys.modules)"]
+        [
+            sys.executable,
+            "-c",
+            "import sys, seawall.process.commands.main; sys.exit('prometheus_client' in sys.modules)",
+        ]
     )
     assert done.returncode == 0

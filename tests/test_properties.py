@@ -16,13 +16,13 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from seawall.content import manifest as manifests
-from seawall.content.names import check_digest, check_name, digest_of, is_tag
-from seawall.content.ranges import parse_content_range, parse_range
-from seawall.content.service import ContentService
-from seawall.db import migrate, open_database
-from seawall.errors import RegistryError
-from seawall.storage import FilesystemStorage
+from seawall.infra.db import migrate, open_database
+from seawall.infra.storage import FilesystemStorage
+from seawall.kernel.errors import RegistryError
+from seawall.kernel.names import check_digest, check_name, digest_of, is_tag
+from seawall.kernel.ranges import parse_content_range, parse_range
+from seawall.registry import manifest as manifests
+from seawall.registry.service import ContentService
 
 FIXED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from seawall.api.app import make_app
+from seawall.web.harbor.app import make_app
 
 
 def slim(node: Any) -> Any:

@@ -1,5 +1,5 @@
 """`python -m seawall`."""
 
-from seawall.cli import main
+from seawall.process.commands.main import main
 
 main()

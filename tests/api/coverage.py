@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from seawall.api.app import make_app
+from seawall.web.harbor.app import make_app
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "api-coverage.md"

@@ -1,7 +1,7 @@
 """Every operation of the OpenAPI document, called as every kind of caller: let in or refused by the table.
 
 What an operation needs is declared in the document (`x-seawall-access`); what a role has is
-`seawall.auth.rbac`, which `test_rbac_table.py` holds against Harbor's published table. Here the running
+`seawall.access.rbac`, which `test_rbac_table.py` holds against Harbor's published table. Here the running
 server is asked. Refused is 401 (anonymous) or 403; let in is anything else: the calls name things that do
 not exist and carry empty bodies, so 404 and 422 are what an allowed caller mostly gets.
 """
@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seawall.api.app import make_app
-from seawall.auth.rbac import PUBLIC, ROBOT_PROJECT, ROBOT_SYSTEM, ROLE_IDS, ROLES
+from seawall.access.rbac import PUBLIC, ROBOT_PROJECT, ROBOT_SYSTEM, ROLE_IDS, ROLES
+from seawall.web.harbor.app import make_app
 from tests.api.conftest import Api
 from tests.conftest import PASSWORD, Registry
 

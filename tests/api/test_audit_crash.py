@@ -15,15 +15,15 @@ import httpx
 import pytest
 from sqlalchemy import Connection, func, select
 
-from seawall.api import deps
-from seawall.api.app import build_api
-from seawall.api.errors import ApiError
-from seawall.audit import recover
-from seawall.config import Settings
-from seawall.configuration import Configuration
-from seawall.db import migrate
-from seawall.db.schema import audit_intents, audit_log, labels, projects
-from seawall.services import Services, open_services
+from seawall.features.audit.trail import recover
+from seawall.infra.configuration import Configuration
+from seawall.infra.db import migrate
+from seawall.infra.db.schema import audit_intents, audit_log, labels, projects
+from seawall.infra.settings import Settings
+from seawall.process.wiring import Services, open_services
+from seawall.web.harbor import deps
+from seawall.web.harbor.app import build_api
+from seawall.web.harbor.errors import ApiError
 from tests.conftest import Registry
 
 

@@ -7,8 +7,8 @@ import secrets
 import httpx
 import pytest
 
-from seawall.api.errors import ApiError
-from seawall.api.query import Condition, parse_q
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.query import Condition, parse_q
 from tests.api.conftest import code
 
 

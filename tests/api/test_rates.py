@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.config import RateSettings, RedisSettings
-from seawall.errors import RegistryError
-from seawall.ha.redis import RedisClient
-from seawall.ratelimit import LocalBuckets, RateLimiter
+from seawall.infra.ratelimit import LocalBuckets, RateLimiter
+from seawall.infra.redis import RedisClient
+from seawall.infra.settings import RateSettings, RedisSettings
+from seawall.kernel.errors import RegistryError
 from tests.conftest import PASSWORD, Registry
 from tests.servers.redis import RedisNode
 

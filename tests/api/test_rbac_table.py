@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from seawall.auth.rbac import PUBLIC, ROBOT_PROJECT, ROBOT_SYSTEM, ROLES
+from seawall.access.rbac import PUBLIC, ROBOT_PROJECT, ROBOT_SYSTEM, ROLES
 
 FACTS = Path(__file__).with_name("harbor_roles.txt")
 

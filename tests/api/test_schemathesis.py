@@ -14,7 +14,7 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 
-from seawall.api.app import make_app
+from seawall.web.harbor.app import make_app
 from tests.api.conftest import Api
 from tests.conftest import Registry
 

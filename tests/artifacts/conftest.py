@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
-from seawall.config import Settings
-from seawall.content.manifest import OCI_INDEX, OCI_MANIFEST
-from seawall.db import migrate
-from seawall.db.schema import project_blobs, projects, quotas, repositories
-from seawall.services import Services, open_services
+from seawall.infra.db import migrate
+from seawall.infra.db.schema import project_blobs, projects, quotas, repositories
+from seawall.infra.settings import Settings
+from seawall.process.wiring import Services, open_services
+from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 

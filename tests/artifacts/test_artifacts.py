@@ -11,11 +11,12 @@ import time
 import pytest
 from sqlalchemy import select
 
-from seawall.content import additions, artifacts, immutability
-from seawall.content.artifacts import Cursor
-from seawall.content.pulls import PullCounter
-from seawall.db.schema import manifests, repositories, tags
-from seawall.errors import ConflictError, InvalidError, NotFoundError, PreconditionError, RegistryError
+from seawall.features.immutability import rules as immutability
+from seawall.infra.db.schema import manifests, repositories, tags
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError, RegistryError
+from seawall.registry import additions, artifacts
+from seawall.registry.artifacts import Cursor
+from seawall.registry.pulls import PullCounter
 from tests.artifacts.conftest import Lab, Run
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.content.globs import check, matches
-from seawall.errors import InvalidError
+from seawall.kernel.errors import InvalidError
+from seawall.kernel.globs import check, matches
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from seawall.config import Settings
-from seawall.content import immutability, retention
-from seawall.content.retention import Candidate
-from seawall.context import SYSTEM
-from seawall.db.schema import manifests, outbox, retention_executions, retention_tasks
-from seawall.errors import ConflictError, InvalidError, NotFoundError
-from seawall.jobs.runner import Runner
-from seawall.services import open_services
+from seawall.features.immutability import rules as immutability
+from seawall.features.retention import retention
+from seawall.features.retention.retention import Candidate
+from seawall.infra.db.schema import manifests, outbox, retention_executions, retention_tasks
+from seawall.infra.jobs.runner import Runner
+from seawall.infra.settings import Settings
+from seawall.kernel.context import SYSTEM
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
+from seawall.process.wiring import open_services
 from tests.artifacts.conftest import Lab, Run
 from tests.artifacts.test_artifacts import rule as immutable_rule
 

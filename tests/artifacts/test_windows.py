@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
-from seawall.content import artifacts, windows
-from seawall.db import Database, migrate, open_database
-from seawall.db.schema import artifact_windows, manifests, projects, repositories
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db.schema import artifact_windows, manifests, projects, repositories
+from seawall.registry import artifacts, windows
 
 KINDS = ("IMAGE", "CHART", None)
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from seawall.db import Database, changes, dump, migrate, open_database
-from seawall.db.schema import change_log, configurations, projects, repositories, tags, users
+from seawall.infra.db import Database, changes, dump, migrate, open_database
+from seawall.infra.db.schema import change_log, configurations, projects, repositories, tags, users
 
 LOGGED = [users, projects, repositories, tags, configurations]
 

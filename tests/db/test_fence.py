@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
-from seawall.config import DrSettings
-from seawall.db import Database, fence, migrate, open_database
-from seawall.db.postgres import PostgresDatabase
-from seawall.db.schema import audit_log, dr_state, labels, metadata, sessions, users
-from seawall.errors import PreconditionError, StandbyError
-from seawall.ha.dr import state
+from seawall.availability.sites import state
+from seawall.infra.db import Database, fence, migrate, open_database
+from seawall.infra.db.postgres import PostgresDatabase
+from seawall.infra.db.schema import audit_log, dr_state, labels, metadata, sessions, users
+from seawall.infra.settings import DrSettings
+from seawall.kernel.errors import PreconditionError, StandbyError
 from tests.conftest import Postgres
 
 SETTINGS = DrSettings(site="a", peer="http://127.0.0.1:9")

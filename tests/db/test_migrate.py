@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from seawall.db import migrate, open_database
-from seawall.errors import ConfigError
+from seawall.infra.db import migrate, open_database
+from seawall.kernel.errors import ConfigError
 from tests.conftest import Postgres
 
 _NEXT = """

@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from seawall.db import migrate
-from seawall.db.postgres import PostgresDatabase
-from seawall.errors import UnavailableError
+from seawall.infra.db import migrate
+from seawall.infra.db.postgres import PostgresDatabase
+from seawall.kernel.errors import UnavailableError
 from tests.conftest import Postgres, free_port
 from tests.servers.certificates import Authority
 from tests.servers.postgres import PostgresNode, PostgresPair

@@ -6,8 +6,8 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from seawall.auth.service import ensure_admin
-from seawall.db import migrate, open_database
+from seawall.access.service import ensure_admin
+from seawall.infra.db import migrate, open_database
 from tests.conftest import Postgres
 
 

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from seawall.config import load
+from seawall.infra.settings import load
 from tests.deploy.conftest import CHART, Helm
 
 SCENARIOS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))

@@ -12,11 +12,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seawall.config import load
-from seawall.errors import ConfigError
+from seawall.infra.settings import load
 from seawall.install import harbor_yml
 from seawall.install.marked import check
 from seawall.install.prepare import external_url, key_paths, prepare
+from seawall.kernel.errors import ConfigError
 
 GOOD = """\
 hostname: reg.example.com

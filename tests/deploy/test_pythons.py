@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from seawall.errors import ConfigError
 from seawall.install import bundle
+from seawall.kernel.errors import ConfigError
 
 TOOLS = ("cat", "dirname", "id", "sed", "sh", "sha256sum")
 

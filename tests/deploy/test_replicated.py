@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seawall.config import load
+from seawall.infra.settings import load
 from seawall.install.prepare import prepare
 from tests.api.conftest import Api
 from tests.conftest import PASSWORD, Registry, clean_environment

@@ -18,8 +18,8 @@ import httpx
 from sqlalchemy import Connection, create_engine, select
 from sqlalchemy.pool import NullPool
 
-from seawall.db import dump
-from seawall.db.postgres import postgres_engine
+from seawall.infra.db import dump
+from seawall.infra.db.postgres import postgres_engine
 from tests.conftest import SEAWALL, Registry, clean_environment, free_port
 from tests.ha.cluster import FAST
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seawall.errors import InvalidError
-from seawall.ha.balancer import KINDS, Balancer
+from seawall.availability.cluster.balancer import KINDS, Balancer
+from seawall.kernel.errors import InvalidError
 from tests.conftest import Postgres, free_port
 from tests.ha.cluster import Cluster
 from tests.ha.test_instances import check, kinds

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
-from seawall.config import DrSettings
-from seawall.db import Database, changes, fence, migrate, open_database
-from seawall.db.schema import (
+from seawall.availability.sites import follow, ship, state
+from seawall.infra.db import Database, changes, fence, migrate, open_database
+from seawall.infra.db.schema import (
     blob_trash,
     blobs,
     dr_blobs,
@@ -28,7 +28,7 @@ from seawall.db.schema import (
     repository_blobs,
     tags,
 )
-from seawall.ha.dr import follow, ship, state
+from seawall.infra.settings import DrSettings
 from tests.conftest import Postgres
 from tests.ha.sites import differences
 

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seawall.config import load
-from seawall.ha.instances import config_hash, own_address
+from seawall.availability.cluster.instances import config_hash, own_address
+from seawall.infra.settings import load
 from tests.conftest import Postgres
 from tests.ha.cluster import Cluster
 from tests.servers.redis import RedisNode
@@ -150,7 +150,7 @@ def test_the_probe_is_for_the_cluster_only(cluster: Cluster) -> None:
 
 
 def test_versions() -> None:
-    from seawall.ha.check import Report, _versions
+    from seawall.availability.cluster.check import Report, _versions
 
     for found, fine in (
         (["1.2.0", "1.3.5"], True),

@@ -19,13 +19,13 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from sqlalchemy import select, text, update
 
-from seawall.auth import keys as keys_
-from seawall.auth.keys import CSRF, NAMES, SECRET, TOKEN, KeyRing
-from seawall.auth.tokens import Scope, TokenService
-from seawall.config import load
-from seawall.db import Database, migrate, open_database
-from seawall.db.schema import cluster_keys, metadata, users
-from seawall.errors import ConfigError, ConflictError
+from seawall.access.tokens import Scope, TokenService
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db.schema import cluster_keys, metadata, users
+from seawall.infra.secrets import keyring as keys_
+from seawall.infra.secrets.keyring import CSRF, NAMES, SECRET, TOKEN, KeyRing
+from seawall.infra.settings import load
+from seawall.kernel.errors import ConfigError, ConflictError
 from tests.conftest import Registry
 
 MASTER = base64.b64encode(b"m" * 32).decode()

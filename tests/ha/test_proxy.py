@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.config import load
-from seawall.errors import ConfigError
-from seawall.ha.proxy import TrustedProxies
+from seawall.infra.settings import load
+from seawall.kernel.errors import ConfigError
+from seawall.web.internal.proxy import TrustedProxies
 from tests.conftest import Registry
 
 

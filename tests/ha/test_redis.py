@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from seawall.config import RedisSettings
-from seawall.ha.redis import RedisClient, UnavailableError
+from seawall.infra.redis import RedisClient, UnavailableError
+from seawall.infra.settings import RedisSettings
 from tests.conftest import Registry, free_port
 from tests.servers.redis import RedisNode, RedisSentinel, _free_port
 

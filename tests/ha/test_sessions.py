@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select, update
 
-from seawall.config import RedisSettings
-from seawall.db import Database, migrate, open_database
-from seawall.db.schema import sessions, users
-from seawall.ha.redis import RedisClient
-from seawall.ha.sessions import SessionStore
+from seawall.access.sessions import SessionStore
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db.schema import sessions, users
+from seawall.infra.redis import RedisClient
+from seawall.infra.settings import RedisSettings
 from tests.servers.redis import RedisNode
 
 

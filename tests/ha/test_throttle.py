@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from seawall.auth.throttle import LoginThrottle
-from seawall.config import RedisSettings
-from seawall.db import migrate, open_database
-from seawall.errors import RegistryError
-from seawall.ha.redis import RedisClient
+from seawall.access.throttle import LoginThrottle
+from seawall.infra.db import migrate, open_database
+from seawall.infra.redis import RedisClient
+from seawall.infra.settings import RedisSettings
+from seawall.kernel.errors import RegistryError
 from tests.servers.redis import RedisNode
 
 

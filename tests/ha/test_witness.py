@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from seawall.ha.dr.witness import Grant, Witness, open_witness
+from seawall.availability.sites.witness import Grant, Witness, open_witness
 
 SITES = st.sampled_from(["a", "b"])
 LEASE = 10.0

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import httpx
 
-from seawall.ha.balancer import Balancer, haproxy
+from seawall.availability.cluster.balancer import Balancer, haproxy
 from tests.conftest import PASSWORD, SEAWALL, clean_environment
 from tests.servers.balancers import BalancerServer
 from tests.servers.postgres import PostgresPair

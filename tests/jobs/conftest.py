@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from seawall.config import Settings, load
-from seawall.db import migrate
-from seawall.jobs.base import FINISHED, JobInfo
-from seawall.jobs.outbox import Dispatcher
-from seawall.jobs.runner import Runner
-from seawall.services import Services, open_services
+from seawall.infra.db import migrate
+from seawall.infra.jobs.base import FINISHED, JobInfo
+from seawall.infra.jobs.runner import Runner
+from seawall.infra.outbox.dispatch import Dispatcher
+from seawall.infra.settings import Settings, load
+from seawall.process.wiring import Services, open_services
 from tests.conftest import clean_environment
 from tests.jobs import kinds
 

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import Any
 
-from seawall.config import load
-from seawall.jobs.base import JobContext, job
+from seawall.infra.jobs.base import JobContext, job
+from seawall.infra.settings import load
 
 
 @job("test-echo", concurrency=10)
@@ -58,8 +58,8 @@ async def tick(context: JobContext, args: dict[str, Any]) -> Any:
 if __name__ == "__main__":
     # The kinds must be registered under this module's own name, which `-m` hides.
     import tests.jobs.kinds
-    from seawall.app import configure_logging
-    from seawall.jobs import process
+    from seawall.process import worker as process
+    from seawall.process.server import configure_logging
 
     assert tests.jobs.kinds is not sys.modules["__main__"]
     settings = load(None, {})

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from seawall.services import Services
+from seawall.process.wiring import Services
 from tests.conftest import Registry
 from tests.jobs.conftest import Site, ended, running, until
 

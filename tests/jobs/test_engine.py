@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
-from seawall.db.schema import outbox
-from seawall.errors import InvalidError, NotFoundError
-from seawall.jobs import runner as runner_
-from seawall.jobs.cron import next_time
+from seawall.infra.db.schema import outbox
+from seawall.infra.jobs import runner as runner_
+from seawall.kernel.cron import next_time
+from seawall.kernel.errors import InvalidError, NotFoundError
 from tests.jobs.conftest import Site, ended, running, until
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import httpx
 
-from seawall.ha.balancer import Balancer, haproxy
+from seawall.availability.cluster.balancer import Balancer, haproxy
 from tests.conftest import PASSWORD, Postgres, Registry, free_port
 from tests.peers.conftest import Site
 from tests.peers.link import Link

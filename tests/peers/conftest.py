@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from seawall.ha.balancer import Balancer, haproxy
+from seawall.availability.cluster.balancer import Balancer, haproxy
 from tests.api.conftest import Api
 from tests.conftest import PASSWORD, Postgres, Registry, free_port
 from tests.peers.link import Link

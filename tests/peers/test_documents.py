@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from seawall.db.schema import metadata
-from seawall.replication.peers.documents import KINDS, ClusterKeyKind, DefaultScannerKind, TufKind
+from seawall.availability.peers.documents import KINDS, ClusterKeyKind, DefaultScannerKind, TufKind
+from seawall.infra.db.schema import metadata
 
 # Tables that are not kept equal, and why.
 OF_ONE_INSTANCE = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.replication.peers.versions import Clock, Entry, Verdict, changed, dominates, merge
+from seawall.availability.peers.versions import Clock, Entry, Verdict, changed, dominates, merge
 
 NAMES = "abc"
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seawall.auth.keys import KeyRing
-from seawall.config import Settings
-from seawall.db import migrate, open_database
-from seawall.replication.peers.client import Peer, PeerError
+from seawall.availability.peers.client import Peer, PeerError
+from seawall.infra.db import migrate, open_database
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.settings import Settings
 from tests.api.conftest import Api
 from tests.conftest import PASSWORD
 from tests.peers.conftest import Site, wait

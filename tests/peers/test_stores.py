@@ -18,20 +18,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, update
 
-from seawall.auth.service import ensure_admin
-from seawall.config import Settings
-from seawall.content import gc, retention
-from seawall.content.names import digest_of
-from seawall.context import REPLICATOR, actor, replica
-from seawall.db import changes, migrate, open_database
-from seawall.db import schema as t
-from seawall.db.dump import TRANSIENT
-from seawall.errors import RegistryError
-from seawall.jobs import runner
-from seawall.replication.peers import wire
-from seawall.replication.peers.documents import KINDS, Context
-from seawall.replication.peers.store import Store, Told, dump
-from seawall.services import Services, open_services
+from seawall.access.service import ensure_admin
+from seawall.availability.peers import wire
+from seawall.availability.peers.documents import KINDS, Context
+from seawall.availability.peers.store import Store, Told, dump
+from seawall.features.retention import retention
+from seawall.infra.db import changes, migrate, open_database
+from seawall.infra.db import schema as t
+from seawall.infra.db.dump import TRANSIENT
+from seawall.infra.jobs import runner
+from seawall.infra.settings import Settings
+from seawall.kernel.context import REPLICATOR, actor, replica
+from seawall.kernel.errors import RegistryError
+from seawall.kernel.names import digest_of
+from seawall.process.wiring import Services, open_services
+from seawall.registry import gc
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MASTER = base64.b64encode(secrets.token_bytes(32)).decode()

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
-from seawall.ha.balancer import KINDS, Balancer
+from seawall.availability.cluster.balancer import KINDS, Balancer
 from tests.conftest import PASSWORD, Postgres, free_port
 from tests.ha.cluster import Cluster
 from tests.portal.images import Pusher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from seawall.api.app import make_app
+from seawall.web.harbor.app import make_app
 from tests.portal.conftest import ROOT
 
 SCHEMA = ROOT / "portal/src/api/schema.ts"

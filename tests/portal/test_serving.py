@@ -12,7 +12,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from seawall.portal import accepts, portal_routes
+from seawall.web.portal import accepts, portal_routes
 
 
 class Portal:

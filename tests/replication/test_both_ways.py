@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from seawall.context import Actor
-from seawall.replication.origin import came_from, cluster_id, format_header, parse_header
+from seawall.features.replication.origin import came_from, cluster_id, format_header, parse_header
+from seawall.kernel.context import Actor
 from tests.conftest import Registry
 from tests.replication.conftest import Api
 from tests.replication.content import Remote

@@ -29,9 +29,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.replication.adapters import ADAPTERS, Adapter, EcrAdapter, Registry, open_adapter
-from seawall.replication.client import RemoteError
-from seawall.sigv4 import sign_v4
+from seawall.features.replication.adapters import ADAPTERS, Adapter, EcrAdapter, Registry, open_adapter
+from seawall.features.replication.client import RemoteError
+from seawall.kernel.sigv4 import sign_v4
 from tests.conftest import PASSWORD, free_port
 from tests.conftest import Registry as Server
 from tests.replication.conftest import DockerRegistry

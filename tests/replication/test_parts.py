@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.errors import InvalidError
-from seawall.replication.patterns import literals, matches
-from seawall.replication.policies import Filter, Policy
-from seawall.sigv4 import sign_v4
+from seawall.features.replication.policies import Filter, Policy
+from seawall.kernel.errors import InvalidError
+from seawall.kernel.patterns import literals, matches
+from seawall.kernel.sigv4 import sign_v4
 from tests.conftest import Registry
 from tests.replication.conftest import Api
 from tests.replication.content import Remote

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from seawall.replication.proxy import wants
+from seawall.features.proxycache.cache import wants
 from tests.conftest import Registry
 from tests.replication.conftest import Api, DockerRegistry
 from tests.replication.content import Remote, digest_of

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 
-from seawall.replication.transport import AiohttpTransport
+from seawall.features.replication.transport import AiohttpTransport
 from tests.conftest import free_port
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.db import Database, migrate, open_database
-from seawall.errors import InvalidError
-from seawall.scan import advisories, importer, match, severity, versions
-from seawall.scan.ecosystems import ecosystem, of_distribution
-from seawall.scan.model import Distribution, Found, Inventory, Package
+from seawall.features.scan import advisories, importer, match, severity, versions
+from seawall.features.scan.ecosystems import ecosystem, of_distribution
+from seawall.features.scan.model import Distribution, Found, Inventory, Package
+from seawall.infra.db import Database, migrate, open_database
+from seawall.kernel.errors import InvalidError
 from tests.conftest import Registry
 
 DEBIAN = Distribution("debian", "12", "bookworm")

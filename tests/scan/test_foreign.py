@@ -22,15 +22,15 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer._crypto_signer import CryptoSigner
 from sqlalchemy import select
 
-from seawall.config import ScanSettings, Settings
-from seawall.db import migrate
-from seawall.db.schema import projects, repositories, scan_reports
-from seawall.errors import InvalidError
-from seawall.scan import foreign, importer, sbom
-from seawall.scan.inventory import LayerSource, ScanError, build
-from seawall.scan.model import Distribution, Found, Inventory, Limits, Package, purl
-from seawall.services import Services, open_services
-from seawall.trust.signatures import DSSE
+from seawall.features.scan import foreign, importer, sbom
+from seawall.features.scan.inventory import LayerSource, ScanError, build
+from seawall.features.scan.model import Distribution, Found, Inventory, Limits, Package, purl
+from seawall.features.trust.signatures import DSSE
+from seawall.infra.db import migrate
+from seawall.infra.db.schema import projects, repositories, scan_reports
+from seawall.infra.settings import ScanSettings, Settings
+from seawall.kernel.errors import InvalidError
+from seawall.process.wiring import Services, open_services
 from tests.scan.images import debian, layout, tar
 from tests.scan.test_advisories import ev, record, write
 from tests.scan.test_scans import npm

@@ -14,10 +14,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.scan.analyze import Delta, analyze
-from seawall.scan.inventory import LayerSource, ScanError, State, build
-from seawall.scan.layers import LayerError, LayerLimitError, LayerReader, clean_path
-from seawall.scan.model import MIB, Inventory, Limits
+from seawall.features.scan.analyze import Delta, analyze
+from seawall.features.scan.inventory import LayerSource, ScanError, State, build
+from seawall.features.scan.layers import LayerError, LayerLimitError, LayerReader, clean_path
+from seawall.features.scan.model import MIB, Inventory, Limits
 from tests.scan.images import tar
 
 PACKAGE = b'{"name": "%b", "version": "%b"}'

@@ -22,11 +22,11 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.db import Database, migrate, open_database
-from seawall.errors import InvalidError, NotFoundError
-from seawall.scan import csaf, importer, match, oval
-from seawall.scan.ecosystems import ecosystem, platform
-from seawall.scan.model import Distribution, Found
+from seawall.features.scan import csaf, importer, match, oval
+from seawall.features.scan.ecosystems import ecosystem, platform
+from seawall.features.scan.model import Distribution, Found
+from seawall.infra.db import Database, migrate, open_database
+from seawall.kernel.errors import InvalidError, NotFoundError
 from tests.scan.ovals import Oval, all_of, any_of
 from tests.scan.test_advisories import DEBIAN, ev, record, scan, write
 

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.scan import catalog
-from seawall.scan.model import Distribution, Found, purl
-from seawall.scan.parsers import binaries, java, languages, rpm, system
-from seawall.scan.parsers.base import ParseError
+from seawall.features.scan import catalog
+from seawall.features.scan.model import Distribution, Found, purl
+from seawall.features.scan.parsers import binaries, java, languages, rpm, system
+from seawall.features.scan.parsers.base import ParseError
 from tests.scan.elf import elf
 from tests.scan.rpms import rpm_databases
 

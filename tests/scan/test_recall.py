@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from seawall.scan.inventory import LayerSource, build
-from seawall.scan.model import Inventory, Limits
+from seawall.features.scan.inventory import LayerSource, build
+from seawall.features.scan.model import Inventory, Limits
 from tests.scan import images, syft
 from tests.scan.elf import elf
 from tests.scan.rpms import rpm_databases

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from seawall.db import open_database
-from seawall.db import schema as tables
+from seawall.infra.db import open_database
+from seawall.infra.db import schema as tables
 from tests.conftest import Registry
 from tests.scan.client import GENERIC, INDEX, MANIFEST, Client, artifact, wait
 from tests.scan.images import tar

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from seawall.config import Settings
-from seawall.db import migrate
-from seawall.db.schema import jobs, scan_inventories, scan_layers, scan_reports
-from seawall.jobs.base import JobStoppedError
-from seawall.scan import catalog, importer
-from seawall.scan.inventory import LayerSource, ScanError, build
-from seawall.scan.model import Limits
-from seawall.scan.service import find_report, report_data
-from seawall.services import Services, open_services
-from seawall.storage.base import Location
+from seawall.features.scan import catalog, importer
+from seawall.features.scan.inventory import LayerSource, ScanError, build
+from seawall.features.scan.model import Limits
+from seawall.features.scan.service import find_report, report_data
+from seawall.infra.db import migrate
+from seawall.infra.db.schema import jobs, scan_inventories, scan_layers, scan_reports
+from seawall.infra.jobs.base import JobStoppedError
+from seawall.infra.settings import Settings
+from seawall.infra.storage.base import Location
+from seawall.process.wiring import Services, open_services
 from tests.scan.images import LAYER
 from tests.scan.test_advisories import ev, record, write
 from tests.scan.test_scans import npm
@@ -118,7 +118,7 @@ def test_layers_of_a_base_are_read_once(tmp_path: Path, monkeypatch: pytest.Monk
         await scan(services, "p/a", "2")
         assert count(services, scan_layers) == 2
         # The same image elsewhere: nothing to read, also when no process could be started.
-        monkeypatch.setattr("seawall.scan.inventory.Worker.__aenter__", None)
+        monkeypatch.setattr("seawall.features.scan.inventory.Worker.__aenter__", None)
         log = Log()
         await scan(services, "q/b", "2", log)
         assert "package list known" in log.text

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from seawall.config import StorageSettings
+from seawall.infra.settings import StorageSettings
 
 ACCOUNT = "seawalltest"
 _HERE = Path(__file__).parent / "node"

@@ -29,7 +29,7 @@ from joserfc.jwk import RSAKey
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.serving import make_server
 
-from seawall.config import StorageSettings
+from seawall.infra.settings import StorageSettings
 
 _EMAIL = "seawall@project.iam.gserviceaccount.example"
 # What moto wants to see; it checks no signature.

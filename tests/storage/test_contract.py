@@ -20,12 +20,12 @@ from botocore.config import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seawall.config import StorageSettings
-from seawall.errors import UnavailableError
-from seawall.storage import BlobStorage, FilesystemStorage, ObjectStorage
-from seawall.storage.base import UploadLostError
-from seawall.storage.connect import open_objects
-from seawall.storage.objects import MIB, SESSION_SECONDS
+from seawall.infra.settings import StorageSettings
+from seawall.infra.storage import BlobStorage, FilesystemStorage, ObjectStorage
+from seawall.infra.storage.base import UploadLostError
+from seawall.infra.storage.connect import open_objects
+from seawall.infra.storage.objects import MIB, SESSION_SECONDS
+from seawall.kernel.errors import UnavailableError
 from tests.conftest import free_port
 from tests.servers.azurite import AzuriteServer
 from tests.servers.gcs import GcsServer

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from seawall.config import Settings, load, redacted
-from seawall.db.postgres import connection_info
-from seawall.errors import ConfigError
-from seawall.services import open_storage
+from seawall.infra.db.postgres import connection_info
+from seawall.infra.settings import Settings, load, redacted
+from seawall.kernel.errors import ConfigError
+from seawall.process.wiring import open_storage
 
 
 @pytest.mark.parametrize(

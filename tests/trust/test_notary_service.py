@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from seawall.auth.keys import KeyRing
-from seawall.config import load
-from seawall.db import Database, migrate, open_database
-from seawall.db.schema import projects
-from seawall.errors import ConflictError, NotFoundError
-from seawall.trust import tuf
-from seawall.trust.notary import NotaryService
-from seawall.trust.tuf import Key, TufError
+from seawall.features.trust import tuf
+from seawall.features.trust.notary import NotaryService
+from seawall.features.trust.tuf import Key, TufError
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db.schema import projects
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.settings import load
+from seawall.kernel.errors import ConflictError, NotFoundError
 
 GUN = "team/app"
 DAY = 86400.0

@@ -32,9 +32,9 @@ from pycose.keys.ec2 import EC2Key
 from pycose.keys.rsa import RSAKey as CoseRSAKey
 from pycose.messages.sign1message import Sign1Message
 
-from seawall.errors import InvalidError
-from seawall.trust import signatures
-from seawall.trust.signatures import Anchor
+from seawall.features.trust import signatures
+from seawall.features.trust.signatures import Anchor
+from seawall.kernel.errors import InvalidError
 from tests.api.conftest import Api
 from tests.conftest import Registry
 from tests.trust import signing

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from seawall.config import Settings
-from seawall.jobs.base import registry
-from seawall.jobs.outbox import Dispatcher
-from seawall.jobs.runner import Runner
-from seawall.services import open_services
-from seawall.webhooks import policies
+from seawall.features.webhooks import policies
+from seawall.infra.jobs.base import registry
+from seawall.infra.jobs.runner import Runner
+from seawall.infra.outbox.dispatch import Dispatcher
+from seawall.infra.settings import Settings
+from seawall.process.wiring import open_services
 from tests.artifacts.conftest import Lab, Run, lab_settings, template
 from tests.webhooks.receiver import Receiver
 

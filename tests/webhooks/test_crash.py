@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 from sqlalchemy import select
 
-from seawall.config import Settings
-from seawall.db.schema import projects
-from seawall.services import open_services
-from seawall.webhooks import policies
+from seawall.features.webhooks import policies
+from seawall.infra.db.schema import projects
+from seawall.infra.settings import Settings
+from seawall.process.wiring import open_services
 from tests.conftest import Registry
 from tests.webhooks.conftest import until, wanted
 from tests.webhooks.receiver import Receiver

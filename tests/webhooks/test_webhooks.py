@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
-from seawall.content import accounting
-from seawall.db.schema import webhook_deliveries, webhook_policies
-from seawall.errors import ConflictError, InvalidError, NotFoundError
-from seawall.webhooks import delivery, guard, payload, policies
-from seawall.webhooks.recorder import EventRecorder
+from seawall.features.webhooks import delivery, guard, payload, policies
+from seawall.features.webhooks.recorder import EventRecorder
+from seawall.infra.db.schema import webhook_deliveries, webhook_policies
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
+from seawall.registry import accounting
 from tests.artifacts.conftest import Lab, Run
 from tests.webhooks.conftest import until, wanted
 from tests.webhooks.receiver import Receiver

@@ -39,7 +39,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from seawall import __version__
-from seawall.errors import ConfigError
+from seawall.kernel.errors import ConfigError
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # pyproject.toml, requires-python

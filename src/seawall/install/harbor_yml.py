@@ -10,7 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from seawall.errors import ConfigError
 from seawall.install.marked import (
     Anything,
     Checked,
@@ -31,6 +30,7 @@ from seawall.install.marked import (
     url,
     words,
 )
+from seawall.kernel.errors import ConfigError
 
 _POOL = "has no effect: Seawall keeps max_open_conns connections, and no others, in each process"
 _TRIVY = (

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from seawall.errors import ConfigError
+from seawall.kernel.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ from urllib.parse import quote
 
 import httpx
 
-from seawall.errors import ConfigError, SeawallError
-from seawall.replication.client import Credentials, RegistryClient
-from seawall.replication.copy import Copier
-from seawall.replication.endpoint import RemoteEndpoint
+from seawall.features.replication.client import Credentials, RegistryClient
+from seawall.features.replication.copy import Copier
+from seawall.features.replication.endpoint import RemoteEndpoint
+from seawall.kernel.errors import ConfigError, SeawallError
 
 _PAGE = 100
 _TIMEOUT = httpx.Timeout(120, connect=15)

@@ -27,10 +27,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from seawall import __version__
-from seawall.config import load
-from seawall.errors import ConfigError
+from seawall.infra.settings import load
 from seawall.install import harbor_yml
 from seawall.install.marked import Checked, Finding
+from seawall.kernel.errors import ConfigError
 
 DEFAULT_PREFIX = Path("/opt/seawall")
 

@@ -1,0 +1,101 @@
+"""Decisions about access: functions of a Connection, so that a service can decide inside its transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, or_, select
+
+from seawall.access.principal import Principal
+from seawall.access.rbac import PUBLIC, role_allows
+from seawall.infra.db.schema import project_members, projects
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project row."""
+
+    id: int
+    name: str
+    public: bool
+    owner_id: int | None
+    registry_id: int | None
+    created_at: float
+    updated_at: float
+
+
+_COLUMNS = (
+    projects.c.id,
+    projects.c.name,
+    projects.c.public,
+    projects.c.owner_id,
+    projects.c.registry_id,
+    projects.c.created_at,
+    projects.c.updated_at,
+)
+
+
+def project_by_name(connection: Connection, name: str) -> Project | None:
+    """The project called `name`."""
+    row = connection.execute(select(*_COLUMNS).where(projects.c.name == name)).first()
+    return Project(*row) if row else None
+
+
+def project_by_id(connection: Connection, project_id: int) -> Project | None:
+    """The project of that id."""
+    row = connection.execute(select(*_COLUMNS).where(projects.c.id == project_id)).first()
+    return Project(*row) if row else None
+
+
+def roles(connection: Connection, principal: Principal, project_id: int) -> frozenset[str]:
+    """Roles the user has in the project, as a member or through a group."""
+    if principal.kind != "user":
+        return frozenset()
+    mine = project_members.c.user_id == principal.id
+    if principal.groups:
+        mine = or_(mine, project_members.c.group_id.in_(principal.groups))
+    query = select(project_members.c.role).where(project_members.c.project_id == project_id, mine)
+    return frozenset(connection.execute(query).scalars())
+
+
+def may(connection: Connection, principal: Principal, project: Project, resource: str, action: str) -> bool:
+    """Whether the caller may do `action` on `resource` ("self": the project itself) of the project."""
+    if principal.sysadmin or (project.public and (resource, action) in PUBLIC):
+        return True
+    if principal.kind == "robot":
+        named = "project" if resource == "self" else resource
+        return any(
+            grant.kind == "project"
+            and grant.namespace in (project.name, "*")
+            and (principal.robot_project in (None, project.id))
+            and grant.allows(named, action)
+            for grant in principal.grants
+        )
+    return role_allows(roles(connection, principal, project.id), resource, action)
+
+
+def may_system(principal: Principal, resource: str, action: str) -> bool:
+    """Whether the caller may do `action` on a `resource` of the whole system."""
+    if principal.sysadmin:
+        return True
+    return any(grant.kind == "system" and grant.allows(resource, action) for grant in principal.grants)
+
+
+def visible(principal: Principal) -> Select[Any] | None:
+    """A query for the ids of projects the caller may see; None means all of them."""
+    if principal.sysadmin:
+        return None
+    query = select(projects.c.id)
+    conditions = [projects.c.public.is_(True)]
+    if principal.kind == "robot":
+        names = {grant.namespace for grant in principal.grants if grant.kind == "project"}
+        if "*" in names and principal.robot_project is None:
+            return None
+        conditions.append(projects.c.name.in_(names - {"*"}))
+    elif principal.known:
+        mine = project_members.c.user_id == principal.id
+        if principal.groups:
+            mine = or_(mine, project_members.c.group_id.in_(principal.groups))
+        conditions.append(projects.c.id.in_(select(project_members.c.project_id).where(mine)))
+    return query.where(or_(*conditions))

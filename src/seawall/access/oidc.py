@@ -1,0 +1,456 @@
+"""Sign-in through an OpenID provider (configuration `auth_mode: oidc_auth`).
+
+Authorization code flow with PKCE (RFC 7636), state and nonce; ID tokens are checked as OpenID Connect Core
+1.0, 3.1.3.7 asks. What must outlive the redirect is in a sealed cookie of the browser, so any instance may
+serve the callback. A user is known by issuer and subject, never by name or mail address, which the provider
+may give to somebody else later.
+
+Programs cannot be redirected: a user's CLI secret stands for the password in Basic and docker login. When
+the provider gave a refresh token, it is used now and then, so a user whom the provider has shut out is out
+here too.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+import time
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import structlog
+from authlib.integrations.base_client.errors import OAuthError
+from authlib.oauth2.rfc6749.errors import OAuth2Error
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+from sqlalchemy import Connection, insert, select, update
+
+from seawall.access import members, users
+from seawall.access.principal import Principal
+from seawall.access.robots import new_secret
+from seawall.access.service import USERNAME, principal_of
+from seawall.infra.configuration import Configuration
+from seawall.infra.db import Database
+from seawall.infra.db.schema import oidc_users
+from seawall.infra.db.schema import users as users_table
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError, StandbyError
+
+with warnings.catch_warnings():
+    # Authlib tells of its next version's HTTP client on import, which would show on every command.
+    warnings.simplefilter("ignore")
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
+
+log: Any = structlog.get_logger("seawall.oidc")
+_TIMEOUT = 10.0
+# Clocks of providers and ours may differ by this much (seconds).
+_LEEWAY = 60
+_METADATA_SECONDS = 600
+# How often at most a CLI secret's owner is asked for at the provider.
+_RECHECK_SECONDS = 300
+_LOGIN_SECONDS = 600
+# None of the symmetric ones (a key that clients know) and not "none".
+_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class ProviderError(ForbiddenError):
+    """The provider cannot be reached, or says what it must not; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """The provider as configured: the configuration's `oidc_*` items, without the prefix."""
+
+    endpoint: str
+    client_id: str
+    client_secret: str
+    scope: str
+    user_claim: str
+    groups_claim: str
+    admin_group: str
+    group_filter: str
+    auto_onboard: bool
+    verify_cert: bool
+    extra_redirect_parms: str
+    logout: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the provider says it is. `username` is what the user is to be called here."""
+
+    issuer: str
+    subject: str
+    username: str
+    email: str
+    realname: str
+    groups: tuple[str, ...]
+    admin: bool
+    # JSON of the refresh token and when it was last used; None when the provider gave none.
+    token: dict[str, Any] | None
+
+
+class OidcService:
+    """Talks to the configured provider."""
+
+    def __init__(self, db: Database, configuration: Configuration, keys: KeyRing) -> None:
+        self._db = db
+        self._configuration = configuration
+        self._keys = keys
+        self._metadata: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._key_sets: dict[str, KeySet] = {}
+        self._checked: dict[int, float] = {}
+        self._keys_after = 0.0
+
+    async def enabled(self) -> bool:
+        """Whether users sign in through a provider."""
+        return bool(await self._configuration.get("auth_mode") == "oidc_auth")
+
+    async def settings(self) -> OidcSettings:
+        """The provider as configured."""
+        values = await self._configuration.all()
+        return OidcSettings(**{name: values[f"oidc_{name}"] for name in OidcSettings.__slots__})
+
+    # -- what survives the redirect ------------------------------------------------------------------
+
+    def seal(self, purpose: str, data: dict[str, Any]) -> str:
+        """`data` for a cookie that only this cluster can read, good for ten minutes."""
+        plain = json.dumps({**data, "until": time.time() + _LOGIN_SECONDS}).encode()
+        return base64.urlsafe_b64encode(self._keys.encrypt(purpose, plain).encode()).decode().rstrip("=")
+
+    def unseal(self, purpose: str, cookie: str | None) -> dict[str, Any]:
+        """Reverse of `seal`. Raises ForbiddenError when it is not ours or too old."""
+        try:
+            text = base64.urlsafe_b64decode((cookie or "").encode() + b"===").decode()
+            data: dict[str, Any] = json.loads(self._keys.decrypt(purpose, text))
+        except (ValueError, ConfigError):
+            data = {}
+        if data.get("until", 0) < time.time():
+            raise ForbiddenError("the sign-in was not begun in this browser, or too long ago; try again")
+        return data
+
+    # -- the flow ------------------------------------------------------------------------------------
+
+    async def begin(self, callback: str, target: str) -> tuple[str, str]:
+        """(address to send the browser to, sealed cookie). `target`: path to end up at."""
+        settings = await self.settings()
+        metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+        state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
+        async with self._client(settings, callback) as client:
+            url, _ = client.create_authorization_url(
+                metadata["authorization_endpoint"],
+                state=state,
+                nonce=nonce,
+                code_verifier=verifier,
+                **json.loads(settings.extra_redirect_parms or "{}"),
+            )
+        data = {"state": state, "nonce": nonce, "verifier": verifier, "target": target}
+        return url, self.seal("oidc-login", data)
+
+    async def finish(self, callback: str, code: str, begun: dict[str, Any]) -> Identity:
+        """Exchange the code and check what comes back. Raises ProviderError."""
+        settings = await self.settings()
+        metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+        try:
+            async with self._client(settings, callback) as client:
+                token = await client.fetch_token(
+                    metadata["token_endpoint"],
+                    code=code,
+                    code_verifier=begun["verifier"],
+                    grant_type="authorization_code",
+                )
+                claims = await self._claims(
+                    settings, metadata, str(token.get("id_token", "")), begun["nonce"]
+                )
+                info = await self._userinfo(client, metadata, claims)
+        except (OAuthError, OAuth2Error) as error:
+            raise ProviderError(f"the provider refused the code: {error.error or 'error'}") from None
+        except httpx.HTTPError as error:
+            raise ProviderError(f"the provider cannot be reached: {type(error).__name__}") from None
+        refresh = token.get("refresh_token")
+        identity = self._identity(settings, {**info, **claims})
+        return replace(identity, token={"refresh_token": refresh, "at": time.time()} if refresh else None)
+
+    async def _userinfo(
+        self, client: AsyncOAuth2Client, metadata: dict[str, Any], claims: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Claims of the UserInfo endpoint, if there is one; of this very subject (Core 5.3.2)."""
+        if "userinfo_endpoint" not in metadata:
+            return {}
+        response = await client.get(metadata["userinfo_endpoint"])
+        if response.status_code != 200:
+            return {}
+        try:
+            info = response.json()
+        except ValueError:
+            return {}
+        return info if isinstance(info, dict) and info.get("sub") == claims["sub"] else {}
+
+    def _client(self, settings: OidcSettings, callback: str | None = None) -> AsyncOAuth2Client:
+        scope = " ".join(part for part in re.split(r"[,\s]+", settings.scope) if part)
+        return AsyncOAuth2Client(
+            client_id=settings.client_id,
+            client_secret=settings.client_secret or None,
+            redirect_uri=callback,
+            scope=scope or "openid profile email",
+            code_challenge_method="S256",
+            verify=settings.verify_cert,
+            timeout=_TIMEOUT,
+        )
+
+    async def metadata(self, endpoint: str, verify: bool) -> dict[str, Any]:
+        """The provider's discovery document (OpenID Connect Discovery 1.0). Raises ProviderError."""
+        endpoint = endpoint.rstrip("/")
+        if not endpoint:
+            raise ProviderError("oidc_endpoint is not set")
+        known = self._metadata.get(endpoint)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
+        document = await _get(f"{endpoint}/.well-known/openid-configuration", verify)
+        # Discovery 4.3: an issuer other than the one asked could speak for it.
+        if str(document.get("issuer", "")).rstrip("/") != endpoint:
+            raise ProviderError("the provider's discovery document names another issuer")
+        if not all(isinstance(document.get(k), str) for k in ("authorization_endpoint", "token_endpoint")):
+            raise ProviderError("the provider's discovery document lacks endpoints")
+        self._metadata[endpoint] = (time.monotonic() + _METADATA_SECONDS, document)
+        return document
+
+    async def _claims(
+        self, settings: OidcSettings, metadata: dict[str, Any], token: str, nonce: str | None
+    ) -> dict[str, Any]:
+        """The claims of a valid ID token for us. Raises ProviderError."""
+        uri = str(metadata.get("jwks_uri", ""))
+        claims: dict[str, Any] | None = None
+        for fresh in (False, True):
+            keys = self._key_sets.get(uri)
+            if keys is None or fresh:
+                # A key that is not known may be new: asked for once, not for every bad token.
+                if fresh and keys is not None and self._keys_after > time.monotonic():
+                    break
+                self._keys_after = time.monotonic() + 10
+                keys = KeySet.import_key_set(await _get(uri, settings.verify_cert))  # type: ignore[arg-type]
+                self._key_sets[uri] = keys
+            try:
+                claims = jwt.decode(token, keys, algorithms=_ALGORITHMS).claims
+                break
+            except (JoseError, ValueError, TypeError):
+                continue
+        if claims is None:
+            raise ProviderError("the ID token is not signed by the provider")
+        now, audience = time.time(), claims.get("aud")
+        audiences = audience if isinstance(audience, list) else [audience]
+        problems = (
+            (claims.get("iss") != metadata["issuer"], "issuer"),
+            (settings.client_id not in audiences, "audience"),
+            (len(audiences) > 1 and claims.get("azp") != settings.client_id, "authorized party"),
+            (not isinstance(claims.get("exp"), int | float) or claims["exp"] < now - _LEEWAY, "expiry"),
+            (not isinstance(claims.get("iat"), int | float) or claims["iat"] > now + _LEEWAY, "issue time"),
+            (nonce is not None and claims.get("nonce") != nonce, "nonce"),
+            (not isinstance(claims.get("sub"), str) or not claims["sub"], "subject"),
+        )
+        for wrong, what in problems:
+            if wrong:
+                raise ProviderError(f"the ID token has a wrong {what}")
+        return claims
+
+    @staticmethod
+    def _identity(settings: OidcSettings, claims: dict[str, Any]) -> Identity:
+        wanted = settings.user_claim or "name"
+        name = str(claims.get(wanted) or "")
+        if not name and not settings.user_claim:
+            name = str(claims.get("preferred_username") or claims.get("email") or "")
+        groups = claims.get(settings.groups_claim) if settings.groups_claim else None
+        if isinstance(groups, str):
+            groups = [groups]
+        names = [str(g) for g in groups if g] if isinstance(groups, list) else []
+        admin = bool(settings.admin_group) and settings.admin_group in names
+        if settings.group_filter:
+            names = [g for g in names if re.search(settings.group_filter, g)]
+        return Identity(
+            str(claims["iss"]),
+            str(claims["sub"]),
+            re.sub(r"\s+", "_", name.strip()),
+            str(claims.get("email") or ""),
+            str(claims.get("name") or "")[:255],
+            tuple(dict.fromkeys(g[:255] for g in names)),
+            admin,
+            None,
+        )
+
+    # -- users ---------------------------------------------------------------------------------------
+
+    async def arrive(self, identity: Identity, *, onboard_as: str | None = None) -> Principal | None:
+        """The identity's user here, brought up to date; None when there is none and none is to be made.
+
+        `onboard_as` names the user to be made. Raises InvalidError or ConflictError for that name: an
+        account that exists is never taken over by name.
+        """
+        sealed_secret = self._keys.encrypt("cli-secret", new_secret().encode())
+        token = json.dumps(identity.token) if identity.token else None
+        sealed_token = self._keys.encrypt("oidc-token", token.encode()) if token else None
+
+        def run(connection: Connection) -> Principal | None:
+            row = connection.execute(
+                select(oidc_users.c.user_id).where(
+                    oidc_users.c.issuer == identity.issuer, oidc_users.c.subject == identity.subject
+                )
+            ).first()
+            now = time.time()
+            if row is not None:
+                user_id = int(row[0])
+            elif onboard_as is None:
+                return None
+            else:
+                user_id = self._make(connection, identity, onboard_as)
+                connection.execute(
+                    insert(oidc_users).values(
+                        user_id=user_id,
+                        issuer=identity.issuer,
+                        subject=identity.subject,
+                        secret=sealed_secret,
+                        created_at=now,
+                        updated_at=now,
+                    )
+                )
+            connection.execute(
+                update(oidc_users)
+                .where(oidc_users.c.user_id == user_id)
+                .values(token=sealed_token, updated_at=now)
+            )
+            ids = set()
+            for name in identity.groups:
+                found = members.find_group(connection, name, members.OIDC)
+                ids.add(found or members.create_group(connection, name, members.OIDC))
+            members.set_groups_of(connection, user_id, ids)
+            return principal_of(connection, users_table.c.id == user_id)
+
+        def look(connection: Connection) -> Principal | None:
+            query = select(oidc_users.c.user_id).where(
+                oidc_users.c.issuer == identity.issuer, oidc_users.c.subject == identity.subject
+            )
+            return principal_of(connection, users_table.c.id.in_(query))
+
+        try:
+            principal = await self._db.write(run)
+        except StandbyError:
+            # Users and their groups are as the active site last saw them; nobody new is made.
+            principal = await self._db.read(look)
+            if principal is None:
+                raise
+        if principal is not None and identity.admin:
+            return replace(principal, sysadmin=True)
+        return principal
+
+    @staticmethod
+    def _make(connection: Connection, identity: Identity, username: str) -> int:
+        if not USERNAME.fullmatch(username):
+            raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
+        email = identity.email
+        taken = select(users_table.c.id).where(users_table.c.email == email)
+        if email and connection.execute(taken).first():
+            email = ""
+        try:
+            return users.create(connection, username, None, email=email, realname=identity.realname)
+        except InvalidError:
+            # Providers have names and addresses that ours may not have.
+            return users.create(connection, username, None)
+
+    async def bearer(self, token: str) -> Principal | None:
+        """The user of an ID token given as a bearer token; None when it is not good or not onboarded."""
+        if not await self.enabled():
+            return None
+        settings = await self.settings()
+        try:
+            metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+            claims = await self._claims(settings, metadata, token, None)
+        except (ProviderError, httpx.HTTPError):
+            return None
+        identity = self._identity(settings, claims)
+        principal = await self._db.point(lambda c: _known(c, identity.issuer, identity.subject))
+        if principal is not None and identity.admin:
+            principal = replace(principal, sysadmin=True)
+        return replace(principal, via="bearer") if principal is not None else None
+
+    async def still_valid(self, user_id: int) -> bool:
+        """Whether the provider still lets the user in, as far as its refresh token tells.
+
+        Asked every five minutes at most. Without a refresh token, or while the provider is away, the
+        answer is yes: pulls must not stop because the provider restarts.
+        """
+        if self._checked.get(user_id, 0) > time.monotonic() or not await self.enabled():
+            return True
+        sealed = await self._db.point(
+            lambda c: c.execute(select(oidc_users.c.token).where(oidc_users.c.user_id == user_id)).scalar()
+        )
+        if not sealed:
+            return True
+        held = json.loads(self._keys.decrypt("oidc-token", sealed))
+        if held["at"] + _RECHECK_SECONDS > time.time():
+            return True
+        settings = await self.settings()
+        try:
+            metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+            async with self._client(settings) as client:
+                token = await client.refresh_token(
+                    metadata["token_endpoint"], refresh_token=held["refresh_token"]
+                )
+        except (OAuthError, OAuth2Error) as error:
+            log.info("the provider shut a user out", user_id=user_id, error=error.error)
+            return False
+        except (ProviderError, httpx.HTTPError) as error:
+            log.warning("the provider cannot be asked for a user", error=type(error).__name__)
+            return True
+        fresh = {"refresh_token": token.get("refresh_token") or held["refresh_token"], "at": time.time()}
+        text = self._keys.encrypt("oidc-token", json.dumps(fresh).encode())
+        await self._db.write(
+            lambda c: c.execute(update(oidc_users).where(oidc_users.c.user_id == user_id).values(token=text))
+        )
+        self._checked[user_id] = time.monotonic() + _RECHECK_SECONDS
+        return True
+
+    async def end_session_url(self, back: str) -> str | None:
+        """Where to send the browser to sign out at the provider too, if configured and offered."""
+        settings = await self.settings()
+        if not settings.logout or not await self.enabled():
+            return None
+        try:
+            metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+        except ProviderError:
+            return None
+        end = metadata.get("end_session_endpoint")
+        if not isinstance(end, str):
+            return None
+        query = {"client_id": settings.client_id, "post_logout_redirect_uri": back}
+        return f"{end}{'&' if '?' in end else '?'}{urlencode(query)}"
+
+    async def ping(self, url: str, verify: bool) -> None:
+        """Read a provider's discovery document. Raises InvalidError saying what is wrong."""
+        try:
+            await self.metadata(url, verify)
+        except ProviderError as error:
+            raise InvalidError(str(error)) from None
+
+
+async def _get(url: str, verify: bool) -> dict[str, Any]:
+    try:
+        async with httpx.AsyncClient(verify=verify, timeout=_TIMEOUT) as client:
+            response = await client.get(url)
+        document = response.json() if response.status_code == 200 else None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise ProviderError(f"the provider cannot be reached: {type(error).__name__}") from None
+    if not isinstance(document, dict):
+        raise ProviderError(f"the provider answered {response.status_code} without a JSON document")
+    return document
+
+
+def _known(connection: Connection, issuer: str, subject: str) -> Principal | None:
+    user_id = connection.execute(
+        select(oidc_users.c.user_id).where(oidc_users.c.issuer == issuer, oidc_users.c.subject == subject)
+    ).scalar()
+    return principal_of(connection, users_table.c.id == user_id) if user_id is not None else None

@@ -1,0 +1,282 @@
+"""Projects: making, changing, deleting, and their metadata."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
+
+from seawall.access.access import Project
+from seawall.infra.db.schema import (
+    cve_allowlists,
+    project_members,
+    project_metadata,
+    projects,
+    quotas,
+    repositories,
+    retention_policies,
+    users,
+)
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
+from seawall.kernel.names import is_project_name
+
+_BOOLEANS = frozenset(
+    {
+        "public",
+        "enable_content_trust",
+        "enable_content_trust_cosign",
+        "prevent_vul",
+        "auto_scan",
+        "auto_sbom_generation",
+        "reuse_sys_cve_allowlist",
+        "proxy_cache_local_on_not_found",
+        "proxy_referrer_api",
+    }
+)
+_SEVERITIES = ("none", "low", "medium", "high", "critical")
+_NUMBERS = frozenset({"proxy_speed_kb", "max_upstream_conn"})
+_TEXTS = frozenset({"proxy_cache_filter_pattern", "proxy_cache_filter_kind"})
+# Every metadata name that can be set; `retention_id` is shown too, from the retention policy.
+METADATA = _BOOLEANS | _NUMBERS | _TEXTS | {"severity"}
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """A project with what lists show of it."""
+
+    project: Project
+    owner_name: str
+    repositories: int
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def check_metadata(name: str, value: str) -> str:
+    """The value as it is stored. Raises InvalidError."""
+    if name not in METADATA:
+        raise InvalidError(f"unknown project metadata: {name[:100]}")
+    if name in _BOOLEANS:
+        if value.lower() not in ("true", "false"):
+            raise InvalidError(f"{name} must be true or false")
+        return value.lower()
+    if name == "severity":
+        value = value.lower() or "none"
+        if value not in _SEVERITIES:
+            raise InvalidError(f"severity must be one of {', '.join(_SEVERITIES)}")
+        return value
+    if name in _NUMBERS and not re.fullmatch(r"-1|\d{1,9}", value):
+        raise InvalidError(f"{name} must be a number or -1")
+    if name == "proxy_cache_filter_kind" and value not in ("", "doublestar", "regex"):
+        raise InvalidError("proxy_cache_filter_kind must be doublestar or regex")
+    if len(value) > 1024:
+        raise InvalidError(f"{name} has more than 1024 characters")
+    return value
+
+
+def create(
+    connection: Connection,
+    name: str,
+    *,
+    owner: int | None,
+    metadata: Mapping[str, str],
+    storage: int = -1,
+    registry_id: int | None = None,
+) -> int:
+    """Make a project and return its id; `owner` becomes its first project admin.
+
+    `storage` is the quota in bytes, -1 for none. Raises InvalidError or ConflictError.
+    """
+    if not is_project_name(name):
+        raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
+    values = {key: check_metadata(key, value) for key, value in metadata.items()}
+    if storage != -1 and storage <= 0:
+        raise InvalidError("storage_limit must be -1 or more than 0 bytes")
+    if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
+        raise ConflictError(f"project {name} exists")
+    now = time.time()
+    row = {
+        "name": name,
+        "public": values.pop("public", "false") == "true",
+        "owner_id": owner,
+        "registry_id": registry_id,
+        "created_at": now,
+        "updated_at": now,
+    }
+    made = connection.execute(insert(projects).values(row)).inserted_primary_key
+    assert made is not None
+    project_id = int(made[0])
+    for key, value in values.items():
+        connection.execute(insert(project_metadata).values(project_id=project_id, name=key, value=value))
+    if owner is not None:
+        connection.execute(
+            insert(project_members).values(project_id=project_id, user_id=owner, role="projectAdmin")
+        )
+    has_quota = select(quotas.c.id).where(quotas.c.project_id == project_id)
+    if not connection.execute(has_quota).first():
+        connection.execute(
+            insert(quotas).values(
+                project_id=project_id, hard_storage=storage, used_storage=0, created_at=now, updated_at=now
+            )
+        )
+    return project_id
+
+
+def metadata_of(connection: Connection, project: Project) -> dict[str, str]:
+    """Every metadata value of the project, as the API shows it."""
+    return _metadata(connection, [project])[project.id]
+
+
+def _metadata(connection: Connection, found: list[Project]) -> dict[int, dict[str, str]]:
+    ids = [project.id for project in found]
+    result = {project.id: {"public": "true" if project.public else "false"} for project in found}
+    rows = connection.execute(select(project_metadata).where(project_metadata.c.project_id.in_(ids)))
+    for row in rows:
+        result[row.project_id][row.name] = row.value
+    policies = select(retention_policies.c.project_id, retention_policies.c.id).where(
+        retention_policies.c.project_id.in_(ids)
+    )
+    for project_id, policy_id in connection.execute(policies):
+        result[project_id]["retention_id"] = str(policy_id)
+    return result
+
+
+def set_metadata(connection: Connection, project: Project, values: Mapping[str, str]) -> None:
+    """Set metadata values. Raises InvalidError."""
+    for name, value in values.items():
+        checked = check_metadata(name, value)
+        if name == "public":
+            connection.execute(
+                update(projects).where(projects.c.id == project.id).values(public=checked == "true")
+            )
+            continue
+        delete_metadata(connection, project.id, name)
+        connection.execute(insert(project_metadata).values(project_id=project.id, name=name, value=checked))
+    connection.execute(update(projects).where(projects.c.id == project.id).values(updated_at=time.time()))
+
+
+def delete_metadata(connection: Connection, project_id: int, name: str) -> bool:
+    """Remove one value; False when it was not set."""
+    gone = connection.execute(
+        delete(project_metadata).where(
+            project_metadata.c.project_id == project_id, project_metadata.c.name == name
+        )
+    )
+    return bool(gone.rowcount)
+
+
+def details(connection: Connection, found: list[Project]) -> list[Details]:
+    """What lists show of the projects."""
+    ids = [project.id for project in found]
+    owners = {project.owner_id for project in found if project.owner_id is not None}
+    names: dict[int, str] = dict(
+        connection.execute(select(users.c.id, users.c.username).where(users.c.id.in_(owners))).tuples().all()
+    )
+    counted: dict[int, int] = dict(
+        connection.execute(
+            select(repositories.c.project_id, func.count())
+            .where(repositories.c.project_id.in_(ids))
+            .group_by(repositories.c.project_id)
+        )
+        .tuples()
+        .all()
+    )
+    metadata = _metadata(connection, found)
+    return [Details(p, names.get(p.owner_id or 0, ""), counted.get(p.id, 0), metadata[p.id]) for p in found]
+
+
+def not_deletable(connection: Connection, project: Project) -> str | None:
+    """Why the project cannot be deleted, None when it can."""
+    if connection.execute(
+        select(repositories.c.id).where(repositories.c.project_id == project.id).limit(1)
+    ).first():
+        return "the project contains repositories, can not be deleted"
+    return None
+
+
+def remove(connection: Connection, project: Project) -> None:
+    """Delete the project and all that belongs to it. Raises NotFoundError, ConflictError when not empty.
+
+    The foreign key from repositories would delete them too, so emptiness is checked in the transaction.
+    """
+    locked = connection.execute(
+        select(projects.c.id).where(projects.c.id == project.id).with_for_update()
+    ).first()
+    if locked is None:
+        raise NotFoundError(f"project {project.name} not found")
+    reason = not_deletable(connection, project)
+    if reason is not None:
+        raise ConflictError(reason)
+    connection.execute(delete(projects).where(projects.c.id == project.id))
+
+
+def allowlist(connection: Connection, project_id: int | None) -> dict[str, Any]:
+    """The CVE allowlist of a project, or (None) of the system: id, expires_at, items (CVE ids), times."""
+    row = connection.execute(select(cve_allowlists).where(_of(project_id))).first()
+    if row is None:
+        return {
+            "id": 0,
+            "project_id": project_id or 0,
+            "expires_at": None,
+            "items": [],
+            "created_at": None,
+            "updated_at": None,
+        }
+    return {
+        "id": row.id,
+        "project_id": project_id or 0,
+        "expires_at": row.expires_at,
+        "items": list(row._mapping["items"]),
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def set_allowlist(
+    connection: Connection, project_id: int | None, items: list[str], expires_at: int | None
+) -> None:
+    """Replace the CVE allowlist. `expires_at` is in Unix seconds, None for never. Raises InvalidError."""
+    for item in items:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,63}", item):
+            raise InvalidError(f"{item[:64]!r} is not a CVE id")
+    if len(set(items)) != len(items):
+        raise InvalidError("a CVE id is given more than once")
+    if len(items) > 10000:
+        raise InvalidError("an allowlist has at most 10000 items")
+    now = time.time()
+    values = {"items": items, "expires_at": expires_at, "updated_at": now}
+    if not connection.execute(update(cve_allowlists).where(_of(project_id)).values(values)).rowcount:
+        connection.execute(insert(cve_allowlists).values(project_id=project_id, created_at=now, **values))
+
+
+def allowed_cves(connection: Connection, project: Project, now: float) -> frozenset[str]:
+    """CVE ids that the project lets pass: of its own list or, when it says so (the default), the system's."""
+    own = connection.execute(
+        select(project_metadata.c.value).where(
+            project_metadata.c.project_id == project.id, project_metadata.c.name == "reuse_sys_cve_allowlist"
+        )
+    ).scalar()
+    found = allowlist(connection, project.id if own == "false" else None)
+    expired = found["expires_at"] is not None and 0 < found["expires_at"] <= now
+    return frozenset() if expired else frozenset(found["items"])
+
+
+def _of(project_id: int | None) -> ColumnElement[bool]:
+    if project_id is None:
+        return cve_allowlists.c.project_id.is_(None)
+    return cve_allowlists.c.project_id == project_id
+
+
+def base_query() -> Select[Any]:
+    """Columns of `Project`, to be filtered and sorted."""
+    return select(
+        projects.c.id,
+        projects.c.name,
+        projects.c.public,
+        projects.c.owner_id,
+        projects.c.registry_id,
+        projects.c.created_at,
+        projects.c.updated_at,
+    )

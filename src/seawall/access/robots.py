@@ -1,0 +1,180 @@
+"""Robot accounts: credentials of programs, with permissions of their own and an end."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import string
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from seawall.access import access
+from seawall.access.principal import Principal
+from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
+from seawall.infra.db.schema import robots
+from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+
+_NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
+Permissions = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RobotRequest:
+    """What a robot is to be. `duration` is in days, -1 for no end; `permissions` as the table stores them."""
+
+    name: str
+    description: str
+    disabled: bool
+    duration: int
+    permissions: Permissions
+
+
+def new_secret() -> str:
+    """A random secret that satisfies the rule for passwords."""
+    alphabet = string.ascii_letters + string.digits
+    while True:
+        secret = "".join(secrets.choice(alphabet) for _ in range(32))
+        if re.search("[a-z]", secret) and re.search("[A-Z]", secret) and re.search("[0-9]", secret):
+            return secret
+
+
+def check_permissions(
+    connection: Connection, permissions: Permissions, project: access.Project | None
+) -> None:
+    """Raise InvalidError unless every permission can be given to a robot of `project` (None: the system)."""
+    if not permissions:
+        raise InvalidError("a robot needs at least one permission")
+    for item in permissions:
+        kind, namespace = item["kind"], item["namespace"]
+        if kind == "system":
+            if project is not None:
+                raise InvalidError("a robot of a project has permissions on that project only")
+            if namespace != "/":
+                raise InvalidError("the namespace of system permissions is /")
+            allowed = ROBOT_SYSTEM
+        elif kind == "project":
+            if project is not None and namespace != project.name:
+                raise InvalidError("a robot of a project has permissions on that project only")
+            if namespace != "*" and access.project_by_name(connection, namespace) is None:
+                raise InvalidError(f"project {namespace[:255]} not found")
+            allowed = ROBOT_PROJECT
+        else:
+            raise InvalidError("the kind of a permission is system or project")
+        if not item["access"]:
+            raise InvalidError("a permission needs at least one access")
+        for pair in item["access"]:
+            if (pair["resource"], pair["action"]) not in allowed:
+                raise InvalidError(
+                    f"a robot cannot be given {pair['action']} on {kind} {pair['resource']}"[:200]
+                )
+
+
+def check_no_more(creator: Principal, permissions: Permissions) -> None:
+    """Raise ForbiddenError when a robot would give more than it has itself."""
+    if creator.kind != "robot":
+        return
+    for item in permissions:
+        for pair in item["access"]:
+            held = any(
+                grant.kind == item["kind"]
+                and grant.namespace in (item["namespace"], "*")
+                and grant.allows(pair["resource"], pair["action"])
+                for grant in creator.grants
+            )
+            if not held:
+                raise ForbiddenError("a robot cannot give permissions that it does not have")
+
+
+def _end(duration: int, now: float) -> int:
+    if duration != -1 and not 1 <= duration <= 36500:
+        raise InvalidError("duration must be -1 or 1 to 36500 days")
+    return -1 if duration == -1 else int(now) + duration * 86400
+
+
+def create(
+    connection: Connection,
+    request: RobotRequest,
+    secret_hash: str,
+    *,
+    project: access.Project | None,
+    creator: Principal,
+) -> Row[Any]:
+    """Add a robot; returns its row. Raises InvalidError, ConflictError, ForbiddenError."""
+    if len(request.name) > 255 or not _NAME.fullmatch(request.name):
+        raise InvalidError("robot names have lower-case letters and digits, with single . _ - between them")
+    check_permissions(connection, request.permissions, project)
+    check_no_more(creator, request.permissions)
+    name = f"{project.name}+{request.name}" if project is not None else request.name
+    if connection.execute(select(robots.c.id).where(robots.c.name == name)).first():
+        raise ConflictError(f"robot {request.name} exists")
+    now = time.time()
+    made = connection.execute(
+        insert(robots).values(
+            name=name,
+            project_id=project.id if project is not None else None,
+            description=request.description,
+            secret_hash=secret_hash,
+            permissions=request.permissions,
+            disabled=request.disabled,
+            duration=request.duration,
+            expires_at=_end(request.duration, now),
+            creator_type="robot" if creator.kind == "robot" else "local",
+            creator_id=creator.id,
+            created_at=now,
+            updated_at=now,
+        )
+    ).inserted_primary_key
+    assert made is not None
+    return get(connection, int(made[0]))
+
+
+def get(connection: Connection, robot_id: int) -> Row[Any]:
+    """The robot's row. Raises NotFoundError."""
+    row = connection.execute(select(robots).where(robots.c.id == robot_id)).first()
+    if row is None:
+        raise NotFoundError(f"robot {robot_id} not found")
+    return row
+
+
+def change(
+    connection: Connection,
+    robot_id: int,
+    request: RobotRequest,
+    *,
+    project: access.Project | None,
+    actor: Principal,
+) -> None:
+    """Change everything but name and level. Raises NotFoundError, InvalidError, ForbiddenError."""
+    row = get(connection, robot_id)
+    check_permissions(connection, request.permissions, project)
+    check_no_more(actor, request.permissions)
+    # The time runs from when the robot was made, unless the duration changes.
+    expires = row.expires_at if request.duration == row.duration else _end(request.duration, row.created_at)
+    connection.execute(
+        update(robots)
+        .where(robots.c.id == robot_id)
+        .values(
+            description=request.description,
+            disabled=request.disabled,
+            duration=request.duration,
+            expires_at=expires,
+            permissions=request.permissions,
+            updated_at=time.time(),
+        )
+    )
+
+
+def set_secret(connection: Connection, robot_id: int, secret_hash: str) -> None:
+    """Store the hash of a new secret."""
+    connection.execute(
+        update(robots).where(robots.c.id == robot_id).values(secret_hash=secret_hash, updated_at=time.time())
+    )
+
+
+def remove(connection: Connection, robot_id: int) -> None:
+    """Remove a robot. Raises NotFoundError."""
+    if not connection.execute(delete(robots).where(robots.c.id == robot_id)).rowcount:
+        raise NotFoundError(f"robot {robot_id} not found")

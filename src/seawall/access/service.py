@@ -1,0 +1,407 @@
+"""Authentication of users and robot accounts, and what they may do through the registry API.
+
+Who may do what is in `seawall.access.rbac`; whoever is not listed there may do nothing (deny by default).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from seawall.access import access
+from seawall.access.principal import ANONYMOUS, Principal, RobotGrant
+from seawall.access.rbac import OCI_ACTIONS, ROLES
+from seawall.access.throttle import LoginThrottle
+from seawall.access.tokens import Scope
+from seawall.infra.configuration import Configuration
+from seawall.infra.db import Database
+from seawall.infra.db.schema import oidc_users, project_members, projects, robots, user_group_members, users
+from seawall.infra.redis import RedisClient
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
+from seawall.kernel.names import is_project_name
+
+_ALL = frozenset({"pull", "push", "delete"})
+USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
+# RFC 9106's second recommended set, scaled to 19 MiB so that a burst of logins fits small machines
+# (the OWASP minimum for argon2id).
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+# How long a directory's "yes" is remembered by a process: a docker push asks dozens of times.
+_OUTSIDE_SECONDS = 60
+
+User = Principal
+
+
+class External(Protocol):
+    """A directory that checks passwords of users who have none here (LDAP)."""
+
+    async def enabled(self) -> bool:
+        """Whether it is to be asked at all."""
+
+    async def login(self, username: str, password: str) -> Principal | None:
+        """The user, made or brought up to date here, when the directory accepts the password."""
+
+
+class Provider(Protocol):
+    """The OpenID provider, as far as the CLI secrets of its users go."""
+
+    async def still_valid(self, user_id: int) -> bool:
+        """Whether it still lets the user in."""
+
+
+class AuthService:
+    """Authenticates callers and decides their access."""
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        attempts: int = 5,
+        wait_seconds: int = 30,
+        configuration: Configuration | None = None,
+        keys: KeyRing | None = None,
+        external: External | None = None,
+        oidc: Provider | None = None,
+        redis: RedisClient | None = None,
+    ) -> None:
+        self._db = db
+        self._throttle = LoginThrottle(db, redis, attempts=attempts, wait_seconds=wait_seconds)
+        self._configuration = configuration
+        self._keys = keys
+        self._external = external
+        self._oidc = oidc
+        # A key of this process only: remembered logins are worthless outside it.
+        self._pepper = secrets.token_bytes(32)
+        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._outside: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        # argon2 is meant to be slow: without a bound, a burst of logins would starve everything else.
+        self._slots = asyncio.Semaphore(2)
+
+    async def robot_prefix(self) -> str:
+        """What the names of robot accounts begin with."""
+        if self._configuration is None:
+            return "robot$"
+        return str(await self._configuration.get("robot_name_prefix"))
+
+    async def authenticate(self, username: str, password: str, client: str) -> Principal | None:
+        """The user or robot if the password is right, else None. `client` is the caller's address.
+
+        A user who signs in through OIDC shows the CLI secret. Raises RegistryError TOOMANYREQUESTS (with
+        Retry-After) after repeated failures of this user from this address.
+        """
+        prefix = await self.robot_prefix()
+        account = await self._db.point(lambda c: _account(c, username, prefix))
+        mark = hmac.digest(
+            self._pepper, f"{username}\0{password}\0{account.stored if account else None}".encode(), "sha256"
+        )
+        # The stored hash is part of the mark, so a changed password or deleted user counts at once.
+        if account and account.stored and self._known.get(mark, 0) > time.time():
+            return account.principal
+        key = f"{client[:64]} {username[:255]}"
+        await self._throttle.check(key)
+        remembered = self._outside.get(mark)
+        if remembered is not None and remembered[0] > time.time() and account is not None:
+            return remembered[1]
+        principal = await self._checked(account, username, password, prefix)
+        if principal is None:
+            await self._throttle.failed(key)
+            return None
+        if account and account.stored:
+            self._known[mark] = time.time() + 300
+            if len(self._known) > 4096:
+                self._known.popitem(last=False)
+        elif account and not account.sealed:
+            self._outside[mark] = (time.time() + _OUTSIDE_SECONDS, principal)
+            if len(self._outside) > 4096:
+                self._outside.popitem(last=False)
+        await self._throttle.passed(key)
+        return principal
+
+    async def _checked(
+        self, account: _Account | None, username: str, password: str, prefix: str
+    ) -> Principal | None:
+        if account is not None and account.sealed is not None and self._keys is not None:
+            secret = self._keys.decrypt("cli-secret", account.sealed).decode()
+            if not hmac.compare_digest(secret.encode(), password.encode()):
+                return None
+            if self._oidc is not None and not await self._oidc.still_valid(account.principal.id):
+                return None
+            return account.principal
+        outside = (account is None or account.stored is None) and not username.startswith(prefix)
+        if outside and self._external is not None and await self._external.enabled():
+            return await self._external.login(username, password)
+        async with self._slots:
+            right = await asyncio.to_thread(_verify, account.stored if account else None, password)
+        return account.principal if account is not None and right else None
+
+    async def grant(self, user: Principal | None, scopes: list[Scope]) -> list[Scope]:
+        """The part of `scopes` that `user` (None: anonymous) may have; empty ones are kept, empty."""
+        return await self._db.point(lambda c: [_grant(c, user, scope) for scope in scopes])
+
+    async def actions(self, user: Principal | None, repository: str) -> frozenset[str]:
+        """What `user` may do to the repository: a subset of pull, push, delete."""
+        return await self._db.point(lambda c: _actions(c, user, repository))
+
+    async def user(self, name: str) -> Principal | None:
+        """The user or robot called `name`."""
+        prefix = await self.robot_prefix()
+        account = await self._db.point(lambda c: _account(c, name, prefix))
+        return account.principal if account else None
+
+    async def user_by_id(self, user_id: int) -> Principal | None:
+        """The user of that id, with its groups."""
+        return await self._db.point(lambda c: principal_of(c, users.c.id == user_id))
+
+    # -- management ----------------------------------------------------------------------------------
+
+    async def create_user(self, username: str, password: str, *, sysadmin: bool = False) -> None:
+        """Add a local user. Raises InvalidError or ConflictError."""
+        if not USERNAME.fullmatch(username):
+            raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
+        check_password(password)
+        hashed = await asyncio.to_thread(_hasher.hash, password)
+        now = time.time()
+
+        def run(connection: Connection) -> None:
+            if connection.execute(select(users.c.id).where(users.c.username == username)).first():
+                raise ConflictError(f"user {username} exists")
+            connection.execute(
+                insert(users).values(
+                    username=username, password_hash=hashed, sysadmin=sysadmin, created_at=now, updated_at=now
+                )
+            )
+
+        await self._db.write(run)
+
+    async def hash(self, password: str) -> str:
+        """The hash to store for a password. Raises InvalidError when it is too weak."""
+        check_password(password)
+        async with self._slots:
+            return await asyncio.to_thread(_hasher.hash, password)
+
+    async def set_password(self, username: str, password: str) -> None:
+        """Give a user a new password. Raises InvalidError or NotFoundError."""
+        check_password(password)
+        hashed = await asyncio.to_thread(_hasher.hash, password)
+
+        def run(connection: Connection) -> int:
+            return connection.execute(
+                update(users)
+                .where(users.c.username == username)
+                .values(password_hash=hashed, updated_at=time.time())
+            ).rowcount
+
+        if not await self._db.write(run):
+            raise NotFoundError(f"user {username} not found")
+
+    async def delete_user(self, username: str) -> None:
+        """Remove a user. Raises NotFoundError."""
+        if not await self._db.write(
+            lambda c: c.execute(delete(users).where(users.c.username == username)).rowcount
+        ):
+            raise NotFoundError(f"user {username} not found")
+
+    async def list_users(self) -> list[Principal]:
+        """All users by name."""
+        rows = await self._db.read(
+            lambda c: list(
+                c.execute(select(users.c.id, users.c.username, users.c.sysadmin).order_by(users.c.username))
+            )
+        )
+        return [Principal(*row) for row in rows]
+
+    async def create_project(self, name: str, *, public: bool) -> None:
+        """Add a project. Raises InvalidError or ConflictError."""
+        if not is_project_name(name):
+            raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
+        now = time.time()
+
+        def run(connection: Connection) -> None:
+            if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
+                raise ConflictError(f"project {name} exists")
+            connection.execute(
+                insert(projects).values(name=name, public=public, created_at=now, updated_at=now)
+            )
+
+        await self._db.write(run)
+
+    async def list_projects(self) -> list[tuple[str, bool]]:
+        """(name, public) of every project, by name."""
+        rows = await self._db.read(
+            lambda c: list(c.execute(select(projects.c.name, projects.c.public).order_by(projects.c.name)))
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    async def set_member(self, project: str, username: str, role: str) -> None:
+        """Give a user a role in a project, replacing any earlier one. Raises NotFoundError, InvalidError."""
+        if role not in ROLES:
+            raise InvalidError(f"role must be one of {', '.join(ROLES)}")
+
+        def run(connection: Connection) -> None:
+            project_id = connection.execute(select(projects.c.id).where(projects.c.name == project)).scalar()
+            user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+            if project_id is None:
+                raise NotFoundError(f"project {project} not found")
+            if user_id is None:
+                raise NotFoundError(f"user {username} not found")
+            connection.execute(
+                delete(project_members).where(
+                    project_members.c.project_id == project_id, project_members.c.user_id == user_id
+                )
+            )
+            connection.execute(
+                insert(project_members).values(project_id=project_id, user_id=user_id, role=role)
+            )
+
+        await self._db.write(run)
+
+    def visible_projects(self, user: Principal | None) -> object:
+        """A function of a Connection giving the ids of projects `user` may see; None means all."""
+
+        def run(connection: Connection) -> set[int] | None:
+            query = access.visible(user or ANONYMOUS)
+            return None if query is None else set(connection.execute(query).scalars())
+
+        return run
+
+
+def ensure_admin(db: Database, password: str | None) -> str | None:
+    """Make user `admin` at first start; returns a generated password, else None."""
+    if db.sync_read(lambda c: c.execute(select(users.c.id).limit(1)).first()):
+        return None
+    given = password or secrets.token_urlsafe(15)
+    hashed = _hasher.hash(given)
+    now = time.time()
+
+    def run(connection: Connection) -> bool:
+        if connection.execute(select(users.c.id).limit(1)).first():
+            return False
+        connection.execute(
+            insert(users).values(
+                username="admin", password_hash=hashed, sysadmin=True, created_at=now, updated_at=now
+            )
+        )
+        if not connection.execute(select(projects.c.id).where(projects.c.name == "library")).first():
+            # Harbor's installations have this project from the start, and scripts rely on it.
+            connection.execute(
+                insert(projects).values(name="library", public=True, created_at=now, updated_at=now)
+            )
+        return True
+
+    try:
+        made = db.sync_write(run)
+    except IntegrityError:
+        # Of instances that start together for the first time another was first.
+        return None
+    return given if made and password is None else None
+
+
+def check_password(password: str) -> None:
+    """Harbor's rule: 8 to 128 characters with an upper-case and a lower-case letter and a digit.
+
+    Raises InvalidError.
+    """
+    if not (
+        8 <= len(password) <= 128
+        and re.search("[a-z]", password)
+        and re.search("[A-Z]", password)
+        and re.search("[0-9]", password)
+    ):
+        raise InvalidError("passwords have 8 to 128 characters with upper case, lower case and a digit")
+
+
+_DUMMY = _hasher.hash(secrets.token_hex(8))
+
+
+def _verify(stored: str | None, password: str) -> bool:
+    # An unknown user costs the same time as a wrong password, so names cannot be told apart.
+    try:
+        return _hasher.verify(stored or _DUMMY, password) and stored is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def principal_of(connection: Connection, condition: ColumnElement[bool]) -> Principal | None:
+    """The user that `condition` on `users` picks, with its groups."""
+    row = connection.execute(select(users.c.id, users.c.username, users.c.sysadmin).where(condition)).first()
+    return _principal(connection, row) if row else None
+
+
+def _principal(connection: Connection, row: Any) -> Principal:
+    groups = connection.execute(
+        select(user_group_members.c.group_id).where(user_group_members.c.user_id == row[0])
+    ).scalars()
+    return Principal(row[0], row[1], row[2], groups=tuple(groups))
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Who a login name stands for, and what its password is checked against."""
+
+    principal: Principal
+    stored: str | None
+    sealed: str | None = None
+
+
+def _account(connection: Connection, name: str, prefix: str) -> _Account | None:
+    if name.startswith(prefix):
+        robot = connection.execute(select(robots).where(robots.c.name == name.removeprefix(prefix))).first()
+        if robot is not None:
+            usable = not robot.disabled and (robot.expires_at == -1 or robot.expires_at > time.time())
+            return _Account(robot_principal(robot, prefix), robot.secret_hash) if usable else None
+    row = connection.execute(
+        select(users.c.id, users.c.username, users.c.sysadmin, users.c.password_hash, oidc_users.c.secret)
+        .outerjoin(oidc_users, oidc_users.c.user_id == users.c.id)
+        .where(users.c.username == name)
+    ).first()
+    return _Account(_principal(connection, row), row[3], row[4]) if row else None
+
+
+def robot_principal(row: Any, prefix: str) -> Principal:
+    """The robot of a row of `robots`."""
+    grants = tuple(
+        RobotGrant(
+            item["kind"],
+            item["namespace"],
+            frozenset((pair["resource"], pair["action"]) for pair in item["access"]),
+        )
+        for item in row.permissions
+    )
+    return Principal(row.id, prefix + row.name, kind="robot", grants=grants, robot_project=row.project_id)
+
+
+def _actions(connection: Connection, user: Principal | None, repository: str) -> frozenset[str]:
+    principal = user or ANONYMOUS
+    if principal.sysadmin:
+        return _ALL
+    project = access.project_by_name(connection, repository.partition("/")[0])
+    if project is None:
+        return frozenset()
+    return frozenset(
+        name
+        for name, (resource, action) in OCI_ACTIONS.items()
+        if access.may(connection, principal, project, resource, action)
+    )
+
+
+def _grant(connection: Connection, user: Principal | None, scope: Scope) -> Scope:
+    allowed: frozenset[str] = frozenset()
+    if scope.type == "repository":
+        allowed = _actions(connection, user, scope.name)
+        wanted = _ALL if "*" in scope.actions else scope.actions
+        return Scope(scope.type, scope.name, wanted & allowed)
+    if scope.type == "registry" and scope.name == "catalog" and user is not None:
+        return Scope(scope.type, scope.name, scope.actions)
+    return Scope(scope.type, scope.name, allowed)

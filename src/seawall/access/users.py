@@ -1,0 +1,155 @@
+"""Users: their profiles, and what the management API does with them."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, insert, select, update
+
+from seawall.access.service import USERNAME
+from seawall.infra.db.schema import oidc_users, users
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
+
+_EMAIL = re.compile(r"[^@\s\"<>(),;:\\\[\]]{1,64}@[A-Za-z0-9.-]{1,190}")
+# The first administrator cannot be removed or lose its rights: somebody must be able to mend things.
+FIRST_ADMIN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A user without anything secret. Times are Unix seconds."""
+
+    id: int
+    username: str
+    email: str | None
+    realname: str
+    comment: str
+    sysadmin: bool
+    created_at: float
+    updated_at: float
+
+
+def base_query() -> Select[Any]:
+    """Columns of `UserRow`."""
+    return select(
+        users.c.id,
+        users.c.username,
+        users.c.email,
+        users.c.realname,
+        users.c.comment,
+        users.c.sysadmin,
+        users.c.created_at,
+        users.c.updated_at,
+    )
+
+
+def by_id(connection: Connection, user_id: int) -> UserRow | None:
+    """The user of that id."""
+    row = connection.execute(base_query().where(users.c.id == user_id)).first()
+    return UserRow(*row) if row else None
+
+
+def check_profile(email: str | None, realname: str, comment: str) -> None:
+    """Raises InvalidError for a value that is not acceptable."""
+    if email and not _EMAIL.fullmatch(email):
+        raise InvalidError("email is not an address")
+    if len(realname) > 255 or re.search(r'[,"~#%$\x00-\x1f]', realname):
+        raise InvalidError('realname has at most 255 characters, without , " ~ # % $')
+    if len(comment) > 255:
+        raise InvalidError("comment has at most 255 characters")
+
+
+def create(
+    connection: Connection,
+    username: str,
+    password_hash: str | None,
+    *,
+    email: str | None = None,
+    realname: str = "",
+    comment: str = "",
+) -> int:
+    """Add a user; returns its id. No hash: it signs in elsewhere. Raises InvalidError, ConflictError."""
+    if not USERNAME.fullmatch(username):
+        raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
+    check_profile(email, realname, comment)
+    if connection.execute(select(users.c.id).where(users.c.username == username)).first():
+        raise ConflictError(f"user {username} exists")
+    _unique_email(connection, email, None)
+    now = time.time()
+    made = connection.execute(
+        insert(users).values(
+            username=username,
+            password_hash=password_hash,
+            email=email or None,
+            realname=realname,
+            comment=comment,
+            sysadmin=False,
+            created_at=now,
+            updated_at=now,
+        )
+    ).inserted_primary_key
+    assert made is not None
+    return int(made[0])
+
+
+def update_profile(
+    connection: Connection, user_id: int, email: str | None, realname: str, comment: str
+) -> None:
+    """Change what people see of a user. Raises InvalidError, ConflictError."""
+    check_profile(email, realname, comment)
+    _unique_email(connection, email, user_id)
+    connection.execute(
+        update(users)
+        .where(users.c.id == user_id)
+        .values(email=email or None, realname=realname, comment=comment, updated_at=time.time())
+    )
+
+
+def _unique_email(connection: Connection, email: str | None, own: int | None) -> None:
+    if not email:
+        return
+    query = select(users.c.id).where(users.c.email == email)
+    if own is not None:
+        query = query.where(users.c.id != own)
+    if connection.execute(query).first():
+        raise ConflictError("another user has that email")
+
+
+def set_sysadmin(connection: Connection, user_id: int, sysadmin: bool) -> None:
+    """Give or take system administration. Raises NotFoundError, InvalidError for the first administrator."""
+    if user_id == FIRST_ADMIN and not sysadmin:
+        raise InvalidError("the first administrator stays one")
+    changed = connection.execute(
+        update(users).where(users.c.id == user_id).values(sysadmin=sysadmin, updated_at=time.time())
+    )
+    if not changed.rowcount:
+        raise NotFoundError(f"user {user_id} not found")
+
+
+def remove(connection: Connection, user_id: int) -> None:
+    """Remove a user. Raises NotFoundError, InvalidError for the first administrator."""
+    if user_id == FIRST_ADMIN:
+        raise InvalidError("the first administrator cannot be removed")
+    if not connection.execute(delete(users).where(users.c.id == user_id)).rowcount:
+        raise NotFoundError(f"user {user_id} not found")
+
+
+def set_hash(connection: Connection, user_id: int, password_hash: str) -> None:
+    """Store the hash of a new password."""
+    connection.execute(
+        update(users).where(users.c.id == user_id).values(password_hash=password_hash, updated_at=time.time())
+    )
+
+
+def is_local(connection: Connection, user_id: int) -> bool:
+    """Whether the user has a password here (else LDAP or OIDC says who it is)."""
+    row = connection.execute(select(users.c.password_hash).where(users.c.id == user_id)).first()
+    return row is not None and row[0] is not None
+
+
+def oidc_of(connection: Connection, user_id: int) -> Any:
+    """The row of `oidc_users`, None for a user of another kind."""
+    return connection.execute(select(oidc_users).where(oidc_users.c.user_id == user_id)).first()

@@ -1,0 +1,1 @@
+"""What keeps a registry available: clusters, peers, sites and backups."""

@@ -1,0 +1,211 @@
+"""Configurations of load balancers, for `seawall ha lb-config`.
+
+What they have in common: health by `/readyz`, uploads and downloads passed on as they come (no buffering in
+files, no limit of size), another instance tried when one cannot be connected to, `X-Forwarded-*` set and
+what clients sent of them dropped, `/metrics` and what peers say to each other kept inside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from seawall.kernel.errors import InvalidError
+
+
+@dataclass(frozen=True, slots=True)
+class Balancer:
+    """What a configuration is made from.
+
+    `url`: the `external_url`. `instances`: URLs of the instances. `bind`: address and port to listen on (""
+    takes all addresses and the URL's port). `certificate`, `key`: PEM files for an https URL (HAProxy wants
+    both in the one file `certificate`). `ca`: PEM that signed the instances' certificates, if they have TLS.
+    """
+
+    url: str
+    instances: list[str]
+    bind: str = ""
+    certificate: str = "/etc/seawall/tls/balancer.pem"
+    key: str = "/etc/seawall/tls/balancer.key"
+    ca: str = ""
+
+    def targets(self) -> list[tuple[str, str]]:
+        """(name, host:port) of each instance. Raises InvalidError for one that is no URL."""
+        found = []
+        for number, url in enumerate(self.instances, 1):
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise InvalidError(f"{url} is not the URL of an instance (http://host:port)")
+            host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+            found.append((f"seawall{number}", f"{host}:{parts.port or _port(parts.scheme)}"))
+        if not found:
+            raise InvalidError("no instance is known: start one, or give --instance URL")
+        if len({urlsplit(url).scheme for url in self.instances}) > 1:
+            raise InvalidError("instances must be all http or all https")
+        return found
+
+    @property
+    def inner_tls(self) -> bool:
+        """Whether the instances speak TLS."""
+        return any(urlsplit(url).scheme == "https" for url in self.instances)
+
+    @property
+    def outer_tls(self) -> bool:
+        """Whether clients speak TLS to the balancer."""
+        return urlsplit(self.url).scheme == "https"
+
+    def listen(self, every: str) -> str:
+        """Where to listen; `every` stands for all addresses."""
+        if self.bind:
+            return self.bind
+        parts = urlsplit(self.url)
+        return f"{every}{parts.port or _port(parts.scheme)}"
+
+
+def _port(scheme: str) -> int:
+    return 443 if scheme == "https" else 80
+
+
+def haproxy(balancer: Balancer) -> str:
+    """A complete haproxy.cfg (HAProxy 2.4 or newer)."""
+    tls = f" ssl crt {balancer.certificate} alpn h2,http/1.1" if balancer.outer_tls else ""
+    inner = ""
+    if balancer.inner_tls:
+        inner = f" ssl verify required ca-file {balancer.ca}" if balancer.ca else " ssl verify none"
+    servers = "\n".join(f"    server {name} {target} check{inner}" for name, target in balancer.targets())
+    redirect = ""
+    if balancer.outer_tls and not balancer.bind and (urlsplit(balancer.url).port or 443) == 443:
+        redirect = """
+frontend plain
+    bind :80
+    http-request redirect scheme https code 308
+"""
+    return f"""# HAProxy in front of Seawall at {balancer.url}; made by `seawall ha lb-config haproxy`.
+global
+    log stdout format raw local0
+    maxconn 8000
+
+defaults
+    mode http
+    log global
+    option httplog
+    option dontlognull
+    maxconn 8000
+    # An instance that cannot be reached: the next try, on another one, comes after two seconds.
+    timeout connect 2s
+    retries 3
+    option redispatch 1
+    timeout http-request 30s
+    timeout http-keep-alive 75s
+    timeout queue 30s
+    timeout check 3s
+    # Silence within a request: storing the last byte of a large blob may take a while.
+    timeout client 15m
+    timeout server 15m
+    timeout tunnel 1h
+{redirect}
+frontend seawall
+    bind {balancer.listen(":")}{tls}
+    # What clients claim about forwarding is dropped; instances believe this proxy (http.trusted_proxies).
+    http-request del-header X-Forwarded-For
+    http-request del-header Forwarded
+    http-request set-header X-Forwarded-Proto {"https" if balancer.outer_tls else "http"}
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    option forwardfor
+    http-request deny deny_status 404 if {{ path /metrics }} or {{ path_beg /_seawall/peers }}
+    default_backend instances
+
+backend instances
+    balance leastconn
+    # Bodies pass through as they come: HAProxy holds a few kilobytes and has no limit of size.
+    # An instance that answers 404 here (it drains, or lost its database or storage) gets nothing new and may
+    # finish what it has; one that does not answer is down.
+    option httpchk GET /readyz?unready=404
+    http-check disable-on-404
+    http-check expect status 200
+    # Requests without a body may be sent again to another instance when one fails before it answers; others
+    # only while no connection was made.
+    retry-on conn-failure empty-response 503
+    http-request disable-l7-retry unless {{ method GET HEAD }}
+    # What hangs on an instance that is down is cut, so that clients go on elsewhere. Keepalives find out
+    # sooner when nothing is being sent.
+    option srvtcpka
+    srvtcpka-idle 3s
+    srvtcpka-intvl 1s
+    srvtcpka-cnt 3
+    default-server inter 1s fastinter 500ms downinter 1s fall 2 rise 2 on-marked-down shutdown-sessions
+{servers}
+"""
+
+
+def nginx(balancer: Balancer) -> str:
+    """A file for nginx's `conf.d` (nginx 1.18 or newer)."""
+    tls = ""
+    listen = balancer.listen("")
+    if balancer.outer_tls:
+        tls = f"""
+    ssl_certificate {balancer.certificate};
+    ssl_certificate_key {balancer.key};
+    ssl_protocols TLSv1.2 TLSv1.3;"""
+        listen += " ssl http2"
+    # nginx without its commercial part has no active health checks: a failed request is what tells it.
+    servers = "\n".join(
+        f"    server {target} max_fails=1 fail_timeout=5s;" for _, target in balancer.targets()
+    )
+    scheme = "https" if balancer.inner_tls else "http"
+    verify = ""
+    if balancer.inner_tls and balancer.ca:
+        verify = f"""
+        proxy_ssl_verify on;
+        proxy_ssl_trusted_certificate {balancer.ca};"""
+    host = urlsplit(balancer.url).hostname
+    return f"""# nginx in front of Seawall at {balancer.url}; made by `seawall ha lb-config nginx`.
+upstream seawall {{
+    least_conn;
+{servers}
+    keepalive 64;
+}}
+
+server {{
+    listen {listen};
+    server_name {host};{tls}
+
+    # Blobs have any size and pass through as they come.
+    client_max_body_size 0;
+    proxy_request_buffering off;
+    proxy_buffering off;
+    proxy_max_temp_file_size 0;
+    chunked_transfer_encoding on;
+
+    location = /metrics {{
+        return 404;
+    }}
+
+    location /_seawall/peers {{
+        return 404;
+    }}
+
+    location / {{
+        proxy_pass {scheme}://seawall;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        # What clients claim about forwarding is replaced; instances believe this proxy.
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto {"https" if balancer.outer_tls else "http"};
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header Forwarded "";{verify}
+        # Another instance is tried when one cannot be reached, or says that it is not ready; a request whose
+        # body was already passed on is not sent twice.
+        proxy_next_upstream error timeout http_503;
+        proxy_next_upstream_tries 3;
+        proxy_connect_timeout 2s;
+        proxy_read_timeout 900s;
+        proxy_send_timeout 900s;
+    }}
+}}
+"""
+
+
+KINDS = {"haproxy": haproxy, "nginx": nginx}
+__all__ = ["KINDS", "Balancer", "haproxy", "nginx"]

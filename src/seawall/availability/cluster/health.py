@@ -1,0 +1,101 @@
+"""Whether this process can do its work now: database, storage, Redis.
+
+Each part is asked at most once at a time, and an answer that takes longer than `PATIENCE` counts as a
+failure: a part that hangs must neither hang the health check nor pile up threads behind it.
+
+A fault makes the instance unready only when it lasts: a failover of the database hits every instance alike,
+and requests wait for its end. If all of them called themselves unready at once, the balancer would have
+nobody left to send a request to, and clients would see errors where now they see a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from seawall.infra.db import Database
+from seawall.infra.redis import RedisClient
+from seawall.infra.storage import BlobStorage
+
+PATIENCE = 1.5
+# An answer is good for this long (seconds): a balancer asks often, and asking S3 costs money.
+_GOOD = {"database": 0.5, "storage": 2.0}
+# Names a file that is there from SIGTERM on, for the server processes to see.
+DRAIN_VARIABLE = "SEAWALL_DRAIN_FILE"
+
+
+class Health:
+    """Checks of one process."""
+
+    def __init__(
+        self, db: Database, storage: BlobStorage, redis: RedisClient, *, unready_seconds: float = 0
+    ) -> None:
+        """`unready_seconds`: how long a fault must last to make the instance unready."""
+        self._patience = unready_seconds
+        self._well: dict[str, float] = {}
+        drain = os.environ.get(DRAIN_VARIABLE)
+        self._draining: Callable[[], bool] = Path(drain).exists if drain else bool
+        self._asked: dict[str, float] = {}
+        self._parts: dict[str, Callable[[], Awaitable[Any]]] = {
+            "database": db.check,
+            "storage": storage.check,
+        }
+        self._redis = redis
+        self._running: dict[str, asyncio.Task[Any]] = {}
+
+    async def check(self) -> tuple[str, dict[str, str]]:
+        """(`ok`, `degraded`, `draining` or `failed`; `ok` or the fault of each part).
+
+        `degraded`: everything works, but more slowly (no Redis), or a fault is too new to tell. An instance
+        that is `draining` or `failed` should get no new requests.
+        """
+        names = list(self._parts)
+        results = await asyncio.gather(*(self._part(name) for name in names))
+        parts = dict(zip(names, results, strict=True))
+        now = time.monotonic()
+        status = "ok"
+        for name, value in parts.items():
+            if value == "ok":
+                # When it was asked, not now: the answer may be one that is kept for a while.
+                self._well[name] = self._asked[name]
+            elif name not in self._well or now - self._well[name] >= self._patience:
+                status = "failed"
+            elif status == "ok":
+                status = "degraded"
+        redis = await self._redis.status()
+        if redis != "off":
+            parts["redis"] = redis
+            if status == "ok" and redis != "ok":
+                status = "degraded"
+        if status != "failed" and self._draining():
+            status = "draining"
+        return status, parts
+
+    async def _part(self, name: str) -> str:
+        task = self._running.get(name)
+        now = time.monotonic()
+        if task is None or (task.done() and now - self._asked[name] >= _GOOD[name]):
+            self._asked[name] = now
+            task = self._running[name] = asyncio.ensure_future(self._parts[name]())
+            task.add_done_callback(_seen)
+        # Who comes while a question hangs need not wait as long again.
+        patience = max(0.01, self._asked[name] + PATIENCE - now)
+        try:
+            await asyncio.wait_for(asyncio.shield(task), patience)
+        except TimeoutError:
+            return "does not answer"
+        except OSError as error:
+            return error.strerror or type(error).__name__
+        except Exception as error:
+            return type(error).__name__
+        return "ok"
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    # Nobody may be waiting any more; without this the event loop reports the exception as forgotten.
+    if not task.cancelled():
+        task.exception()

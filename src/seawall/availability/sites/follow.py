@@ -1,0 +1,438 @@
+"""The standby's work: take what changed on the active, bytes first, rows in one transaction last.
+
+The rows of one answer are a consistent snapshot, so after each transaction this site is what the active was
+at one moment. Ids are kept. Blobs lie under keys of this site's own storage; each is verified by its digest
+and noted in `dr_blobs` as soon as it is durable, so an interrupted round goes on where it was. A blob that
+the active no longer has goes to `blob_trash`, and its bytes when readers have had time to finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import httpx
+import structlog
+from sqlalchemy import JSON, Connection, Table, bindparam, delete, insert, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from seawall.availability.sites import state
+from seawall.availability.sites.wire import Peer
+from seawall.infra.db import Database, changes, dump, fence, migrate
+from seawall.infra.db.schema import blob_trash, blobs, dr_blobs, metadata, sessions
+from seawall.infra.storage import BlobStorage
+from seawall.kernel.errors import PreconditionError, UnavailableError
+
+log: Any = structlog.get_logger("seawall.dr")
+
+_BATCH = 500
+_PARALLEL = 6
+# Readers that found a key have this long to finish (seconds).
+_READERS = 900.0
+
+
+class ResyncError(Exception):
+    """The changes do not fit what is here: start anew from a snapshot."""
+
+
+@dataclass(slots=True)
+class Step:
+    """What one round did. `full`: it was a snapshot."""
+
+    full: bool
+    rows: int
+    blobs: int
+    epoch: int
+
+
+class Follower:
+    """Rounds of following. Every transaction asks whether `who` still leads this site's work."""
+
+    def __init__(self, db: Database, storage: BlobStorage, peer: Peer, who: str) -> None:
+        self._db = db
+        self._storage = storage
+        self._peer = peer
+        self._who = who
+
+    async def step(self, row: dict[str, Any], timeout: float | None = None) -> Step:
+        """One round from `row` (`state.read`) on.
+
+        Raises UnavailableError when the peer or its bytes cannot be had now, PreconditionError when it must
+        not be followed, or its schema is newer.
+        """
+        began = time.time()
+        cursor = row["cursor"]
+        with tempfile.TemporaryFile(prefix="seawall-dr-") as file:
+            head = await self._receive(file, cursor, row, timeout)
+            own = await self._db.read(migrate.current)
+            revisions = f"{own}:{head['revision']}"
+            if head["revision"] not in migrate.revisions():
+                raise PreconditionError(
+                    f"the active has schema {head['revision']}, which this Seawall does not know; upgrade "
+                    "the standby first"
+                )
+            if not head["full"] and revisions != row["revisions"]:
+                # One of the two was upgraded: rows have columns that they had not before.
+                await self._db.write(lambda c: state.put(c, cursor=None))
+                return Step(False, 0, 0, head["epoch"])
+            fetched = await self._fetch_missing(file)
+
+            def apply(connection: Connection) -> int:
+                if connection.dialect.name == "postgresql":
+                    # A snapshot is one long transaction.
+                    connection.exec_driver_sql(
+                        "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+                    )
+                state.hold(connection, self._who, state.STANDBY, row["epoch"])
+                with fence.applying(connection), changes.unlogged(connection):
+                    count = _apply_full(connection, file) if head["full"] else _apply(connection, file)
+                now = time.time()
+                state.put(
+                    connection,
+                    cursor=head["cursor"],
+                    revisions=revisions,
+                    complete=True,
+                    epoch=max(row["epoch"], int(head["epoch"])),
+                    lineage=head["lineage"],
+                    syncing="following",
+                    error=None,
+                    behind=0,
+                    synced_at=began,
+                    **({"applied_at": now} if count or head["full"] else {}),
+                )
+                return count
+
+            try:
+                count = await self._db.write(apply)
+            except (ResyncError, IntegrityError) as error:
+                if head["full"]:
+                    raise
+                log.warning("changes do not fit; starting from a snapshot", error=str(error)[:300])
+                await self._db.write(lambda c: state.put(c, cursor=None))
+                return Step(False, 0, fetched, head["epoch"])
+        return Step(head["full"], count, fetched, head["epoch"])
+
+    async def _receive(
+        self, file: IO[bytes], cursor: str | None, row: dict[str, Any], timeout: float | None
+    ) -> dict[str, Any]:
+        # A snapshot takes its time before the first byte.
+        patience = timeout if cursor is not None else 600.0
+        answer = await self._peer.stream(
+            "changes", patience, cursor=cursor, site=row["site"], epoch=row["epoch"]
+        )
+        last = b""
+        try:
+            async for part in answer.aiter_raw(262144):
+                await asyncio.to_thread(file.write, part)
+                last = (last + part)[-200:]
+        except httpx.HTTPError as error:
+            raise UnavailableError(f"the link broke: {str(error) or type(error).__name__}") from None
+        finally:
+            await answer.aclose()
+        if b'{"end":' not in last.rstrip().rpartition(b"\n")[2]:
+            raise UnavailableError("the link broke in the middle of an answer")
+        file.seek(0)
+        head: dict[str, Any] = json.loads(file.readline())
+        if head["role"] not in (state.ACTIVE, state.FENCED) or int(head["epoch"]) < row["epoch"]:
+            raise PreconditionError(
+                f"the other site is {head['role']} at epoch {head['epoch']}; this one has followed epoch "
+                f"{row['epoch']}"
+            )
+        if row["lineage"] and head["lineage"] != row["lineage"]:
+            raise PreconditionError("the other site is another registry: the two were not made as one pair")
+        return head
+
+    # -- blobs ----------------------------------------------------------------------------------------
+
+    async def _fetch_missing(self, file: IO[bytes]) -> int:
+        wanted: dict[str, int] = {}
+        for name, item in _lines(file):
+            if name == "blobs" and not isinstance(item, _Gone):
+                wanted[item["digest"]] = item["size"]
+        digests = sorted(wanted)
+
+        def here(connection: Connection) -> set[str]:
+            found: set[str] = set()
+            for start in range(0, len(digests), _BATCH):
+                part = digests[start : start + _BATCH]
+                for table in (blobs, dr_blobs):
+                    query = select(table.c.digest).where(table.c.digest.in_(part))
+                    found.update(connection.execute(query).scalars())
+            return found
+
+        present = await self._db.read(here) if digests else set()
+        missing = [digest for digest in digests if digest not in present]
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def one(digest: str) -> None:
+            async with gate:
+                await self._fetch(digest, wanted[digest])
+                # A long round must not lose its place.
+                await self._db.write(lambda c: state.lead(c, self._who), durable=False)
+
+        tasks = [asyncio.create_task(one(digest)) for digest in missing]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return len(missing)
+
+    async def _fetch(self, digest: str, size: int) -> None:
+        key = await fetch_blob(self._peer, self._storage, digest)
+
+        def note(connection: Connection) -> None:
+            connection.execute(
+                insert(dr_blobs).values(digest=digest, storage_key=key, size=size, at=time.time())
+            )
+
+        try:
+            await self._db.write(note)
+        except IntegrityError:
+            # Another process of this site had it in hand too.
+            await self._storage.delete(key)
+
+    async def sweep(self) -> None:
+        """Delete bytes that no row has named for a while."""
+        before = time.time() - _READERS
+        keys = await self._db.read(
+            lambda c: list(
+                c.execute(
+                    select(blob_trash.c.storage_key).where(blob_trash.c.trashed_at < before).limit(_BATCH)
+                ).scalars()
+            )
+        )
+        for key in keys:
+            await self._storage.delete(key)
+        if keys:
+            await self._db.write(
+                lambda c: c.execute(delete(blob_trash).where(blob_trash.c.storage_key.in_(keys)))
+            )
+
+
+async def fetch_blob(peer: Peer, storage: BlobStorage, digest: str) -> str:
+    """Copy a blob of the peer's to `storage`, verified and durable; returns its key.
+
+    Raises UnavailableError, PreconditionError.
+    """
+    algorithm, _, value = digest.partition(":")
+    answer = await peer.stream("blob", digest=digest)
+    writer = await storage.open_upload(str(uuid.uuid4()), 0, {})
+    running = hashlib.new(algorithm)
+    try:
+        async for part in answer.aiter_raw(1024 * 1024):
+            running.update(part)
+            await writer.write(part)
+        if running.hexdigest() != value:
+            raise UnavailableError(f"blob {digest} came damaged")
+        key = await writer.commit(f"{value}.{algorithm}.{secrets.token_hex(4)}")
+    except httpx.HTTPError as error:
+        await writer.abort()
+        raise UnavailableError(f"the link broke: {str(error) or type(error).__name__}") from None
+    except BaseException:
+        await writer.abort()
+        raise
+    finally:
+        await answer.aclose()
+    await writer.finish()
+    return key
+
+
+# -- rows ---------------------------------------------------------------------------------------------
+
+
+class _Gone(dict[str, Any]):
+    """The key of a row that is no more."""
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
+    file.seek(0)
+    file.readline()
+    name, columns = "", list[str]()
+    for line in file:
+        item = json.loads(line)
+        if isinstance(item, list):
+            yield name, dict(zip(columns, map(dump.decode, item), strict=True))
+        elif "table" in item:
+            name, columns = item["table"], item["columns"]
+        elif "gone" in item:
+            yield item["gone"], _Gone(item["key"])
+
+
+def _bound(table: Table, names: list[str]) -> dict[str, Any]:
+    # Otherwise a missing JSON value would become the JSON text `null`, which is not NULL.
+    missing = JSON(none_as_null=True)
+    return {
+        name: bindparam(name, type_=missing if isinstance(table.columns[name].type, JSON) else None)
+        for name in names
+    }
+
+
+def _fit(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name in table.columns}
+
+
+def _keys_here(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Give rows of `blobs` the keys that their bytes have at this site."""
+    digests = [row["digest"] for row in rows]
+    keys: dict[str, str] = {}
+    for table in (dr_blobs, blobs):
+        query = select(table.c.digest, table.c.storage_key).where(table.c.digest.in_(digests))
+        keys |= {row[0]: row[1] for row in connection.execute(query)}
+    for row in rows:
+        if row["digest"] not in keys:
+            raise ResyncError(f"no bytes of {row['digest']}")
+        row["storage_key"] = keys[row["digest"]]
+    _take_over(connection, digests)
+
+
+def _take_over(connection: Connection, digests: list[str]) -> None:
+    """What was fetched and is named now leaves `dr_blobs`; a second copy goes to the trash."""
+    taken = dr_blobs.c.digest.in_(digests)
+    twice = (
+        connection.execute(
+            select(dr_blobs.c.storage_key).where(
+                taken, dr_blobs.c.digest.in_(select(blobs.c.digest).where(blobs.c.digest.in_(digests)))
+            )
+        )
+        .scalars()
+        .all()
+    )
+    _trash(connection, list(twice))
+    connection.execute(delete(dr_blobs).where(taken))
+
+
+def _trash(connection: Connection, keys: list[str]) -> None:
+    if keys:
+        now = time.time()
+        connection.execute(insert(blob_trash), [{"storage_key": key, "trashed_at": now} for key in keys])
+
+
+def _apply_full(connection: Connection, file: IO[bytes]) -> int:
+    """Make the tables equal to a snapshot."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+    before: dict[str, str] = {
+        row[0]: row[1] for row in connection.execute(select(blobs.c.digest, blobs.c.storage_key))
+    }
+    logins = [dict(row) for row in connection.execute(select(sessions)).mappings()]
+    for table in reversed(dump.tables()):
+        connection.execute(delete(table))
+    count, batch, at = 0, list[dict[str, Any]](), ""
+
+    def flush() -> None:
+        nonlocal count
+        table = metadata.tables.get(at)
+        if batch and table is not None:
+            if at == "blobs":
+                _place(connection, batch, before)
+            rows = [_fit(table, row) for row in batch]
+            connection.execute(insert(table).values(_bound(table, list(rows[0]))), rows)
+            count += len(batch)
+        batch.clear()
+
+    for name, row in _lines(file):
+        if name != at or len(batch) == _BATCH:
+            flush()
+            at = name
+        batch.append(row)
+    flush()
+    _trash(connection, list(before.values()))
+    users = set(connection.execute(select(metadata.tables["users"].c.id)).scalars())
+    kept = [row for row in logins if row["user_id"] in users]
+    if kept:
+        connection.execute(insert(sessions), kept)
+    return count
+
+
+def _place(connection: Connection, rows: list[dict[str, Any]], before: dict[str, str]) -> None:
+    digests = [row["digest"] for row in rows]
+    query = select(dr_blobs.c.digest, dr_blobs.c.storage_key).where(dr_blobs.c.digest.in_(digests))
+    fetched: dict[str, str] = {row[0]: row[1] for row in connection.execute(query)}
+    twice = []
+    for row in rows:
+        key = before.pop(row["digest"], None)
+        if key is not None and row["digest"] in fetched:
+            twice.append(fetched[row["digest"]])
+        key = key or fetched.get(row["digest"])
+        if key is None:
+            raise ResyncError(f"no bytes of {row['digest']}")
+        row["storage_key"] = key
+    _trash(connection, twice)
+    connection.execute(delete(dr_blobs).where(dr_blobs.c.digest.in_(digests)))
+
+
+def _apply(connection: Connection, file: IO[bytes]) -> int:
+    """Apply changed rows: what is gone from the leaves up, what is there from the roots down."""
+    changed: dict[str, list[dict[str, Any]]] = {}
+    gone: dict[str, list[dict[str, Any]]] = {}
+    for name, row in _lines(file):
+        (gone if isinstance(row, _Gone) else changed).setdefault(name, []).append(row)
+    tables = dump.tables()
+    for table in reversed(tables):
+        if table.name in gone:
+            _delete(connection, table, gone[table.name])
+    for table in tables:
+        rows = [_fit(table, row) for row in changed.get(table.name, [])]
+        if not rows:
+            continue
+        if table is blobs:
+            for start in range(0, len(rows), _BATCH):
+                _keys_here(connection, rows[start : start + _BATCH])
+        _upsert(connection, table, rows)
+    return sum(map(len, changed.values())) + sum(map(len, gone.values()))
+
+
+def _delete(connection: Connection, table: Table, keys: list[dict[str, Any]]) -> None:
+    columns = list(table.primary_key.columns)
+    for start in range(0, len(keys), 200):
+        part = [tuple(key[column.name] for column in columns) for key in keys[start : start + 200]]
+        one = columns[0].in_([key[0] for key in part])
+        where = one if len(columns) == 1 else tuple_(*columns).in_(part)
+        if table is blobs:
+            _trash(connection, list(connection.execute(select(blobs.c.storage_key).where(where)).scalars()))
+        connection.execute(delete(table).where(where))
+
+
+def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    query = _upsert_query(connection, table, list(rows[0]))
+    try:
+        with connection.begin_nested():
+            for start in range(0, len(rows), _BATCH):
+                connection.execute(query, rows[start : start + _BATCH])
+        return
+    except IntegrityError:
+        pass
+    # A unique value that one row gives up and another takes: those that fail wait for the others.
+    left = rows
+    while left:
+        failed = []
+        for row in left:
+            try:
+                with connection.begin_nested():
+                    connection.execute(query, row)
+            except IntegrityError:
+                failed.append(row)
+        if len(failed) == len(left):
+            raise ResyncError(f"{len(left)} rows of {table.name} fit nowhere")
+        left = failed
+
+
+def _upsert_query(connection: Connection, table: Table, names: list[str]) -> Any:
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(_bound(table, names))
+    keys = [column.name for column in table.primary_key.columns]
+    values = {name: statement.excluded[name] for name in names if name not in keys}
+    if not values:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    return statement.on_conflict_do_update(index_elements=keys, set_=values)

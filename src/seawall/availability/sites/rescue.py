@@ -1,0 +1,623 @@
+"""What an old active acknowledged and the new one never received: carried over or listed.
+
+The old active knows from its change feed which rows came after the last round that the new active followed.
+Before it becomes a standby, and so loses them, it hands each over. The new active takes what is new to it
+and what only the old one changed: artifacts by a push that no quota or rule refuses (their blobs fetched from
+the old site), tags, and rows of users, projects, policies and so on by their natural key. Where both changed
+the same thing the new active's stays; the other is kept under its digest, or listed with its content. Each
+outcome is a row of `dr_divergences`, which both sites then have. Handing over twice, after a break, changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import structlog
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Index,
+    Table,
+    UniqueConstraint,
+    insert,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from seawall.availability.sites import ship, state
+from seawall.infra.db import changes, dump
+from seawall.infra.db.schema import (
+    dr_divergences,
+    manifest_payloads,
+    manifests,
+    metadata,
+    projects,
+    repositories,
+    repository_blobs,
+    tags,
+)
+from seawall.kernel.context import SYSTEM, actor, replica
+from seawall.kernel.errors import (
+    NotFoundError,
+    PreconditionError,
+    RegistryError,
+    SeawallError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from seawall.process.wiring import Services
+
+log: Any = structlog.get_logger("seawall.dr")
+
+CARRIED, KEPT, LISTED, REFUSED, SAME = "carried", "kept", "listed", "refused", "same"
+_CONTENT = {
+    "blobs",
+    "manifest_payloads",
+    "manifest_references",
+    "manifests",
+    "project_blobs",
+    "repositories",
+    "repository_blobs",
+    "tags",
+}
+# Made anew by what is carried, or the record of work that the new active does not go on with.
+_DERIVED = {
+    "audit_intents",
+    "job_logs",
+    "job_numbers",
+    "job_queues",
+    "jobs",
+    "outbox",
+    "replication_executions",
+    "replication_tasks",
+    "retention_executions",
+    "retention_tasks",
+    "scan_exports",
+    "scan_findings",
+    "scan_inventories",
+    "scan_layers",
+    "scan_reports",
+    "scan_requests",
+    "scan_runs",
+    "webhook_deliveries",
+}
+# A part of such a chain is worth nothing, so it is listed whole.
+_CHAINS = {"tuf_changes", "tuf_keys", "tuf_metadata"}
+_NATURAL = {"labels": ["project_id", "name"]}
+# Columns that refer to another table without a constraint.
+_SOFT = {("projects", "registry_id"): "registries"}
+_UNSHOWN = {"password_hash", "secret_hash", "material", "private", "secret", "token", "access_secret"}
+_UNCOMPARED = {"used_storage", "artifact_count", "pull_count", "next_at", "checked_at", "status"}
+_CHUNK = 2 * 1024 * 1024
+_NAMESPACE = uuid.UUID("6f3c1a52-9a63-4a53-8f0b-2f5a9c0d7e11")
+
+
+# -- the old active ------------------------------------------------------------------------------------
+
+
+class Rescue:
+    """The old active's part."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def run(self, seen: dict[str, Any]) -> None:
+        """Hand over everything since the new active (`seen`: its `info`) last followed.
+
+        Raises UnavailableError or PreconditionError when the other side does not take it now.
+        """
+        url = self._services.settings.database_url
+        items = await asyncio.to_thread(lambda: list(gather(url, seen.get("base"))))
+        peer = self._services.dr.peer
+        assert peer is not None
+        told = 0
+        for part in _parts(items):
+            answer = await peer.ask("rescue", 600.0, items=part, site=self._services.dr.settings.site)
+            told += int(answer["recorded"])
+        if items:
+            log.warning(
+                "what the new active had not received was handed over", items=len(items), recorded=told
+            )
+
+
+def _parts(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    part: list[dict[str, Any]] = []
+    size = 0
+    for item in items:
+        part.append(item)
+        size += len(json.dumps(item))
+        if size > _CHUNK or len(part) == 50:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def gather(url: str, base: str | None) -> Iterator[dict[str, Any]]:
+    """The items to hand over: rows first, from the roots down, then artifacts, oldest first."""
+    with dump.snapshot(url) as connection:
+        cursor = None if base is None else json.loads(base)["cursor"]
+        found = None if cursor is None else changes.since(connection, cursor)
+        # The log does not reach back: what the other side lacks may have been deleted there.
+        unsure = cursor is not None and found is None
+        wanted: dict[str, list[dict[str, Any]]] = {}
+        if found is None:
+            for table in dump.tables():
+                keys = list(table.primary_key.columns)
+                rows = connection.execute(select(*keys).order_by(*keys)).mappings()
+                wanted[table.name] = [dict(row) for row in rows]
+        else:
+            for change in found[0]:
+                wanted.setdefault(change.table, []).append(dict(change.key))
+        for table in dump.tables():
+            if table.name in wanted and table.name not in _CONTENT:
+                for item in _rows(connection, table, wanted[table.name]):
+                    yield {**item, "unsure": unsure}
+        for item in _artifacts(connection, wanted):
+            yield {**item, "unsure": unsure}
+
+
+def _rows(connection: Connection, table: Table, keys: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    if table.name in _DERIVED:
+        yield {"kind": "derived", "table": table.name, "rows": len(keys)}
+        return
+    names = [column.name for column in table.primary_key.columns]
+    there = set()
+    for row in ship.rows_of(connection, table, keys):
+        value = dict(row._mapping)
+        there.add(tuple(value[name] for name in names))
+        yield {
+            "kind": "row",
+            "table": table.name,
+            "row": _encoded(value),
+            "refs": {
+                column: _reference(connection, parent, value[column])
+                for column, parent in _parents(table)
+                if value[column] is not None
+            },
+        }
+    for key in keys:
+        if tuple(key[name] for name in names) not in there:
+            yield {"kind": "gone", "table": table.name, "key": _encoded(key)}
+
+
+def _artifacts(connection: Connection, wanted: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    every = select(repositories.c.id, repositories.c.name)
+    names: dict[int, str] = {row[0]: row[1] for row in connection.execute(every)}
+    ids = {key["id"] for key in wanted.get("manifests", [])}
+    moved: dict[int, list[str]] = {}
+    tagged = set()
+    for row in ship.rows_of(connection, tags, wanted.get("tags", [])):
+        moved.setdefault(row.manifest_id, []).append(row.name)
+        tagged.add((row.repository_id, row.name))
+    named = set[tuple[int, str]]()
+    for item in sorted(ids | moved.keys()):
+        row = connection.execute(
+            select(manifests, manifest_payloads.c.payload)
+            .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+            .where(manifests.c.id == item)
+        ).first()
+        if row is None:
+            yield {"kind": "gone", "table": "manifests", "key": {"id": item}}
+            continue
+        payload = bytes(row.payload)
+        named.update((row.repository_id, digest) for digest in _named(payload))
+        yield {
+            "kind": "artifact",
+            "repository": names[row.repository_id],
+            "digest": row.digest,
+            "media_type": row.media_type,
+            "payload": base64.b64encode(payload).decode(),
+            "tags": sorted(moved.get(item, [])),
+        }
+    for key in wanted.get("tags", []):
+        if (key["repository_id"], key["name"]) not in tagged and key["repository_id"] in names:
+            yield {"kind": "gone", "table": "tags", "key": key, "repository": names[key["repository_id"]]}
+    for row in ship.rows_of(connection, repository_blobs, wanted.get("repository_blobs", [])):
+        if (row.repository_id, row.digest) not in named:
+            yield {"kind": "blob", "repository": names[row.repository_id], "digest": row.digest}
+
+
+def _named(payload: bytes) -> set[str]:
+    """Digests of the blobs that a manifest names."""
+    try:
+        document = json.loads(payload)
+    except ValueError:
+        return set()
+    entries = [document.get("config"), *(document.get("layers") or []), *(document.get("blobs") or [])]
+    return {str(entry["digest"]) for entry in entries if isinstance(entry, dict) and "digest" in entry}
+
+
+def _encoded(row: dict[str, Any]) -> dict[str, Any]:
+    binary = (bytes, bytearray, memoryview)
+    return {k: dump.encode(v) if isinstance(v, binary) else v for k, v in row.items()}
+
+
+def _parents(table: Table) -> list[tuple[str, Table]]:
+    found = [(key.parent.name, key.column.table) for key in table.foreign_keys]
+    return found + [(c, metadata.tables[p]) for (t, c), p in _SOFT.items() if t == table.name]
+
+
+def natural(table: Table, row: dict[str, Any]) -> list[str] | None:
+    """The columns by which a row is known whatever its id; None: it has nothing of that kind."""
+    if table.name in _NATURAL:
+        return _NATURAL[table.name]
+    sets = [
+        [c.name for c in item.columns] for item in table.constraints if isinstance(item, UniqueConstraint)
+    ]
+    sets += [
+        [c.name for c in item.columns] for item in table.indexes if isinstance(item, Index) and item.unique
+    ]
+    sets += [[column.name] for column in table.columns if column.unique]
+    for names in sorted(sets, key=lambda names: (len(names), names)):
+        if all(row.get(name) is not None for name in names):
+            return names
+    if table.autoincrement_column is None:
+        return [column.name for column in table.primary_key.columns]
+    return None
+
+
+def _reference(connection: Connection, table: Table, value: Any) -> dict[str, Any] | None:
+    """Natural key of the row of `table` whose id is `value`."""
+    key = next(iter(table.primary_key.columns))
+    row = connection.execute(select(table).where(key == value)).mappings().first()
+    if row is None:
+        return None
+    names = natural(table, dict(row))
+    if names is None:
+        return None
+    refs = {
+        column: _reference(connection, parent, row[column])
+        for column, parent in _parents(table)
+        if column in names and row[column] is not None
+    }
+    return {"table": table.name, "key": _encoded({name: row[name] for name in names}), "refs": refs}
+
+
+# -- the new active ------------------------------------------------------------------------------------
+
+
+async def take_in(services: Services, body: dict[str, Any]) -> dict[str, Any]:
+    """Take items of the old active `body["site"]`; returns how many outcomes were recorded.
+
+    Raises UnavailableError when its blobs cannot be fetched: it tells again later.
+    """
+    token, copying = actor.set(SYSTEM), replica.set(True)
+    try:
+        await services.db.read(_must_reign)
+        here = await services.db.read(_changed_here)
+        recorded = 0
+        for item in body["items"]:
+            outcome = await _take(services, item, here)
+            for kind, name, detail, result in outcome:
+                if result != SAME:
+                    recorded += await _record(services, str(body["site"]), kind, name, detail, result)
+        services.content.committed()
+        return {"recorded": recorded}
+    finally:
+        replica.reset(copying)
+        actor.reset(token)
+
+
+def _must_reign(connection: Connection) -> None:
+    row = state.read(connection)
+    if row is None or row["role"] != state.ACTIVE:
+        raise PreconditionError("this site is not the active one")
+
+
+def _changed_here(connection: Connection) -> set[tuple[str, str]] | None:
+    """(table, key) of the rows written since this site reigns; None: not known."""
+    row = state.read(connection)
+    base = row and row["base"]
+    own = json.loads(base)["from"] if base else None
+    found = changes.since(connection, own) if own else None
+    if found is None:
+        return None
+    return {(change.table, json.dumps(dict(change.key), sort_keys=True)) for change in found[0]}
+
+
+_Outcome = tuple[str, str, dict[str, Any], str]
+
+
+async def _take(
+    services: Services, item: dict[str, Any], here: set[tuple[str, str]] | None
+) -> list[_Outcome]:
+    kind = item["kind"]
+    if kind == "derived":
+        reason = "made anew, or the record of work at the old site"
+        return [("derived", item["table"], {"rows": item["rows"], "reason": reason}, LISTED)]
+    if kind == "gone":
+        found = await services.db.read(lambda c: _gone(c, item))
+        return [found] if found else []
+    if kind == "artifact":
+        return await _artifact(services, item, here)
+    if kind == "blob":
+        return [await _blob(services, item)]
+    try:
+        return [await services.db.write(lambda c: _row(c, item, here))]
+    except UnavailableError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        return [_told(item, LISTED, reason)]
+
+
+def _told(item: dict[str, Any], outcome: str, reason: str = "", **more: Any) -> _Outcome:
+    table = metadata.tables[item["table"]]
+    names = natural(table, item["row"]) or [column.name for column in table.primary_key.columns]
+    name = ", ".join(
+        str(_last(item["refs"].get(column)) if item["refs"].get(column) else item["row"][column])
+        for column in names
+        if item["row"].get(column) is not None
+    )
+    shown = {k: v for k, v in item["row"].items() if k not in _UNSHOWN}
+    detail = {"content": shown, **({"reason": reason} if reason else {}), **more}
+    return item["table"], name[:1024], detail, outcome
+
+
+def _last(reference: dict[str, Any] | None) -> str:
+    return "" if reference is None else "/".join(str(value) for value in reference["key"].values())
+
+
+def _row(connection: Connection, item: dict[str, Any], here: set[tuple[str, str]] | None) -> _Outcome:
+    table = metadata.tables.get(item["table"])
+    if table is None:
+        return item["table"], "", {"content": item["row"], "reason": "this version has no such table"}, LISTED
+    row = {k: dump.decode(v) for k, v in item["row"].items() if k in table.columns}
+    if table.name in _CHAINS:
+        return _told(item, LISTED, "a collection's chain of signed metadata is not merged")
+    for column, reference in item["refs"].items():
+        there = _resolve(connection, reference)
+        if there is None:
+            if table.columns[column].nullable and reference is None:
+                row[column] = None
+                continue
+            return _told(item, LISTED, f"what its {column} names is not here")
+        row[column] = there
+    identity = table.autoincrement_column
+    old = dict(row)
+    if identity is not None:
+        row.pop(identity.name, None)
+    names = natural(table, row)
+    if table.name == "audit_log":
+        return _append(connection, table, item, row)
+    if names is None:
+        same = connection.execute(select(table).where(*_equal(table, _compared(row, names)))).first()
+        return _told(item, SAME) if same else _told(item, LISTED, "rows of this kind have no name")
+    found = (
+        connection.execute(select(table).where(*_equal(table, {n: row[n] for n in names}))).mappings().first()
+    )
+    if found is None:
+        if item["unsure"]:
+            return _told(item, LISTED, "the log of changes is too short to tell whether it was deleted here")
+        connection.execute(insert(table).values(_nulls(table, row)))
+        return _told(item, CARRIED)
+    if _compared(dict(found), names) == _compared(row, names):
+        return _told(item, SAME)
+    keys = {column.name: found[column.name] for column in table.primary_key.columns}
+    touched = here is None or (table.name, json.dumps(keys, sort_keys=True)) in here
+    one = identity is None or old.get(identity.name) == found[identity.name]
+    if touched or item["unsure"] or not one:
+        kept = {k: v for k, v in _encoded(dict(found)).items() if k not in _UNSHOWN}
+        return _told(item, LISTED, "changed at both sites; the active's stays", active=kept)
+    values = {k: v for k, v in row.items() if k not in keys and k not in _UNCOMPARED}
+    values = _nulls(table, values)
+    connection.execute(update(table).where(*(table.columns[k] == v for k, v in keys.items())).values(values))
+    return _told(item, CARRIED)
+
+
+def _nulls(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    # A missing JSON value is NULL, not the JSON text `null`.
+    return {k: null() if v is None and isinstance(table.columns[k].type, JSON) else v for k, v in row.items()}
+
+
+def _append(connection: Connection, table: Table, item: dict[str, Any], row: dict[str, Any]) -> _Outcome:
+    if connection.execute(select(table.c.id).where(*_equal(table, row))).first() is None:
+        connection.execute(insert(table).values(row))
+    # The log is its own record.
+    return _told(item, SAME)
+
+
+def _equal(table: Table, values: dict[str, Any]) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    for name, value in values.items():
+        column = table.columns[name]
+        if isinstance(value, dict | list):
+            continue
+        found.append(column.is_(None) if value is None else column == value)
+    return found
+
+
+def _compared(row: dict[str, Any], names: list[str] | None) -> dict[str, Any]:
+    del names
+    return {
+        k: bytes(v) if isinstance(v, memoryview) else v
+        for k, v in row.items()
+        if k != "id" and not k.endswith("_at") and k not in _UNCOMPARED
+    }
+
+
+def _resolve(connection: Connection, reference: dict[str, Any] | None) -> Any:
+    """The id here of the row that a reference names; None when it is not here."""
+    if reference is None:
+        return None
+    table = metadata.tables[reference["table"]]
+    key = {name: dump.decode(value) for name, value in reference["key"].items()}
+    for column, parent in reference["refs"].items():
+        key[column] = _resolve(connection, parent)
+        if key[column] is None:
+            return None
+    identity = next(iter(table.primary_key.columns))
+    return connection.execute(select(identity).where(*_equal(table, key))).scalar()
+
+
+def _gone(connection: Connection, item: dict[str, Any]) -> _Outcome | None:
+    """A deletion that the new active did not receive, where the thing is still there."""
+    table = metadata.tables[item["table"]]
+    key = {name: dump.decode(value) for name, value in item["key"].items()}
+    if item["table"] == "tags":
+        query = select(repositories.c.id).where(repositories.c.name == item["repository"])
+        key["repository_id"] = connection.execute(query).scalar()
+    row = connection.execute(select(table).where(*_equal(table, key))).mappings().first()
+    reign = state.read(connection)
+    since = (reign or {}).get("synced_at") or 0.0
+    if row is None or (row.get("created_at") or row.get("pushed_at") or 0.0) > since:
+        # Never here, or another one under its id.
+        return None
+    names = natural(table, dict(row)) or list(key)
+    name = "/".join(str(row[column]) for column in names)
+    if "repository_id" in row:
+        repository = connection.execute(
+            select(repositories.c.name).where(repositories.c.id == row["repository_id"])
+        ).scalar()
+        name = f"{repository}{':' if item['table'] == 'tags' else '@'}{row.get('name') or row.get('digest')}"
+    shown = {k: v for k, v in _encoded(dict(row)).items() if k not in _UNSHOWN}
+    reason = "deleted at the old site and not here; delete it again"
+    return item["table"], name[:1024], {"deleted": True, "content": shown, "reason": reason}, LISTED
+
+
+async def _artifact(
+    services: Services, item: dict[str, Any], here: set[tuple[str, str]] | None
+) -> list[_Outcome]:
+    name, digest = item["repository"], item["digest"]
+    payload = base64.b64decode(item["payload"])
+    content = services.content
+    try:
+        there = await services.db.read(lambda c: _has(c, name, digest))
+        if not there:
+            for blob in sorted(_named(payload)):
+                await _bring(services, name, blob)
+            await content.put_manifest(name, digest, payload, item["media_type"], sparse=True)
+    except UnavailableError:
+        raise
+    except SeawallError as error:
+        detail = {"reason": str(error), "media_type": item["media_type"], "payload": item["payload"]}
+        tagged = [f"{name}:{tag}" for tag in item["tags"]]
+        return [("artifact", ", ".join([*tagged, f"{name}@{digest}"])[:1024], detail, REFUSED)]
+    found: list[_Outcome] = []
+    for tag in item["tags"]:
+        found.append(await _tag(services, item, tag, payload, here))
+    if not there and not item["tags"]:
+        found.append(("artifact", f"{name}@{digest}", {"digest": digest}, CARRIED))
+    return found
+
+
+def _has(connection: Connection, name: str, digest: str) -> bool:
+    query = select(manifests.c.id).join(repositories, repositories.c.id == manifests.c.repository_id)
+    return (
+        connection.execute(query.where(repositories.c.name == name, manifests.c.digest == digest)).first()
+        is not None
+    )
+
+
+async def _tag(
+    services: Services, item: dict[str, Any], tag: str, payload: bytes, here: set[tuple[str, str]] | None
+) -> _Outcome:
+    name, digest = item["repository"], item["digest"]
+
+    def look(connection: Connection) -> tuple[str, int] | None:
+        row = connection.execute(
+            select(manifests.c.digest, tags.c.repository_id)
+            .join(tags, tags.c.manifest_id == manifests.c.id)
+            .join(repositories, repositories.c.id == tags.c.repository_id)
+            .where(repositories.c.name == name, tags.c.name == tag)
+        ).first()
+        return None if row is None else (row[0], row[1])
+
+    found = await services.db.read(look)
+    detail = {"digest": digest}
+    if found is not None and found[0] == digest:
+        return "tag", f"{name}:{tag}", detail, SAME
+    if found is not None:
+        key = json.dumps({"name": tag, "repository_id": found[1]}, sort_keys=True)
+        if here is None or ("tags", key) in here or item["unsure"]:
+            reason = f"the tag was moved at both sites; it stays at {found[0]}"
+            return "tag", f"{name}:{tag}", {**detail, "reason": reason, "active": found[0]}, KEPT
+    elif item["unsure"]:
+        reason = "the log of changes is too short to tell whether the tag was deleted here"
+        return "tag", f"{name}:{tag}", {**detail, "reason": reason}, KEPT
+    try:
+        await services.content.put_manifest(
+            name, tag, payload, item["media_type"], digest=digest, sparse=True
+        )
+    except UnavailableError:
+        raise
+    except SeawallError as error:
+        return "tag", f"{name}:{tag}", {**detail, "reason": str(error)}, KEPT
+    return "tag", f"{name}:{tag}", detail, CARRIED
+
+
+async def _blob(services: Services, item: dict[str, Any]) -> _Outcome:
+    name, digest = item["repository"], item["digest"]
+    try:
+        new = await _bring(services, name, digest)
+    except UnavailableError:
+        raise
+    except SeawallError as error:
+        return "blob", f"{name}@{digest}", {"reason": str(error)}, REFUSED
+    return "blob", f"{name}@{digest}", {"digest": digest}, CARRIED if new else SAME
+
+
+async def _bring(services: Services, name: str, digest: str) -> bool:
+    """See that the repository has the blob; whether it was new to it."""
+    project = name.partition("/")[0]
+    if (
+        await services.db.read(
+            lambda c: c.execute(select(projects.c.id).where(projects.c.name == project)).first()
+        )
+        is None
+    ):
+        raise NotFoundError(f"project {project} is not here")
+    try:
+        await services.content.blob(name, digest)
+        return False
+    except RegistryError:
+        pass
+    assert services.dr.peer is not None
+    answer = await services.dr.peer.stream("blob", digest=digest)
+    writer = await services.content.storage.open_upload(str(uuid.uuid4()), 0, {})
+    try:
+        async for part in answer.aiter_raw(1024 * 1024):
+            await writer.write(part)
+    except httpx.HTTPError as error:
+        await writer.abort()
+        raise UnavailableError(f"the link broke: {str(error) or type(error).__name__}") from None
+    finally:
+        await answer.aclose()
+    await services.content.finish_upload(None, writer, name, digest)
+    return True
+
+
+async def _record(
+    services: Services, site: str, kind: str, name: str, detail: dict[str, Any], outcome: str
+) -> int:
+    mark = json.dumps(
+        [site, kind, name, outcome, detail.get("digest"), detail.get("content")], sort_keys=True
+    )
+    row = {
+        "id": str(uuid.uuid5(_NAMESPACE, mark)),
+        "kind": kind,
+        "name": name,
+        "detail": {"site": site, **detail},
+        "outcome": outcome,
+        "at": time.time(),
+    }
+
+    def put(connection: Connection) -> int:
+        dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+        query = dialect.insert(dr_divergences).values(row).on_conflict_do_nothing(index_elements=["id"])
+        return int(connection.execute(query).rowcount)
+
+    return max(0, await services.db.write(put))

@@ -1,5 +1,0 @@
-"""The metadata database: SQLite (embedded) or PostgreSQL, behind one small interface."""
-
-from seawall.db.engine import Database, open_database
-
-__all__ = ["Database", "open_database"]

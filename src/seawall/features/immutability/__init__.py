@@ -1,0 +1,1 @@
+"""Immutable tags: rules that keep a tag from being overwritten or deleted."""

@@ -1,0 +1,174 @@
+"""Immutable tags: rules of a project by which existing tags can be neither moved nor deleted.
+
+A rule names tags and repositories by globs. It protects a tag once that exists: the first push is free, a
+later push of other content under the tag is refused, and so are deletions of the tag and of its manifest.
+Pushing the very manifest that the tag has changes nothing and is let through (Harbor refuses it), so that a
+client may repeat a push whose answer it did not get.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
+
+from seawall.infra.db.schema import immutable_rules, manifests, tags
+from seawall.kernel import selectors
+from seawall.kernel.errors import InvalidError, NotFoundError, RegistryError
+from seawall.registry.hooks import ContentHook, Deletion, Push
+
+RULE_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule; `rule` has `tag_selectors`, `scope_selectors` and `params`."""
+
+    id: int
+    project_id: int
+    disabled: bool
+    priority: int
+    rule: dict[str, Any]
+
+    def protects(self, repository: str, tag: str) -> bool:
+        """Whether the rule covers the tag (`repository` without its project)."""
+        if self.disabled:
+            return False
+        repositories = self.rule["scope_selectors"].get("repository", [])
+        return all(selectors.selects_repository(item, repository) for item in repositories) and all(
+            selectors.selects_tag(item, tag) for item in self.rule["tag_selectors"]
+        )
+
+
+def rules_query(project_id: int) -> Select[Any]:
+    """A query of the project's rules; its rows make `Rule(*row)`."""
+    return select(
+        immutable_rules.c.id,
+        immutable_rules.c.project_id,
+        immutable_rules.c.disabled,
+        immutable_rules.c.priority,
+        immutable_rules.c.rule,
+    ).where(immutable_rules.c.project_id == project_id)
+
+
+def rules(connection: Connection, project_id: int) -> list[Rule]:
+    """The project's rules, oldest first."""
+    query = rules_query(project_id).order_by(immutable_rules.c.id)
+    return [Rule(*row) for row in connection.execute(query)]
+
+
+def immutable(found: list[Rule], repository: str, tag: str) -> bool:
+    """Whether any rule covers the tag (`repository` with its project)."""
+    short = repository.partition("/")[2]
+    return any(rule.protects(short, tag) for rule in found)
+
+
+def checked(raw: dict[str, Any]) -> dict[str, Any]:
+    """The rule document to store. Raises InvalidError."""
+    tag = raw.get("tag_selectors") or []
+    scope = raw.get("scope_selectors") or {}
+    if not tag:
+        raise InvalidError("an immutable tag rule needs a tag selector")
+    if not scope.get("repository"):
+        raise InvalidError("an immutable tag rule needs a repository selector")
+    if len(tag) > 10 or len(scope["repository"]) > 10:
+        raise InvalidError("a rule has at most 10 selectors of a kind")
+    return {
+        "tag_selectors": [selectors.checked(item, selectors.TAG_DECORATIONS) for item in tag],
+        "scope_selectors": {
+            "repository": [
+                selectors.checked(item, selectors.REPOSITORY_DECORATIONS) for item in scope["repository"]
+            ]
+        },
+        "params": raw.get("params") or {},
+    }
+
+
+def create(connection: Connection, project_id: int, raw: dict[str, Any]) -> int:
+    """Add a rule; returns its id. Raises InvalidError."""
+    count = connection.execute(
+        select(func.count()).where(immutable_rules.c.project_id == project_id)
+    ).scalar_one()
+    if count >= RULE_LIMIT:
+        raise InvalidError(f"a project has at most {RULE_LIMIT} immutable tag rules")
+    now = time.time()
+    values = {
+        "project_id": project_id,
+        "disabled": bool(raw.get("disabled")),
+        "priority": int(raw.get("priority") or 0),
+        "rule": checked(raw),
+        "created_at": now,
+        "updated_at": now,
+    }
+    return int(
+        connection.execute(
+            insert(immutable_rules).values(**values).returning(immutable_rules.c.id)
+        ).scalar_one()
+    )
+
+
+def change(connection: Connection, project_id: int, rule_id: int, raw: dict[str, Any]) -> None:
+    """Replace a rule; without selectors only whether it is disabled. Raises NotFoundError, InvalidError."""
+    values: dict[str, Any] = {"updated_at": time.time(), "disabled": bool(raw.get("disabled"))}
+    if raw.get("tag_selectors"):
+        values |= {"rule": checked(raw), "priority": int(raw.get("priority") or 0)}
+    if not connection.execute(
+        update(immutable_rules)
+        .where(immutable_rules.c.project_id == project_id, immutable_rules.c.id == rule_id)
+        .values(**values)
+    ).rowcount:
+        raise NotFoundError(f"immutable tag rule {rule_id} not found")
+
+
+def remove(connection: Connection, project_id: int, rule_id: int) -> None:
+    """Delete a rule. Raises NotFoundError."""
+    if not connection.execute(
+        delete(immutable_rules).where(
+            immutable_rules.c.project_id == project_id, immutable_rules.c.id == rule_id
+        )
+    ).rowcount:
+        raise NotFoundError(f"immutable tag rule {rule_id} not found")
+
+
+class ImmutableTags(ContentHook):
+    """Refuses what the rules forbid, at the registry API and everywhere else."""
+
+    def before_push(self, connection: Connection, push: Push) -> None:
+        """See ContentHook.before_push."""
+        if not push.tags:
+            return
+        found = rules(connection, push.repository.project_id)
+        if not found:
+            return
+        protected = [tag for tag in push.tags if immutable(found, push.repository.name, tag)]
+        if not protected:
+            return
+        taken = connection.execute(
+            select(tags.c.name)
+            .join(manifests, manifests.c.id == tags.c.manifest_id)
+            .where(
+                tags.c.repository_id == push.repository.id,
+                tags.c.name.in_(protected),
+                manifests.c.digest != push.digest,
+            )
+            .limit(1)
+        ).scalar()
+        if taken is not None:
+            raise refusal(push.repository.name, taken)
+
+    def before_delete(self, connection: Connection, deletion: Deletion) -> None:
+        """See ContentHook.before_delete."""
+        names = (deletion.tag,) if deletion.tag is not None else deletion.tags
+        if not names:
+            return
+        found = rules(connection, deletion.repository.project_id)
+        for tag in names:
+            if immutable(found, deletion.repository.name, tag):
+                raise refusal(deletion.repository.name, tag)
+
+
+def refusal(repository: str, tag: str) -> RegistryError:
+    """The error for a protected tag: 412, as in Harbor."""
+    return RegistryError("DENIED", f"{repository}:{tag} is immutable by a rule of the project", status=412)

@@ -1,0 +1,1 @@
+"""Proxy cache: projects that stand for an upstream registry."""

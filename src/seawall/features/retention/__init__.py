@@ -1,0 +1,1 @@
+"""Tag retention: rules that choose which artifacts stay."""

@@ -1,0 +1,638 @@
+"""Tag retention: which artifacts a project keeps, and the job that deletes the others.
+
+A policy is a list of rules. For each repository, the rules whose repository selectors match it choose what
+to keep among the artifacts that their tag selectors match; what any of them keeps is kept ("or"), all other
+artifacts of that repository are deleted. A repository that no rule matches is left alone. Source: Harbor's
+user documentation, "Create Tag Retention Rules".
+
+Beyond that, as a matter of safety: an artifact with an immutable tag, one that an index names, and one that
+was pushed or tagged again since the rules were applied is kept.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, and_, delete, insert, select, update
+
+from seawall.features.immutability import rules as immutability
+from seawall.infra.db.schema import (
+    manifest_references,
+    manifests,
+    projects,
+    repositories,
+    retention_executions,
+    retention_policies,
+    retention_tasks,
+    tags,
+)
+from seawall.infra.jobs.base import JobContext, JobStoppedError, job
+from seawall.kernel import selectors
+from seawall.kernel.context import SYSTEM, Actor
+from seawall.kernel.cron import next_time
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
+from seawall.registry import accounting
+from seawall.registry.incoming import incoming
+from seawall.registry.service import Repository
+
+if TYPE_CHECKING:
+    from seawall.process.wiring import Services
+
+RULE_LIMIT = 15
+_DAY = 86400.0
+# Template -> the largest value of its parameter, None where it has none. The first five are those that
+# Harbor's API lists; it takes the last two as well.
+TEMPLATES: dict[str, int | None] = {
+    "latestPushedK": 32766,
+    "latestPulledN": 32766,
+    "nDaysSinceLastPush": 20190904,
+    "nDaysSinceLastPull": 20190904,
+    "always": None,
+    "latestActiveK": 32766,
+    "lastXDays": 20190904,
+}
+_LOG_LINES = 5000
+_EVENT_ITEMS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An artifact that retention decides about; times in Unix seconds."""
+
+    id: int
+    digest: str
+    pushed_at: float
+    pulled_at: float
+    tags: tuple[str, ...]
+    kind: str = "IMAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A project's policy; `cron` empty: only by hand."""
+
+    id: int
+    project_id: int
+    algorithm: str
+    rules: list[dict[str, Any]]
+    cron: str
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a policy. `status`: Pending, Running, Success, Error, Stopped."""
+
+    id: int
+    policy_id: int
+    trigger: str
+    dry_run: bool
+    status: str
+    operator: str
+    job_id: str | None
+    started_at: float
+    ended_at: float | None
+
+
+_POLICY = (
+    retention_policies.c.id,
+    retention_policies.c.project_id,
+    retention_policies.c.algorithm,
+    retention_policies.c.rules,
+    retention_policies.c.cron,
+)
+_EXECUTION = tuple(
+    retention_executions.c[name]
+    for name in (
+        "id", "policy_id", "trigger", "dry_run", "status", "operator", "job_id", "started_at", "ended_at",
+    )
+)  # fmt: skip
+
+
+# -- policies ------------------------------------------------------------------------------------------
+
+
+def checked_rules(raw: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rules to store. Raises InvalidError, ConflictError when two are the same."""
+    if len(raw) > RULE_LIMIT:
+        raise InvalidError(f"a policy has at most {RULE_LIMIT} rules")
+    result: list[dict[str, Any]] = []
+    for number, item in enumerate(raw, 1):
+        rule = {"id": number, **_checked_rule(item)}
+        for other in result:
+            if {**other, "id": 0} == {**rule, "id": 0}:
+                raise ConflictError(f"rule {number} says the same as rule {other['id']}")
+        result.append(rule)
+    return result
+
+
+def _checked_rule(raw: dict[str, Any]) -> dict[str, Any]:
+    template = raw.get("template") or ""
+    if template not in TEMPLATES:
+        raise InvalidError(f"retention template must be one of {', '.join(TEMPLATES)}")
+    if (raw.get("action") or "retain") != "retain":
+        raise InvalidError("retention rules have the action retain")
+    limit = TEMPLATES[template]
+    params: dict[str, int] = {}
+    if limit is not None:
+        value = (raw.get("params") or {}).get(template)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+            raise InvalidError(f"rule {template} needs the parameter {template}, a whole number")
+        if not 0 <= value <= limit:
+            raise InvalidError(f"the parameter of {template} must be from 0 to {limit}")
+        params[template] = int(value)
+    tag = raw.get("tag_selectors") or []
+    scope = (raw.get("scope_selectors") or {}).get("repository") or []
+    if not tag or not scope:
+        raise InvalidError("a retention rule needs a tag selector and a repository selector")
+    if len(tag) > 10 or len(scope) > 10:
+        raise InvalidError("a rule has at most 10 selectors of a kind")
+    return {
+        "priority": int(raw.get("priority") or 0),
+        "disabled": bool(raw.get("disabled")),
+        "action": "retain",
+        "template": template,
+        "params": params,
+        "tag_selectors": [selectors.checked(item, selectors.TAG_DECORATIONS) for item in tag],
+        "scope_selectors": {
+            "repository": [selectors.checked(item, selectors.REPOSITORY_DECORATIONS) for item in scope]
+        },
+    }
+
+
+def checked_cron(cron: str) -> str:
+    """The cron expression, or empty. Raises InvalidError."""
+    if cron:
+        next_time(cron, time.time())
+    return cron
+
+
+def get(connection: Connection, policy_id: int) -> Policy:
+    """One policy. Raises NotFoundError."""
+    row = connection.execute(select(*_POLICY).where(retention_policies.c.id == policy_id)).first()
+    if row is None:
+        raise NotFoundError(f"retention policy {policy_id} not found")
+    return Policy(*row)
+
+
+def create(
+    connection: Connection, services: Services, project_id: int, rules: list[dict[str, Any]], cron: str
+) -> int:
+    """Add the project's policy; returns its id. Raises InvalidError when it has one."""
+    exists = connection.execute(
+        select(retention_policies.c.id).where(retention_policies.c.project_id == project_id)
+    ).scalar()
+    if exists is not None:
+        raise InvalidError(f"the project has retention policy {exists} already")
+    now = time.time()
+    policy_id = int(
+        connection.execute(
+            insert(retention_policies)
+            .values(
+                project_id=project_id,
+                algorithm="or",
+                rules=rules,
+                cron=cron,
+                created_at=now,
+                updated_at=now,
+            )
+            .returning(retention_policies.c.id)
+        ).scalar_one()
+    )
+    _schedule(connection, services, policy_id, cron)
+    return policy_id
+
+
+def change(
+    connection: Connection, services: Services, policy_id: int, rules: list[dict[str, Any]], cron: str
+) -> None:
+    """Replace rules and schedule. Raises NotFoundError."""
+    get(connection, policy_id)
+    connection.execute(
+        update(retention_policies)
+        .where(retention_policies.c.id == policy_id)
+        .values(rules=rules, cron=cron, updated_at=time.time())
+    )
+    _schedule(connection, services, policy_id, cron)
+
+
+def remove(connection: Connection, services: Services, policy_id: int) -> None:
+    """Delete the policy with its history. Raises NotFoundError."""
+    get(connection, policy_id)
+    _schedule(connection, services, policy_id, "")
+    connection.execute(delete(retention_policies).where(retention_policies.c.id == policy_id))
+
+
+def _schedule(connection: Connection, services: Services, policy_id: int, cron: str) -> None:
+    services.jobs.set_schedule_in(
+        connection, f"retention:{policy_id}", cron or None, "retention-schedule", {"policy": policy_id}
+    )
+
+
+# -- rules ---------------------------------------------------------------------------------------------
+
+
+def rules_for(rules: Sequence[dict[str, Any]], repository: str) -> list[dict[str, Any]]:
+    """The enabled rules that cover a repository (`project/path`)."""
+    short = repository.partition("/")[2]
+    return [
+        rule
+        for rule in rules
+        if not rule["disabled"]
+        and all(selectors.selects_repository(item, short) for item in rule["scope_selectors"]["repository"])
+    ]
+
+
+def retained(rules: Sequence[dict[str, Any]], candidates: Sequence[Candidate], now: float) -> set[int]:
+    """Ids of the candidates that any of the rules keeps."""
+    result: set[int] = set()
+    for rule in rules:
+        chosen = [
+            item
+            for item in candidates
+            if all(selectors.selects_artifact(s, item.tags) for s in rule["tag_selectors"])
+        ]
+        result |= {item.id for item in _kept(rule, chosen, now)}
+    return result
+
+
+def _kept(rule: dict[str, Any], chosen: list[Candidate], now: float) -> list[Candidate]:
+    template = rule["template"]
+    if template == "always":
+        return chosen
+    value = rule["params"][template]
+    if template == "latestPushedK":
+        return sorted(chosen, key=lambda item: (item.pushed_at, item.id), reverse=True)[:value]
+    if template == "latestPulledN":
+        return sorted(chosen, key=lambda item: (item.pulled_at, item.id), reverse=True)[:value]
+    if template == "latestActiveK":
+        return sorted(chosen, key=lambda item: (max(item.pushed_at, item.pulled_at), item.id), reverse=True)[
+            :value
+        ]
+    since = now - value * _DAY
+    if template == "nDaysSinceLastPull":
+        return [item for item in chosen if item.pulled_at >= since]
+    return [item for item in chosen if item.pushed_at >= since]
+
+
+def candidates(connection: Connection, repository_id: int) -> list[Candidate]:
+    """The artifacts of a repository that lists show, with their tags; none while some are still to come."""
+    name = repositories.c.name
+    if connection.execute(select(name).where(repositories.c.id == repository_id, incoming(name))).first():
+        return []
+    names: dict[int, list[str]] = {}
+    for manifest_id, name in connection.execute(
+        select(tags.c.manifest_id, tags.c.name)
+        .where(tags.c.repository_id == repository_id)
+        .order_by(tags.c.name)
+    ):
+        names.setdefault(manifest_id, []).append(name)
+    rows = connection.execute(
+        select(
+            manifests.c.id, manifests.c.digest, manifests.c.pushed_at, manifests.c.pulled_at, manifests.c.kind
+        ).where(
+            manifests.c.repository_id == repository_id,
+            manifests.c.listed.is_(True),
+            # Signatures and the like go with their subject, not by rules.
+            manifests.c.accessory_of.is_(None),
+        )
+    )
+    return [
+        Candidate(row[0], row[1], row[2], row[3] or 0.0, tuple(names.get(row[0], ())), row[4] or "IMAGE")
+        for row in rows
+    ]
+
+
+# -- executions ----------------------------------------------------------------------------------------
+
+
+def start(
+    connection: Connection, services: Services, policy_id: int, *, dry_run: bool, trigger: str, operator: str
+) -> int:
+    """Begin an execution; returns its id. Raises NotFoundError."""
+    get(connection, policy_id)
+    execution_id = int(
+        connection.execute(
+            insert(retention_executions)
+            .values(
+                policy_id=policy_id,
+                trigger=trigger,
+                dry_run=dry_run,
+                status="Running",
+                operator=operator,
+                started_at=time.time(),
+            )
+            .returning(retention_executions.c.id)
+        ).scalar_one()
+    )
+    job_id = services.jobs.enqueue_in(
+        connection,
+        "retention",
+        {"execution": execution_id},
+        key=f"retention:{execution_id}",
+        trigger="schedule" if trigger == "Schedule" else "manual",
+    )
+    connection.execute(
+        update(retention_executions).where(retention_executions.c.id == execution_id).values(job_id=job_id)
+    )
+    return execution_id
+
+
+def execution(connection: Connection, policy_id: int, execution_id: int) -> Execution:
+    """One execution of a policy. Raises NotFoundError."""
+    row = connection.execute(
+        select(*_EXECUTION).where(
+            retention_executions.c.policy_id == policy_id, retention_executions.c.id == execution_id
+        )
+    ).first()
+    if row is None:
+        raise NotFoundError(f"retention execution {execution_id} not found")
+    return Execution(*row)
+
+
+async def stop(services: Services, policy_id: int, execution_id: int) -> None:
+    """Ask an execution to stop before its next repository. Raises NotFoundError."""
+    found = await services.db.read(lambda c: execution(c, policy_id, execution_id))
+    if found.status != "Running":
+        return
+    if found.job_id is not None:
+        await services.jobs.stop(found.job_id)
+        state = await services.jobs.get(found.job_id)
+        if state is not None and state.status == "running":
+            return  # the job itself says so once it has stopped
+    await services.db.write(lambda c: _finish(c, execution_id, "Stopped"))
+
+
+def _finish(connection: Connection, execution_id: int, status: str) -> None:
+    now = time.time()
+    connection.execute(
+        update(retention_executions)
+        .where(retention_executions.c.id == execution_id, retention_executions.c.status == "Running")
+        .values(status=status, ended_at=now)
+    )
+    connection.execute(
+        update(retention_tasks)
+        .where(retention_tasks.c.execution_id == execution_id, retention_tasks.c.status == "Running")
+        .values(status=status, ended_at=now)
+    )
+
+
+@job("retention-schedule", concurrency=2)
+async def on_schedule(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Begin the execution of a policy whose time has come; args `policy`."""
+    services = context.services
+    try:
+        started = await services.db.write(
+            lambda c: start(
+                c,
+                services,
+                int(args["policy"]),
+                dry_run=False,
+                trigger="Schedule",
+                operator=SYSTEM.name,
+            )
+        )
+    except NotFoundError:
+        return {"status": "gone"}
+    services.jobs.nudge()
+    return {"execution": started}
+
+
+@job("retention", concurrency=2, retries=2)
+async def run(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+    """Apply a policy; args `execution`. Repositories that an earlier attempt finished are left out."""
+    services = context.services
+    execution_id = int(args["execution"])
+
+    def load(connection: Connection) -> tuple[Execution, Policy, list[Repository]] | None:
+        row = connection.execute(select(*_EXECUTION).where(retention_executions.c.id == execution_id)).first()
+        if row is None:
+            return None
+        found = Execution(*row)
+        policy = get(connection, found.policy_id)
+        rows = connection.execute(
+            select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
+            .join(projects, projects.c.id == repositories.c.project_id)
+            .where(repositories.c.project_id == policy.project_id, repositories.c.pushed_at.is_not(None))
+            .order_by(repositories.c.name)
+        )
+        return found, policy, [Repository(*item) for item in rows]
+
+    loaded = await services.db.read(load)
+    if loaded is None:
+        return {"status": "gone"}
+    found, policy, listed = loaded
+    if found.status != "Running":
+        return {"status": found.status}
+    who = Actor(found.operator or SYSTEM.name)
+    total = kept = 0
+    removed: list[dict[str, str]] = []
+    try:
+        for repository in listed:
+            await context.checkpoint()
+            rules = rules_for(policy.rules, repository.name)
+            if not rules:
+                continue
+            counts = await _apply(context, found, repository, rules, who, removed)
+            total += counts[0]
+            kept += counts[1]
+    except JobStoppedError:
+        await services.db.write(lambda c: _finish(c, execution_id, "Stopped"))
+        raise
+    except Exception:
+        if context.attempt > 2:
+            await services.db.write(lambda c: _finish(c, execution_id, "Error"))
+        raise
+
+    def finish(connection: Connection) -> None:
+        _finish(connection, execution_id, "Success")
+        if not found.dry_run and removed:
+            services.events.record(
+                connection, "TAG_RETENTION", _event(services, policy, found, listed, total, kept, removed)
+            )
+
+    await services.db.write(finish)
+    return {"total": total, "retained": kept}
+
+
+async def _apply(
+    context: JobContext,
+    found: Execution,
+    repository: Repository,
+    rules: list[dict[str, Any]],
+    who: Actor,
+    removed: list[dict[str, str]],
+) -> tuple[int, int]:
+    """Apply rules to one repository as a task of the execution; returns (artifacts, kept)."""
+    services = context.services
+    row = await services.db.write(lambda c: _begin_task(c, found.id, repository.name))
+    task_id, status, total, kept = row
+    if status == "Success":
+        return total, kept
+    items = await services.db.read(lambda c: candidates(c, repository.id))
+    keep = retained(rules, items, time.time())
+    lines = [f"{len(items)} artifacts in {repository.name}, rules: {len(rules)}, dry run: {found.dry_run}"]
+    kept = 0
+    doomed: set[int] = set()
+    # Newest row first: an index comes before the children it was pushed after, and frees them.
+    for item in sorted(items, key=lambda item: item.id, reverse=True):
+        outcome = "RETAIN"
+        if item.id not in keep:
+            await context.checkpoint()
+            outcome = await _decide(services, found, repository, item, who, doomed)
+        if outcome == "DEL":
+            doomed.add(item.id)
+            if len(removed) < _EVENT_ITEMS:
+                name = repository.name.partition("/")[2]
+                shown = f"{name}:{item.tags[0]}" if item.tags else f"{name}@{item.digest}"
+                removed.append({"type": item.kind.lower(), "name_tag": shown, "status": "SUCCESS"})
+        else:
+            kept += 1
+        if len(lines) < _LOG_LINES:
+            lines.append(
+                f"{item.digest}  tags={','.join(item.tags[:20]) or '-'}  pushed={_shown(item.pushed_at)}  "
+                f"pulled={_shown(item.pulled_at)}  {outcome}"
+            )
+    if not found.dry_run:
+        services.content.committed()
+    log = "\n".join(lines) + "\n"
+    await context.log(f"{repository.name}: {kept} of {len(items)} artifacts kept")
+    await services.db.write(
+        lambda c: c.execute(
+            update(retention_tasks)
+            .where(retention_tasks.c.id == task_id)
+            .values(status="Success", total=len(items), retained=kept, log=log, ended_at=time.time())
+        )
+    )
+    return len(items), kept
+
+
+async def _decide(
+    services: Services,
+    found: Execution,
+    repository: Repository,
+    item: Candidate,
+    who: Actor,
+    doomed: set[int],
+) -> str:
+    """Delete an artifact, or in a dry run say whether it would be."""
+    if not found.dry_run:
+        return await services.db.write(lambda c: _remove(c, services, repository, item, who))
+
+    def look(connection: Connection) -> str:
+        if set(_parents(connection, repository, item)) - doomed:
+            return "IN USE"
+        return "IMMUTABLE" if _protected(connection, repository, item) else "DEL"
+
+    return await services.db.read(look)
+
+
+def _parents(connection: Connection, repository: Repository, item: Candidate) -> list[int]:
+    """Ids of the indexes that name the artifact."""
+    return list(
+        connection.execute(
+            select(manifest_references.c.manifest_id).where(
+                manifest_references.c.repository_id == repository.id,
+                manifest_references.c.digest == item.digest,
+                manifest_references.c.kind == "manifest",
+            )
+        ).scalars()
+    )
+
+
+def _begin_task(connection: Connection, execution_id: int, name: str) -> tuple[int, str, int, int]:
+    here = and_(retention_tasks.c.execution_id == execution_id, retention_tasks.c.repository == name)
+    query = select(
+        retention_tasks.c.id, retention_tasks.c.status, retention_tasks.c.total, retention_tasks.c.retained
+    )
+    row = connection.execute(query.where(here)).first()
+    if row is not None:
+        return int(row[0]), str(row[1]), int(row[2]), int(row[3])
+    made = connection.execute(
+        insert(retention_tasks)
+        .values(execution_id=execution_id, repository=name, status="Running", started_at=time.time())
+        .returning(retention_tasks.c.id)
+    ).scalar_one()
+    return int(made), "Running", 0, 0
+
+
+def _remove(
+    connection: Connection, services: Services, repository: Repository, item: Candidate, who: Actor
+) -> str:
+    """Delete one artifact unless something speaks for it; returns what happened."""
+    accounting.lock(connection, repository.project_id)
+    row = connection.execute(
+        select(manifests.c.pushed_at, manifests.c.pulled_at).where(
+            manifests.c.id == item.id, manifests.c.repository_id == repository.id
+        )
+    ).first()
+    if row is None:
+        return "GONE"
+    names = connection.execute(
+        select(tags.c.name).where(tags.c.manifest_id == item.id).order_by(tags.c.name)
+    ).scalars()
+    if row[0] != item.pushed_at or (row[1] or 0.0) != item.pulled_at or tuple(names) != item.tags:
+        return "CHANGED"
+    if _parents(connection, repository, item):
+        return "IN USE"
+    if _protected(connection, repository, item):
+        return "IMMUTABLE"
+    try:
+        with connection.begin_nested():
+            services.content.delete_in(connection, repository, item.digest, who, deep=True)
+    except RegistryError as error:
+        return f"ERROR {error.message}"
+    return "DEL"
+
+
+def _protected(connection: Connection, repository: Repository, item: Candidate) -> bool:
+    found = immutability.rules(connection, repository.project_id)
+    return any(immutability.immutable(found, repository.name, tag) for tag in item.tags)
+
+
+def _shown(at: float) -> str:
+    if not at:
+        return "-"
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _event(
+    services: Services,
+    policy: Policy,
+    found: Execution,
+    listed: list[Repository],
+    total: int,
+    kept: int,
+    removed: list[dict[str, str]],
+) -> dict[str, Any]:
+    host = (services.settings.external_url or "").partition("://")[2].partition(":")[0]
+    return {
+        "id": str(uuid.uuid4()),
+        "occur_at": time.time(),
+        "operator": found.operator,
+        "project_id": policy.project_id,
+        "event_data": {
+            "retention": {
+                "total": total,
+                "retained": kept,
+                "harbor_hostname": host,
+                "project_name": listed[0].name.partition("/")[0] if listed else "",
+                "retention_policy_id": policy.id,
+                "retention_rule": [
+                    {
+                        "template": rule["template"],
+                        "params": rule["params"],
+                        "tag_selectors": rule["tag_selectors"],
+                        "scope_selectors": rule["scope_selectors"],
+                    }
+                    for rule in policy.rules
+                ],
+                "result": "SUCCESS",
+                "deleted_artifact": removed,
+            }
+        },
+    }

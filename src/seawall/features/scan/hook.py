@@ -1,0 +1,168 @@
+"""Scanning's part in pushes and pulls: scan on push, and the gate that refuses vulnerable images."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, delete, select
+
+from seawall.access import projects as project_rules
+from seawall.access.access import project_by_id
+from seawall.features.scan import scanners
+from seawall.features.scan.service import IMAGE_CONFIGS, PULLER, ScanService, Target
+from seawall.features.scan.severity import ORDER, RANK
+from seawall.infra.db.schema import manifests, project_metadata, projects, repositories, robots, scan_reports
+from seawall.kernel.context import REPLICATOR, actor
+from seawall.kernel.errors import InvalidError, RegistryError
+from seawall.registry.gates import OpenProjects
+from seawall.registry.hooks import ContentHook, Deletion, Push
+from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST
+
+if TYPE_CHECKING:
+    from seawall.registry.service import StoredManifest
+
+_ON_PUSH = {"auto_scan": "vulnerability", "auto_sbom_generation": "sbom"}
+
+
+class ScanHook(ContentHook):
+    """Registered by `seawall.process.wiring`."""
+
+    replicas = True
+
+    def __init__(self, service: ScanService) -> None:
+        self._service = service
+        self._open = OpenProjects(service.db, seconds=1)
+
+    def after_delete(self, connection: Connection, deletion: Deletion) -> None:
+        """Forget the reports about an artifact that goes."""
+        if deletion.tag is None:
+            connection.execute(
+                delete(scan_reports).where(
+                    scan_reports.c.repository_id == deletion.repository.id,
+                    scan_reports.c.digest == deletion.digest,
+                )
+            )
+
+    def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
+        """Ask for the scans that the project wants of what is pushed, in the push's transaction."""
+        manifest = push.manifest
+        if (
+            manifest.media_type not in (OCI_MANIFEST, DOCKER_MANIFEST)
+            or manifest.config_media_type not in IMAGE_CONFIGS
+            or manifest.subject is not None
+        ):
+            return
+        repository = push.repository
+        wanted = connection.execute(
+            select(project_metadata.c.name).where(
+                project_metadata.c.project_id == repository.project_id,
+                project_metadata.c.name.in_(_ON_PUSH),
+                project_metadata.c.value == "true",
+            )
+        ).scalars()
+        target = Target(
+            manifest_id,
+            repository.id,
+            repository.name,
+            repository.project_id,
+            push.digest,
+            manifest.media_type,
+        )
+        for name in wanted.fetchall():
+            # The instance that took the push makes the SBOM; it comes from there.
+            if name == "auto_sbom_generation" and push.actor == REPLICATOR:
+                continue
+            try:
+                self._service.request_in(connection, target, _ON_PUSH[name], trigger="push")
+            except InvalidError:
+                # A project without a usable scanner takes pushes all the same.
+                continue
+
+    async def before_pull(self, repository: str, manifest: StoredManifest, reference: str) -> None:
+        """Refuse images that the project's policy holds back. Raises RegistryError DENIED (412)."""
+        if manifest.media_type not in (OCI_MANIFEST, DOCKER_MANIFEST):
+            # An index runs nothing; the image that a client takes from it is looked at.
+            return
+        project = repository.partition("/")[0]
+        if self._open.knows(project):
+            return
+        who = actor.get().name
+        if who == PULLER:
+            return
+        mark = self._open.mark()
+        policy = await self._service.db.point(lambda c: _policy(c, project))
+        if policy is None:
+            self._open.remember(project, mark)
+            return
+        message = await self._service.db.point(lambda c: _refusal(c, policy, repository, manifest.digest))
+        if message is None:
+            return
+        if self._service.robot_prefix is not None and who:
+            name = who.removeprefix(await self._service.robot_prefix())
+            if name != who and await self._service.db.point(lambda c: _is_scanner(c, name)):
+                return
+        raise RegistryError("DENIED", message, status=412)
+
+
+def _is_scanner(connection: Connection, robot: str) -> bool:
+    query = select(robots.c.id).where(robots.c.name == robot, robots.c.creator_type == "scanner")
+    return connection.execute(query).first() is not None
+
+
+def _policy(connection: Connection, project: str) -> tuple[int, str] | None:
+    """(project id, severity from which images are held back), None where nothing is."""
+    found = {
+        row.name: row
+        for row in connection.execute(
+            select(project_metadata.c.name, project_metadata.c.value, project_metadata.c.project_id)
+            .join(projects, projects.c.id == project_metadata.c.project_id)
+            .where(
+                projects.c.name == project,
+                project_metadata.c.name.in_(("prevent_vul", "severity")),
+            )
+        )
+    }
+    gate = found.get("prevent_vul")
+    if gate is None or gate.value != "true":
+        return None
+    chosen = found.get("severity")
+    return gate.project_id, (chosen.value if chosen is not None else "low").capitalize()
+
+
+def _refusal(connection: Connection, policy: tuple[int, str], repository: str, digest: str) -> str | None:
+    """Why the image may not be pulled, None when it may."""
+    project_id, limit = policy
+    image = connection.execute(
+        select(manifests.c.repository_id, manifests.c.config_media_type, manifests.c.subject_digest)
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(repositories.c.name == repository, manifests.c.digest == digest)
+    ).first()
+    if image is None or image.config_media_type not in IMAGE_CONFIGS or image.subject_digest is not None:
+        return None
+    scanner = scanners.of_project(connection, project_id)
+    row = None
+    if scanner is not None:
+        row = connection.execute(
+            select(scan_reports.c.cves).where(
+                scan_reports.c.repository_id == image.repository_id,
+                scan_reports.c.digest == digest,
+                scan_reports.c.scanner == scanner.uuid,
+                scan_reports.c.kind == "vulnerability",
+            )
+        ).first()
+    rule = f'the project does not let images with vulnerabilities of severity "{limit}" or higher be pulled'
+    if row is None or row[0] is None:
+        return f"{rule}, and this image has not been scanned"
+    project = project_by_id(connection, project_id)
+    allowed = project_rules.allowed_cves(connection, project, time.time()) if project else frozenset()
+    left = {cve: rank for cve, rank in row[0].items() if cve not in allowed}
+    threshold = RANK.get(limit, 0)
+    bad = [cve for cve, rank in left.items() if rank >= threshold]
+    if not bad:
+        return None
+    worst = ORDER[max(left[cve] for cve in bad)]
+    return (
+        f"{rule}; this image has {len(bad)}, the worst of severity {worst}. "
+        "A project administrator can put them on the CVE allowlist"
+    )

@@ -1,0 +1,295 @@
+"""What lists show of scans: overviews of artifacts, the security hub's summary and search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, distinct, func, or_, select
+
+from seawall.features.scan import overview, report, severity
+from seawall.features.scan.overview import ACTIVE
+from seawall.features.scan.service import IMAGE_CONFIGS, ReportRow, reports_of
+from seawall.infra.db.schema import (
+    manifest_references,
+    manifests,
+    repositories,
+    scan_findings,
+    scan_reports,
+    scan_runs,
+    scanners,
+    tags,
+)
+from seawall.registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+
+_RANK = case(
+    *((scan_findings.c.severity == name, rank) for name, rank in severity.RANK.items()),
+    else_=0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An artifact of a list, as far as overviews need it."""
+
+    id: int
+    repository_id: int
+    project_id: int
+    digest: str
+    media_type: str
+
+
+def _images(connection: Connection, items: Sequence[Shown]) -> dict[int, list[str]]:
+    """artifact id -> digests whose reports speak for it."""
+    result = {item.id: [item.digest] for item in items}
+    indexes = [item.id for item in items if item.media_type in (OCI_INDEX, DOCKER_LIST)]
+    for identifier in indexes:
+        result[identifier] = []
+    if indexes:
+        query = select(manifest_references.c.manifest_id, manifest_references.c.digest).where(
+            manifest_references.c.manifest_id.in_(indexes), manifest_references.c.kind == "manifest"
+        )
+        for identifier, digest in connection.execute(query):
+            result[identifier].append(digest)
+    return result
+
+
+def _reports(connection: Connection, items: Sequence[Shown], kind: str) -> dict[int, list[ReportRow]]:
+    """artifact id -> its reports (several for an index); artifacts without one are left out."""
+    images = _images(connection, items)
+    groups: dict[tuple[int, int], list[str]] = {}
+    for item in items:
+        groups.setdefault((item.repository_id, item.project_id), []).extend(images[item.id])
+    found = {key: reports_of(connection, key[0], key[1], digests, kind) for key, digests in groups.items()}
+    result: dict[int, list[ReportRow]] = {}
+    for item in items:
+        known = found[(item.repository_id, item.project_id)]
+        rows = [known[digest] for digest in images[item.id] if digest in known]
+        if rows:
+            result[item.id] = rows
+    return result
+
+
+def scan_overviews(connection: Connection, items: Sequence[Shown]) -> dict[int, dict[str, Any]]:
+    """artifact id -> Harbor's `scan_overview`."""
+    return {
+        identifier: {report.GENERIC: overview.of(rows)}
+        for identifier, rows in _reports(connection, items, "vulnerability").items()
+    }
+
+
+def sbom_overviews(connection: Connection, items: Sequence[Shown]) -> dict[int, dict[str, Any]]:
+    """artifact id -> Harbor's `sbom_overview`."""
+    result = {}
+    for identifier, rows in _reports(connection, items, "sbom").items():
+        row = rows[0]
+        shown: dict[str, Any] = {
+            "report_id": row.uuid,
+            "scan_status": overview.status(rows),
+            "sbom_digest": row.sbom_digest,
+            "start_time": overview.moment(row.started_at),
+            "end_time": overview.moment(row.ended_at),
+            "scanner": row.scanner_info,
+        }
+        if row.started_at is not None and row.ended_at is not None:
+            shown["duration"] = max(0, int(row.ended_at - row.started_at))
+        result[identifier] = {key: value for key, value in shown.items() if value is not None}
+    return result
+
+
+# -- security hub --------------------------------------------------------------------------------------
+
+
+def _current() -> ColumnElement[bool]:
+    """Reports of the default scanner about images that are there."""
+    return and_(
+        scan_reports.c.kind == "vulnerability",
+        scan_reports.c.counts.is_not(None),
+        scan_reports.c.scanner.in_(select(scanners.c.uuid).where(scanners.c.is_default)),
+    )
+
+
+def _joined(query: Select[Any]) -> Select[Any]:
+    return (
+        query.join(scan_reports, scan_reports.c.id == scan_findings.c.report_id)
+        .join(repositories, repositories.c.id == scan_reports.c.repository_id)
+        .join(
+            manifests,
+            and_(
+                manifests.c.repository_id == scan_reports.c.repository_id,
+                manifests.c.digest == scan_reports.c.digest,
+            ),
+        )
+        .where(_current())
+    )
+
+
+def summary(connection: Connection, *, cves: bool, artifacts: bool) -> dict[str, Any]:
+    """Harbor's SecuritySummary: counts over every artifact, the most dangerous CVEs and artifacts."""
+    rows = connection.execute(
+        _joined(
+            select(
+                scan_findings.c.severity,
+                func.count(),
+                func.sum(case((scan_findings.c.fixed_version != "", 1), else_=0)),
+            ).select_from(scan_findings)
+        ).group_by(scan_findings.c.severity)
+    ).fetchall()
+    by_severity = {row[0]: int(row[1]) for row in rows}
+    image = and_(
+        manifests.c.media_type.in_((OCI_MANIFEST, DOCKER_MANIFEST)),
+        manifests.c.config_media_type.in_(IMAGE_CONFIGS),
+        manifests.c.subject_digest.is_(None),
+    )
+    total = connection.execute(select(func.count()).select_from(manifests).where(image)).scalar_one()
+    scanned = connection.execute(
+        select(func.count())
+        .select_from(scan_reports)
+        .join(
+            manifests,
+            and_(
+                manifests.c.repository_id == scan_reports.c.repository_id,
+                manifests.c.digest == scan_reports.c.digest,
+            ),
+        )
+        .where(_current())
+    ).scalar_one()
+    result: dict[str, Any] = {
+        f"{name.lower()}_cnt": by_severity.get(name, 0) for name in reversed(severity.ORDER)
+    }
+    result |= {
+        "total_vuls": sum(by_severity.values()),
+        "fixable_cnt": sum(int(row[2] or 0) for row in rows),
+        "scanned_cnt": int(scanned),
+        "total_artifact": int(total),
+    }
+    if cves:
+        result["dangerous_cves"] = _dangerous_cves(connection)
+    if artifacts:
+        result["dangerous_artifacts"] = _dangerous_artifacts(connection)
+    return result
+
+
+def _dangerous_cves(connection: Connection) -> list[dict[str, Any]]:
+    query = _joined(
+        select(
+            scan_findings.c.cve,
+            scan_findings.c.package,
+            scan_findings.c.version,
+            func.max(_RANK).label("rank"),
+            func.max(scan_findings.c.score).label("score"),
+            func.max(scan_findings.c.description).label("description"),
+        ).select_from(scan_findings)
+    )
+    query = query.group_by(scan_findings.c.cve, scan_findings.c.package, scan_findings.c.version)
+    query = query.order_by(
+        func.coalesce(func.max(scan_findings.c.score), 0).desc(), func.max(_RANK).desc(), scan_findings.c.cve
+    )
+    return [
+        {
+            "cve_id": row.cve,
+            "severity": severity.ORDER[row.rank],
+            "cvss_score_v3": row.score or 0.0,
+            "desc": row.description,
+            "package": row.package,
+            "version": row.version,
+        }
+        for row in connection.execute(query.limit(5))
+    ]
+
+
+def _dangerous_artifacts(connection: Connection) -> list[dict[str, Any]]:
+    def count(name: str) -> Any:
+        return func.sum(case((scan_findings.c.severity == name, 1), else_=0))
+
+    query = _joined(
+        select(
+            repositories.c.project_id,
+            repositories.c.name,
+            scan_reports.c.digest,
+            count("Critical").label("critical"),
+            count("High").label("high"),
+            count("Medium").label("medium"),
+        ).select_from(scan_findings)
+    )
+    query = query.group_by(repositories.c.project_id, repositories.c.name, scan_reports.c.digest)
+    query = query.having(or_(count("Critical") > 0, count("High") > 0, count("Medium") > 0))
+    query = query.order_by(
+        count("Critical").desc(), count("High").desc(), count("Medium").desc(), scan_reports.c.digest
+    )
+    return [
+        {
+            "project_id": row.project_id,
+            "repository_name": row.name,
+            "digest": row.digest,
+            "critical_cnt": int(row.critical),
+            "high_cnt": int(row.high),
+            "medium_cnt": int(row.medium),
+        }
+        for row in connection.execute(query.limit(5))
+    ]
+
+
+def search_query() -> Select[Any]:
+    """Findings of the security hub, to be filtered, sorted and cut."""
+    return _joined(
+        select(
+            scan_findings.c.id,
+            repositories.c.project_id,
+            repositories.c.name.label("repository"),
+            scan_reports.c.digest,
+            manifests.c.id.label("manifest_id"),
+            scan_findings.c.cve,
+            scan_findings.c.severity,
+            scan_findings.c.status,
+            scan_findings.c.score,
+            scan_findings.c.package,
+            scan_findings.c.version,
+            scan_findings.c.fixed_version,
+            scan_findings.c.description,
+            scan_findings.c.links,
+        ).select_from(scan_findings)
+    )
+
+
+def has_tag(name: str) -> ColumnElement[bool]:
+    """The finding's artifact has that tag."""
+    return (
+        select(tags.c.name)
+        .where(tags.c.manifest_id == manifests.c.id, tags.c.name == name)
+        .correlate(manifests)
+    ).exists()
+
+
+def tag_names(connection: Connection, ids: Iterable[int]) -> dict[int, list[str]]:
+    """manifest id -> tags."""
+    result: dict[int, list[str]] = {}
+    query = select(tags.c.manifest_id, tags.c.name).where(tags.c.manifest_id.in_(set(ids)))
+    for identifier, name in connection.execute(query.order_by(tags.c.name)):
+        result.setdefault(identifier, []).append(name)
+    return result
+
+
+def run_metrics(connection: Connection, trigger: str | None = None) -> dict[str, Any] | None:
+    """Harbor's Stats of the latest scan-all run; None when there was none."""
+    query = select(scan_runs).order_by(scan_runs.c.id.desc())
+    if trigger is not None:
+        query = query.where(scan_runs.c.trigger == trigger)
+    run = connection.execute(query.limit(1)).first()
+    if run is None:
+        return None
+    rows = connection.execute(
+        select(scan_reports.c.status, func.count(distinct(scan_reports.c.id)))
+        .where(scan_reports.c.run_id == run.id)
+        .group_by(scan_reports.c.status)
+    )
+    metrics: dict[str, int] = {row[0]: int(row[1]) for row in rows}
+    active = sum(metrics.get(status, 0) for status in ACTIVE)
+    return {
+        "total": int(run.total),
+        "completed": sum(metrics.values()) - active,
+        "metrics": metrics,
+        "ongoing": run.status == "Running" or active > 0,
+        "trigger": run.trigger,
+    }

@@ -1,0 +1,321 @@
+"""What a project trusts, and whether an artifact's signatures are by those."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select
+
+from seawall.features.trust import signatures
+from seawall.features.trust.notary import signed_tags
+from seawall.features.trust.signatures import Anchor, Verdict
+from seawall.infra.db import Database
+from seawall.infra.db.schema import (
+    manifest_payloads,
+    manifest_references,
+    manifests,
+    project_metadata,
+    projects,
+    repositories,
+    trusted_keys,
+)
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
+from seawall.registry.artifacts import ArtifactService
+from seawall.registry.gates import OpenProjects
+from seawall.registry.manifest import DOCKER_LIST, OCI_INDEX
+
+# Signatures are small; whatever is larger is none.
+_PAYLOAD_BYTES = 4 * 1024 * 1024
+_ACCESSORIES = 100
+_LAYERS = 20
+COSIGN, NOTATION = "enable_content_trust_cosign", "enable_content_trust"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A key or certificate that a project trusts."""
+
+    id: int
+    name: str
+    kind: str
+    pem: str
+    fingerprint: str
+    created_at: float
+    identities: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """One signature or attestation of an artifact: accessory it is in, its kind, verdict, its blob."""
+
+    digest: str
+    type: str
+    verdict: Verdict
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Accessory:
+    digest: str
+    type: str
+    pushed_at: float
+    payload: bytes
+
+
+class TrustService:
+    """Trusted keys of projects, and verification."""
+
+    def __init__(self, db: Database, artifacts: ArtifactService) -> None:
+        self._db = db
+        self._artifacts = artifacts
+        self._open = OpenProjects(db)
+        # Verification reads blobs and computes; its result depends on nothing but the key.
+        self._verified: OrderedDict[tuple[Any, ...], tuple[Signed, ...]] = OrderedDict()
+
+    # -- trusted keys ------------------------------------------------------------------------------
+
+    async def keys(self, project_id: int) -> list[TrustedKey]:
+        """What the project trusts, by name."""
+        return await self._db.point(lambda c: _keys(c, project_id))
+
+    async def add_key(
+        self,
+        project_id: int,
+        name: str,
+        pem: str,
+        usage: str = "signer",
+        identities: Sequence[tuple[str, str]] = (),
+    ) -> TrustedKey:
+        """Trust a public key or certificate (PEM). Raises InvalidError, ConflictError, NotFoundError.
+
+        `usage` is "signer", or "timestamp" or "log" for who says when a signature was made. `identities`:
+        (issuer, subject) of the signers to whom a certificate is confined, see `Anchor`.
+        """
+        if not 1 <= len(name) <= 255 or name != name.strip() or "\0" in name:
+            raise InvalidError("the name must have 1 to 255 characters")
+        if len(pem) > 65536:
+            raise InvalidError("the PEM text is too long")
+        kind, fingerprint = signatures.read_anchor(pem, usage)
+        if identities and kind != "certificate":
+            raise InvalidError("only certificates of signers are confined to identities")
+        if any(not subject.strip("* ") and not issuer for issuer, subject in identities):
+            raise InvalidError("an identity needs a subject, or an issuer")
+        if not all(part.isprintable() for identity in identities for part in identity):
+            raise InvalidError("identities must be printable text")
+        now = time.time()
+
+        def run(connection: Connection) -> TrustedKey:
+            if not connection.execute(select(projects.c.id).where(projects.c.id == project_id)).first():
+                raise NotFoundError("project not found")
+            for key in _keys(connection, project_id):
+                if key.name == name or key.fingerprint == fingerprint:
+                    raise ConflictError(f"{key.name} is trusted already")
+            kept = [list(item) for item in identities] or None
+            values = {"name": name, "kind": kind, "pem": pem.strip() + "\n", "fingerprint": fingerprint}
+            made = connection.execute(
+                insert(trusted_keys)
+                .values(project_id=project_id, created_at=now, identities=kept, **values)
+                .returning(trusted_keys.c.id)
+            ).scalar_one()
+            return TrustedKey(made, created_at=now, identities=tuple(identities), **values)
+
+        return await self._db.write(run)
+
+    async def remove_key(self, project_id: int, key_id: int) -> None:
+        """Trust a key no longer. Raises NotFoundError."""
+        query = delete(trusted_keys).where(
+            trusted_keys.c.project_id == project_id, trusted_keys.c.id == key_id
+        )
+        if not await self._db.write(lambda c: c.execute(query).rowcount):
+            raise NotFoundError("trusted key not found")
+
+    # -- verification ------------------------------------------------------------------------------
+
+    async def verify(self, repository: str, digest: str) -> list[Signed]:
+        """Every signature and attestation of an artifact, with the verdict of its project's keys."""
+        anchors, accessories = await self._db.point(lambda c: _signatures(c, repository, digest))
+        found: list[Signed] = []
+        for accessory in accessories:
+            found += await self._verify(repository, digest, accessory, anchors)
+        return found
+
+    async def _verify(
+        self, repository: str, digest: str, accessory: _Accessory, anchors: Sequence[Anchor]
+    ) -> tuple[Signed, ...]:
+        key = (repository, digest, accessory.digest, accessory.pushed_at, tuple(anchors))
+        known = self._verified.get(key)
+        if known is not None:
+            self._verified.move_to_end(key)
+            return known
+        result = tuple(await self._check(repository, digest, accessory, anchors))
+        # Notation signatures may expire by themselves, so they are looked at each time.
+        if accessory.type != "signature.notation":
+            self._verified[key] = result
+            if len(self._verified) > 4096:
+                self._verified.popitem(last=False)
+        return result
+
+    async def _check(
+        self, repository: str, digest: str, accessory: _Accessory, anchors: Sequence[Anchor]
+    ) -> list[Signed]:
+        manifest = msgspec.json.decode(accessory.payload)
+        found = []
+        for layer in (manifest.get("layers") or manifest.get("blobs") or [])[:_LAYERS]:
+            kind = str(layer.get("mediaType", ""))
+            if not (
+                kind in (signatures.SIMPLE_SIGNING, signatures.DSSE, signatures.JWS, signatures.COSE)
+                or kind.startswith(signatures.BUNDLE_PREFIX)
+            ):
+                continue
+            try:
+                payload = await self._artifacts.read(repository, layer["digest"], _PAYLOAD_BYTES)
+            except (RegistryError, NotFoundError, InvalidError):
+                gone = Verdict(False, reason="its blob is gone")
+                found.append(Signed(accessory.digest, accessory.type, gone, layer["digest"]))
+                continue
+            if accessory.type == "signature.notation":
+                verdict = signatures.notation(kind, payload, digest, anchors, accessory.pushed_at)
+            else:
+                annotations = layer.get("annotations") or {}
+                verdict = signatures.cosign(kind, annotations, payload, digest, anchors, accessory.pushed_at)
+            found.append(Signed(accessory.digest, accessory.type, verdict, layer["digest"]))
+        return found
+
+    # -- policy ------------------------------------------------------------------------------------
+
+    async def refusal(self, repository: str, digest: str) -> str | None:
+        """Why the project's policy holds the manifest back, None when it does not.
+
+        An accessory is never held back, as clients need it to verify; a child of an index is let through
+        with the index.
+        """
+        project = repository.partition("/")[0]
+        if self._open.knows(project):
+            return None
+        mark = self._open.mark()
+        wanted = await self._db.point(lambda c: _policy(c, repository))
+        if not wanted:
+            self._open.remember(project, mark)
+            return None
+        row = await self._db.point(lambda c: _manifest(c, repository, digest))
+        if row is None or row[1] is not None:
+            return None
+        digests = [digest, *await self._db.point(lambda c: _parents(c, repository, digest))]
+        anchors = await self._db.point(lambda c: _anchors(c, repository.partition("/")[0]))
+        for name, what in ((COSIGN, "cosign"), (NOTATION, "notation")):
+            if name not in wanted:
+                continue
+            if not await self._any_signed(repository, digests, what, anchors):
+                tool = "cosign" if what == "cosign" else "notation or Notary"
+                return f"the project takes only artifacts that are signed by {tool}, and this one is not"
+        return None
+
+    async def _any_signed(
+        self, repository: str, digests: list[str], what: str, anchors: Sequence[Anchor]
+    ) -> bool:
+        kind = f"signature.{what}"
+        signers = signatures.SIGNERS if what == "cosign" else ("certificate",)
+        usable = [a for a in anchors if a.kind in signers]
+        for digest in digests:
+            found = [s for s in await self.verify(repository, digest) if s.type == kind]
+            # Without any trusted key a signature by anybody counts, which is all that Harbor asks.
+            if any(s.verdict.predicate is None and (s.verdict.valid or not usable) for s in found):
+                return True
+        if what == "notation":
+            now = datetime.datetime.now(datetime.UTC)
+            vouched = await self._db.point(lambda c: set(signed_tags(c, repository, now).values()))
+            return bool(vouched & set(digests))
+        return False
+
+
+def _keys(connection: Connection, project_id: int) -> list[TrustedKey]:
+    columns = trusted_keys.c
+    query = (
+        select(
+            columns.id,
+            columns.name,
+            columns.kind,
+            columns.pem,
+            columns.fingerprint,
+            columns.created_at,
+            columns.identities,
+        )
+        .where(columns.project_id == project_id)
+        .order_by(columns.name)
+    )
+    return [TrustedKey(*row[:-1], _identities(row[-1])) for row in connection.execute(query)]
+
+
+def _identities(value: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((str(issuer), str(subject)) for issuer, subject in value or ())
+
+
+def _anchors(connection: Connection, project: str) -> list[Anchor]:
+    query = (
+        select(trusted_keys.c.name, trusted_keys.c.kind, trusted_keys.c.pem, trusted_keys.c.identities)
+        .join(projects, projects.c.id == trusted_keys.c.project_id)
+        .where(projects.c.name == project)
+        .order_by(trusted_keys.c.id)
+    )
+    return [Anchor(*row[:-1], _identities(row[-1])) for row in connection.execute(query)]
+
+
+def _signatures(
+    connection: Connection, repository: str, digest: str
+) -> tuple[list[Anchor], list[_Accessory]]:
+    query = (
+        select(
+            manifests.c.digest, manifests.c.accessory_type, manifests.c.pushed_at, manifest_payloads.c.payload
+        )
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+        .where(repositories.c.name == repository, manifests.c.accessory_of == digest)
+        .order_by(manifests.c.id)
+        .limit(_ACCESSORIES)
+    )
+    found = [_Accessory(row[0], row[1] or "", row[2], bytes(row[3])) for row in connection.execute(query)]
+    return _anchors(connection, repository.partition("/")[0]), found
+
+
+def _policy(connection: Connection, repository: str) -> set[str]:
+    query = (
+        select(project_metadata.c.name)
+        .join(projects, projects.c.id == project_metadata.c.project_id)
+        .where(
+            projects.c.name == repository.partition("/")[0],
+            project_metadata.c.name.in_((COSIGN, NOTATION)),
+            project_metadata.c.value == "true",
+        )
+    )
+    return set(connection.execute(query).scalars())
+
+
+def _manifest(connection: Connection, repository: str, digest: str) -> Any:
+    query = (
+        select(manifests.c.id, manifests.c.accessory_of)
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(repositories.c.name == repository, manifests.c.digest == digest)
+    )
+    return connection.execute(query).first()
+
+
+def _parents(connection: Connection, repository: str, digest: str) -> list[str]:
+    query = (
+        select(manifests.c.digest)
+        .join(manifest_references, manifest_references.c.manifest_id == manifests.c.id)
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(
+            repositories.c.name == repository,
+            manifest_references.c.repository_id == repositories.c.id,
+            manifest_references.c.digest == digest,
+            manifests.c.media_type.in_((OCI_INDEX, DOCKER_LIST)),
+        )
+        .limit(50)
+    )
+    return list(connection.execute(query).scalars())

@@ -1,0 +1,149 @@
+"""Requests to addresses that users choose, kept off the inside of the network (SSRF).
+
+The host is resolved once, every address it has is looked at, and the connection goes to one of those very
+addresses, so that a second answer of the name server cannot send it elsewhere ("DNS rebinding"). Redirects
+are not followed and proxies of the environment are not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx
+
+from seawall.kernel.errors import InvalidError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_ANSWER_LIMIT = 2048
+
+
+class RefusedError(Exception):
+    """The address is one that must not be reached from here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: HTTP status and the beginning of the body."""
+
+    status: int
+    body: str
+
+
+def networks(values: Iterable[str]) -> tuple[Network, ...]:
+    """Networks from settings (`10.1.0.0/16`, `127.0.0.1`). Raises ValueError."""
+    return tuple(ipaddress.ip_network(value, strict=False) for value in values)
+
+
+def check_url(url: str) -> str:
+    """Return `url` if a webhook may have it. Raises InvalidError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise InvalidError("the webhook's address is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidError("the webhook's address must start with http:// or https:// and name a host")
+    if parts.username or parts.password:
+        raise InvalidError("the webhook's address must not have a user or password in it")
+    if port == 0 or len(url) > 2048 or any(ord(character) < 33 for character in url):
+        raise InvalidError("the webhook's address is not a URL")
+    return url
+
+
+def allowed(address: Address, allow: Iterable[Network]) -> bool:
+    """Whether a connection may go to `address`: global unicast ones, and what `allow` names."""
+    if any(address.version == item.version and address in item for item in allow):
+        return True
+    inner = _inner(address)
+    if inner is not None:
+        return allowed(inner, allow)
+    return address.is_global and not (
+        address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback
+    )
+
+
+def _inner(address: Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 one stands for."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if address.teredo is not None:
+        return address.teredo[1]
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
+
+
+async def resolve(host: str, port: int, allow: Iterable[Network]) -> Address:
+    """An address of `host` to connect to. Raises RefusedError if any of its addresses is not allowed."""
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise RefusedError(f"{host} cannot be resolved") from None
+    # A scope id ("%eth0") marks a link-local address.
+    addresses = [ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found]
+    if not addresses:
+        raise RefusedError(f"{host} has no address")
+    for address in addresses:
+        # One bad address among good ones is enough: which one is used must not be a matter of luck.
+        if not allowed(address, allow):
+            raise RefusedError(f"{host} has the address {address}, which webhooks may not reach")
+    return addresses[0]
+
+
+async def post(
+    url: str,
+    content: bytes,
+    headers: dict[str, str],
+    *,
+    allow: Iterable[Network] = (),
+    verify: bool = True,
+    seconds: float = 10,
+) -> Answer:
+    """POST to `url`, pinned to the address that was checked.
+
+    Raises RefusedError, or httpx.HTTPError when no answer came.
+    """
+    parts = urlsplit(check_url(url))
+    host = parts.hostname or ""
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    address = await resolve(host, port, tuple(allow))
+    literal = f"[{address}]" if address.version == 6 else str(address)
+    path = parts.path or "/"
+    pinned = f"{parts.scheme}://{literal}:{port}{path}" + (f"?{parts.query}" if parts.query else "")
+    context: ssl.SSLContext | bool = False
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        if not verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+    async with (
+        httpx.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=seconds) as client,
+        asyncio.timeout(seconds * 2),
+        client.stream(
+            "POST",
+            pinned,
+            content=content,
+            headers={**headers, "Host": parts.netloc},
+            # The certificate is checked against the name, not the address.
+            extensions={"sni_hostname": host},
+        ) as response,
+    ):
+        body = b""
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) >= _ANSWER_LIMIT:
+                break
+        return Answer(response.status_code, body[:_ANSWER_LIMIT].decode("utf-8", "replace"))

@@ -1,0 +1,218 @@
+"""Webhook policies and the record of their deliveries."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from seawall.features.webhooks.guard import check_url
+from seawall.features.webhooks.payload import DEFAULT, EVENT_TYPES, FORMATS, TARGET_TYPES
+from seawall.infra.db.schema import webhook_deliveries, webhook_policies
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
+
+PURPOSE = "webhook"
+POLICY_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One policy; `secret` is the sealed value of its Authorization header."""
+
+    id: int
+    project_id: int
+    name: str
+    description: str
+    target_type: str
+    address: str
+    secret: str | None
+    skip_verify: bool
+    payload_format: str
+    event_types: list[str]
+    creator: str
+    enabled: bool
+    created_at: float
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A policy as a client asks for it. `auth_header` None keeps the stored one."""
+
+    name: str
+    description: str
+    target_type: str
+    address: str
+    auth_header: str | None
+    skip_verify: bool
+    payload_format: str
+    event_types: list[str]
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one policy. `status`: pending, running, success, error."""
+
+    id: int
+    policy_id: int
+    event: str
+    event_type: str
+    data: dict[str, Any]
+    status: str
+    attempts: int
+    log: str
+    job_id: str | None
+    created_at: float
+    updated_at: float
+    ended_at: float | None
+
+
+_POLICY = tuple(
+    webhook_policies.c[name]
+    for name in (
+        "id", "project_id", "name", "description", "target_type", "address", "secret", "skip_verify",
+        "payload_format", "event_types", "creator", "enabled", "created_at", "updated_at",
+    )
+)  # fmt: skip
+_DELIVERY = tuple(
+    webhook_deliveries.c[name]
+    for name in (
+        "id", "policy_id", "event", "event_type", "data", "status", "attempts", "log", "job_id",
+        "created_at", "updated_at", "ended_at",
+    )
+)  # fmt: skip
+
+
+def policies() -> Select[Any]:
+    """A query of policies; its rows make `Policy(*row)`."""
+    return select(*_POLICY)
+
+
+def deliveries() -> Select[Any]:
+    """A query of deliveries; its rows make `Delivery(*row)`."""
+    return select(*_DELIVERY)
+
+
+def get(connection: Connection, project_id: int, policy_id: int) -> Policy:
+    """One policy of the project. Raises NotFoundError."""
+    row = connection.execute(
+        policies().where(webhook_policies.c.project_id == project_id, webhook_policies.c.id == policy_id)
+    ).first()
+    if row is None:
+        raise NotFoundError(f"webhook policy {policy_id} not found")
+    return Policy(*row)
+
+
+def checked(wanted: Wanted) -> Wanted:
+    """Return `wanted` if it can be stored. Raises InvalidError."""
+    if not wanted.name.strip() or len(wanted.name) > 255:
+        raise InvalidError("a webhook policy's name has 1 to 255 characters")
+    if wanted.target_type not in TARGET_TYPES:
+        raise InvalidError(f"a webhook's type must be one of {', '.join(TARGET_TYPES)}")
+    check_url(wanted.address)
+    if wanted.payload_format not in FORMATS:
+        raise InvalidError(f"a webhook's payload format must be one of {', '.join(FORMATS)}")
+    if wanted.target_type == "slack" and wanted.payload_format != DEFAULT:
+        raise InvalidError("a Slack webhook has no payload format to choose")
+    unknown = [kind for kind in wanted.event_types if kind not in EVENT_TYPES]
+    if unknown or not wanted.event_types:
+        raise InvalidError(f"event types must be some of {', '.join(EVENT_TYPES)}")
+    header = wanted.auth_header or ""
+    if len(header) > 4096 or any(ord(character) < 32 or ord(character) > 126 for character in header):
+        raise InvalidError("an authorization header has at most 4096 printable ASCII characters")
+    return wanted
+
+
+def _values(wanted: Wanted, keys: KeyRing) -> dict[str, Any]:
+    checked(wanted)
+    values: dict[str, Any] = {
+        "name": wanted.name,
+        "description": wanted.description,
+        "target_type": wanted.target_type,
+        "address": wanted.address,
+        "skip_verify": wanted.skip_verify,
+        "payload_format": wanted.payload_format,
+        "event_types": list(dict.fromkeys(wanted.event_types)),
+        "enabled": wanted.enabled,
+        "updated_at": time.time(),
+    }
+    if wanted.auth_header is not None:
+        header = wanted.auth_header
+        values["secret"] = keys.encrypt(PURPOSE, header.encode()) if header else None
+    return values
+
+
+def create(connection: Connection, keys: KeyRing, project_id: int, wanted: Wanted, creator: str) -> int:
+    """Add a policy; returns its id. Raises InvalidError, ConflictError."""
+    values = _values(wanted, keys)
+    count = connection.execute(
+        select(func.count()).where(webhook_policies.c.project_id == project_id)
+    ).scalar_one()
+    if count >= POLICY_LIMIT:
+        raise InvalidError(f"a project has at most {POLICY_LIMIT} webhook policies")
+    try:
+        with connection.begin_nested():
+            return int(
+                connection.execute(
+                    insert(webhook_policies)
+                    .values(project_id=project_id, creator=creator, created_at=values["updated_at"], **values)
+                    .returning(webhook_policies.c.id)
+                ).scalar_one()
+            )
+    except IntegrityError:
+        raise ConflictError(f"webhook policy {wanted.name} exists") from None
+
+
+def change(connection: Connection, keys: KeyRing, project_id: int, policy_id: int, wanted: Wanted) -> None:
+    """Replace a policy. Raises NotFoundError, InvalidError, ConflictError."""
+    old = get(connection, project_id, policy_id)
+    values = _values(wanted, keys)
+    if wanted.auth_header is None and old.address != wanted.address:
+        # The stored credential was meant for the old address only.
+        values["secret"] = None
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                update(webhook_policies).where(webhook_policies.c.id == policy_id).values(**values)
+            )
+    except IntegrityError:
+        raise ConflictError(f"webhook policy {wanted.name} exists") from None
+
+
+def remove(connection: Connection, project_id: int, policy_id: int) -> None:
+    """Delete a policy with its record. Raises NotFoundError."""
+    get(connection, project_id, policy_id)
+    connection.execute(delete(webhook_policies).where(webhook_policies.c.id == policy_id))
+
+
+def delivery(connection: Connection, policy_id: int, delivery_id: int) -> Delivery:
+    """One delivery of a policy. Raises NotFoundError."""
+    row = connection.execute(
+        deliveries().where(
+            webhook_deliveries.c.policy_id == policy_id, webhook_deliveries.c.id == delivery_id
+        )
+    ).first()
+    if row is None:
+        raise NotFoundError(f"webhook execution {delivery_id} not found")
+    return Delivery(*row)
+
+
+def last_triggers(connection: Connection, project_id: int) -> list[tuple[Policy, str, float | None]]:
+    """(policy, event type, time of its last delivery) of the project."""
+    result: list[tuple[Policy, str, float | None]] = []
+    query = policies().where(webhook_policies.c.project_id == project_id).order_by(webhook_policies.c.id)
+    for row in connection.execute(query).all():
+        policy = Policy(*row)
+        rows = connection.execute(
+            select(webhook_deliveries.c.event_type, func.max(webhook_deliveries.c.created_at))
+            .where(webhook_deliveries.c.policy_id == policy.id)
+            .group_by(webhook_deliveries.c.event_type)
+        )
+        last: dict[str, float] = {row[0]: row[1] for row in rows}
+        result += [(policy, kind, last.get(kind)) for kind in policy.event_types]
+    return result

@@ -1,0 +1,1 @@
+"""Machinery that knows no registry: settings, database, storage, secrets, jobs, outbox, Redis."""

@@ -1,0 +1,306 @@
+"""Transactions over SQLite and PostgreSQL.
+
+Domain code hands in plain functions of a SQLAlchemy `Connection`; the backend decides in which thread and
+transaction they run, and runs them again when the database says "try again" (serialisation failure, deadlock,
+lost connection, failover). Such a function must therefore have no effect but on the database. A write is
+never applied twice, not even when the connection broke during COMMIT (see `seawall.infra.db.postgres`). When
+the database stays away, UnavailableError is raised.
+
+Durability: `write` returns after the commit is on disk. `write(..., durable=False)` returns after the
+commit is visible and survives the death of this process, but a power failure may undo it; it is meant
+for upload-session progress, which clients can always do again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, SingletonThreadPool
+
+from seawall.infra.db import fence
+from seawall.infra.db.postgres import PostgresDatabase
+from seawall.kernel.context import accompanied
+from seawall.kernel.errors import UnavailableError
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """What the domain may ask of the metadata database."""
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` outside a write transaction; each statement sees the newest committed data."""
+
+    async def point(self, fn: Callable[[Connection], T]) -> T:
+        """Like `read`, for a few index look-ups only: an embedded backend may run it on the event loop."""
+
+    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """Run `fn`, and the request's `context.companion`, in one transaction and commit.
+
+        See the module text for `durable`.
+        """
+
+    async def check(self) -> None:
+        """Ask the database for an answer once, without retries. Raises UnavailableError."""
+
+    def change_token(self) -> int | None:
+        """A number that differs after any commit by anybody, or None where the backend has no cheap one.
+
+        A value cached under a token is current exactly as long as the token stays the same.
+        """
+
+    def sync_read(self, fn: Callable[[Connection], T]) -> T:
+        """`read` for callers without an event loop (CLI, migrations)."""
+
+    def sync_write(self, fn: Callable[[Connection], T]) -> T:
+        """`write` for callers without an event loop."""
+
+    async def close(self) -> None:
+        """Finish queued writes and close every connection."""
+
+
+def open_database(
+    url: str, *, pool_size: int = 10, retry_seconds: float = 8, statement_seconds: int = 60
+) -> Database:
+    """Open the database at `url` (`sqlite:///path` or `postgresql://...`).
+
+    The rest is for PostgreSQL: connections in the pool, how long a passing fault is met with new attempts,
+    and how long one statement may take (0: as long as it wants).
+    """
+    if url.startswith("sqlite"):
+        return SqliteDatabase(url)
+    return PostgresDatabase(
+        url, pool_size=pool_size, retry_seconds=retry_seconds, statement_seconds=statement_seconds
+    )
+
+
+class SqliteDatabase:
+    """SQLite in WAL mode: many readers, one writer thread with group commit.
+
+    Writers of the same process are queued to one thread, which runs each in a savepoint and commits the
+    whole group with a single fsync. Writers in other processes wait for the file lock (busy timeout).
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, url: str) -> None:
+        path = make_url(url).database
+        if path:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # One reader connection per thread: SQLite connections are cheap and WAL readers never block.
+        self._readers = create_engine(url, poolclass=SingletonThreadPool, pool_size=64)
+        event.listen(self._readers, "connect", _sqlite_connect)
+        self._reader = self._readers.execution_options(isolation_level="AUTOCOMMIT")
+        self._writer = create_engine(url, poolclass=NullPool)
+        event.listen(self._writer, "connect", _sqlite_connect)
+        event.listen(self._writer, "begin", _sqlite_begin_immediate)
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="db-read")
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._local = threading.local()
+        self._path = path or ""
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.read."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.sync_read, fn)
+
+    async def point(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.point; the look-up runs inline, which is cheaper than a thread hop."""
+        return self.sync_read(fn)
+
+    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """See Database.write."""
+        return await asyncio.wrap_future(self._submit(accompanied(fn), durable))
+
+    async def check(self) -> None:
+        """See Database.check."""
+        try:
+            await self.read(lambda c: c.execute(text("SELECT 1")).scalar())
+        except DBAPIError as error:
+            raise UnavailableError(f"database does not answer: {error.orig}") from error
+
+    def change_token(self) -> int | None:
+        """SQLite's data_version, asked on a connection that never writes, once a turn of the event loop.
+
+        Whatever runs in a turn was queued before the turn's answer was got or is older than it, so no caller
+        gets a number from before its own request.
+        """
+        turn: int | None = getattr(self._local, "turn", None)
+        if turn is not None:
+            return turn
+        connection: sqlite3.Connection | None = getattr(self._local, "token", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, isolation_level=None)
+            self._local.token = connection
+        token = int(connection.execute("PRAGMA data_version").fetchone()[0])
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            self._local.turn = token
+        return token
+
+    def _end_turn(self) -> None:
+        self._local.turn = None
+
+    def sync_read(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.sync_read."""
+        connection: Connection | None = getattr(self._local, "reader", None)
+        if connection is None or connection.closed:
+            connection = self._reader.connect()
+            self._local.reader = connection
+        return fn(connection)
+
+    def sync_write(self, fn: Callable[[Connection], T]) -> T:
+        """See Database.sync_write."""
+        return self._submit(fn, True).result()
+
+    async def close(self) -> None:
+        """See Database.close."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(thread.join)
+        self._pool.shutdown(wait=True)
+        self._readers.dispose()
+        self._writer.dispose()
+
+    def _submit(self, fn: Callable[[Connection], T], durable: bool) -> Future[T]:
+        future: Future[Any] = Future()
+        # Started on first use, not at import: a thread does not survive a fork.
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_loop, name="db-write", daemon=True)
+                self._thread.start()
+        self._queue.put(_Write(fn, durable, future))
+        return future
+
+    def _write_loop(self) -> None:
+        with self._writer.connect() as connection, _TurnFile(self._path) as turn:
+            while True:
+                first = self._queue.get()
+                if first is None:
+                    return
+                with turn:
+                    # Whatever came in while other processes had their turn goes along in this group.
+                    group, stop = self._gather(first)
+                    results = self._run_group(connection, group)
+                for write, value, failure in results:
+                    if write.future.cancelled() or not write.future.set_running_or_notify_cancel():
+                        continue
+                    if failure is None:
+                        write.future.set_result(value)
+                    else:
+                        write.future.set_exception(failure)
+                if stop:
+                    return
+
+    def _gather(self, first: _Write) -> tuple[list[_Write], bool]:
+        group = [first]
+        while len(group) < 64:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return group, True
+            group.append(item)
+        return group, False
+
+    def _run_group(
+        self, connection: Connection, group: list[_Write]
+    ) -> list[tuple[_Write, Any, BaseException | None]]:
+        results: list[tuple[_Write, Any, BaseException | None]] = []
+        try:
+            raw = connection.connection.dbapi_connection
+            assert isinstance(raw, sqlite3.Connection)
+            durable = any(write.durable for write in group)
+            raw.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            connection.rollback()
+            with connection.begin():
+                for write in group:
+                    try:
+                        with connection.begin_nested():
+                            results.append((write, write.fn(connection), None))
+                    except DBAPIError as error:
+                        told = fence.refusal(connection) if fence.is_fence(error) else error
+                        results.append((write, None, told))
+                    except Exception as error:
+                        results.append((write, None, error))
+        except BaseException as error:
+            # The group's commit itself failed, so nothing of it happened: every member is told.
+            with contextlib.suppress(Exception):
+                connection.rollback()
+            results = [(write, None, error) for write in group]
+        return results
+
+
+class _TurnFile:
+    """Processes that write to one SQLite file take turns by `flock` on a file beside it.
+
+    SQLite's own lock is safe without this, but waits for it by sleeping longer and longer; the kernel wakes
+    the next in line at once. Entered once for the file, then once for each turn.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self._mine = False
+
+    def __enter__(self) -> _TurnFile:
+        if self._fd < 0:
+            if self._path:
+                self._fd = os.open(f"{self._path}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        else:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._mine = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._mine = False
+        elif self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class _Write:
+    __slots__ = ("durable", "fn", "future")
+
+    def __init__(self, fn: Callable[[Connection], Any], durable: bool, future: Future[Any]) -> None:
+        self.fn = fn
+        self.durable = durable
+        self.future = future
+
+
+def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
+    # isolation_level None: the driver must not open transactions of its own accord.
+    connection.isolation_level = None
+    connection.execute("PRAGMA busy_timeout=60000")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA cache_size=-16000")
+
+
+def _sqlite_begin_immediate(connection: Connection) -> None:
+    # Taking the write lock at the start avoids "database is locked" on a later upgrade.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

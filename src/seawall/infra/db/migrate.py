@@ -1,0 +1,158 @@
+"""Schema migrations (Alembic), safe to start from many instances at once.
+
+One instance migrates under a lock while the others wait for it. A rolling upgrade runs versions N and N+1
+together: migrations only add, so N works on the schema of N+1, and `MIN_COMPATIBLE`, which N+1 leaves in the
+database, tells an N that is started then that it may run. A later release that takes something away raises
+the mark, and then an N refuses to start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, inspect, select, text, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from seawall.infra.db.postgres import fault_of, postgres_engine
+from seawall.infra.db.schema import schema_compatibility
+from seawall.kernel.errors import ConfigError
+
+# The oldest schema revision whose code may run on the schema of this code. Raise it with a migration that
+# removes or redefines what older code uses, one release after the code stopped using it.
+MIN_COMPATIBLE = "0001"
+# Any number that no other user of the same PostgreSQL database picks for pg_advisory_lock.
+_LOCK = 0x5EA3A11
+# An ALTER TABLE waits for running transactions, and new ones wait behind it: it must not wait long.
+_LOCK_TIMEOUT = "3s"
+_ATTEMPTS = 20
+_CONNECT_SECONDS = 10
+
+
+def upgrade(url: str, revision: str = "head", *, scripts: Path | None = None) -> None:
+    """Bring the schema to `revision`; instances that start together wait for the one that migrates.
+
+    A database that a newer Seawall has migrated is left as it is. Raises ConfigError when that newer one said
+    that this version cannot run on it. `scripts`: another directory of migrations (tests).
+    """
+    _with_lock(url, lambda connection: _upgrade(connection, revision, scripts))
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the schema back to `revision` (`base` for none)."""
+    _with_lock(url, lambda connection: command.downgrade(_config(connection, None), revision))
+
+
+def current(connection: Connection) -> str | None:
+    """The schema revision the database is at."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def revisions() -> set[str]:
+    """The schema revisions that this Seawall knows."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+
+
+def _upgrade(connection: Connection, revision: str, scripts: Path | None) -> None:
+    config = _config(connection, scripts)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    at = current(connection)
+    if at is not None and at not in known:
+        needed = _min_compatible(connection)
+        if needed not in known:
+            raise ConfigError(f"database schema {at} is newer than this Seawall; start the newer version")
+        return
+    command.upgrade(config, revision)
+    _mark(connection)
+
+
+def _min_compatible(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(schema_compatibility.name):
+        return None
+    return connection.execute(select(schema_compatibility.c.min_compatible)).scalar()
+
+
+def _mark(connection: Connection) -> None:
+    if not inspect(connection).has_table(schema_compatibility.name):
+        return
+    values = {"min_compatible": MIN_COMPATIBLE}
+    if not connection.execute(update(schema_compatibility).values(values)).rowcount:
+        connection.execute(schema_compatibility.insert().values(id=1, **values))
+
+
+def _config(connection: Connection, scripts: Path | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(scripts or Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _with_lock(url: str, run: Callable[[Connection], None]) -> None:
+    if url.startswith("sqlite"):
+        path = Path(make_url(url).database or "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(url)
+        # A lock file beside the database: SQLite's own lock cannot be held across several transactions.
+        fd = os.open(f"{path}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            with engine.connect() as connection:
+                run(connection)
+                connection.commit()
+        finally:
+            os.close(fd)
+            engine.dispose()
+        return
+    engine = postgres_engine(url, 1)
+    try:
+        with _connect(engine) as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
+            connection.commit()
+            try:
+                _patiently(connection, run)
+            finally:
+                # A broken connection has let go of the lock by itself.
+                with contextlib.suppress(DBAPIError):
+                    connection.rollback()
+                    connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": _LOCK})
+                    connection.commit()
+    finally:
+        engine.dispose()
+
+
+def _connect(engine: Engine) -> Connection:
+    # An instance may start in the middle of a failover.
+    deadline = time.monotonic() + _CONNECT_SECONDS
+    while True:
+        try:
+            return engine.connect()
+        except DBAPIError as error:
+            if fault_of(error) != "lost" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def _patiently(connection: Connection, run: Callable[[Connection], None]) -> None:
+    for attempt in range(_ATTEMPTS):
+        try:
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+            run(connection)
+            connection.commit()
+            return
+        except DBAPIError as error:
+            # lock_not_available: let the transactions that queued behind us pass, then ask again.
+            if getattr(error.orig, "sqlstate", None) != "55P03" or attempt == _ATTEMPTS - 1:
+                raise
+            connection.rollback()
+            time.sleep(0.5)

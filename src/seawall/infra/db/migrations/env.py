@@ -1,0 +1,11 @@
+"""Alembic environment: runs on the connection that `seawall.infra.db.migrate` passes in."""
+
+from alembic import context
+
+from seawall.infra.db.schema import metadata
+
+connection = context.config.attributes["connection"]
+# Batch mode: SQLite cannot alter most things in place.
+context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,40 @@
+"""Word of a change to every process at once: PostgreSQL's NOTIFY. It may get lost, so pollers poll on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import psycopg
+from sqlalchemy import Connection, text
+
+from seawall.infra.db.engine import Database
+from seawall.infra.db.postgres import PostgresDatabase, connection_info
+
+_AGAIN_SECONDS = 2.0
+
+
+def notify(connection: Connection, channel: str) -> None:
+    """Tell the listeners of a channel when the caller's transaction commits; nothing on SQLite."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+
+
+async def listen(db: Database, channel: str) -> AsyncIterator[None]:
+    """One item for each `notify`, and one whenever some may have been missed; none ever on SQLite.
+
+    Takes a connection of its own and makes it again when it breaks, until closed. Behind a pooler that has no
+    LISTEN (PgBouncer's transaction mode) nothing comes.
+    """
+    if not isinstance(db, PostgresDatabase):
+        return
+    while True:
+        with contextlib.suppress(psycopg.Error, OSError):
+            connection = await psycopg.AsyncConnection.connect(connection_info(db.url), autocommit=True)
+            async with connection:
+                await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+                yield
+                async for _ in connection.notifies():
+                    yield
+        await asyncio.sleep(_AGAIN_SECONDS)

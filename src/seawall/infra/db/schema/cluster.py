@@ -1,0 +1,40 @@
+"""Instances of the cluster, and sessions of the portal that any of them serves."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, Float, ForeignKey, String, Table
+
+from seawall.infra.db.schema.base import BigId, metadata
+
+sessions = Table(
+    "sessions",
+    metadata,
+    # SHA-256 of the session id: who reads the database cannot use what he finds.
+    Column("id_hash", String(64), primary_key=True),
+    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("address", String(64), nullable=False, server_default=""),
+    Column("agent", String(255), nullable=False, server_default=""),
+    Column("data", JSON, nullable=False),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("hostname", String(255), nullable=False),
+    # Where other instances reach this one directly, without the balancer.
+    Column("address", String(255), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("started_at", Float, nullable=False),
+    # By the database's clock, so that instances with a wrong clock do not look dead.
+    Column("seen_at", Float, nullable=False, index=True),
+    # This instance's clock minus the database's, in seconds.
+    Column("clock_skew", Float, nullable=False, server_default="0"),
+    Column("external_url", String(255), nullable=False, server_default=""),
+    Column("config_hash", String(64), nullable=False, server_default=""),
+    Column("fingerprints", JSON, nullable=False),
+    Column("health", JSON, nullable=False),
+)

@@ -1,0 +1,157 @@
+"""Repositories and what is in them: blobs, manifests, tags, upload sessions."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+    true,
+)
+
+from seawall.infra.db.schema.base import BigId, metadata
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", String(512), nullable=False, unique=True),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    # Counted as they change (`content.index`), so that lists and totals need not count rows.
+    Column("artifact_count", BigInteger, nullable=False, server_default=text("0")),
+    Column("pull_count", BigInteger, nullable=False, server_default=text("0")),
+    # NULL until the first manifest: an upload alone does not make a repository visible.
+    Column("pushed_at", Float),
+    Index("ix_repositories_created", "project_id", "created_at", "id"),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", String(140), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("storage_key", String(200), nullable=False),
+    Column("created_at", Float, nullable=False),
+    # Moved forward by whatever relies on the blob (link, mount); garbage collection leaves recent ones.
+    Column("touched_at", Float, nullable=False, index=True),
+)
+
+# Keys whose bytes are to be deleted from storage once readers that found them have had time to finish.
+blob_trash = Table(
+    "blob_trash",
+    metadata,
+    Column("storage_key", String(200), primary_key=True),
+    Column("trashed_at", Float, nullable=False, index=True),
+)
+
+repository_blobs = Table(
+    "repository_blobs",
+    metadata,
+    Column("repository_id", BigId, ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(140), ForeignKey("blobs.digest"), primary_key=True, index=True),
+    Column("touched_at", Float, nullable=False, index=True),
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("repository_id", BigId, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False),
+    Column("digest", String(140), nullable=False),
+    Column("media_type", String(255), nullable=False),
+    Column("artifact_type", String(255)),
+    Column("config_media_type", String(255)),
+    Column("subject_digest", String(140)),
+    Column("size", BigInteger, nullable=False),
+    Column("annotations", JSON),
+    Column("pushed_at", Float, nullable=False),
+    # The rest is derived at push (`content.index`) and stored for lists.
+    Column("project_id", BigId),
+    Column("kind", String(64)),
+    Column("accessory_type", String(64)),
+    Column("accessory_of", String(140)),
+    # Bytes of the manifest and all it names.
+    Column("total_size", BigInteger, nullable=False, server_default=text("0")),
+    # Whether lists show it: not a child of an index (unless tagged), not an accessory of a present subject.
+    Column("listed", Boolean, nullable=False, server_default=true()),
+    Column("pulled_at", Float),
+    # From the config blob, read when first asked for.
+    Column("attributes", JSON),
+    UniqueConstraint("repository_id", "digest"),
+    Index("ix_manifests_subject", "repository_id", "subject_digest"),
+    Index("ix_manifests_accessory", "repository_id", "accessory_of"),
+    Index("ix_manifests_listed", "repository_id", "listed", "pushed_at", "id"),
+    Index("ix_manifests_project", "project_id", "listed", "pushed_at", "id"),
+    Index("ix_manifests_kind", "repository_id", "kind", "listed", "pushed_at", "id"),
+    Index("ix_manifests_project_kind", "project_id", "kind", "listed", "pushed_at", "id"),
+)
+
+# How many listed artifacts of a kind a repository or project got in the `number`th window of 2**bits seconds
+# (22, 14 and 6 bits): where the page at an ordinal begins is found without walking there. Triggers on
+# `manifests` keep it (migration 0001), so what any version of Seawall writes is counted; a migration that
+# rebuilds `manifests` must make them anew.
+artifact_windows = Table(
+    "artifact_windows",
+    metadata,
+    # `repository_id` or `project_id`.
+    Column("scope", String(16), primary_key=True),
+    Column("scope_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("bits", SmallInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", String(64), primary_key=True),
+    Column("artifacts", BigInteger, nullable=False),
+)
+
+# Apart from `manifests`, so that lists do not read payloads.
+manifest_payloads = Table(
+    "manifest_payloads",
+    metadata,
+    Column("manifest_id", BigId, ForeignKey("manifests.id", ondelete="CASCADE"), primary_key=True),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+# What a manifest names: blobs (config, layers) and, for an index, child manifests of the same repository.
+manifest_references = Table(
+    "manifest_references",
+    metadata,
+    Column("manifest_id", BigId, ForeignKey("manifests.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(140), primary_key=True),
+    Column("kind", String(8), primary_key=True),
+    Column("repository_id", BigId, nullable=False),
+    Index("ix_manifest_references_target", "repository_id", "digest"),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("repository_id", BigId, ForeignKey("repositories.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(128), primary_key=True),
+    Column("manifest_id", BigId, ForeignKey("manifests.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("pushed_at", Float, nullable=False),
+    Column("pulled_at", Float),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("repository_id", BigId, ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False),
+    Column("upload_offset", BigInteger, nullable=False),
+    Column("state", JSON, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False, index=True),
+)

@@ -1,0 +1,562 @@
+"""The runner: takes jobs from the database and runs them, one asyncio task each.
+
+A runner has a row in `job_runners` whose heartbeat it moves forward every two seconds, from a thread of its
+own, so that a job which keeps the event loop busy does not look like a death. A runner not heard of for
+LEASE_SECONDS is dead: any other runner deletes its row and makes its jobs pending again, in one
+transaction. The dead one, should it come back (it was frozen, or cut off from the database), finds its row
+gone and cancels what it was running; it also does so by itself once its lease must have run out. What a job
+did is recorded only by the runner that still has it, so a late result of the former one changes nothing.
+
+Jobs of a kind are handed out under the lock of the kind's row in `job_queues`, so that its concurrency
+holds for the whole cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, case, delete, exists, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from seawall import __version__
+from seawall.infra.db.schema import (
+    job_logs,
+    job_queues,
+    job_runners,
+    job_schedules,
+    jobs,
+    peer_links,
+    peer_state,
+)
+from seawall.infra.jobs.base import JobKind, JobStoppedError
+from seawall.infra.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, clock, insert_job
+from seawall.kernel.context import SYSTEM, actor
+from seawall.kernel.cron import next_time
+from seawall.kernel.errors import SeawallError
+from seawall.process.wiring import Services
+
+log: Any = structlog.get_logger("seawall.infra.jobs")
+
+BEAT_SECONDS = 2.0
+POLL_SECONDS = 0.5
+# A job whose runner died this often is probably what kills it.
+MAX_TAKEOVERS = 5
+# A job that was asked to stop and reaches no checkpoint in this time is cancelled.
+STOP_SECONDS = 30.0
+MAX_BACKOFF = 3600.0
+# A peer that was heard of within this time, and not found away since, is there.
+PEER_SECONDS = 90.0
+
+
+class RunContext:
+    """The JobContext of one run."""
+
+    def __init__(self, job_id: str, attempt: int, services: Services) -> None:
+        self.id = job_id
+        self.attempt = attempt
+        self.services = services
+        self.stopping = False
+        self._lines: list[str] = []
+        self._written = 0
+        self._progress: Any = None
+        self._has_progress = False
+        self._flushing = asyncio.Lock()
+
+    async def log(self, message: str, level: str = "INFO") -> None:
+        """See JobContext.log."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        line = f"{now} [{level}] {message}\n"
+        if self._written > LOG_LIMIT:
+            return
+        self._written += len(line)
+        if self._written > LOG_LIMIT:
+            line = f"{now} [WARNING] log is full; further lines are not stored\n"
+        self._lines.append(line)
+        if len(self._lines) >= 200:
+            await self.flush()
+
+    async def checkpoint(self) -> None:
+        """See JobContext.checkpoint."""
+        await asyncio.sleep(0)
+        if self.stopping:
+            raise JobStoppedError
+
+    async def progress(self, value: Any) -> None:
+        """See JobContext.progress; written at most once a second."""
+        self._progress = value
+        self._has_progress = True
+
+    async def flush(self) -> None:
+        """Store buffered lines and progress."""
+        async with self._flushing:
+            lines, self._lines = self._lines, []
+            progress, has_progress = self._progress, self._has_progress
+            self._has_progress = False
+            if not lines and not has_progress:
+                return
+
+            def run(connection: Connection) -> None:
+                if lines:
+                    known = connection.execute(select(jobs.c.id).where(jobs.c.id == self.id)).first()
+                    if known:
+                        connection.execute(insert(job_logs), {"job_id": self.id, "text": "".join(lines)})
+                if has_progress:
+                    connection.execute(update(jobs).where(jobs.c.id == self.id).values(progress=progress))
+
+            await self.services.db.write(run, durable=False)
+
+
+class Runner:
+    """Runs jobs in this process until `drain`."""
+
+    def __init__(self, services: Services, service: JobService, *, slots: int = 10) -> None:
+        self.id = str(uuid.uuid4())
+        self.slots = slots
+        self._services = services
+        self._service = service
+        self._db = services.db
+        self._tasks: dict[str, tuple[asyncio.Task[None], RunContext]] = {}
+        self._wake = asyncio.Event()
+        self._draining = False
+        # The runner's row is gone: others have its jobs.
+        self._lost = False
+        self._last_beat = time.monotonic()
+        self._ended = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self) -> None:
+        """Take and run jobs until `drain` is called; survives a database that is away for a while."""
+        self._loop = asyncio.get_running_loop()
+        self._service.nudges.append(self._wake.set)
+        thread = threading.Thread(target=self._beat_thread, name="job-heartbeat", daemon=True)
+        registered = False
+        try:
+            while not self._draining:
+                try:
+                    if not await self._services.dr.writable():
+                        # Of a standby: its jobs are the active site's, until it is promoted.
+                        if self._tasks:
+                            self._cancel_all()
+                        await asyncio.sleep(1)
+                        continue
+                    if not registered:
+                        await self._register()
+                        registered = True
+                        if not thread.is_alive():
+                            thread.start()
+                        log.info("job runner ready", runner=self.id, slots=self.slots)
+                    if self._lost:
+                        await self._abandon()
+                        registered = False
+                        continue
+                    again = await self._turn()
+                except Exception as error:
+                    log.warning("job runner cannot reach its database", error=_describe(error))
+                    await asyncio.sleep(1)
+                    continue
+                if not again and not self._draining:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                self._wake.clear()
+        finally:
+            self._service.nudges.remove(self._wake.set)
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more jobs; give running ones `seconds`, then hand them back for another runner."""
+        self._draining = True
+        self._wake.set()
+        tasks = [task for task, _ in self._tasks.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for task, _ in list(self._tasks.values()):
+            task.cancel()
+        tasks = [task for task, _ in self._tasks.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=5)
+        self._ended.set()
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(
+                self._db.write(lambda c: c.execute(delete(job_runners).where(job_runners.c.id == self.id))), 5
+            )
+
+    # -- being alive ---------------------------------------------------------------------------------
+
+    async def _register(self) -> None:
+        row = {
+            "id": self.id,
+            "host": socket.gethostname()[:255],
+            "pid": os.getpid(),
+            "version": __version__,
+            "slots": self.slots,
+        }
+
+        def run(connection: Connection) -> None:
+            now = clock(connection)
+            connection.execute(insert(job_runners), {**row, "started_at": now, "heartbeat_at": now})
+            dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+            for kind in sorted(self._service.kinds):
+                connection.execute(
+                    dialect.insert(job_queues)
+                    .values(kind=kind, paused=False)
+                    .on_conflict_do_nothing(index_elements=["kind"])
+                )
+
+        started = time.monotonic()
+        await self._db.write(run)
+        self._last_beat = started
+        await self._service.install_defaults()
+
+    def _beat_thread(self) -> None:
+        asyncio.run(self._beat())
+
+    async def _beat(self) -> None:
+        while not self._ended.is_set():
+            started = time.monotonic()
+            runner = self.id
+            try:
+                alive = await asyncio.wait_for(
+                    self._db.write(lambda c, runner=runner: _move_heartbeat(c, runner), durable=False),  # type: ignore[misc]
+                    LEASE_SECONDS,
+                )
+                if alive:
+                    self._last_beat = started
+                elif runner == self.id:
+                    self._lose()
+            except Exception as error:
+                log.warning("job runner's heartbeat failed", error=_describe(error))
+            if time.monotonic() - self._last_beat > LEASE_SECONDS and self._tasks:
+                self._lose()
+            await asyncio.sleep(BEAT_SECONDS)
+
+    def _lose(self) -> None:
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel_all)
+
+    def _cancel_all(self) -> None:
+        self._lost = True
+        for task, _ in self._tasks.values():
+            task.cancel()
+        self._wake.set()
+
+    async def _abandon(self) -> None:
+        """Others have taken this runner for dead: end what it runs and start over under another id."""
+        log.warning("job runner was taken for dead; its jobs went to others", runner=self.id)
+        self._cancel_all()
+        tasks = [task for task, _ in self._tasks.values()]
+        if tasks:
+            await asyncio.wait(tasks)
+        old, self.id = self.id, str(uuid.uuid4())
+        await self._db.write(lambda c: c.execute(delete(job_runners).where(job_runners.c.id == old)))
+        self._last_beat = time.monotonic()
+        self._lost = False
+
+    # -- taking jobs ----------------------------------------------------------------------------------
+
+    async def _turn(self) -> bool:
+        """One look at the database; True when there may be more to do at once."""
+        running = list(self._tasks)
+        found = await self._db.read(lambda c: _look(c, list(self._service.kinds), running))
+        for job_id in found.stops:
+            self._request_stop(job_id)
+        if found.schedules:
+            await self._db.write(_fire_schedules)
+        if found.orphans:
+            await self._db.write(_take_over)
+        free = self.slots - len(self._tasks)
+        if free <= 0 or not (found.kinds or found.schedules or found.orphans):
+            return False
+        kinds = {name: kind.concurrency for name, kind in self._service.kinds.items()}
+        claimed = await self._db.write(lambda c: _claim(c, self.id, kinds, free))
+        if claimed is None:
+            self._cancel_all()
+            return True
+        for job_id, kind, args, attempt in claimed:
+            self._start(job_id, self._service.kinds[kind], args, attempt)
+        return bool(claimed) and self.slots > len(self._tasks)
+
+    def _request_stop(self, job_id: str) -> None:
+        task, context = self._tasks.get(job_id, (None, None))
+        if task is None or context is None or context.stopping:
+            return
+        context.stopping = True
+        asyncio.get_running_loop().call_later(STOP_SECONDS, task.cancel)
+
+    def _start(self, job_id: str, kind: JobKind, args: dict[str, Any], attempt: int) -> None:
+        context = RunContext(job_id, attempt, self._services)
+        task = asyncio.create_task(self._execute(kind, args, context, self.id), name=f"job {kind.name}")
+        self._tasks[job_id] = (task, context)
+        task.add_done_callback(lambda _: self._done(job_id))
+
+    def _done(self, job_id: str) -> None:
+        self._tasks.pop(job_id, None)
+        self._wake.set()
+
+    async def _execute(self, kind: JobKind, args: dict[str, Any], context: RunContext, runner: str) -> None:
+        actor.set(SYSTEM)
+        values: dict[str, Any]
+        started = time.monotonic()
+        flusher = asyncio.create_task(_flush_often(context))
+        try:
+            result = await kind.function(context, args)
+            values = {"status": "success", "result": result, "error": None}
+        except JobStoppedError:
+            await context.log("stopped")
+            values = {"status": "stopped"}
+        except asyncio.CancelledError:
+            if self._lost:
+                return
+            if context.stopping:
+                await context.log("stopped (cancelled: no checkpoint was reached in time)")
+                values = {"status": "stopped"}
+            else:
+                # Draining: somebody else goes on at once.
+                values = {"status": "pending", "runner": None, "started_at": None}
+        except Exception as error:
+            message = _describe(error)
+            if not isinstance(error, SeawallError):
+                log.exception("job failed", job=context.id, kind=kind.name, attempt=context.attempt)
+            await context.log(message, "ERROR")
+            values = {"status": "error", "error": message}
+            if context.attempt <= kind.retries:
+                wait = min(kind.backoff_seconds * 2 ** (context.attempt - 1), MAX_BACKOFF)
+                wait *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, no secret
+                await context.log(f"will be tried again in {wait:.0f} s")
+                values = {"status": "pending", "error": message, "runner": None, "wait": wait}
+        finally:
+            flusher.cancel()
+        await self._finish(context, runner, values)
+        log.info(
+            "job ended",
+            job=context.id,
+            kind=kind.name,
+            status=values["status"],
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+    async def _finish(self, context: RunContext, runner: str, values: dict[str, Any]) -> None:
+        wait = values.pop("wait", 0.0)
+
+        def run(connection: Connection) -> None:
+            now = clock(connection)
+            over = values["status"] != "pending"
+            # A job that was stopped meanwhile is not tried again.
+            stopped = jobs.c.stop_requested
+            times: dict[str, Any] = (
+                {"ended_at": now}
+                if over
+                else {
+                    "run_at": now + wait,
+                    "status": case((stopped, "stopped"), else_="pending"),
+                    "ended_at": case((stopped, now), else_=None),
+                }
+            )
+            connection.execute(
+                update(jobs)
+                .where(
+                    jobs.c.id == context.id,
+                    jobs.c.runner == runner,
+                    jobs.c.attempts == context.attempt,
+                    jobs.c.status == "running",
+                )
+                .values(**{**values, **times})
+            )
+
+        while not self._lost:
+            try:
+                await context.flush()
+                await self._db.write(run)
+            except Exception as error:
+                if isinstance(error, TypeError):
+                    values.update(status="error", result=None, error="the job's result is not JSON")
+                log.warning("cannot record a job's end; trying again", error=_describe(error))
+                await asyncio.sleep(1)
+            else:
+                self._service.nudge()
+                return
+
+
+async def _flush_often(context: RunContext) -> None:
+    while True:
+        await asyncio.sleep(1)
+        with contextlib.suppress(Exception):
+            await context.flush()
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    first = text[0] if text else ""
+    return (
+        first
+        if isinstance(error, SeawallError) and first
+        else f"{type(error).__name__}: {first}".rstrip(": ")
+    )
+
+
+def _move_heartbeat(connection: Connection, runner: str) -> int:
+    return connection.execute(
+        update(job_runners).where(job_runners.c.id == runner).values(heartbeat_at=clock(connection))
+    ).rowcount
+
+
+class _Found:
+    __slots__ = ("kinds", "orphans", "schedules", "stops")
+
+    def __init__(self, kinds: bool, schedules: bool, orphans: bool, stops: list[str]) -> None:
+        self.kinds = kinds
+        self.schedules = schedules
+        self.orphans = orphans
+        self.stops = stops
+
+
+def _look(connection: Connection, kinds: list[str], running: list[str]) -> _Found:
+    """What there is to do, by index look-ups only."""
+    now = clock(connection)
+    due = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
+    held = exists().where(job_queues.c.kind == SCHEDULER, job_queues.c.paused)
+    schedules = select(job_schedules.c.name).where(
+        job_schedules.c.next_at <= now, job_schedules.c.enabled, ~held
+    )
+    dead = select(job_runners.c.id).where(job_runners.c.heartbeat_at < now - LEASE_SECONDS)
+    orphan = select(jobs.c.id).where(
+        jobs.c.status == "running", ~exists().where(job_runners.c.id == jobs.c.runner)
+    )
+    stops: list[str] = []
+    if running:
+        stops = list(
+            connection.execute(
+                select(jobs.c.id).where(jobs.c.id.in_(running), jobs.c.stop_requested)
+            ).scalars()
+        )
+    return _Found(
+        connection.execute(due.limit(1)).first() is not None,
+        connection.execute(schedules.limit(1)).first() is not None,
+        connection.execute(dead.limit(1)).first() is not None
+        or connection.execute(orphan.limit(1)).first() is not None,
+        stops,
+    )
+
+
+def _a_peer_leads(connection: Connection) -> bool:
+    """Whether a peer (own-storage HA) with a smaller name is there: it runs what one of them is to run."""
+    query = (
+        select(peer_links.c.url)
+        .join(peer_state, peer_state.c.name > peer_links.c.name)
+        .where(
+            peer_links.c.name != "",
+            peer_links.c.error.is_(None),
+            peer_links.c.seen_at > time.time() - PEER_SECONDS,
+        )
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _fire_schedules(connection: Connection) -> None:
+    """Enqueue each due schedule once and move it on; times missed while nobody ran are made up by one run."""
+    now = clock(connection)
+    rows = connection.execute(
+        select(job_schedules.c.name, job_schedules.c.cron, job_schedules.c.kind, job_schedules.c.args)
+        .where(job_schedules.c.next_at <= now, job_schedules.c.enabled)
+        .order_by(job_schedules.c.name)
+        .with_for_update(skip_locked=True)
+    ).all()
+    elsewhere = rows and _a_peer_leads(connection)
+    for name, cron, kind, args in rows:
+        # What changes or copies content that peers have too is for one of them to do.
+        if not (elsewhere and name.startswith(("retention:", "replication:", "preheat:"))):
+            insert_job(connection, kind, args, trigger="schedule", schedule=name, now=now)
+        connection.execute(
+            update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_time(cron, now))
+        )
+
+
+def _take_over(connection: Connection) -> None:
+    """Make the jobs of dead runners pending again."""
+    now = clock(connection)
+    dead = list(
+        connection.execute(
+            select(job_runners.c.id)
+            .where(job_runners.c.heartbeat_at < now - LEASE_SECONDS)
+            .with_for_update(skip_locked=True)
+        ).scalars()
+    )
+    if dead:
+        connection.execute(delete(job_runners).where(job_runners.c.id.in_(dead)))
+    worn_out = jobs.c.takeovers >= MAX_TAKEOVERS
+    stopped = jobs.c.stop_requested
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.status == "running", ~exists().where(job_runners.c.id == jobs.c.runner))
+        .values(
+            status=case((stopped, "stopped"), (worn_out, "error"), else_="pending"),
+            error=case((worn_out, f"its runner died {MAX_TAKEOVERS + 1} times"), else_=jobs.c.error),
+            ended_at=case((stopped | worn_out, now), else_=None),
+            takeovers=jobs.c.takeovers + 1,
+            run_at=now,
+            runner=None,
+        )
+    )
+
+
+def _claim(
+    connection: Connection, runner: str, kinds: dict[str, int], free: int
+) -> list[tuple[str, str, dict[str, Any], int]] | None:
+    """Take up to `free` due jobs as (id, kind, args, attempt); None when the runner itself is gone."""
+    # The lock orders this against a takeover that is about to declare this runner dead.
+    alive = connection.execute(
+        select(job_runners.c.id).where(job_runners.c.id == runner).with_for_update()
+    ).first()
+    if alive is None:
+        return None
+    now = clock(connection)
+    due = [jobs.c.status == "pending", jobs.c.run_at <= now]
+    waiting = connection.execute(
+        select(jobs.c.kind, func.min(jobs.c.run_at))
+        .where(*due, jobs.c.kind.in_(kinds))
+        .group_by(jobs.c.kind)
+        .order_by(func.min(jobs.c.run_at))
+    ).all()
+    # Rows are locked in one order, so that two runners cannot deadlock.
+    open_kinds = set(
+        connection.execute(
+            select(job_queues.c.kind)
+            .where(job_queues.c.kind.in_([row[0] for row in waiting]), ~job_queues.c.paused)
+            .order_by(job_queues.c.kind)
+            .with_for_update()
+        ).scalars()
+    )
+    taken: list[tuple[str, str, dict[str, Any], int]] = []
+    for kind, _ in waiting:
+        if kind not in open_kinds:
+            continue
+        busy = connection.execute(
+            select(func.count()).select_from(jobs).where(jobs.c.status == "running", jobs.c.kind == kind)
+        ).scalar_one()
+        room = min(kinds[kind] - int(busy), free - len(taken))
+        if room <= 0:
+            continue
+        rows = connection.execute(
+            select(jobs.c.id, jobs.c.args, jobs.c.attempts)
+            .where(*due, jobs.c.kind == kind)
+            .order_by(jobs.c.run_at, jobs.c.created_at)
+            .limit(room)
+            .with_for_update(skip_locked=True)
+        ).all()
+        for job_id, args, attempts in rows:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id)
+                .values(status="running", runner=runner, started_at=now, ended_at=None, attempts=attempts + 1)
+            )
+            taken.append((job_id, kind, args, attempts + 1))
+    return taken

@@ -1,0 +1,1 @@
+"""Events: written with the change that they tell of, delivered after its commit."""

@@ -1,0 +1,51 @@
+"""Events through the transactional outbox.
+
+`record` is called inside the transaction of a change: the event commits with the change or not at all.
+Afterwards the outbox dispatcher (`seawall.infra.jobs`) hands each event to its subscriber at least once, also
+when the instance that recorded it has died.
+
+Kinds are Harbor's webhook event types where Harbor has one (PUSH_ARTIFACT, PULL_ARTIFACT, DELETE_ARTIFACT,
+SCANNING_COMPLETED, SCANNING_FAILED, SCANNING_STOPPED, QUOTA_EXCEED, QUOTA_WARNING, REPLICATION,
+TAG_RETENTION). Their data, which webhooks are made from
+(`seawall.features.webhooks.recorder.artifact_event`):
+
+    {"id": uuid text, "occur_at": Unix seconds, "operator": name, "project_id": number,
+     "repository": "project/path", "repository_created": Unix seconds, "public": bool,
+     "resources": [{"digest": ..., "tag": ..., ...}], "event_data": {what else Harbor's event_data has}}
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from seawall.infra.db.schema import outbox
+
+Handler = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Subscribers:
+    """Who wants which events: handlers by subscriber name, subscriber names by kind."""
+
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    kinds: dict[str, set[str]] = field(default_factory=dict)
+
+    def subscribe(self, name: str, kinds: set[str], handler: Handler) -> None:
+        """Deliver events of `kinds` to `handler(kind, data)`, idempotent (it enqueues a job)."""
+        self.handlers[name] = handler
+        for kind in kinds:
+            self.kinds.setdefault(kind, set()).add(name)
+
+    def record(self, connection: Connection, kind: str, data: dict[str, Any]) -> None:
+        """Write the event for each of its subscribers into the outbox."""
+        rows = [
+            {"kind": kind, "subscriber": name, "data": data, "created_at": time.time()}
+            for name in sorted(self.kinds.get(kind, ()))
+        ]
+        if rows:
+            connection.execute(insert(outbox), rows)

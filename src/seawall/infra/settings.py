@@ -1,0 +1,575 @@
+"""Typed settings: `seawall.yml`, environment (`SEAWALL_...`) and command-line flags.
+
+Order of precedence, strongest first: flags, environment, file, defaults. Nested settings use a
+double underscore in the environment: `SEAWALL_DATABASE__URL`, `SEAWALL_HTTP__PORT`.
+Unknown keys are refused, so a typing mistake is found by `seawall config check` and not in production.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qs, quote, urlencode
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from seawall.kernel.errors import ConfigError
+
+MIB = 1024 * 1024
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Http(_Section):
+    """Where the server listens, and TLS."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    workers: int = Field(default=2, ge=1, le=256, description="server processes")
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    drain_seconds: int = Field(default=30, ge=0, description="time in-flight requests get after SIGTERM")
+    drain_notice_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="time after SIGTERM in which /readyz says no and requests are still taken",
+    )
+    drain_transfer_seconds: float = Field(
+        default=60,
+        ge=0,
+        description="how much longer the port stays open after the notice while transfers are running",
+    )
+    trusted_proxies: list[str] | str = Field(
+        default=[], description="addresses and CIDRs whose X-Forwarded-* headers are believed"
+    )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str] | str) -> list[str]:
+        items = value.split(",") if isinstance(value, str) else value
+        found = [item.strip() for item in items if item.strip()]
+        for item in found:
+            try:
+                ipaddress.ip_network(item, strict=False)
+            except ValueError:
+                raise ValueError(f"{item} is neither an address nor a CIDR") from None
+        return found
+
+    @model_validator(mode="after")
+    def _tls_pair(self) -> Http:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key must be given together")
+        return self
+
+
+class DatabaseSettings(_Section):
+    """The metadata database. No URL means SQLite below `data_dir`."""
+
+    url: str | None = Field(default=None, repr=False, description="may hold a password")
+    pool_size: int = Field(default=10, ge=1, le=500, description="connections a server process keeps")
+    retry_seconds: float = Field(
+        default=5, ge=0, le=300, description="how long a failover or conflict is met with new attempts"
+    )
+    statement_seconds: int = Field(default=60, ge=0, description="longest statement; 0: no limit")
+    connect_seconds: int = Field(default=2, ge=2, description="wait for each host of the URL")
+    # Named as libpq names them; each may be in the URL instead.
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    sslrootcert: Path | None = None
+    sslcert: Path | None = None
+    sslkey: Path | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _known_dialect(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise ValueError("must start with sqlite:/// or postgresql://")
+        return value
+
+    def connection_url(self) -> str:
+        """The URL with the other connection settings in it; what the URL says itself is kept."""
+        url = self.url or ""
+        if url.startswith("sqlite"):
+            return url
+        given = parse_qs(url.partition("?")[2], keep_blank_values=True)
+        options = {
+            "connect_timeout": self.connect_seconds,
+            "sslmode": self.sslmode,
+            "sslrootcert": self.sslrootcert,
+            "sslcert": self.sslcert,
+            "sslkey": self.sslkey,
+        }
+        added = {k: str(v) for k, v in options.items() if v is not None and k not in given}
+        # %20 and not "+": libpq reads a plus sign as it stands.
+        return f"{url}{'&' if '?' in url else '?'}{urlencode(added, quote_via=quote)}"
+
+
+class _Bucket(_Section):
+    rootdirectory: str = Field(default="", description="prefix of every object's name")
+    chunksize: int = Field(
+        default=10 * MIB, ge=5 * MIB, le=512 * MIB, description="bytes of a multipart upload's parts"
+    )
+
+
+class S3Settings(_Bucket):
+    """Amazon S3 and what speaks its protocol. Keys may also come from the environment or the instance."""
+
+    bucket: str = ""
+    region: str = "us-east-1"
+    regionendpoint: str | None = Field(default=None, description="URL of a server that is not Amazon's")
+    accesskey: str | None = Field(default=None, repr=False)
+    secretkey: str | None = Field(default=None, repr=False)
+    sessiontoken: str | None = Field(default=None, repr=False)
+    forcepathstyle: bool = Field(default=True, description="bucket in the path, not in the host name")
+    skipverify: bool = Field(default=False, description="take any TLS certificate")
+    cacert: Path | None = Field(default=None, description="PEM file of the authority to trust")
+    encrypt: bool = Field(default=False, description="server-side encryption with the store's keys")
+    keyid: str | None = Field(default=None, description="KMS key for server-side encryption")
+
+
+class GcsSettings(_Bucket):
+    """Google Cloud Storage. Without keyfile, the instance's own identity."""
+
+    bucket: str = ""
+    keyfile: Path | None = Field(default=None, description="service account's JSON file")
+    endpoint: str | None = None
+
+
+class AzureSettings(_Bucket):
+    """Azure Blob Storage."""
+
+    container: str = ""
+    accountname: str = ""
+    accountkey: str | None = Field(default=None, repr=False)
+    endpoint: str | None = None
+
+
+class StorageSettings(_Section):
+    """Where blob bytes live. No root means `data_dir/blobs`."""
+
+    driver: Literal["filesystem", "s3", "gcs", "azure"] = "filesystem"
+    root: Path | None = None
+    s3: S3Settings = S3Settings()
+    gcs: GcsSettings = GcsSettings()
+    azure: AzureSettings = AzureSettings()
+    redirect: bool = Field(default=False, description="send readers to presigned URLs of the object store")
+    redirect_endpoint: str | None = Field(
+        default=None, description="the object store's URL as clients reach it"
+    )
+    redirect_seconds: int = Field(default=1200, ge=10, le=604800, description="life of a presigned URL")
+    timeout_seconds: float = Field(
+        default=5, gt=0, description="silence after which a request to the object store has failed"
+    )
+    retry_seconds: float = Field(default=2, ge=0, description="how long a failed request is tried again")
+
+    @model_validator(mode="after")
+    def _complete(self) -> StorageSettings:
+        if self.driver == "s3" and not self.s3.bucket:
+            raise ValueError("driver s3 needs s3.bucket")
+        if (self.s3.accesskey is None) != (self.s3.secretkey is None):
+            raise ValueError("s3.accesskey and s3.secretkey must be given together")
+        if self.driver == "gcs" and not self.gcs.bucket:
+            raise ValueError("driver gcs needs gcs.bucket")
+        if self.driver == "azure" and not (self.azure.container and self.azure.accountname):
+            raise ValueError("driver azure needs azure.container and azure.accountname")
+        for url in (self.s3.regionendpoint, self.gcs.endpoint, self.azure.endpoint, self.redirect_endpoint):
+            if url is not None and not url.startswith(("http://", "https://")):
+                raise ValueError(f"{url} must start with http:// or https://")
+        return self
+
+
+class AuthSettings(_Section):
+    """Authentication of clients."""
+
+    mode: Literal["local", "none"] = "local"
+    service: str = "seawall"
+    token_minutes: int = Field(default=30, ge=1, le=1440)
+    session_hours: float = Field(default=24, gt=0, description="life of a portal session")
+    session_idle_minutes: float = Field(default=60, gt=0, description="a session unused this long ends")
+    login_attempts: int = Field(default=5, ge=1, description="failed logins before a wait is imposed")
+    login_wait_seconds: int = Field(default=30, ge=1)
+
+
+class KeysSettings(_Section):
+    """Keys of the cluster: files to import them from, and the pace of rotation."""
+
+    private_key_file: Path | None = None
+    root_crt_file: Path | None = None
+    csrf_key_file: Path | None = None
+    secret_key_file: Path | None = None
+    on_mismatch: Literal["refuse", "heal"] = Field(
+        default="refuse", description="what to do when a file is not the cluster's key"
+    )
+    poll_seconds: float = Field(default=2, gt=0, le=60, description="how often new keys are looked for")
+    publish_seconds: float = Field(
+        default=15, ge=0, le=3600, description="time between publishing a new key and its first use"
+    )
+
+    @model_validator(mode="after")
+    def _seen_before_used(self) -> KeysSettings:
+        if self.publish_seconds < 2 * self.poll_seconds:
+            raise ValueError("publish_seconds must be at least twice poll_seconds")
+        return self
+
+
+class RedisSettings(_Section):
+    """Redis: one server (`url`), Sentinel or Cluster; none of them means the database does its work."""
+
+    url: str | None = Field(default=None, repr=False, description="redis://, rediss:// or unix://")
+    sentinel: str | None = Field(default=None, description="sentinels: host:port,host:port")
+    sentinel_master: str = "seawall"
+    sentinel_password: str | None = Field(default=None, repr=False)
+    cluster: str | None = Field(default=None, description="nodes of a cluster: host:port,host:port")
+    username: str | None = None
+    password: str | None = Field(default=None, repr=False)
+    db: int = Field(default=0, ge=0)
+    tls: bool = False
+    tls_ca_file: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    timeout_seconds: float = Field(default=0.5, gt=0, le=30)
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a Redis at all."""
+        return bool(self.url or self.sentinel or self.cluster)
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @model_validator(mode="after")
+    def _one_form(self) -> RedisSettings:
+        given = [name for name in ("url", "sentinel", "cluster") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both set; set one")
+        return self
+
+
+class HaSettings(_Section):
+    """Instances that together are one registry."""
+
+    address: str | None = Field(default=None, description="URL at which other instances reach this one")
+    heartbeat_seconds: float = Field(default=3, gt=0, le=60)
+    dead_seconds: float = Field(default=12, gt=0, description="an instance not seen for this long is dead")
+    unready_seconds: float = Field(
+        default=3, ge=0, description="a fault of database or storage that lasts this long makes /readyz fail"
+    )
+
+    @model_validator(mode="after")
+    def _beats_before_dead(self) -> HaSettings:
+        if self.dead_seconds < 2 * self.heartbeat_seconds:
+            raise ValueError("dead_seconds must be at least twice heartbeat_seconds")
+        return self
+
+    @field_validator("address")
+    @classmethod
+    def _absolute_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value
+
+
+class PeerSettings(_Section):
+    """Own-storage HA: other instances, with a database and a storage of their own, to be kept equal with."""
+
+    name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,48}$", description="this instance's own name")
+    urls: list[str] = Field(default=[], description="URLs at which the other instances are reached directly")
+    interval_seconds: float = Field(default=1, gt=0, le=60, description="time between rounds")
+    settle_seconds: float = Field(
+        default=2, ge=0, le=30, description="how long a change waits for reachable peers to take it"
+    )
+    timeout_seconds: float = Field(default=10, gt=0, description="silence after which a peer is away")
+    compare_minutes: float = Field(default=10, gt=0, description="time between full comparisons")
+    tombstone_days: float = Field(default=30, ge=1, description="deletions are remembered this long")
+
+    @field_validator("urls")
+    @classmethod
+    def _absolute_urls(cls, value: list[str]) -> list[str]:
+        for item in value:
+            if not item.startswith(("http://", "https://")):
+                raise ValueError(f"{item} must start with http:// or https://")
+        return list(dict.fromkeys(item.rstrip("/") for item in value))
+
+    @model_validator(mode="after")
+    def _named(self) -> PeerSettings:
+        if self.urls and not self.name:
+            raise ValueError("urls need a name for this instance (peers.name), different on each")
+        return self
+
+
+class DrSettings(_Section):
+    """Two sites (data centers), one active and one standby. Off while `site` is empty."""
+
+    site: str = Field(default="", max_length=64, description="this site's name, the same at its instances")
+    start_as: Literal["active", "standby"] = Field(
+        default="active", description="role at the very first start; from then on the database says"
+    )
+    peer: str | None = Field(default=None, description="URL of the other site")
+    ca_file: Path | None = Field(default=None, description="CA of the peer and the witness (PEM)")
+    witness: str | None = Field(default=None, description="URL of the witness at a third place")
+    lease_seconds: float = Field(default=15, ge=1, le=300, description="how long the witness's word is good")
+    poll_seconds: float = Field(default=1, gt=0, le=60, description="how often changes are asked for")
+    timeout_seconds: float = Field(default=5, gt=0, le=60, description="silence after which a site is away")
+    switch_seconds: float = Field(default=60, gt=0, description="how long a planned switch may take")
+    keep_hours: int = Field(
+        default=168, ge=1, description="how long changes are kept for a peer that is away"
+    )
+    metadata: Literal["followed", "external"] = Field(
+        default="followed", description="external: the database and storage replicate themselves"
+    )
+
+    @field_validator("peer", "witness")
+    @classmethod
+    def _absolute_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/") if value else None
+
+    @model_validator(mode="after")
+    def _complete(self) -> DrSettings:
+        if self.site and self.peer is None:
+            raise ValueError("peer is missing: the other site's URL")
+        if not self.site and self.peer:
+            raise ValueError("site is missing: this site's name")
+        return self
+
+
+class Limits(_Section):
+    """Sizes above which input is refused (bytes)."""
+
+    manifest_bytes: int = Field(default=4 * MIB, ge=1024)
+    blob_bytes: int = Field(default=0, ge=0, description="0: no limit")
+
+
+class RateSettings(_Section):
+    """Requests that one client may make; a rate of 0 means no limit."""
+
+    per_address: float = Field(default=0, ge=0, le=1e6, description="requests a second from one address")
+    address_burst: int = Field(default=500, ge=1, description="requests at once after a rest")
+    per_user: float = Field(default=0, ge=0, le=1e6, description="requests a second of one user or robot")
+    user_burst: int = Field(default=500, ge=1, description="requests at once after a rest")
+    exempt: list[str] = Field(default=[], description="networks of clients that are not counted")
+
+    @field_validator("exempt")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            ipaddress.ip_network(item, strict=False)
+        return value
+
+
+class ScanSettings(_Section):
+    """The embedded scanner: bounds on what is read from one layer, and its adapter endpoint."""
+
+    layer_gib: int = Field(default=64, ge=1, description="GiB that a layer may unpack to")
+    layer_ratio: int = Field(default=200, ge=2, description="times its size that a layer may unpack to")
+    layer_seconds: int = Field(default=900, ge=1, description="time that reading a layer may take")
+    memory_mib: int = Field(default=3072, ge=512, description="memory of the process that reads layers")
+    attached_sboms: Literal["never", "fallback", "prefer"] = Field(
+        default="never",
+        description="whether an attached SBOM is the package list: where no layers can be read, or first",
+    )
+    adapter_token: str | None = Field(
+        default=None,
+        min_length=16,
+        repr=False,
+        description="credential with which another Harbor may use this scanner; none: nobody may",
+    )
+
+
+class GcSettings(_Section):
+    """Online garbage collection."""
+
+    grace_minutes: int = Field(
+        default=120, ge=0, description="age below which nothing unreferenced is collected"
+    )
+    upload_hours: int = Field(default=48, ge=1, description="idle upload sessions are dropped after this")
+    delete_untagged: bool = False
+    schedule: str = Field(
+        default="0 15 3 * * *",
+        description="cron (seconds first, UTC) until changed through the API; empty: none",
+    )
+
+
+class JobSettings(_Section):
+    """Background jobs."""
+
+    embedded: bool = Field(default=True, description="seawall serve runs a job runner beside itself")
+    slots: int = Field(default=10, ge=1, le=200, description="jobs a runner has under way at once")
+    drain_seconds: int = Field(
+        default=20, ge=0, description="time running jobs get after SIGTERM; then another runner has them"
+    )
+    keep_days: int = Field(default=30, ge=1, description="ended jobs and their logs are kept this long")
+
+
+class ProxySettings(_Section):
+    """Proxy-cache projects."""
+
+    fresh_seconds: int = Field(
+        default=10, ge=0, description="a tag that was looked up upstream is not looked up again for so long"
+    )
+    keep_days: int = Field(
+        default=7, ge=0, description="what nobody pulled for this long is deleted; 0: kept for ever"
+    )
+
+
+class WebhookSettings(_Section):
+    """Webhooks: where they may go, and how long an answer may take."""
+
+    allow_networks: list[str] = Field(
+        default=[],
+        description="networks inside yours that webhooks may reach (10.1.0.0/16); all others of that kind "
+        "(loopback, link-local, private) are refused",
+    )
+    timeout_seconds: float = Field(default=10, gt=0, le=120)
+
+    @field_validator("allow_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            ipaddress.ip_network(item, strict=False)
+        return value
+
+
+class LogSettings(_Section):
+    """Log output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+    access: bool = True
+
+
+class Settings(BaseSettings):
+    """All settings of one Seawall instance."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SEAWALL_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Path("data")
+    external_url: str | None = None
+    ca_download: Path | None = Field(default=None, description="the balancer's CA (PEM), offered to clients")
+    admin_password: str | None = Field(default=None, repr=False)
+    master_key: str | None = Field(default=None, repr=False)
+    master_key_file: Path | None = None
+    other_master_key_file: Path | None = Field(
+        default=None, description="the next or last master key, which opens too while it is replaced"
+    )
+    keys: KeysSettings = KeysSettings()
+    redis: RedisSettings = RedisSettings()
+    ha: HaSettings = HaSettings()
+    peers: PeerSettings = PeerSettings()
+    dr: DrSettings = DrSettings()
+    http: Http = Http()
+    database: DatabaseSettings = DatabaseSettings()
+    storage: StorageSettings = StorageSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: Limits = Limits()
+    rate: RateSettings = RateSettings()
+    gc: GcSettings = GcSettings()
+    scan: ScanSettings = ScanSettings()
+    jobs: JobSettings = JobSettings()
+    proxy: ProxySettings = ProxySettings()
+    webhooks: WebhookSettings = WebhookSettings()
+    log: LogSettings = LogSettings()
+
+    @field_validator("external_url")
+    @classmethod
+    def _absolute_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags come as init arguments; the file is merged below the environment by `load`."""
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _one_scheme(self) -> Settings:
+        if self.dr.site and self.peers.urls:
+            raise ValueError("dr.site and peers.urls are two schemes; set one of them")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """The database URL with the embedded default filled in."""
+        if self.database.url:
+            return self.database.connection_url()
+        return f"sqlite:///{self.data_dir.absolute() / 'seawall.db'}"
+
+    @property
+    def storage_root(self) -> Path:
+        """Directory of the filesystem storage driver."""
+        return (self.storage.root or self.data_dir / "blobs").absolute()
+
+
+def redacted(section: BaseModel) -> dict[str, Any]:
+    """The settings as JSON-able values with every secret (`repr=False`) shown as "(set)" or null."""
+    shown = section.model_dump(mode="json")
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            shown[name] = redacted(value)
+        elif not info.repr and value:
+            shown[name] = "(set)"
+    return shown
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Values of the YAML file that `load` is reading; empty when there is none."""
+
+    current: dict[str, Any] = {}  # noqa: RUF012 - set and cleared by load()
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self.current.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(self.current)
+
+
+def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """Read settings from flags, environment and `file` (YAML mapping).
+
+    Raises ConfigError with one line that names the source and the key.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = yaml.safe_load(file.read_text()) or {}
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}") from None
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            line = f" line {mark.line + 1}" if mark else ""
+            raise ConfigError(f"{file}{line}: not valid YAML") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{file}: the top level must be a mapping")
+    _FileSource.current = values
+    try:
+        return Settings(**(flags or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        message = first["msg"].removeprefix("Value error, ")
+        where = f"{file}: " if file else ""
+        raise ConfigError(f"{where}{key}: {message}") from None
+    finally:
+        _FileSource.current = {}

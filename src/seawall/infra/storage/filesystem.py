@@ -1,0 +1,278 @@
+"""Blobs on a local or shared filesystem.
+
+Layout below the root: `blobs/<2 hex>/<key>` for blobs and `uploads/<id>` for sessions. A blob appears by
+`rename` of a file that was fsynced, and the directory is fsynced before anybody is told. A session's file
+is held with `flock`, so two processes (on one host, or on hosts sharing NFSv4) never write it together;
+the kernel lets go of it when a process dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from seawall.infra.storage.base import Location, StoredObject, UploadBusyError, UploadLostError
+
+_CHUNK = 1024 * 1024
+
+
+class FilesystemStorage:
+    """Storage below one directory; see the module text for layout and durability."""
+
+    locks_sessions = True
+
+    def __init__(self, root: Path, *, threads: int = 16) -> None:
+        self.root = root
+        self._blobs = root / "blobs"
+        self._uploads = root / "uploads"
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+        for directory in (self._blobs, self._uploads):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    async def open_upload(self, upload_id: str, offset: int, state: dict[str, Any]) -> FileWriter:
+        """See BlobStorage.open_upload."""
+        writer = FileWriter(self, upload_id, offset, state)
+        # Opening a fresh session is deferred to its first write, so a small blob costs one thread hop.
+        if offset:
+            await self._run(writer.open)
+        return writer
+
+    async def drop_upload(self, upload_id: str, state: dict[str, Any]) -> None:
+        """See BlobStorage.drop_upload."""
+        await self._run(self.upload_path(upload_id).unlink, True)
+
+    async def drop_broken(self, before: float) -> int:
+        """See BlobStorage.drop_broken: everything here is a file that is seen."""
+        del before
+        return 0
+
+    async def put(self, key: str, data: bytes) -> None:
+        """See BlobStorage.put."""
+        writer = FileWriter(self, key, 0, {})
+        await writer.write(data)
+        await writer.commit(key)
+
+    async def size(self, key: str) -> int | None:
+        """See BlobStorage.size."""
+        try:
+            return int((await self._run(os.stat, self.blob_path(key))).st_size)
+        except FileNotFoundError:
+            return None
+
+    def locate(self, key: str) -> Location:
+        """See BlobStorage.locate."""
+        return Location(path=self.blob_path(key))
+
+    async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """See BlobStorage.stream."""
+        fd = await self._run(os.open, self.blob_path(key), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while start < end:
+                data = await self._run(os.pread, fd, min(_CHUNK, end - start), start)
+                if not data:
+                    raise OSError(f"blob {key} is shorter than its record says")
+                start += len(data)
+                yield data
+        finally:
+            os.close(fd)
+
+    async def delete(self, key: str) -> None:
+        """See BlobStorage.delete."""
+        await self._run(self.blob_path(key).unlink, True)
+
+    async def list(self) -> AsyncIterator[StoredObject]:
+        """See BlobStorage.list."""
+        for shard in sorted(await self._run(os.listdir, self._blobs)):
+            for item in await self._run(lambda d: list(_scan(d)), self._blobs / shard):
+                yield item
+
+    async def check(self) -> None:
+        """See BlobStorage.check."""
+        await self._run(self._check)
+
+    def blob_path(self, key: str) -> Path:
+        """The file of `key`; keys come from the domain, never from a client."""
+        return self._blobs / key[:2] / key
+
+    def upload_path(self, upload_id: str) -> Path:
+        """The file of a session."""
+        return self._uploads / upload_id
+
+    def _check(self) -> None:
+        probe = self._uploads / f".probe-{os.getpid()}"
+        probe.write_bytes(b"x")
+        probe.unlink()
+
+    async def _run(self, fn: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
+
+
+class FileWriter:
+    """One upload session's file, its lock and its running hash.
+
+    `state["sha256"]` is the digest of the first `offset` bytes as the last writer knew it. When a request
+    brings no more bytes (the closing PUT of Docker's clients), it answers `digest` without reading the
+    file again, on whatever instance that request lands.
+    """
+
+    def __init__(
+        self, storage: FilesystemStorage, upload_id: str, offset: int, state: dict[str, Any]
+    ) -> None:
+        self._storage = storage
+        self._path = storage.upload_path(upload_id)
+        self._fd = -1
+        self._offset = offset
+        self._known: str | None = state.get("sha256")
+        # None: the hash of the bytes before `offset` is not at hand and must be read back when needed.
+        self._hash: Any = hashlib.sha256() if offset == 0 else None
+
+    @property
+    def offset(self) -> int:
+        """Bytes the session holds."""
+        return self._offset
+
+    def open(self) -> None:
+        """Open, lock and cut the file to the recorded offset (blocking)."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._require_same_file(fd)
+            size = os.fstat(fd).st_size
+            if size < self._offset:
+                raise UploadLostError(f"holds {size} bytes, {self._offset} were recorded")
+            if size > self._offset:
+                os.ftruncate(fd, self._offset)
+        except BlockingIOError:
+            os.close(fd)
+            raise UploadBusyError from None
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def _require_same_file(self, fd: int) -> None:
+        # Between our open and our lock, another request may have committed: the descriptor then is of a
+        # stored blob, which must never be cut or written.
+        mine = os.fstat(fd)
+        try:
+            named = os.stat(self._path)
+        except FileNotFoundError:
+            raise UploadLostError("session was finished by another request") from None
+        if (mine.st_ino, mine.st_dev) != (named.st_ino, named.st_dev):
+            raise UploadLostError("session was finished by another request")
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """See UploadWriter.write."""
+        await self._storage._run(self._write, data)
+
+    async def pause(self) -> dict[str, Any]:
+        """See UploadWriter.pause."""
+        known = self._hash.hexdigest() if self._hash is not None else self._known
+        await self._storage._run(self._close)
+        return {"sha256": known} if known else {}
+
+    async def digest(self, algorithm: str) -> str:
+        """See UploadWriter.digest."""
+        if algorithm == "sha256":
+            if self._hash is not None:
+                return str(self._hash.hexdigest())
+            if self._known is not None:
+                return self._known
+        return str(await self._storage._run(self._read_back, algorithm))
+
+    async def commit(self, key: str) -> str:
+        """See UploadWriter.commit."""
+        await self._storage._run(self._commit, key)
+        return key
+
+    async def finish(self) -> None:
+        """See UploadWriter.finish; a committed file has left the session."""
+
+    async def abort(self) -> None:
+        """See UploadWriter.abort."""
+        await self._storage._run(self._abort)
+
+    async def release(self) -> None:
+        """See UploadWriter.release; bytes past the recorded offset are cut by the next writer."""
+        await self._storage._run(self._close)
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._fd < 0:
+            self.open()
+        if self._hash is None:
+            self._hash = self._rehash("sha256")
+        self._known = None
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._fd, view, self._offset)
+            self._hash.update(view[:written])
+            self._offset += written
+            view = view[written:]
+
+    def _rehash(self, algorithm: str) -> Any:
+        if self._fd < 0:
+            self.open()
+        running = hashlib.new(algorithm)
+        position = 0
+        while position < self._offset:
+            data = os.pread(self._fd, min(_CHUNK, self._offset - position), position)
+            if not data:
+                raise UploadLostError("file ends early")
+            running.update(data)
+            position += len(data)
+        return running
+
+    def _read_back(self, algorithm: str) -> str:
+        return str(self._rehash(algorithm).hexdigest())
+
+    def _commit(self, key: str) -> None:
+        if self._fd < 0:
+            self.open()
+        # The file may be a session's that rested for days; as a blob it is new, and the sweep for orphans
+        # (which goes by age) must not take it before its metadata are committed.
+        os.utime(self._fd)
+        os.fsync(self._fd)
+        target = self._storage.blob_path(key)
+        try:
+            os.rename(self._path, target)
+        except FileNotFoundError:
+            # First blob of its shard: the new directory's own entry must be durable too.
+            target.parent.mkdir(exist_ok=True)
+            _sync_directory(target.parent.parent)
+            os.rename(self._path, target)
+        _sync_directory(target.parent)
+        self._close()
+
+    def _abort(self) -> None:
+        # Unlink while the lock is held, so that nobody goes on with a session that is being dropped.
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        self._close()
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _sync_directory(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _scan(directory: Path) -> Iterator[StoredObject]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                stat = entry.stat(follow_symlinks=False)
+                yield StoredObject(entry.name, stat.st_size, stat.st_mtime)

@@ -1,0 +1,1 @@
+"""What does no input or output: errors, names, digests, ranges, globs, cron and time formats."""

@@ -1,0 +1,1 @@
+"""What makes a process: wiring, server, worker and the commands of `seawall`."""

@@ -1,0 +1,59 @@
+"""`seawall backup` and `seawall restore`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seawall.availability import backup as backup_
+from seawall.kernel.errors import ConfigError
+from seawall.process.commands.ha import ConfigOption, DataOption, settings_of
+from seawall.process.wiring import open_storage
+
+
+def backup(
+    directory: Annotated[Path, typer.Argument(help="where the backup is, or is to be")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    verify: Annotated[bool, typer.Option("--verify", help="read a backup and check it instead")] = False,
+) -> None:
+    """Back up metadata and blobs while the registry runs; the master key is not part of it."""
+    if verify:
+        asyncio.run(_verify(directory))
+        return
+    settings = settings_of(config, data_dir)
+    report = asyncio.run(backup_.backup(settings.database_url, open_storage(settings), directory))
+    print(
+        f"{directory}: {report.rows} rows; {report.copied} blobs copied ({report.bytes} bytes), "
+        f"{report.kept} were there already"
+    )
+
+
+async def _verify(directory: Path) -> None:
+    faults = 0
+    async for line in backup_.verify(directory):
+        faults += 1
+        print(line)
+    if faults:
+        raise ConfigError(f"backup {directory}: {faults} faults")
+    print(f"{directory}: complete and undamaged")
+
+
+def restore(
+    directory: Annotated[Path, typer.Argument(help="a backup")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Restore a backup into an empty database and storage."""
+    settings = settings_of(config, data_dir)
+    count = asyncio.run(backup_.restore(settings.database_url, open_storage(settings), directory))
+    print(f"{directory}: restored, {count} blobs; it needs the master key it was made under")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command()(backup)
+    app.command()(restore)

@@ -1,0 +1,165 @@
+"""`seawall dr`: the two sites."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from seawall.availability.sites.service import DrService
+from seawall.infra.db import migrate, open_database
+from seawall.infra.secrets.keyring import load_master_key, other_master_keys
+from seawall.kernel.errors import ConfigError
+from seawall.process.commands.ha import ConfigOption, DataOption, settings_of
+
+T = TypeVar("T")
+dr_app = typer.Typer(no_args_is_help=True, help="Active-standby data centers.")
+console = Console()
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def _when(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _with(config: Path | None, data_dir: Path | None, work: Callable[[DrService], Awaitable[T]]) -> T:
+    # Imported here: `seawall.process.wiring` imports this package.
+    from seawall.process.wiring import open_storage
+
+    # What is logged on the way must not be among what is printed.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    settings = settings_of(config, data_dir)
+    migrate.upgrade(settings.database_url)
+
+    async def run() -> T:
+        db = open_database(settings.database_url, pool_size=4)
+        service = DrService(db, open_storage(settings), settings)
+        try:
+            return await work(service)
+        finally:
+            await service.close()
+            await db.close()
+
+    return asyncio.run(run())
+
+
+def _show(told: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**told, "last_applied_at": _when(told["last_applied_at"])}))
+        return
+    table = Table(show_header=False)
+    table.add_row("site", f"{told['site']}: {told['role']}, epoch {told['epoch']}")
+    table.add_row("takes writes", "yes" if told["writable"] else "no")
+    if told["peer"] is not None:
+        peer = told["peer"]
+        state = f"{peer['site']}: {peer['role']}, epoch {peer['epoch']}" if peer["site"] else "not seen yet"
+        table.add_row("peer", f"{state}; {'reachable' if peer['reachable'] else 'away'} ({peer['url']})")
+    if told["witness"] is not None:
+        witness = told["witness"]
+        held = f"lease of {witness['held_by']}" if witness["held_by"] else "no lease"
+        table.add_row("witness", f"{held if witness['reachable'] else 'away'} ({witness['url']})")
+    if told["syncing"]:
+        table.add_row("sync", told["syncing"])
+    if told["lag_seconds"] is not None:
+        table.add_row("lag", f"{told['lag_seconds']:.1f} s, {told['behind_changes'] or 0} changes")
+    if told["divergences"]:
+        table.add_row("divergences", str(told["divergences"]))
+    if told["error"]:
+        table.add_row("error", told["error"])
+    console.print(table)
+
+
+@dr_app.command("status")
+def dr_status(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show what this site is and how far it follows."""
+    _show(_with(config, data_dir, lambda dr: dr.status()), as_json)
+
+
+@dr_app.command("promote")
+def dr_promote(
+    force: Annotated[
+        bool, typer.Option("--force", help="the other site is stopped for good; it cannot be asked")
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make this site the active one; the other gives way first, or the witness says that it has."""
+    _show(_with(config, data_dir, lambda dr: dr.promote(force=force)), as_json)
+
+
+@dr_app.command("demote")
+def dr_demote(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
+    """Take no more writes at this site; nobody does until a site is promoted."""
+    _show(_with(config, data_dir, lambda dr: dr.demote()), as_json)
+
+
+@dr_app.command("failback")
+def dr_failback(
+    config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Switch the roles of the two sites with nothing lost; both must answer."""
+    _show(_with(config, data_dir, lambda dr: dr.failback()), as_json)
+
+
+@dr_app.command("divergences")
+def dr_divergences(
+    config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """List what an old active had acknowledged and the new one never received, and what became of it."""
+    found = _with(config, data_dir, lambda dr: dr.divergences())
+    if as_json:
+        print(json.dumps([{**item, "at": _when(item["at"])} for item in found]))
+        return
+    table = Table("at", "kind", "name", "outcome", "detail")
+    for item in found:
+        reason = str(item["detail"].get("reason") or "")
+        table.add_row(_when(item["at"]), item["kind"], item["name"], item["outcome"], reason)
+    console.print(table)
+
+
+@dr_app.command("witness")
+def dr_witness(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 8090,
+    state: Annotated[Path | None, typer.Option(help="its file; without it DATA_DIR/witness.json")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM)")] = None,
+    key: Annotated[Path | None, typer.Option(help="its key (PEM)")] = None,
+) -> None:
+    """Run a witness, at a third place; it needs the sites' master key and nothing else of theirs."""
+    from granian.constants import Interfaces
+    from granian.server.embed import Server
+
+    from seawall.availability.sites.wire import Signer
+    from seawall.availability.sites.witness import open_witness, witness_app
+
+    settings = settings_of(config, data_dir)
+    if (certificate is None) != (key is None):
+        raise ConfigError("--certificate and --key must be given together")
+    signer = Signer(load_master_key(settings, create=False), *other_master_keys(settings))
+    app = witness_app(open_witness(state or settings.data_dir / "witness.json"), signer)
+    print(f"witness at http{'s' if certificate else ''}://{host}:{port}", flush=True)
+    server = Server(
+        app,
+        address=host,
+        port=port,
+        interface=Interfaces.ASGI,
+        log_access=False,
+        log_level="warning",  # type: ignore[arg-type]
+        ssl_cert=certificate,
+        ssl_key=key,
+    )
+    asyncio.run(server.serve())

@@ -1,0 +1,300 @@
+"""`seawall keys`: the cluster's keys; `seawall ha`: its instances."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from seawall.availability.cluster.balancer import KINDS, Balancer
+from seawall.availability.cluster.check import Report, check
+from seawall.availability.cluster.instances import InstanceRegistry
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.secrets.keyring import CSRF, NAMES, SECRET, TOKEN, KeyRing, read_master_key
+from seawall.infra.settings import Settings, load
+from seawall.kernel.errors import ConfigError, ConflictError
+
+T = TypeVar("T")
+ha_app = typer.Typer(no_args_is_help=True, help="Instances of the cluster.")
+keys_app = typer.Typer(no_args_is_help=True, help="The cluster's keys.")
+console = Console()
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
+]
+
+
+class Which(StrEnum):
+    """Keys that can be rotated."""
+
+    token = "token"  # noqa: S105
+    csrf = "csrf"
+    secret = "secret"  # noqa: S105
+    all = "all"
+
+
+_NAMES = {Which.token: [TOKEN], Which.csrf: [CSRF], Which.secret: [SECRET], Which.all: list(NAMES)}
+
+
+def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
+    """The settings that a command works with."""
+    if config is None and Path("seawall.yml").exists():
+        config = Path("seawall.yml")
+    return load(config, {"data_dir": data_dir} if data_dir is not None else {})
+
+
+def _with_ring(settings: Settings, work: Callable[[KeyRing], T]) -> T:
+    migrate.upgrade(settings.database_url)
+
+    async def run() -> T:
+        db = open_database(settings.database_url, pool_size=2)
+        try:
+            # Key files are for servers: a command must work on any host that reaches the database.
+            return work(KeyRing.open(db, settings, files=False))
+        finally:
+            await db.close()
+
+    return asyncio.run(run())
+
+
+def _when(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+@keys_app.command("list")
+def keys_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """List keys and their versions; no secret is shown."""
+
+    def work(ring: KeyRing) -> None:
+        table = Table("key", "version", "state", "made", "until", "fingerprint")
+        now = time.time()
+        for name in NAMES:
+            current = ring.current(name).version
+            for key in ring.versions(name):
+                state = "current" if key.version == current else key.state(now)
+                until = _when(key.retire_at) if key.retire_at is not None else ""
+                table.add_row(
+                    name, str(key.version), state, _when(key.created_at), until, key.fingerprint[:16]
+                )
+        console.print(table)
+
+    _with_ring(settings_of(config, data_dir), work)
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    which: Annotated[Which, typer.Argument(help="token, csrf, secret or all")] = Which.all,
+    now: Annotated[
+        bool, typer.Option("--now", help="refuse the old key at once (it leaked); logins made with it end")
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Make new keys; the old ones are accepted until what was made with them has ended.
+
+    Rotating the secret key waits until the new one is in use and seals every stored credential with it.
+    """
+    settings = settings_of(config, data_dir)
+    overlap = {
+        TOKEN: settings.auth.token_minutes * 60 + 60,
+        CSRF: settings.auth.session_hours * 3600,
+        SECRET: 0,
+    }
+
+    def work(ring: KeyRing) -> None:
+        wait = 0.0
+        for name in _NAMES[which]:
+            key = ring.rotate(name, overlap_seconds=overlap[name], at_once=now)
+            left = max(0.0, key.active_at - time.time())
+            print(f"{name}: version {key.version} is published and in use in {left:.0f} s")
+            if name == SECRET:
+                wait = left + (0 if now else 2 * settings.keys.poll_seconds)
+        if SECRET in _NAMES[which]:
+            time.sleep(wait)
+            print(f"{SECRET}: {ring.finish_secret_rotation()} stored credentials sealed with the new key")
+
+    _with_ring(settings, work)
+
+
+@keys_app.command("rotate-master")
+def keys_rotate_master(
+    new: Annotated[Path, typer.Argument(help="file with the new master key")],
+    force: Annotated[
+        bool, typer.Option("--force", help="also when a running instance does not have it")
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Seal the cluster's keys under a new master key, which every running instance must have already.
+
+    First give it to all (other_master_key_file); afterwards make it their master_key_file.
+    """
+    settings = settings_of(config, data_dir)
+    key = read_master_key(new)
+
+    async def work(db: Database, ring: KeyRing) -> int:
+        wanted = KeyRing(db, key, settings.keys).master_fingerprint
+        for item in await InstanceRegistry(db, settings, ring, None).list():
+            if item.alive and wanted not in item.fingerprints.get("held", "").split(",") and not force:
+                raise ConflictError(
+                    f"instance {item.address} does not have the new master key: set its "
+                    "other_master_key_file and restart it"
+                )
+        return await asyncio.to_thread(ring.rotate_master, key)
+
+    print(f"{_with_services(settings, work)} keys sealed under the new master key; make it master_key_file")
+
+
+@keys_app.command("certificate")
+def keys_certificate(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Print the token signing key's certificate (root.crt) in PEM."""
+    print(_with_ring(settings_of(config, data_dir), lambda ring: ring.certificate), end="")
+
+
+def _with_services(settings: Settings, work: Callable[[Database, KeyRing], Awaitable[T]]) -> T:
+    migrate.upgrade(settings.database_url)
+
+    async def run() -> T:
+        db = open_database(settings.database_url, pool_size=2)
+        try:
+            return await work(db, KeyRing.open(db, settings, files=False))
+        finally:
+            await db.close()
+
+    return asyncio.run(run())
+
+
+@ha_app.command("status")
+def ha_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """List instances and whether they live."""
+    settings = settings_of(config, data_dir)
+
+    async def work(db: Database, ring: KeyRing) -> None:
+        table = Table("address", "host", "version", "state", "seen", "started", "clock", "health")
+        for item in await InstanceRegistry(db, settings, ring, None).list():
+            table.add_row(
+                item.address,
+                item.hostname,
+                item.version,
+                "alive" if item.alive else "dead",
+                f"{item.age:.0f} s ago",
+                _when(item.started_at),
+                f"{item.clock_skew:+.1f} s",
+                str(item.health.get("status", "")),
+            )
+        console.print(table)
+
+    _with_services(settings, work)
+
+
+@ha_app.command("check")
+def ha_check(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Test every pair of instances; names each fault and its cure. Exit code 1 when there is one."""
+    settings = settings_of(config, data_dir)
+
+    async def work(db: Database, ring: KeyRing) -> Report:
+        report = await check(db, settings, ring)
+        if settings.peers.urls:
+            await _check_peers(settings, report)
+        if settings.dr.site:
+            await _check_sites(db, settings, report)
+        return report
+
+    report = _with_services(settings, work)
+    if as_json:
+        print(json.dumps({**asdict(report), "ok": report.ok}))
+    else:
+        living = sum(item["alive"] for item in report.instances)
+        print(f"{living} instances alive, {report.pairs} pairs tested: {', '.join(report.tested)}")
+        for fault in report.faults:
+            print(f"FAULT {fault.kind}: {fault.message}\n  cure: {fault.cure}")
+        if report.ok:
+            print("no faults")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+async def _check_sites(db: Database, settings: Settings, report: Report) -> None:
+    # Imported here, for the same reason.
+    from seawall.availability.sites.check import check_sites
+    from seawall.availability.sites.service import DrService
+    from seawall.process.wiring import open_storage
+
+    dr = DrService(db, open_storage(settings), settings)
+    try:
+        check_sites(await dr.status(), report)
+    finally:
+        await dr.close()
+
+
+async def _check_peers(settings: Settings, report: Report) -> None:
+    # Imported here: peers use the services, which use what is below `ha`.
+    from seawall.availability.peers.check import check_peers
+    from seawall.process.wiring import open_services
+
+    services = open_services(settings)
+    try:
+        assert services.peers is not None
+        await check_peers(services.peers, report)
+    finally:
+        await services.close()
+
+
+class BalancerKind(StrEnum):
+    """Balancers that configurations are made for."""
+
+    haproxy = "haproxy"
+    nginx = "nginx"
+
+
+@ha_app.command("lb-config")
+def ha_lb_config(
+    kind: BalancerKind,
+    instance: Annotated[
+        list[str] | None,
+        typer.Option(help="URL of an instance; without any, those alive and peers.urls"),
+    ] = None,
+    external_url: Annotated[str | None, typer.Option(help="instead of the setting")] = None,
+    bind: Annotated[str, typer.Option(help="address:port to listen on")] = "",
+    certificate: Annotated[str, typer.Option(help="PEM of the balancer (HAProxy: with its key)")] = "",
+    key: Annotated[str, typer.Option(help="PEM of its key (nginx)")] = "",
+    ca: Annotated[str, typer.Option(help="PEM of the CA of the instances, if they have TLS")] = "",
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Print a load balancer's configuration for this cluster."""
+    settings = settings_of(config, data_dir)
+    url = external_url or settings.external_url
+    if not url:
+        raise ConfigError("external_url is not set; set it, or give --external-url")
+
+    async def alive(db: Database, ring: KeyRing) -> list[str]:
+        registry = InstanceRegistry(db, settings, ring, None)
+        return sorted(item.address for item in await registry.list() if item.alive)
+
+    found = instance or [*_with_services(settings, alive), *settings.peers.urls]
+    balancer = Balancer(
+        url.rstrip("/"),
+        found,
+        bind=bind,
+        ca=ca,
+        **{k: v for k, v in (("certificate", certificate), ("key", key)) if v},
+    )
+    print(KINDS[kind.value](balancer), end="")

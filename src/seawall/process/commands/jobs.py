@@ -1,0 +1,141 @@
+"""`seawall jobservice`, and looking at jobs from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seawall.infra.db import migrate, open_database
+from seawall.infra.settings import Settings, load
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
+]
+
+jobs_app = typer.Typer(no_args_is_help=True, help="Look at background jobs.")
+
+
+def jobservice(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Run background jobs in a process of its own, until SIGTERM or SIGINT.
+
+    `seawall serve` starts one by itself unless `jobs.embedded` is false.
+    """
+    from seawall.process import worker as process
+    from seawall.process.server import configure_logging
+
+    if parent is not None:
+        process.die_with_parent(parent)
+        settings = load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"]))
+    else:
+        settings = _settings(config, data_dir)
+        migrate.upgrade(settings.database_url)
+        asyncio.run(_prepare(settings))
+    configure_logging(settings)
+    process.run(settings)
+
+
+async def _prepare(settings: Settings) -> None:
+    from seawall.availability.sites.service import prepare
+    from seawall.process.wiring import open_storage
+
+    db = open_database(settings.database_url, pool_size=2)
+    try:
+        await prepare(db, open_storage(settings), settings)
+    finally:
+        await db.close()
+
+
+def _settings(config: Path | None, data_dir: Path | None) -> Settings:
+    values: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
+    if config is None and Path("seawall.yml").exists():
+        config = Path("seawall.yml")
+    return load(config, values)
+
+
+def _ask(config: Path | None, data_dir: Path | None, work: Any) -> Any:
+    import asyncio
+
+    from seawall.process.wiring import open_services
+
+    settings = _settings(config, data_dir)
+    migrate.upgrade(settings.database_url)
+
+    async def run() -> Any:
+        # All services: every domain's job kinds are known then.
+        services = open_services(settings)
+        try:
+            return await work(services.jobs)
+        finally:
+            await services.close()
+
+    return asyncio.run(run())
+
+
+def _when(at: float | None) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else "-"
+
+
+@jobs_app.command("list")
+def list_jobs(
+    kind: Annotated[str | None, typer.Option(help="only this kind")] = None,
+    status: Annotated[str | None, typer.Option(help="only this status")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most so many")] = 20,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """List jobs, newest first."""
+    found = _ask(config, data_dir, lambda jobs: jobs.list(kind=kind, status=status, limit=limit))
+    for item in found:
+        line = f"{item.id}  {item.kind:20}  {item.status:8}  {_when(item.created_at)}"
+        print(f"{line}  {item.error}" if item.error else line)
+
+
+@jobs_app.command("log")
+def show_log(job_id: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Print a job's stored log."""
+    print(_ask(config, data_dir, lambda jobs: jobs.log(job_id)), end="")
+
+
+@jobs_app.command("start")
+def start(
+    kind: str,
+    args: Annotated[str, typer.Argument(help="arguments as a JSON object")] = "{}",
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Start a job; prints its id."""
+    try:
+        parsed = json.loads(args)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise typer.BadParameter("arguments must be a JSON object")
+    print(_ask(config, data_dir, lambda jobs: jobs.enqueue(kind, parsed)))
+
+
+@jobs_app.command("stop")
+def stop(job_id: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Ask a job to stop."""
+    if not _ask(config, data_dir, lambda jobs: jobs.stop(job_id)):
+        print("nothing to stop: the job is over or unknown")
+        raise typer.Exit(1)
+
+
+@jobs_app.command("schedules")
+def schedules(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """List cron schedules (UTC) with the time of their next run."""
+    for item in _ask(config, data_dir, lambda jobs: jobs.schedules()):
+        print(f"{item.name:30}  {item.cron:20}  {item.kind:20}  {_when(item.next_at)}")

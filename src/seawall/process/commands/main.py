@@ -1,0 +1,321 @@
+"""The `seawall` command."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import DBAPIError
+
+from seawall import __version__
+from seawall.access.service import AuthService, ensure_admin
+from seawall.availability.cluster.drain import announce_drain
+from seawall.availability.cluster.health import DRAIN_VARIABLE
+from seawall.availability.cluster.instances import ID_VARIABLE
+from seawall.availability.sites.service import prepare as prepare_site
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.settings import Settings, load, redacted
+from seawall.kernel.errors import SeawallError
+from seawall.process.commands import backup as backup_cli
+from seawall.process.commands import install as install_cli
+from seawall.process.commands.dr import dr_app
+from seawall.process.commands.ha import ha_app, keys_app
+from seawall.process.commands.jobs import jobs_app, jobservice
+from seawall.process.commands.peers import app as peers_app
+from seawall.process.commands.quota import quota_app
+from seawall.process.commands.scan import app as scan_app
+from seawall.process.wiring import open_storage
+from seawall.process.worker import EmbeddedRunner
+from seawall.registry import fsck as fsck_
+from seawall.registry import gc as gc_
+from seawall.web.internal.ca import check_ca
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Seawall, an OCI registry.")
+user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
+project_app = typer.Typer(no_args_is_help=True, help="Manage projects.")
+config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
+app.add_typer(user_app, name="user")
+app.add_typer(project_app, name="project")
+app.add_typer(config_app, name="config")
+app.add_typer(keys_app, name="keys")
+app.add_typer(quota_app, name="quota")
+app.add_typer(jobs_app, name="jobs")
+app.add_typer(scan_app, name="scan")
+app.command()(jobservice)
+install_cli.register(app)
+backup_cli.register(app)
+app.add_typer(ha_app, name="ha")
+app.add_typer(peers_app, name="peers")
+app.add_typer(dr_app, name="dr")
+console = Console()
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
+]
+
+
+def main() -> None:
+    """Entry point: errors of the operator's are one line on standard error and exit code 1."""
+    try:
+        app()
+    except SeawallError as error:
+        print(f"seawall: {error}", file=sys.stderr)
+        sys.exit(1)
+    except DBAPIError as error:
+        print(f"seawall: database: {str(error.orig).strip().splitlines()[0]}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _settings(config: Path | None, data_dir: Path | None, **flags: Any) -> Settings:
+    values = {key: value for key, value in flags.items() if value is not None}
+    if data_dir is not None:
+        values["data_dir"] = data_dir
+    if config is None and Path("seawall.yml").exists():
+        config = Path("seawall.yml")
+    return load(config, values)
+
+
+def _with_db(settings: Settings, work: Any) -> Any:
+    """Run `work(db)` with an open, migrated database."""
+    migrate.upgrade(settings.database_url)
+
+    async def run() -> Any:
+        db = open_database(settings.database_url, pool_size=4)
+        try:
+            return await work(db)
+        finally:
+            await db.close()
+
+    return asyncio.run(run())
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on")] = None,
+    workers: Annotated[int | None, typer.Option(help="server processes")] = None,
+) -> None:
+    """Run the registry until SIGTERM or SIGINT; requests in flight are finished first."""
+    settings = _settings(config, data_dir)
+    http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
+    if http:
+        settings = _settings(config, data_dir, http={**settings.http.model_dump(), **http})
+    if settings.ca_download is not None:
+        check_ca(settings.ca_download)
+    migrate.upgrade(settings.database_url)
+    scheme = "https" if settings.http.tls_certificate else "http"
+    _prepare(settings)
+    print(f"Seawall {__version__} at {settings.external_url or _address(settings, scheme)}", flush=True)
+    os.environ[ID_VARIABLE] = secrets.token_hex(8)
+    os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
+    metrics = tempfile.mkdtemp(prefix="seawall-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
+    server = _server(settings)
+    announce_drain(server, settings.http)
+    jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
+    try:
+        with jobs if settings.jobs.embedded else contextlib.nullcontext():
+            server.serve()
+    finally:
+        shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _address(settings: Settings, scheme: str) -> str:
+    host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
+    return f"{scheme}://{host}:{settings.http.port}"
+
+
+def _prepare(settings: Settings) -> None:
+    async def run() -> str | None:
+        db: Database = open_database(settings.database_url, pool_size=2)
+        try:
+            writable = await prepare_site(db, open_storage(settings), settings)
+            KeyRing.open(db, settings)
+            if not writable:
+                return None
+            return ensure_admin(db, settings.admin_password) if settings.auth.mode == "local" else None
+        finally:
+            await db.close()
+
+    password = asyncio.run(run())
+    if password is not None:
+        print(f"First start. User: admin  password: {password}  (shown once; change it)", flush=True)
+
+
+def _server(settings: Settings) -> Any:
+    # Server processes are forked: what is imported here, each of them has without importing it again.
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.server import Server
+
+    return Server(
+        "seawall.process.server:create",
+        factory=True,
+        address=settings.http.host,
+        port=settings.http.port,
+        interface=Interfaces.ASGI,
+        workers=settings.http.workers,
+        http=HTTPModes.auto if settings.http.tls_certificate else HTTPModes.http1,
+        loop=Loops.uvloop,
+        log_access=False,
+        log_level="warning",  # type: ignore[arg-type]
+        ssl_cert=settings.http.tls_certificate,
+        ssl_key=settings.http.tls_key,
+        workers_kill_timeout=settings.http.drain_seconds or None,
+        respawn_failed_workers=True,
+    )
+
+
+@app.command()
+def gc(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    dry_run: Annotated[bool, typer.Option(help="count only")] = False,
+    delete_untagged: Annotated[bool, typer.Option(help="also delete untagged manifests")] = False,
+    grace_minutes: Annotated[int | None, typer.Option(min=0, help="spare what is younger")] = None,
+    reader_minutes: Annotated[int, typer.Option(min=0, help="keep trashed bytes this long for readers")] = 15,
+) -> None:
+    """Collect garbage while the registry runs; prints what was done as JSON."""
+    settings = _settings(config, data_dir)
+    grace = settings.gc.grace_minutes if grace_minutes is None else grace_minutes
+
+    async def work(db: Database) -> gc_.GcReport:
+        return await gc_.collect(
+            db,
+            open_storage(settings),
+            grace_seconds=grace * 60,
+            upload_seconds=settings.gc.upload_hours * 3600,
+            reader_seconds=reader_minutes * 60,
+            delete_untagged=delete_untagged or settings.gc.delete_untagged,
+            dry_run=dry_run,
+        )
+
+    print(json.dumps(_with_db(settings, work).as_dict()))
+
+
+@app.command()
+def fsck(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    fast: Annotated[bool, typer.Option(help="compare sizes only, do not read every byte")] = False,
+) -> None:
+    """Check that every blob and manifest is there and intact; exit code 1 when not."""
+    settings = _settings(config, data_dir)
+    report = fsck_.FsckReport()
+
+    async def work(db: Database) -> None:
+        async for finding in fsck_.check(db, open_storage(settings), report, fast=fast):
+            where = ", ".join(finding.repositories) or "no repository"
+            print(f"{finding.kind}: {finding.digest} {finding.message} ({where})")
+
+    _with_db(settings, work)
+    print(
+        f"{report.blobs} blobs and {report.manifests} manifests checked, "
+        f"{report.bytes} bytes read, {report.faults} faults"
+    )
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@config_app.command("check")
+def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Check the settings and print them, defaults filled in and secrets left out."""
+    print(json.dumps(redacted(_settings(config, data_dir)), indent=2))
+
+
+def _read_password() -> str:
+    # Never an argument: the process list shows those to everyone on the host.
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\n")
+
+
+@user_app.command("create")
+def user_create(
+    username: str,
+    admin: Annotated[bool, typer.Option("--admin", help="system administrator")] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Add a user; the password is asked for, or read as a line from standard input."""
+    password = _read_password()
+    settings = _settings(config, data_dir)
+    _with_db(settings, lambda db: AuthService(db).create_user(username, password, sysadmin=admin))
+    print(f"user {username} created")
+
+
+@user_app.command("passwd")
+def user_passwd(username: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Give a user a new password."""
+    password = _read_password()
+    _with_db(_settings(config, data_dir), lambda db: AuthService(db).set_password(username, password))
+    print(f"password of {username} changed")
+
+
+@user_app.command("delete")
+def user_delete(username: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Remove a user."""
+    _with_db(_settings(config, data_dir), lambda db: AuthService(db).delete_user(username))
+    print(f"user {username} deleted")
+
+
+@user_app.command("list")
+def user_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """List users."""
+    table = Table("user", "administrator")
+    for item in _with_db(_settings(config, data_dir), lambda db: AuthService(db).list_users()):
+        table.add_row(item.name, "yes" if item.sysadmin else "")
+    console.print(table)
+
+
+@project_app.command("create")
+def project_create(
+    name: str,
+    public: Annotated[bool, typer.Option("--public", help="anyone may pull")] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Add a project."""
+    _with_db(_settings(config, data_dir), lambda db: AuthService(db).create_project(name, public=public))
+    print(f"project {name} created")
+
+
+@project_app.command("list")
+def project_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """List projects."""
+    table = Table("project", "access")
+    for name, public in _with_db(_settings(config, data_dir), lambda db: AuthService(db).list_projects()):
+        table.add_row(name, "public" if public else "private")
+    console.print(table)
+
+
+@project_app.command("member")
+def project_member(
+    project: str, username: str, role: str, config: ConfigOption = None, data_dir: DataOption = None
+) -> None:
+    """Give a user a role: projectAdmin, maintainer, developer, guest or limitedGuest."""
+    _with_db(_settings(config, data_dir), lambda db: AuthService(db).set_member(project, username, role))
+    print(f"{username} is {role} in {project}")

@@ -1,0 +1,103 @@
+"""`seawall peers`: how this instance stands to its peers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from seawall.infra.db import migrate
+from seawall.infra.settings import load
+from seawall.kernel.errors import ConfigError
+from seawall.process.wiring import open_services
+
+if TYPE_CHECKING:
+    from seawall.availability.peers.service import PeerService
+
+T = TypeVar("T")
+app = typer.Typer(no_args_is_help=True, help="Own-storage HA: this instance and its peers.")
+console = Console()
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
+]
+
+
+def _with_peers(config: Path | None, data_dir: Path | None, work: Callable[[PeerService], Awaitable[T]]) -> T:
+    if config is None and Path("seawall.yml").exists():
+        config = Path("seawall.yml")
+    settings = load(config, {"data_dir": data_dir} if data_dir is not None else {})
+    if not settings.peers.urls:
+        raise ConfigError("peers.urls is not set: this instance has no peers")
+    migrate.upgrade(settings.database_url)
+
+    async def run() -> T:
+        services = open_services(settings)
+        try:
+            assert services.peers is not None
+            return await work(services.peers)
+        finally:
+            await services.close()
+
+    return asyncio.run(run())
+
+
+@app.command("status")
+def status(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+) -> None:
+    """Ask every peer; exit code 1 when one is away, or something differs."""
+    found = _with_peers(config, data_dir, lambda peers: peers.statuses())
+    if as_json:
+        print(json.dumps([asdict(item) for item in found]))
+    else:
+        table = Table("peer", "url", "reachable", "lag", "behind", "differences", "conflicts", "error")
+        for item in found:
+            lag = "" if item.lag_seconds is None else f"{item.lag_seconds:.0f} s"
+            table.add_row(
+                item.name,
+                item.url,
+                "yes" if item.reachable else "no",
+                lag,
+                str(item.behind),
+                str(len(item.differences)),
+                str(item.conflicts),
+                item.error or "",
+            )
+        console.print(table)
+        for item in found:
+            for entry in item.differences:
+                print(
+                    f"{entry['kind']} {entry['key']}: {entry['here']} here, {entry['there']} at {item.name}"
+                )
+    if any(not item.reachable or item.behind or item.differences for item in found):
+        raise typer.Exit(1)
+
+
+@app.command("sync")
+def sync(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Compare everything, and take what peers have new, now."""
+    # Imported late: prometheus-client decides at its import how a server's processes count together.
+    from seawall.availability.peers.service import one_round
+
+    _with_peers(config, data_dir, one_round)
+    status(config, data_dir, False)
+
+
+@app.command("conflicts")
+def conflicts(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """What lost by the conflict rule, newest first, as JSON lines."""
+    for item in _with_peers(config, data_dir, lambda peers: peers.conflicts()):
+        print(json.dumps(item))

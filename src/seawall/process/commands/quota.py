@@ -1,0 +1,115 @@
+"""`seawall quota`: storage quotas from the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Connection, select
+
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db.schema import projects, quotas, repositories
+from seawall.kernel.errors import InvalidError, NotFoundError
+from seawall.process.commands.ha import ConfigOption, DataOption, settings_of
+from seawall.registry import accounting, index
+
+quota_app = typer.Typer(no_args_is_help=True, help="Storage quotas of projects.")
+console = Console()
+
+_SIZE = re.compile(r"(\d{1,12})\s*(b|kib|mib|gib|tib)?", re.IGNORECASE)
+_UNITS = {"b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `10GiB`, `500MiB`, `1000`; `none` is -1. Raises InvalidError."""
+    if text.lower() in ("none", "-1"):
+        return accounting.UNLIMITED
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or int(match[1]) == 0:
+        raise InvalidError(f"size {text!r}: give bytes, a number with KiB, MiB, GiB or TiB, or none")
+    return int(match[1]) * _UNITS[(match[2] or "b").lower()]
+
+
+def _open(settings_url: str) -> Database:
+    migrate.upgrade(settings_url)
+    return open_database(settings_url, pool_size=2)
+
+
+@quota_app.command("list")
+def list_(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Show what each project uses and may use."""
+    db = _open(settings_of(config, data_dir).database_url)
+
+    def run(connection: Connection) -> list[tuple[str, int, int]]:
+        rows = connection.execute(
+            select(projects.c.name, quotas.c.used_storage, quotas.c.hard_storage)
+            .join(quotas, quotas.c.project_id == projects.c.id)
+            .order_by(projects.c.name)
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    table = Table("project", "used", "quota")
+    for name, used, hard in db.sync_read(run):
+        table.add_row(name, accounting.human(used), "none" if hard < 0 else accounting.human(hard))
+    asyncio.run(db.close())
+    console.print(table)
+
+
+def _project(connection: Connection, name: str) -> int:
+    found = connection.execute(select(projects.c.id).where(projects.c.name == name)).scalar()
+    if found is None:
+        raise NotFoundError(f"project {name} not found")
+    return int(found)
+
+
+@quota_app.command("set")
+def set_(
+    project: str,
+    size: Annotated[str, typer.Argument(help="10GiB, 500MiB, bytes, or none")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Set a project's quota; what it holds already stays."""
+    hard = parse_size(size)
+    db = _open(settings_of(config, data_dir).database_url)
+    try:
+        db.sync_write(lambda c: accounting.set_quota(c, _project(c, project), hard))
+    finally:
+        asyncio.run(db.close())
+
+
+@quota_app.command("refresh")
+def refresh(
+    project: Annotated[str | None, typer.Argument(help="one project only")] = None,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Count usage and numbers of artifacts anew from what is stored.
+
+    Needed only after instances of a version without quotas have written to the same database.
+    """
+    db = _open(settings_of(config, data_dir).database_url)
+
+    def chosen(connection: Connection) -> list[tuple[int, str]]:
+        query = select(projects.c.id, projects.c.name).order_by(projects.c.id)
+        if project is not None:
+            query = query.where(projects.c.id == _project(connection, project))
+        return [(row[0], row[1]) for row in connection.execute(query)]
+
+    try:
+        for project_id, name in db.sync_read(chosen):
+            before, after = db.sync_write(lambda c, p=project_id: accounting.refresh(c, p))  # type: ignore[misc]
+            for repository_id in db.sync_read(
+                lambda c, p=project_id: list(  # type: ignore[misc]
+                    c.execute(select(repositories.c.id).where(repositories.c.project_id == p)).scalars()
+                )
+            ):
+                db.sync_write(lambda c, r=repository_id: index.recount(c, r))  # type: ignore[misc]
+            note = "" if before == after else f" (was {accounting.human(before)})"
+            print(f"{name}: {accounting.human(after)}{note}")
+    finally:
+        asyncio.run(db.close())

@@ -1,0 +1,130 @@
+"""`seawall scan`: the vulnerability database."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from seawall.features.scan import importer
+from seawall.infra.db import Database
+from seawall.infra.jobs.service import JobService
+from seawall.infra.settings import Settings
+from seawall.kernel.errors import InvalidError
+
+app = typer.Typer(no_args_is_help=True, help="Scanning.")
+db_app = typer.Typer(no_args_is_help=True, help="The vulnerability database.")
+app.add_typer(db_app, name="db")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
+]
+
+
+def _run(config: Path | None, data_dir: Path | None, work: Any) -> Any:
+    from seawall.process.commands.main import _settings, _with_db
+
+    settings: Settings = _settings(config, data_dir)
+    return _with_db(settings, work)
+
+
+@db_app.command("import")
+def db_import(
+    paths: Annotated[list[Path], typer.Argument(help="files or directories of advisories")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Import advisories: OSV, OVAL, CSAF and VEX, the Debian tracker, Alpine's secdb; files or directories.
+
+    What has not changed since the last import is left alone. Images are matched anew afterwards, without
+    reading their layers.
+    """
+    rejected = changed = 0
+
+    async def work(db: Database) -> None:
+        nonlocal rejected, changed
+        try:
+            for path in paths:
+                for result in importer.import_path(db, path):
+                    print(
+                        f"{result.source}: {result.total} advisories read, {result.added} new, "
+                        f"{result.changed} changed, {result.removed} removed"
+                    )
+                    for line in result.rejected:
+                        print(f"left out: {line}")
+                    rejected += len(result.rejected)
+                    changed += result.added + result.changed + result.removed
+        finally:
+            # Also when a later path is refused: what came in before it counts.
+            if changed:
+                # Registers the job kinds; not at the top, as it needs most of Seawall.
+                from seawall.features.scan import jobs  # noqa: F401
+
+                # Whichever process runs jobs matches the stored package lists anew.
+                await JobService(db).enqueue("scan-rematch", {})
+
+    _run(config, data_dir, work)
+    if rejected:
+        raise InvalidError(f"{rejected} records could not be read")
+
+
+@db_app.command("remove")
+def db_remove(
+    source: Annotated[str, typer.Argument(help="its name, as `status` shows it")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Forget what a source said, say of a file that goes by another name now."""
+
+    async def work(db: Database) -> int:
+        removed = importer.remove(db, source)
+        # Registers the job kinds, as above.
+        from seawall.features.scan import jobs  # noqa: F401
+
+        await JobService(db).enqueue("scan-rematch", {})
+        return removed
+
+    print(f"{source}: {_run(config, data_dir, work)} advisories removed")
+
+
+@db_app.command("status")
+def db_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Show the imported sources and how old they are."""
+
+    async def work(db: Database) -> list[dict[str, Any]]:
+        return await db.read(importer.status)
+
+    rows = _run(config, data_dir, work)
+    if not rows:
+        print("no advisories imported; see `seawall scan db import --help`")
+        return
+    table = Table("source", "advisories", "imported", "age of the import", "newest advisory")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            str(row["advisories"]),
+            _moment(row["imported_at"]),
+            age(time.time() - row["imported_at"]),
+            _moment(row["modified_at"]) if row["modified_at"] else "",
+        )
+    Console().print(table)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def age(seconds: float) -> str:
+    """A duration in words: the largest unit that fits."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} seconds"

@@ -1,0 +1,270 @@
+"""The ASGI application of one server process: routes, request ids, access log, metrics, health."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import structlog
+from prometheus_client import REGISTRY as DEFAULT_REGISTRY
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seawall import __version__
+from seawall.availability.peers.wire import PATH as PEER_PATH
+from seawall.infra.settings import Settings, load
+from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.process.wiring import open_services
+from seawall.web.harbor.app import PREFIX as API_PREFIX
+from seawall.web.harbor.app import build_api
+from seawall.web.harbor.errors import envelope
+from seawall.web.internal.ca import ca_routes
+from seawall.web.internal.peers import PeerEndpoint, changes_something
+from seawall.web.internal.probe import probe_routes
+from seawall.web.internal.proxy import TrustedProxies
+from seawall.web.internal.scanner_adapter import routes as scan_adapter_routes
+from seawall.web.internal.sites import dr_routes
+from seawall.web.oci.app import OciApp, error_response
+from seawall.web.oci.notary import NotaryApp
+from seawall.web.oci.token import TokenEndpoint
+from seawall.web.portal import portal_routes
+
+log: Any = structlog.get_logger("seawall")
+
+REQUESTS = Counter("seawall_http_requests_total", "HTTP requests", ["method", "route", "status"])
+SECONDS = Histogram("seawall_http_request_seconds", "Time to answer a request", ["method", "route"])
+ACTIVE = Gauge("seawall_http_requests_active", "Requests being served", multiprocess_mode="livesum")
+
+
+def configure_logging(settings: Settings) -> None:
+    """Structured logs to standard error, one JSON object a line (or coloured text)."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log.format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log.level.upper())),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class Edge:
+    """Outermost layer: gives each request an id, logs and counts it, and turns surprises into a 500."""
+
+    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
+        self._app = app
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        ACTIVE.inc()
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception:
+            # The stack trace goes to the log under the request id; the client gets the id only.
+            log.exception("request failed", request_id=request_id, path=scope["path"])
+            if not status:
+                response = error_response(RegistryError("UNKNOWN", f"internal error; request {request_id}"))
+                await response.send(scope, send_with_id)
+        finally:
+            ACTIVE.dec()
+            elapsed = time.perf_counter() - started
+            route = _route(scope["path"])
+            requests, seconds = _counters(scope["method"], route, status or 499)
+            requests.inc()
+            seconds.observe(elapsed)
+            if self._access_log:
+                client = scope.get("client")
+                log.info(
+                    "request",
+                    request_id=request_id,
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status or 499,
+                    seconds=round(elapsed, 6),
+                    client=client[0] if client else None,
+                )
+
+
+@functools.lru_cache(maxsize=1024)
+def _counters(method: str, route: str, status: int) -> tuple[Any, Any]:
+    # Looking up a labelled child costs more than counting with it.
+    return REQUESTS.labels(method, route, str(status)), SECONDS.labels(method, route)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", value):
+            return bytes(value).decode()
+    return os.urandom(16).hex()
+
+
+def _route(path: str) -> str:
+    # Few fixed values: a label per repository would grow without bound.
+    if path.startswith("/v2/"):
+        for part in ("/blobs/uploads", "/manifests/", "/blobs/", "/tags/list", "/referrers/"):
+            if part in path:
+                return "/v2/*" + part.rstrip("/")
+        return "/v2/"
+    if path.startswith(API_PREFIX + "/"):
+        # The first word: projects, users, ...; anything longer has names in it.
+        word = path[len(API_PREFIX) + 1 :].partition("/")[0]
+        return f"{API_PREFIX}/{word}" if re.fullmatch(r"[A-Za-z0-9-]{1,20}", word) else "other"
+    return path if path in ("/healthz", "/readyz", "/metrics", "/service/token", "/service/jwks") else "other"
+
+
+def build(settings: Settings) -> ASGIApp:
+    """The application for `settings`; database and storage are opened, the schema must be migrated."""
+    configure_logging(settings)
+    services = open_services(settings)
+    routes: list[BaseRoute] = []
+    if services.auth is not None and services.tokens is not None:
+        endpoint = TokenEndpoint(
+            services.auth, services.tokens, settings.external_url, services.configuration, services.rates
+        )
+        routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
+
+    async def jwks(_request: Request) -> Response:
+        # Short, for verifiers must hear of a new key before it is used (keys.publish_seconds).
+        seconds = max(1, int(settings.keys.publish_seconds / 2))
+        headers = {"Cache-Control": f"public, max-age={seconds}"}
+        return JSONResponse(services.keys.jwks(), headers=headers)
+
+    for path in ("/service/jwks", "/.well-known/jwks.json"):
+        routes.append(Route(path, jwks, methods=["GET"]))
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "version": __version__})
+
+    async def readyz(request: Request) -> Response:
+        # HAProxy takes 404 for "nothing new, but let it finish what it has" (http-check disable-on-404).
+        unready = 404 if request.query_params.get("unready") == "404" else 503
+        status, parts = await services.health.check()
+        # For a balancer before two sites: only where writes are taken.
+        if "writes" in request.query_params and status in ("ok", "degraded"):
+            with contextlib.suppress(UnavailableError):
+                if not await services.dr.writable():
+                    status = "standby"
+        return JSONResponse(
+            {"status": status, "checks": parts}, 200 if status in ("ok", "degraded") else unready
+        )
+
+    async def metrics(_request: Request) -> Response:
+        registry = DEFAULT_REGISTRY
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            # Each server process counts for itself; the answer is their sum, whichever one is asked.
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await services.start()
+        yield
+        await services.close()
+
+    routes += [
+        *ca_routes(settings),
+        *probe_routes(services),
+        *dr_routes(services),
+        *scan_adapter_routes(services),
+    ]
+    routes += portal_routes()
+    routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    rest = Starlette(routes=routes, lifespan=lifespan)
+    oci = OciApp(
+        services.content,
+        services.auth,
+        services.tokens,
+        settings.external_url,
+        services.configuration,
+        services.proxy,
+        services.rates,
+        services.peers,
+    )
+    notary = NotaryApp(oci, services.notary)
+    api = build_api(services)
+
+    peer_endpoint = None
+    if services.peers is not None:
+        services.background += [services.peers.run, services.peers.watch]
+        peer_endpoint = PeerEndpoint(services.peers, oci)
+
+    async def root(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if peer_endpoint is not None and scope["type"] == "http":
+            assert services.peers is not None
+            if path.startswith(PEER_PATH):
+                await peer_endpoint(scope, receive, send)
+                return
+            if changes_something(scope["method"], path):
+                send = services.peers.settling(send)
+        if scope["type"] == "http":
+            client = scope.get("client")
+            try:
+                await services.rates.check_address(path, client[0] if client else "")
+            except RegistryError as error:
+                # Harbor's envelope names the code otherwise than the Distribution spec does.
+                if path.startswith(("/api/", "/c/")):
+                    answer = envelope(error.status, error.message, headers=error.headers)
+                    await answer(scope, receive, send)
+                else:
+                    await error_response(error).send(scope, send)
+                return
+        if scope["type"] == "http" and (path == "/v2" or path.startswith("/v2/")):
+            await (notary if "/_trust/" in path else oci)(scope, receive, send)
+        elif scope["type"] == "http" and path.startswith((API_PREFIX + "/", "/c/")):
+            await api(scope, receive, send)
+        else:
+            await rest(scope, receive, send)
+
+    edge = Edge(root, access_log=settings.log.access)
+    return TrustedProxies(edge, tuple(settings.http.trusted_proxies))
+
+
+def create() -> ASGIApp:
+    """Factory that server processes import; settings come from the parent through the environment."""
+    settings = load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"]))
+    return build(settings)

@@ -1,0 +1,125 @@
+"""The job-runner process: `seawall jobservice`, and the child of `seawall serve` that does the same.
+
+The child dies with its server: the kernel kills it when the server is gone (prctl PR_SET_PDEATHSIG), so
+`kill -9` of the server leaves no orphan. On SIGTERM both drain side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from seawall.infra.jobs.runner import Runner
+from seawall.infra.outbox.dispatch import Dispatcher
+from seawall.infra.settings import Settings
+from seawall.process.wiring import open_services
+
+_PR_SET_PDEATHSIG = 1
+
+
+def run(settings: Settings) -> None:
+    """Run jobs until SIGTERM or SIGINT; the schema must be migrated."""
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    services = open_services(settings)
+    runner = Runner(services, services.jobs, slots=settings.jobs.slots)
+    dispatcher = asyncio.create_task(Dispatcher(services.db, services.events, services.dr.writable).run())
+    work = asyncio.create_task(runner.run())
+    try:
+        await services.start()
+        await ended.wait()
+    finally:
+        dispatcher.cancel()
+        await runner.drain(settings.jobs.drain_seconds)
+        await asyncio.wait({dispatcher, work}, timeout=5)
+        await services.close()
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` (a pid) dies; exits at once if it is gone already."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+class EmbeddedRunner:
+    """Keeps one job-runner child alive while `seawall serve` runs; a context manager.
+
+    `stopping` is asked a few times a second; once it says True, the child is told to drain.
+    """
+
+    def __init__(self, stopping: Callable[[], bool], drain_seconds: float) -> None:
+        self._stopping = stopping
+        self._drain_seconds = drain_seconds
+        self._child: subprocess.Popen[bytes] | None = None
+        self._ended = threading.Event()
+        # PR_SET_PDEATHSIG means the death of the parent's *thread*: both the one that enters and this one
+        # live as long as the process.
+        self._thread = threading.Thread(target=self._watch, name="job-runner", daemon=True)
+
+    def __enter__(self) -> EmbeddedRunner:
+        self._child = self._start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        wait = 1.0
+        while not self._over():
+            started = time.monotonic()
+            child = self._child = self._child or self._start()
+            while child.poll() is None and not self._over():
+                time.sleep(0.2)
+            if self._over():
+                break
+            wait = 1.0 if time.monotonic() - started > 60 else min(wait * 2, 30.0)
+            print(
+                f"seawall: the job runner ended with status {child.returncode}; "
+                f"starting it again in {wait:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            self._child = None
+            self._ended.wait(wait)
+        self._stop()
+
+    def _over(self) -> bool:
+        return self._ended.is_set() or self._stopping()
+
+    @staticmethod
+    def _start() -> subprocess.Popen[bytes]:
+        # Settings travel through SEAWALL_RESOLVED_SETTINGS, as they do to the server's processes.
+        command = [sys.executable, "-m", "seawall", "jobservice", "--parent", str(os.getpid())]
+        # close_fds=False has Popen use posix_spawn. Its other way reports through a pipe, which a server
+        # process forked at the same moment would hold open, and Popen would wait for that one's end.
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False)  # noqa: S603 - fixed
+
+    def _stop(self) -> None:
+        child = self._child
+        if child is None or child.poll() is not None:
+            return
+        child.terminate()
+        try:
+            child.wait(self._drain_seconds + 15)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

@@ -1,0 +1,174 @@
+"""fsck: compare metadata with stored bytes and name every blob that is missing or damaged."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from seawall.infra.db import Database
+from seawall.infra.db.schema import (
+    blobs,
+    manifest_payloads,
+    manifest_references,
+    manifests,
+    repositories,
+    repository_blobs,
+)
+from seawall.infra.storage import BlobStorage
+from seawall.kernel.names import digest_of
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault: `kind` is missing, size, damaged, manifest or reference; `repositories` it affects."""
+
+    kind: str
+    digest: str
+    message: str
+    repositories: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class FsckReport:
+    """Totals of a run; `blobs` and `manifests` checked, bytes read."""
+
+    blobs: int = 0
+    manifests: int = 0
+    bytes: int = 0
+    faults: int = 0
+
+
+async def check(
+    db: Database, storage: BlobStorage, report: FsckReport, *, fast: bool = False
+) -> AsyncIterator[Finding]:
+    """Check every blob and manifest; yields faults as they are found and fills `report`.
+
+    `fast` compares sizes only; otherwise every byte is read and hashed.
+    """
+    last = ""
+    while True:
+        rows = await db.read(
+            lambda c, last=last: list(  # type: ignore[misc]
+                c.execute(
+                    select(blobs.c.digest, blobs.c.size, blobs.c.storage_key)
+                    .where(blobs.c.digest > last)
+                    .order_by(blobs.c.digest)
+                    .limit(_BATCH)
+                )
+            )
+        )
+        for digest, size, key in rows:
+            report.blobs += 1
+            fault = await _check_blob(storage, digest, size, key, fast, report)
+            # Between the list and the look, garbage collection may have taken the blob rightfully.
+            if fault and await _still_named(db, digest, key):
+                report.faults += 1
+                yield Finding(fault[0], digest, fault[1], await _users(db, digest))
+        if len(rows) < _BATCH:
+            break
+        last = rows[-1][0]
+    async for finding in _check_manifests(db, report):
+        report.faults += 1
+        yield finding
+
+
+async def _check_blob(
+    storage: BlobStorage, digest: str, size: int, key: str, fast: bool, report: FsckReport
+) -> tuple[str, str] | None:
+    try:
+        actual = await storage.size(key)
+        if actual is None:
+            return "missing", "bytes are missing"
+        if actual != size:
+            return "size", f"has {actual} bytes, {size} were recorded"
+        if not fast:
+            algorithm, _, expected = digest.partition(":")
+            running = hashlib.new(algorithm)
+            async for chunk in storage.stream(key, 0, size):
+                running.update(chunk)
+                report.bytes += len(chunk)
+            if running.hexdigest() != expected:
+                return "damaged", "content does not match the digest"
+    except FileNotFoundError:
+        return "missing", "bytes are missing"
+    except OSError as error:
+        return "damaged", f"cannot be read: {error.strerror or error}"
+    return None
+
+
+async def _still_named(db: Database, digest: str, key: str) -> bool:
+    return await db.read(
+        lambda c: (
+            c.execute(
+                select(blobs.c.digest).where(blobs.c.digest == digest, blobs.c.storage_key == key)
+            ).first()
+            is not None
+        )
+    )
+
+
+async def _users(db: Database, digest: str) -> tuple[str, ...]:
+    return await db.read(
+        lambda c: tuple(
+            c.execute(
+                select(repositories.c.name)
+                .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
+                .where(repository_blobs.c.digest == digest)
+                .order_by(repositories.c.name)
+                .limit(100)
+            ).scalars()
+        )
+    )
+
+
+async def _check_manifests(db: Database, report: FsckReport) -> AsyncIterator[Finding]:
+    last = 0
+    while True:
+
+        def page(connection: Connection, last: int = last) -> list[tuple[int, str, str, bytes | None]]:
+            return [
+                (row[0], row[1], row[2], row[3])
+                for row in connection.execute(
+                    select(
+                        manifests.c.id, manifests.c.digest, repositories.c.name, manifest_payloads.c.payload
+                    )
+                    .join(repositories, repositories.c.id == manifests.c.repository_id)
+                    .outerjoin(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+                    .where(manifests.c.id > last)
+                    .order_by(manifests.c.id)
+                    .limit(100)
+                )
+            ]
+
+        rows = await db.read(page)
+        for manifest_id, digest, name, payload in rows:
+            report.manifests += 1
+            if payload is None or digest_of(bytes(payload), digest.partition(":")[0]) != digest:
+                yield Finding("manifest", digest, "manifest payload is missing or damaged", (name,))
+            for target in await db.read(lambda c, m=manifest_id: _dangling(c, m)):  # type: ignore[misc]
+                yield Finding("reference", target, f"is named by manifest {digest} but not there", (name,))
+        if len(rows) < 100:
+            return
+        last = rows[-1][0]
+
+
+def _dangling(connection: Connection, manifest_id: int) -> list[str]:
+    rows = connection.execute(
+        select(manifest_references.c.digest)
+        .outerjoin(
+            repository_blobs,
+            (repository_blobs.c.repository_id == manifest_references.c.repository_id)
+            & (repository_blobs.c.digest == manifest_references.c.digest),
+        )
+        .where(
+            manifest_references.c.manifest_id == manifest_id,
+            manifest_references.c.kind == "blob",
+            repository_blobs.c.digest.is_(None),
+        )
+    )
+    return list(rows.scalars())

@@ -1,0 +1,159 @@
+"""Parsing and validation of manifests and indexes.
+
+Sources: OCI Image 1.1 (manifest.md, image-index.md, descriptor.md), Docker Image Manifest V2 Schema 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+
+from seawall.kernel.errors import RegistryError
+from seawall.kernel.names import check_digest
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+OCI_ARTIFACT = "application/vnd.oci.artifact.manifest.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+EMPTY_CONFIG = "application/vnd.oci.empty.v1+json"
+
+_IMAGES = {OCI_MANIFEST, DOCKER_MANIFEST}
+_INDEXES = {OCI_INDEX, DOCKER_LIST}
+SUPPORTED = _IMAGES | _INDEXES | {OCI_ARTIFACT}
+
+# Layers a registry need not hold: the client fetches them from the URLs in the descriptor.
+_FOREIGN = {
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+}
+_MAX_REFERENCES = 4096
+
+
+class _Descriptor(msgspec.Struct, rename="camel"):
+    digest: str
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    media_type: str = ""
+    urls: list[str] | None = None
+
+
+class _Document(msgspec.Struct, rename="camel"):
+    schema_version: int | None = None
+    media_type: str | None = None
+    artifact_type: str | None = None
+    config: _Descriptor | None = None
+    layers: list[_Descriptor] | None = None
+    blobs: list[_Descriptor] | None = None
+    manifests: list[_Descriptor] | None = None
+    subject: _Descriptor | None = None
+    annotations: dict[str, str] | None = None
+    fs_layers: list[Any] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Document)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the registry needs to know of a manifest: references, subject and descriptive fields."""
+
+    media_type: str
+    artifact_type: str | None
+    config_media_type: str | None
+    subject: str | None
+    annotations: dict[str, str] | None
+    blobs: dict[str, int] = field(default_factory=dict)
+    """digest -> size of each blob that must be present in the repository"""
+    optional: tuple[str, ...] = ()
+    """digests of non-distributable layers: kept when present, not required"""
+    manifests: tuple[str, ...] = ()
+    """digests of child manifests that must be present in the repository"""
+    layer_types: frozenset[str] = frozenset()
+    """media types of the layers (or blobs)"""
+
+
+def parse(payload: bytes, content_type: str | None) -> Manifest:
+    """Validate `payload` against its media type.
+
+    `content_type` is the request's header (parameters allowed); where absent, the document's own
+    mediaType counts. Raises RegistryError MANIFEST_INVALID with the reason.
+    """
+    try:
+        document = _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RegistryError("MANIFEST_INVALID", f"manifest is not valid: {error}") from None
+    media_type = (content_type or "").split(";")[0].strip() or document.media_type or ""
+    if media_type not in SUPPORTED:
+        shown = media_type[:100] or "none given"
+        raise RegistryError("MANIFEST_INVALID", f"manifest media type not supported: {shown}")
+    if document.media_type is not None and document.media_type != media_type:
+        raise RegistryError("MANIFEST_INVALID", "Content-Type differs from the manifest's mediaType")
+    if document.media_type is None and media_type in (DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT):
+        raise RegistryError("MANIFEST_INVALID", "mediaType is required")
+    if media_type != OCI_ARTIFACT and document.schema_version != 2:
+        raise RegistryError("MANIFEST_INVALID", "schemaVersion must be 2")
+    if document.fs_layers is not None:
+        raise RegistryError("MANIFEST_INVALID", "Docker schema 1 manifests are not supported")
+    # One document that is image and index at once means different things to different clients
+    # (CVE-2021-41190), so it is refused.
+    shapes = [
+        document.manifests is not None,
+        document.config is not None or document.layers is not None,
+        document.blobs is not None,
+    ]
+    wanted = 0 if media_type in _INDEXES else 1 if media_type in _IMAGES else 2
+    if any(present and shape != wanted for shape, present in enumerate(shapes)):
+        raise RegistryError("MANIFEST_INVALID", "manifest has fields of another manifest type")
+    blobs: dict[str, int] = {}
+    optional: list[str] = []
+    children: tuple[str, ...] = ()
+    config_media_type: str | None = None
+    if wanted == 0:
+        if document.manifests is None:
+            raise RegistryError("MANIFEST_INVALID", "an index needs a manifests list")
+        children = tuple(dict.fromkeys(_digest(item) for item in document.manifests))
+    elif wanted == 1:
+        if document.config is None or document.layers is None:
+            raise RegistryError("MANIFEST_INVALID", "a manifest needs config and layers")
+        config_media_type = document.config.media_type
+        _collect(blobs, optional, [document.config, *document.layers])
+    else:
+        _collect(blobs, optional, document.blobs or [])
+    if len(blobs) + len(children) > _MAX_REFERENCES:
+        raise RegistryError("MANIFEST_INVALID", f"more than {_MAX_REFERENCES} references")
+    artifact_type = document.artifact_type
+    for value in (media_type, artifact_type, config_media_type):
+        if value is not None and len(value) > 255:
+            raise RegistryError("MANIFEST_INVALID", "media type is longer than 255 characters")
+    return Manifest(
+        media_type=media_type,
+        artifact_type=artifact_type,
+        config_media_type=config_media_type,
+        subject=_digest(document.subject) if document.subject is not None else None,
+        annotations=document.annotations,
+        blobs=blobs,
+        optional=tuple(optional),
+        manifests=children,
+        layer_types=frozenset(item.media_type for item in document.layers or document.blobs or ()),
+    )
+
+
+def _collect(blobs: dict[str, int], optional: list[str], descriptors: list[_Descriptor]) -> None:
+    for item in descriptors:
+        digest = _digest(item)
+        if item.media_type in _FOREIGN and item.urls:
+            optional.append(digest)
+            continue
+        if blobs.setdefault(digest, item.size) != item.size:
+            raise RegistryError("MANIFEST_INVALID", f"{digest} is listed with two sizes")
+
+
+def _digest(item: _Descriptor) -> str:
+    try:
+        return check_digest(item.digest)
+    except RegistryError as error:
+        raise RegistryError("MANIFEST_INVALID", f"descriptor: {error.message}") from None

@@ -1,0 +1,1 @@
+"""HTTP: the Distribution API, Harbor's API, the portal, and what instances ask one another."""

@@ -1,0 +1,175 @@
+"""The FastAPI application of Harbor's API, at `/api/v2.0`, and of the portal's login at `/c`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seawall import __version__
+from seawall.process.wiring import Services
+from seawall.web.harbor import (
+    artifacts,
+    auditlog,
+    dr,
+    errors,
+    ha,
+    immutability,
+    jobservice,
+    labels,
+    ldap,
+    login,
+    members,
+    oidc,
+    peers,
+    preheat,
+    projects,
+    purge,
+    quotas,
+    replication,
+    repositories,
+    retention,
+    robots,
+    scan,
+    search,
+    system,
+    trust,
+    users,
+    webhooks,
+)
+from seawall.web.harbor.errors import envelope
+from seawall.web.harbor.sessions import csrf_headers
+
+PREFIX = "/api/v2.0"
+# Request bodies are small JSON documents; certificates and scripts fit well below this (bytes).
+BODY_LIMIT = 4 * 1024 * 1024
+
+# Every domain's routes; one line each.
+ROUTERS: list[APIRouter] = [
+    projects.router,
+    jobservice.router,
+    ha.router,
+    peers.router,
+    dr.router,
+    users.router,
+    members.router,
+    robots.router,
+    system.router,
+    auditlog.router,
+    ldap.router,
+    repositories.router,
+    # Before the artifacts, which have a route for every addition.
+    scan.router,
+    artifacts.router,
+    labels.router,
+    quotas.router,
+    search.router,
+    replication.router,
+    oidc.router,
+    immutability.router,
+    retention.router,
+    webhooks.router,
+    purge.router,
+    preheat.router,
+    trust.router,
+]
+
+_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+def build_api(services: Services) -> ASGIApp:
+    """The application over `services`."""
+    return _Guard(make_app(services), services)
+
+
+def make_app(services: Services | None) -> FastAPI:
+    """The FastAPI application; `services` None is enough to make the OpenAPI document."""
+    app = FastAPI(
+        title="Seawall",
+        version="2.0",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        separate_input_output_schemas=False,
+    )
+    app.state.services = services
+    for router in ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(login.router)
+    app.include_router(oidc.browser)
+    errors.install(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _operation_id(route: Any) -> str:
+    words = re.sub(r"_(.)", lambda match: match[1].upper(), route.name)
+    return words[0].lower() + words[1:]
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        schema["info"]["description"] = f"Harbor's management API v2.0 as Seawall {__version__} has it."
+        schema["components"].setdefault("securitySchemes", {}).update(
+            basic={"type": "http", "scheme": "basic"},
+            session={"type": "apiKey", "in": "cookie", "name": "sid"},
+        )
+        schema["security"] = [{}, {"basic": []}, {"session": []}]
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+class _Guard:
+    """Bounds request bodies; adds the security headers and, for browsers, the CSRF token."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > BODY_LIMIT:
+                raise HTTPException(413, f"the request body has more than {BODY_LIMIT} bytes")
+            return message
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name for name, _ in message["headers"]}
+                extra = [header for header in _HEADERS if header[0] not in present]
+                if b"cache-control" not in present:
+                    extra.append((b"cache-control", b"no-store"))
+                if b"set-cookie" not in present:
+                    extra += csrf_headers(HTTPConnection(scope), self._services)
+                message["headers"] = [*message["headers"], *extra]
+            await send(message)
+
+        raw = scope.get("raw_path") or b""
+        if b"%00" in raw or b"%00" in scope.get("query_string", b"") or "\0" in scope["path"]:
+            response: JSONResponse = envelope(400, "NUL characters are not allowed")
+            await response(scope, receive, with_headers)
+            return
+        await self._app(scope, bounded, with_headers)

@@ -1,0 +1,139 @@
+"""The audit log: of the system and of projects, in Harbor's older and newer shape."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, false, func, or_, select
+
+from seawall.access import access as decide
+from seawall.access.rbac import role_allows
+from seawall.features.audit.trail import EVENT_TYPES
+from seawall.infra.db.schema import audit_log, project_members
+from seawall.web.harbor.deps import (
+    Access,
+    ApiRouter,
+    ListingDep,
+    named_project_access,
+    signed_in,
+    system_access,
+    timestamp,
+)
+from seawall.web.harbor.query import Field as QueryField
+from seawall.web.harbor.query import Listing
+
+router = ApiRouter(tags=["auditlog"])
+FIELDS = {
+    "username": QueryField(audit_log.c.username),
+    "resource": QueryField(audit_log.c.resource),
+    "resource_type": QueryField(audit_log.c.resource_type),
+    "operation": QueryField(audit_log.c.operation),
+    "operation_description": QueryField(audit_log.c.description),
+    "operation_result": QueryField(audit_log.c.success, "bool"),
+    "op_time": QueryField(audit_log.c.at, "time"),
+    "project_id": QueryField(audit_log.c.project_id, "int"),
+    "id": QueryField(audit_log.c.id, "int"),
+}
+
+
+class AuditLog(BaseModel):
+    """One entry, as Harbor has had it from the start."""
+
+    id: int
+    username: str
+    resource: str
+    resource_type: str
+    operation: str
+    op_time: str | None
+
+
+class AuditLogExt(AuditLog):
+    """One entry with what was done and whether it succeeded."""
+
+    operation_description: str
+    operation_result: bool
+    client_address: str | None = None
+
+
+class AuditLogEventType(BaseModel):
+    """A kind of event."""
+
+    event_type: str
+
+
+async def _list(access: Access, page: Listing, project_id: int | None) -> list[AuditLogExt]:
+    principal = access.principal
+
+    def run(connection: Connection) -> tuple[int, list[AuditLogExt]]:
+        query = select(audit_log)
+        if project_id is not None:
+            query = query.where(audit_log.c.project_id == project_id)
+        elif not decide.may_system(principal, "audit-log", "list"):
+            # Everyone else sees the logs of the projects whose log he may list.
+            mine = project_members.c.user_id == principal.id
+            if principal.groups:
+                mine = or_(mine, project_members.c.group_id.in_(principal.groups))
+            held = connection.execute(
+                select(project_members.c.project_id, project_members.c.role).where(mine)
+            ).all()
+            ids = {row[0] for row in held if role_allows([row[1]], "log", "list")}
+            user = principal.kind == "user"
+            query = query.where(audit_log.c.project_id.in_(ids) if user and ids else false())
+        query = page.filter(query, FIELDS)
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
+        rows = connection.execute(page.slice(page.order(query, FIELDS, audit_log.c.id.desc())))
+        return total, [
+            AuditLogExt(
+                id=row.id,
+                username=row.username,
+                resource=row.resource,
+                resource_type=row.resource_type,
+                operation=row.operation,
+                op_time=timestamp(row.at),
+                operation_description=row.description,
+                operation_result=row.success,
+                client_address=row.address or None,
+            )
+            for row in rows
+        ]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return found
+
+
+@router.get("/audit-logs", response_model=list[AuditLog])
+async def list_audit_logs(access: Annotated[Access, signed_in()], page: ListingDep) -> list[AuditLogExt]:
+    """Entries, newest first: all for administrators, else those of projects whose log one may list."""
+    return await _list(access, page, None)
+
+
+@router.get("/auditlog-exts")
+async def list_audit_log_exts(access: Annotated[Access, signed_in()], page: ListingDep) -> list[AuditLogExt]:
+    """Like `/audit-logs`, with descriptions and results."""
+    return await _list(access, page, None)
+
+
+@router.get("/auditlog-exts/events")
+async def list_audit_log_event_types(
+    access: Annotated[Access, system_access("audit-log", "list")],
+) -> list[AuditLogEventType]:
+    """Kinds of events that can be left out of the log."""
+    return [AuditLogEventType(event_type=name) for name in EVENT_TYPES]
+
+
+@router.get("/projects/{project_name}/logs", response_model=list[AuditLog], tags=["project"])
+async def get_logs(
+    access: Annotated[Access, named_project_access("log", "list")], page: ListingDep
+) -> list[AuditLogExt]:
+    """Entries of a project, newest first."""
+    return await _list(access, page, access.project.id)
+
+
+@router.get("/projects/{project_name}/auditlog-exts", tags=["project"])
+async def get_log_exts(
+    access: Annotated[Access, named_project_access("log", "list")], page: ListingDep
+) -> list[AuditLogExt]:
+    """Entries of a project with descriptions and results, newest first."""
+    return await _list(access, page, access.project.id)

@@ -1,0 +1,433 @@
+"""What routers build on: the caller, the decision about access, the audit log, list parameters.
+
+Deny by default, twice. A route says what it needs with one of the dependencies of this module
+(`project_access`, `system_access`, `signed_in`, `anyone`, `checked`); `ApiRoute` refuses to be made without
+one. And after the handler it makes sure that a decision was in fact taken, so a `checked` route that
+forgets to call `Access.require` answers 500, not data.
+
+    router = ApiRouter(tags=["member"])
+
+    @router.get("/projects/{project_name_or_id}/members")
+    async def members(access: Annotated[Access, project_access("member", "list")]) -> list[Member]:
+        ...access.project.id...
+
+Every successful change is written to the audit log before it is answered, under what `Access.audited` was
+told, or else what the path says. The trace of an `Intent` commits with the change, so that the log will tell
+of it even when the server dies between the two.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi.routing import APIRoute
+from sqlalchemy import Connection
+
+from seawall.access import access as decide
+from seawall.access.access import Project
+from seawall.access.principal import ANONYMOUS, EVERYONE, Principal
+from seawall.features.audit.trail import Entry, Intent
+from seawall.kernel.context import Actor, actor, companion
+from seawall.kernel.errors import SeawallError
+from seawall.process.wiring import Services
+from seawall.web.harbor.errors import ApiError, Errors, status_of
+from seawall.web.harbor.query import Listing, listing
+from seawall.web.harbor.sessions import SAFE_METHODS, session_principal
+from seawall.web.oci.app import basic_credentials
+
+Id = Annotated[int, Path(ge=1, le=2**53)]
+ListingDep = Annotated[Listing, Depends(listing)]
+
+
+def timestamp(seconds: float | None) -> str | None:
+    """Unix seconds as Harbor writes times: RFC 3339, UTC, milliseconds."""
+    if seconds is None:
+        return None
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def get_services(request: Request) -> Services:
+    """The services of this process."""
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(get_services)]
+
+
+def client_address(request: Request) -> str:
+    """The client's address as the server sees it."""
+    return request.client.host if request.client else ""
+
+
+async def get_principal(request: Request) -> Principal:
+    """Who calls: by Basic credentials, a bearer token of the OIDC provider, or a session cookie.
+
+    Raises ApiError 401 for wrong credentials and 403 for a change without the CSRF header in a session.
+    """
+    known: Principal | None = getattr(request.state, "principal", None)
+    if known is not None:
+        return known
+    services = get_services(request)
+    principal = await _identify(request, services)
+    request.state.principal = principal
+    actor.set(Actor(principal.name, client_address(request)))
+    await services.rates.check_user(principal.name, client_address(request))
+    return principal
+
+
+async def _identify(request: Request, services: Services) -> Principal:
+    if services.auth is None:
+        return EVERYONE
+    header = request.headers.get("authorization")
+    principal: Principal | None
+    if header is not None:
+        if header[:7].lower() == "bearer ":
+            token = header[7:].strip()
+            principal = await services.oidc.bearer(token) if services.oidc is not None else None
+        else:
+            credentials = basic_credentials(header)
+            principal = credentials and await services.auth.authenticate(
+                *credentials, client_address(request)
+            )
+        if principal is None:
+            raise unauthorized("wrong user name or password")
+        return principal
+    return await session_principal(request, services) or ANONYMOUS
+
+
+def unauthorized(message: str = "authentication is required") -> ApiError:
+    """401; without a challenge, so that a browser does not open its own login window."""
+    return ApiError(401, message)
+
+
+@dataclass(slots=True)
+class Access:
+    """The decision about one request, and what its handler works with."""
+
+    services: Services
+    principal: Principal
+    request: Request
+    # The project named in the path, of routes with `project_access`.
+    _project: Project | None = None
+    decided: bool = False
+    entries: list[Entry] = field(default_factory=list)
+    # The change writes its own entry, in its transaction (`seawall.features.audit.trail.AuditHook`).
+    recorded: bool = False
+    intent: Intent | None = None
+
+    def intend(self, connection: Connection) -> None:
+        """Leave a trace of the change in its transaction, unless that writes the entry."""
+        if self.intent is not None and not self.recorded:
+            self.intent(connection)
+
+    @property
+    def project(self) -> Project:
+        """The project in the path."""
+        assert self._project is not None
+        return self._project
+
+    @property
+    def actor(self) -> Actor:
+        """The caller for records."""
+        return Actor(self.principal.name, client_address(self.request))
+
+    async def project_of(self, project_id: int) -> Project:
+        """The project of that id. Raises ApiError 404."""
+        found = await self.services.db.point(lambda c: decide.project_by_id(c, project_id))
+        if found is None:
+            raise ApiError(404, f"project {project_id} not found")
+        return found
+
+    async def allowed(self, resource: str, action: str, project: Project | int | None = None) -> bool:
+        """Whether the caller may, on a project or (None) on the system; counts as the decision."""
+        self.decided = True
+        if project is None:
+            return decide.may_system(self.principal, resource, action)
+        where = await self.project_of(project) if isinstance(project, int) else project
+        return await self.services.db.point(lambda c: decide.may(c, self.principal, where, resource, action))
+
+    async def require(self, resource: str, action: str, project: Project | int | None = None) -> None:
+        """Refuse with 401 (anonymous) or 403 unless the caller may."""
+        if not await self.allowed(resource, action, project):
+            raise self.refusal()
+
+    def require_known(self) -> None:
+        """Refuse anonymous callers with 401."""
+        self.decided = True
+        if not self.principal.known:
+            raise unauthorized()
+
+    def refusal(self) -> ApiError:
+        """401 for anonymous callers, 403 for others."""
+        return ApiError(403, "forbidden") if self.principal.known else unauthorized()
+
+    def audited(
+        self,
+        operation: str,
+        resource_type: str,
+        resource: str,
+        description: str = "",
+        project_id: int | None = None,
+    ) -> None:
+        """Say how the audit log is to tell of this change."""
+        self.entries.append(Entry(operation, resource_type, resource, description, project_id))
+
+    async def record(self, operation: str, resource_type: str, resource: str, description: str) -> None:
+        """Write an entry now: for a GET that changes something, like the end of a sign-in."""
+        who, entry = self.actor, Entry(operation, resource_type, resource, description)
+        await self.services.db.write(lambda c: self.services.audit.record(c, who, entry))
+
+
+async def _access(request: Request) -> Access:
+    access = Access(get_services(request), await get_principal(request), request)
+    request.state.access = access
+    if request.method not in SAFE_METHODS:
+        access.intent = Intent(access.actor, lambda: _entry(request, access, success=True))
+        companion.set(access.intend)
+    return access
+
+
+class Requirement:
+    """Base of the dependencies by which a route says whom it lets in. `declares` goes into the OpenAPI."""
+
+    def __init__(self, scope: str, resource: str = "", action: str = "") -> None:
+        self.declares = {"scope": scope, "resource": resource, "action": action}
+
+
+async def _find_project(access: Access, name_or_id: str, by_name: bool) -> Project | None:
+    value = unquote(name_or_id)
+    if not by_name and value.isascii() and value.isdigit() and len(value) < 17:
+        number = int(value)
+        return await access.services.db.point(lambda c: decide.project_by_id(c, number))
+    return await access.services.db.point(lambda c: decide.project_by_name(c, value))
+
+
+async def _enter_project(access: Access, found: Project | None, resource: str, action: str) -> Access:
+    if found is None:
+        access.decided = True
+        # Only who may see every project learns that one does not exist.
+        if access.principal.sysadmin:
+            raise ApiError(404, "project not found")
+        raise access.refusal()
+    # Before the decision: a refusal is told in the project's log.
+    access._project = found
+    await access.require(resource, action, found)
+    return access
+
+
+class _ByNameOrId(Requirement):
+    async def __call__(
+        self,
+        request: Request,
+        project_name_or_id: Annotated[str, Path(max_length=255)],
+        x_is_resource_name: Annotated[bool, Header()] = False,
+    ) -> Access:
+        access = await _access(request)
+        found = await _find_project(access, project_name_or_id, x_is_resource_name)
+        return await _enter_project(access, found, self.declares["resource"], self.declares["action"])
+
+
+class _ByName(Requirement):
+    async def __call__(self, request: Request, project_name: Annotated[str, Path(max_length=255)]) -> Access:
+        access = await _access(request)
+        found = await _find_project(access, project_name, True)
+        return await _enter_project(access, found, self.declares["resource"], self.declares["action"])
+
+
+class _System(Requirement):
+    async def __call__(self, request: Request) -> Access:
+        access = await _access(request)
+        await access.require(self.declares["resource"], self.declares["action"])
+        return access
+
+
+class _SignedIn(Requirement):
+    async def __call__(self, request: Request) -> Access:
+        access = await _access(request)
+        access.require_known()
+        return access
+
+
+class _Anyone(Requirement):
+    async def __call__(self, request: Request) -> Access:
+        access = await _access(request)
+        access.decided = True
+        return access
+
+
+class _Checked(Requirement):
+    async def __call__(self, request: Request) -> Access:
+        return await _access(request)
+
+
+def project_access(resource: str, action: str) -> Any:
+    """Let in who may do `action` on `resource` of the project `{project_name_or_id}` in the path."""
+    return Depends(_ByNameOrId("project", resource, action))
+
+
+def named_project_access(resource: str, action: str) -> Any:
+    """Like `project_access`, for paths with `{project_name}`, which is never taken for an id."""
+    return Depends(_ByName("project", resource, action))
+
+
+def system_access(resource: str, action: str) -> Any:
+    """Let in system administrators and system robots with the permission."""
+    return Depends(_System("system", resource, action))
+
+
+def signed_in() -> Any:
+    """Let in everyone who is known."""
+    return Depends(_SignedIn("signed-in"))
+
+
+def anyone() -> Any:
+    """Let in everyone; what the answer shows must then depend on the caller."""
+    return Depends(_Anyone("anyone"))
+
+
+def checked(resource: str, action: str, scope: str = "project") -> Any:
+    """Let the handler decide, by `Access.require`; the arguments say what it will ask for."""
+    requirement = _Checked(scope, resource, action)
+    requirement.declares["checked"] = "by the handler"
+    return Depends(requirement)
+
+
+class _Request(Request):
+    async def json(self) -> Any:
+        """The body; members that are null are left out, which is what they mean to Harbor."""
+        return _without_nulls(await super().json())
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+class ApiRoute(APIRoute):
+    """A route that says whom it lets in, is sure to have decided, and writes the audit log."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        # Harbor leaves out what has no value.
+        options["response_model_exclude_none"] = True
+        options["responses"] = {
+            **{status: {"model": Errors} for status in (400, 401, 403, 404, 422, 500)},
+            **(options.get("responses") or {}),
+        }
+        super().__init__(path, endpoint, **options)
+        calls = [dependency.call for dependency in self.dependant.dependencies]
+        requirements: list[Any] = [call for call in calls if isinstance(call, Requirement)]
+        if not requirements:
+            raise TypeError(f"route {path} does not say whom it lets in; see seawall.web.harbor.deps")
+        self.openapi_extra = {**(self.openapi_extra or {}), "x-seawall-access": requirements[0].declares}
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler with the checks around it."""
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            request = _Request(request.scope, request.receive)
+            if request.method not in SAFE_METHODS:
+                await self._check_mode(request)
+            try:
+                response = await handler(request)
+            except SeawallError as error:
+                if request.method not in SAFE_METHODS:
+                    if status_of(error) == 403:
+                        await _write_audit(request, success=False)
+                    else:
+                        await _settle(request)
+                raise
+            finally:
+                companion.set(None)
+            access: Access | None = getattr(request.state, "access", None)
+            if access is None or not access.decided:
+                raise RuntimeError(f"{self.path}: nobody decided about access")
+            if request.method not in SAFE_METHODS:
+                if response.status_code < 400:
+                    await _write_audit(request, success=True)
+                else:
+                    await _settle(request)
+            return response
+
+        return handle
+
+    async def _check_mode(self, request: Request) -> None:
+        # What must go on in read only mode: signing in, mending accounts, and switching the mode off.
+        path = self.path.removeprefix("/api/v2.0")
+        if path.startswith(
+            ("/c/", "/configurations", "/system/", "/users", "/ldap/", "/jobservice/", "/dr/")
+        ):
+            return
+        if await get_services(request).configuration.get("read_only"):
+            raise ApiError(403, "the system is in read only mode")
+
+
+_OPERATIONS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
+
+
+def _entry(request: Request, access: Access, *, success: bool) -> Entry:
+    """What can be told of any request: by its method and path."""
+    project = access._project
+    path = getattr(request.scope.get("route"), "path", request.url.path)
+    parts = [part for part in path.removeprefix("/api/v2.0").split("/") if part and part[0] != "{"]
+    resource = request.url.path.removeprefix("/api/v2.0")
+    return Entry(
+        _OPERATIONS.get(request.method, "operate"),
+        parts[-1] if parts else "",
+        resource,
+        f"{request.method} {resource}",
+        project.id if project else None,
+        success,
+    )
+
+
+async def _write_audit(request: Request, *, success: bool) -> None:
+    access: Access | None = getattr(request.state, "access", None)
+    if access is None or (access.recorded and success):
+        return
+    companion.set(None)
+    entries = access.entries if access.entries and success else [_entry(request, access, success=success)]
+    who, intent = access.actor, access.intent
+
+    def run(connection: Connection) -> None:
+        if intent is not None and intent.written:
+            intent.settle(connection)
+        access.services.audit.record(connection, who, *entries)
+
+    await access.services.db.write(run)
+
+
+async def _settle(request: Request) -> None:
+    """After a failure: tell of the part of the change that was committed before it, if any was."""
+    access: Access | None = getattr(request.state, "access", None)
+    intent = access.intent if access is not None else None
+    if access is None or intent is None or not intent.written:
+        return
+    companion.set(None)
+    who, entry = access.actor, _entry(request, access, success=False)
+
+    def run(connection: Connection) -> None:
+        if intent.settle(connection):
+            access.services.audit.record(connection, who, entry)
+
+    await access.services.db.write(run)
+
+
+class ApiRouter(APIRouter):
+    """An APIRouter whose routes are `ApiRoute`s."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(route_class=ApiRoute, redirect_slashes=False, **options)
+
+
+def location(request: Request, identifier: int | str) -> dict[str, str]:
+    """A Location header below the request's own path."""
+    return {"Location": f"{request.url.path.rstrip('/')}/{identifier}"}

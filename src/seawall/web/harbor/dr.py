@@ -1,0 +1,108 @@
+"""The two sites of active-standby data centers, below `/dr`; Seawall's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel
+
+from seawall.web.harbor.deps import Access, ApiRouter, system_access, timestamp
+
+router = ApiRouter(tags=["dr"])
+
+
+class DrPeerModel(BaseModel):
+    """The other site as it was seen last."""
+
+    url: str
+    site: str | None = None
+    role: str | None = None
+    epoch: int | None = None
+    reachable: bool
+
+
+class WitnessModel(BaseModel):
+    """The witness; `held_by` is the site that has its lease."""
+
+    url: str
+    reachable: bool
+    held_by: str | None = None
+
+
+class DrModel(BaseModel):
+    """This site. `lag_seconds`: how old the standby's content is; on the active, as the standby told."""
+
+    role: Literal["off", "active", "standby", "fenced"]
+    site: str
+    epoch: int
+    writable: bool
+    peer: DrPeerModel | None = None
+    witness: WitnessModel | None = None
+    lag_seconds: float | None = None
+    behind_changes: int | None = None
+    last_applied_at: str | None = None
+    syncing: Literal["snapshot", "following", "paused"] | None = None
+    error: str | None = None
+    divergences: int
+    can: list[Literal["promote", "demote", "failback"]]
+
+
+class PromoteModel(BaseModel):
+    """`force`: the other site is stopped for good; it is not asked."""
+
+    force: bool = False
+
+
+class DivergenceModel(BaseModel):
+    """Something that an old active acknowledged and the new one never received.
+
+    `outcome`: carried (it is here now), kept (under its digest; the tag stays), same, listed (only here, in
+    `detail`) or refused.
+    """
+
+    id: str
+    kind: str
+    name: str
+    detail: dict[str, Any]
+    outcome: str
+    at: str | None
+
+
+def _model(told: dict[str, Any]) -> DrModel:
+    return DrModel(**{**told, "last_applied_at": timestamp(told["last_applied_at"])})
+
+
+@router.get("/dr")
+async def get_dr(access: Annotated[Access, system_access("dr", "read")]) -> DrModel:
+    """What this site is, and how far the standby follows."""
+    return _model(await access.services.dr.status())
+
+
+@router.post("/dr/promote")
+async def promote_dr(body: PromoteModel, access: Annotated[Access, system_access("dr", "update")]) -> DrModel:
+    """Make this site the active one; the other gives way first, or the witness says that it has."""
+    access.audited("update", "dr", access.services.dr.settings.site, "promote site")
+    return _model(await access.services.dr.promote(force=body.force))
+
+
+@router.post("/dr/demote")
+async def demote_dr(access: Annotated[Access, system_access("dr", "update")]) -> DrModel:
+    """Take no more writes at this site."""
+    access.audited("update", "dr", access.services.dr.settings.site, "demote site")
+    return _model(await access.services.dr.demote())
+
+
+@router.post("/dr/failback")
+async def failback_dr(access: Annotated[Access, system_access("dr", "update")]) -> DrModel:
+    """Switch the roles of the two sites with nothing lost."""
+    access.audited("update", "dr", access.services.dr.settings.site, "failback")
+    return _model(await access.services.dr.failback())
+
+
+@router.get("/dr/divergences")
+async def list_dr_divergences(
+    access: Annotated[Access, system_access("dr", "read")],
+) -> list[DivergenceModel]:
+    """What was left over at switches, newest first."""
+    found = await access.services.dr.divergences()
+    return [DivergenceModel(**{**item, "at": timestamp(item["at"])}) for item in found]

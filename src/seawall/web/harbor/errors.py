@@ -1,0 +1,147 @@
+"""Harbor's error envelope: `{"errors": [{"code": "NOT_FOUND", "message": "..."}]}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy.exc import DataError, IntegrityError, StatementError
+from starlette.exceptions import HTTPException
+
+from seawall.kernel.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    PreconditionError,
+    RegistryError,
+    SeawallError,
+    UnavailableError,
+)
+
+log: Any = structlog.get_logger("seawall.web.harbor")
+
+CODES: dict[int, str] = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "CONFLICT",
+    412: "PRECONDITION",
+    413: "REQUEST_ENTITY_TOO_LARGE",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "UNPROCESSABLE_ENTITY",
+    429: "TOO_MANY_REQUESTS",
+    500: "UNKNOWN",
+    502: "BAD_GATEWAY",
+    503: "UNAVAILABLE",
+    507: "INSUFFICIENT_STORAGE",
+}
+_KINDS: tuple[tuple[type[SeawallError], int], ...] = (
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (ForbiddenError, 403),
+    (PreconditionError, 412),
+    (InvalidError, 400),
+    (UnavailableError, 503),
+)
+
+
+class ErrorItem(BaseModel):
+    """One error."""
+
+    code: str
+    message: str
+
+
+class Errors(BaseModel):
+    """The envelope of every answer that is not a success."""
+
+    errors: list[ErrorItem]
+
+
+class ApiError(SeawallError):
+    """An error with a status of its own."""
+
+    def __init__(
+        self, status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        self.status = status
+        self.message = message
+        self.code = code or CODES.get(status, "UNKNOWN")
+        self.headers = headers or {}
+        super().__init__(message)
+
+
+def status_of(error: SeawallError) -> int:
+    """The HTTP status that an error of the domain gets."""
+    if isinstance(error, (ApiError, RegistryError)):
+        return error.status
+    return next((status for kind, status in _KINDS if isinstance(error, kind)), 500)
+
+
+def envelope(
+    status: int, message: str, code: str | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """An answer in the envelope."""
+    item = {"code": code or CODES.get(status, "UNKNOWN"), "message": message}
+    return JSONResponse({"errors": [item]}, status, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Render every error of `app` in the envelope."""
+
+    @app.exception_handler(SeawallError)
+    async def seawall_error(_request: Request, error: SeawallError) -> JSONResponse:
+        status = status_of(error)
+        if status == 500:
+            log.error("request failed", error=str(error))
+            return envelope(500, "internal error")
+        code = error.code if isinstance(error, ApiError) else None
+        headers = error.headers if isinstance(error, (ApiError, RegistryError)) else None
+        return envelope(status, str(error), code, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = [str(part) for part in first["loc"]]
+        # Harbor: a body that is not JSON is a bad request, a value outside its schema is unprocessable.
+        if first["type"] == "json_invalid":
+            return envelope(400, "the request body is not valid JSON")
+        place = f"{'.'.join(where[1:])} in {where[0]}" if len(where) > 1 else ".".join(where)
+        return envelope(422, f"{place}: {first['msg'].removeprefix('Value error, ')}")
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers) if error.headers else None
+        return envelope(error.status_code, str(error.detail), headers=headers)
+
+    async def unstorable(_request: Request, error: Exception) -> JSONResponse:
+        # SQLAlchemy wraps what goes wrong while parameters are bound; other failures are the server's.
+        wrapped = isinstance(error, StatementError) and not isinstance(error, DataError)
+        if wrapped and not isinstance(
+            getattr(error, "orig", None), (OverflowError, UnicodeEncodeError, ValueError)
+        ):
+            raise error
+        return envelope(400, "a value is out of range or has characters that cannot be stored")
+
+    app.add_exception_handler(DataError, unstorable)
+    app.add_exception_handler(StatementError, unstorable)
+    app.add_exception_handler(OverflowError, unstorable)
+    app.add_exception_handler(UnicodeEncodeError, unstorable)
+
+    @app.exception_handler(Exception)
+    async def surprise(_request: Request, _error: Exception) -> JSONResponse:
+        # It is raised again after this answer, and logged with its trace under the request's id.
+        return envelope(500, "internal error")
+
+    @app.exception_handler(IntegrityError)
+    async def integrity_error(_request: Request, error: IntegrityError) -> JSONResponse:
+        # Two requests made or removed the same thing at once, and the database let one through.
+        log.warning("refused by the database", error=str(error.orig).splitlines()[0])
+        return envelope(409, "conflicts with what another request did meanwhile")

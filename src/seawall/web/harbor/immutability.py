@@ -1,0 +1,120 @@
+"""Immutable tag rules of a project."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, func, select
+
+from seawall.features.immutability import rules as domain
+from seawall.infra.db.schema import immutable_rules
+from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access
+from seawall.web.harbor.query import Custom
+from seawall.web.harbor.query import Field as QueryField
+
+router = ApiRouter(tags=["immutable"])
+
+
+class ImmutableSelector(BaseModel):
+    """A selector of tags or repositories by glob."""
+
+    kind: str | None = Field(None, max_length=32)
+    decoration: str | None = Field(None, max_length=32)
+    pattern: str | None = Field(None, max_length=1024)
+    extras: str | None = Field(None, max_length=1024)
+
+
+class ImmutableRule(BaseModel):
+    """A rule: existing tags that it selects can be neither moved nor deleted."""
+
+    id: int | None = None
+    priority: int | None = Field(None, ge=-(2**31), lt=2**31)
+    disabled: bool | None = None
+    action: str | None = Field(None, max_length=32)
+    template: str | None = Field(None, max_length=64)
+    params: dict[str, Any] | None = None
+    tag_selectors: list[ImmutableSelector] | None = None
+    scope_selectors: dict[str, list[ImmutableSelector]] | None = None
+
+
+def _model(rule: domain.Rule) -> ImmutableRule:
+    return ImmutableRule(
+        id=rule.id,
+        priority=rule.priority,
+        disabled=rule.disabled,
+        action="immutable",
+        template="immutable_template",
+        params=rule.rule["params"],
+        tag_selectors=[ImmutableSelector(**item) for item in rule.rule["tag_selectors"]],
+        scope_selectors={
+            name: [ImmutableSelector(**item) for item in items]
+            for name, items in rule.rule["scope_selectors"].items()
+        },
+    )
+
+
+@router.get("/projects/{project_name_or_id}/immutabletagrules", name="list_immu_rules")
+async def list_immutable_rules(
+    access: Annotated[Access, project_access("immutable-tag", "list")], page: ListingDep
+) -> list[ImmutableRule]:
+    """Every rule of the project."""
+    fields: dict[str, QueryField | Custom] = {
+        "id": QueryField(immutable_rules.c.id, "int"),
+        "priority": QueryField(immutable_rules.c.priority, "int"),
+        "disabled": QueryField(immutable_rules.c.disabled, "bool"),
+    }
+
+    def run(connection: Connection) -> tuple[int, list[domain.Rule]]:
+        query = page.filter(domain.rules_query(access.project.id), fields)
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+        ordered = page.slice(page.order(query, fields, immutable_rules.c.id))
+        return total, [domain.Rule(*row) for row in connection.execute(ordered)]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return [_model(rule) for rule in found]
+
+
+@router.post("/projects/{project_name_or_id}/immutabletagrules", status_code=201, name="create_immu_rule")
+async def create_immutable_rule(
+    request: Request,
+    body: ImmutableRule,
+    access: Annotated[Access, project_access("immutable-tag", "create")],
+) -> Response:
+    """Add a rule."""
+    project = access.project
+    made = await access.services.db.write(lambda c: domain.create(c, project.id, body.model_dump()))
+    access.audited("create", "immutable_rule", f"{project.name}:{made}", "create rule", project.id)
+    return Response(status_code=201, headers=location(request, made))
+
+
+@router.put("/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}", name="update_immu_rule")
+async def update_immutable_rule(
+    immutable_rule_id: Id,
+    body: ImmutableRule,
+    access: Annotated[Access, project_access("immutable-tag", "update")],
+) -> Response:
+    """Replace a rule, or only switch it on and off when no selectors are given."""
+    project = access.project
+    await access.services.db.write(
+        lambda c: domain.change(c, project.id, immutable_rule_id, body.model_dump())
+    )
+    name = f"{project.name}:{immutable_rule_id}"
+    access.audited("update", "immutable_rule", name, "update rule", project.id)
+    return Response()
+
+
+@router.delete(
+    "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}", name="delete_immu_rule"
+)
+async def delete_immutable_rule(
+    immutable_rule_id: Id, access: Annotated[Access, project_access("immutable-tag", "delete")]
+) -> Response:
+    """Delete a rule."""
+    project = access.project
+    await access.services.db.write(lambda c: domain.remove(c, project.id, immutable_rule_id))
+    name = f"{project.name}:{immutable_rule_id}"
+    access.audited("delete", "immutable_rule", name, "delete rule", project.id)
+    return Response()

@@ -1,0 +1,134 @@
+"""Labels, global (`scope` g) and of projects (`scope` p)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from sqlalchemy import Connection, func, select
+
+from seawall.infra.db.schema import labels
+from seawall.registry import labels as domain
+from seawall.registry.artifacts import Label as LabelRow
+from seawall.web.harbor.artifacts import Label, label_model
+from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.query import Custom, contains
+from seawall.web.harbor.query import Field as QueryField
+
+router = ApiRouter(tags=["label"])
+
+_FIELDS: dict[str, QueryField | Custom] = {
+    "id": QueryField(labels.c.id, "int"),
+    "name": QueryField(labels.c.name),
+    "project_id": QueryField(labels.c.project_id, "int"),
+    "creation_time": QueryField(labels.c.created_at, "time"),
+    "update_time": QueryField(labels.c.updated_at, "time"),
+}
+
+
+async def _may(access: Access, action: str, project_id: int | None) -> None:
+    if project_id is not None:
+        await access.require("label", action, project_id)
+    elif action in ("read", "list"):
+        # Global labels are on artifacts of every project, so whoever is known may read them.
+        access.require_known()
+    else:
+        await access.require("label", action)
+
+
+def _described(label: LabelRow) -> str:
+    return f"{'global' if label.project_id is None else 'project'} label {label.name}"
+
+
+@router.get("/labels")
+async def list_labels(
+    access: Annotated[Access, checked("label", "list")],
+    page: ListingDep,
+    scope: Annotated[str, Query(max_length=1)] = "",
+    project_id: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
+    name: Annotated[str | None, Query(max_length=128)] = None,
+) -> list[Label]:
+    """Labels of a scope: `g`, or `p` with `project_id`."""
+    if scope not in ("g", "p"):
+        raise ApiError(400, "scope must be g or p")
+    if scope == "p" and not project_id:
+        raise ApiError(400, "scope p needs project_id")
+    owner = project_id if scope == "p" else None
+    await _may(access, "list", owner)
+
+    def run(connection: Connection) -> tuple[int, list[Label]]:
+        query = page.filter(domain.query(), _FIELDS)
+        query = query.where(labels.c.project_id.is_(None) if owner is None else labels.c.project_id == owner)
+        if name is not None:
+            query = query.where(contains(labels.c.name, name))
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+        rows = connection.execute(page.slice(page.order(query, _FIELDS, labels.c.id)))
+        return total, [label_model(LabelRow(*row)) for row in rows]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return found
+
+
+@router.post("/labels", status_code=201)
+async def create_label(
+    request: Request, body: Label, access: Annotated[Access, checked("label", "create")]
+) -> Response:
+    """Add a label."""
+    if body.scope not in ("g", "p"):
+        access.require_known()
+        raise ApiError(400, "scope must be g or p")
+    if body.scope == "p" and not body.project_id:
+        access.require_known()
+        raise ApiError(400, "scope p needs project_id")
+    owner = body.project_id if body.scope == "p" else None
+    await _may(access, "create", owner)
+    made = await access.services.db.write(
+        lambda c: domain.create(c, body.name or "", body.description or "", body.color or "", owner)
+    )
+    access.audited("create", "label", body.name or "", f"create label {body.name}", owner)
+    return Response(status_code=201, headers=location(request, made))
+
+
+async def _get(access: Access, label_id: int, action: str) -> LabelRow:
+    # Who is not known learns nothing, not even that a label is not there.
+    if not access.principal.known:
+        access.require_known()
+    try:
+        found = await access.services.db.read(lambda c: domain.get(c, label_id))
+    except Exception:
+        access.decided = True
+        raise
+    await _may(access, action, found.project_id)
+    return found
+
+
+@router.get("/labels/{label_id}")
+async def get_label_by_id(label_id: Id, access: Annotated[Access, checked("label", "read")]) -> Label:
+    """One label."""
+    return label_model(await _get(access, label_id, "read"))
+
+
+@router.put("/labels/{label_id}")
+async def update_label(
+    label_id: Id, body: Label, access: Annotated[Access, checked("label", "update")]
+) -> Response:
+    """Change name, description and color."""
+    found = await _get(access, label_id, "update")
+    await access.services.db.write(
+        lambda c: domain.change(
+            c, label_id, body.name or found.name, body.description or "", body.color or ""
+        )
+    )
+    access.audited("update", "label", found.name, f"update {_described(found)}", found.project_id)
+    return Response()
+
+
+@router.delete("/labels/{label_id}")
+async def delete_label(label_id: Id, access: Annotated[Access, checked("label", "delete")]) -> Response:
+    """Delete a label; it disappears from its artifacts."""
+    found = await _get(access, label_id, "delete")
+    await access.services.db.write(lambda c: domain.remove(c, label_id))
+    access.audited("delete", "label", found.name, f"delete {_described(found)}", found.project_id)
+    return Response()

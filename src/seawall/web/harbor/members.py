@@ -1,0 +1,304 @@
+"""Members of projects, and user groups."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, func, select
+
+from seawall.access import members as domain
+from seawall.access.members import Member
+from seawall.access.rbac import ROLE_IDS, ROLE_NAMES
+from seawall.infra.db.schema import user_groups, users
+from seawall.web.harbor.deps import (
+    Access,
+    ApiRouter,
+    Id,
+    ListingDep,
+    location,
+    project_access,
+    signed_in,
+    system_access,
+)
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.query import Field as QueryField
+from seawall.web.harbor.query import contains
+
+router = ApiRouter()
+
+
+class UserEntity(BaseModel):
+    """A user by id or name."""
+
+    user_id: int | None = Field(None, ge=0, lt=2**53)
+    username: str | None = Field(None, max_length=255)
+
+
+class UserGroup(BaseModel):
+    """A user group: type 1 LDAP, 2 HTTP, 3 OIDC."""
+
+    id: int | None = Field(default=None, ge=0, lt=2**53)
+    group_name: str | None = Field(default=None, max_length=255)
+    group_type: int | None = Field(default=None, ge=0, le=3)
+    ldap_group_dn: str | None = Field(default=None, max_length=512)
+
+
+class ProjectMember(BaseModel):
+    """A member to be added: a user or a group."""
+
+    role_id: int
+    member_user: UserEntity | None = None
+    member_group: UserGroup | None = None
+
+
+class RoleRequest(BaseModel):
+    """A role by Harbor's number: 1 project admin, 2 developer, 3 guest, 4 maintainer, 5 limited guest."""
+
+    role_id: int
+
+
+class ProjectMemberEntity(BaseModel):
+    """A member."""
+
+    id: int
+    project_id: int
+    entity_name: str
+    role_name: str
+    role_id: int
+    entity_id: int
+    entity_type: str
+
+
+class UserGroupSearchItem(BaseModel):
+    """A group as everyone who is signed in may find it."""
+
+    id: int
+    group_name: str
+    group_type: int
+
+
+def _model(found: Member) -> ProjectMemberEntity:
+    return ProjectMemberEntity(
+        id=found.id,
+        project_id=found.project_id,
+        entity_name=found.name,
+        role_name=found.role,
+        role_id=ROLE_IDS[found.role],
+        entity_id=found.entity_id,
+        entity_type=found.kind,
+    )
+
+
+def _role(role_id: int) -> str:
+    if role_id not in ROLE_NAMES:
+        raise ApiError(400, "role_id must be 1 to 5")
+    return ROLE_NAMES[role_id]
+
+
+@router.get("/projects/{project_name_or_id}/members", tags=["member"])
+async def list_project_members(
+    access: Annotated[Access, project_access("member", "list")],
+    page: ListingDep,
+    entityname: Annotated[str | None, Query(max_length=255)] = None,
+) -> list[ProjectMemberEntity]:
+    """Users and groups of the project; `entityname` matches part of the name."""
+    project = access.project
+
+    def run(connection: Connection) -> tuple[int, list[ProjectMemberEntity]]:
+        found = domain.members_query(project.id)
+        query = select(found)
+        if entityname:
+            query = query.where(contains(found.c.name, entityname))
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
+        rows = connection.execute(page.slice(query.order_by(found.c.name, found.c.id)))
+        return total, [_model(Member(*row)) for row in rows]
+
+    total, result = await access.services.db.read(run)
+    page.total(total)
+    return result
+
+
+@router.post("/projects/{project_name_or_id}/members", tags=["member"], status_code=201)
+async def create_project_member(
+    request: Request, body: ProjectMember, access: Annotated[Access, project_access("member", "create")]
+) -> Response:
+    """Add a user (by id or name) or a group (by id, LDAP DN, or name and type)."""
+    project, role = access.project, _role(body.role_id)
+    if (body.member_user is None) == (body.member_group is None):
+        raise ApiError(400, "give either member_user or member_group")
+    user, group = body.member_user, body.member_group
+    directory = access.services.ldap
+    if user is not None and not user.user_id and user.username and directory is not None:
+        # A user of the directory who never signed in here can be a member too.
+        await directory.ensure_user(user.username)
+
+    def run(connection: Connection) -> tuple[int, str]:
+        if user is not None:
+            where = users.c.id == user.user_id if user.user_id else users.c.username == (user.username or "")
+            row = connection.execute(select(users.c.id, users.c.username).where(where)).first()
+            if row is None:
+                raise ApiError(400, "no such user")
+            return domain.add(connection, project.id, role, user_id=row[0]), row[1]
+        assert group is not None
+        if group.id:
+            group_id = domain.group(connection, group.id).id
+        else:
+            kind = group.group_type or (domain.LDAP if group.ldap_group_dn else domain.OIDC)
+            name, dn = group.group_name or group.ldap_group_dn or "", group.ldap_group_dn or ""
+            known = domain.find_group(connection, name, kind, dn)
+            group_id = known or domain.create_group(connection, name, kind, dn)
+        return (
+            domain.add(connection, project.id, role, group_id=group_id),
+            domain.group(connection, group_id).name,
+        )
+
+    made, name = await access.services.db.write(run)
+    access.audited("create", "member", project.name, f"add {name} as {role} to {project.name}", project.id)
+    return Response(status_code=201, headers=location(request, made))
+
+
+@router.get("/projects/{project_name_or_id}/members/{mid}", tags=["member"])
+async def get_project_member(
+    mid: Id, access: Annotated[Access, project_access("member", "read")]
+) -> ProjectMemberEntity:
+    """One member."""
+    return _model(await access.services.db.read(lambda c: domain.member(c, access.project.id, mid)))
+
+
+@router.put("/projects/{project_name_or_id}/members/{mid}", tags=["member"])
+async def update_project_member(
+    mid: Id, body: RoleRequest, access: Annotated[Access, project_access("member", "update")]
+) -> Response:
+    """Give a member another role."""
+    project, role = access.project, _role(body.role_id)
+
+    def run(connection: Connection) -> str:
+        domain.change(connection, project.id, mid, role)
+        return domain.member(connection, project.id, mid).name
+
+    name = await access.services.db.write(run)
+    access.audited("update", "member", project.name, f"make {name} {role} of {project.name}", project.id)
+    return Response()
+
+
+@router.delete("/projects/{project_name_or_id}/members/{mid}", tags=["member"])
+async def delete_project_member(
+    mid: Id, access: Annotated[Access, project_access("member", "delete")]
+) -> Response:
+    """Take a member away."""
+    project = access.project
+
+    def run(connection: Connection) -> str:
+        name = domain.member(connection, project.id, mid).name
+        domain.remove(connection, project.id, mid)
+        return name
+
+    name = await access.services.db.write(run)
+    access.audited("delete", "member", project.name, f"remove {name} from {project.name}", project.id)
+    return Response()
+
+
+def _group(row: domain.Group) -> UserGroup:
+    return UserGroup(
+        id=row.id, group_name=row.name, group_type=row.type, ldap_group_dn=row.ldap_group_dn or None
+    )
+
+
+_GROUP = (user_groups.c.id, user_groups.c.name, user_groups.c.type, user_groups.c.ldap_group_dn)
+
+
+@router.get("/usergroups", tags=["usergroup"])
+async def list_user_groups(
+    access: Annotated[Access, system_access("user-group", "list")],
+    page: ListingDep,
+    ldap_group_dn: Annotated[str | None, Query(max_length=512)] = None,
+    group_name: Annotated[str | None, Query(max_length=255)] = None,
+) -> list[UserGroup]:
+    """User groups; `group_name` matches part of the name."""
+    fields = {
+        "group_name": QueryField(user_groups.c.name),
+        "group_type": QueryField(user_groups.c.type, "int"),
+        "ldap_group_dn": QueryField(user_groups.c.ldap_group_dn),
+    }
+
+    def run(connection: Connection) -> tuple[int, list[UserGroup]]:
+        query = page.filter(select(*_GROUP), fields)
+        if ldap_group_dn:
+            query = query.where(func.lower(user_groups.c.ldap_group_dn) == ldap_group_dn.lower())
+        if group_name:
+            query = query.where(contains(user_groups.c.name, group_name))
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
+        rows = connection.execute(page.slice(page.order(query, fields, user_groups.c.name, user_groups.c.id)))
+        return total, [_group(domain.Group(*row)) for row in rows]
+
+    total, result = await access.services.db.read(run)
+    page.total(total)
+    return result
+
+
+@router.post("/usergroups", tags=["usergroup"], status_code=201)
+async def create_user_group(
+    request: Request, body: UserGroup, access: Annotated[Access, system_access("user-group", "create")]
+) -> Response:
+    """Add a group; an LDAP group must exist in the directory when one is configured."""
+    name, kind, dn = body.group_name or "", body.group_type or 0, body.ldap_group_dn or ""
+    directory = access.services.ldap
+    if kind == domain.LDAP and dn and directory is not None:
+        name = await directory.checked_group(dn, name)
+    made = await access.services.db.write(lambda c: domain.create_group(c, name, kind, dn))
+    access.audited("create", "user_group", name or dn, f"create user group {name or dn}")
+    return Response(status_code=201, headers=location(request, made))
+
+
+@router.get("/usergroups/search", tags=["usergroup"])
+async def search_user_groups(
+    access: Annotated[Access, signed_in()], page: ListingDep, groupname: Annotated[str, Query(max_length=255)]
+) -> list[UserGroupSearchItem]:
+    """Groups whose name contains `groupname`."""
+
+    def run(connection: Connection) -> tuple[int, list[UserGroupSearchItem]]:
+        query = select(*_GROUP).where(contains(user_groups.c.name, groupname))
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
+        rows = connection.execute(page.slice(query.order_by(user_groups.c.name, user_groups.c.id)))
+        return total, [UserGroupSearchItem(id=row[0], group_name=row[1], group_type=row[2]) for row in rows]
+
+    total, result = await access.services.db.read(run)
+    page.total(total)
+    return result
+
+
+@router.get("/usergroups/{group_id}", tags=["usergroup"])
+async def get_user_group(
+    group_id: Id, access: Annotated[Access, system_access("user-group", "read")]
+) -> UserGroup:
+    """One group."""
+    return _group(await access.services.db.read(lambda c: domain.group(c, group_id)))
+
+
+@router.put("/usergroups/{group_id}", tags=["usergroup"])
+async def update_user_group(
+    group_id: Id, body: UserGroup, access: Annotated[Access, system_access("user-group", "update")]
+) -> Response:
+    """Change a group's name."""
+    name = body.group_name or ""
+    await access.services.db.write(lambda c: domain.rename_group(c, group_id, name))
+    access.audited("update", "user_group", name, f"rename user group {group_id} to {name}")
+    return Response()
+
+
+@router.delete("/usergroups/{group_id}", tags=["usergroup"])
+async def delete_user_group(
+    group_id: Id, access: Annotated[Access, system_access("user-group", "delete")]
+) -> Response:
+    """Remove a group, and with it the roles it gave."""
+
+    def run(connection: Connection) -> str:
+        name = domain.group(connection, group_id).name
+        domain.remove_group(connection, group_id)
+        return name
+
+    name = await access.services.db.write(run)
+    access.audited("delete", "user_group", name, f"delete user group {name}")
+    return Response()

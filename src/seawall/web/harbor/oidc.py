@@ -1,0 +1,193 @@
+"""Sign-in through the OpenID provider: the browser's way there and back, and the test of a provider."""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+import re
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import structlog
+from fastapi import Query, Request, Response
+from fastapi.responses import RedirectResponse
+from pydantic import BaseModel, Field
+
+from seawall.access.oidc import Identity, OidcService, ProviderError
+from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, SeawallError
+from seawall.web.harbor.deps import Access, ApiRouter, anyone, system_access
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.sessions import begin, end, is_secure, require_csrf
+
+log: Any = structlog.get_logger("seawall.oidc")
+browser = ApiRouter(prefix="/c/oidc", include_in_schema=False)
+router = ApiRouter(tags=["oidc"])
+LOGIN_COOKIE, ONBOARD_COOKIE = "oidc_login", "oidc_onboard"
+
+
+class OidcPing(BaseModel):
+    """A provider to be tested: its issuer."""
+
+    url: str = Field(max_length=512, pattern=r"^https?://")
+    verify_cert: bool = True
+
+
+class Onboarding(BaseModel):
+    """The name that a new user chose."""
+
+    username: str = Field(max_length=255)
+
+
+def _service(access: Access) -> OidcService:
+    if access.services.oidc is None:
+        raise ApiError(412, "authentication is off (auth.mode: none)")
+    return access.services.oidc
+
+
+async def _enabled(access: Access) -> OidcService:
+    service = _service(access)
+    if not await service.enabled():
+        raise ApiError(412, "auth_mode is not oidc_auth")
+    return service
+
+
+def _base(access: Access) -> str:
+    external = access.services.settings.external_url
+    return external or str(access.request.base_url).rstrip("/")
+
+
+def _callback(access: Access) -> str:
+    return f"{_base(access)}/c/oidc/callback"
+
+
+def _local(target: str) -> str:
+    """A path of this server; anything else would make us send users to other people's pages."""
+    return target if re.fullmatch(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*", target) else "/"
+
+
+def _cookie(access: Access, response: Response, name: str, value: str) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=600,
+        path="/c/oidc",
+        httponly=True,
+        samesite="lax",
+        secure=is_secure(access.request, access.services),
+    )
+
+
+def _refused(access: Access, error: SeawallError, target: str) -> Response:
+    """Back to the portal's sign-in page with what went wrong; raises the error to who is not a browser."""
+    if "text/html" not in access.request.headers.get("accept", ""):
+        raise error
+    # A word, not the message: whoever makes a link must not be able to put text of his own on our page.
+    kind = "provider" if isinstance(error, ProviderError) else "again"
+    if isinstance(error, _RefusedError):
+        kind = "refused"
+    log.warning("a sign-in through the provider failed", error=str(error))
+    return RedirectResponse(f"/account/sign-in?{urlencode({'oidc': kind, 'redirect_url': target})}", 302)
+
+
+class _RefusedError(ForbiddenError):
+    """The provider sent the browser back without a code."""
+
+
+@browser.get("/login")
+async def log_in(
+    access: Annotated[Access, anyone()], redirect_url: Annotated[str, Query(max_length=2048)] = "/"
+) -> Response:
+    """Send the browser to the provider."""
+    service = await _enabled(access)
+    try:
+        url, cookie = await service.begin(_callback(access), _local(redirect_url))
+    except ProviderError as error:
+        return _refused(access, error, _local(redirect_url))
+    response = RedirectResponse(url, 302)
+    _cookie(access, response, LOGIN_COOKIE, cookie)
+    return response
+
+
+@browser.get("/callback")
+async def callback(
+    request: Request,
+    access: Annotated[Access, anyone()],
+    state: Annotated[str, Query(max_length=512)] = "",
+    code: Annotated[str, Query(max_length=4096)] = "",
+    error: Annotated[str, Query(max_length=512)] = "",
+) -> Response:
+    """The browser comes back from the provider."""
+    service = await _enabled(access)
+    target = "/"
+    try:
+        begun = service.unseal("oidc-login", request.cookies.get(LOGIN_COOKIE))
+        if not hmac.compare_digest(begun["state"].encode(), state.encode()):
+            raise ForbiddenError("the state does not match; try again")
+        target = begun["target"]
+        if error or not code:
+            reason = error if re.fullmatch("[a-z_]+", error) else "error"
+            raise _RefusedError(f"the provider refused: {reason}")
+        identity = await service.finish(_callback(access), code, begun)
+    except ForbiddenError as problem:
+        return _refused(access, problem, target)
+    settings = await service.settings()
+    name = identity.username if settings.auto_onboard and identity.username else None
+    try:
+        user = await service.arrive(identity, onboard_as=name)
+    except (ConflictError, InvalidError):
+        # The name is taken or cannot be used: the person chooses another one.
+        user = None
+    if user is None:
+        query = urlencode({"username": identity.username, "redirect_url": begun["target"]})
+        response: Response = RedirectResponse(f"/oidc-onboard?{query}", 302)
+        data = {"identity": dataclasses.asdict(identity), "target": begun["target"]}
+        _cookie(access, response, ONBOARD_COOKIE, service.seal("oidc-onboard", data))
+    else:
+        response = RedirectResponse(begun["target"], 302)
+        await begin(request, response, access.services, user.id, _data(identity))
+        access.principal = user
+        await access.record("login", "user", user.name, f"login of {user.name} through OIDC")
+    response.delete_cookie(LOGIN_COOKIE, path="/c/oidc")
+    return response
+
+
+def _data(identity: Identity) -> dict[str, Any]:
+    return {"admin": True} if identity.admin else {}
+
+
+@browser.post("/onboard")
+async def onboard(request: Request, body: Onboarding, access: Annotated[Access, anyone()]) -> Response:
+    """A new user says what it wants to be called."""
+    service = await _enabled(access)
+    require_csrf(request, access.services)
+    data = service.unseal("oidc-onboard", request.cookies.get(ONBOARD_COOKIE))
+    identity = Identity(**{**data["identity"], "groups": tuple(data["identity"]["groups"])})
+    user = await service.arrive(identity, onboard_as=body.username)
+    assert user is not None
+    response = Response()
+    await begin(request, response, access.services, user.id, _data(identity))
+    response.delete_cookie(ONBOARD_COOKIE, path="/c/oidc")
+    access.principal = user
+    access.audited("create", "user", user.name, f"onboard {user.name} through OIDC")
+    return response
+
+
+@browser.get("/logout")
+async def log_out(request: Request, access: Annotated[Access, anyone()]) -> Response:
+    """End the session here and, when configured, at the provider."""
+    service = await _enabled(access)
+    url = await service.end_session_url(f"{_base(access)}/")
+    # Not to "/": with `primary_auth_mode` that leads to the provider, which may sign the user in at once.
+    response = RedirectResponse(url or "/account/sign-in", 302)
+    await end(request, response, access.services)
+    return response
+
+
+@router.post("/system/oidc/ping")
+async def ping_oidc(
+    body: OidcPing, access: Annotated[Access, system_access("configuration", "update")]
+) -> Response:
+    """Whether a provider answers with a discovery document that names itself."""
+    await _service(access).ping(body.url, body.verify_cert)
+    access.audited("operate", "configuration", "OIDC", "test an OpenID provider")
+    return Response()

@@ -1,0 +1,433 @@
+"""Projects: list, make, change, delete, metadata, summary."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Header, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, func, select, true
+
+from seawall.access import access as decide
+from seawall.access import projects as domain
+from seawall.access.access import Project as ProjectRow
+from seawall.access.access import project_by_name
+from seawall.access.rbac import ROLE_IDS, strongest
+from seawall.infra.db.schema import project_members, projects, quotas, registries, users
+from seawall.kernel.errors import ConflictError
+from seawall.kernel.names import is_project_name
+from seawall.web.harbor.deps import (
+    Access,
+    ApiRouter,
+    ListingDep,
+    anyone,
+    location,
+    project_access,
+    signed_in,
+    timestamp,
+)
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.query import Field as QueryField
+from seawall.web.harbor.query import contains
+from seawall.web.harbor.replication import Registry
+
+router = ApiRouter(tags=["project"])
+
+
+class ProjectMetadata(BaseModel):
+    """What governs a project; every value is text, as in Harbor."""
+
+    public: str | None = None
+    enable_content_trust: str | None = None
+    enable_content_trust_cosign: str | None = None
+    prevent_vul: str | None = None
+    severity: str | None = None
+    auto_scan: str | None = None
+    auto_sbom_generation: str | None = None
+    reuse_sys_cve_allowlist: str | None = None
+    retention_id: str | None = None
+    proxy_speed_kb: str | None = None
+    max_upstream_conn: str | None = None
+    proxy_cache_local_on_not_found: str | None = None
+    proxy_referrer_api: str | None = None
+    proxy_cache_filter_pattern: str | None = None
+    proxy_cache_filter_kind: str | None = None
+
+
+class CVEAllowlistItem(BaseModel):
+    """One vulnerability."""
+
+    cve_id: str = Field(max_length=64)
+
+
+class CVEAllowlist(BaseModel):
+    """Vulnerabilities that do not count; `expires_at` in Unix seconds."""
+
+    id: int | None = None
+    project_id: int | None = None
+    expires_at: int | None = Field(None, ge=0, lt=2**53)
+    items: list[CVEAllowlistItem] | None = None
+    creation_time: str | None = None
+    update_time: str | None = None
+
+
+class ProjectReq(BaseModel):
+    """A project to be made or changed."""
+
+    project_name: str | None = Field(None, max_length=255)
+    public: bool | None = None
+    metadata: ProjectMetadata | None = None
+    cve_allowlist: CVEAllowlist | None = None
+    storage_limit: int | None = Field(None, ge=-(2**53), lt=2**53)
+    registry_id: int | None = Field(None, ge=0, lt=2**53)
+
+
+class Project(BaseModel):
+    """A project."""
+
+    project_id: int
+    name: str
+    owner_id: int
+    owner_name: str
+    registry_id: int | None = None
+    creation_time: str | None
+    update_time: str | None
+    deleted: bool = False
+    current_user_role_id: int | None = None
+    current_user_role_ids: list[int] | None = None
+    repo_count: int | None = None
+    metadata: ProjectMetadata
+    cve_allowlist: CVEAllowlist | None = None
+
+
+class ResourceList(BaseModel):
+    """Amounts by resource; storage in bytes, -1 for no limit."""
+
+    storage: int
+
+
+class ProjectSummaryQuota(BaseModel):
+    """What a project may use and uses."""
+
+    hard: ResourceList
+    used: ResourceList
+
+
+class ProjectSummary(BaseModel):
+    """Counts of a project."""
+
+    repo_count: int
+    project_admin_count: int | None = None
+    maintainer_count: int | None = None
+    developer_count: int | None = None
+    guest_count: int | None = None
+    limited_guest_count: int | None = None
+    quota: ProjectSummaryQuota | None = None
+    registry: Registry | None = None
+
+
+class ProjectDeletable(BaseModel):
+    """Whether a project can be deleted."""
+
+    deletable: bool
+    message: str | None = None
+
+
+def allowlist_model(found: dict[str, Any]) -> CVEAllowlist:
+    """The API's shape of an allowlist."""
+    return CVEAllowlist(
+        id=found["id"],
+        project_id=found["project_id"],
+        expires_at=found["expires_at"],
+        items=[CVEAllowlistItem(cve_id=item) for item in found["items"]],
+        creation_time=timestamp(found["created_at"]),
+        update_time=timestamp(found["updated_at"]),
+    )
+
+
+def project_models(
+    connection: Connection, access: Access, found: list[ProjectRow], detail: bool = True
+) -> list[Project]:
+    """The API's shape of projects; without `detail`, not their allowlists and numbers of repositories."""
+    result = []
+    for item in domain.details(connection, found):
+        project = item.project
+        held = decide.roles(connection, access.principal, project.id)
+        best = strongest(held)
+        result.append(
+            Project(
+                project_id=project.id,
+                name=project.name,
+                owner_id=project.owner_id or 0,
+                owner_name=item.owner_name,
+                registry_id=project.registry_id,
+                creation_time=timestamp(project.created_at),
+                update_time=timestamp(project.updated_at),
+                current_user_role_id=ROLE_IDS[best] if best else 1 if access.principal.sysadmin else None,
+                current_user_role_ids=sorted(ROLE_IDS[role] for role in held) or None,
+                repo_count=item.repositories if detail else None,
+                metadata=ProjectMetadata.model_validate(item.metadata),
+                cve_allowlist=allowlist_model(domain.allowlist(connection, project.id)) if detail else None,
+            )
+        )
+    return result
+
+
+@router.get("/projects")
+async def list_projects(
+    access: Annotated[Access, anyone()],
+    page: ListingDep,
+    name: Annotated[str | None, Query(max_length=255)] = None,
+    public: bool | None = None,
+    owner: Annotated[str | None, Query(max_length=255)] = None,
+    with_detail: bool = True,
+) -> list[Project]:
+    """Projects that the caller may see. `name` matches part of it, `public` false those that are private."""
+    fields = {
+        "name": QueryField(projects.c.name),
+        "public": QueryField(projects.c.public, "bool"),
+        "project_id": QueryField(projects.c.id, "int"),
+        "owner_id": QueryField(projects.c.owner_id, "int"),
+        "creation_time": QueryField(projects.c.created_at, "time"),
+        "update_time": QueryField(projects.c.updated_at, "time"),
+    }
+
+    def run(connection: Connection) -> tuple[int, list[Project]]:
+        query = page.filter(domain.base_query(), fields)
+        if name is not None:
+            query = query.where(contains(projects.c.name, name))
+        if public is not None:
+            query = query.where(projects.c.public.is_(public))
+        if owner is not None:
+            query = query.where(projects.c.owner_id.in_(select(users.c.id).where(users.c.username == owner)))
+        seen = decide.visible(access.principal)
+        if seen is not None:
+            query = query.where(projects.c.id.in_(seen))
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
+        rows = connection.execute(page.slice(page.order(query, fields, projects.c.name)))
+        return total, project_models(connection, access, [ProjectRow(*row) for row in rows], with_detail)
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return found
+
+
+@router.head("/projects")
+async def head_project(
+    access: Annotated[Access, anyone()], project_name: Annotated[str, Query(max_length=255)]
+) -> Response:
+    """Whether a project of that name exists."""
+    access.require_known()
+    found = await access.services.db.point(lambda c: project_by_name(c, project_name))
+    return Response(status_code=200 if found else 404)
+
+
+@router.post("/projects", status_code=201)
+async def create_project(
+    request: Request,
+    body: ProjectReq,
+    access: Annotated[Access, signed_in()],
+    x_resource_name_in_location: Annotated[bool, Header()] = False,
+) -> Response:
+    """Make a project; the caller becomes its project admin."""
+    services, principal = access.services, access.principal
+    name = body.project_name or ""
+    if not is_project_name(name):
+        raise ApiError(400, "project names have lower-case letters, digits and single . _ - between them")
+    everyone = await services.configuration.get("project_creation_restriction") == "everyone"
+    if principal.kind == "robot" or not everyone:
+        await access.require("project", "create")
+    if body.registry_id and not principal.sysadmin:
+        raise ApiError(403, "only system administrators make proxy cache projects")
+    if body.registry_id:
+        await services.replication.registry(body.registry_id)
+    metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
+    metadata.pop("retention_id", None)
+    if body.public is not None:
+        metadata.setdefault("public", str(body.public).lower())
+    storage = await services.configuration.get("storage_per_project")
+    if body.storage_limit and principal.sysadmin:
+        storage = body.storage_limit
+    if not await services.configuration.get("quota_per_project_enable"):
+        storage = -1
+
+    def run(connection: Connection) -> int:
+        owner: int | None = principal.id or None
+        if principal.kind == "robot" or owner is None:
+            owner = connection.execute(
+                select(func.min(users.c.id)).where(users.c.sysadmin == true())
+            ).scalar()
+        made = domain.create(
+            connection,
+            name,
+            owner=owner,
+            metadata=metadata,
+            storage=storage,
+            registry_id=body.registry_id or None,
+        )
+        _set_allowlist(connection, made, body.cve_allowlist)
+        return made
+
+    made = await services.db.write(run)
+    access.audited("create", "project", name, f"create project {name}", made)
+    return Response(status_code=201, headers=location(request, name if x_resource_name_in_location else made))
+
+
+def _set_allowlist(connection: Connection, project_id: int, given: CVEAllowlist | None) -> None:
+    if given is not None and given.items is not None:
+        items = [item.cve_id for item in given.items]
+        domain.set_allowlist(connection, project_id, items, given.expires_at)
+
+
+@router.get("/projects/{project_name_or_id}")
+async def get_project(access: Annotated[Access, project_access("self", "read")]) -> Project:
+    """One project."""
+    return (await access.services.db.read(lambda c: project_models(c, access, [access.project])))[0]
+
+
+@router.put("/projects/{project_name_or_id}")
+async def update_project(
+    body: ProjectReq, access: Annotated[Access, project_access("self", "update")]
+) -> Response:
+    """Change metadata and CVE allowlist; what is not given stays."""
+    project = access.project
+    metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
+    metadata.pop("retention_id", None)
+
+    def run(connection: Connection) -> None:
+        domain.set_metadata(connection, project, metadata)
+        _set_allowlist(connection, project.id, body.cve_allowlist)
+
+    await access.services.db.write(run)
+    access.audited("update", "project", project.name, f"update project {project.name}", project.id)
+    return Response()
+
+
+@router.delete("/projects/{project_name_or_id}")
+async def delete_project(access: Annotated[Access, project_access("self", "delete")]) -> Response:
+    """Delete an empty project."""
+    project = access.project
+    try:
+        await access.services.db.write(lambda c: domain.remove(c, project))
+    except ConflictError as error:
+        raise ApiError(412, str(error)) from None
+    access.audited("delete", "project", project.name, f"delete project {project.name}", project.id)
+    return Response()
+
+
+@router.get("/projects/{project_name_or_id}/_deletable")
+async def get_project_deletable(
+    access: Annotated[Access, project_access("self", "delete")],
+) -> ProjectDeletable:
+    """Whether the project can be deleted, and if not, why."""
+    reason = await access.services.db.read(lambda c: domain.not_deletable(c, access.project))
+    return ProjectDeletable(deletable=reason is None, message=reason)
+
+
+@router.get("/projects/{project_name_or_id}/summary")
+async def get_project_summary(access: Annotated[Access, project_access("self", "read")]) -> ProjectSummary:
+    """Counts of repositories, members by role (for those who may list members), and the quota."""
+    project = access.project
+    members = await access.allowed("member", "list", project)
+    quota = await access.allowed("quota", "read", project)
+
+    def run(connection: Connection) -> ProjectSummary:
+        summary = ProjectSummary(repo_count=domain.details(connection, [project])[0].repositories)
+        if members:
+            query = (
+                select(project_members.c.role, func.count())
+                .where(project_members.c.project_id == project.id)
+                .group_by(project_members.c.role)
+            )
+            counts: dict[str, int] = dict(connection.execute(query).tuples().all())
+            summary.project_admin_count = counts.get("projectAdmin", 0)
+            summary.maintainer_count = counts.get("maintainer", 0)
+            summary.developer_count = counts.get("developer", 0)
+            summary.guest_count = counts.get("guest", 0)
+            summary.limited_guest_count = counts.get("limitedGuest", 0)
+        if quota:
+            row = connection.execute(select(quotas).where(quotas.c.project_id == project.id)).first()
+            if row is not None:
+                summary.quota = ProjectSummaryQuota(
+                    hard=ResourceList(storage=row.hard_storage), used=ResourceList(storage=row.used_storage)
+                )
+        if project.registry_id is not None:
+            upstream = select(registries).where(registries.c.id == project.registry_id)
+            row = connection.execute(upstream).first()
+            if row is not None:
+                summary.registry = Registry(
+                    id=row.id, name=row.name, type=row.type, url=row.url, status=row.status
+                )
+        return summary
+
+    return await access.services.db.read(run)
+
+
+MetadataName = Annotated[str, Path(max_length=255)]
+
+
+@router.get("/projects/{project_name_or_id}/metadatas/", tags=["projectMetadata"])
+async def list_project_metadatas(
+    access: Annotated[Access, project_access("metadata", "read")],
+) -> dict[str, str]:
+    """Every metadata value."""
+    return await access.services.db.read(lambda c: domain.metadata_of(c, access.project))
+
+
+@router.post("/projects/{project_name_or_id}/metadatas/", tags=["projectMetadata"])
+async def add_project_metadatas(
+    body: dict[str, str], access: Annotated[Access, project_access("metadata", "create")]
+) -> Response:
+    """Set one value that is not set yet."""
+    if len(body) != 1:
+        raise ApiError(400, "give exactly one metadata value")
+    project, (name, value) = access.project, next(iter(body.items()))
+
+    def run(connection: Connection) -> None:
+        if name in domain.metadata_of(connection, project):
+            raise ConflictError(f"metadata {name} is set already")
+        domain.set_metadata(connection, project, {name: value})
+
+    await access.services.db.write(run)
+    access.audited("create", "project_metadata", project.name, f"set {name[:100]}", project.id)
+    return Response()
+
+
+@router.get("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
+async def get_project_metadata(
+    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "read")]
+) -> dict[str, str]:
+    """One metadata value."""
+    found = await access.services.db.read(lambda c: domain.metadata_of(c, access.project))
+    if meta_name not in found:
+        raise ApiError(404, f"metadata {meta_name} is not set")
+    return {meta_name: found[meta_name]}
+
+
+@router.put("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
+async def update_project_metadata(
+    meta_name: MetadataName,
+    body: dict[str, str],
+    access: Annotated[Access, project_access("metadata", "update")],
+) -> Response:
+    """Change one metadata value."""
+    if list(body) != [meta_name]:
+        raise ApiError(400, f"the body must have exactly {meta_name}")
+    project = access.project
+    await access.services.db.write(lambda c: domain.set_metadata(c, project, body))
+    access.audited("update", "project_metadata", project.name, f"set {meta_name[:100]}", project.id)
+    return Response()
+
+
+@router.delete("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
+async def delete_project_metadata(
+    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "delete")]
+) -> Response:
+    """Take one metadata value away."""
+    project = access.project
+    if meta_name == "public":
+        raise ApiError(400, "public cannot be taken away")
+    if not await access.services.db.write(lambda c: domain.delete_metadata(c, project.id, meta_name)):
+        raise ApiError(404, f"metadata {meta_name} is not set")
+    access.audited("delete", "project_metadata", project.name, f"remove {meta_name[:100]}", project.id)
+    return Response()

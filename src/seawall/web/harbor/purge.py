@@ -1,0 +1,130 @@
+"""The purge of the audit log: schedule, runs, logs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Request, Response
+from fastapi.responses import PlainTextResponse
+
+from seawall.features.audit.trail import EVENT_TYPES, PURGE_SCHEDULE
+from seawall.infra.jobs.base import JobInfo
+from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.jobservice import (
+    JobHistory,
+    Schedule,
+    history,
+    reschedule,
+    schedule_model,
+    start_or_schedule,
+)
+
+router = ApiRouter(tags=["purge"])
+KIND = "purge-audit"
+_OPERATIONS = ("create", "delete", "pull", "update", "login", "logout", "operate", "stop")
+# Harbor's limit: a little over 27 years.
+_MAX_HOURS = 240_000
+
+
+class ExecHistory(JobHistory):
+    """One run of the purge."""
+
+
+def _history(job: JobInfo, number: int) -> ExecHistory:
+    found = {"purged": job.result} if isinstance(job.result, int) else {}
+    return ExecHistory(**history(job, number, **found))
+
+
+def _args(body: Schedule) -> dict[str, Any]:
+    given = body.parameters or {}
+    if body.schedule is not None and body.schedule.type == "None":
+        return {}
+    hours = given.get("audit_retention_hour")
+    if isinstance(hours, str) and hours.isascii() and hours.isdigit() and len(hours) < 10:
+        hours = int(hours)
+    if not isinstance(hours, int) or isinstance(hours, bool) or not 0 < hours <= _MAX_HOURS:
+        raise ApiError(400, f"parameters.audit_retention_hour must be 1 to {_MAX_HOURS}")
+    dry_run, types = given.get("dry_run", False), given.get("include_event_types", "")
+    if not isinstance(dry_run, bool):
+        raise ApiError(400, "parameters.dry_run must be true or false")
+    if not isinstance(types, str):
+        raise ApiError(400, "parameters.include_event_types must be names separated by commas")
+    # Its name until Harbor 2.12; left aside it would mean that all kinds are purged.
+    operations = given.get("include_operations", "")
+    if not isinstance(operations, str):
+        raise ApiError(400, "parameters.include_operations must be names separated by commas")
+    types = types or operations
+    for name in (part.strip() for part in types.split(",") if part.strip()):
+        if name not in EVENT_TYPES and name not in _OPERATIONS:
+            raise ApiError(400, f"parameters.include_event_types: unknown event type {name[:64]}")
+    args = {"audit_retention_hour": hours, "dry_run": dry_run, "include_event_types": types}
+    if operations:
+        args["include_operations"] = operations
+    return args
+
+
+async def _job(access: Access, purge_id: int) -> JobInfo:
+    found = await access.services.jobs.by_number(purge_id, KIND)
+    if found is None:
+        raise ApiError(404, f"purge {purge_id} not found")
+    return found
+
+
+PurgeRead = Annotated[Access, system_access("purge-audit", "read")]
+
+
+@router.get("/system/purgeaudit")
+async def get_purge_history(
+    access: Annotated[Access, system_access("purge-audit", "list")], listing: ListingDep
+) -> list[ExecHistory]:
+    """Runs of the purge, newest first."""
+    jobs = access.services.jobs
+    found = await jobs.list(kind=KIND, limit=listing.size, offset=listing.offset)
+    numbers = await jobs.numbers([item.id for item in found])
+    listing.total(await jobs.count(kind=KIND))
+    return [_history(item, numbers[item.id]) for item in found]
+
+
+@router.get("/system/purgeaudit/schedule")
+async def get_purge_schedule(access: PurgeRead) -> Schedule:
+    """When the log is purged."""
+    return schedule_model(await access.services.jobs.get_schedule(PURGE_SCHEDULE))
+
+
+@router.post("/system/purgeaudit/schedule", status_code=201, response_model=None)
+async def create_purge_schedule(
+    body: Schedule, request: Request, access: Annotated[Access, system_access("purge-audit", "create")]
+) -> Response:
+    """Set the schedule, or (type Manual) purge now."""
+    return await start_or_schedule(access, request, body, PURGE_SCHEDULE, KIND, _args(body))
+
+
+@router.put("/system/purgeaudit/schedule", response_model=None)
+async def update_purge_schedule(
+    body: Schedule, access: Annotated[Access, system_access("purge-audit", "update")]
+) -> Response:
+    """Change or (type None) remove the schedule, or purge now."""
+    return await reschedule(access, body, PURGE_SCHEDULE, KIND, _args(body))
+
+
+@router.get("/system/purgeaudit/{purge_id}")
+async def get_purge_job(purge_id: Id, access: PurgeRead) -> ExecHistory:
+    """One run."""
+    return _history(await _job(access, purge_id), purge_id)
+
+
+@router.put("/system/purgeaudit/{purge_id}", response_model=None)
+async def stop_purge(
+    purge_id: Id, access: Annotated[Access, system_access("purge-audit", "stop")]
+) -> Response:
+    """Stop a run."""
+    await access.services.jobs.stop((await _job(access, purge_id)).id)
+    access.audited("stop", "purge_audit", str(purge_id))
+    return Response()
+
+
+@router.get("/system/purgeaudit/{purge_id}/log", response_class=PlainTextResponse)
+async def get_purge_job_log(purge_id: Id, access: PurgeRead) -> PlainTextResponse:
+    """The log of one run."""
+    return PlainTextResponse(await access.services.jobs.log((await _job(access, purge_id)).id))

@@ -1,0 +1,143 @@
+"""Storage quotas of projects."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, Select, func, select
+
+from seawall.infra.db.schema import projects, quotas, users
+from seawall.registry import accounting
+from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access, timestamp
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.projects import ResourceList
+from seawall.web.harbor.query import Custom
+from seawall.web.harbor.query import Field as QueryField
+
+router = ApiRouter(tags=["quota"])
+
+
+class QuotaRef(BaseModel):
+    """The project a quota is for."""
+
+    id: int
+    name: str
+    owner_name: str
+
+
+class Quota(BaseModel):
+    """What a project may store and stores, in bytes; -1 for no limit."""
+
+    id: int
+    ref: QuotaRef
+    hard: ResourceList
+    used: ResourceList
+    creation_time: str | None
+    update_time: str | None
+
+
+class HardStorage(BaseModel):
+    """The limit to set: bytes, -1 for none."""
+
+    storage: int = Field(ge=-1, lt=2**53)
+
+
+class QuotaUpdateReq(BaseModel):
+    """A change of a quota."""
+
+    hard: HardStorage
+
+
+_FIELDS: dict[str, QueryField | Custom] = {
+    "id": QueryField(quotas.c.id, "int"),
+    "hard.storage": QueryField(quotas.c.hard_storage, "int"),
+    "used.storage": QueryField(quotas.c.used_storage, "int"),
+    "hard": QueryField(quotas.c.hard_storage, "int"),
+    "used": QueryField(quotas.c.used_storage, "int"),
+    "creation_time": QueryField(quotas.c.created_at, "time"),
+    "update_time": QueryField(quotas.c.updated_at, "time"),
+}
+
+
+def _query() -> Select[Any]:
+    return (
+        select(
+            quotas.c.id,
+            quotas.c.project_id,
+            quotas.c.hard_storage,
+            quotas.c.used_storage,
+            quotas.c.created_at,
+            quotas.c.updated_at,
+            projects.c.name,
+            users.c.username,
+        )
+        .join(projects, projects.c.id == quotas.c.project_id)
+        .outerjoin(users, users.c.id == projects.c.owner_id)
+    )
+
+
+def _model(row: Any) -> Quota:
+    return Quota(
+        id=row.id,
+        ref=QuotaRef(id=row.project_id, name=row.name, owner_name=row.username or ""),
+        hard=ResourceList(storage=row.hard_storage),
+        used=ResourceList(storage=row.used_storage),
+        creation_time=timestamp(row.created_at),
+        update_time=timestamp(row.updated_at),
+    )
+
+
+@router.get("/quotas")
+async def list_quotas(
+    access: Annotated[Access, system_access("quota", "list")],
+    page: ListingDep,
+    reference: Annotated[str | None, Query(max_length=32)] = None,
+    reference_id: Annotated[str | None, Query(max_length=32)] = None,
+) -> list[Quota]:
+    """Quotas of all projects; `reference` can only be `project`, `reference_id` is a project's id."""
+    if reference not in (None, "", "project"):
+        raise ApiError(400, "reference must be project")
+    if reference_id and not (reference_id.isascii() and reference_id.isdigit() and len(reference_id) < 16):
+        raise ApiError(400, "reference_id must be a project's id")
+
+    def run(connection: Connection) -> tuple[int, list[Quota]]:
+        query = page.filter(_query(), _FIELDS)
+        if reference_id:
+            query = query.where(quotas.c.project_id == int(reference_id))
+        total = connection.execute(
+            select(func.count()).select_from(query.with_only_columns(quotas.c.id).subquery())
+        ).scalar_one()
+        rows = connection.execute(page.slice(page.order(query, _FIELDS, quotas.c.id)))
+        return total, [_model(row) for row in rows]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return found
+
+
+async def _row(access: Access, quota_id: int) -> Any:
+    row = await access.services.db.read(lambda c: c.execute(_query().where(quotas.c.id == quota_id)).first())
+    if row is None:
+        raise ApiError(404, f"quota {quota_id} not found")
+    return row
+
+
+@router.get("/quotas/{id}")
+async def get_quota(id: Id, access: Annotated[Access, system_access("quota", "read")]) -> Quota:
+    """One quota."""
+    return _model(await _row(access, id))
+
+
+@router.put("/quotas/{id}")
+async def update_quota(
+    id: Id, body: QuotaUpdateReq, access: Annotated[Access, system_access("quota", "update")]
+) -> Response:
+    """Set the limit; usage above it stays, and nothing more is taken until there is room."""
+    row = await _row(access, id)
+    if body.hard.storage == 0:
+        raise ApiError(400, "storage must be -1 or more than 0")
+    await access.services.db.write(lambda c: accounting.set_quota(c, row.project_id, body.hard.storage))
+    access.audited("update", "quota", row.name, f"storage of {row.name}: {body.hard.storage}", row.project_id)
+    return Response()

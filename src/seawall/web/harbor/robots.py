@@ -1,0 +1,313 @@
+"""Robot accounts, and the list of permissions that they may be given."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, Row, func, select
+
+from seawall.access import access as decide
+from seawall.access import robots as domain
+from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
+from seawall.access.service import AuthService
+from seawall.infra.db.schema import project_members, robots
+from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.query import Field as QueryField
+from seawall.web.harbor.users import Permission
+
+router = ApiRouter(tags=["robot"])
+
+
+class RobotAccess(BaseModel):
+    """One thing a robot may do. `effect` is always allow."""
+
+    resource: str = Field(max_length=64)
+    action: str = Field(max_length=32)
+    effect: str | None = Field(None, max_length=16)
+
+
+class RobotPermission(BaseModel):
+    """What a robot may do in a namespace: `/` (kind system), a project's name or `*` (kind project)."""
+
+    kind: str = Field(max_length=16)
+    namespace: str = Field(max_length=255)
+    access: list[RobotAccess] = Field(max_length=200)
+
+
+class Robot(BaseModel):
+    """A robot account; `name` has the prefix, `secret` is never shown."""
+
+    id: int | None = None
+    name: str | None = Field(None, max_length=600)
+    description: str | None = Field(None, max_length=1024)
+    level: str | None = Field(None, max_length=16)
+    duration: int | None = Field(None, ge=-1, lt=2**31)
+    editable: bool = True
+    disable: bool = False
+    expires_at: int | None = None
+    permissions: list[RobotPermission] | None = Field(None, max_length=1000)
+    creator_type: str | None = None
+    creator_ref: int | None = None
+    creation_time: str | None = None
+    update_time: str | None = None
+
+
+class RobotCreate(BaseModel):
+    """A robot to be made. `duration` is in days: -1 never ends, 0 takes the configured default."""
+
+    name: str = Field(max_length=255)
+    description: str | None = Field(None, max_length=1024)
+    secret: str | None = Field(None, max_length=128)
+    level: str = Field(max_length=16)
+    disable: bool = False
+    duration: int | None = Field(None, ge=-1, lt=2**31)
+    permissions: list[RobotPermission] = Field(max_length=1000)
+
+
+class RobotCreated(BaseModel):
+    """A new robot, with its secret, this once."""
+
+    id: int
+    name: str
+    secret: str
+    creation_time: str | None
+    expires_at: int
+
+
+class RobotSec(BaseModel):
+    """A secret; empty in a request: one is made."""
+
+    secret: str | None = Field(None, max_length=128)
+
+
+class Permissions(BaseModel):
+    """What robots may be given."""
+
+    system: list[Permission] | None = None
+    project: list[Permission] | None = None
+
+
+def _model(row: Row[Any], prefix: str) -> Robot:
+    return Robot(
+        id=row.id,
+        name=prefix + row.name,
+        description=row.description,
+        level="project" if row.project_id is not None else "system",
+        duration=row.duration,
+        disable=row.disabled,
+        expires_at=row.expires_at,
+        permissions=[RobotPermission.model_validate(item) for item in row.permissions],
+        creator_type=row.creator_type,
+        creator_ref=row.creator_id,
+        creation_time=timestamp(row.created_at),
+        update_time=timestamp(row.updated_at),
+    )
+
+
+def _stored(permissions: list[RobotPermission]) -> domain.Permissions:
+    for item in permissions:
+        if any(pair.effect not in (None, "", "allow") for pair in item.access):
+            raise ApiError(400, "the effect of a permission is allow")
+    return [
+        {
+            "kind": item.kind,
+            "namespace": item.namespace,
+            "access": [{"resource": pair.resource, "action": pair.action} for pair in item.access],
+        }
+        for item in permissions
+    ]
+
+
+def _auth(access: Access) -> AuthService:
+    if access.services.auth is None:
+        raise ApiError(412, "authentication is off (auth.mode: none)")
+    return access.services.auth
+
+
+async def _project_of(access: Access, row: Row[Any]) -> decide.Project | None:
+    return await access.project_of(row.project_id) if row.project_id is not None else None
+
+
+async def _found(access: Access, robot_id: int, action: str) -> tuple[Row[Any], decide.Project | None]:
+    """The robot and its project, when the caller may do `action` on robots there."""
+    access.require_known()
+    row = await access.services.db.point(
+        lambda c: c.execute(select(robots).where(robots.c.id == robot_id)).first()
+    )
+    if row is None:
+        # Ids are no secret, yet only who could see the robot learns that there is none.
+        await access.require("robot", action)
+        raise ApiError(404, f"robot {robot_id} not found")
+    project = await _project_of(access, row)
+    await access.require("robot", action, project)
+    return row, project
+
+
+@router.get("/robots")
+async def list_robot(
+    access: Annotated[Access, checked("robot", "list", "robot")], page: ListingDep
+) -> list[Robot]:
+    """Robots of the system, or with `q=Level=project,ProjectID=<id>` of a project."""
+    conditions = {item.key.lower(): item.value for item in page.conditions if item.operator == "eq"}
+    level, project_id = conditions.get("level", "system"), conditions.get("projectid", "")
+    access.require_known()
+    prefix = await _auth(access).robot_prefix()
+    query = select(robots)
+    if level == "project":
+        if not project_id.isascii() or not project_id.isdigit() or len(project_id) > 15:
+            raise ApiError(400, "robots of a project are listed with q=Level=project,ProjectID=<id>")
+        project = await access.services.db.point(lambda c: decide.project_by_id(c, int(project_id)))
+        if project is None:
+            raise ApiError(404, "project not found") if access.principal.sysadmin else access.refusal()
+        await access.require("robot", "list", project)
+        query = query.where(robots.c.project_id == project.id)
+    elif level == "system":
+        await access.require("robot", "list")
+        query = query.where(robots.c.project_id.is_(None))
+    else:
+        raise ApiError(400, "Level is system or project")
+    fields = {
+        "name": QueryField(robots.c.name),
+        "id": QueryField(robots.c.id, "int"),
+        "disable": QueryField(robots.c.disabled, "bool"),
+        "creation_time": QueryField(robots.c.created_at, "time"),
+        "update_time": QueryField(robots.c.updated_at, "time"),
+        "expires_at": QueryField(robots.c.expires_at, "int"),
+    }
+
+    def run(connection: Connection) -> tuple[int, list[Robot]]:
+        filtered = page.filter(query, fields)
+        total = connection.execute(select(func.count()).select_from(filtered.subquery())).scalar() or 0
+        rows = connection.execute(page.slice(page.order(filtered, fields, robots.c.name)))
+        return total, [_model(row, prefix) for row in rows]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return found
+
+
+@router.post("/robots", status_code=201)
+async def create_robot(
+    request: Request,
+    response: Response,
+    body: RobotCreate,
+    access: Annotated[Access, checked("robot", "create", "robot")],
+) -> RobotCreated:
+    """Make a robot: of the system, or of the project that its permissions name."""
+    access.require_known()
+    auth = _auth(access)
+    project: decide.Project | None = None
+    if body.level == "project":
+        names = {item.namespace for item in body.permissions}
+        if len(names) != 1:
+            raise ApiError(400, "a robot of a project has permissions on exactly that project")
+        name = names.pop()
+        project = await access.services.db.point(lambda c: decide.project_by_name(c, name))
+        if project is None:
+            raise ApiError(404, "project not found") if access.principal.sysadmin else access.refusal()
+    elif body.level != "system":
+        raise ApiError(400, "level is system or project")
+    await access.require("robot", "create", project)
+    secret = body.secret or domain.new_secret()
+    hashed = await auth.hash(secret)
+    duration = body.duration or await access.services.configuration.get("robot_token_duration")
+    wanted = domain.RobotRequest(
+        body.name, body.description or "", body.disable, duration, _stored(body.permissions)
+    )
+    row = await access.services.db.write(
+        lambda c: domain.create(c, wanted, hashed, project=project, creator=access.principal)
+    )
+    full = await auth.robot_prefix() + row.name
+    access.audited("create", "robot", full, f"create robot {full}", project.id if project else None)
+    response.headers.update(location(request, row.id))
+    return RobotCreated(
+        id=row.id,
+        name=full,
+        secret=secret,
+        creation_time=timestamp(row.created_at),
+        expires_at=row.expires_at,
+    )
+
+
+@router.get("/robots/{robot_id}")
+async def get_robot_by_id(
+    robot_id: Id, access: Annotated[Access, checked("robot", "read", "robot")]
+) -> Robot:
+    """One robot."""
+    row, _ = await _found(access, robot_id, "read")
+    return _model(row, await _auth(access).robot_prefix())
+
+
+@router.put("/robots/{robot_id}")
+async def update_robot(
+    robot_id: Id, body: Robot, access: Annotated[Access, checked("robot", "update", "robot")]
+) -> Response:
+    """Change description, permissions, duration, or switch the robot off and on."""
+    row, project = await _found(access, robot_id, "update")
+    full = await _auth(access).robot_prefix() + row.name
+    if body.name is not None and body.name not in (full, row.name, row.name.rpartition("+")[2]):
+        raise ApiError(400, "the name of a robot cannot be changed")
+    if body.level is not None and body.level != ("project" if project else "system"):
+        raise ApiError(400, "the level of a robot cannot be changed")
+    wanted = domain.RobotRequest(
+        row.name,
+        row.description if body.description is None else body.description,
+        body.disable,
+        body.duration or row.duration,
+        row.permissions if body.permissions is None else _stored(body.permissions),
+    )
+    await access.services.db.write(
+        lambda c: domain.change(c, robot_id, wanted, project=project, actor=access.principal)
+    )
+    access.audited("update", "robot", full, f"update robot {full}", row.project_id)
+    return Response()
+
+
+@router.patch("/robots/{robot_id}")
+async def refresh_sec(
+    robot_id: Id, body: RobotSec, access: Annotated[Access, checked("robot", "update", "robot")]
+) -> RobotSec:
+    """Give a robot a new secret: the one given (not shown again), or one made here (shown this once)."""
+    row, _project = await _found(access, robot_id, "update")
+    auth = _auth(access)
+    secret = body.secret or domain.new_secret()
+    hashed = await auth.hash(secret)
+    await access.services.db.write(lambda c: domain.set_secret(c, robot_id, hashed))
+    full = await auth.robot_prefix() + row.name
+    access.audited("update", "robot", full, f"refresh secret of robot {full}", row.project_id)
+    return RobotSec(secret=None if body.secret else secret)
+
+
+@router.delete("/robots/{robot_id}")
+async def delete_robot(
+    robot_id: Id, access: Annotated[Access, checked("robot", "delete", "robot")]
+) -> Response:
+    """Remove a robot."""
+    row, _project = await _found(access, robot_id, "delete")
+    await access.services.db.write(lambda c: domain.remove(c, robot_id))
+    full = await _auth(access).robot_prefix() + row.name
+    access.audited("delete", "robot", full, f"delete robot {full}", row.project_id)
+    return Response()
+
+
+@router.get("/permissions", tags=["permissions"])
+async def get_permissions(access: Annotated[Access, signed_in()]) -> Permissions:
+    """What robots may be given: all of it for administrators, the project part for project admins."""
+    principal = access.principal
+    if not principal.sysadmin:
+        admin_of = select(project_members.c.id).where(
+            project_members.c.role == "projectAdmin",
+            (project_members.c.user_id == principal.id)
+            | project_members.c.group_id.in_(principal.groups or (0,)),
+        )
+        row = None
+        if principal.kind == "user":
+            row = await access.services.db.point(lambda c: c.execute(admin_of.limit(1)).first())
+        if row is None:
+            raise access.refusal()
+    project = [Permission(resource=r, action=a) for r, a in sorted(ROBOT_PROJECT)]
+    system = [Permission(resource=r, action=a) for r, a in sorted(ROBOT_SYSTEM)]
+    return Permissions(project=project, system=system if principal.sysadmin else None)

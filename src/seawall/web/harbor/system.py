@@ -1,0 +1,277 @@
+"""The system: configuration, general information, health, statistics, volumes, CVE allowlist."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Annotated, Any
+
+from fastapi import Response
+from pydantic import BaseModel
+from sqlalchemy import Connection, func, select, text
+
+from seawall import __version__
+from seawall.access import access as decide
+from seawall.access import projects as domain
+from seawall.infra.configuration import ITEMS
+from seawall.infra.db.schema import projects, quotas, repositories
+from seawall.web.harbor.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.projects import CVEAllowlist, allowlist_model
+
+router = ApiRouter()
+# What Seawall's API is compatible with, in the form in which Harbor's clients look for a version.
+COMPATIBLE = f"v2.14.0-seawall-{__version__}"
+
+
+class GeneralInfo(BaseModel):
+    """What clients need before, and (the rest) after, they sign in."""
+
+    banner_message: str | None = None
+    current_time: str | None = None
+    registry_url: str | None = None
+    external_url: str | None = None
+    auth_mode: str
+    primary_auth_mode: bool
+    project_creation_restriction: str | None = None
+    self_registration: bool
+    has_ca_root: bool | None = None
+    harbor_version: str | None = None
+    registry_storage_provider_name: str | None = None
+    read_only: bool | None = None
+    notification_enable: bool | None = None
+    oidc_provider_name: str | None = None
+    # Seawall's own, of two sites: active, standby or fenced, and where the active site is.
+    dr_role: str | None = None
+    active_site_url: str | None = None
+
+
+class Storage(BaseModel):
+    """Bytes of a volume."""
+
+    total: int
+    free: int
+
+
+class SystemInfo(BaseModel):
+    """Volumes."""
+
+    storage: list[Storage]
+
+
+class ComponentHealthStatus(BaseModel):
+    """Health of a component; `error` says what is wrong."""
+
+    name: str
+    status: str
+    error: str | None = None
+
+
+class OverallHealthStatus(BaseModel):
+    """healthy when every component is."""
+
+    status: str
+    components: list[ComponentHealthStatus]
+
+
+class Statistic(BaseModel):
+    """Counts of what the caller may see, and for administrators of everything; storage in bytes."""
+
+    private_project_count: int
+    private_repo_count: int
+    public_project_count: int
+    public_repo_count: int
+    total_project_count: int | None = None
+    total_repo_count: int | None = None
+    total_storage_consumption: int | None = None
+
+
+class ConfigItem(BaseModel):
+    """A configuration item's value, and whether the API can change it."""
+
+    value: bool | int | str
+    editable: bool
+
+
+@router.get("/ping", tags=["ping"])
+async def get_ping(access: Annotated[Access, anyone()]) -> Response:
+    """Whether the API answers."""
+    return Response("Pong", media_type="text/plain")
+
+
+@router.get("/systeminfo", tags=["systeminfo"])
+async def get_system_info(access: Annotated[Access, anyone()]) -> GeneralInfo:
+    """General information; version and addresses are for those who are signed in."""
+    services = access.services
+    values = await services.configuration.all()
+    oidc = values["auth_mode"] == "oidc_auth"
+    info = GeneralInfo(
+        auth_mode=values["auth_mode"],
+        primary_auth_mode=values["primary_auth_mode"],
+        self_registration=values["self_registration"],
+        banner_message=values["banner_message"],
+        oidc_provider_name=values["oidc_name"] if oidc else None,
+        current_time=timestamp(time.time()),
+    )
+    if access.principal.known:
+        base = services.settings.external_url or str(access.request.base_url).rstrip("/")
+        info.external_url = base
+        info.registry_url = base.partition("://")[2]
+        info.project_creation_restriction = values["project_creation_restriction"]
+        info.harbor_version = COMPATIBLE
+        info.registry_storage_provider_name = services.settings.storage.driver
+        info.read_only = values["read_only"]
+        info.notification_enable = values["notification_enable"]
+        info.has_ca_root = services.settings.ca_download is not None
+        if services.dr.enabled:
+            info.dr_role, info.active_site_url = await services.dr.standing()
+    return info
+
+
+@router.get("/systeminfo/volumes", tags=["systeminfo"])
+async def get_volumes(access: Annotated[Access, system_access("system-volumes", "read")]) -> SystemInfo:
+    """Size and free space of the blob volume; object stores have no bounds and give no entry."""
+    settings = access.services.settings
+    if settings.storage.driver != "filesystem":
+        return SystemInfo(storage=[])
+    usage = shutil.disk_usage(settings.storage_root)
+    return SystemInfo(storage=[Storage(total=usage.total, free=usage.free)])
+
+
+@router.get("/health", tags=["health"])
+async def get_health(access: Annotated[Access, anyone()]) -> OverallHealthStatus:
+    """Health of each component."""
+    services = access.services
+
+    async def database() -> None:
+        await services.db.read(lambda c: c.execute(text("SELECT 1")).scalar())
+
+    async def registry() -> None:
+        await services.storage.check()
+
+    async def core() -> None:
+        return None
+
+    async def redis() -> None:
+        if await services.redis.status() != "ok":
+            raise ConnectionError
+
+    checks = {"core": core, "database": database, "registry": registry}
+    if services.redis.configured:
+        checks["redis"] = redis
+    components = []
+    for name, check in checks.items():
+        try:
+            await check()
+            components.append(ComponentHealthStatus(name=name, status="healthy"))
+        except Exception as error:
+            # Only the kind of error: the text may name hosts and paths, and everyone may ask.
+            components.append(
+                ComponentHealthStatus(name=name, status="unhealthy", error=type(error).__name__)
+            )
+    bad = any(item.status != "healthy" for item in components)
+    return OverallHealthStatus(status="unhealthy" if bad else "healthy", components=components)
+
+
+@router.get("/statistics", tags=["statistic"])
+async def get_statistic(access: Annotated[Access, signed_in()]) -> Statistic:
+    """Counts of projects and repositories, and the storage used."""
+
+    def count(connection: Connection, public: bool) -> tuple[int, int]:
+        seen = decide.visible(access.principal)
+        chosen = select(projects.c.id).where(projects.c.public.is_(public))
+        if seen is not None:
+            chosen = chosen.where(projects.c.id.in_(seen))
+        found = connection.execute(select(func.count()).select_from(chosen.subquery())).scalar()
+        held = select(func.count()).select_from(repositories).where(repositories.c.project_id.in_(chosen))
+        return found or 0, connection.execute(held).scalar() or 0
+
+    def run(connection: Connection) -> Statistic:
+        public, private = count(connection, True), count(connection, False)
+        result = Statistic(
+            public_project_count=public[0],
+            public_repo_count=public[1],
+            private_project_count=private[0],
+            private_repo_count=private[1],
+        )
+        if access.principal.sysadmin:
+            result.total_project_count = public[0] + private[0]
+            result.total_repo_count = public[1] + private[1]
+            used = connection.execute(select(func.sum(quotas.c.used_storage))).scalar()
+            result.total_storage_consumption = int(used or 0)
+        return result
+
+    return await access.services.db.read(run)
+
+
+def _whole(value: Any) -> Any:
+    return max(1, round(value)) if isinstance(value, float) else value
+
+
+def _shown(values: dict[str, Any]) -> dict[str, ConfigItem]:
+    return {
+        name: ConfigItem(value=_whole(values[name]), editable=True)
+        for name, item in ITEMS.items()
+        if item.kind != "password"
+    }
+
+
+@router.get("/configurations", tags=["configure"])
+async def get_configurations(
+    access: Annotated[Access, system_access("configuration", "read")],
+) -> dict[str, ConfigItem]:
+    """Every item but secrets."""
+    return _shown(await access.services.configuration.reread())
+
+
+@router.put("/configurations", tags=["configure"])
+async def update_configurations(
+    body: dict[str, bool | int | str | dict[str, Any] | None],
+    access: Annotated[Access, system_access("configuration", "update")],
+) -> Response:
+    """Change items; those that are not given stay."""
+    values: dict[str, Any] = {}
+    for name, value in body.items():
+        # Terraform's provider always sends this one of old; /system/scanAll/schedule is in its place.
+        if value is None or name == "scan_all_policy":
+            continue
+        if isinstance(value, dict):
+            raise ApiError(400, f"{name[:64]} cannot be an object")
+        values[name] = value
+    await access.services.configuration.set(values)
+    # Names only: values may be secrets.
+    access.audited("update", "configuration", "configuration", f"set {', '.join(sorted(values))}")
+    return Response()
+
+
+@router.get("/internalconfig", tags=["configure"])
+async def get_internalconfig(
+    access: Annotated[Access, system_access("configuration", "read")],
+) -> dict[str, ConfigItem]:
+    """Every item but secrets, with those that the settings file decides."""
+    settings = access.services.settings
+    fixed: dict[str, Any] = {
+        "ext_endpoint": settings.external_url or "",
+        "database_type": access.services.db.dialect,
+        "registry_storage_provider_name": settings.storage.driver,
+    }
+    shown = _shown(await access.services.configuration.all())
+    shown.update({name: ConfigItem(value=value, editable=False) for name, value in fixed.items()})
+    return shown
+
+
+@router.get("/system/CVEAllowlist", tags=["SystemCVEAllowlist"])
+async def get_system_cve_allowlist(access: Annotated[Access, signed_in()]) -> CVEAllowlist:
+    """The allowlist of projects that have none of their own."""
+    return allowlist_model(await access.services.db.read(lambda c: domain.allowlist(c, None)))
+
+
+@router.put("/system/CVEAllowlist", tags=["SystemCVEAllowlist"])
+async def put_system_cve_allowlist(
+    body: CVEAllowlist, access: Annotated[Access, system_access("configuration", "update")]
+) -> Response:
+    """Replace it."""
+    items = [item.cve_id for item in body.items or []]
+    await access.services.db.write(lambda c: domain.set_allowlist(c, None, items, body.expires_at))
+    access.audited("update", "configuration", "CVE allowlist", f"{len(items)} items")
+    return Response()

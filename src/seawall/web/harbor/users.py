@@ -1,0 +1,389 @@
+"""Users: list, make, change, remove; the caller's own account and permissions."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, func, select, update
+
+from seawall.access import access as decide
+from seawall.access import rbac
+from seawall.access import users as domain
+from seawall.access.service import AuthService, check_password
+from seawall.access.users import UserRow
+from seawall.infra.db.schema import oidc_users, users
+from seawall.web.harbor.deps import (
+    Access,
+    ApiRouter,
+    Id,
+    ListingDep,
+    checked,
+    client_address,
+    location,
+    signed_in,
+    system_access,
+    timestamp,
+)
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.query import Field as QueryField
+from seawall.web.harbor.query import contains
+from seawall.web.harbor.sessions import SESSION_COOKIE
+
+router = ApiRouter(tags=["user"])
+
+
+class OIDCUserInfo(BaseModel):
+    """How a user is known to the OIDC provider. `secret` is the CLI secret, shown to its user only."""
+
+    id: int
+    user_id: int
+    subiss: str
+    secret: str | None = None
+    creation_time: str | None
+    update_time: str | None
+
+
+class UserResp(BaseModel):
+    """A user."""
+
+    user_id: int
+    username: str
+    email: str | None = None
+    realname: str = ""
+    comment: str = ""
+    sysadmin_flag: bool = False
+    admin_role_in_auth: bool = False
+    oidc_user_meta: OIDCUserInfo | None = None
+    creation_time: str | None
+    update_time: str | None
+
+
+class UserCreationReq(BaseModel):
+    """A user to be made."""
+
+    username: str = Field(max_length=255)
+    password: str = Field(max_length=255)
+    email: str | None = Field(None, max_length=255)
+    realname: str = Field("", max_length=255)
+    comment: str = Field("", max_length=255)
+
+
+class UserProfile(BaseModel):
+    """What a user may change of itself."""
+
+    email: str | None = Field(None, max_length=255)
+    realname: str = Field("", max_length=255)
+    comment: str = Field("", max_length=255)
+
+
+class UserSearchRespItem(BaseModel):
+    """A user as everyone who is signed in may find it."""
+
+    user_id: int
+    username: str
+
+
+class UserSysAdminFlag(BaseModel):
+    """System administration on or off."""
+
+    sysadmin_flag: bool
+
+
+class PasswordReq(BaseModel):
+    """A new password; the old one too when it is the caller's own."""
+
+    old_password: str | None = Field(None, max_length=256)
+    new_password: str = Field(max_length=256)
+
+
+class OIDCCliSecretReq(BaseModel):
+    """The CLI secret; empty: one is made."""
+
+    secret: str | None = Field(None, max_length=256)
+
+
+class Permission(BaseModel):
+    """One thing the caller may do."""
+
+    resource: str
+    action: str
+
+
+def user_model(row: UserRow) -> UserResp:
+    """The API's shape of a user."""
+    return UserResp(
+        user_id=row.id,
+        username=row.username,
+        email=row.email,
+        realname=row.realname,
+        comment=row.comment,
+        sysadmin_flag=row.sysadmin,
+        creation_time=timestamp(row.created_at),
+        update_time=timestamp(row.updated_at),
+    )
+
+
+@router.get("/users")
+async def list_users(
+    access: Annotated[Access, system_access("user", "list")], page: ListingDep
+) -> list[UserResp]:
+    """Users, by name."""
+    fields = {
+        "username": QueryField(users.c.username),
+        "email": QueryField(users.c.email),
+        "user_id": QueryField(users.c.id, "int"),
+        "sysadmin_flag": QueryField(users.c.sysadmin, "bool"),
+        "creation_time": QueryField(users.c.created_at, "time"),
+        "update_time": QueryField(users.c.updated_at, "time"),
+    }
+
+    def run(connection: Connection) -> tuple[int, list[UserResp]]:
+        query = page.filter(domain.base_query(), fields)
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
+        rows = connection.execute(page.slice(page.order(query, fields, users.c.username)))
+        return total, [user_model(UserRow(*row)) for row in rows]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return found
+
+
+@router.post("/users", status_code=201)
+async def create_user(
+    request: Request, body: UserCreationReq, access: Annotated[Access, checked("user", "create", "system")]
+) -> Response:
+    """Make a local user: administrators always, everyone when self registration is on."""
+    services = access.services
+    if not await services.configuration.get("self_registration") or access.principal.known:
+        await access.require("user", "create")
+    access.decided = True
+    if await services.configuration.get("auth_mode") != "db_auth":
+        raise ApiError(403, "users come from the identity provider and cannot be made here")
+    auth = _auth(access)
+    hashed = await auth.hash(body.password)
+
+    def run(connection: Connection) -> int:
+        return domain.create(
+            connection,
+            body.username,
+            hashed,
+            email=body.email,
+            realname=body.realname,
+            comment=body.comment,
+        )
+
+    made = await services.db.write(run)
+    access.audited("create", "user", body.username, f"create user {body.username}")
+    return Response(status_code=201, headers=location(request, made))
+
+
+def _auth(access: Access) -> AuthService:
+    if access.services.auth is None:
+        raise ApiError(412, "authentication is off (auth.mode: none)")
+    return access.services.auth
+
+
+@router.get("/users/current")
+async def get_current_user_info(access: Annotated[Access, signed_in()]) -> UserResp:
+    """The caller."""
+    principal = access.principal
+    if principal.kind != "user" or not principal.id:
+        raise ApiError(412, "the caller is not a user")
+
+    def run(connection: Connection) -> tuple[UserRow | None, object]:
+        return domain.by_id(connection, principal.id), domain.oidc_of(connection, principal.id)
+
+    row, oidc = await access.services.db.read(run)
+    if row is None:
+        raise ApiError(404, "user not found")
+    model = user_model(row)
+    model.admin_role_in_auth = principal.sysadmin and not row.sysadmin
+    model.oidc_user_meta = _oidc_model(access, oidc, with_secret=True)
+    return model
+
+
+def _oidc_model(access: Access, row: Any, *, with_secret: bool) -> OIDCUserInfo | None:
+    if row is None:
+        return None
+    secret = access.services.keys.decrypt("cli-secret", row.secret).decode() if with_secret else None
+    return OIDCUserInfo(
+        id=row.user_id,
+        user_id=row.user_id,
+        subiss=row.subject + row.issuer,
+        secret=secret,
+        creation_time=timestamp(row.created_at),
+        update_time=timestamp(row.updated_at),
+    )
+
+
+@router.get("/users/current/permissions")
+async def get_current_user_permissions(
+    access: Annotated[Access, signed_in()],
+    scope: Annotated[str | None, Query(max_length=64)] = None,
+    relative: bool = False,
+) -> list[Permission]:
+    """What the caller may do in `scope`: `/project/<id>`, or (none) the system."""
+    principal = access.principal
+    if not scope or scope == "/":
+        allowed = rbac.ROBOT_SYSTEM
+        pairs = sorted(pair for pair in allowed if decide.may_system(principal, *pair))
+        return [Permission(resource=f"/{r}" if not relative else r, action=a) for r, a in pairs]
+    match = re.fullmatch(r"/project/(\d{1,15})/?", scope)
+    if match is None:
+        raise ApiError(400, "scope must have the form /project/<id>")
+    project_id = int(match[1])
+
+    def run(connection: Connection) -> list[tuple[str, str]]:
+        project = decide.project_by_id(connection, project_id)
+        if project is None:
+            return []
+        everything = frozenset().union(*rbac.ROLES.values(), rbac.PUBLIC)
+        return sorted(pair for pair in everything if decide.may(connection, principal, project, *pair))
+
+    base = f"/project/{project_id}"
+    result = []
+    for resource, action in await access.services.db.read(run):
+        if resource == "self":
+            name = "." if relative else base
+        else:
+            name = resource if relative else f"{base}/{resource}"
+        result.append(Permission(resource=name, action=action))
+    return result
+
+
+@router.get("/users/search")
+async def search_users(
+    access: Annotated[Access, signed_in()], page: ListingDep, username: Annotated[str, Query(max_length=255)]
+) -> list[UserSearchRespItem]:
+    """Users whose name contains `username`."""
+
+    def run(connection: Connection) -> tuple[int, list[UserSearchRespItem]]:
+        query = select(users.c.id, users.c.username).where(contains(users.c.username, username))
+        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
+        rows = connection.execute(page.slice(query.order_by(func.length(users.c.username), users.c.username)))
+        return total, [UserSearchRespItem(user_id=row[0], username=row[1]) for row in rows]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return found
+
+
+def _is_self(access: Access, user_id: int) -> bool:
+    return access.principal.kind == "user" and access.principal.id == user_id
+
+
+async def _found(access: Access, user_id: int, action: str) -> UserRow:
+    """The user, when it is the caller itself or the caller may do `action` on users."""
+    access.require_known()
+    if not _is_self(access, user_id):
+        await access.require("user", action)
+    row = await access.services.db.point(lambda c: domain.by_id(c, user_id))
+    if row is None:
+        raise ApiError(404, f"user {user_id} not found")
+    return row
+
+
+@router.get("/users/{user_id}")
+async def get_user(user_id: Id, access: Annotated[Access, checked("user", "read", "user")]) -> UserResp:
+    """One user: oneself, or any for administrators."""
+    row = await _found(access, user_id, "read")
+    model = user_model(row)
+    oidc = await access.services.db.read(lambda c: domain.oidc_of(c, user_id))
+    model.oidc_user_meta = _oidc_model(access, oidc, with_secret=_is_self(access, user_id))
+    return model
+
+
+async def _own_profile(access: Access, user_id: int) -> None:
+    if not await access.services.db.read(lambda c: domain.is_local(c, user_id)):
+        raise ApiError(403, "the account is kept by the identity provider")
+
+
+@router.put("/users/{user_id}")
+async def update_user_profile(
+    user_id: Id, body: UserProfile, access: Annotated[Access, checked("user", "update", "user")]
+) -> Response:
+    """Change email, real name and comment."""
+    row = await _found(access, user_id, "update")
+    await _own_profile(access, user_id)
+    await access.services.db.write(
+        lambda c: domain.update_profile(c, user_id, body.email, body.realname, body.comment)
+    )
+    access.audited("update", "user", row.username, f"update profile of {row.username}")
+    return Response()
+
+
+@router.delete("/users/{user_id}")
+async def delete_user(user_id: Id, access: Annotated[Access, system_access("user", "delete")]) -> Response:
+    """Remove a user; nobody removes oneself."""
+    row = await _found(access, user_id, "delete")
+    if _is_self(access, user_id):
+        raise ApiError(403, "nobody removes oneself")
+    await access.services.sessions.delete_user(user_id)
+    await access.services.db.write(lambda c: domain.remove(c, user_id))
+    access.audited("delete", "user", row.username, f"delete user {row.username}")
+    return Response()
+
+
+@router.put("/users/{user_id}/sysadmin")
+async def set_user_sys_admin(
+    user_id: Id, body: UserSysAdminFlag, access: Annotated[Access, system_access("user", "update")]
+) -> Response:
+    """Give or take system administration."""
+    # Otherwise a robot that may update users could make itself an administrator's helper.
+    if not access.principal.sysadmin:
+        raise access.refusal()
+    row = await _found(access, user_id, "update")
+    await access.services.db.write(lambda c: domain.set_sysadmin(c, user_id, body.sysadmin_flag))
+    # Rights changed: sessions that began with the old ones end.
+    await access.services.sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE))
+    verb = "give" if body.sysadmin_flag else "take"
+    access.audited("update", "user", row.username, f"{verb} system administration: {row.username}")
+    return Response()
+
+
+@router.put("/users/{user_id}/password")
+async def update_user_password(
+    user_id: Id, body: PasswordReq, access: Annotated[Access, checked("user", "update", "user")]
+) -> Response:
+    """Change a password: one's own with the old one, any other's as an administrator."""
+    row = await _found(access, user_id, "update")
+    await _own_profile(access, user_id)
+    auth = _auth(access)
+    if _is_self(access, user_id):
+        old = await auth.authenticate(row.username, body.old_password or "", client_address(access.request))
+        if old is None:
+            raise ApiError(403, "the old password is wrong")
+        if body.old_password == body.new_password:
+            raise ApiError(400, "the new password is the old one")
+    elif not access.principal.sysadmin and row.sysadmin:
+        raise access.refusal()
+    hashed = await auth.hash(body.new_password)
+    await access.services.db.write(lambda c: domain.set_hash(c, user_id, hashed))
+    await access.services.sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE))
+    access.audited("update", "user", row.username, f"change password of {row.username}")
+    return Response()
+
+
+@router.put("/users/{user_id}/cli_secret")
+async def set_cli_secret(
+    user_id: Id, body: OIDCCliSecretReq, access: Annotated[Access, checked("user", "update", "user")]
+) -> Response:
+    """Set the secret that an OIDC user shows instead of a password, in docker login and Basic."""
+    row = await _found(access, user_id, "update")
+    if not _is_self(access, user_id) and not access.principal.sysadmin:
+        raise access.refusal()
+    if await access.services.db.read(lambda c: domain.oidc_of(c, user_id)) is None:
+        raise ApiError(412, "the user does not sign in through OIDC")
+    secret = body.secret or secrets.token_urlsafe(24) + "Aa1"
+    _auth(access)
+    check_password(secret)
+    sealed = access.services.keys.encrypt("cli-secret", secret.encode())
+    await access.services.db.write(
+        lambda c: c.execute(update(oidc_users).where(oidc_users.c.user_id == user_id).values(secret=sealed))
+    )
+    access.audited("update", "user", row.username, f"set CLI secret of {row.username}")
+    return Response()

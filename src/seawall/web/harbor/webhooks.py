@@ -1,0 +1,420 @@
+"""Webhook policies of a project, and what became of their deliveries.
+
+Here every execution has one task, which is the delivery itself; both have the delivery's number.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, Select, func, select
+
+from seawall.features.webhooks import payload, policies
+from seawall.features.webhooks.policies import Delivery, Policy, Wanted
+from seawall.infra.db.schema import webhook_deliveries, webhook_policies
+from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access, timestamp
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.query import Custom
+from seawall.web.harbor.query import Field as QueryField
+
+router = ApiRouter(tags=["webhook"])
+
+_BASE = "/projects/{project_name_or_id}/webhook"
+# What is shown for a stored Authorization header; sent back, it keeps the stored one.
+HIDDEN = "********"
+
+
+class WebhookTargetObject(BaseModel):
+    """Where to send: type http or slack. A stored `auth_header` is never shown."""
+
+    type: str | None = Field(default=None, max_length=32)
+    address: str | None = Field(default=None, max_length=2048)
+    auth_header: str | None = Field(default=None, max_length=4096)
+    skip_cert_verify: bool | None = None
+    payload_format: str | None = Field(default=None, max_length=32)
+
+
+class WebhookPolicy(BaseModel):
+    """A policy: which events go where."""
+
+    id: int | None = None
+    name: str | None = Field(default=None, max_length=255)
+    description: str | None = Field(default=None, max_length=4096)
+    project_id: int | None = None
+    targets: list[WebhookTargetObject] | None = None
+    event_types: list[str] | None = Field(default=None, max_length=64)
+    creator: str | None = None
+    creation_time: str | None = None
+    update_time: str | None = None
+    enabled: bool | None = None
+
+
+class WebhookLastTrigger(BaseModel):
+    """When a policy last had an event of a type."""
+
+    policy_name: str
+    event_type: str
+    enabled: bool
+    creation_time: str | None
+    last_trigger_time: str | None = None
+
+
+class WebhookJob(BaseModel):
+    """A delivery."""
+
+    id: int
+    policy_id: int
+    event_type: str
+    notify_type: str
+    status: str
+    job_detail: str
+    creation_time: str | None
+    update_time: str | None
+
+
+class PayloadFormat(BaseModel):
+    """The formats a type of target can have."""
+
+    notify_type: str
+    formats: list[str]
+
+
+class SupportedWebhookEventTypes(BaseModel):
+    """What policies can be made of."""
+
+    event_type: list[str]
+    notify_type: list[str]
+    payload_formats: list[PayloadFormat]
+
+
+class WebhookMetrics(BaseModel):
+    """Numbers of tasks."""
+
+    task_count: int = 1
+    success_task_count: int | None = None
+    error_task_count: int | None = None
+    pending_task_count: int | None = None
+    running_task_count: int | None = None
+
+
+class WebhookExecution(BaseModel):
+    """An event that was sent for a policy."""
+
+    id: int
+    vendor_type: str
+    vendor_id: int
+    status: str
+    status_message: str
+    metrics: WebhookMetrics
+    trigger: str
+    extra_attrs: dict[str, Any]
+    start_time: str | None
+    end_time: str | None
+
+
+class WebhookTask(BaseModel):
+    """The delivery of an event."""
+
+    id: int
+    execution_id: int
+    status: str
+    status_message: str
+    run_count: int
+    extra_attrs: dict[str, Any]
+    creation_time: str | None
+    update_time: str | None
+    start_time: str | None
+    end_time: str | None
+
+
+def _model(policy: Policy) -> WebhookPolicy:
+    return WebhookPolicy(
+        id=policy.id,
+        name=policy.name,
+        description=policy.description,
+        project_id=policy.project_id,
+        targets=[
+            WebhookTargetObject(
+                type=policy.target_type,
+                address=policy.address,
+                auth_header=HIDDEN if policy.secret else "",
+                skip_cert_verify=policy.skip_verify,
+                payload_format=policy.payload_format,
+            )
+        ],
+        event_types=policy.event_types,
+        creator=policy.creator,
+        creation_time=timestamp(policy.created_at),
+        update_time=timestamp(policy.updated_at),
+        enabled=policy.enabled,
+    )
+
+
+def _wanted(body: WebhookPolicy) -> Wanted:
+    targets = body.targets or []
+    if len(targets) != 1:
+        raise ApiError(400, "a webhook policy has exactly one target")
+    target = targets[0]
+    header = target.auth_header
+    return Wanted(
+        name=body.name or "",
+        description=body.description or "",
+        target_type=target.type or "http",
+        address=target.address or "",
+        auth_header=None if header == HIDDEN else header or "",
+        skip_verify=bool(target.skip_cert_verify),
+        payload_format=target.payload_format or payload.DEFAULT,
+        event_types=body.event_types or [],
+        enabled=body.enabled is not False,
+    )
+
+
+@router.get(f"{_BASE}/policies")
+async def list_webhook_policies_of_project(
+    access: Annotated[Access, project_access("notification-policy", "list")], page: ListingDep
+) -> list[WebhookPolicy]:
+    """Policies of the project."""
+    fields: dict[str, QueryField | Custom] = {
+        "id": QueryField(webhook_policies.c.id, "int"),
+        "name": QueryField(webhook_policies.c.name),
+        "enabled": QueryField(webhook_policies.c.enabled, "bool"),
+        "creation_time": QueryField(webhook_policies.c.created_at, "time"),
+        "update_time": QueryField(webhook_policies.c.updated_at, "time"),
+    }
+
+    def run(connection: Connection) -> tuple[int, list[WebhookPolicy]]:
+        query = page.filter(
+            policies.policies().where(webhook_policies.c.project_id == access.project.id), fields
+        )
+        total = connection.execute(
+            select(func.count()).select_from(query.with_only_columns(webhook_policies.c.id).subquery())
+        ).scalar_one()
+        rows = connection.execute(page.slice(page.order(query, fields, webhook_policies.c.id)))
+        return total, [_model(Policy(*row)) for row in rows]
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return found
+
+
+@router.post(f"{_BASE}/policies", status_code=201)
+async def create_webhook_policy_of_project(
+    request: Request,
+    body: WebhookPolicy,
+    access: Annotated[Access, project_access("notification-policy", "create")],
+) -> Response:
+    """Add a policy."""
+    wanted, project, keys = _wanted(body), access.project, access.services.keys
+    creator = access.principal.name
+    made = await access.services.db.write(lambda c: policies.create(c, keys, project.id, wanted, creator))
+    access.audited("create", "webhook_policy", wanted.name, f"webhook {wanted.name}", project.id)
+    return Response(status_code=201, headers=location(request, made))
+
+
+@router.get(f"{_BASE}/policies/{{webhook_policy_id}}")
+async def get_webhook_policy_of_project(
+    webhook_policy_id: Id, access: Annotated[Access, project_access("notification-policy", "read")]
+) -> WebhookPolicy:
+    """One policy."""
+    return _model(
+        await access.services.db.read(lambda c: policies.get(c, access.project.id, webhook_policy_id))
+    )
+
+
+@router.put(f"{_BASE}/policies/{{webhook_policy_id}}")
+async def update_webhook_policy_of_project(
+    webhook_policy_id: Id,
+    body: WebhookPolicy,
+    access: Annotated[Access, project_access("notification-policy", "update")],
+) -> Response:
+    """Replace a policy; a stored credential goes when the address changes."""
+    wanted, project, keys = _wanted(body), access.project, access.services.keys
+    await access.services.db.write(lambda c: policies.change(c, keys, project.id, webhook_policy_id, wanted))
+    access.audited("update", "webhook_policy", wanted.name, f"webhook {wanted.name}", project.id)
+    return Response()
+
+
+@router.delete(f"{_BASE}/policies/{{webhook_policy_id}}")
+async def delete_webhook_policy_of_project(
+    webhook_policy_id: Id, access: Annotated[Access, project_access("notification-policy", "delete")]
+) -> Response:
+    """Delete a policy with the record of its deliveries."""
+    project = access.project
+    await access.services.db.write(lambda c: policies.remove(c, project.id, webhook_policy_id))
+    access.audited("delete", "webhook_policy", str(webhook_policy_id), "delete webhook", project.id)
+    return Response()
+
+
+def _deliveries(connection: Connection, page: Any, query: Select[Any]) -> tuple[int, list[Delivery]]:
+    fields: dict[str, QueryField | Custom] = {
+        "id": QueryField(webhook_deliveries.c.id, "int"),
+        "event_type": QueryField(webhook_deliveries.c.event_type),
+        "status": QueryField(func.lower(webhook_deliveries.c.status)),
+        "creation_time": QueryField(webhook_deliveries.c.created_at, "time"),
+        "update_time": QueryField(webhook_deliveries.c.updated_at, "time"),
+    }
+    query = page.filter(query, fields)
+    total = connection.execute(
+        select(func.count()).select_from(query.with_only_columns(webhook_deliveries.c.id).subquery())
+    ).scalar_one()
+    ordered = page.slice(page.order(query, fields, webhook_deliveries.c.id.desc()))
+    return total, [Delivery(*row) for row in connection.execute(ordered)]
+
+
+@router.get(f"{_BASE}/policies/{{webhook_policy_id}}/executions")
+async def list_executions_of_webhook_policy(
+    webhook_policy_id: Id,
+    access: Annotated[Access, project_access("notification-policy", "read")],
+    page: ListingDep,
+) -> list[WebhookExecution]:
+    """Events sent for a policy, newest first."""
+
+    def run(connection: Connection) -> tuple[int, list[Delivery]]:
+        policies.get(connection, access.project.id, webhook_policy_id)
+        query = policies.deliveries().where(webhook_deliveries.c.policy_id == webhook_policy_id)
+        return _deliveries(connection, page, query)
+
+    total, found = await access.services.db.read(run)
+    page.total(total)
+    return [
+        WebhookExecution(
+            id=item.id,
+            vendor_type="WEBHOOK",
+            vendor_id=item.policy_id,
+            status=item.status.capitalize(),
+            status_message=_last_line(item),
+            metrics=WebhookMetrics.model_validate({f"{item.status}_task_count": 1}),
+            trigger="EVENT",
+            extra_attrs={"event_type": item.event_type},
+            start_time=timestamp(item.created_at),
+            end_time=timestamp(item.ended_at),
+        )
+        for item in found
+    ]
+
+
+def _last_line(item: Delivery) -> str:
+    return item.log.rstrip("\n").rpartition("\n")[2][:500] if item.status == "error" else ""
+
+
+async def _delivery(access: Access, policy_id: int, execution_id: int, task_id: int | None) -> Delivery:
+    if task_id not in (None, execution_id):
+        raise ApiError(404, f"webhook task {task_id} not found")
+
+    def run(connection: Connection) -> Delivery:
+        policies.get(connection, access.project.id, policy_id)
+        return policies.delivery(connection, policy_id, execution_id)
+
+    return await access.services.db.read(run)
+
+
+@router.get(f"{_BASE}/policies/{{webhook_policy_id}}/executions/{{execution_id}}/tasks")
+async def list_tasks_of_webhook_execution(
+    webhook_policy_id: Id,
+    execution_id: Id,
+    access: Annotated[Access, project_access("notification-policy", "read")],
+    page: ListingDep,
+) -> list[WebhookTask]:
+    """The delivery of an event."""
+    item = await _delivery(access, webhook_policy_id, execution_id, None)
+    page.total(1)
+    if page.offset:
+        return []
+    return [
+        WebhookTask(
+            id=item.id,
+            execution_id=item.id,
+            status=item.status.capitalize(),
+            status_message=_last_line(item),
+            run_count=item.attempts,
+            extra_attrs={"event_type": item.event_type, "payload": json.dumps(item.data)},
+            creation_time=timestamp(item.created_at),
+            update_time=timestamp(item.updated_at),
+            start_time=timestamp(item.created_at),
+            end_time=timestamp(item.ended_at),
+        )
+    ]
+
+
+@router.get(
+    f"{_BASE}/policies/{{webhook_policy_id}}/executions/{{execution_id}}/tasks/{{task_id}}/log",
+    response_class=Response,
+)
+async def get_logs_of_webhook_task(
+    webhook_policy_id: Id,
+    execution_id: Id,
+    task_id: Id,
+    access: Annotated[Access, project_access("notification-policy", "read")],
+) -> Response:
+    """Each attempt of a delivery, and what came of it."""
+    item = await _delivery(access, webhook_policy_id, execution_id, task_id)
+    return Response(item.log, media_type="text/plain; charset=utf-8")
+
+
+@router.get(f"{_BASE}/lasttrigger")
+async def last_trigger(
+    access: Annotated[Access, project_access("notification-policy", "list")],
+) -> list[WebhookLastTrigger]:
+    """When each policy last had an event of each of its types."""
+    found = await access.services.db.read(lambda c: policies.last_triggers(c, access.project.id))
+    return [
+        WebhookLastTrigger(
+            policy_name=policy.name,
+            event_type=kind,
+            enabled=policy.enabled,
+            creation_time=timestamp(policy.created_at),
+            last_trigger_time=timestamp(at),
+        )
+        for policy, kind, at in found
+    ]
+
+
+@router.get(f"{_BASE}/jobs")
+async def list_webhook_jobs(
+    access: Annotated[Access, project_access("notification-policy", "list")],
+    page: ListingDep,
+    policy_id: Annotated[int, Query(ge=1, lt=2**53)],
+    status: Annotated[list[str] | None, Query(max_length=16)] = None,
+) -> list[WebhookJob]:
+    """Deliveries of a policy, newest first."""
+
+    def run(connection: Connection) -> tuple[Policy, int, list[Delivery]]:
+        policy = policies.get(connection, access.project.id, policy_id)
+        query = policies.deliveries().where(webhook_deliveries.c.policy_id == policy_id)
+        if status:
+            query = query.where(webhook_deliveries.c.status.in_([item.lower() for item in status]))
+        return policy, *_deliveries(connection, page, query)
+
+    policy, total, found = await access.services.db.read(run)
+    page.total(total)
+    return [
+        WebhookJob(
+            id=item.id,
+            policy_id=item.policy_id,
+            event_type=item.event_type,
+            notify_type=policy.target_type,
+            status=item.status.capitalize(),
+            job_detail=json.dumps(item.data),
+            creation_time=timestamp(item.created_at),
+            update_time=timestamp(item.updated_at),
+        )
+        for item in found
+    ]
+
+
+@router.get(f"{_BASE}/events")
+async def get_supported_event_types(
+    access: Annotated[Access, project_access("notification-policy", "read")],
+) -> SupportedWebhookEventTypes:
+    """Event types, target types and formats that policies can have."""
+    return SupportedWebhookEventTypes(
+        event_type=list(payload.EVENT_TYPES),
+        notify_type=list(payload.TARGET_TYPES),
+        payload_formats=[
+            PayloadFormat(notify_type="http", formats=list(payload.FORMATS)),
+            PayloadFormat(notify_type="slack", formats=[payload.DEFAULT]),
+        ],
+    )

@@ -1,0 +1,1 @@
+"""HTTP between parts of a cluster: peers, sites, probe, scanner adapter."""

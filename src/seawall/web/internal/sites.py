@@ -1,0 +1,153 @@
+"""The endpoint of a site for the other one, below `/internal/dr`; every request is signed (`wire`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import IO, TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import select
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from seawall.availability.sites import ship, state
+from seawall.availability.sites.wire import PREFIX, received
+from seawall.infra.db import dump
+from seawall.infra.db.schema import blobs, cluster_keys
+from seawall.kernel.errors import (
+    ForbiddenError,
+    NotFoundError,
+    PreconditionError,
+    SeawallError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from seawall.process.wiring import Services
+
+log: Any = structlog.get_logger("seawall.dr")
+_CHUNK = 1024 * 1024
+
+
+def dr_routes(services: Services) -> list[BaseRoute]:
+    """The routes; none without the section `dr`."""
+    dr = services.dr
+    signer = dr.signer
+    if signer is None:
+        return []
+
+    async def hello(body: dict[str, Any]) -> Response:
+        await dr.learn(body)
+        return JSONResponse(await dr.info())
+
+    async def demote(body: dict[str, Any]) -> Response:
+        return JSONResponse(await dr.yield_to(int(body["epoch"])))
+
+    async def resume(body: dict[str, Any]) -> Response:
+        await dr.resume(int(body["epoch"]))
+        return JSONResponse({})
+
+    async def promote(_body: dict[str, Any]) -> Response:
+        await dr.promote(planned=True)
+        return JSONResponse(await dr.info())
+
+    async def promise(body: dict[str, Any]) -> Response:
+        return JSONResponse({"granted": await dr.promise(int(body["epoch"]), float(body["seconds"]))})
+
+    async def keys(_body: dict[str, Any]) -> Response:
+        def read(connection: Any) -> list[dict[str, Any]]:
+            return [dict(row) for row in connection.execute(select(cluster_keys)).mappings()]
+
+        row = await services.db.read(state.read)
+        if row is None or row["role"] == state.STANDBY:
+            raise PreconditionError("this site is a standby itself")
+        rows = await services.db.read(read)
+        encoded = [
+            {k: dump.encode(v) if isinstance(v, bytes | memoryview) else v for k, v in row.items()}
+            for row in rows
+        ]
+        return JSONResponse({"rows": encoded, "lineage": row["lineage"]})
+
+    async def changes(body: dict[str, Any]) -> Response:
+        row = await services.db.read(state.read)
+        if row is None or row["role"] == state.STANDBY:
+            raise PreconditionError("this site is a standby itself")
+        if int(body.get("epoch") or 0) > row["epoch"]:
+            await dr.learn_epoch(int(body["epoch"]))
+            raise PreconditionError("this site is of an older epoch")
+        cursor = body.get("cursor")
+        head = {"lineage": row["lineage"], "site": row["site"]}
+        file = await asyncio.to_thread(
+            ship.write_changes, services.settings.database_url, None if cursor is None else str(cursor), head
+        )
+        return StreamingResponse(_read(file), media_type="application/x-ndjson")
+
+    async def blob(body: dict[str, Any]) -> Response:
+        digest = str(body["digest"])
+        query = select(blobs.c.storage_key, blobs.c.size).where(blobs.c.digest == digest)
+        found = await services.db.read(lambda c: c.execute(query).first())
+        if found is None:
+            raise NotFoundError(f"no blob {digest}")
+        headers = {"Content-Length": str(found.size)}
+        return StreamingResponse(
+            services.storage.stream(found.storage_key, 0, found.size) if found.size else _nothing(),
+            media_type="application/octet-stream",
+            headers=headers,
+        )
+
+    async def rescue(body: dict[str, Any]) -> Response:
+        # Imported here: it uses services that are made later.
+        from seawall.availability.sites.rescue import take_in
+
+        return JSONResponse(await take_in(services, body))
+
+    verbs: dict[str, Callable[[dict[str, Any]], Awaitable[Response]]] = {
+        "hello": hello,
+        "demote": demote,
+        "resume": resume,
+        "promote": promote,
+        "promise": promise,
+        "keys": keys,
+        "changes": changes,
+        "blob": blob,
+        "rescue": rescue,
+    }
+
+    async def serve(request: Request) -> Response:
+        try:
+            body = await received(request, signer)
+            verb = verbs.get(request.path_params["verb"])
+            if verb is None:
+                raise NotFoundError("no such request")
+            return await verb(body)
+        except ForbiddenError as error:
+            return _error(403, str(error))
+        except NotFoundError as error:
+            return _error(404, str(error))
+        except UnavailableError as error:
+            return _error(503, str(error))
+        except (KeyError, TypeError, ValueError):
+            return _error(409, "not a request of a Seawall site")
+        except SeawallError as error:
+            return _error(409, str(error))
+
+    return [Route(PREFIX + "/{verb}", serve, methods=["POST"])]
+
+
+def _error(status: int, message: str) -> Response:
+    return JSONResponse({"error": message}, status)
+
+
+async def _read(file: IO[bytes]) -> AsyncIterator[bytes]:
+    try:
+        while data := await asyncio.to_thread(file.read, _CHUNK):
+            yield data
+    finally:
+        file.close()
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    return
+    yield b""

@@ -1,0 +1,117 @@
+"""`/service/token`: Docker's token endpoint (GET) and its OAuth2 form (POST).
+
+Source: CNCF Distribution "Token Authentication Specification" and "OAuth2 Token Specification".
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from seawall.access.service import AuthService, User
+from seawall.access.tokens import TokenService, parse_scopes
+from seawall.infra.configuration import Configuration
+from seawall.infra.ratelimit import RateLimiter
+from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.web.oci.app import base_url, basic_credentials, without_host
+
+_FORM_BYTES = 65536
+
+
+class TokenEndpoint:
+    """Gives out bearer tokens holding the part of the requested scopes that the caller may have."""
+
+    def __init__(
+        self,
+        auth: AuthService,
+        tokens: TokenService,
+        external_url: str | None = None,
+        configuration: Configuration | None = None,
+        rates: RateLimiter | None = None,
+    ) -> None:
+        self._rates = rates
+        self._auth = auth
+        self._configuration = configuration
+        self._tokens = tokens
+        self._external_url = external_url
+
+    async def serve(self, request: Request) -> Response:
+        """Starlette endpoint."""
+        try:
+            return await self._answer(request)
+        except RegistryError as error:
+            body = {"errors": [{"code": error.code, "message": error.message}]}
+            return JSONResponse(body, error.status, headers=error.headers)
+        except UnavailableError as error:
+            body = {"errors": [{"code": "UNAVAILABLE", "message": str(error)}]}
+            return JSONResponse(body, 503, headers={"Retry-After": "1"})
+
+    async def _answer(self, request: Request) -> Response:
+        client = request.client.host if request.client else ""
+        credentials: tuple[str, str] | None = None
+        form = request.method == "POST"
+        if form:
+            form_data = await _form(request)
+            fields = {key: values[-1] for key, values in form_data.items()}
+            if fields.get("grant_type") != "password":
+                raise RegistryError("UNSUPPORTED", "grant_type must be password", status=400)
+            credentials = (fields.get("username", ""), fields.get("password", ""))
+            service, scopes = fields.get("service"), form_data.get("scope", [])
+        else:
+            service, scopes = request.query_params.get("service"), request.query_params.getlist("scope")
+            header = request.headers.get("authorization")
+            if header is not None:
+                credentials = basic_credentials(header)
+                if credentials is None:
+                    raise _refused()
+        if service and service != self._tokens.service:
+            raise RegistryError("UNSUPPORTED", "unknown service", status=400)
+        user: User | None = None
+        if credentials is not None and "\0" in credentials[0]:
+            raise _refused()  # no such user, and PostgreSQL cannot be asked
+        if credentials is not None:
+            user = await self._auth.authenticate(*credentials, client)
+            if user is None:
+                raise _refused()
+            if self._rates is not None:
+                await self._rates.check_user(user.name, client)
+        base = base_url(self._external_url, request.headers, request.url.scheme)
+        wanted = [replace(item, name=without_host(item.name, base)) for item in parse_scopes(scopes)]
+        granted = await self._auth.grant(user, wanted)
+        lifetime = self._tokens.lifetime
+        if self._configuration is not None:
+            lifetime = int(await self._configuration.get("token_expiration")) * 60
+        token, issued = self._tokens.issue(user.name if user else "", granted, lifetime)
+        body: dict[str, object] = {
+            "token": token,
+            "access_token": token,
+            "expires_in": lifetime,
+            "issued_at": datetime.datetime.fromtimestamp(issued, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        if form:
+            body["scope"] = " ".join(
+                f"{item.type}:{item.name}:{','.join(sorted(item.actions))}" for item in granted
+            )
+        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+async def _form(request: Request) -> dict[str, list[str]]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _FORM_BYTES:
+            raise RegistryError("UNSUPPORTED", "form is too large", status=413)
+    try:
+        return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=64)
+    except ValueError:
+        raise RegistryError("UNSUPPORTED", "body is not a form", status=400) from None
+
+
+def _refused() -> RegistryError:
+    return RegistryError(
+        "UNAUTHORIZED", "wrong user name or password", headers={"WWW-Authenticate": 'Basic realm="seawall"'}
+    )
