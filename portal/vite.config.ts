@@ -6,7 +6,7 @@ const server = process.env.SEAWALL_URL ?? "http://127.0.0.1:8080";
 export default defineConfig({
   base: "/portal/",
   plugins: [react()],
-  // The server puts a fresh value in place of this word in every answer (src/seawall/portal.py).
+  // The server puts a fresh value in place of this word in every answer (src/seawall/web/portal.py).
   html: { cspNonce: "__CSP_NONCE__" },
   build: {
     outDir: "../src/seawall/portal_dist",

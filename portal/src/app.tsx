@@ -4,8 +4,8 @@ import { Navigate, Route, Routes, useLocation } from "react-router";
 import { toProvider } from "./api/client";
 import { Shell } from "./components/shell";
 import { Empty, Failure, Loading } from "./components/ui";
+import { SignIn } from "./features/account/sign-in";
 import { useT } from "./i18n";
-import { SignIn } from "./pages/sign-in";
 import { SessionProvider, useSession } from "./session";
 
 type Module<K extends string> = Record<K, ComponentType>;
@@ -13,26 +13,26 @@ function page<K extends string>(load: () => Promise<Module<K>>, name: K) {
   return lazy(() => load().then((module) => ({ default: module[name] })));
 }
 
-const Projects = page(() => import("./pages/projects"), "Projects");
-const Project = page(() => import("./pages/project"), "ProjectPage");
-const Repository = page(() => import("./pages/repository"), "RepositoryPage");
-const Artifact = page(() => import("./pages/artifact"), "ArtifactPage");
-const Logs = page(() => import("./pages/logs"), "Logs");
-const Search = page(() => import("./pages/search"), "SearchPage");
-const Users = page(() => import("./pages/users"), "Users");
-const Groups = page(() => import("./pages/groups"), "Groups");
-const Robots = page(() => import("./pages/robots"), "SystemRobots");
-const Registries = page(() => import("./pages/registries"), "Registries");
-const Replications = page(() => import("./pages/replications"), "Replications");
-const Labels = page(() => import("./pages/labels"), "SystemLabels");
-const Quotas = page(() => import("./pages/quotas"), "Quotas");
-const Interrogation = page(() => import("./pages/interrogation"), "Interrogation");
-const CleanUp = page(() => import("./pages/cleanup"), "CleanUp");
-const Jobs = page(() => import("./pages/jobs"), "Jobs");
-const Configuration = page(() => import("./pages/configuration"), "Configuration");
-const Cluster = page(() => import("./pages/cluster"), "Cluster");
-const Onboard = page(() => import("./pages/onboard"), "Onboard");
-const Profile = page(() => import("./pages/profile"), "Profile");
+const Projects = page(() => import("./features/projects/list"), "Projects");
+const Project = page(() => import("./features/projects/page"), "ProjectPage");
+const Repository = page(() => import("./features/repositories/page"), "RepositoryPage");
+const Artifact = page(() => import("./features/artifacts/page"), "ArtifactPage");
+const Logs = page(() => import("./features/logs/page"), "Logs");
+const Search = page(() => import("./features/search/page"), "SearchPage");
+const Users = page(() => import("./features/users/users"), "Users");
+const Groups = page(() => import("./features/users/groups"), "Groups");
+const Robots = page(() => import("./features/robots/list"), "SystemRobots");
+const Registries = page(() => import("./features/replication/registries"), "Registries");
+const Replications = page(() => import("./features/replication/rules"), "Replications");
+const Labels = page(() => import("./features/labels/list"), "SystemLabels");
+const Quotas = page(() => import("./features/quotas/page"), "Quotas");
+const Interrogation = page(() => import("./features/scanning/page"), "Interrogation");
+const CleanUp = page(() => import("./features/cleanup/page"), "CleanUp");
+const Jobs = page(() => import("./features/jobs/page"), "Jobs");
+const Configuration = page(() => import("./features/configuration/page"), "Configuration");
+const Cluster = page(() => import("./features/cluster/page"), "Cluster");
+const Onboard = page(() => import("./features/account/onboard"), "Onboard");
+const Profile = page(() => import("./features/account/profile"), "Profile");
 
 export function App() {
   return (

@@ -1,0 +1,156 @@
+import type { Field, Values } from "../../components/dialogs";
+import type { Translate } from "../../i18n";
+
+const is = (mode: string) => (values: Values) => values.auth_mode !== mode;
+
+export function authentication(t: Translate): Field[] {
+  const ldap = is("ldap_auth");
+  const oidc = is("oidc_auth");
+  return [
+    {
+      name: "auth_mode",
+      label: t("How people sign in"),
+      type: "select",
+      help: t("Can be changed while there is no account but the administrator's."),
+      options: [
+        { value: "db_auth", label: t("Local accounts") },
+        { value: "ldap_auth", label: "LDAP" },
+        { value: "oidc_auth", label: "OIDC" },
+      ],
+    },
+    {
+      name: "self_registration",
+      label: t("Anyone may create an account"),
+      type: "switch",
+      hidden: is("db_auth"),
+    },
+    {
+      name: "ldap_url",
+      label: t("LDAP address"),
+      required: true,
+      placeholder: "ldaps://ldap.example.com",
+      hidden: ldap,
+    },
+    { name: "ldap_search_dn", label: t("Search DN"), hidden: ldap },
+    {
+      name: "ldap_search_password",
+      label: t("Search password"),
+      type: "password",
+      help: t("Empty: the stored one stays."),
+      hidden: ldap,
+    },
+    { name: "ldap_base_dn", label: t("Base DN"), required: true, hidden: ldap },
+    { name: "ldap_filter", label: t("Filter"), hidden: ldap },
+    { name: "ldap_uid", label: t("User attribute"), required: true, hidden: ldap },
+    { name: "ldap_scope", label: t("Scope"), type: "select", options: scopes(t), hidden: ldap },
+    { name: "ldap_group_base_dn", label: t("Group base DN"), hidden: ldap },
+    { name: "ldap_group_search_filter", label: t("Group filter"), hidden: ldap },
+    { name: "ldap_group_attribute_name", label: t("Group name attribute"), hidden: ldap },
+    { name: "ldap_group_admin_dn", label: t("Group of administrators (DN)"), hidden: ldap },
+    { name: "ldap_group_membership_attribute", label: t("Membership attribute"), hidden: ldap },
+    {
+      name: "ldap_group_search_scope",
+      label: t("Group scope"),
+      type: "select",
+      options: scopes(t),
+      hidden: ldap,
+    },
+    { name: "ldap_verify_cert", label: t("Verify the certificate"), type: "switch", hidden: ldap },
+    { name: "oidc_name", label: t("Provider name"), required: true, hidden: oidc },
+    {
+      name: "oidc_endpoint",
+      label: t("Issuer address"),
+      required: true,
+      placeholder: "https://id.example.com",
+      hidden: oidc,
+    },
+    { name: "oidc_client_id", label: t("Client ID"), required: true, hidden: oidc },
+    {
+      name: "oidc_client_secret",
+      label: t("Client secret"),
+      type: "password",
+      help: t("Empty: the stored one stays."),
+      hidden: oidc,
+    },
+    {
+      name: "oidc_scope",
+      label: t("Scopes"),
+      required: true,
+      help: "openid,profile,email,offline_access",
+      hidden: oidc,
+    },
+    { name: "oidc_user_claim", label: t("User name claim"), hidden: oidc },
+    { name: "oidc_groups_claim", label: t("Groups claim"), hidden: oidc },
+    { name: "oidc_admin_group", label: t("Group of administrators"), hidden: oidc },
+    { name: "oidc_group_filter", label: t("Group filter"), hidden: oidc },
+    { name: "oidc_verify_cert", label: t("Verify the certificate"), type: "switch", hidden: oidc },
+    {
+      name: "oidc_auto_onboard",
+      label: t("Create accounts at the first login"),
+      type: "switch",
+      hidden: oidc,
+    },
+    { name: "oidc_logout", label: t("Sign out of the provider too"), type: "switch", hidden: oidc },
+    {
+      name: "primary_auth_mode",
+      label: t("Send people to the provider at once"),
+      type: "switch",
+      hidden: oidc,
+    },
+  ];
+}
+
+const scopes = (t: Translate) => [
+  { value: "0", label: t("Base only") },
+  { value: "1", label: t("One level") },
+  { value: "2", label: t("Whole subtree") },
+];
+
+export function system(t: Translate): Field[] {
+  return [
+    {
+      name: "project_creation_restriction",
+      label: t("Who may create projects"),
+      type: "select",
+      options: [
+        { value: "everyone", label: t("Everyone") },
+        { value: "adminonly", label: t("Administrators only") },
+      ],
+    },
+    {
+      name: "read_only",
+      label: t("Read-only registry"),
+      type: "switch",
+      help: t("Refuses pushes and deletes; pulls go on."),
+    },
+    { name: "notification_enable", label: t("Webhooks"), type: "switch" },
+    { name: "quota_per_project_enable", label: t("Enforce project quotas"), type: "switch" },
+    { name: "token_expiration", label: t("Minutes a registry token lives"), type: "number", min: 1 },
+    { name: "session_timeout", label: t("Minutes a portal session lives"), type: "number", min: 1 },
+    {
+      name: "robot_token_duration",
+      label: t("Days a robot account lives by default"),
+      type: "number",
+      min: -1,
+    },
+    { name: "robot_name_prefix", label: t("Prefix of robot accounts"), required: true },
+    {
+      name: "audit_log_forward_endpoint",
+      label: t("Forward the audit log to (syslog)"),
+      placeholder: "syslog.example.com:514",
+    },
+    {
+      name: "skip_audit_log_database",
+      label: t("Do not keep the audit log here"),
+      type: "switch",
+      hidden: (values) => !values.audit_log_forward_endpoint,
+    },
+    { name: "scanner_skip_update_pulltime", label: t("Scans do not count as pulls"), type: "switch" },
+    {
+      name: "banner_message",
+      label: t("Banner message"),
+      type: "textarea",
+      help: t("Shown to everyone at the top of each page."),
+    },
+  ];
+}

@@ -1,0 +1,31 @@
+import type { RetentionRule, Selector } from "../../api/types";
+import type { Translate } from "../../i18n";
+
+// Harbor's templates, the name of their one parameter, and how people say them.
+export const TEMPLATES = [
+  ["latestPushedK", "the most recently pushed artifacts", "the {n} most recently pushed artifacts"],
+  ["latestPulledN", "the most recently pulled artifacts", "the {n} most recently pulled artifacts"],
+  [
+    "nDaysSinceLastPush",
+    "artifacts pushed within the last days",
+    "artifacts pushed within the last {n} days",
+  ],
+  [
+    "nDaysSinceLastPull",
+    "artifacts pulled within the last days",
+    "artifacts pulled within the last {n} days",
+  ],
+  ["always", "all artifacts", "all artifacts"],
+] as const;
+
+export function ruleText(t: Translate, rule: RetentionRule) {
+  const template = TEMPLATES.find(([name]) => name === rule.template);
+  const n = Number(rule.params?.[rule.template] ?? 0);
+  return template ? t(template[2], { n }) : rule.template;
+}
+
+export function selectorText(t: Translate, selector: Selector | undefined, kind: "repository" | "tag") {
+  if (!selector) return kind === "repository" ? t("all repositories") : t("all tags");
+  const except = selector.decoration === (kind === "repository" ? "repoExcludes" : "excludes");
+  return except ? t("all but {pattern}", { pattern: selector.pattern ?? "" }) : selector.pattern;
+}

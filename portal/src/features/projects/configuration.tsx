@@ -1,0 +1,138 @@
+import { Button, Group, NativeSelect, Radio, Stack, Switch, TagsInput, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { api } from "../../api/client";
+import type { CVEAllowlist, ProjectMetadata } from "../../api/types";
+import { Card } from "../../components/ui";
+import { useAction, useGet } from "../../hooks";
+import { useI18n } from "../../i18n";
+import type { ProjectTab } from "./tab";
+import { TrustedKeys } from "./trusted-keys";
+
+export function ProjectConfiguration({ project, can }: ProjectTab) {
+  const { t, word } = useI18n();
+  const [metadata, setMetadata] = useState<ProjectMetadata>(project.metadata ?? {});
+  const [allow, setAllow] = useState<CVEAllowlist>(project.cve_allowlist ?? {});
+  const system = useGet<CVEAllowlist>("/system/CVEAllowlist");
+  const save = useAction(
+    () =>
+      api.put("/projects/{project_name_or_id}", {
+        path: { project_name_or_id: project.project_id },
+        body: { metadata, cve_allowlist: { ...allow, project_id: project.project_id } },
+      }),
+    "Saved",
+  );
+  const readOnly = !can("project", "update") && !can("configuration", "update");
+  const flag = (name: keyof ProjectMetadata) => ({
+    checked: metadata[name] === "true",
+    disabled: readOnly,
+    onChange: (event: React.ChangeEvent<HTMLInputElement>) =>
+      setMetadata({ ...metadata, [name]: String(event.currentTarget.checked) }),
+  });
+  const own = metadata.reuse_sys_cve_allowlist === "false";
+  const expires = allow.expires_at ? new Date(allow.expires_at * 1000).toISOString().slice(0, 10) : "";
+  return (
+    <Stack>
+      <div className="grid wide">
+        <Card title={t("Access")}>
+          <Switch
+            label={t("Public")}
+            description={t("Anyone may pull without signing in.")}
+            {...flag("public")}
+          />
+        </Card>
+        <Card title={t("Content trust")}>
+          <Stack gap="sm">
+            <Switch
+              label={t("Serve only images signed with Cosign")}
+              {...flag("enable_content_trust_cosign")}
+            />
+            <Switch label={t("Serve only images signed with Notation")} {...flag("enable_content_trust")} />
+          </Stack>
+        </Card>
+        <Card title={t("Vulnerabilities")}>
+          <Stack gap="sm">
+            <Switch label={t("Scan every push")} {...flag("auto_scan")} />
+            <Switch label={t("Make an SBOM of every push")} {...flag("auto_sbom_generation")} />
+            <Switch label={t("Do not serve images with vulnerabilities")} {...flag("prevent_vul")} />
+            {metadata.prevent_vul === "true" && (
+              <NativeSelect
+                label={t("From this severity on")}
+                disabled={readOnly}
+                value={metadata.severity ?? "low"}
+                onChange={(event) => setMetadata({ ...metadata, severity: event.currentTarget.value })}
+                data={["critical", "high", "medium", "low", "none"].map((value) => ({
+                  value,
+                  label: word(value[0].toUpperCase() + value.slice(1)),
+                }))}
+              />
+            )}
+          </Stack>
+        </Card>
+        <Card title={t("CVE allowlist")}>
+          <Stack gap="sm">
+            <Radio.Group
+              aria-label={t("CVE allowlist")}
+              value={own ? "own" : "system"}
+              onChange={(value) =>
+                setMetadata({ ...metadata, reuse_sys_cve_allowlist: String(value === "system") })
+              }
+            >
+              <Group>
+                <Radio value="system" label={t("The system's")} disabled={readOnly} />
+                <Radio value="own" label={t("The project's own")} disabled={readOnly} />
+              </Group>
+            </Radio.Group>
+            <TagsInput
+              label={t("CVEs that are let through")}
+              disabled={readOnly || !own}
+              value={((own ? allow.items : system.data?.items) ?? []).map((item) => item.cve_id)}
+              onChange={(ids) => setAllow({ ...allow, items: ids.map((cve_id) => ({ cve_id })) })}
+            />
+            {own && (
+              <TextInput
+                type="date"
+                label={t("Expires")}
+                description={t("Empty: never")}
+                disabled={readOnly}
+                value={expires}
+                onChange={(event) =>
+                  setAllow({
+                    ...allow,
+                    expires_at: event.currentTarget.value
+                      ? Math.floor(new Date(event.currentTarget.value).valueOf() / 1000)
+                      : null,
+                  } as CVEAllowlist)
+                }
+              />
+            )}
+          </Stack>
+        </Card>
+        {!!project.registry_id && (
+          <Card title={t("Proxy cache")}>
+            <TextInput
+              label={t("Bandwidth (Kbps)")}
+              description={t("-1 means no limit")}
+              disabled={readOnly}
+              value={metadata.proxy_speed_kb ?? "-1"}
+              onChange={(event) => setMetadata({ ...metadata, proxy_speed_kb: event.currentTarget.value })}
+            />
+            <Switch
+              mt="sm"
+              label={t("Serve what is here when it is gone upstream")}
+              description={t("Otherwise a tag that was deleted there is not found here either.")}
+              {...flag("proxy_cache_local_on_not_found")}
+            />
+          </Card>
+        )}
+      </div>
+      {(can("metadata", "read") || !readOnly) && <TrustedKeys project={project.project_id} may={!readOnly} />}
+      {!readOnly && (
+        <Group>
+          <Button onClick={() => save.mutate()} loading={save.isPending}>
+            {t("Save")}
+          </Button>
+        </Group>
+      )}
+    </Stack>
+  );
+}

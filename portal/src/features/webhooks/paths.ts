@@ -1,0 +1,2 @@
+export const LIST = "/projects/{project_name_or_id}/webhook/policies";
+export const ONE = `${LIST}/{webhook_policy_id}`;
