@@ -1,5 +1,8 @@
 """Schema migrations (Alembic), safe to start from many instances at once.
 
+All steps of an upgrade are one transaction, on SQLite too: a start that is killed leaves the schema as it
+was.
+
 One instance migrates under a lock while the others wait for it. A rolling upgrade runs versions N and N+1
 together: migrations only add, so N works on the schema of N+1, and `MIN_COMPATIBLE`, which N+1 leaves in the
 database, tells an N that is started then that it may run. A later release that takes something away raises
@@ -11,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +23,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, inspect, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, literal, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import DropTable
 
 from seawall.infra.db.postgres import fault_of, postgres_engine
-from seawall.infra.db.schema import schema_compatibility
+from seawall.infra.db.schema import metadata, schema_compatibility
 from seawall.kernel.errors import ConfigError
 
 # The oldest schema revision whose code may run on the schema of this code. Raise it with a migration that
@@ -68,6 +73,8 @@ def _upgrade(connection: Connection, revision: str, scripts: Path | None) -> Non
     config = _config(connection, scripts)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     at = current(connection)
+    if at is None:
+        _clear_remains(connection)
     if at is not None and at not in known:
         needed = _min_compatible(connection)
         if needed not in known:
@@ -75,6 +82,27 @@ def _upgrade(connection: Connection, revision: str, scripts: Path | None) -> Non
         return
     command.upgrade(config, revision)
     _mark(connection)
+
+
+def _clear_remains(connection: Connection) -> None:
+    """Drop the empty tables that a killed first start has left; raise ConfigError where they hold rows.
+
+    Migrations are one transaction now; older ones on SQLite committed each statement.
+    """
+    present = set(inspect(connection).get_table_names())
+    remains = [table for table in metadata.sorted_tables if table.name in present]
+    if not remains:
+        return
+    for table in remains:
+        if table is schema_compatibility:
+            continue  # the mark of a migration, not content
+        if connection.execute(select(literal(1)).select_from(table).limit(1)).first() is not None:
+            raise ConfigError(
+                f"the database has Seawall's tables with rows in {table.name} but no schema revision; "
+                "restore it from a backup, or start with an empty database"
+            )
+    for table in reversed(remains):
+        connection.execute(DropTable(table))
 
 
 def _min_compatible(connection: Connection) -> str | None:
@@ -103,13 +131,14 @@ def _with_lock(url: str, run: Callable[[Connection], None]) -> None:
         path = Path(make_url(url).database or "")
         path.parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url)
+        event.listen(engine, "connect", _leave_transactions_to_us)
+        event.listen(engine, "begin", _begin_immediate)
         # A lock file beside the database: SQLite's own lock cannot be held across several transactions.
         fd = os.open(f"{path}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            with engine.connect() as connection:
+            with engine.begin() as connection:
                 run(connection)
-                connection.commit()
         finally:
             os.close(fd)
             engine.dispose()
@@ -129,6 +158,15 @@ def _with_lock(url: str, run: Callable[[Connection], None]) -> None:
                     connection.commit()
     finally:
         engine.dispose()
+
+
+def _leave_transactions_to_us(connection: sqlite3.Connection, _: object) -> None:
+    # The driver begins no transaction before DDL, so each statement of a migration would commit by itself.
+    connection.isolation_level = None
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _connect(engine: Engine) -> Connection:

@@ -6,6 +6,12 @@ from seawall.infra.db.schema import metadata
 
 connection = context.config.attributes["connection"]
 # Batch mode: SQLite cannot alter most things in place.
-context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    render_as_batch=True,
+    # SQLite takes DDL back too; Alembic only assumes otherwise because the driver hides it.
+    transactional_ddl=True,
+)
 with context.begin_transaction():
     context.run_migrations()

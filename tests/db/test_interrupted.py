@@ -1,0 +1,107 @@
+"""A first start that is killed leaves nothing that the next one cannot go on from (SQLite)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from seawall.infra.db import migrate
+from seawall.kernel.errors import ConfigError
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Every statement that any engine of this process executes in the block, before it is executed."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def killed_before(number: int, url: str) -> None:
+    """Migrate in a child that kills itself with SIGKILL before statement `number`."""
+    child = os.fork()
+    if child == 0:
+        try:
+            seen = 0
+
+            def count(*_: object) -> None:
+                nonlocal seen
+                seen += 1
+                if seen > number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            event.listen(Engine, "before_cursor_execute", count)
+            migrate.upgrade(url)
+        finally:
+            os._exit(7)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+def names(path: Path) -> set[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    finally:
+        connection.close()
+
+
+def test_start_killed_before_any_statement_is_resumed(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.db"
+    with statements() as seen:
+        migrate.upgrade(f"sqlite:///{whole}")
+    assert len(seen) > 100
+    for number in range(len(seen)):
+        path = tmp_path / f"{number}.db"
+        killed_before(number, f"sqlite:///{path}")
+        # All or nothing, so that one resumed start stands for all that found nothing.
+        assert names(path) == set(), seen[number]
+        if number % 40 == 0 or number == len(seen) - 1:
+            migrate.upgrade(f"sqlite:///{path}")
+            assert names(path) == names(whole)
+        path.unlink()
+
+
+def remains(path: Path) -> None:
+    """What a first start of a Seawall without transactions left when it was killed half-way."""
+    migrate.upgrade(f"sqlite:///{path}")
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("DROP TABLE alembic_version")
+        connection.execute("DROP TABLE tags")
+    connection.close()
+
+
+def test_remains_of_a_killed_start_are_cleared(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    remains(path)
+    migrate.upgrade(f"sqlite:///{path}")
+    assert {"tags", "alembic_version", "blob_trash"} <= names(path)
+
+
+def test_remains_with_content_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    remains(path)
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(
+            "INSERT INTO projects (name, public, created_at, updated_at) VALUES ('kept', 1, 1, 1)"
+        )
+    connection.close()
+    with pytest.raises(ConfigError, match="rows in projects but no schema revision; restore it"):
+        migrate.upgrade(f"sqlite:///{path}")
+    assert "tags" not in names(path)
