@@ -1,7 +1,8 @@
-"""The shape of harbor.yml (Harbor 2.x's installer configuration) and what each key means for Seawall.
+"""The shape of harbor.yml (the configuration of Harbor's installer) and what each key means for Seawall.
 
-Keys of parts that Seawall does not have are known and noted, so a Harbor's file can be brought along as it
-is. Keys that would change how data is kept and cannot be honoured are refused.
+Every key that any Harbor since 1.8 has had is known (`data/harbor_keys.tsv`), so a Harbor's file can be
+brought along as it is. A key without a meaning here is noted; one whose loss would lose data or security is
+refused.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from seawall.install.marked import (
     Noted,
     Refused,
     Shape,
+    Used,
     check,
     choice,
     duration,
@@ -36,8 +38,17 @@ _POOL = "has no effect: Seawall keeps max_open_conns connections, and no others,
 _TRIVY = (
     "has no effect: the scanner is Seawall's own and works offline; import its data with `seawall scan db`"
 )
+_CLAIR = "has no effect: Seawall's own scanner does Clair's work, and keeps its data in the one database"
+_NOTARY = "has no effect: Seawall serves Notary's API itself and keeps signatures in the one database"
+_METRICS = "has no effect: metrics are always on, at /metrics of the server's own port"
 _INDEX = "has no effect: Seawall keeps everything in one Redis database, harbor_db_index"
-_STORE = "is not supported; use filesystem, s3, gcs or azure"
+_OWN_REDIS = "has no effect: without external_redis the database does its work"
+_PARTS = "has no effect: parts are sized by Seawall"
+_SWIFT = (
+    "is not supported, and blobs must not go elsewhere unnoticed: Seawall reaches Swift by its S3 API; "
+    "give s3 with the proxy's URL as regionendpoint and credentials of `openstack ec2 credentials create`"
+)
+_AZURE_LOGIN = "is not supported, and without it blobs could not be stored: give accountname and accountkey"
 
 
 def _size(value: Any) -> str:
@@ -53,146 +64,243 @@ def _password(value: Any) -> str:
     return found
 
 
+def _shared_key(value: Any) -> str:
+    if str(value) != "shared_key":
+        raise ValueError(_AZURE_LOGIN)
+    return str(value)
+
+
+def _certificate(value: Any) -> str:
+    if str(value) in ("/your/certificate/path", "/your/private/key/path"):
+        raise ValueError("is still the template's; give the file, or comment the section https out")
+    return path(value)
+
+
 _EXTERNAL_DATABASE: Shape = {
-    "host": words,
-    "port": port,
-    "db_name": words,
-    "username": words,
-    "password": text,
-    "ssl_mode": choice("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
-    "ssl_root_cert": path,
+    "host": Used("the host, or several with commas, in `database.url`", words),
+    "port": Used("the port in `database.url`", port),
+    "db_name": Used("the database in `database.url`", words),
+    "username": Used("the user in `database.url`", words),
+    "password": Used("the password in `database.url`", text),
+    "ssl_mode": Used(
+        "`sslmode` in `database.url`",
+        choice("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    ),
+    "ssl_root_cert": Used("`sslrootcert` in `database.url` (Seawall's own key)", path),
     "max_idle_conns": Noted(_POOL),
-    "max_open_conns": number(0, 100000),
+    "max_open_conns": Used("a third of it, from 5 to 20, is `database.pool_size`", number(0, 100000)),
     "conn_max_lifetime": Noted(_POOL),
     "conn_max_idle_time": Noted(_POOL),
 }
 
+_S3: Shape = {
+    "accesskey": Used("`storage.s3.accesskey`", text),
+    "secretkey": Used("`storage.s3.secretkey`", text),
+    "region": Used("`storage.s3.region`", words),
+    "regionendpoint": Used("`storage.s3.regionendpoint`", words),
+    "redirectendpoint": Used("`storage.redirect_endpoint`", words),
+    "bucket": Used("`storage.s3.bucket`", words),
+    "rootdirectory": Used("`storage.s3.rootdirectory`", text),
+    "secure": Used("false: http:// before a `regionendpoint` without scheme", flag),
+    "forcepathstyle": Used("`storage.s3.forcepathstyle`", flag),
+    "skipverify": Used("`storage.s3.skipverify`", flag),
+    "v4auth": Noted("has no effect: requests are always signed with version 4"),
+    "encrypt": Used("`storage.s3.encrypt`", flag),
+    "keyid": Used("`storage.s3.keyid`", text),
+    "chunksize": Used("`storage.s3.chunksize`, from 5 MiB to 512 MiB", number(0, 2**40)),
+    "storageclass": Noted("has no effect: the bucket's default class is used"),
+    "objectacl": Noted(
+        "has no effect: objects are private; give the bucket a policy if they are to be shared"
+    ),
+    "useragent": Noted("has no effect: requests are Seawall's own"),
+    "usedualstack": Used("the endpoint s3.dualstack.REGION.amazonaws.com", flag),
+    "accelerate": Used("the endpoint s3-accelerate.amazonaws.com", flag),
+    "usefipsendpoint": Used("the endpoint s3-fips.REGION.amazonaws.com", flag),
+    "loglevel": Noted("has no effect: see log.level"),
+    "multipartcopychunksize": Noted(_PARTS),
+    "multipartcopymaxconcurrency": Noted(_PARTS),
+    "multipartcopythresholdsize": Noted(_PARTS),
+}
+
+_OSS: Shape = {
+    "accesskeyid": Used("`storage.s3.accesskey`", text),
+    "accesskeysecret": Used("`storage.s3.secretkey`", text),
+    "region": Used("`storage.s3.region`; the S3 endpoint is s3.REGION.aliyuncs.com", words),
+    "bucket": Used("`storage.s3.bucket`", words),
+    "endpoint": Used("`storage.s3.regionendpoint`, without the bucket's name before it", words),
+    "internal": Used("the endpoint s3.REGION-internal.aliyuncs.com", flag),
+    "encrypt": Used("`storage.s3.encrypt`", flag),
+    "encryptionkeyid": Used("`storage.s3.keyid`", text),
+    "secure": Used("false: http:// before the endpoint", flag),
+    "chunksize": Used("`storage.s3.chunksize`, from 5 MiB to 512 MiB", number(0, 2**40)),
+    "rootdirectory": Used("`storage.s3.rootdirectory`", text),
+}
+
+_GCS: Shape = {
+    "bucket": Used("`storage.gcs.bucket`", words),
+    "keyfile": Used("`storage.gcs.keyfile`", path),
+    "credentials": Used("written to `common/config/gcs.json`, which is `storage.gcs.keyfile`", Anything()),
+    "rootdirectory": Used("`storage.gcs.rootdirectory`", text),
+    "chunksize": Used("`storage.gcs.chunksize`, from 5 MiB to 512 MiB", number(0, 2**40)),
+    "maxconcurrency": Noted("has no effect: Seawall's servers bound their own work"),
+    "useragent": Noted("has no effect: requests are Seawall's own"),
+}
+
+_AZURE: Shape = {
+    "accountname": Used("`storage.azure.accountname`", words),
+    "accountkey": Used("`storage.azure.accountkey`", words),
+    "container": Used("`storage.azure.container`", words),
+    "rootdirectory": Used("`storage.azure.rootdirectory`", text),
+    "realm": Used("`storage.azure.endpoint`: https://ACCOUNT.blob.REALM", words),
+    "serviceurl": Used("`storage.azure.endpoint`", url),
+    "connectionstring": Refused(_AZURE_LOGIN),
+    "credentials": {
+        "type": Used("`shared_key` only: the account's key", _shared_key),
+        "clientid": Refused(_AZURE_LOGIN),
+        "tenantid": Refused(_AZURE_LOGIN),
+        "secret": Refused(_AZURE_LOGIN),
+    },
+    "skipverify": Noted("has no effect: certificates of the store are always verified"),
+    "max_retries": Noted("has no effect: see storage.retry_seconds"),
+    "retry_delay": Noted("has no effect: see storage.retry_seconds"),
+}
+
 SHAPE: Shape = {
-    "_version": text,
-    "hostname": hostname,
-    "external_url": url,
-    "http": {"port": port},
+    "_version": Used("any is taken", text),
+    "hostname": Used("the host in `external_url`, when that is not given", hostname),
+    "external_url": Used("`external_url`", url),
+    "http": {"port": Used("`http.port`; beside https the port that redirects there", port)},
     "https": {
-        "port": port,
-        "certificate": path,
-        "private_key": path,
+        "port": Used("`http.port`", port),
+        "certificate": Used("`http.tls_certificate`", _certificate),
+        "private_key": Used("`http.tls_key`", _certificate),
         "strong_ssl_ciphers": Noted("has no effect: only TLS 1.2 and 1.3 with strong ciphers are offered"),
     },
-    "ip_family": {"ipv4": {"enabled": flag}, "ipv6": {"enabled": flag}},
+    "ip_family": {
+        "ipv4": {"enabled": Noted("has no effect: IPv4 is always served")},
+        "ipv6": {"enabled": Used("`http.host` is ::", flag)},
+    },
     "internal_tls": Noted("has no effect: the components are one process"),
-    "harbor_admin_password": _password,
+    "harbor_admin_password": Used("`admin_password`, at the first start", _password),
     "database": {
         "password": Noted("has no effect: without external_database Seawall's own embedded database is used"),
         "max_idle_conns": Noted(_POOL),
-        "max_open_conns": number(0, 100000),
+        "max_open_conns": Noted(_POOL),
         "conn_max_lifetime": Noted(_POOL),
         "conn_max_idle_time": Noted(_POOL),
     },
-    "data_volume": path,
+    "data_volume": Used("`data_dir` and all keys are below it", path),
     "storage_service": {
-        "ca_bundle": path,
-        "redirect": {"disable": flag, "disabled": flag},
-        "filesystem": {"rootdirectory": path, "maxthreads": Noted("has no effect")},
-        "s3": {
-            "accesskey": text,
-            "secretkey": text,
-            "region": words,
-            "regionendpoint": words,
-            "bucket": words,
-            "rootdirectory": text,
-            "secure": flag,
-            "forcepathstyle": flag,
-            "skipverify": flag,
-            "v4auth": Noted("has no effect: requests are always signed with version 4"),
-            "encrypt": flag,
-            "keyid": text,
-            "chunksize": Noted("has no effect: parts are sized by Seawall"),
-            "storageclass": Noted("has no effect: the bucket's default class is used"),
-            "multipartcopychunksize": Noted("has no effect"),
-            "multipartcopymaxconcurrency": Noted("has no effect"),
-            "multipartcopythresholdsize": Noted("has no effect"),
+        "ca_bundle": Used("`storage.s3.cacert`, and SSL_CERT_FILE of the services", path),
+        "redirect": {
+            "disable": Used("`storage.redirect` is the opposite", flag),
+            "disabled": Used("`storage.redirect` is the opposite", flag),
         },
-        "gcs": {
-            "bucket": words,
-            "keyfile": path,
-            "rootdirectory": text,
-            "chunksize": Noted("has no effect: parts are sized by Seawall"),
+        "filesystem": {
+            "rootdirectory": Used("`storage.root`", path),
+            "maxthreads": Noted("has no effect: Seawall's servers bound their own work"),
         },
-        "azure": {
-            "accountname": words,
-            "accountkey": words,
-            "container": words,
-            "rootdirectory": text,
-            "realm": Noted("has no effect"),
-        },
-        "swift": Refused(_STORE),
-        "oss": Refused(_STORE + " (an OSS bucket can be had by s3)"),
+        "s3": _S3,
+        "gcs": _GCS,
+        "azure": _AZURE,
+        "swift": Refused(_SWIFT),
+        "oss": _OSS,
     },
-    "external_database": {"harbor": _EXTERNAL_DATABASE},
-    "redis": Noted("has no effect: without external_redis the database does its work"),
+    "external_database": {
+        "harbor": _EXTERNAL_DATABASE,
+        "clair": Noted(_CLAIR),
+        "notary_server": Noted(_NOTARY),
+        "notary_signer": Noted(_NOTARY),
+    },
+    "redis": {
+        "registry_db_index": Noted(_OWN_REDIS),
+        "jobservice_db_index": Noted(_OWN_REDIS),
+        "trivy_db_index": Noted(_OWN_REDIS),
+        "harbor_db_index": Noted(_OWN_REDIS),
+        "cache_layer_db_index": Noted(_OWN_REDIS),
+        "cache_db_index": Noted(_OWN_REDIS),
+        "password": Noted(_OWN_REDIS),
+    },
     "external_redis": {
-        "host": words,
-        "password": text,
-        "username": text,
-        "sentinel_master_set": words,
-        "tlsOptions": {"enable": flag, "rootCA": path},
-        "harbor_db_index": number(0, 1000),
+        "host": Used("`redis.url`, or `redis.sentinel` when there are several", words),
+        "port": Used("the port where host has none", port),
+        "password": Used("`redis.password`", text),
+        "username": Used("`redis.username`", text),
+        "sentinel_master_set": Used("`redis.sentinel_master`", words),
+        "tlsOptions": {
+            "enable": Used("`redis.tls`", flag),
+            "rootCA": Used("`redis.tls_ca_file`", path),
+        },
+        "harbor_db_index": Used("the database number of `redis`", number(0, 1000)),
         "registry_db_index": Noted(_INDEX),
         "jobservice_db_index": Noted(_INDEX),
         "trivy_db_index": Noted(_INDEX),
         "cache_layer_db_index": Noted(_INDEX),
         "chartmuseum_db_index": Noted(_INDEX),
-        "idle_timeout_seconds": Noted("has no effect"),
+        "clair_db_index": Noted(_INDEX),
+        "idle_timeout_seconds": Noted("has no effect: idle connections are kept and tested before use"),
     },
     "trivy": Noted(_TRIVY),
     "clair": Noted(_TRIVY),
-    "chartmuseum": Noted("has no effect: charts are OCI artifacts"),
+    "chart": Noted("has no effect: charts are OCI artifacts, which `helm push` brings"),
+    "chartmuseum": Noted("has no effect: charts are OCI artifacts, which `helm push` brings"),
     "jobservice": {
-        "max_job_workers": number(1, 1000),
+        "max_job_workers": Used("`jobs.slots`, at most 200", number(1, 1000)),
         "max_job_duration_hours": Noted("has no effect: jobs stop when they are told to"),
         "job_loggers": Noted("has no effect: logs of jobs are kept in the database"),
-        "logger_sweeper_duration": number(1, 3650),
+        "logger_sweeper_duration": Used("`jobs.keep_days`", number(1, 3650)),
     },
     "notification": {
         "webhook_job_max_retry": Noted("has no effect: webhooks are tried again for as long as is of use"),
-        "webhook_job_http_client_timeout": number(1, 120),
+        "webhook_job_http_client_timeout": Used("`webhooks.timeout_seconds`", number(1, 120)),
     },
     "log": {
-        "level": choice("debug", "info", "warning", "warn", "error", "fatal"),
+        "level": Used("`log.level`", choice("debug", "info", "warning", "warn", "error", "fatal")),
+        # Where Harbor 1.8 has them; `local` is stronger.
+        "rotate_count": Used("`rotate` in `common/config/logrotate.conf`", number(0, 100000)),
+        "rotate_size": Used("`size` in `common/config/logrotate.conf`", _size),
+        "location": Used("the folder that the units log to", path),
         "local": {
-            "rotate_count": number(0, 100000),
-            "rotate_size": _size,
-            "location": path,
+            "rotate_count": Used("`rotate` in `common/config/logrotate.conf`", number(0, 100000)),
+            "rotate_size": Used("`size` in `common/config/logrotate.conf`", _size),
+            "location": Used("the folder that the units log to", path),
         },
         "external_endpoint": {
-            "protocol": choice("tcp", "udp"),
-            "host": words,
-            "port": port,
+            "protocol": Used("the target in `common/config/rsyslog.conf`", choice("tcp", "udp")),
+            "host": Used("the target in `common/config/rsyslog.conf`", words),
+            "port": Used("the target in `common/config/rsyslog.conf`", port),
         },
     },
     "uaa": Noted("has no effect: use OIDC or LDAP"),
     "proxy": {
-        "http_proxy": text,
-        "https_proxy": text,
-        "no_proxy": text,
-        "components": Items(choice("core", "jobservice", "registry", "trivy", "clair", "notary")),
+        "http_proxy": Used("`http_proxy` in `common/config/seawall.env`", text),
+        "https_proxy": Used("`https_proxy` in `common/config/seawall.env`", text),
+        "no_proxy": Used("`no_proxy` in `common/config/seawall.env`", text),
+        "components": Used(
+            "the proxy is used if core or jobservice is among them",
+            Items(
+                choice(
+                    "core", "jobservice", "registry", "trivy", "clair", "notary", "notary_server",
+                    "notary_signer", "chartmuseum", "registryctl", "exporter",
+                )
+            ),
+        ),
     },
-    "metric": {"enabled": flag, "port": port, "path": text},
+    "metric": {"enabled": Noted(_METRICS), "port": Noted(_METRICS), "path": Noted(_METRICS)},
     "trace": Noted("has no effect: there are no traces; each request has an id in the log"),
     "upload_purging": {
-        "enabled": flag,
-        "age": duration,
+        "enabled": Used("false: `gc.upload_hours` is left as it is", flag),
+        "age": Used("`gc.upload_hours`", duration),
         "interval": Noted("has no effect: garbage collection purges uploads, by gc.schedule"),
         "dryrun": Noted("has no effect: see `seawall gc --dry-run`"),
     },
     "cache": {
-        "enabled": flag,
+        "enabled": Noted("has no effect: caches are always on"),
         "expire_hours": Noted("has no effect: caches are always right, so nothing has to expire"),
     },
     "core": {"quota_update_provider": Noted("has no effect: quotas are exact, kept in the database")},
-    # Seawall's own: settings of seawall.yml, merged over what the rest of the file makes.
-    "seawall": Anything(),
-}
+    "seawall": Used("settings of seawall.yml, merged over the rest's (Seawall's own)", Anything()),
+}  # fmt: skip
 
 
 def read(file: Path) -> Checked:
@@ -231,8 +339,6 @@ def _whole(found: Checked) -> None:
     _storage(found)
     if found.get("log.external_endpoint"):
         _needs(found, "log.external_endpoint", ("protocol", "host", "port"))
-    if found.get("metric.enabled") and (found.get("metric.port") or found.get("metric.path")):
-        found.note("metric", "metrics are at /metrics of the server's own port")
 
 
 def _external_database(found: Checked) -> None:
@@ -253,6 +359,8 @@ def _external_redis(found: Checked) -> None:
     host = str(found.get("external_redis.host", ""))
     if "," in host and not found.get("external_redis.sentinel_master_set"):
         found.fault("external_redis.host", "names several hosts, so sentinel_master_set is needed")
+    if found.get("external_redis.sentinel_master_set") and found.get("external_redis.port"):
+        found.note("external_redis.port", "is the port of each sentinel that has none of its own")
     for item in host.split(","):
         if host and not re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", item.strip()):
             found.fault("external_redis.host", f"{item.strip()!r} is not host:port")
@@ -264,13 +372,15 @@ def _storage(found: Checked) -> None:
     section = found.values.get("storage_service")
     if not isinstance(section, dict):
         return
-    kinds = [kind for kind in ("filesystem", "s3", "gcs", "azure") if kind in section]
+    kinds = [kind for kind in ("filesystem", "s3", "gcs", "azure", "oss") if section.get(kind)]
     if len(kinds) > 1:
         found.fault(f"storage_service.{kinds[1]}", f"{kinds[0]} is given too; give one")
     if "s3" in kinds:
         _needs(found, "storage_service.s3", ("region", "bucket"))
         if bool(found.get("storage_service.s3.accesskey")) != bool(found.get("storage_service.s3.secretkey")):
             found.fault("storage_service.s3", "accesskey and secretkey must be given together")
+    if "oss" in kinds:
+        _needs(found, "storage_service.oss", ("region", "bucket", "accesskeyid", "accesskeysecret"))
     if "gcs" in kinds:
         _needs(found, "storage_service.gcs", ("bucket",))
     if "azure" in kinds:

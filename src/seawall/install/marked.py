@@ -94,7 +94,15 @@ class Anything:
     """A mapping that is checked elsewhere."""
 
 
-Shape = Mapping[str, "Shape | Scalar | Noted | Refused | Items | Anything"]
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A key that has an effect here: `effect` says which (for the table in the docs), `rule` checks it."""
+
+    effect: str
+    rule: Scalar | Items | Anything
+
+
+Shape = Mapping[str, "Shape | Used | Noted | Refused"]
 
 
 def check(text: str, shape: Shape, *, file: str) -> Checked:
@@ -127,7 +135,8 @@ def _mapping(node: yaml.MappingNode, shape: Shape, prefix: str, result: Checked)
             result.fault(path, "unknown key" + _alike(key, shape))
             continue
         plain = _construct(value_node)
-        if plain is None:
+        if plain is None or (isinstance(rule, Noted | Refused) and _empty(plain)):
+            # A key that nobody filled in.
             values[key] = None
         elif isinstance(rule, Noted):
             result.note(path, rule.why)
@@ -138,19 +147,37 @@ def _mapping(node: yaml.MappingNode, shape: Shape, prefix: str, result: Checked)
                 values[key] = _mapping(value_node, rule, f"{path}.", result)
             else:
                 result.fault(path, "must be a section with keys")
-        elif isinstance(rule, Anything):
-            if isinstance(plain, dict):
-                values[key] = plain
-            else:
-                result.fault(path, "must be a section with keys")
-        elif isinstance(rule, Items):
-            values[key] = _items(value_node, rule, path, result)
         else:
-            try:
-                values[key] = rule(plain)
-            except ValueError as error:
-                result.fault(path, str(error))
+            _use(value_node, plain, rule.rule, path, key, values, result)
     return values
+
+
+def _empty(plain: Any) -> bool:
+    """Whether a value is null, or a mapping of nothing but such values."""
+    return plain is None or (isinstance(plain, dict) and all(_empty(item) for item in plain.values()))
+
+
+def _use(
+    node: yaml.Node,
+    plain: Any,
+    rule: Scalar | Items | Anything,
+    path: str,
+    key: str,
+    values: dict[str, Any],
+    result: Checked,
+) -> None:
+    if isinstance(rule, Anything):
+        if isinstance(plain, dict):
+            values[key] = plain
+        else:
+            result.fault(path, "must be a section with keys")
+    elif isinstance(rule, Items):
+        values[key] = _items(node, rule, path, result)
+    else:
+        try:
+            values[key] = rule(plain)
+        except ValueError as error:
+            result.fault(path, str(error))
 
 
 def _items(node: yaml.Node, rule: Items, path: str, result: Checked) -> list[Any]:

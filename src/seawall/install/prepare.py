@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import json
 import os
 import pwd
 import secrets
@@ -33,6 +34,7 @@ from seawall.install.marked import Checked, Finding
 from seawall.kernel.errors import ConfigError
 
 DEFAULT_PREFIX = Path("/opt/seawall")
+GCS_KEY = "gcs.json"
 
 
 @dataclass(slots=True)
@@ -56,18 +58,21 @@ def prepare(file: Path, output: Path, *, prefix: Path = DEFAULT_PREFIX, user: st
     harbor_yml.refuse(found, file)
     report = Report(notes=found.notes)
     data = Path(found.get("data_volume"))
-    settings = settings_of(found)
+    config = output / "common" / "config"
+    settings = settings_of(found, config)
     content = _header(file) + yaml.safe_dump(settings)
     _validate(content, found, file)
     owner = _owner(user)
     folders = _Folders(data, owner)
     _make_keys(folders, report)
-    config = output / "common" / "config"
     config.mkdir(parents=True, exist_ok=True)
     write = _Writer(report, owner)
     write.file(config / "seawall.yml", content, 0o600)
+    if found.get("storage_service.gcs.credentials"):
+        key = json.dumps(found.get("storage_service.gcs.credentials"), indent=2)
+        write.file(config / GCS_KEY, f"{key}\n", 0o600)
     write.file(config / "seawall.env", _environment(found), 0o640)
-    logs = Path(found.get("log.local.location", "/var/log/seawall"))
+    logs = Path(_log(found, "location", "/var/log/seawall"))
     folders.make(logs)
     if not found.get("log.external_endpoint"):
         write.file(config / "logrotate.conf", _logrotate(found, logs), 0o644)
@@ -89,8 +94,8 @@ def _header(file: Path) -> str:
 # -- settings ------------------------------------------------------------------------------------------
 
 
-def settings_of(found: Checked) -> dict[str, Any]:
-    """The content of seawall.yml."""
+def settings_of(found: Checked, config: Path) -> dict[str, Any]:
+    """The content of seawall.yml, which is in the folder `config`."""
     data = Path(found.get("data_volume"))
     keys = key_paths(data)
     secure = isinstance(found.values.get("https"), dict)
@@ -113,7 +118,7 @@ def settings_of(found: Checked) -> dict[str, Any]:
         },
         "http": http,
         "database": _database(found),
-        "storage": _storage(found, data),
+        "storage": _storage(found, config),
         "log": {
             "level": {"warn": "warning", "fatal": "error"}.get(
                 found.get("log.level"), found.get("log.level", "info")
@@ -179,15 +184,16 @@ def _redis(found: Checked) -> dict[str, Any]:
     secure = bool(found.get("external_redis.tlsOptions.enable"))
     index = found.get("external_redis.harbor_db_index", 0)
     result: dict[str, Any] = {"tls": secure}
+    port = found.get("external_redis.port")
     if found.get("external_redis.sentinel_master_set"):
-        sentinels = [host if ":" in host else f"{host}:26379" for host in hosts]
+        sentinels = [_with_port(host, port or 26379) for host in hosts]
         result |= {
             "sentinel": ",".join(sentinels),
             "sentinel_master": found.get("external_redis.sentinel_master_set"),
             "db": index,
         }
     else:
-        address = hosts[0] if ":" in hosts[0] else f"{hosts[0]}:6379"
+        address = _with_port(hosts[0], port or 6379)
         result["url"] = f"{'rediss' if secure else 'redis'}://{address}/{index}"
     if found.get("external_redis.password"):
         result["password"] = found.get("external_redis.password")
@@ -198,26 +204,76 @@ def _redis(found: Checked) -> dict[str, Any]:
     return result
 
 
-def _storage(found: Checked, data: Path) -> dict[str, Any]:
-    kind = next((k for k in ("s3", "gcs", "azure") if found.get(f"storage_service.{k}")), "filesystem")
+def _with_port(host: str, port: int) -> str:
+    """`host` with `port` where it has none; an IPv6 address is in brackets."""
+    return host if ":" in host.rpartition("]")[2] else f"{host}:{port}"
+
+
+def _storage(found: Checked, config: Path) -> dict[str, Any]:
+    data = Path(found.get("data_volume"))
+    kinds = ("s3", "oss", "gcs", "azure")
+    kind = next((k for k in kinds if found.get(f"storage_service.{k}")), "filesystem")
     if kind == "filesystem":
         root = found.get("storage_service.filesystem.rootdirectory", str(data / "registry"))
         return {"driver": kind, "root": root}
-    section = dict(found.get(f"storage_service.{kind}"))
-    if kind == "s3":
-        endpoint = section.get("regionendpoint")
-        if endpoint and "://" not in endpoint:
-            secure = section.get("secure") is not False
-            section["regionendpoint"] = f"{'https' if secure else 'http'}://{endpoint}"
-        section.pop("secure", None)
+    given = found.get(f"storage_service.{kind}")
+    section = {key: value for key, value in given.items() if value is not None}
+    result: dict[str, Any] = {}
+    if kind in ("s3", "oss"):
+        section = _s3(section) if kind == "s3" else _oss(section)
+        redirected = section.pop("redirectendpoint", None)
+        if redirected:
+            result["redirect_endpoint"] = _schemed(redirected, True)
         if found.get("storage_service.ca_bundle"):
             section["cacert"] = found.get("storage_service.ca_bundle")
+        kind = "s3"
+    elif kind == "gcs":
+        if section.pop("credentials", None):
+            section["keyfile"] = str(config / GCS_KEY)
+    else:
+        section.pop("credentials", None)
+        realm, service = section.pop("realm", None), section.pop("serviceurl", None)
+        if service or (realm and realm != "core.windows.net"):
+            section["endpoint"] = service or f"https://{section['accountname']}.blob.{realm}"
+    if "chunksize" in section:
+        section["chunksize"] = min(max(section["chunksize"], 5 << 20), 512 << 20)
     redirect = found.get("storage_service.redirect", {})
-    return {
+    result |= {
         "driver": kind,
         "redirect": not (redirect.get("disable") or redirect.get("disabled")),
-        kind: {key: value for key, value in section.items() if value is not None},
+        kind: section,
     }
+    return result
+
+
+def _s3(section: dict[str, Any]) -> dict[str, Any]:
+    """The distribution's S3 parameters as Seawall's."""
+    secure = section.pop("secure", True)
+    named = {key: section.pop(key, False) for key in ("usefipsendpoint", "usedualstack", "accelerate")}
+    endpoint = section.get("regionendpoint")
+    if endpoint:
+        section["regionendpoint"] = _schemed(endpoint, secure)
+    elif named["accelerate"]:
+        section |= {"regionendpoint": "https://s3-accelerate.amazonaws.com", "forcepathstyle": False}
+    elif named["usefipsendpoint"] or named["usedualstack"]:
+        fips, dual = "-fips" * named["usefipsendpoint"], ".dualstack" * named["usedualstack"]
+        section["regionendpoint"] = f"https://s3{fips}{dual}.{section['region']}.amazonaws.com"
+    return section
+
+
+def _oss(section: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of Alibaba's store as those of its S3 API, which wants the bucket in the host name."""
+    secure, internal = section.pop("secure", True), section.pop("internal", False)
+    names = {"accesskeyid": "accesskey", "accesskeysecret": "secretkey", "encryptionkeyid": "keyid"}
+    result = {names.get(key, key): value for key, value in section.items()}
+    suffix = "-internal" if internal else ""
+    endpoint = result.pop("endpoint", f"s3.{result['region']}{suffix}.aliyuncs.com")
+    result["regionendpoint"] = _schemed(endpoint.removeprefix(f"{result['bucket']}."), secure)
+    return result | {"forcepathstyle": False}
+
+
+def _schemed(endpoint: str, secure: bool) -> str:
+    return endpoint if "://" in endpoint else f"{'https' if secure else 'http'}://{endpoint}"
 
 
 def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -403,9 +459,13 @@ def _environment(found: Checked) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def _log(found: Checked, key: str, default: Any) -> Any:
+    # Harbor 1.8 has them without the section `local`.
+    return found.get(f"log.local.{key}", found.get(f"log.{key}", default))
+
+
 def _logrotate(found: Checked, logs: Path) -> str:
-    count = found.get("log.local.rotate_count", 50)
-    size = found.get("log.local.rotate_size", "200M")
+    count, size = _log(found, "rotate_count", 50), _log(found, "rotate_size", "200M")
     return (
         f"{logs}/*.log {{\n    size {size}\n    rotate {count}\n    missingok\n    notifempty\n"
         "    compress\n    delaycompress\n    copytruncate\n}\n"
