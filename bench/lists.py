@@ -22,10 +22,11 @@ from sqlalchemy import Connection, event, exists, func, insert, select, text
 from sqlalchemy.engine import Engine
 from tests.conftest import Postgres
 
+from seawall.access.tables import projects
 from seawall.infra.db import Database, migrate, open_database
-from seawall.infra.db.schema import manifests, projects, repositories, tags
 from seawall.registry import artifacts, windows
 from seawall.registry.artifacts import Cursor
+from seawall.registry.tables import manifests, repositories, tags
 
 _BATCH = 5000
 _ROUNDS = 25

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+import seawall.process.tables  # noqa: F401 - every table is declared in the tests too
 from tests.servers.postgres import PostgresPair
 from tests.servers.swift import SwiftServer
 

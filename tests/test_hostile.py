@@ -21,7 +21,7 @@ from joserfc.jwk import OctKey, RSAKey
 from sqlalchemy import func, select
 
 from seawall.infra.db import open_database
-from seawall.infra.db.schema import blobs, manifests, repositories, tags, uploads
+from seawall.registry.tables import blobs, manifests, repositories, tags, uploads
 from tests.conformance.client import Client, unique
 from tests.conftest import Registry
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect
 
 import seawall.infra.db.migrations
 from seawall.infra.db import migrate, open_database
-from seawall.infra.db.schema import metadata
+from seawall.infra.db.metadata import metadata
 
 
 @pytest.fixture

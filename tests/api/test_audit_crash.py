@@ -15,12 +15,14 @@ import httpx
 import pytest
 from sqlalchemy import Connection, func, select
 
+from seawall.access.tables import projects
+from seawall.features.audit.tables import audit_intents, audit_log
 from seawall.features.audit.trail import recover
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import migrate
-from seawall.infra.db.schema import audit_intents, audit_log, labels, projects
 from seawall.infra.settings import Settings
 from seawall.process.wiring import Services, open_services
+from seawall.registry.tables import labels
 from seawall.web.harbor import deps
 from seawall.web.harbor.app import build_api
 from seawall.web.harbor.errors import ApiError

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, insert, select
 
+from seawall.access.tables import projects
 from seawall.infra.db import migrate
-from seawall.infra.db.schema import project_blobs, projects, quotas, repositories
 from seawall.infra.settings import Settings
 from seawall.process.wiring import Services, open_services
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
+from seawall.registry.tables import project_blobs, quotas, repositories
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 

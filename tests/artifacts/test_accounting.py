@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import Connection, insert, select, update
 from typer.testing import CliRunner, Result
 
+from seawall.access.tables import projects
 from seawall.infra.db import open_database
-from seawall.infra.db.schema import blobs, manifests, project_blobs, projects, repositories, repository_blobs
 from seawall.kernel.errors import InvalidError, NotFoundError, RegistryError
 from seawall.process.commands.quota import parse_size, quota_app
 from seawall.registry import accounting, index
 from seawall.registry.gc import collect
 from seawall.registry.hooks import ContentHook, QuotaNotice
+from seawall.registry.tables import blobs, manifests, project_blobs, repositories, repository_blobs
 from tests.artifacts.conftest import CONFIG, Lab, Run, sha
 
 

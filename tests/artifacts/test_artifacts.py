@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import select
 
 from seawall.features.immutability import rules as immutability
-from seawall.infra.db.schema import manifests, repositories, tags
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError, RegistryError
 from seawall.registry import additions, artifacts
 from seawall.registry.artifacts import Cursor
 from seawall.registry.pulls import PullCounter
+from seawall.registry.tables import manifests, repositories, tags
 from tests.artifacts.conftest import Lab, Run
 
 

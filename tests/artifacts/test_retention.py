@@ -15,12 +15,14 @@ from sqlalchemy import select, update
 from seawall.features.immutability import rules as immutability
 from seawall.features.retention import retention
 from seawall.features.retention.retention import Candidate
-from seawall.infra.db.schema import manifests, outbox, retention_executions, retention_tasks
+from seawall.features.retention.tables import retention_executions, retention_tasks
 from seawall.infra.jobs.runner import Runner
+from seawall.infra.outbox.tables import outbox
 from seawall.infra.settings import Settings
 from seawall.kernel.context import SYSTEM
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.process.wiring import open_services
+from seawall.registry.tables import manifests
 from tests.artifacts.conftest import Lab, Run
 from tests.artifacts.test_artifacts import rule as immutable_rule
 

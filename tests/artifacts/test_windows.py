@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 
+from seawall.access.tables import projects
 from seawall.infra.db import Database, migrate, open_database
-from seawall.infra.db.schema import artifact_windows, manifests, projects, repositories
 from seawall.registry import artifacts, windows
+from seawall.registry.tables import artifact_windows, manifests, repositories
 
 KINDS = ("IMAGE", "CHART", None)
 

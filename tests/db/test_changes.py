@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from seawall.access.tables import projects, users
 from seawall.infra.db import Database, changes, dump, migrate, open_database
-from seawall.infra.db.schema import change_log, configurations, projects, repositories, tags, users
+from seawall.infra.db.tables import change_log
+from seawall.infra.tables import configurations
+from seawall.registry.tables import repositories, tags
 
 LOGGED = [users, projects, repositories, tags, configurations]
 

@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
 
+from seawall.access.tables import sessions, users
 from seawall.availability.sites import state
+from seawall.features.audit.tables import audit_log
 from seawall.infra.db import Database, fence, migrate, open_database
+from seawall.infra.db.metadata import metadata
 from seawall.infra.db.postgres import PostgresDatabase
-from seawall.infra.db.schema import audit_log, dr_state, labels, metadata, sessions, users
+from seawall.infra.db.tables import dr_state
 from seawall.infra.settings import DrSettings
 from seawall.kernel.errors import PreconditionError, StandbyError
+from seawall.registry.tables import labels
 from tests.conftest import Postgres
 
 SETTINGS = DrSettings(site="a", peer="http://127.0.0.1:9")

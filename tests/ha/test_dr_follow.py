@@ -13,22 +13,22 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
+from seawall.access.tables import projects
 from seawall.availability.sites import follow, ship, state
+from seawall.availability.sites.tables import dr_blobs
 from seawall.infra.db import Database, changes, fence, migrate, open_database
-from seawall.infra.db.schema import (
+from seawall.infra.settings import DrSettings
+from seawall.registry.tables import (
     blob_trash,
     blobs,
-    dr_blobs,
     labels,
     manifest_labels,
     manifest_payloads,
     manifests,
-    projects,
     repositories,
     repository_blobs,
     tags,
 )
-from seawall.infra.settings import DrSettings
 from tests.conftest import Postgres
 from tests.ha.sites import differences
 

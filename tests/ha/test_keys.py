@@ -19,11 +19,13 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from sqlalchemy import select, text, update
 
+from seawall.access.tables import users
 from seawall.access.tokens import Scope, TokenService
 from seawall.infra.db import Database, migrate, open_database
-from seawall.infra.db.schema import cluster_keys, metadata, users
+from seawall.infra.db.metadata import metadata
 from seawall.infra.secrets import keyring as keys_
 from seawall.infra.secrets.keyring import CSRF, NAMES, SECRET, TOKEN, KeyRing
+from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.settings import load
 from seawall.kernel.errors import ConfigError, ConflictError
 from tests.conftest import Registry

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from seawall.access.sessions import SessionStore
+from seawall.access.tables import sessions, users
 from seawall.infra.db import Database, migrate, open_database
-from seawall.infra.db.schema import sessions, users
 from seawall.infra.redis import RedisClient
 from seawall.infra.settings import RedisSettings
 from tests.servers.redis import RedisNode

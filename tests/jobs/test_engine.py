@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
-from seawall.infra.db.schema import outbox
 from seawall.infra.jobs import runner as runner_
+from seawall.infra.outbox.tables import outbox
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import InvalidError, NotFoundError
 from tests.jobs.conftest import Site, ended, running, until

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from seawall.availability.peers.documents import KINDS, ClusterKeyKind, DefaultScannerKind, TufKind
-from seawall.infra.db.schema import metadata
+from seawall.infra.db.metadata import metadata
 
 # Tables that are not kept equal, and why.
 OF_ONE_INSTANCE = {

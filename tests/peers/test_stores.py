@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.service import ensure_admin
+from seawall.availability.peers import schema as t
 from seawall.availability.peers import wire
 from seawall.availability.peers.documents import KINDS, Context
 from seawall.availability.peers.store import Store, Told, dump
 from seawall.features.retention import retention
 from seawall.infra.db import changes, migrate, open_database
-from seawall.infra.db import schema as t
 from seawall.infra.db.dump import TRANSIENT
 from seawall.infra.jobs import runner
 from seawall.infra.settings import Settings

@@ -22,15 +22,17 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.signer._crypto_signer import CryptoSigner
 from sqlalchemy import select
 
+from seawall.access.tables import projects
 from seawall.features.scan import foreign, importer, sbom
 from seawall.features.scan.inventory import LayerSource, ScanError, build
 from seawall.features.scan.model import Distribution, Found, Inventory, Limits, Package, purl
+from seawall.features.scan.tables import scan_reports
 from seawall.features.trust.signatures import DSSE
 from seawall.infra.db import migrate
-from seawall.infra.db.schema import projects, repositories, scan_reports
 from seawall.infra.settings import ScanSettings, Settings
 from seawall.kernel.errors import InvalidError
 from seawall.process.wiring import Services, open_services
+from seawall.registry.tables import repositories
 from tests.scan.images import debian, layout, tar
 from tests.scan.test_advisories import ev, record, write
 from tests.scan.test_scans import npm

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from seawall.infra.db import open_database
-from seawall.infra.db import schema as tables
+from seawall.infra.jobs import tables
 from tests.conftest import Registry
 from tests.scan.client import GENERIC, INDEX, MANIFEST, Client, artifact, wait
 from tests.scan.images import tar

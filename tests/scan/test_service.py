@@ -18,9 +18,10 @@ from seawall.features.scan import catalog, importer
 from seawall.features.scan.inventory import LayerSource, ScanError, build
 from seawall.features.scan.model import Limits
 from seawall.features.scan.service import find_report, report_data
+from seawall.features.scan.tables import scan_inventories, scan_layers, scan_reports
 from seawall.infra.db import migrate
-from seawall.infra.db.schema import jobs, scan_inventories, scan_layers, scan_reports
 from seawall.infra.jobs.base import JobStoppedError
+from seawall.infra.jobs.tables import jobs
 from seawall.infra.settings import Settings
 from seawall.infra.storage.base import Location
 from seawall.process.wiring import Services, open_services

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
+from seawall.access.tables import projects
 from seawall.features.trust import tuf
 from seawall.features.trust.notary import NotaryService
 from seawall.features.trust.tuf import Key, TufError
 from seawall.infra.db import Database, migrate, open_database
-from seawall.infra.db.schema import projects
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import load
 from seawall.kernel.errors import ConflictError, NotFoundError

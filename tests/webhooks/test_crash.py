@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 from sqlalchemy import select
 
+from seawall.access.tables import projects
 from seawall.features.webhooks import policies
-from seawall.infra.db.schema import projects
 from seawall.infra.settings import Settings
 from seawall.process.wiring import open_services
 from tests.conftest import Registry

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from seawall.features.webhooks import delivery, guard, payload, policies
 from seawall.features.webhooks.recorder import EventRecorder
-from seawall.infra.db.schema import webhook_deliveries, webhook_policies
+from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.registry import accounting
 from tests.artifacts.conftest import Lab, Run

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, or_, select
 
 from seawall.access.principal import Principal
 from seawall.access.rbac import PUBLIC, role_allows
-from seawall.infra.db.schema import project_members, projects
+from seawall.access.tables import project_members, projects
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,9 @@ from sqlalchemy import select
 from seawall.access import members, users
 from seawall.access.principal import Principal
 from seawall.access.service import principal_of
+from seawall.access.tables import users as users_table
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
-from seawall.infra.db.schema import users as users_table
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, StandbyError, UnavailableError
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, literal, select, union_
 from sqlalchemy.sql.selectable import Subquery
 
 from seawall.access.rbac import ROLES
-from seawall.infra.db.schema import project_members, user_group_members, user_groups, users
+from seawall.access.tables import project_members, user_group_members, user_groups, users
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
 LDAP, HTTP, OIDC = 1, 2, 3

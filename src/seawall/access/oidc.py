@@ -35,10 +35,10 @@ from seawall.access import members, users
 from seawall.access.principal import Principal
 from seawall.access.robots import new_secret
 from seawall.access.service import USERNAME, principal_of
+from seawall.access.tables import oidc_users
+from seawall.access.tables import users as users_table
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
-from seawall.infra.db.schema import oidc_users
-from seawall.infra.db.schema import users as users_table
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError, StandbyError
 

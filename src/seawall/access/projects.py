@@ -8,19 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 
 from seawall.access.access import Project
-from seawall.infra.db.schema import (
-    cve_allowlists,
-    project_members,
-    project_metadata,
-    projects,
-    quotas,
-    repositories,
-    retention_policies,
-    users,
-)
+from seawall.access.tables import cve_allowlists, project_members, project_metadata, projects, users
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.kernel.names import is_project_name
 
@@ -40,17 +31,16 @@ _BOOLEANS = frozenset(
 _SEVERITIES = ("none", "low", "medium", "high", "critical")
 _NUMBERS = frozenset({"proxy_speed_kb", "max_upstream_conn"})
 _TEXTS = frozenset({"proxy_cache_filter_pattern", "proxy_cache_filter_kind"})
-# Every metadata name that can be set; `retention_id` is shown too, from the retention policy.
+# Every metadata name that can be set; the API shows `retention_id` too, from the retention policy.
 METADATA = _BOOLEANS | _NUMBERS | _TEXTS | {"severity"}
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """A project with what lists show of it."""
+    """A project with its owner and metadata."""
 
     project: Project
     owner_name: str
-    repositories: int
     metadata: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,18 +72,15 @@ def create(
     *,
     owner: int | None,
     metadata: Mapping[str, str],
-    storage: int = -1,
     registry_id: int | None = None,
 ) -> int:
     """Make a project and return its id; `owner` becomes its first project admin.
 
-    `storage` is the quota in bytes, -1 for none. Raises InvalidError or ConflictError.
+    `seawall.registry.projects.create` also gives it a quota. Raises InvalidError or ConflictError.
     """
     if not is_project_name(name):
         raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
     values = {key: check_metadata(key, value) for key, value in metadata.items()}
-    if storage != -1 and storage <= 0:
-        raise InvalidError("storage_limit must be -1 or more than 0 bytes")
     if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
         raise ConflictError(f"project {name} exists")
     now = time.time()
@@ -114,18 +101,11 @@ def create(
         connection.execute(
             insert(project_members).values(project_id=project_id, user_id=owner, role="projectAdmin")
         )
-    has_quota = select(quotas.c.id).where(quotas.c.project_id == project_id)
-    if not connection.execute(has_quota).first():
-        connection.execute(
-            insert(quotas).values(
-                project_id=project_id, hard_storage=storage, used_storage=0, created_at=now, updated_at=now
-            )
-        )
     return project_id
 
 
 def metadata_of(connection: Connection, project: Project) -> dict[str, str]:
-    """Every metadata value of the project, as the API shows it."""
+    """Every metadata value of the project."""
     return _metadata(connection, [project])[project.id]
 
 
@@ -135,11 +115,6 @@ def _metadata(connection: Connection, found: list[Project]) -> dict[int, dict[st
     rows = connection.execute(select(project_metadata).where(project_metadata.c.project_id.in_(ids)))
     for row in rows:
         result[row.project_id][row.name] = row.value
-    policies = select(retention_policies.c.project_id, retention_policies.c.id).where(
-        retention_policies.c.project_id.in_(ids)
-    )
-    for project_id, policy_id in connection.execute(policies):
-        result[project_id]["retention_id"] = str(policy_id)
     return result
 
 
@@ -168,47 +143,26 @@ def delete_metadata(connection: Connection, project_id: int, name: str) -> bool:
 
 
 def details(connection: Connection, found: list[Project]) -> list[Details]:
-    """What lists show of the projects."""
-    ids = [project.id for project in found]
+    """Owners and metadata of the projects."""
     owners = {project.owner_id for project in found if project.owner_id is not None}
     names: dict[int, str] = dict(
         connection.execute(select(users.c.id, users.c.username).where(users.c.id.in_(owners))).tuples().all()
     )
-    counted: dict[int, int] = dict(
-        connection.execute(
-            select(repositories.c.project_id, func.count())
-            .where(repositories.c.project_id.in_(ids))
-            .group_by(repositories.c.project_id)
-        )
-        .tuples()
-        .all()
-    )
     metadata = _metadata(connection, found)
-    return [Details(p, names.get(p.owner_id or 0, ""), counted.get(p.id, 0), metadata[p.id]) for p in found]
+    return [Details(p, names.get(p.owner_id or 0, ""), metadata[p.id]) for p in found]
 
 
-def not_deletable(connection: Connection, project: Project) -> str | None:
-    """Why the project cannot be deleted, None when it can."""
-    if connection.execute(
-        select(repositories.c.id).where(repositories.c.project_id == project.id).limit(1)
-    ).first():
-        return "the project contains repositories, can not be deleted"
-    return None
-
-
-def remove(connection: Connection, project: Project) -> None:
-    """Delete the project and all that belongs to it. Raises NotFoundError, ConflictError when not empty.
-
-    The foreign key from repositories would delete them too, so emptiness is checked in the transaction.
-    """
+def lock(connection: Connection, project: Project) -> None:
+    """Hold the project as it is until the transaction ends. Raises NotFoundError."""
     locked = connection.execute(
         select(projects.c.id).where(projects.c.id == project.id).with_for_update()
     ).first()
     if locked is None:
         raise NotFoundError(f"project {project.name} not found")
-    reason = not_deletable(connection, project)
-    if reason is not None:
-        raise ConflictError(reason)
+
+
+def remove(connection: Connection, project: Project) -> None:
+    """Delete the project and all that belongs to it, its repositories too (foreign keys)."""
     connection.execute(delete(projects).where(projects.c.id == project.id))
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from seawall.access import access
 from seawall.access.principal import Principal
 from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
-from seawall.infra.db.schema import robots
+from seawall.access.tables import robots
 from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")

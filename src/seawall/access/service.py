@@ -22,11 +22,11 @@ from sqlalchemy.exc import IntegrityError
 from seawall.access import access
 from seawall.access.principal import ANONYMOUS, Principal, RobotGrant
 from seawall.access.rbac import OCI_ACTIONS, ROLES
+from seawall.access.tables import oidc_users, project_members, projects, robots, user_group_members, users
 from seawall.access.throttle import LoginThrottle
 from seawall.access.tokens import Scope
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
-from seawall.infra.db.schema import oidc_users, project_members, projects, robots, user_group_members, users
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError

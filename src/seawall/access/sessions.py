@@ -24,8 +24,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, delete, insert, select, update
 
+from seawall.access.tables import sessions
 from seawall.infra.db import Database
-from seawall.infra.db.schema import sessions
 from seawall.infra.redis import RedisClient, UnavailableError
 
 CACHE_SECONDS = 30

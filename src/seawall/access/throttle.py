@@ -11,8 +11,8 @@ import time
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from seawall.access.tables import login_failures
 from seawall.infra.db import Database
-from seawall.infra.db.schema import login_failures
 from seawall.infra.redis import RedisClient, UnavailableError
 from seawall.kernel.errors import RegistryError
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from seawall.access.service import USERNAME
-from seawall.infra.db.schema import oidc_users, users
+from seawall.access.tables import oidc_users, users
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
 _EMAIL = re.compile(r"[^@\s\"<>(),;:\\\[\]]{1,64}@[A-Za-z0-9.-]{1,190}")
@@ -142,6 +142,11 @@ def set_hash(connection: Connection, user_id: int, password_hash: str) -> None:
     connection.execute(
         update(users).where(users.c.id == user_id).values(password_hash=password_hash, updated_at=time.time())
     )
+
+
+def has_others(connection: Connection) -> bool:
+    """Whether there are users other than the admin."""
+    return connection.execute(select(users.c.id).where(users.c.id > 1).limit(1)).first() is not None
 
 
 def is_local(connection: Connection, user_id: int) -> bool:

@@ -29,9 +29,9 @@ from sqlalchemy import Connection, select
 
 from seawall import __version__
 from seawall.infra.db import dump, migrate
-from seawall.infra.db.schema import blobs
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import ConfigError
+from seawall.registry.tables import blobs
 
 FORMAT = 1
 _CHUNK = 1024 * 1024

@@ -17,9 +17,9 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, insert, select
 
 from seawall.infra.db import Database
-from seawall.infra.db.schema import configurations, users
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
+from seawall.infra.tables import configurations
 from seawall.kernel.errors import InvalidError
 
 _SECONDS = 2.0
@@ -141,8 +141,17 @@ ITEMS: dict[str, Item] = {
 class Configuration:
     """Reads and writes the items."""
 
-    def __init__(self, db: Database, keys: KeyRing | None, settings: Settings) -> None:
+    def __init__(
+        self,
+        db: Database,
+        keys: KeyRing | None,
+        settings: Settings,
+        *,
+        has_other_users: Callable[[Connection], bool],
+    ) -> None:
+        """`has_other_users`: whether there are users other than the admin, who would lose their way in."""
         self._db = db
+        self._has_other_users = has_other_users
         self._keys = keys
         self._defaults = {
             "token_expiration": settings.auth.token_minutes,
@@ -203,7 +212,7 @@ class Configuration:
 
         def run(connection: Connection) -> None:
             before = _stored(connection).get("auth_mode", "db_auth")
-            if mode is not None and mode != before and _has_other_users(connection):
+            if mode is not None and mode != before and self._has_other_users(connection):
                 raise InvalidError("auth_mode cannot be changed when there are users other than admin")
             if checked.get("skip_audit_log_database"):
                 endpoint = checked.get("audit_log_forward_endpoint")
@@ -242,7 +251,3 @@ class Configuration:
 def _stored(connection: Connection) -> dict[str, Any]:
     rows = connection.execute(select(configurations.c.name, configurations.c.value))
     return {row[0]: row[1] for row in rows}
-
-
-def _has_other_users(connection: Connection) -> bool:
-    return connection.execute(select(users.c.id).where(users.c.id > 1).limit(1)).first() is not None

@@ -18,9 +18,9 @@ from sqlalchemy import ColumnElement, Connection, Float, cast, delete, func, lit
 from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.infra.db import Database
-from seawall.infra.db.schema import upload_leases
 from seawall.infra.storage import UploadWriter
 from seawall.infra.storage.base import UploadBusyError
+from seawall.infra.tables import upload_leases
 from seawall.kernel.errors import UnavailableError
 
 SECONDS = 6.0

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from seawall.access import users
 from seawall.access.ldap import Directory
 from seawall.access.oidc import OidcService
 from seawall.access.service import AuthService
@@ -206,7 +207,7 @@ def open_services(settings: Settings) -> Services:
     keys = KeyRing.open(db, settings)
     subscribers = Subscribers()
     redis = RedisClient(settings.redis)
-    configuration = Configuration(db, keys, settings)
+    configuration = Configuration(db, keys, settings, has_other_users=users.has_others)
     sessions = SessionStore(
         db,
         redis,

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from seawall.availability.peers.lead import leads_elsewhere
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.settings import Settings
@@ -36,7 +37,7 @@ async def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     services = open_services(settings)
-    runner = Runner(services, services.jobs, slots=settings.jobs.slots)
+    runner = Runner(services, services.jobs, slots=settings.jobs.slots, leads_elsewhere=leads_elsewhere)
     dispatcher = asyncio.create_task(Dispatcher(services.db, services.events, services.dr.writable).run())
     work = asyncio.create_task(runner.run())
     try:

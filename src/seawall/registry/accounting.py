@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from seawall.infra.db.schema import blobs, manifests, project_blobs, quotas, repositories, repository_blobs
 from seawall.kernel.errors import RegistryError
+from seawall.registry.tables import blobs, manifests, project_blobs, quotas, repositories, repository_blobs
 
 UNLIMITED = -1
 _WARN_AT = 0.85

@@ -24,19 +24,9 @@ from sqlalchemy import (
     update,
 )
 
+from seawall.access.tables import projects
 from seawall.features.immutability import rules as immutability
 from seawall.infra.db import Database
-from seawall.infra.db.schema import (
-    labels,
-    manifest_labels,
-    manifest_payloads,
-    manifest_references,
-    manifests,
-    projects,
-    repositories,
-    repository_blobs,
-    tags,
-)
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import (
     ConflictError,
@@ -51,6 +41,16 @@ from seawall.registry import accounting, additions, index, windows
 from seawall.registry.hooks import Deletion, Tagging
 from seawall.registry.manifest import DOCKER_LIST, OCI_INDEX
 from seawall.registry.service import ContentService, Repository
+from seawall.registry.tables import (
+    labels,
+    manifest_labels,
+    manifest_payloads,
+    manifest_references,
+    manifests,
+    repositories,
+    repository_blobs,
+    tags,
+)
 
 INDEXES = frozenset({OCI_INDEX, DOCKER_LIST})
 _CONFIG_LIMIT = 4 * 1024 * 1024

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from seawall.infra.db import Database
-from seawall.infra.db.schema import (
+from seawall.infra.storage import BlobStorage
+from seawall.kernel.names import digest_of
+from seawall.registry.tables import (
     blobs,
     manifest_payloads,
     manifest_references,
@@ -17,8 +19,6 @@ from seawall.infra.db.schema import (
     repositories,
     repository_blobs,
 )
-from seawall.infra.storage import BlobStorage
-from seawall.kernel.names import digest_of
 
 _BATCH = 500
 

@@ -22,7 +22,11 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, delete, exists, func, insert, select, tuple_
 
 from seawall.infra.db import Database, fence
-from seawall.infra.db.schema import (
+from seawall.infra.storage import BlobStorage
+from seawall.infra.tables import upload_leases
+from seawall.registry import accounting, index
+from seawall.registry.incoming import incoming
+from seawall.registry.tables import (
     blob_trash,
     blobs,
     manifest_references,
@@ -30,12 +34,8 @@ from seawall.infra.db.schema import (
     repositories,
     repository_blobs,
     tags,
-    upload_leases,
     uploads,
 )
-from seawall.infra.storage import BlobStorage
-from seawall.registry import accounting, index
-from seawall.registry.incoming import incoming
 
 _BATCH = 500
 _ORPHAN_SECONDS = 300

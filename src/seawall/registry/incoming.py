@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, literal
 
-from seawall.infra.db.schema import peer_pending
+from seawall.registry.tables import peer_pending
 
 _KINDS = ("manifest", "tag")
 

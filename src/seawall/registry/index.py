@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, exists, func, or_, select, update
 
-from seawall.infra.db.schema import manifest_references, manifests, repositories, tags
+from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
 if TYPE_CHECKING:
     from seawall.registry.manifest import Manifest

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from seawall.infra.db.schema import labels
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.registry.artifacts import LABEL_COLUMNS, Label
+from seawall.registry.tables import labels
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}|")
 

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, or_, select, update
 
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
-from seawall.infra.db.schema import manifests, repositories, tags
 from seawall.kernel.errors import StandbyError
 from seawall.registry.hooks import ContentHook
 from seawall.registry.service import StoredManifest
+from seawall.registry.tables import manifests, repositories, tags
 
 
 @dataclass(slots=True)

@@ -24,19 +24,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from seawall.access.tables import projects
 from seawall.infra import leases
 from seawall.infra.db import Database
-from seawall.infra.db.schema import (
-    blobs,
-    manifest_payloads,
-    manifest_references,
-    manifests,
-    projects,
-    repositories,
-    repository_blobs,
-    tags,
-    uploads,
-)
 from seawall.infra.storage import BlobStorage, UploadWriter
 from seawall.infra.storage.base import UploadBusyError, UploadLostError
 from seawall.kernel.context import SYSTEM, Actor, actor, replica
@@ -45,6 +35,16 @@ from seawall.kernel.names import check_digest, digest_of, is_tag
 from seawall.registry import accounting, index
 from seawall.registry import manifest as manifests_
 from seawall.registry.hooks import BlobPush, Deletion, Hooks, Push, QuotaNotice
+from seawall.registry.tables import (
+    blobs,
+    manifest_payloads,
+    manifest_references,
+    manifests,
+    repositories,
+    repository_blobs,
+    tags,
+    uploads,
+)
 
 T = TypeVar("T")
 PAGE_LIMIT = 1000

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, select
 
-from seawall.infra.db.schema import artifact_windows as windows
+from seawall.registry.tables import artifact_windows as windows
 
 # As in the triggers of migration 0001.
 BITS = (22, 14, 6)

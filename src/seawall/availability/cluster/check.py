@@ -20,8 +20,8 @@ from sqlalchemy import delete, insert
 
 from seawall import __version__
 from seawall.availability.cluster.instances import Instance, InstanceRegistry, config_hash, database_time
+from seawall.availability.cluster.tables import instances
 from seawall.infra.db import Database
-from seawall.infra.db.schema import instances
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.web.internal.probe import PATH, probe_token

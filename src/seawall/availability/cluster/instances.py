@@ -25,8 +25,8 @@ from sqlalchemy.engine import make_url
 
 from seawall import __version__
 from seawall.availability.cluster.health import Health
+from seawall.availability.cluster.tables import instances
 from seawall.infra.db import Database
-from seawall.infra.db.schema import instances
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import UnavailableError

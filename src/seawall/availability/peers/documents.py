@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
 
-from seawall.infra.db import schema as t
+from seawall.availability.peers import schema as t
 from seawall.infra.jobs.service import JobService
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConfigError

@@ -30,6 +30,7 @@ from sqlalchemy import Connection, delete, func, or_, select, update
 from starlette.types import Message, Send
 
 from seawall.availability.peers import documents
+from seawall.availability.peers import schema as t
 from seawall.availability.peers.client import Peer, PeerError
 from seawall.availability.peers.documents import KINDS
 from seawall.availability.peers.store import BATCH, Store, Told, dump, turn
@@ -37,7 +38,6 @@ from seawall.features.replication.client import WHOLE_LIMIT
 from seawall.features.replication.endpoint import LocalEndpoint
 from seawall.infra import leases
 from seawall.infra.db import Database, changes
-from seawall.infra.db import schema as t
 from seawall.infra.storage.base import UploadBusyError
 from seawall.kernel.context import REPLICATOR, actor, replica
 from seawall.kernel.errors import RegistryError, SeawallError

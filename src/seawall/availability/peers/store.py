@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from seawall.availability.peers import documents, versions
+from seawall.availability.peers import schema as t
 from seawall.availability.peers.documents import (
     CONTENT,
     KINDS,
@@ -34,7 +35,6 @@ from seawall.availability.peers.documents import (
 )
 from seawall.availability.peers.versions import Clock, Entry, Verdict
 from seawall.infra.db import changes
-from seawall.infra.db import schema as t
 from seawall.kernel.context import REPLICATOR
 from seawall.kernel.errors import SeawallError
 from seawall.registry import accounting, index

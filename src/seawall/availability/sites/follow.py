@@ -25,12 +25,15 @@ from sqlalchemy import JSON, Connection, Table, bindparam, delete, insert, selec
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from seawall.access.tables import sessions
 from seawall.availability.sites import state
+from seawall.availability.sites.tables import dr_blobs
 from seawall.availability.sites.wire import Peer
 from seawall.infra.db import Database, changes, dump, fence, migrate
-from seawall.infra.db.schema import blob_trash, blobs, dr_blobs, metadata, sessions
+from seawall.infra.db.metadata import metadata
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import PreconditionError, UnavailableError
+from seawall.registry.tables import blob_trash, blobs
 
 log: Any = structlog.get_logger("seawall.dr")
 

@@ -35,18 +35,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from seawall.access.tables import projects
 from seawall.availability.sites import ship, state
+from seawall.availability.sites.tables import dr_divergences
 from seawall.infra.db import changes, dump
-from seawall.infra.db.schema import (
-    dr_divergences,
-    manifest_payloads,
-    manifests,
-    metadata,
-    projects,
-    repositories,
-    repository_blobs,
-    tags,
-)
+from seawall.infra.db.metadata import metadata
 from seawall.kernel.context import SYSTEM, actor, replica
 from seawall.kernel.errors import (
     NotFoundError,
@@ -55,6 +48,7 @@ from seawall.kernel.errors import (
     SeawallError,
     UnavailableError,
 )
+from seawall.registry.tables import manifest_payloads, manifests, repositories, repository_blobs, tags
 
 if TYPE_CHECKING:
     from seawall.process.wiring import Services

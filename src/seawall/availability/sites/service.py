@@ -25,10 +25,12 @@ from sqlalchemy import Connection, select, update
 from seawall.availability.sites import state
 from seawall.availability.sites.follow import Follower
 from seawall.availability.sites.state import ACTIVE, FENCED, OFF, STANDBY
+from seawall.availability.sites.tables import dr_divergences
 from seawall.availability.sites.wire import Peer, Signer
 from seawall.infra.db import Database, changes, dump, fence, migrate
-from seawall.infra.db.schema import cluster_keys, dr_divergences, dr_state
+from seawall.infra.db.tables import dr_state
 from seawall.infra.secrets.keyring import load_master_key, other_master_keys
+from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import PreconditionError, SeawallError, UnavailableError

@@ -16,10 +16,12 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
+from seawall.availability.sites.tables import dr_blobs, dr_divergences
 from seawall.infra.db import changes, dump, fence
-from seawall.infra.db.schema import blob_trash, dr_blobs, dr_divergences, dr_state
+from seawall.infra.db.tables import dr_state
 from seawall.infra.settings import DrSettings
 from seawall.kernel.errors import PreconditionError, UnavailableError
+from seawall.registry.tables import blob_trash
 
 ACTIVE, STANDBY, FENCED, OFF = "active", "standby", "fenced", "off"
 # How long one process does the site's work without saying so again (seconds).

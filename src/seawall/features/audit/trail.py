@@ -25,9 +25,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from seawall.access.tables import projects
+from seawall.features.audit.tables import audit_intents, audit_log
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
-from seawall.infra.db.schema import audit_intents, audit_log, projects
 from seawall.infra.jobs.base import JobContext, job
 from seawall.infra.outbox.events import Subscribers
 from seawall.kernel.context import Actor, actor

@@ -14,10 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from seawall.infra.db.schema import immutable_rules, manifests, tags
+from seawall.features.immutability.tables import immutable_rules
 from seawall.kernel import selectors
 from seawall.kernel.errors import InvalidError, NotFoundError, RegistryError
 from seawall.registry.hooks import ContentHook, Deletion, Push
+from seawall.registry.tables import manifests, tags
 
 RULE_LIMIT = 100
 

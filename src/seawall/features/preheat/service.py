@@ -13,15 +13,15 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from seawall.features.preheat.drivers import PROVIDERS, SCOPES, Instance, authorization, open_driver
-from seawall.infra.db import Database
-from seawall.infra.db.schema import (
-    jobs,
+from seawall.features.preheat.tables import (
     preheat_executions,
     preheat_instances,
     preheat_policies,
     preheat_tasks,
 )
+from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
+from seawall.infra.jobs.tables import jobs
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel import globs
 from seawall.kernel.cron import next_time

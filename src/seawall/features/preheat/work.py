@@ -8,26 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from seawall.access.tables import project_metadata
 from seawall.access.tokens import Scope
 from seawall.features.preheat.drivers import ERROR, RUNNING, DriverError, Image, open_driver
 from seawall.features.preheat.service import Policy, settle_in
+from seawall.features.preheat.tables import preheat_executions, preheat_policies, preheat_tasks
 from seawall.features.scan.hub import Shown, scan_overviews
-from seawall.infra.db.schema import (
-    labels,
-    manifest_labels,
-    manifests,
-    preheat_executions,
-    preheat_policies,
-    preheat_tasks,
-    project_metadata,
-    repositories,
-    tags,
-)
 from seawall.infra.jobs.base import JobContext, JobStoppedError, job
 from seawall.infra.jobs.service import JobService
 from seawall.kernel import globs
 from seawall.kernel.errors import PreconditionError, SeawallError
 from seawall.registry.hooks import ContentHook, Push
+from seawall.registry.tables import labels, manifest_labels, manifests, repositories, tags
 
 if TYPE_CHECKING:
     from seawall.process.wiring import Services

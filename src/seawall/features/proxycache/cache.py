@@ -23,12 +23,12 @@ import re2
 import structlog
 from sqlalchemy import select
 
+from seawall.access.tables import project_metadata, projects
 from seawall.features.replication.adapters import Adapter, open_adapter
 from seawall.features.replication.client import KILOBIT, Limiter, RemoteError, RemoteManifest
 from seawall.features.replication.endpoint import LocalEndpoint
+from seawall.features.replication.tables import registries
 from seawall.infra import leases
-from seawall.infra.db.schema import manifests as manifest_table
-from seawall.infra.db.schema import project_metadata, projects, registries, repositories
 from seawall.infra.jobs.base import JobContext, job
 from seawall.infra.storage.base import UploadBusyError
 from seawall.kernel import globs
@@ -37,6 +37,8 @@ from seawall.kernel.errors import InvalidError, RegistryError, SeawallError
 from seawall.process.wiring import Services
 from seawall.registry import manifest as manifests
 from seawall.registry.service import StoredManifest
+from seawall.registry.tables import manifests as manifest_table
+from seawall.registry.tables import repositories
 
 log: Any = structlog.get_logger("seawall.proxy")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection, select
 
-from seawall.access import projects as project_domain
+from seawall.access.tables import projects
 from seawall.features.replication.client import (
     MOUNTED,
     WHOLE_LIMIT,
@@ -17,9 +17,10 @@ from seawall.features.replication.client import (
     RegistryClient,
     RemoteManifest,
 )
-from seawall.infra.db.schema import manifests, projects, repositories, repository_blobs, tags
 from seawall.kernel.errors import ConflictError, RegistryError
+from seawall.registry import projects as project_content
 from seawall.registry.service import Upload
+from seawall.registry.tables import manifests, repositories, repository_blobs, tags
 
 if TYPE_CHECKING:
     from seawall.process.wiring import Services
@@ -191,7 +192,7 @@ class LocalEndpoint:
             return
         with contextlib.suppress(ConflictError):
             await self._services.db.write(
-                lambda c: project_domain.create(c, name, owner=None, metadata={"public": "false"})
+                lambda c: project_content.create(c, name, owner=None, metadata={"public": "false"})
             )
 
     async def put_blob(

@@ -11,19 +11,19 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from seawall.access.tables import projects
 from seawall.features.replication.adapters import ADAPTERS, Adapter, Registry, open_adapter
 from seawall.features.replication.client import Limiter
 from seawall.features.replication.policies import Filter, Policy
-from seawall.infra.db import Database
-from seawall.infra.db.schema import (
-    jobs,
-    projects,
+from seawall.features.replication.tables import (
     registries,
     replication_executions,
     replication_policies,
     replication_tasks,
 )
+from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
+from seawall.infra.jobs.tables import jobs
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError, SeawallError
 

@@ -16,15 +16,10 @@ from seawall.features.replication.endpoint import Endpoint, LocalEndpoint
 from seawall.features.replication.origin import REFUSED, came_from, cluster_id, format_header, registry_mark
 from seawall.features.replication.policies import Policy
 from seawall.features.replication.service import ReplicationService, policy_of, settle_in
-from seawall.infra.db.schema import (
-    labels,
-    manifest_labels,
-    manifests,
+from seawall.features.replication.tables import (
     replication_executions,
     replication_policies,
     replication_tasks,
-    repositories,
-    tags,
 )
 from seawall.infra.jobs.base import JobContext, JobStoppedError, job, registry
 from seawall.infra.outbox.events import Subscribers
@@ -34,6 +29,7 @@ from seawall.kernel.errors import PreconditionError, RegistryError, SeawallError
 from seawall.kernel.names import is_tag
 from seawall.process.wiring import Services
 from seawall.registry.hooks import ContentHook, Deletion, Push
+from seawall.registry.tables import labels, manifest_labels, manifests, repositories, tags
 
 PUSHED = "REPLICATION_PUSH"
 DELETED = "REPLICATION_DELETE"

@@ -14,23 +14,15 @@ from __future__ import annotations
 import datetime
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
+from seawall.access.tables import projects
 from seawall.features.immutability import rules as immutability
-from seawall.infra.db.schema import (
-    manifest_references,
-    manifests,
-    projects,
-    repositories,
-    retention_executions,
-    retention_policies,
-    retention_tasks,
-    tags,
-)
+from seawall.features.retention.tables import retention_executions, retention_policies, retention_tasks
 from seawall.infra.jobs.base import JobContext, JobStoppedError, job
 from seawall.kernel import selectors
 from seawall.kernel.context import SYSTEM, Actor
@@ -39,6 +31,7 @@ from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, Re
 from seawall.registry import accounting
 from seawall.registry.incoming import incoming
 from seawall.registry.service import Repository
+from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
 if TYPE_CHECKING:
     from seawall.process.wiring import Services
@@ -177,6 +170,14 @@ def get(connection: Connection, policy_id: int) -> Policy:
     if row is None:
         raise NotFoundError(f"retention policy {policy_id} not found")
     return Policy(*row)
+
+
+def policy_ids(connection: Connection, project_ids: Collection[int]) -> dict[int, int]:
+    """The ids of the projects' policies, by project; those without one are left out."""
+    query = select(retention_policies.c.project_id, retention_policies.c.id).where(
+        retention_policies.c.project_id.in_(project_ids)
+    )
+    return dict(connection.execute(query).tuples().all())
 
 
 def create(

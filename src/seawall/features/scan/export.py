@@ -11,20 +11,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
+from seawall.access.tables import projects
+from seawall.features.scan.tables import scan_exports, scan_findings, scan_reports, scanners
 from seawall.infra.db import Database
-from seawall.infra.db.schema import (
-    manifest_labels,
-    manifests,
-    projects,
-    repositories,
-    scan_exports,
-    scan_findings,
-    scan_reports,
-    scanners,
-    tags,
-)
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import InvalidError
+from seawall.registry.tables import manifest_labels, manifests, repositories, tags
 
 HEADER = (
     "Repository",

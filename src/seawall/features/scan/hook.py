@@ -9,15 +9,17 @@ from sqlalchemy import Connection, delete, select
 
 from seawall.access import projects as project_rules
 from seawall.access.access import project_by_id
+from seawall.access.tables import project_metadata, projects, robots
 from seawall.features.scan import scanners
 from seawall.features.scan.service import IMAGE_CONFIGS, PULLER, ScanService, Target
 from seawall.features.scan.severity import ORDER, RANK
-from seawall.infra.db.schema import manifests, project_metadata, projects, repositories, robots, scan_reports
+from seawall.features.scan.tables import scan_reports
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.registry.gates import OpenProjects
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST
+from seawall.registry.tables import manifests, repositories
 
 if TYPE_CHECKING:
     from seawall.registry.service import StoredManifest

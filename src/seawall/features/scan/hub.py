@@ -11,17 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, distinct, 
 from seawall.features.scan import overview, report, severity
 from seawall.features.scan.overview import ACTIVE
 from seawall.features.scan.service import IMAGE_CONFIGS, ReportRow, reports_of
-from seawall.infra.db.schema import (
-    manifest_references,
-    manifests,
-    repositories,
-    scan_findings,
-    scan_reports,
-    scan_runs,
-    scanners,
-    tags,
-)
+from seawall.features.scan.tables import scan_findings, scan_reports, scan_runs, scanners
 from seawall.registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
+from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
 _RANK = case(
     *((scan_findings.c.severity == name, rank) for name, rank in severity.RANK.items()),

@@ -30,8 +30,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from seawall.features.scan import advisories as parse
 from seawall.features.scan import csaf, oval
 from seawall.features.scan.advisories import Advisory
+from seawall.features.scan.tables import advisories, advisory_cves, advisory_packages, advisory_sources
 from seawall.infra.db import Database
-from seawall.infra.db.schema import advisories, advisory_cves, advisory_packages, advisory_sources
 from seawall.kernel.errors import InvalidError, NotFoundError
 
 MIB = 1024 * 1024

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, tuple_
 
 from seawall.features.scan import ecosystems, severity, versions
 from seawall.features.scan.model import Found, Inventory, Package
-from seawall.infra.db.schema import advisories, advisory_cves, advisory_packages, advisory_sources
+from seawall.features.scan.tables import advisories, advisory_cves, advisory_packages, advisory_sources
 
 _BATCH = 400
 

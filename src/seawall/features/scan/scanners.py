@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 from seawall import __version__
 from seawall.features.scan import report, sbom
 from seawall.features.scan.adapter import Registration
+from seawall.features.scan.tables import project_scanners, scanners
 from seawall.infra.db import Database
-from seawall.infra.db.schema import project_scanners, scanners
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 

@@ -23,6 +23,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from seawall.access.tables import projects, robots
 from seawall.access.tokens import Scope, TokenService
 from seawall.features.scan import catalog, foreign, match, overview, report, sbom, scanners
 from seawall.features.scan.adapter import AUTHORIZATION, AdapterClient, Request, capability, sbom_format
@@ -31,29 +32,17 @@ from seawall.features.scan.inventory import LAYER_TYPES, LayerSource, ScanError,
 from seawall.features.scan.model import Inventory, Limits
 from seawall.features.scan.overview import ACTIVE
 from seawall.features.scan.scanners import EMBEDDED, Scanner, Scanners
+from seawall.features.scan.tables import scan_findings, scan_inventories, scan_layers, scan_reports, scan_runs
 from seawall.features.trust.service import TrustService
 from seawall.features.trust.signatures import BUNDLE_PREFIX, DSSE, SIGNERS
 from seawall.infra.db import Database
-from seawall.infra.db.schema import (
-    manifest_payloads,
-    manifest_references,
-    manifests,
-    projects,
-    repositories,
-    robots,
-    scan_findings,
-    scan_inventories,
-    scan_layers,
-    scan_reports,
-    scan_runs,
-    tags,
-)
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from seawall.registry.service import ContentService
+from seawall.registry.tables import manifest_payloads, manifest_references, manifests, repositories, tags
 
 IMAGE_CONFIGS = (
     "application/vnd.oci.image.config.v1+json",

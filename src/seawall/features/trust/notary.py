@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from seawall.access.tables import projects
 from seawall.features.trust import tuf
+from seawall.features.trust.tables import tuf_changes, tuf_keys, tuf_metadata
 from seawall.features.trust.tuf import Document, Key, TufError
 from seawall.infra.db import Database
-from seawall.infra.db.schema import projects, tuf_changes, tuf_keys, tuf_metadata
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, NotFoundError
 

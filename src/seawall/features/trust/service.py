@@ -12,23 +12,17 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
+from seawall.access.tables import project_metadata, projects
 from seawall.features.trust import signatures
 from seawall.features.trust.notary import signed_tags
 from seawall.features.trust.signatures import Anchor, Verdict
+from seawall.features.trust.tables import trusted_keys
 from seawall.infra.db import Database
-from seawall.infra.db.schema import (
-    manifest_payloads,
-    manifest_references,
-    manifests,
-    project_metadata,
-    projects,
-    repositories,
-    trusted_keys,
-)
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.gates import OpenProjects
 from seawall.registry.manifest import DOCKER_LIST, OCI_INDEX
+from seawall.registry.tables import manifest_payloads, manifest_references, manifests, repositories
 
 # Signatures are small; whatever is larger is none.
 _PAYLOAD_BYTES = 4 * 1024 * 1024

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from seawall.features.webhooks import guard
 from seawall.features.webhooks import payload as payloads
 from seawall.features.webhooks.policies import PURPOSE, Delivery, Policy, deliveries, policies
-from seawall.infra.db.schema import webhook_deliveries, webhook_policies
+from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.infra.jobs.base import JobContext, job
 from seawall.infra.outbox.events import Handler
 from seawall.kernel.errors import ConfigError, InvalidError

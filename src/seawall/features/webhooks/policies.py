@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from seawall.features.webhooks.guard import check_url
 from seawall.features.webhooks.payload import DEFAULT, EVENT_TYPES, FORMATS, TARGET_TYPES
-from seawall.infra.db.schema import webhook_deliveries, webhook_policies
+from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 

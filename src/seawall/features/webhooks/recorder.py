@@ -10,12 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from seawall.access.tables import projects
+from seawall.features.webhooks.tables import webhook_policies
 from seawall.infra.db import Database
-from seawall.infra.db.schema import projects, repositories, webhook_policies
 from seawall.infra.outbox.events import Subscribers
 from seawall.kernel.context import actor
 from seawall.registry.hooks import ContentHook, Deletion, Push, QuotaNotice
 from seawall.registry.service import Repository, StoredManifest
+from seawall.registry.tables import repositories
 
 _REFRESH_SECONDS = 5.0
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, text, update
 
-from seawall.infra.db.schema import change_feed, change_log
+from seawall.infra.db.tables import change_feed, change_log
 
 _PREFIX = "seawall_log_"
 _OPERATIONS = {"insert": ("NEW",), "update": ("OLD", "NEW"), "delete": ("OLD",)}

@@ -20,41 +20,21 @@ from sqlalchemy import Connection, Table, create_engine, func, insert, select, t
 from sqlalchemy.pool import NullPool
 
 from seawall.infra.db import migrate
+from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.postgres import postgres_engine
-from seawall.infra.db.schema import metadata
 from seawall.kernel.errors import ConfigError
 
-# What is of a running cluster only: instances and their leases, logins, half-finished uploads (their bytes
-# are not part of a backup), what a site is to another, marks that the database's own migrations write, and
-# counts kept by triggers.
-TRANSIENT = frozenset(
-    {
-        "artifact_windows",
-        "blob_trash",
-        "change_feed",
-        "change_log",
-        "commit_markers",
-        "dr_blobs",
-        "dr_state",
-        "instances",
-        "job_runners",
-        "login_failures",
-        "peer_links",
-        "peer_pending",
-        "peer_state",
-        "peer_transfers",
-        "schema_compatibility",
-        "sessions",
-        "upload_leases",
-        "uploads",
-    }
-)
 _BATCH = 500
 
 
 def tables() -> list[Table]:
-    """The tables of a dump, each after those it refers to."""
-    return [table for table in metadata.sorted_tables if table.name not in TRANSIENT]
+    """The tables of a dump, each after those it refers to.
+
+    Left out is what belongs to a running cluster only: instances and their leases, logins, half-finished
+    uploads (their bytes are not part of a backup), what a site is to another, marks that the database's own
+    migrations write, and counts kept by triggers.
+    """
+    return [table for table in all_tables() if table.info.get("dumped", True)]
 
 
 @contextlib.contextmanager

@@ -34,41 +34,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from seawall.infra.db.schema import (
-    blob_trash,
-    change_feed,
-    change_log,
-    commit_markers,
-    dr_blobs,
-    dr_state,
-    instances,
-    job_runners,
-    login_failures,
-    metadata,
-    schema_compatibility,
-    sessions,
-    upload_leases,
-)
+from seawall.infra.db.metadata import all_tables
+from seawall.infra.db.tables import dr_state
 from seawall.kernel.errors import StandbyError
 
-_OWN = {
-    table.name
-    for table in (
-        blob_trash,
-        change_feed,
-        change_log,
-        commit_markers,
-        dr_blobs,
-        dr_state,
-        instances,
-        job_runners,
-        login_failures,
-        schema_compatibility,
-        sessions,
-        upload_leases,
-    )
-}
-_QUIET = {"audit_log", "audit_intents"}
 _STATE = "SWDR1"
 _MESSAGE = "seawall-fence"
 _PREFIX = "seawall_fence_"
@@ -80,7 +49,7 @@ _CLOSED = "(role <> 'active' OR writable_until < {now})"
 
 def tables() -> list[Table]:
     """The tables that are fenced."""
-    return [table for table in metadata.sorted_tables if table.name not in _OWN]
+    return [table for table in all_tables() if table.info.get("fenced", True)]
 
 
 def install(connection: Connection) -> None:
@@ -93,7 +62,7 @@ def install(connection: Connection) -> None:
     closed = _CLOSED.format(now=_SQLITE_NOW)
     for table in tables():
         refuse = f"RAISE(ABORT, '{_MESSAGE}')"
-        if table.name in _QUIET:
+        if table.info.get("fenced") == "quiet":
             refuse = f"CASE WHEN (SELECT role FROM dr_state) <> 'active' THEN RAISE(IGNORE) ELSE {refuse} END"  # noqa: S608
         for operation in ("insert", "update", "delete"):
             name = f"{_PREFIX}{table.name}_{operation}"
@@ -126,7 +95,7 @@ def _install_postgresql(connection: Connection) -> None:
     for table in tables():
         name = f"{_PREFIX}{table.name}"
         if name not in known:
-            function = "seawall_fence_quiet" if table.name in _QUIET else "seawall_fence"
+            function = "seawall_fence_quiet" if table.info.get("fenced") == "quiet" else "seawall_fence"
             connection.exec_driver_sql(
                 f'CREATE TRIGGER "{name}" BEFORE INSERT OR UPDATE OR DELETE ON "{table.name}" '
                 f"FOR EACH ROW EXECUTE FUNCTION {function}()"

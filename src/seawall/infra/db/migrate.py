@@ -28,8 +28,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import DropTable
 
+from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.postgres import fault_of, postgres_engine
-from seawall.infra.db.schema import metadata, schema_compatibility
+from seawall.infra.db.tables import schema_compatibility
 from seawall.kernel.errors import ConfigError
 
 # The oldest schema revision whose code may run on the schema of this code. Raise it with a migration that
@@ -90,7 +91,7 @@ def _clear_remains(connection: Connection) -> None:
     Migrations are one transaction now; older ones on SQLite committed each statement.
     """
     present = set(inspect(connection).get_table_names())
-    remains = [table for table in metadata.sorted_tables if table.name in present]
+    remains = [table for table in all_tables() if table.name in present]
     if not remains:
         return
     for table in remains:

@@ -21,6 +21,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,17 +30,9 @@ from sqlalchemy import Connection, case, delete, exists, func, insert, select, u
 from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall import __version__
-from seawall.infra.db.schema import (
-    job_logs,
-    job_queues,
-    job_runners,
-    job_schedules,
-    jobs,
-    peer_links,
-    peer_state,
-)
 from seawall.infra.jobs.base import JobKind, JobStoppedError
 from seawall.infra.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, clock, insert_job
+from seawall.infra.jobs.tables import job_logs, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import SeawallError
@@ -54,8 +47,6 @@ MAX_TAKEOVERS = 5
 # A job that was asked to stop and reaches no checkpoint in this time is cancelled.
 STOP_SECONDS = 30.0
 MAX_BACKOFF = 3600.0
-# A peer that was heard of within this time, and not found away since, is there.
-PEER_SECONDS = 90.0
 
 
 class RunContext:
@@ -119,10 +110,19 @@ class RunContext:
 class Runner:
     """Runs jobs in this process until `drain`."""
 
-    def __init__(self, services: Services, service: JobService, *, slots: int = 10) -> None:
+    def __init__(
+        self,
+        services: Services,
+        service: JobService,
+        *,
+        slots: int = 10,
+        leads_elsewhere: Callable[[Connection], bool] = lambda _: False,
+    ) -> None:
+        """`leads_elsewhere`: whether another cluster (a peer) does what only one of them is to do."""
         self.id = str(uuid.uuid4())
         self.slots = slots
         self._services = services
+        self._leads_elsewhere = leads_elsewhere
         self._service = service
         self._db = services.db
         self._tasks: dict[str, tuple[asyncio.Task[None], RunContext]] = {}
@@ -270,7 +270,7 @@ class Runner:
         for job_id in found.stops:
             self._request_stop(job_id)
         if found.schedules:
-            await self._db.write(_fire_schedules)
+            await self._db.write(lambda c: _fire_schedules(c, self._leads_elsewhere))
         if found.orphans:
             await self._db.write(_take_over)
         free = self.slots - len(self._tasks)
@@ -447,21 +447,7 @@ def _look(connection: Connection, kinds: list[str], running: list[str]) -> _Foun
     )
 
 
-def _a_peer_leads(connection: Connection) -> bool:
-    """Whether a peer (own-storage HA) with a smaller name is there: it runs what one of them is to run."""
-    query = (
-        select(peer_links.c.url)
-        .join(peer_state, peer_state.c.name > peer_links.c.name)
-        .where(
-            peer_links.c.name != "",
-            peer_links.c.error.is_(None),
-            peer_links.c.seen_at > time.time() - PEER_SECONDS,
-        )
-    )
-    return connection.execute(query.limit(1)).first() is not None
-
-
-def _fire_schedules(connection: Connection) -> None:
+def _fire_schedules(connection: Connection, leads_elsewhere: Callable[[Connection], bool]) -> None:
     """Enqueue each due schedule once and move it on; times missed while nobody ran are made up by one run."""
     now = clock(connection)
     rows = connection.execute(
@@ -470,7 +456,7 @@ def _fire_schedules(connection: Connection) -> None:
         .order_by(job_schedules.c.name)
         .with_for_update(skip_locked=True)
     ).all()
-    elsewhere = rows and _a_peer_leads(connection)
+    elsewhere = rows and leads_elsewhere(connection)
     for name, cron, kind, args in rows:
         # What changes or copies content that peers have too is for one of them to do.
         if not (elsewhere and name.startswith(("retention:", "replication:", "preheat:"))):

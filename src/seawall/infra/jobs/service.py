@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Select, case, delete, func, insert, select, t
 from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.infra.db import Database
-from seawall.infra.db.schema import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
 from seawall.infra.jobs.base import FINISHED, JobInfo, Schedule
 from seawall.infra.jobs.base import registry as default_registry
+from seawall.infra.jobs.tables import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import InvalidError, NotFoundError
 

@@ -16,9 +16,9 @@ import structlog
 from sqlalchemy import Connection, delete, select, update
 
 from seawall.infra.db import Database
-from seawall.infra.db.schema import outbox
 from seawall.infra.jobs.service import clock
 from seawall.infra.outbox.events import Subscribers
+from seawall.infra.outbox.tables import outbox
 
 log: Any = structlog.get_logger("seawall.infra.jobs")
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from seawall.infra.db.schema import outbox
+from seawall.infra.outbox.tables import outbox
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[None]]
 

@@ -43,8 +43,9 @@ from sqlalchemy import Connection, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from seawall.infra.db import Database
+from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.notify import listen, notify
-from seawall.infra.db.schema import cluster_keys, metadata
+from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.settings import KeysSettings, Settings
 from seawall.kernel.errors import ConfigError, ConflictError, RegistryError
 
@@ -669,7 +670,7 @@ def sealed_columns() -> list[tuple[Table, str]]:
     """(table, column) of every column that is marked to hold sealed credentials."""
     return [
         (table, column.name)
-        for table in metadata.sorted_tables
+        for table in all_tables()
         for column in table.columns
         if column.info.get("sealed")
     ]

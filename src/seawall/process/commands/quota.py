@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, select
 
+from seawall.access.tables import projects
 from seawall.infra.db import Database, migrate, open_database
-from seawall.infra.db.schema import projects, quotas, repositories
 from seawall.kernel.errors import InvalidError, NotFoundError
 from seawall.process.commands.ha import ConfigOption, DataOption, settings_of
 from seawall.registry import accounting, index
+from seawall.registry.tables import quotas, repositories
 
 quota_app = typer.Typer(no_args_is_help=True, help="Storage quotas of projects.")
 console = Console()

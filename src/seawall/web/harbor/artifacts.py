@@ -26,7 +26,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from seawall.access.access import project_by_name
 from seawall.features.immutability import rules as immutability
 from seawall.features.preheat.work import LABELED
-from seawall.infra.db.schema import labels, manifest_labels, manifests, repositories, tags
 from seawall.kernel.errors import ConflictError, NotFoundError, RegistryError
 from seawall.kernel.names import check_name
 from seawall.registry import additions, artifacts, icons, windows
@@ -34,6 +33,7 @@ from seawall.registry.artifacts import Artifact as ArtifactRow
 from seawall.registry.artifacts import Cursor
 from seawall.registry.artifacts import Label as LabelRow
 from seawall.registry.artifacts import Tag as TagRow
+from seawall.registry.tables import labels, manifest_labels, manifests, repositories, tags
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,

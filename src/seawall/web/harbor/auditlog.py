@@ -9,8 +9,9 @@ from sqlalchemy import Connection, false, func, or_, select
 
 from seawall.access import access as decide
 from seawall.access.rbac import role_allows
+from seawall.access.tables import project_members
+from seawall.features.audit.tables import audit_log
 from seawall.features.audit.trail import EVENT_TYPES
-from seawall.infra.db.schema import audit_log, project_members
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection, func, select
 
 from seawall.features.immutability import rules as domain
-from seawall.infra.db.schema import immutable_rules
+from seawall.features.immutability.tables import immutable_rules
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access
 from seawall.web.harbor.query import Custom
 from seawall.web.harbor.query import Field as QueryField

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from sqlalchemy import Connection, func, select
 
-from seawall.infra.db.schema import labels
 from seawall.registry import labels as domain
 from seawall.registry.artifacts import Label as LabelRow
+from seawall.registry.tables import labels
 from seawall.web.harbor.artifacts import Label, label_model
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location
 from seawall.web.harbor.errors import ApiError

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 from seawall.access import members as domain
 from seawall.access.members import Member
 from seawall.access.rbac import ROLE_IDS, ROLE_NAMES
-from seawall.infra.db.schema import user_groups, users
+from seawall.access.tables import user_groups, users
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,

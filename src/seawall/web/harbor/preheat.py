@@ -13,7 +13,12 @@ from sqlalchemy import Connection, Select, func, select
 from seawall.features.preheat import service as domain
 from seawall.features.preheat.drivers import PROVIDERS, DriverError, Instance
 from seawall.features.preheat.service import Execution, InstanceRow, InstanceValues, Policy
-from seawall.infra.db.schema import preheat_executions, preheat_instances, preheat_policies, preheat_tasks
+from seawall.features.preheat.tables import (
+    preheat_executions,
+    preheat_instances,
+    preheat_policies,
+    preheat_tasks,
+)
 from seawall.kernel.errors import NotFoundError
 from seawall.web.harbor.deps import (
     Access,

@@ -13,9 +13,13 @@ from seawall.access import projects as domain
 from seawall.access.access import Project as ProjectRow
 from seawall.access.access import project_by_name
 from seawall.access.rbac import ROLE_IDS, strongest
-from seawall.infra.db.schema import project_members, projects, quotas, registries, users
+from seawall.access.tables import project_members, projects, users
+from seawall.features.replication.tables import registries
+from seawall.features.retention import retention as retention_rules
 from seawall.kernel.errors import ConflictError
 from seawall.kernel.names import is_project_name
+from seawall.registry import projects as content
+from seawall.registry.tables import quotas
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -150,6 +154,9 @@ def project_models(
 ) -> list[Project]:
     """The API's shape of projects; without `detail`, not their allowlists and numbers of repositories."""
     result = []
+    ids = [project.id for project in found]
+    counts = content.count_repositories(connection, ids) if detail else {}
+    retention = retention_rules.policy_ids(connection, ids)
     for item in domain.details(connection, found):
         project = item.project
         held = decide.roles(connection, access.principal, project.id)
@@ -165,8 +172,8 @@ def project_models(
                 update_time=timestamp(project.updated_at),
                 current_user_role_id=ROLE_IDS[best] if best else 1 if access.principal.sysadmin else None,
                 current_user_role_ids=sorted(ROLE_IDS[role] for role in held) or None,
-                repo_count=item.repositories if detail else None,
-                metadata=ProjectMetadata.model_validate(item.metadata),
+                repo_count=counts.get(project.id, 0) if detail else None,
+                metadata=ProjectMetadata.model_validate(_shown(item.metadata, retention.get(project.id))),
                 cve_allowlist=allowlist_model(domain.allowlist(connection, project.id)) if detail else None,
             )
         )
@@ -257,7 +264,7 @@ async def create_project(
             owner = connection.execute(
                 select(func.min(users.c.id)).where(users.c.sysadmin == true())
             ).scalar()
-        made = domain.create(
+        made = content.create(
             connection,
             name,
             owner=owner,
@@ -308,7 +315,7 @@ async def delete_project(access: Annotated[Access, project_access("self", "delet
     """Delete an empty project."""
     project = access.project
     try:
-        await access.services.db.write(lambda c: domain.remove(c, project))
+        await access.services.db.write(lambda c: content.remove(c, project))
     except ConflictError as error:
         raise ApiError(412, str(error)) from None
     access.audited("delete", "project", project.name, f"delete project {project.name}", project.id)
@@ -320,7 +327,7 @@ async def get_project_deletable(
     access: Annotated[Access, project_access("self", "delete")],
 ) -> ProjectDeletable:
     """Whether the project can be deleted, and if not, why."""
-    reason = await access.services.db.read(lambda c: domain.not_deletable(c, access.project))
+    reason = await access.services.db.read(lambda c: content.not_deletable(c, access.project))
     return ProjectDeletable(deletable=reason is None, message=reason)
 
 
@@ -332,7 +339,8 @@ async def get_project_summary(access: Annotated[Access, project_access("self", "
     quota = await access.allowed("quota", "read", project)
 
     def run(connection: Connection) -> ProjectSummary:
-        summary = ProjectSummary(repo_count=domain.details(connection, [project])[0].repositories)
+        counted = content.count_repositories(connection, [project.id])
+        summary = ProjectSummary(repo_count=counted.get(project.id, 0))
         if members:
             query = (
                 select(project_members.c.role, func.count())
@@ -363,6 +371,15 @@ async def get_project_summary(access: Annotated[Access, project_access("self", "
     return await access.services.db.read(run)
 
 
+def _shown(metadata: dict[str, str], retention_id: int | None) -> dict[str, str]:
+    return metadata if retention_id is None else metadata | {"retention_id": str(retention_id)}
+
+
+def _metadata_of(connection: Connection, project: ProjectRow) -> dict[str, str]:
+    retention = retention_rules.policy_ids(connection, [project.id])
+    return _shown(domain.metadata_of(connection, project), retention.get(project.id))
+
+
 MetadataName = Annotated[str, Path(max_length=255)]
 
 
@@ -371,7 +388,7 @@ async def list_project_metadatas(
     access: Annotated[Access, project_access("metadata", "read")],
 ) -> dict[str, str]:
     """Every metadata value."""
-    return await access.services.db.read(lambda c: domain.metadata_of(c, access.project))
+    return await access.services.db.read(lambda c: _metadata_of(c, access.project))
 
 
 @router.post("/projects/{project_name_or_id}/metadatas/", tags=["projectMetadata"])
@@ -384,7 +401,7 @@ async def add_project_metadatas(
     project, (name, value) = access.project, next(iter(body.items()))
 
     def run(connection: Connection) -> None:
-        if name in domain.metadata_of(connection, project):
+        if name in _metadata_of(connection, project):
             raise ConflictError(f"metadata {name} is set already")
         domain.set_metadata(connection, project, {name: value})
 
@@ -398,7 +415,7 @@ async def get_project_metadata(
     meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "read")]
 ) -> dict[str, str]:
     """One metadata value."""
-    found = await access.services.db.read(lambda c: domain.metadata_of(c, access.project))
+    found = await access.services.db.read(lambda c: _metadata_of(c, access.project))
     if meta_name not in found:
         raise ApiError(404, f"metadata {meta_name} is not set")
     return {meta_name: found[meta_name]}

@@ -8,8 +8,9 @@ from fastapi import Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection, Select, func, select
 
-from seawall.infra.db.schema import projects, quotas, users
+from seawall.access.tables import projects, users
 from seawall.registry import accounting
+from seawall.registry.tables import quotas
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.projects import ResourceList

@@ -10,10 +10,11 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection, Select, func, select, update
 
 from seawall.access import access as decide
-from seawall.infra.db.schema import projects, repositories
+from seawall.access.tables import projects
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_name
 from seawall.registry.artifacts import repository_query, repository_row
+from seawall.registry.tables import repositories
 from seawall.web.harbor.deps import Access, ApiRouter, ListingDep, anyone, named_project_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.query import Custom, Listing

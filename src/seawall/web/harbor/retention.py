@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection, func, select
 
 from seawall.features.retention import retention as domain
-from seawall.infra.db.schema import retention_executions, retention_tasks
+from seawall.features.retention.tables import retention_executions, retention_tasks
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import NotFoundError
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp

@@ -12,7 +12,7 @@ from seawall.access import access as decide
 from seawall.access import robots as domain
 from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
 from seawall.access.service import AuthService
-from seawall.infra.db.schema import project_members, robots
+from seawall.access.tables import project_members, robots
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.query import Field as QueryField

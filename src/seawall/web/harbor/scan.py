@@ -24,9 +24,10 @@ from seawall.features.scan.service import (
     reports_of,
     resolve,
 )
-from seawall.infra.db.schema import repositories, scan_exports, scan_findings, scan_reports
+from seawall.features.scan.tables import scan_exports, scan_findings, scan_reports
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, StandbyError
 from seawall.registry.artifacts import Artifact
+from seawall.registry.tables import repositories
 from seawall.web.harbor.artifacts import OVERVIEWS, REPORT_TYPES
 from seawall.web.harbor.deps import (
     Access,

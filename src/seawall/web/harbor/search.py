@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from seawall.access import access as decide
 from seawall.access import projects as project_domain
 from seawall.access.access import Project as ProjectRow
-from seawall.infra.db.schema import projects, repositories
+from seawall.access.tables import projects
 from seawall.registry import icons
 from seawall.registry.artifacts import repository_query
+from seawall.registry.tables import repositories
 from seawall.web.harbor.deps import Access, ApiRouter, anyone
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.projects import Project, project_models

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, func, select, text
 from seawall import __version__
 from seawall.access import access as decide
 from seawall.access import projects as domain
+from seawall.access.tables import projects
 from seawall.infra.configuration import ITEMS
-from seawall.infra.db.schema import projects, quotas, repositories
+from seawall.registry.tables import quotas, repositories
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.projects import CVEAllowlist, allowlist_model

@@ -14,8 +14,8 @@ from seawall.access import access as decide
 from seawall.access import rbac
 from seawall.access import users as domain
 from seawall.access.service import AuthService, check_password
+from seawall.access.tables import oidc_users, users
 from seawall.access.users import UserRow
-from seawall.infra.db.schema import oidc_users, users
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, func, select
 
 from seawall.features.webhooks import payload, policies
 from seawall.features.webhooks.policies import Delivery, Policy, Wanted
-from seawall.infra.db.schema import webhook_deliveries, webhook_policies
+from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.query import Custom

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from seawall.availability.peers import schema as t
 from seawall.availability.peers import wire
-from seawall.infra.db import schema as t
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import RegistryError, SeawallError
 

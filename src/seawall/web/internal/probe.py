@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from seawall import __version__
-from seawall.infra.db.schema import instances
+from seawall.availability.cluster.tables import instances
 from seawall.infra.redis import UnavailableError as RedisUnavailableError
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import RegistryError, SeawallError

@@ -27,7 +27,7 @@ from seawall.features.scan.inventory import ScanError
 from seawall.features.scan.model import Inventory
 from seawall.features.scan.pull import RemoteImage
 from seawall.features.scan.scanners import METADATA as OURS
-from seawall.infra.db.schema import scan_requests
+from seawall.features.scan.tables import scan_requests
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.kernel.names import check_digest, check_name
 

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from seawall.availability.sites import ship, state
 from seawall.availability.sites.wire import PREFIX, received
 from seawall.infra.db import dump
-from seawall.infra.db.schema import blobs, cluster_keys
+from seawall.infra.secrets.tables import cluster_keys
 from seawall.kernel.errors import (
     ForbiddenError,
     NotFoundError,
@@ -23,6 +23,7 @@ from seawall.kernel.errors import (
     SeawallError,
     UnavailableError,
 )
+from seawall.registry.tables import blobs
 
 if TYPE_CHECKING:
     from seawall.process.wiring import Services

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from seawall.infra.db.schema import metadata
+from seawall.infra.db.metadata import metadata
 
 connection = context.config.attributes["connection"]
 # Batch mode: SQLite cannot alter most things in place.

@@ -1,10 +1,10 @@
-"""Own-storage HA: versions of what is kept equal between instances that have a database each."""
+"""Peers (own-storage HA): what each has and what is to come."""
 
 from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, String, Table, Text, false, text
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
 
 # One row (id 1): this instance among its peers. `seq` numbers what it has to tell; its row lock orders that.
 peer_state = Table(
@@ -21,6 +21,7 @@ peer_state = Table(
     Column("feed_cursor", Text),
     # Tombstones up to this number are forgotten.
     Column("purged_seq", BigInteger, nullable=False, server_default=text("0")),
+    info={"dumped": False},
 )
 
 # One row an entity, also for those that were deleted (tombstones). `key` is a JSON list.
@@ -40,20 +41,6 @@ peer_entries = Table(
     Column("at", Float, nullable=False),
 )
 
-# What a peer told and cannot be here yet: its bytes, or what it refers to, are missing.
-peer_pending = Table(
-    "peer_pending",
-    metadata,
-    Column("kind", String(32), primary_key=True),
-    Column("key", String(1024), primary_key=True),
-    Column("entry", JSON, nullable=False),
-    # The document, sealed: it may have secrets.
-    Column("document", Text, nullable=False, info={"sealed": True}),
-    Column("url", String(1024), nullable=False),
-    Column("reason", Text, nullable=False, server_default=""),
-    Column("since", Float, nullable=False),
-)
-
 # The other instances: how far this one has followed each.
 peer_links = Table(
     "peer_links",
@@ -66,6 +53,7 @@ peer_links = Table(
     Column("synced_at", Float),
     Column("seen_at", Float),
     Column("error", Text),
+    info={"dumped": False},
 )
 
 # What lost by the conflict rule, with its document (sealed).
@@ -91,4 +79,5 @@ peer_transfers = Table(
     Column("repository", String(512), primary_key=True),
     Column("session", String(64), nullable=False),
     Column("at", Float, nullable=False),
+    info={"dumped": False},
 )

@@ -1,4 +1,4 @@
-"""Groups, robot accounts, OIDC identities, project metadata, CVE allowlists, configuration, audit log."""
+"""Users, groups, projects, members, robots, sessions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from sqlalchemy import (
     Column,
     Float,
     ForeignKey,
-    Index,
     Integer,
     String,
     Table,
@@ -17,7 +16,71 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("username", String(255), nullable=False, unique=True),
+    Column("email", String(255)),
+    Column("realname", String(255), nullable=False, server_default=""),
+    Column("comment", String(255), nullable=False, server_default=""),
+    Column("password_hash", String(255)),
+    Column("sysadmin", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("owner_id", BigId, ForeignKey("users.id", ondelete="SET NULL")),
+    Column("public", Boolean, nullable=False),
+    # The upstream registry of a proxy-cache project.
+    Column("registry_id", BigId),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+project_members = Table(
+    "project_members",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
+    # Either a user or a group.
+    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), index=True),
+    Column("group_id", BigId, ForeignKey("user_groups.id", ondelete="CASCADE"), index=True),
+    Column("role", String(32), nullable=False),
+    UniqueConstraint("project_id", "user_id"),
+    UniqueConstraint("project_id", "group_id"),
+)
+
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("key", String(320), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    # SHA-256 of the session id: who reads the database cannot use what he finds.
+    Column("id_hash", String(64), primary_key=True),
+    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("address", String(64), nullable=False, server_default=""),
+    Column("agent", String(255), nullable=False, server_default=""),
+    Column("data", JSON, nullable=False),
+    info={"fenced": False, "dumped": False},
+)
 
 # type: 1 LDAP, 2 HTTP, 3 OIDC (Harbor's numbers).
 user_groups = Table(
@@ -93,40 +156,4 @@ cve_allowlists = Table(
     Column("items", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
-)
-
-# Values set through the API; they go before the file's. A secret's is sealed under the secret key.
-configurations = Table(
-    "configurations",
-    metadata,
-    Column("name", String(128), primary_key=True),
-    Column("value", JSON, info={"sealed": True}),
-    Column("updated_at", Float, nullable=False),
-)
-
-# No foreign keys: the log outlives what it tells of.
-audit_log = Table(
-    "audit_log",
-    metadata,
-    Column("id", BigId, primary_key=True, autoincrement=True),
-    Column("at", Float, nullable=False, index=True),
-    Column("username", String(511), nullable=False, index=True),
-    Column("address", String(64), nullable=False),
-    Column("operation", String(32), nullable=False),
-    Column("resource_type", String(64), nullable=False),
-    Column("resource", String(1024), nullable=False),
-    Column("description", Text, nullable=False),
-    Column("success", Boolean, nullable=False),
-    Column("project_id", BigInteger),
-    Index("ix_audit_log_project", "project_id", "id"),
-)
-
-# Written in the transaction of a change made over the API, deleted in that of its entry: one that stays
-# tells of a change whose server died in between (`seawall.features.audit.trail.Intent`).
-audit_intents = Table(
-    "audit_intents",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("at", Float, nullable=False, index=True),
-    Column("entry", JSON, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""TUF metadata and keys of Notary collections, and the keys and certificates that projects trust."""
+"""Trusted keys, and the TUF metadata of Notary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
 
 # One row a version of a role of a collection (`gun`: the repository's name); never changed.
 tuf_metadata = Table(

@@ -1,24 +1,10 @@
-"""Instances of the cluster, and sessions of the portal that any of them serves."""
+"""Instances of this cluster."""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, String, Table
+from sqlalchemy import JSON, Column, Float, String, Table
 
-from seawall.infra.db.schema.base import BigId, metadata
-
-sessions = Table(
-    "sessions",
-    metadata,
-    # SHA-256 of the session id: who reads the database cannot use what he finds.
-    Column("id_hash", String(64), primary_key=True),
-    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("created_at", Float, nullable=False),
-    Column("seen_at", Float, nullable=False),
-    Column("expires_at", Float, nullable=False, index=True),
-    Column("address", String(64), nullable=False, server_default=""),
-    Column("agent", String(255), nullable=False, server_default=""),
-    Column("data", JSON, nullable=False),
-)
+from seawall.infra.db.metadata import metadata
 
 instances = Table(
     "instances",
@@ -37,4 +23,5 @@ instances = Table(
     Column("config_hash", String(64), nullable=False, server_default=""),
     Column("fingerprints", JSON, nullable=False),
     Column("health", JSON, nullable=False),
+    info={"fenced": False, "dumped": False},
 )

@@ -1,4 +1,4 @@
-"""Repositories and what is in them: blobs, manifests, tags, upload sessions."""
+"""Content: repositories, blobs, manifests, tags, uploads; quotas and labels of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,61 @@ from sqlalchemy import (
     true,
 )
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
+
+# One row a project. Its row lock orders every change of what the project stores, so `used_storage` is exact.
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), nullable=False, unique=True),
+    # Bytes; -1 means no limit.
+    Column("hard_storage", BigInteger, nullable=False, server_default=text("-1")),
+    Column("used_storage", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+# What a project pays for: each blob and manifest once, however many of its repositories hold it.
+project_blobs = Table(
+    "project_blobs",
+    metadata,
+    Column("project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String(140), primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    # How many links and manifests of the project's repositories hold it.
+    Column("refs", BigInteger, nullable=False),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("name", String(128), nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("color", String(16), nullable=False, server_default=""),
+    # NULL: a global label.
+    Column("project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), nullable=True, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+# NULLs are distinct to a unique constraint, so global and project labels have an index each.
+Index(
+    "uq_labels_global",
+    labels.c.name,
+    unique=True,
+    sqlite_where=labels.c.project_id.is_(None),
+    postgresql_where=labels.c.project_id.is_(None),
+)
+Index("uq_labels_project", labels.c.project_id, labels.c.name, unique=True)
+
+manifest_labels = Table(
+    "manifest_labels",
+    metadata,
+    Column("manifest_id", BigId, ForeignKey("manifests.id", ondelete="CASCADE"), primary_key=True),
+    Column("label_id", BigId, ForeignKey("labels.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("created_at", Float, nullable=False),
+)
 
 repositories = Table(
     "repositories",
@@ -56,6 +110,7 @@ blob_trash = Table(
     metadata,
     Column("storage_key", String(200), primary_key=True),
     Column("trashed_at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
 )
 
 repository_blobs = Table(
@@ -114,6 +169,7 @@ artifact_windows = Table(
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", String(64), primary_key=True),
     Column("artifacts", BigInteger, nullable=False),
+    info={"dumped": False},
 )
 
 # Apart from `manifests`, so that lists do not read payloads.
@@ -154,4 +210,20 @@ uploads = Table(
     Column("state", JSON, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False, index=True),
+    info={"dumped": False},
+)
+
+# What a peer told and cannot be here yet: its bytes, or what it refers to, are missing.
+peer_pending = Table(
+    "peer_pending",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("key", String(1024), primary_key=True),
+    Column("entry", JSON, nullable=False),
+    # The document, sealed: it may have secrets.
+    Column("document", Text, nullable=False, info={"sealed": True}),
+    Column("url", String(1024), nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("since", Float, nullable=False),
+    info={"dumped": False},
 )

@@ -1,10 +1,10 @@
-"""Replication: registry endpoints, policies, executions and their tasks."""
+"""Registries, replication policies, their executions and tasks."""
 
 from __future__ import annotations
 
 from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, String, Table, Text
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
 
 registries = Table(
     "registries",

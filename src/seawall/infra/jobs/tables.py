@@ -1,10 +1,10 @@
-"""Background jobs: the queue itself, its logs, cron schedules, and the processes that run jobs."""
+"""Jobs, their queues, runners, schedules and logs."""
 
 from __future__ import annotations
 
 from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, Text
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
 
 jobs = Table(
     "jobs",
@@ -77,6 +77,7 @@ job_runners = Table(
     Column("slots", Integer, nullable=False),
     Column("started_at", Float, nullable=False),
     Column("heartbeat_at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
 )
 
 # Harbor's API knows some jobs by a number.

@@ -1,10 +1,58 @@
-"""Active-standby sites: what this site is, what it fetched ahead, and what a switch left over."""
+"""What the database layer keeps for itself: change feed, fence, marks of migrations and commits."""
 
 from __future__ import annotations
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, String, Table, Text, false
 
-from seawall.infra.db.schema.base import metadata
+from seawall.infra.db.metadata import BigId, metadata
+
+# One row (id 1): which feed this is, and up to where its log has been cut.
+change_feed = Table(
+    "change_feed",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("feed", String(32), nullable=False),
+    # SQLite's way to leave a transaction out of the log; never true outside of one.
+    Column("muted", Boolean, nullable=False, server_default=false()),
+    # The highest `seq` (SQLite) or `xid` (PostgreSQL) that was deleted.
+    Column("forgotten", BigInteger, nullable=False, server_default="0"),
+    info={"fenced": False, "dumped": False},
+)
+
+change_log = Table(
+    "change_log",
+    metadata,
+    Column("seq", BigId, primary_key=True, autoincrement=True),
+    # PostgreSQL: the transaction, since rows of a sequence do not become visible in its order.
+    Column("xid", BigInteger, index=True),
+    Column("table_name", String(64), nullable=False),
+    # The primary key as a JSON object.
+    Column("row_key", Text, nullable=False),
+    Column("at", Float, nullable=False, index=True),
+    # A number once given must not come again after the log was cut.
+    sqlite_autoincrement=True,
+    info={"fenced": False, "dumped": False},
+)
+
+# One row a database connection: the number of its last committed write. When a connection breaks during
+# COMMIT, the row tells whether the commit happened (infra/db/engine.py).
+commit_markers = Table(
+    "commit_markers",
+    metadata,
+    Column("connection", String(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+    info={"fenced": False, "dumped": False},
+)
+
+# One row (id 1): the oldest schema revision whose code may run on the schema as it is (infra/db/migrate.py).
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("min_compatible", String(32), nullable=False),
+    info={"fenced": False, "dumped": False},
+)
 
 # One row (id 1) where the section `dr` is set. The triggers of `seawall.infra.db.fence` read it with every
 # write.
@@ -44,26 +92,5 @@ dr_state = Table(
     # Until when (this database's clock) the standby has promised not to be promoted.
     Column("promised_until", Float, nullable=False, server_default="0"),
     Column("updated_at", Float, nullable=False),
-)
-
-# Blobs that were fetched and that no row of `blobs` names yet.
-dr_blobs = Table(
-    "dr_blobs",
-    metadata,
-    Column("digest", String(140), primary_key=True),
-    Column("storage_key", String(200), nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("at", Float, nullable=False),
-)
-
-# What a site had acknowledged and the other never received, with what became of it. Followed like content.
-dr_divergences = Table(
-    "dr_divergences",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("kind", String(64), nullable=False),
-    Column("name", String(1024), nullable=False),
-    Column("detail", JSON, nullable=False),
-    Column("outcome", String(16), nullable=False),
-    Column("at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
 )

@@ -1,4 +1,4 @@
-"""Scanning: advisories, results of layers, inventories, reports, scanners, exports."""
+"""Scanners, scans and their results, advisories."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
 
 # One row an imported source (an ecosystem of OSV, Debian's tracker, one Alpine secdb file).
 advisory_sources = Table(

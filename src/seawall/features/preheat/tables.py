@@ -1,4 +1,4 @@
-"""Preheating: peer-to-peer networks, policies of projects, executions and their tasks."""
+"""Preheat instances, policies, their executions and tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
 
 preheat_instances = Table(
     "preheat_instances",

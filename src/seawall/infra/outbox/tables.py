@@ -1,10 +1,10 @@
-"""The outbox: what happened, recorded in the transaction in which it happened."""
+"""Events on their way to subscribers."""
 
 from __future__ import annotations
 
 from sqlalchemy import JSON, Column, Float, Integer, String, Table, Text
 
-from seawall.infra.db.schema.base import BigId, metadata
+from seawall.infra.db.metadata import BigId, metadata
 
 # One row an event and subscriber; the row goes when the subscriber has taken it over.
 outbox = Table(

@@ -1,0 +1,71 @@
+"""Projects with what they hold: created with a quota, counted, deleted only when empty."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import Connection, func, insert, select
+
+from seawall.access import projects
+from seawall.access.access import Project
+from seawall.kernel.errors import ConflictError, InvalidError
+from seawall.registry.tables import quotas, repositories
+
+
+def create(
+    connection: Connection,
+    name: str,
+    *,
+    owner: int | None,
+    metadata: Mapping[str, str],
+    storage: int = -1,
+    registry_id: int | None = None,
+) -> int:
+    """Make a project with a quota and return its id; `owner` becomes its first project admin.
+
+    `storage` is the quota in bytes, -1 for none. Raises InvalidError or ConflictError.
+    """
+    if storage != -1 and storage <= 0:
+        raise InvalidError("storage_limit must be -1 or more than 0 bytes")
+    project_id = projects.create(connection, name, owner=owner, metadata=metadata, registry_id=registry_id)
+    has_quota = select(quotas.c.id).where(quotas.c.project_id == project_id)
+    if not connection.execute(has_quota).first():
+        now = time.time()
+        connection.execute(
+            insert(quotas).values(
+                project_id=project_id, hard_storage=storage, used_storage=0, created_at=now, updated_at=now
+            )
+        )
+    return project_id
+
+
+def count_repositories(connection: Connection, project_ids: Collection[int]) -> dict[int, int]:
+    """How many repositories each project has; those without any are left out."""
+    query = (
+        select(repositories.c.project_id, func.count())
+        .where(repositories.c.project_id.in_(project_ids))
+        .group_by(repositories.c.project_id)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
+def not_deletable(connection: Connection, project: Project) -> str | None:
+    """Why the project cannot be deleted, None when it can."""
+    if connection.execute(
+        select(repositories.c.id).where(repositories.c.project_id == project.id).limit(1)
+    ).first():
+        return "the project contains repositories, can not be deleted"
+    return None
+
+
+def remove(connection: Connection, project: Project) -> None:
+    """Delete the project and all that belongs to it. Raises NotFoundError, ConflictError when not empty.
+
+    The foreign key from repositories would delete them too, so emptiness is checked in the transaction.
+    """
+    projects.lock(connection, project)
+    reason = not_deletable(connection, project)
+    if reason is not None:
+        raise ConflictError(reason)
+    projects.remove(connection, project)
