@@ -22,10 +22,11 @@ from seawall.access.service import ensure_admin
 from seawall.availability.peers import schema as t
 from seawall.availability.peers import wire
 from seawall.availability.peers.documents import KINDS, Context
+from seawall.availability.peers.lead import leads_elsewhere
 from seawall.availability.peers.store import Store, Told, dump
 from seawall.features.retention import retention
 from seawall.infra.db import changes, migrate, open_database
-from seawall.infra.db.dump import TRANSIENT
+from seawall.infra.db.dump import tables as dumped
 from seawall.infra.jobs import runner
 from seawall.infra.settings import Settings
 from seawall.kernel.context import REPLICATOR, actor, replica
@@ -382,7 +383,7 @@ async def _leads(template: Path, folder: Path) -> None:
                     name=name,
                 )
             connection.execute(delete(t.jobs))
-            runner._fire_schedules(connection)
+            runner._fire_schedules(connection, leads_elsewhere)
             return len(connection.execute(select(t.jobs.c.id)).all())
 
         def link(name: str, seen_at: float, error: str | None) -> Callable[[Connection], None]:
@@ -417,7 +418,7 @@ async def _restored(template: Path, folder: Path) -> None:
         await two.hear(one, contents)
         told = two.cursors["a"]
         # A dump leaves this instance's row out: what comes then has higher numbers, under a new epoch.
-        assert {"peer_state", "peer_links", "change_log"} <= TRANSIENT
+        assert not {"peer_state", "peer_links", "change_log"} & {table.name for table in dumped()}
         old = await one.db.read(lambda c: c.execute(select(t.peer_state.c.epoch)).scalar())
         await one.db.write(lambda c: c.execute(delete(t.peer_state)))
         await one.start()
