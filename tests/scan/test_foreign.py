@@ -310,11 +310,11 @@ def test_an_attached_sbom_stands_in_for_layers_that_cannot_be_read(tmp_path: Pat
             ("", SPDX, json.dumps({**GOOD_SPDX, "packages": 3}).encode()),
         ):
             await attach(services, digest, kind, data, artifact_type)
-        (identifier,) = await services.scan.request("library/app", "v1")
+        (identifier,) = await services.scan.requests.request("library/app", "v1")
         log = Log()
         with pytest.raises(ScanError):
-            await services.scan.run(identifier, log=log, step=never)
-        await services.scan.failed(identifier, "it cannot be read")
+            await services.scan.runner.run(identifier, log=log, step=never)
+        await services.scan.reports.failed(identifier, "it cannot be read")
         assert "left out: the SBOM is not JSON" in log.text
         assert "left out: the SBOM is not valid SPDX" in log.text
         holder = await attach(
@@ -327,10 +327,10 @@ def test_an_attached_sbom_stands_in_for_layers_that_cannot_be_read(tmp_path: Pat
         # The list is this repository's: elsewhere the same image is what its layers say.
         other = await push(services, "library/other", "v1", BROKEN)
         assert other == digest
-        (identifier,) = await services.scan.request("library/other", "v1")
+        (identifier,) = await services.scan.requests.request("library/other", "v1")
         with pytest.raises(ScanError):
-            await services.scan.run(identifier, log=Log(), step=never)
-        await services.scan.failed(identifier, "it cannot be read")
+            await services.scan.runner.run(identifier, log=Log(), step=never)
+        await services.scan.reports.failed(identifier, "it cannot be read")
         # Layers that can be read go first.
         readable = await push(services, "library/app", "v2", npm(("left", "1.0.0")))
         await attach(services, readable, CDX, json.dumps(bom()).encode())
@@ -339,7 +339,7 @@ def test_an_attached_sbom_stands_in_for_layers_that_cannot_be_read(tmp_path: Pat
         importer.import_path(
             services.db, write(tmp_path / "b", record("GHSA-2", "right", "npm", ev(("introduced", "0"))))
         )
-        await services.scan.rematch(log=Log(), step=never)
+        await services.scan.rematcher.run(log=Log(), step=never)
         row = await services.db.read(lambda c: attached_report(c, digest))
         assert row.status == "Pending"
 
@@ -359,9 +359,9 @@ def test_attached_sboms_do_not_count_by_default(tmp_path: Path) -> None:
     async def work(services: Services) -> None:
         digest = await push(services, "library/app", "v1", BROKEN)
         await attach(services, digest, CDX, json.dumps(bom("left")).encode())
-        (identifier,) = await services.scan.request("library/app", "v1")
+        (identifier,) = await services.scan.requests.request("library/app", "v1")
         with pytest.raises(ScanError):
-            await services.scan.run(identifier, log=Log(), step=never)
+            await services.scan.runner.run(identifier, log=Log(), step=never)
 
     run(tmp_path, "never", work)
 

@@ -17,7 +17,7 @@ from sqlalchemy import func, select, update
 from seawall.features.scan import catalog, importer
 from seawall.features.scan.inventory import LayerSource, ScanError, build
 from seawall.features.scan.model import Limits
-from seawall.features.scan.service import find_report, report_data
+from seawall.features.scan.reports import find_report, report_data
 from seawall.features.scan.tables import scan_inventories, scan_layers, scan_reports
 from seawall.infra.db import migrate
 from seawall.infra.jobs.base import JobStoppedError
@@ -90,8 +90,8 @@ async def never() -> None:
 
 async def scan(services: Services, name: str, tag: str, log: Log | None = None) -> dict[str, Any]:
     """Ask and do; returns the stored report."""
-    (identifier,) = await services.scan.request(name, tag)
-    await services.scan.run(identifier, log=log or Log(), step=never)
+    (identifier,) = await services.scan.requests.request(name, tag)
+    await services.scan.runner.run(identifier, log=log or Log(), step=never)
     row = await services.db.read(lambda c: find_report(c, identifier))
     assert row is not None
     assert row.status == "Success"
@@ -144,18 +144,18 @@ def test_a_job_that_runs_again(tmp_path: Path) -> None:
 
     async def work(services: Services) -> None:
         await push(services, "p/a", "1", npm(("left", "1.0.0")))
-        (identifier,) = await services.scan.request("p/a", "1")
+        (identifier,) = await services.scan.requests.request("p/a", "1")
 
         async def crash() -> None:
             raise RuntimeError("the power went")
 
         with pytest.raises(RuntimeError):
-            await services.scan.run(identifier, log=Log(), step=crash)
+            await services.scan.runner.run(identifier, log=Log(), step=crash)
         row = await services.db.read(lambda c: find_report(c, identifier))
         assert row is not None
         assert row.status == "Running"
-        assert (await services.scan.run(identifier, log=Log(), step=never))["status"] == "success"
-        assert (await services.scan.run(identifier, log=Log(), step=never))["status"] == "gone"
+        assert (await services.scan.runner.run(identifier, log=Log(), step=never))["status"] == "success"
+        assert (await services.scan.runner.run(identifier, log=Log(), step=never))["status"] == "gone"
 
     run(tmp_path, work)
 
@@ -164,7 +164,7 @@ def test_rematch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(services: Services) -> None:
         await push(services, "p/a", "1", npm(("left", "1.0.0")))
         assert (await scan(services, "p/a", "1"))["vulnerabilities"] == []
-        assert await services.scan.rematch(log=Log(), step=never) == {"reports": 0, "changed": 0}
+        assert await services.scan.rematcher.run(log=Log(), step=never) == {"reports": 0, "changed": 0}
 
         def bring(name: str) -> None:
             importer.import_path(
@@ -172,14 +172,14 @@ def test_rematch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             )
 
         await asyncio.to_thread(bring, "GHSA-1")
-        assert await services.scan.rematch(log=Log(), step=never) == {"reports": 1, "changed": 1}
+        assert await services.scan.rematcher.run(log=Log(), step=never) == {"reports": 1, "changed": 1}
         # Nothing new: nothing to do.
-        assert await services.scan.rematch(log=Log(), step=never) == {"reports": 0, "changed": 0}
+        assert await services.scan.rematcher.run(log=Log(), step=never) == {"reports": 0, "changed": 0}
         # A package list made by older catalogers is made anew.
         await asyncio.to_thread(bring, "GHSA-2")
         monkeypatch.setattr(catalog, "REVISION", catalog.REVISION + 1)
         before = count(services, jobs)
-        assert await services.scan.rematch(log=Log(), step=never) == {"reports": 1, "changed": 0}
+        assert await services.scan.rematcher.run(log=Log(), step=never) == {"reports": 1, "changed": 0}
         assert count(services, jobs) == before + 1
 
     run(tmp_path, work)
@@ -194,7 +194,7 @@ def test_reports_go_with_the_artifact(tmp_path: Path) -> None:
         # Unused results go in time.
         await services.db.write(lambda c: c.execute(update(scan_layers).values(used_at=0)))
         await services.db.write(lambda c: c.execute(update(scan_inventories).values(created_at=0)))
-        assert await services.scan.forget_unused() == 2
+        assert await services.scan.packages.forget_unused() == 2
 
     run(tmp_path, work)
 
@@ -224,8 +224,8 @@ def test_a_missing_layer_is_an_error(tmp_path: Path) -> None:
         for file in (tmp_path / "data" / "blobs").rglob("*"):
             if file.is_file() and file.stat().st_size > 100:
                 file.unlink()
-        (identifier,) = await services.scan.request("p/a", "1")
+        (identifier,) = await services.scan.requests.request("p/a", "1")
         with pytest.raises(ScanError, match="No such file"):
-            await services.scan.run(identifier, log=Log(), step=never)
+            await services.scan.runner.run(identifier, log=Log(), step=never)
 
     run(tmp_path, work)

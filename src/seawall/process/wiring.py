@@ -35,7 +35,7 @@ from seawall.features.retention import retention  # noqa: F401 - registers its k
 from seawall.features.scan import jobs as scan_jobs
 from seawall.features.scan.hook import ScanHook
 from seawall.features.scan.model import MIB, Limits
-from seawall.features.scan.service import ScanService
+from seawall.features.scan.scanning import Scanning
 from seawall.features.trust.hook import TrustHook
 from seawall.features.trust.notary import NotaryService
 from seawall.features.trust.service import TrustService
@@ -83,7 +83,7 @@ class Services:
     jobs: JobService
     replication: ReplicationService
     artifacts: ArtifactService
-    scan: ScanService
+    scan: Scanning
     notary: NotaryService
     audit: AuditTrail
     trust: TrustService
@@ -143,16 +143,22 @@ def open_scanner(
     jobs: JobService,
     keys: KeyRing,
     events: Subscribers,
-) -> ScanService:
-    """The scan service with the limits and addresses of the settings."""
+    trust: TrustService,
+    tokens: TokenService | None,
+    auth: AuthService | None,
+) -> Scanning:
+    """Scanning with the limits and addresses of the settings."""
     scan = settings.scan
     here = f"http{'s' if settings.http.tls_certificate else ''}://{settings.http.host}:{settings.http.port}"
-    return ScanService(
+    return Scanning.open(
         db,
         content,
         jobs,
         keys,
         events,
+        trust,
+        tokens=tokens,
+        robot_prefix=auth.robot_prefix if auth is not None else None,
         limits=Limits(
             unpacked_bytes=scan.layer_gib * 1024 * MIB,
             ratio=scan.layer_ratio,
@@ -219,6 +225,27 @@ def open_services(settings: Settings) -> Services:
     instances = InstanceRegistry(db, settings, keys, health)
     jobs = JobService(db)
     artifacts = ArtifactService(db, content)
+    trust = TrustService(db, artifacts)
+    trust_hook = TrustHook(trust)
+    ldap: Directory | None = None
+    oidc: OidcService | None = None
+    auth: AuthService | None = None
+    tokens: TokenService | None = None
+    if not open_access:
+        ldap = Directory(db, configuration)
+        oidc = OidcService(db, configuration, keys)
+        auth = AuthService(
+            db,
+            attempts=settings.auth.login_attempts,
+            wait_seconds=settings.auth.login_wait_seconds,
+            configuration=configuration,
+            keys=keys,
+            external=ldap,
+            oidc=oidc,
+            redis=redis,
+        )
+        trust_hook.auth = auth
+        tokens = TokenService(keys, service=settings.auth.service, minutes=settings.auth.token_minutes)
     services = Services(
         settings,
         db,
@@ -235,21 +262,24 @@ def open_services(settings: Settings) -> Services:
         jobs,
         ReplicationService(db, keys, jobs),
         artifacts,
-        open_scanner(settings, db, content, jobs, keys, subscribers),
+        open_scanner(settings, db, content, jobs, keys, subscribers, trust, tokens, auth),
         NotaryService(db, keys),
         AuditTrail(configuration, subscribers),
-        TrustService(db, artifacts),
+        trust,
         RateLimiter(settings.rate, redis, _rates_file()),
         DrService(db, storage, settings),
         PreheatService(db, keys, jobs),
+        auth=auth,
+        ldap=ldap,
+        oidc=oidc,
+        tokens=tokens,
     )
     trail = AuditHook(db, services.audit, configuration)
     hooks.add(trail)
     services.background.append(trail.run)
     services.closers.append(trail.flush)
-    hooks.add(ScanHook(services.scan))
-    services.scan.trust = services.trust
-    trust_hook = TrustHook(services.trust)
+    prefix = auth.robot_prefix if auth is not None else None
+    hooks.add(ScanHook(db, services.scan.requests, prefix))
     hooks.add(trust_hook)
     jobs.default_schedule(scan_jobs.FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget", {})
     services.background += [keys.watch, sessions.sweep]
@@ -269,25 +299,6 @@ def open_services(settings: Settings) -> Services:
         services.closers.append(instances.leave)
     webhooks.install(services)
     preheat_work.install(services)
-    if not open_access:
-        services.ldap = Directory(db, configuration)
-        services.oidc = OidcService(db, configuration, keys)
-        services.auth = AuthService(
-            db,
-            attempts=settings.auth.login_attempts,
-            wait_seconds=settings.auth.login_wait_seconds,
-            configuration=configuration,
-            keys=keys,
-            external=services.ldap,
-            oidc=services.oidc,
-            redis=redis,
-        )
-        trust_hook.auth = services.auth
-        services.tokens = TokenService(
-            keys, service=settings.auth.service, minutes=settings.auth.token_minutes
-        )
-        services.scan.tokens = services.tokens
-        services.scan.robot_prefix = services.auth.robot_prefix
     # Imported here: its jobs and hooks use the services that this module makes.
     from seawall.features.proxycache import cache as proxy
     from seawall.features.replication import work as replication_work

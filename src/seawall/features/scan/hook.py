@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, select
@@ -11,9 +12,12 @@ from seawall.access import projects as project_rules
 from seawall.access.access import project_by_id
 from seawall.access.tables import project_metadata, projects, robots
 from seawall.features.scan import scanners
-from seawall.features.scan.service import IMAGE_CONFIGS, PULLER, ScanService, Target
+from seawall.features.scan.external import PULLER
+from seawall.features.scan.requests import ScanRequests
 from seawall.features.scan.severity import ORDER, RANK
 from seawall.features.scan.tables import scan_reports
+from seawall.features.scan.targets import IMAGE_CONFIGS, Target
+from seawall.infra.db import Database
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.registry.gates import OpenProjects
@@ -32,9 +36,14 @@ class ScanHook(ContentHook):
 
     replicas = True
 
-    def __init__(self, service: ScanService) -> None:
-        self._service = service
-        self._open = OpenProjects(service.db, seconds=1)
+    def __init__(
+        self, db: Database, requests: ScanRequests, robot_prefix: Callable[[], Awaitable[str]] | None
+    ) -> None:
+        """`robot_prefix` gives what names of robot accounts begin with; None where there are none."""
+        self._db = db
+        self._requests = requests
+        self._robot_prefix = robot_prefix
+        self._open = OpenProjects(db, seconds=1)
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
         """Forget the reports about an artifact that goes."""
@@ -76,7 +85,7 @@ class ScanHook(ContentHook):
             if name == "auto_sbom_generation" and push.actor == REPLICATOR:
                 continue
             try:
-                self._service.request_in(connection, target, _ON_PUSH[name], trigger="push")
+                self._requests.request_in(connection, target, _ON_PUSH[name], trigger="push")
             except InvalidError:
                 # A project without a usable scanner takes pushes all the same.
                 continue
@@ -93,16 +102,16 @@ class ScanHook(ContentHook):
         if who == PULLER:
             return
         mark = self._open.mark()
-        policy = await self._service.db.point(lambda c: _policy(c, project))
+        policy = await self._db.point(lambda c: _policy(c, project))
         if policy is None:
             self._open.remember(project, mark)
             return
-        message = await self._service.db.point(lambda c: _refusal(c, policy, repository, manifest.digest))
+        message = await self._db.point(lambda c: _refusal(c, policy, repository, manifest.digest))
         if message is None:
             return
-        if self._service.robot_prefix is not None and who:
-            name = who.removeprefix(await self._service.robot_prefix())
-            if name != who and await self._service.db.point(lambda c: _is_scanner(c, name)):
+        if self._robot_prefix is not None and who:
+            name = who.removeprefix(await self._robot_prefix())
+            if name != who and await self._db.point(lambda c: _is_scanner(c, name)):
                 return
         raise RegistryError("DENIED", message, status=412)
 

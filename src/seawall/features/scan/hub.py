@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, distinct, func, or_, select
 
 from seawall.features.scan import overview, report, severity
+from seawall.features.scan.model import ReportRow
 from seawall.features.scan.overview import ACTIVE
-from seawall.features.scan.service import IMAGE_CONFIGS, ReportRow, reports_of
+from seawall.features.scan.reports import reports_of
 from seawall.features.scan.tables import scan_findings, scan_reports, scan_runs, scanners
+from seawall.features.scan.targets import IMAGE_CONFIGS
 from seawall.registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from seawall.registry.tables import manifest_references, manifests, repositories, tags
 

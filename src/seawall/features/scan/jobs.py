@@ -16,18 +16,18 @@ FORGET_SCHEDULE = "system:scan-forget"
 @job("scan", concurrency=4)
 async def scan(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
     """Scan one artifact; arg `report` is the report's uuid."""
-    service = context.services.scan
+    scanning = context.services.scan
     identifier = args["report"]
     try:
-        return await service.run(identifier, log=context.log, step=context.checkpoint)
+        return await scanning.runner.run(identifier, log=context.log, step=context.checkpoint)
     except JobStoppedError:
-        await service.stopped(identifier)
+        await scanning.reports.stopped(identifier)
         raise
     except SeawallError as error:
-        await service.failed(identifier, str(error))
+        await scanning.reports.failed(identifier, str(error))
         raise
     except Exception as error:
-        await service.failed(identifier, f"internal error: {type(error).__name__}")
+        await scanning.reports.failed(identifier, f"internal error: {type(error).__name__}")
         raise
 
 
@@ -35,19 +35,21 @@ async def scan(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
 async def scan_all(context: JobContext, args: dict[str, Any]) -> dict[str, int]:
     """Ask for a scan of every image."""
     trigger = args.get("trigger", "Schedule")
-    return await context.services.scan.scan_all(trigger, context.id, log=context.log, step=context.checkpoint)
+    return await context.services.scan.everything.start(
+        trigger, context.id, log=context.log, step=context.checkpoint
+    )
 
 
 @job("scan-rematch", concurrency=1, retries=2)
 async def rematch(context: JobContext, args: dict[str, Any]) -> dict[str, int]:
     """Match stored package lists with newly imported advisories."""
-    return await context.services.scan.rematch(log=context.log, step=context.checkpoint)
+    return await context.services.scan.rematcher.run(log=context.log, step=context.checkpoint)
 
 
 @job("scan-forget", concurrency=1, retries=2)
 async def forget(context: JobContext, args: dict[str, Any]) -> int:
     """Drop stored layer results that nothing uses, and old exports."""
-    done = await context.services.scan.forget_unused()
+    done = await context.services.scan.packages.forget_unused()
     done += await export.forget_old(context.services.db)
     done += await context.services.db.write(adapter_server.forget_old)
     await context.log(f"{done} rows dropped")

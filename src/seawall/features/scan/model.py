@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from packageurl import PackageURL
 
 MIB = 1024 * 1024
+# What long work writes to its job's log with, and calls between steps (it raises when the job is to stop).
+Log = Callable[[str], Awaitable[None]]
+Step = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +171,26 @@ def purl(found: Found, distribution: Distribution) -> str:
     except ValueError:
         # Names out of a hostile or broken file need not fit a purl.
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """A stored report without its data; times in Unix seconds."""
+
+    id: int
+    uuid: str
+    repository_id: int
+    digest: str
+    scanner: str
+    kind: str
+    status: str
+    job_id: str | None
+    severity: str
+    total: int
+    fixable: int
+    counts: dict[str, int] | None
+    sbom_digest: str | None
+    scanner_info: dict[str, str] | None
+    error: str | None
+    started_at: float | None
+    ended_at: float | None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seawall.features.scan import report, severity
-
-if TYPE_CHECKING:
-    from seawall.features.scan.service import ReportRow
+from seawall.features.scan.model import ReportRow
 
 ACTIVE = ("Pending", "Running")
 

@@ -14,17 +14,12 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from seawall.features.scan import export, foreign, hub, report, sbom, scanners
 from seawall.features.scan.adapter import AdapterClient, AdapterError, Registration
+from seawall.features.scan.attached import attached_sbom
 from seawall.features.scan.jobs import SCAN_ALL_SCHEDULE
+from seawall.features.scan.reports import find_report, report_data, reports_of
 from seawall.features.scan.scanners import METADATA, Scanner
-from seawall.features.scan.service import (
-    NotScannableError,
-    attached_sbom,
-    find_report,
-    report_data,
-    reports_of,
-    resolve,
-)
 from seawall.features.scan.tables import scan_exports, scan_findings, scan_reports
+from seawall.features.scan.targets import NotScannableError, resolve
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, StandbyError
 from seawall.registry.artifacts import Artifact
 from seawall.registry.tables import repositories
@@ -81,7 +76,7 @@ async def scan_artifact(
         await access.require("sbom", "create", access.project)
     name = full_name(access.project.name, repository_name)
     try:
-        await access.services.scan.request(name, reference, kind)
+        await access.services.scan.requests.request(name, reference, kind)
     except NotScannableError as error:
         raise ApiError(422, str(error)) from None
     access.audited("scan", "artifact", f"{name}:{reference}", kind, access.project.id)
@@ -97,7 +92,7 @@ async def stop_scan_artifact(
 ) -> Response:
     """Stop the scans of an artifact."""
     name = full_name(access.project.name, repository_name)
-    await access.services.scan.stop(name, reference, body.scan_type)
+    await access.services.scan.requests.stop(name, reference, body.scan_type)
     access.audited("stop", "scan", f"{name}:{reference}", body.scan_type, access.project.id)
     return Response(status_code=202)
 
@@ -125,7 +120,7 @@ async def get_report_log(
 
     if not await access.services.db.read(here):
         raise ApiError(404, "report not found")
-    return PlainTextResponse(await access.services.scan.log(report_id))
+    return PlainTextResponse(await access.services.scan.requests.log(report_id))
 
 
 @router.get(_ARTIFACT + "/additions/vulnerabilities", response_model=None)
@@ -291,7 +286,7 @@ async def update_scan_all_schedule(
 @router.post("/system/scanAll/stop", status_code=202, response_model=None)
 async def stop_scan_all(access: Annotated[Access, system_access("scan-all", "stop")]) -> Response:
     """Stop the running scan of all images."""
-    await access.services.scan.stop_all()
+    await access.services.scan.everything.stop()
     access.audited("stop", "scan_all", "run")
     return Response(status_code=202)
 

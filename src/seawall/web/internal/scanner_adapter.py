@@ -272,7 +272,9 @@ async def run(
     )
     try:
         async with RemoteImage(wanted["url"], authorization, wanted["repository"], wanted["digest"]) as image:
-            inventory = await services.scan.inventory_of(image.digest, image.layers, log=log, step=step)
+            inventory = await services.scan.packages.inventory_of(
+                image.digest, image.layers, log=log, step=step
+            )
         documents = await _documents(services, wanted, inventory)
     except Exception as error:
         message = str(error) if isinstance(error, ScanError) else f"internal error: {type(error).__name__}"

@@ -1,0 +1,154 @@
+"""SBOMs that others attached to an image, as package lists."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+
+from sqlalchemy import Connection, select
+
+from seawall.features.scan import foreign, report
+from seawall.features.scan.model import Inventory, Limits, Log
+from seawall.features.scan.targets import Target
+from seawall.features.trust.service import TrustService
+from seawall.features.trust.signatures import BUNDLE_PREFIX, DSSE, SIGNERS
+from seawall.infra.db import Database
+from seawall.kernel.errors import InvalidError, RegistryError
+from seawall.registry.service import ContentService
+from seawall.registry.tables import manifest_payloads, manifest_references, manifests
+
+IN_TOTO = "application/vnd.in-toto+json"
+_BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
+
+
+class AttachedSboms:
+    """Finds and reads the SBOMs attached to an image."""
+
+    def __init__(self, db: Database, content: ContentService, trust: TrustService, limits: Limits) -> None:
+        self._db = db
+        self._content = content
+        self._trust = trust
+        self._limits = limits
+
+    async def packages(self, target: Target, log: Log) -> Inventory | None:
+        """The package list of the newest usable SBOM that others attached to an image.
+
+        In a project that trusts keys, only attestations signed by those count. What cannot be used is named
+        in the log.
+        """
+        wanted = await self._db.point(lambda c: _attached(c, target))
+        trusted: set[tuple[str, str]] | None = None
+        anchors = await self._trust.keys(target.project_id) if wanted else []
+        if any(key.kind in SIGNERS for key in anchors):
+            signed = await self._trust.verify(target.repository, target.digest)
+            trusted = {
+                (item.digest, item.layer) for item in signed if item.verdict.valid and item.verdict.predicate
+            }
+        for digest, payload in wanted:
+            layers = report.json_items(payload, "layers")
+            for layer in layers[:20]:
+                kind, blob = str(layer.get("mediaType", "")), str(layer.get("digest", ""))
+                plain = kind in foreign.TYPES
+                if not plain and not kind.startswith((DSSE, BUNDLE_PREFIX, IN_TOTO)):
+                    continue
+                if trusted is not None and (plain or (digest, blob) not in trusted):
+                    await log(f"SBOM {digest}: left out, as no key that the project trusts has signed it")
+                    continue
+                try:
+                    data = await self._read_blob(target.repository, blob)
+                    # Validation takes seconds for thousands of packages.
+                    found = await asyncio.to_thread(
+                        _read_sbom, data, None if plain else target.digest, self._limits.packages
+                    )
+                except (RegistryError, InvalidError) as error:
+                    await log(f"SBOM {digest}: left out: {error}")
+                    continue
+                if found is not None:
+                    await log(f"package list from the SBOM {digest}")
+                    return found
+        return None
+
+    async def _read_blob(self, repository: str, digest: str) -> bytes:
+        blob = await self._content.blob(repository, digest)
+        if blob.size > 2 * foreign.MAX_BYTES:
+            raise InvalidError("the SBOM is too large")
+        parts = [part async for part in self._content.storage.stream(blob.key, 0, blob.size)]
+        return b"".join(parts)
+
+
+def _attached(connection: Connection, target: Target) -> list[tuple[str, bytes]]:
+    """(digest, manifest) of what may be an SBOM of the image by others, newest first."""
+    query = (
+        select(manifests.c.digest, manifest_payloads.c.payload)
+        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+        .where(
+            manifests.c.repository_id == target.repository_id,
+            manifests.c.accessory_of == target.digest,
+            # Our own, made of the layers.
+            manifests.c.accessory_type != "sbom.harbor",
+        )
+        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
+        .limit(100)
+    )
+    found = [(row[0], bytes(row[1])) for row in connection.execute(query)]
+    return found + _beside(connection, target)
+
+
+def _beside(connection: Connection, target: Target) -> list[tuple[str, bytes]]:
+    """The same of attestations that BuildKit puts beside an image, into the index that has it."""
+    payloads = (
+        select(manifest_payloads.c.payload)
+        .join(manifest_references, manifest_references.c.manifest_id == manifest_payloads.c.manifest_id)
+        .where(
+            manifest_references.c.repository_id == target.repository_id,
+            manifest_references.c.digest == target.digest,
+            manifest_references.c.kind == "manifest",
+        )
+        .limit(20)
+    )
+    wanted = set()
+    for payload in connection.execute(payloads).scalars().fetchall():
+        for item in report.json_items(bytes(payload), "manifests"):
+            notes = item.get("annotations")
+            if isinstance(notes, dict) and notes.get(_BUILDKIT_SUBJECT) == target.digest:
+                wanted.add(str(item.get("digest")))
+    query = (
+        select(manifests.c.digest, manifest_payloads.c.payload)
+        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+        .where(
+            manifests.c.repository_id == target.repository_id, manifests.c.digest.in_(sorted(wanted)[:100])
+        )
+        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
+    )
+    return [(row[0], bytes(row[1])) for row in connection.execute(query)]
+
+
+def attached_sbom(connection: Connection, repository_id: int, digest: str) -> str | None:
+    """Digest of the newest accessory that is an SBOM by others."""
+    found = connection.execute(
+        select(manifests.c.digest)
+        .where(
+            manifests.c.repository_id == repository_id,
+            manifests.c.accessory_of == digest,
+            manifests.c.accessory_type.in_(("sbom.cyclonedx", "sbom.spdx")),
+        )
+        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
+    ).scalar()
+    return str(found) if found is not None else None
+
+
+def _read_sbom(data: bytes, subject: str | None, limit: int) -> Inventory | None:
+    """The package list of a document, or of an attestation about `subject`; None for another attestation."""
+    if subject is None:
+        return foreign.read(data, limit)
+    try:
+        document = json.loads(data)
+        # A sigstore bundle, an envelope, or a bare statement.
+        document = document.get("dsseEnvelope") or document
+        if "payload" in document:
+            document = json.loads(base64.b64decode(document["payload"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise InvalidError("the attestation is not valid") from None
+    found = foreign.statement(document, subject)
+    return None if found is None else foreign.read_document(found, limit)
