@@ -50,25 +50,25 @@ types: install
 
 # The whole crash test: kill -9 at random points of 1,000 pushes.
 crash: install
-	SEAWALL_CRASH_PUSHES=1000 $(BIN)/python -m pytest tests/test_crash.py -s --timeout=3000
+	SEAWALL_CRASH_PUSHES=1000 $(BIN)/python -m pytest tests/system/crashes/test_crash.py -s --timeout=3000
 
 # Push and pull of one blob of 10 GiB with flat memory.
 memory: install
-	SEAWALL_MEMORY_GIB=10 $(BIN)/python -m pytest tests/test_memory.py -s --timeout=3000
+	SEAWALL_MEMORY_GIB=10 $(BIN)/python -m pytest tests/system/host/test_memory.py -s --timeout=3000
 
 # The high-availability test-bed with longer faults; needs root (network namespaces). Writes docs/ha-results.md.
 chaos: install
 	bash .ci/packages.sh
-	SEAWALL_CHAOS_SECONDS=25 $(BIN)/python -m pytest tests/ha/test_chaos.py -s
+	SEAWALL_CHAOS_SECONDS=25 $(BIN)/python -m pytest tests/system/cluster/test_chaos.py -s
 
 # Two sites: switches, a cut link, an isolated and a killed active; writes docs/dr-results.md.
 dr: install
-	SEAWALL_DR_SECONDS=10 $(BIN)/python -m pytest tests/ha/test_dr_sites.py -s
+	SEAWALL_DR_SECONDS=10 $(BIN)/python -m pytest tests/system/sites/test_dr_sites.py -s
 
 # Pictures of the portal in docs/images, made by the tests that go through it.
 screenshots: install
 	bash .ci/packages.sh
-	SEAWALL_SCREENSHOTS=1 $(BIN)/python -m pytest tests/portal -q
+	SEAWALL_SCREENSHOTS=1 $(BIN)/python -m pytest tests/system/portal -q
 
 # Side by side with others: requests and uploads, then replication beside `skopeo sync`.
 bench: install

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.conftest import Postgres
+from tests.support.servers.postgres import Postgres
 
 from bench import load
 from bench.client import Connection, Source

@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event, exists, func, insert, select, text
 from sqlalchemy.engine import Engine
-from tests.conftest import Postgres
+from tests.support.servers.postgres import Postgres
 
 from seawall.access.tables import projects
 from seawall.infra.db import Database, migrate, open_database

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Postgres
+from tests.support.servers.postgres import Postgres
 
 from seawall.infra.db import migrate, open_database
 from seawall.infra.storage import FilesystemStorage

@@ -29,7 +29,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from tests.scan import images, syft
+from tests.support.scan import images, syft
 
 from seawall.features.scan.analyze import Delta
 from seawall.features.scan.inventory import LayerSource, build

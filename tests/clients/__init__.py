@@ -1,1 +1,0 @@
-"""Real registry clients against a running registry, over plain HTTP on the loopback."""

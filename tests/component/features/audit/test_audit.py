@@ -1,0 +1,187 @@
+"""The audit log of content, its purge, and its way to a syslog server."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.api import Api
+from tests.support.processes import free_port
+from tests.support.registry import Registry
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Registry]:
+    """A server of the test's own (SQLite, one worker)."""
+    registry = Registry(tmp_path / "data", {"SEAWALL_HTTP__WORKERS": "1"})
+    registry.start()
+    try:
+        yield registry
+    finally:
+        registry.kill()
+
+
+def until(check: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """The first true result of `check`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.1)
+
+
+def push(registry: Registry, repository: str) -> str:
+    """Push an empty artifact tagged 1; returns its digest."""
+    digest = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    url = f"{registry.url}/v2/{repository}"
+    with httpx.Client(auth=registry.admin, timeout=60) as client:
+        assert (
+            client.post(f"{url}/blobs/uploads/", params={"digest": digest}, content=b"{}").status_code == 201
+        )
+        empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest, "size": 2}
+        kind = "application/vnd.oci.image.manifest.v1+json"
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": kind,
+            "artifactType": "application/x.test",
+            "config": empty,
+            "layers": [empty],
+        }
+        done = client.put(f"{url}/manifests/1", content=json.dumps(manifest), headers={"Content-Type": kind})
+        assert done.status_code == 201
+        assert client.get(f"{url}/manifests/1", headers={"Accept": kind}).status_code == 200
+    return str(done.headers["Docker-Content-Digest"])
+
+
+def test_content_and_purge(server: Registry) -> None:
+    with Api(server, server.admin) as admin:
+        project = admin.project()
+        digest = push(server, f"{project}/a")
+
+        def told() -> set[tuple[str, str]]:
+            logs = admin.get(f"/projects/{project}/auditlog-exts", params={"page_size": 100}).json()
+            return {(item["operation"], item["resource"]) for item in logs}
+
+        wanted = {("create", f"{project}/a:1"), ("pull", f"{project}/a:1")}
+        until(lambda: wanted <= told(), "push and pull in the log")
+        gone = httpx.delete(f"{server.url}/v2/{project}/a/manifests/{digest}", auth=server.admin)
+        assert gone.status_code == 202
+        assert ("delete", f"{project}/a@{digest}") in told()
+        # Left out when configured so.
+        off = {"pull_audit_log_disable": True, "disabled_audit_log_event_types": "create_project"}
+        assert admin.put("/configurations", json=off).status_code == 200
+        silent = admin.project()
+        assert admin.get(f"/projects/{silent}/logs").json() == []
+        # The purge: refused without a number of hours, counted in a dry run, done.
+        schedule = "/system/purgeaudit/schedule"
+        assert admin.post(schedule, json={"schedule": {"type": "Manual"}}).status_code == 400
+        unknown = {"audit_retention_hour": 1, "include_event_types": "nothing"}
+        body = {"schedule": {"type": "Manual"}, "parameters": unknown}
+        assert admin.post(schedule, json=body).status_code == 400
+        parameters = {
+            "audit_retention_hour": 1,
+            "dry_run": True,
+            "include_event_types": "create_artifact,pull",
+        }
+        run = admin.made(schedule, {"schedule": {"type": "Manual"}, "parameters": parameters})
+
+        def over() -> Any:
+            found = admin.get(f"/system/purgeaudit/{run}").json()
+            assert found["job_status"] != "Error", admin.get(f"/system/purgeaudit/{run}/log").text
+            return found if found["job_status"] == "Success" else None
+
+        done = until(over, "the purge")
+        assert json.loads(done["job_parameters"])["purged"] == 0
+        assert (
+            "entries older than 1 hours would be deleted" in admin.get(f"/system/purgeaudit/{run}/log").text
+        )
+        assert [item["id"] for item in admin.get("/system/purgeaudit").json()] == [run]
+        weekly = {"schedule": {"type": "Weekly"}, "parameters": {"audit_retention_hour": 24}}
+        assert admin.post(schedule, json=weekly).status_code == 201
+        assert admin.post(schedule, json=weekly).status_code == 409
+        assert admin.get(schedule).json()["schedule"]["type"] == "Weekly"
+        assert admin.put(schedule, json={"schedule": {"type": "None"}}).status_code == 200
+        assert admin.get(schedule).json()["schedule"]["type"] == "None"
+
+
+def test_read_only_mode(server: Registry) -> None:
+    with Api(server, server.admin) as admin:
+        project = admin.project()
+        push(server, f"{project}/a")
+        assert admin.put("/configurations", json={"read_only": True}).status_code == 200
+        upload = httpx.post(f"{server.url}/v2/{project}/a/blobs/uploads/", auth=server.admin)
+        assert (upload.status_code, upload.json()["errors"][0]["code"]) == (403, "DENIED")
+        assert httpx.get(f"{server.url}/v2/{project}/a/manifests/1", auth=server.admin).status_code == 200
+        assert admin.post("/projects", json={"project_name": "later"}).status_code == 403
+        assert admin.get("/systeminfo").json()["read_only"] is True
+        assert admin.put("/configurations", json={"read_only": False}).status_code == 200
+        assert admin.post("/projects", json={"project_name": "later"}).status_code == 201
+
+
+def test_token_lifetime_is_configured(server: Registry) -> None:
+    with Api(server, server.admin) as admin:
+        assert admin.put("/configurations", json={"token_expiration": 7}).status_code == 200
+    token = httpx.get(f"{server.url}/service/token", auth=server.admin).json()
+    assert token["expires_in"] == 420
+
+
+class Syslog:
+    """A syslog server over TCP (RFC 6587 octet counting): a plain reader of frames."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[str] = []
+        self._socket = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            data = b""
+            while chunk := connection.recv(65536):
+                data += chunk
+            while data:
+                size, _, rest = data.partition(b" ")
+                self.messages.append(rest[: int(size)].decode())
+                data = rest[int(size) :]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_forwarded_to_syslog_also_after_it_was_away(server: Registry) -> None:
+    with Api(server, server.admin) as admin:
+        port = free_port()
+        skip = {"skip_audit_log_database": True}
+        assert admin.put("/configurations", json=skip).status_code == 400
+        endpoint = {"audit_log_forward_endpoint": f"127.0.0.1:{port}"}
+        assert admin.put("/configurations", json={**endpoint, **skip}).status_code == 200
+        # Nobody listens yet; the entry waits in the outbox.
+        name = admin.project()
+        time.sleep(1)
+        syslog = Syslog(port)
+        try:
+            found = until(
+                lambda: [m for m in syslog.messages if f"create project {name}" in m],
+                "the syslog message",
+                90,
+            )
+        finally:
+            syslog.close()
+        assert re.match(r"<110>1 \d{4}-\d\d-\d\dT[\d:.]+Z \S+ seawall - audit - \{", found[0])
+        body = json.loads(found[0].partition(" audit - ")[2])
+        assert (body["username"], body["operation"], body["success"]) == ("admin", "create", True)
+        assert admin.get(f"/projects/{name}/logs").json() == []

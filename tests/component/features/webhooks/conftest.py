@@ -1,0 +1,88 @@
+"""Fixtures of the webhook tests: a receiver, and the lab of the artifact tests with a job runner."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from seawall.features.webhooks import policies
+from seawall.infra.jobs.base import registry
+from seawall.infra.jobs.runner import Runner
+from seawall.infra.outbox.dispatch import Dispatcher
+from seawall.infra.settings import Settings
+from seawall.process.wiring import open_services
+from tests.support.lab import Lab, Run, lab_settings, template
+from tests.support.receiver import Receiver
+
+__all__ = ["lab_settings", "template"]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that answers 200."""
+    found = Receiver()
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture
+def run_jobs(lab_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a coroutine function with a Lab whose jobs run and whose events are dispatched."""
+    quick = dataclasses.replace(registry.kinds["webhook"], backoff_seconds=0.1)
+    monkeypatch.setitem(registry.kinds, "webhook", quick)
+    loopback = lab_settings.webhooks.model_copy(update={"allow_networks": ["127.0.0.0/8"]})
+    settings = lab_settings.model_copy(
+        update={"webhooks": loopback, "external_url": "https://registry.example:8443"}
+    )
+
+    def runner(body: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            services = open_services(settings)
+            engine = Runner(services, services.jobs, slots=4)
+            tasks = [
+                asyncio.create_task(engine.run()),
+                asyncio.create_task(Dispatcher(services.db, services.events).run()),
+            ]
+            try:
+                await body(Lab(services))
+            finally:
+                await engine.drain(0)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await services.close()
+
+        asyncio.run(main())
+
+    return runner
+
+
+def wanted(address: str, *kinds: str, **changes: Any) -> policies.Wanted:
+    """A policy."""
+    values: dict[str, Any] = {
+        "name": "hook",
+        "description": "",
+        "target_type": "http",
+        "address": address,
+        "auth_header": None,
+        "skip_verify": False,
+        "payload_format": "Default",
+        "event_types": list(kinds or ("PUSH_ARTIFACT",)),
+        "enabled": True,
+    }
+    return policies.Wanted(**{**values, **changes})
+
+
+async def until(condition: Callable[[], Any], seconds: float = 120) -> None:
+    """Wait for `condition`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        await asyncio.sleep(0.05)

@@ -1,0 +1,183 @@
+"""Every operation of the OpenAPI document, called as every kind of caller: let in or refused by the table.
+
+What an operation needs is declared in the document (`x-seawall-access`); what a role has is
+`seawall.access.rbac`, which `test_rbac_table.py` holds against Harbor's published table. Here the running
+server is asked. Refused is 401 (anonymous) or 403; let in is anything else: the calls name things that do
+not exist and carry empty bodies, so 404 and 422 are what an allowed caller mostly gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from seawall.access.rbac import PUBLIC, ROBOT_PROJECT, ROBOT_SYSTEM, ROLE_IDS, ROLES
+from seawall.web.harbor.app import make_app
+from tests.support.api import Api
+from tests.support.processes import PASSWORD
+from tests.support.registry import Registry
+
+METHODS = ("get", "head", "post", "put", "patch", "delete")
+NO_ID = 2**52
+NO_DIGEST = "sha256:" + "0" * 64
+DOCUMENT = make_app(None).openapi()
+# Robots: one of the project with these permissions, one of the system with those.
+ROBOT_PAIRS = {("repository", "pull"), ("repository", "push"), ("tag", "list"), ("label", "list")}
+SYSTEM_PAIRS = {("registry", "list"), ("user", "list"), ("audit-log", "list"), ("system-volumes", "read")}
+# Operations whose handler asks for more than the declaration, and is right to: who may be refused though
+# the declaration lets in.
+STRICTER = {
+    "createProject": {"robot", "system robot"},
+    "headProject": {"anonymous"},
+    "getPermissions": {
+        "stranger",
+        "guest",
+        "limitedGuest",
+        "developer",
+        "maintainer",
+        "robot",
+        "system robot",
+    },
+}
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    """(method, path, operation) of every operation in the document."""
+    return [
+        (method.upper(), path, item[method])
+        for path, item in DOCUMENT["paths"].items()
+        for method in METHODS
+        if method in item
+    ]
+
+
+OPERATIONS = operations()
+
+
+class Callers:
+    """One client for each kind of caller, on a private and on a public project."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.admin = Api(registry, registry.admin)
+        self.private, self.public = self.admin.project(), self.admin.project(public="true")
+        self.clients: dict[str, Api] = {"anonymous": Api(registry), "sysadmin": self.admin}
+        for role, number in ROLE_IDS.items():
+            _, name = self.admin.user()
+            for project in (self.private, self.public):
+                self.admin.member(project, name, number)
+            self.clients[role] = Api(registry, (name, PASSWORD))
+        self.clients["stranger"] = Api(registry, (self.admin.user()[1], PASSWORD))
+        self.clients["robot"] = self._robot(registry, "project", self.private, ROBOT_PAIRS)
+        self.clients["system robot"] = self._robot(registry, "system", "/", SYSTEM_PAIRS)
+        # A project with a repository cannot be deleted, so an allowed DELETE leaves it there.
+        for project in (self.private, self.public):
+            upload = httpx.post(
+                f"{registry.url}/v2/{project}/kept/blobs/uploads/", auth=registry.admin, timeout=60
+            )
+            assert upload.status_code == 202
+
+    def _robot(self, registry: Registry, level: str, namespace: str, pairs: set[tuple[str, str]]) -> Api:
+        access = [{"resource": r, "action": a} for r, a in sorted(pairs)]
+        permission = {"kind": level, "namespace": namespace, "access": access}
+        body = {"name": level, "level": level, "duration": 1, "permissions": [permission]}
+        robot = self.admin.post("/robots", json=body).json()
+        return Api(registry, (robot["name"], robot["secret"]))
+
+
+@pytest.fixture(scope="module")
+def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
+    """Callers on a server of these tests' own: allowed calls may change it."""
+    registry = Registry(tmp_path_factory.mktemp("matrix") / "data")
+    registry.start()
+    try:
+        yield Callers(registry)
+    finally:
+        registry.kill()
+
+
+def may(caller: str, need: dict[str, str], public: bool) -> bool | None:
+    """Whether the table lets the caller in; None when the handler decides by what it finds."""
+    pair = (need["resource"], need["action"])
+    if need["scope"] == "anyone" or caller == "sysadmin":
+        return True
+    if need["scope"] == "signed-in":
+        return caller != "anonymous"
+    if need["scope"] == "project":
+        if public and pair in PUBLIC:
+            return True
+        if caller == "robot":
+            return not public and pair in ROBOT_PAIRS
+        return pair in ROLES.get(caller, frozenset())
+    if need["scope"] == "system":
+        return caller == "system robot" and pair in SYSTEM_PAIRS
+    return None
+
+
+def call(client: Api, method: str, path: str, operation: dict[str, Any], project: str) -> httpx.Response:
+    """The operation on the project, with ids that do not exist and an empty body."""
+    query: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    for parameter in operation.get("parameters", []):
+        name, where = parameter["name"], parameter["in"]
+        kind = parameter.get("schema", {}).get("type")
+        if where == "path":
+            value = str(NO_ID) if kind == "integer" else "nothing"
+            value = project if name in ("project_name_or_id", "project_name") else value
+            value = NO_DIGEST if name in ("reference", "digest") else value
+            path = path.replace("{" + name + "}", value)
+        elif where == "query" and parameter.get("required"):
+            query[name] = "1" if kind == "integer" else "x"
+        elif where == "header" and parameter.get("required"):
+            headers[name] = "x"
+    assert "{" not in path
+    body: Any = None
+    if "requestBody" in operation:
+        content = operation["requestBody"]["content"]
+        schema = content.get("application/json", {}).get("schema", {})
+        body = [] if schema.get("type") == "array" else {}
+    return client.request(method, path.removeprefix("/api/v2.0"), params=query, headers=headers, json=body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"), OPERATIONS, ids=[f"{method} {path}" for method, path, _ in OPERATIONS]
+)
+def test_operation(callers: Callers, method: str, path: str, operation: dict[str, Any]) -> None:
+    need = operation["x-seawall-access"]
+    by_handler = "checked" in need
+    for public in (False, True):
+        project = callers.public if public else callers.private
+        for caller, client in callers.clients.items():
+            response = call(client, method, path, operation, project)
+            told = f"{method} {path} as {caller} ({'public' if public else 'private'}): {response.text[:200]}"
+            assert response.status_code < 500 or response.status_code == 501, told
+            expected = None if by_handler else may(caller, need, public)
+            if expected is None:
+                # Things that do not exist: whoever could not see them is told nothing, or that they are not.
+                if caller in ("anonymous", "stranger"):
+                    assert response.status_code in (400, 401, 403, 404, 412, 422), told
+            elif expected:
+                if caller not in STRICTER.get(operation["operationId"], set()):
+                    assert response.status_code not in (401, 403), told
+            else:
+                assert response.status_code == (401 if caller == "anonymous" else 403), told
+
+
+def test_every_declared_permission_is_in_a_table() -> None:
+    """A (resource, action) that no role, no robot and no list has would be a typing mistake."""
+    known = set().union(*ROLES.values(), PUBLIC, ROBOT_PROJECT, ROBOT_SYSTEM)
+    # Only system administrators have these.
+    known |= {(name, action) for name in ("configuration", "ha", "dr") for action in ("read", "update")}
+    for method, path, operation in OPERATIONS:
+        need = operation["x-seawall-access"]
+        if need["resource"] and need["scope"] in ("project", "system"):
+            pair = (need["resource"], need["action"])
+            assert pair in known, f"{method} {path} needs {pair}"
+
+
+def test_operation_ids_are_unique() -> None:
+    """The portal's client is generated from them."""
+    names = [operation["operationId"] for _, _, operation in OPERATIONS]
+    assert len(names) == len(set(names)), sorted(n for n in names if names.count(n) > 1)

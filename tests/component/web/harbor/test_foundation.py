@@ -1,0 +1,108 @@
+"""The envelope, paging, filters and the projects' life over HTTP, on both databases."""
+
+from __future__ import annotations
+
+import secrets
+
+import httpx
+import pytest
+
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.query import Condition, parse_q
+from tests.support.api import code
+
+
+def test_project_life(admin: httpx.Client, anonymous: httpx.Client) -> None:
+    name = f"p{secrets.token_hex(4)}"
+    body = {
+        "project_name": name,
+        "metadata": {"public": "false", "auto_scan": "true"},
+        "storage_limit": 10**9,
+    }
+    made = admin.post("/projects", json=body)
+    assert made.status_code == 201, made.text
+    project_id = made.headers["Location"].rpartition("/")[2]
+    assert made.headers["X-Request-Id"]
+    assert code(admin.post("/projects", json=body)) == "CONFLICT"
+    found = admin.get(f"/projects/{project_id}").json()
+    assert found["name"] == name
+    assert found["metadata"] == {"public": "false", "auto_scan": "true"}
+    assert found["owner_name"] == "admin"
+    assert admin.get(f"/projects/{name}").json() == found
+    assert admin.get(f"/projects/{project_id}", headers={"X-Is-Resource-Name": "true"}).status_code == 404
+    assert admin.head("/projects", params={"project_name": name}).status_code == 200
+    assert admin.head("/projects", params={"project_name": name + "x"}).status_code == 404
+    hidden = anonymous.get(f"/projects/{name}")
+    assert (hidden.status_code, code(hidden)) == (401, "UNAUTHORIZED")
+    summary = admin.get(f"/projects/{name}/summary").json()
+    assert summary["quota"] == {"hard": {"storage": 10**9}, "used": {"storage": 0}}
+    assert summary["project_admin_count"] == 1
+    change = {"metadata": {"public": "true"}, "cve_allowlist": {"items": [{"cve_id": "CVE-2020-1"}]}}
+    assert admin.put(f"/projects/{name}", json=change).status_code == 200
+    seen = anonymous.get(f"/projects/{name}").json()
+    assert seen["metadata"]["public"] == "true"
+    assert seen["cve_allowlist"]["items"] == [{"cve_id": "CVE-2020-1"}]
+    assert admin.put(f"/projects/{name}/metadatas/severity", json={"severity": "high"}).status_code == 200
+    assert admin.get(f"/projects/{name}/metadatas/severity").json() == {"severity": "high"}
+    assert code(admin.put(f"/projects/{name}/metadatas/severity", json={"severity": "x"})) == "BAD_REQUEST"
+    assert admin.delete(f"/projects/{name}/metadatas/severity").status_code == 200
+    assert admin.get(f"/projects/{name}/_deletable").json() == {"deletable": True}
+    assert admin.delete(f"/projects/{name}").status_code == 200
+    assert code(admin.get(f"/projects/{name}")) == "NOT_FOUND"
+
+
+def test_pages_filters_and_sort(admin: httpx.Client) -> None:
+    prefix = f"l{secrets.token_hex(4)}"
+    for number in range(5):
+        admin.post("/projects", json={"project_name": f"{prefix}-{number}"})
+    first = admin.get("/projects", params={"q": f"name=~{prefix}", "page_size": 2, "sort": "-name"})
+    assert first.headers["X-Total-Count"] == "5"
+    assert [item["name"] for item in first.json()] == [f"{prefix}-4", f"{prefix}-3"]
+    assert 'rel="next"' in first.headers["Link"]
+    following = first.headers["Link"].partition("<")[2].partition(">")[0].removeprefix("/api/v2.0")
+    second = admin.get(following)
+    assert [item["name"] for item in second.json()] == [f"{prefix}-2", f"{prefix}-1"]
+    assert 'rel="prev"' in second.headers["Link"]
+    assert 'rel="next"' in second.headers["Link"]
+    some = admin.get("/projects", params={"q": f"name={{{prefix}-1 {prefix}-3}}"}).json()
+    assert {item["name"] for item in some} == {f"{prefix}-1", f"{prefix}-3"}
+    none = admin.get("/projects", params={"q": f"name=~{prefix},creation_time=[~2000-01-01 00:00:00]"})
+    assert (none.json(), none.headers["X-Total-Count"]) == ([], "0")
+    assert admin.get("/projects", params={"page_size": 101}).status_code == 422
+    assert admin.get("/projects", params={"q": "nonsense"}).status_code == 400
+
+
+def test_errors_are_in_the_envelope(admin: httpx.Client, anonymous: httpx.Client) -> None:
+    assert code(anonymous.get("/nothing")) == "NOT_FOUND"
+    assert code(anonymous.patch("/projects")) == "METHOD_NOT_ALLOWED"
+    assert code(anonymous.post("/projects", json={})) == "UNAUTHORIZED"
+    broken = admin.post("/projects", content=b"{", headers={"Content-Type": "application/json"})
+    assert (broken.status_code, code(broken)) == (400, "BAD_REQUEST")
+    typed = admin.post("/projects", json={"project_name": 5})
+    assert (typed.status_code, code(typed)) == (422, "UNPROCESSABLE_ENTITY")
+    large = admin.post("/projects", content=b" " * (4 * 1024 * 1024 + 1))
+    assert large.status_code == 413
+    wrong = anonymous.get("/projects", auth=("admin", "wrong"))
+    assert (wrong.status_code, code(wrong)) == (401, "UNAUTHORIZED")
+    assert anonymous.get("/projects").headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=1", [Condition("a", "eq", ("1",))]),
+        ("a=~x y,b='q,r'", [Condition("a", "fuzzy", ("x y",)), Condition("b", "eq", ("q,r",))]),
+        ("t=[2020-04-09 02:36:00~]", [Condition("t", "range", ("2020-04-09 02:36:00", ""))]),
+        ('k={"a b" c}', [Condition("k", "any", ("a b", "c"))]),
+        ("k=(1 2)", [Condition("k", "all", ("1", "2"))]),
+        ("", []),
+    ],
+)
+def test_q(text: str, expected: list[Condition]) -> None:
+    assert parse_q(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a", "=1", "a=[1", "a=[1]", "a={1", "a=(1", "a b=1"])
+def test_malformed_q(text: str) -> None:
+    with pytest.raises(ApiError):
+        parse_q(text)

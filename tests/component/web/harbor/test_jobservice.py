@@ -1,0 +1,103 @@
+"""Garbage collection, job monitor and schedules over Harbor's API, on both databases."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.registry import Registry
+
+
+@pytest.fixture
+def admin(registry: Registry) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{registry.url}/api/v2.0", auth=registry.admin) as client:
+        yield client
+
+
+def _until(client: httpx.Client, path: str, status: str) -> dict[str, object]:
+    deadline = time.monotonic() + 30
+    while True:
+        found: dict[str, object] = client.get(path).json()
+        if found["job_status"] == status:
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def test_gc_runs_now_and_by_schedule(admin: httpx.Client) -> None:
+    body = {"schedule": {"type": "Manual"}, "parameters": {"delete_untagged": True, "dry_run": True}}
+    made = admin.post("/system/gc/schedule", json=body)
+    assert made.status_code == 201, made.text
+    path = made.headers["Location"].removeprefix("/api/v2.0")
+    found = _until(admin, path, "Success")
+    assert found["job_kind"] == "MANUAL"
+    assert json.loads(str(found["job_parameters"]))["dry_run"] is True
+    log = admin.get(f"{path}/log")
+    assert log.headers["Content-Type"].startswith("text/plain")
+    assert "dry run" in log.text
+    history = admin.get("/system/gc")
+    assert history.json()[0] == found
+    assert int(history.headers["X-Total-Count"]) >= 1
+    assert admin.put(path).status_code == 200  # it is over; stopping it is no error
+    assert admin.get("/system/gc/999999").status_code == 404
+    assert admin.get("/system/gc/999999/log").status_code == 404
+    # By default there is a schedule.
+    assert admin.get("/system/gc/schedule").json()["schedule"]["cron"] == "0 15 3 * * *"
+    daily = {"schedule": {"type": "Daily"}}
+    assert admin.post("/system/gc/schedule", json=daily).status_code == 409
+    assert admin.put("/system/gc/schedule", json=daily).status_code == 200
+    assert admin.get("/system/gc/schedule").json()["schedule"]["type"] == "Daily"
+    listed = admin.get("/schedules").json()
+    assert {"GARBAGE_COLLECTION", "PURGE_JOBS"} <= {item["vendor_type"] for item in listed}
+    assert admin.put("/system/gc/schedule", json={"schedule": {"type": "None"}}).status_code == 200
+    assert admin.get("/system/gc/schedule").json()["schedule"]["type"] == "None"
+    for wrong in ({"type": "Custom", "cron": "* * *"}, {"type": "Custom"}, {"type": "Never"}, None):
+        answer = admin.put("/system/gc/schedule", json={"schedule": wrong})
+        assert answer.status_code in (400, 422), wrong
+        assert answer.json()["errors"]
+    custom = {"schedule": {"type": "Custom", "cron": "0 15 3 * * *"}}
+    assert admin.post("/system/gc/schedule", json=custom).status_code == 201
+
+
+def test_monitor(admin: httpx.Client) -> None:
+    [pool] = admin.get("/jobservice/pools").json()
+    workers = admin.get(f"/jobservice/pools/{pool['worker_pool_id']}/workers").json()
+    assert len(workers) == pool["concurrency"] == 10
+    assert admin.get("/jobservice/pools/all/workers").json()
+    assert admin.get("/jobservice/pools/nothing/workers").status_code == 404
+    assert admin.put("/jobservice/queues/GARBAGE_COLLECTION", json={"action": "pause"}).status_code == 200
+    made = admin.post("/system/gc/schedule", json={"schedule": {"type": "Manual"}})
+    path = made.headers["Location"].removeprefix("/api/v2.0")
+    queues = {item["job_type"]: item for item in admin.get("/jobservice/queues").json()}
+    assert queues["GARBAGE_COLLECTION"]["paused"] is True
+    assert queues["GARBAGE_COLLECTION"]["count"] == 1
+    assert admin.put("/jobservice/queues/GARBAGE_COLLECTION", json={"action": "stop"}).status_code == 200
+    assert admin.get(path).json()["job_status"] == "Stopped"
+    assert admin.put("/jobservice/queues/GARBAGE_COLLECTION", json={"action": "resume"}).status_code == 200
+    assert admin.put("/jobservice/queues/NONE", json={"action": "pause"}).status_code == 404
+    assert admin.put("/jobservice/queues/all", json={"action": "fly"}).status_code in (400, 422)
+    assert admin.put("/jobservice/jobs/unknown").status_code == 404
+    assert admin.get("/jobservice/jobs/unknown/log").status_code == 404
+    assert admin.put("/jobservice/queues/SCHEDULER", json={"action": "pause"}).status_code == 200
+    assert admin.get("/schedules/all/paused").json() == {"paused": True}
+    assert admin.put("/jobservice/queues/all", json={"action": "resume"}).status_code == 200
+    assert admin.get("/schedules/all/paused").json() == {"paused": False}
+
+
+def test_only_administrators(registry: Registry) -> None:
+    registry.create_user("jobless", "Jobless-12345")
+    with httpx.Client(base_url=f"{registry.url}/api/v2.0", auth=("jobless", "Jobless-12345")) as user:
+        for path in (
+            "/system/gc",
+            "/system/gc/schedule",
+            "/jobservice/pools",
+            "/jobservice/queues",
+            "/schedules",
+        ):
+            assert user.get(path).status_code == 403, path
+        assert user.post("/system/gc/schedule", json={"schedule": {"type": "Manual"}}).status_code == 403
+    assert httpx.get(f"{registry.url}/api/v2.0/system/gc").status_code == 401

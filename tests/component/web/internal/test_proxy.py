@@ -1,0 +1,147 @@
+"""Behind a proxy: client address, scheme and host; and the CA that the proxy's certificate needs."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seawall.infra.settings import load
+from seawall.kernel.errors import ConfigError
+from seawall.web.internal.proxy import TrustedProxies
+from tests.support.registry import Registry
+
+
+def seen(peer: str, headers: dict[str, str], trusted: tuple[str, ...] = ("10.0.0.0/8", "::1")) -> Any:
+    """(client, scheme, host, other headers) as the application sees them."""
+    found: dict[str, Any] = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        found.update(scope)
+
+    scope = {
+        "type": "http",
+        "scheme": "http",
+        "client": (peer, 1234),
+        "headers": [(b"host", b"inner:8080")]
+        + [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()],
+    }
+    asyncio.run(TrustedProxies(app, trusted)(scope, None, None))  # type: ignore[arg-type]
+    given = dict(found["headers"])
+    host = given.pop(b"host").decode()
+    return found["client"][0], found["scheme"], host, given
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("10.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.1", "203.0.113.9, 192.0.2.7", "192.0.2.7"),
+        ("10.0.0.1", "203.0.113.9, 192.0.2.7, 10.1.1.1", "192.0.2.7"),
+        ("10.0.0.1", "10.2.2.2", "10.2.2.2"),
+        ("10.0.0.1", "192.0.2.7:5555", "192.0.2.7"),
+        ("::1", "[2001:db8::1]:443", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "192.0.2.7", "192.0.2.7"),
+        ("10.0.0.1", "1.2.3.4, nonsense", "10.0.0.1"),
+        ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
+    ],
+)
+def test_client(peer: str, forwarded: str, client: str) -> None:
+    assert seen(peer, {"X-Forwarded-For": forwarded})[0] == client
+
+
+def test_scheme_and_host() -> None:
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "registry.example:8443", "Accept": "a"}
+    assert seen("10.0.0.1", headers) == (
+        "10.0.0.1",
+        "https",
+        "registry.example:8443",
+        {b"accept": b"a"},
+    )
+    assert seen("192.0.2.1", headers) == ("192.0.2.1", "http", "inner:8080", {b"accept": b"a"})
+    wrong = {"X-Forwarded-Proto": "gopher", "X-Forwarded-Host": 'a" b'}
+    assert seen("10.0.0.1", wrong) == ("10.0.0.1", "http", "inner:8080", {})
+
+
+@given(st.text(st.characters(max_codepoint=255)), st.text(st.characters(max_codepoint=255)))
+def test_anything_in_the_headers(forwarded: str, host: str) -> None:
+    client, scheme, shown, _ = seen("10.0.0.1", {"X-Forwarded-For": forwarded, "X-Forwarded-Host": host})
+    assert client
+    assert scheme == "http"
+    assert '"' not in shown
+
+
+def test_setting() -> None:
+    http = load(None, {"http": {"trusted_proxies": "10.0.0.0/8, 192.0.2.1"}}).http
+    assert http.trusted_proxies == ["10.0.0.0/8", "192.0.2.1"]
+    with pytest.raises(ConfigError, match="neither an address nor a CIDR"):
+        load(None, {"http": {"trusted_proxies": ["nowhere"]}})
+
+
+def test_throttling_counts_the_client_not_the_proxy(fresh_registry: Registry) -> None:
+    registry = fresh_registry
+    registry.environment["SEAWALL_HTTP__TRUSTED_PROXIES"] = "127.0.0.1"
+    registry.start()
+
+    def login(address: str, password: str) -> httpx.Response:
+        return httpx.get(
+            f"{registry.url}/v2/",
+            auth=("admin", password),
+            headers={
+                "X-Forwarded-For": address,
+                "X-Forwarded-Proto": "https",
+                "X-Forwarded-Host": "reg.example",
+            },
+        )
+
+    challenge = login("192.0.2.1", "wrong").headers["WWW-Authenticate"]
+    assert 'realm="https://reg.example/service/token"' in challenge
+    for _ in range(5):
+        login("192.0.2.1", "wrong")
+    assert login("192.0.2.1", "wrong").status_code == 429
+    assert login("192.0.2.2", registry.admin[1]).status_code == 200
+
+
+def test_external_url_is_the_one_address(fresh_registry: Registry) -> None:
+    registry = fresh_registry
+    registry.environment["SEAWALL_EXTERNAL_URL"] = "https://reg.example/"
+    registry.start()
+    challenge = httpx.get(f"{registry.url}/v2/").headers["WWW-Authenticate"]
+    assert 'realm="https://reg.example/service/token"' in challenge
+    started = httpx.post(
+        f"{registry.url}/v2/library/a/blobs/uploads/",
+        auth=registry.admin,
+        headers={"X-Forwarded-Host": "evil.example", "Host": "inner.example"},
+    )
+    assert started.headers["Location"].startswith("https://reg.example/v2/library/a/blobs/uploads/")
+
+
+def test_ca_download(fresh_registry: Registry, tmp_path: Path) -> None:
+    key, crt = tmp_path / "ca.key", tmp_path / "ca.crt"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=ca -keyout {key} -out {crt}".split(),
+        check=True,
+        capture_output=True,
+    )
+    registry = fresh_registry
+    registry.start()
+    assert httpx.get(f"{registry.url}/ca.crt").status_code == 404
+    assert httpx.get(f"{registry.url}/ca").status_code == 404
+    registry.stop()
+    registry.environment["SEAWALL_CA_DOWNLOAD"] = str(crt)
+    registry.start()
+    answer = httpx.get(f"{registry.url}/ca.crt")
+    assert answer.text == crt.read_text()
+    assert "attachment" in answer.headers["Content-Disposition"]
+    assert "/ca.crt" in httpx.get(f"{registry.url}/ca").text
+    registry.stop()
+    registry.environment["SEAWALL_CA_DOWNLOAD"] = str(key)
+    refused = registry.cli("serve", "--port", str(registry.port))
+    assert refused.returncode == 1
+    assert refused.stderr == f"seawall: ca_download {key}: not a PEM certificate\n"

@@ -1,1 +1,0 @@
-"""OCI distribution-spec conformance, case by case over plain HTTP."""

@@ -1,1 +1,0 @@
-"""High availability: several instances are one registry."""

@@ -1,0 +1,172 @@
+"""Which of Harbor's operations the API has.
+
+`python -m tests.support.harbor.coverage` writes docs/api-coverage.md.
+
+It also writes `access_table.txt`, whom each operation lets in, so that a change of it is seen in review.
+
+`harbor_operations.txt` lists Harbor's operations as facts, METHOD and path, read off its public description
+of the API, `harbor_parameters.txt` their query parameters and headers; `not_offered.txt` says of each
+operation that Seawall does not have why not.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from seawall.web.harbor.app import make_app
+from tests.support.processes import ROOT
+
+HERE = Path(__file__).parent
+PAGE = ROOT / "docs" / "api-coverage.md"
+TABLE = HERE / "access_table.txt"
+PREFIX = "/api/v2.0"
+METHODS = {"get", "head", "post", "put", "patch", "delete"}
+Operation = tuple[str, str]
+# Taken by every operation, by what is around them.
+EVERYWHERE = ("X-Request-Id",)
+# Held against the handlers by hand; a parameter that is not taken at all is found by `not_taken`.
+NO_EFFECT = {
+    "`page`, `page_size`, `with_signature` of `GET .../artifacts/{reference}`": "no effect, as in Harbor",
+    "`sort`, `q` of `GET .../webhook/policies/{id}/executions/{id}/tasks`": "an execution has one task",
+}
+
+
+def harbor() -> list[Operation]:
+    """(method, path) of Harbor's operations."""
+    pairs = [line.split(" ", 1) for line in (HERE / "harbor_operations.txt").read_text().splitlines()]
+    return [(method, path) for method, path in pairs]
+
+
+def not_offered() -> dict[Operation, str]:
+    """Operations that are left out, and why."""
+    result = {}
+    for line in (HERE / "not_offered.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            method, path, reason = line.split(" ", 2)
+            result[method, path] = reason
+    return result
+
+
+def harbor_parameters() -> list[tuple[Operation, str, str]]:
+    """(operation, in, name) of the query parameters and headers of Harbor's operations."""
+    result = []
+    for line in (HERE / "harbor_parameters.txt").read_text().splitlines():
+        method, path, place, name = line.split(" ")
+        result.append(((method, path), place, name))
+    return result
+
+
+def _document() -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return make_app(None).openapi()
+
+
+@functools.cache
+def our_parameters() -> frozenset[tuple[Operation, str, str]]:
+    """(operation, in, name) of what our operations take; names of headers in lower case."""
+    return frozenset(
+        (shape((method.upper(), path.removeprefix(PREFIX))), item["in"], _name(item["in"], item["name"]))
+        for path, operations in _document()["paths"].items()
+        for method, operation in operations.items()
+        if method in METHODS
+        for item in operation.get("parameters", [])
+    )
+
+
+def _name(place: str, name: str) -> str:
+    return name.lower() if place == "header" else name
+
+
+def not_taken() -> list[tuple[Operation, str, str]]:
+    """Parameters of Harbor's, of operations that we have, that ours does not name."""
+    have = {shape(item) for item in ours()}
+    return [
+        (operation, place, name)
+        for operation, place, name in harbor_parameters()
+        if shape(operation) in have
+        and (shape(operation), place, _name(place, name)) not in our_parameters()
+        and name not in EVERYWHERE
+    ]
+
+
+@functools.cache
+def ours() -> frozenset[Operation]:
+    """(method, path) of our operations; names of path parameters do not count."""
+    return frozenset(
+        (method.upper(), path.removeprefix(PREFIX))
+        for path, item in _document()["paths"].items()
+        for method in item
+        if method in METHODS
+    )
+
+
+def shape(operation: Operation) -> Operation:
+    """The operation without the names of its path parameters."""
+    return operation[0], re.sub(r"\{[^}]*\}", "{}", operation[1])
+
+
+def page() -> str:
+    """The page as it must be."""
+    have = {shape(item) for item in ours()}
+    wanted, left_out = harbor(), not_offered()
+    inside = [item for item in wanted if shape(item) in have]
+    own = sorted(item for item in ours() if shape(item) not in {shape(other) for other in wanted})
+    lines = [
+        "# Coverage of Harbor's API",
+        "",
+        "Written by `python -m tests.support.harbor.coverage`; a test compares it with the OpenAPI document",
+        "that the server gives at `/api/v2.0/openapi.json`, and with the list of operations of Harbor 2.x.",
+        "",
+        f"{len(inside)} of Harbor's {len(wanted)} operations are in.",
+        "",
+        "| Operation | |",
+        "|---|---|",
+    ]
+    for item in wanted:
+        state = "yes" if shape(item) in have else f"no: {left_out.get(item, 'MISSING')}"
+        lines.append(f"| `{item[0]} {item[1]}` | {state} |")
+    lines += ["", "Seawall's own, beside Harbor's:", "", "| Operation |", "|---|"]
+    lines += [f"| `{method} {path}` |" for method, path in own]
+    lines += [
+        "",
+        "## Parameters",
+        "",
+        f"Of the {len(harbor_parameters())} query parameters and headers of these operations (beside",
+        "`X-Request-Id`, which all take), those that have no effect or are not taken:",
+        "",
+        "| Parameter | |",
+        "|---|---|",
+    ]
+    for name, reason in NO_EFFECT.items():
+        lines.append(f"| {name} | {reason} |")
+    for operation, place, name in not_taken():
+        lines.append(f"| `{name}` ({place}) of `{operation[0]} {operation[1]}` | not taken |")
+    lines += ["", "A field in `q` or `sort` that a list does not know is left out, as in Harbor."]
+    return "\n".join(lines) + "\n"
+
+
+def access_table() -> str:
+    """Whom each operation lets in: METHOD PATH scope [resource action]; one line each."""
+    document = make_app(None).openapi()
+    lines = []
+    for path, item in document["paths"].items():
+        for method in METHODS & item.keys():
+            need = item[method]["x-seawall-access"]
+            by = "by-handler " if "checked" in need else ""
+            what = f"{by}{need['scope']} {need['resource']} {need['action']}".strip()
+            lines.append(f"{path.removeprefix(PREFIX)} {method.upper()} {what}")
+    return "\n".join(sorted(lines)) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    TABLE.write_text(access_table())
+    missing = [item for item in harbor() if shape(item) not in {shape(o) for o in ours()}]
+    for entry in missing:
+        if entry not in not_offered():
+            print("missing, and not in not_offered.txt:", *entry)

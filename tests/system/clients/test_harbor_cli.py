@@ -1,0 +1,113 @@
+"""`harbor-cli` (PyPI, 0.3.0), the program itself, against a started server.
+
+It wants older libraries than the tests do, so it is installed into a virtual environment of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.api_pusher import Pusher
+from tests.support.processes import PASSWORD
+from tests.support.registry import Registry
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    """The `harbor` program; installed once for this environment."""
+    place = Path(sys.prefix) / "harbor-cli"
+    if not (place / "done").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        pip = [str(place / "bin" / "pip"), "install", "-q", "--disable-pip-version-check"]
+        subprocess.run([*pip, "harbor-cli==0.3.0", "click<8.2"], check=True, timeout=300)
+        (place / "done").touch()
+    return place / "bin" / "harbor"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    registry = Registry(tmp_path_factory.mktemp("harborcli") / "data", {"SEAWALL_GC__GRACE_MINUTES": "0"})
+    registry.start()
+    yield registry
+    registry.kill()
+
+
+@pytest.fixture
+def harbor(program: Path, server: Registry, tmp_path: Path) -> Run:
+    """Runs a command, which must succeed; returns the JSON it prints, or its text."""
+    # With these set it takes itself to be without a user, and deletes nothing.
+    kept = {k: v for k, v in os.environ.items() if k not in ("CI", "DEBIAN_FRONTEND")}
+    home = {**kept, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "NO_COLOR": "1"}
+    config = tmp_path / "config.toml"
+    config.write_text(
+        f'[harbor]\nurl = "{server.url}/api/v2.0"\nusername = "admin"\nsecret = "{PASSWORD}"\n'
+        "[general]\nconfirm_deletion = false\nconfirm_enumeration = false\nwarnings = false\n"
+        '[output]\nformat = "json"\n'
+    )
+
+    def run(*words: str, ok: bool = True) -> Any:
+        done = subprocess.run(
+            [str(program), "--config", str(config), *words],
+            env=home,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+        assert (done.returncode == 0) == ok, f"{words}: {done.stdout[-1500:]} {done.stderr[-1500:]}"
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            return done.stdout + done.stderr
+
+    return run
+
+
+def test_a_life(harbor: Run, server: Registry) -> None:
+    harbor("project", "create", "demo", "--public", "false", "--storage-limit", str(10**9))
+    assert harbor("project", "exists", "demo")
+    assert harbor("project", "get", "demo")["metadata"]["public"] in ("false", False)
+    harbor("project", "update", "demo", "--public", "true")
+    assert {item["name"] for item in harbor("project", "list")} == {"library", "demo"}
+    person = ("--password", PASSWORD, "--email", "a@x.test", "--realname", "Alice")
+    harbor("user", "create", "alice", *person)
+    assert "alice" in {item["username"] for item in harbor("user", "list")}
+    harbor("project", "member", "add-user", "demo", "alice", "developer")
+    members = {item["entity_name"]: item["role_id"] for item in harbor("project", "member", "list", "demo")}
+    assert members == {"admin": 1, "alice": 2}
+    pusher = Pusher(server)
+    digest = pusher.image("demo/app", "v1")
+    pusher.image("demo/app", "v2")
+    listed = harbor("artifact", "list", "--project", "demo")
+    assert len(listed) == 2
+    harbor("artifact", "tag", "create", "demo/app:v1", "stable")
+    assert {item["name"] for item in harbor("artifact", "tag", "list", "demo/app:v1")} == {"v1", "stable"}
+    assert digest in json.dumps(harbor("artifact", "get", "demo/app:stable"))
+    harbor("artifact", "delete", "demo/app:v2")
+    assert len(harbor("artifact", "list", "--project", "demo")) == 1
+    assert harbor("repository", "list", "demo")[0]["artifact_count"] == 1
+    assert harbor("quota", "list")
+    assert harbor("search", "demo")["repository"]
+    assert {item["status"] for item in harbor("system", "health")["components"]} == {"healthy"}
+    assert harbor("system", "info")["auth_mode"] == "db_auth"
+    assert harbor("auditlog", "list", "--limit", "3")
+    harbor("gc", "schedule", "create", "--type", "Manual")
+    deadline = time.monotonic() + 60
+    while harbor("gc", "jobs", "--limit", "1")[0]["job_status"] != "Success":
+        assert time.monotonic() < deadline
+    harbor("repository", "delete", "demo", "app")
+    harbor("user", "set-admin", "alice")
+    harbor("user", "delete", "alice")
+    harbor("project", "delete", "demo")
+    assert {item["name"] for item in harbor("project", "list")} == {"library"}

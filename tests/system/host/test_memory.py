@@ -1,0 +1,78 @@
+"""A blob's size does not show in the server's memory, pushed or pulled.
+
+`SEAWALL_MEMORY_GIB` sets the size (1 GiB unless told; `make memory` takes 10).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from tests.support.registry import Registry
+
+MIB = 1024 * 1024
+SIZE = int(float(os.environ.get("SEAWALL_MEMORY_GIB", "1")) * 1024) * MIB
+# What a request may cost on top of an idle server: a few batches in flight in each of its processes.
+ALLOWED = 96 * MIB
+
+
+def peak_memory(leader: int) -> int:
+    """Sum of the highest resident memory (bytes) each process of the server has had."""
+    total = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            session = int((status.parent / "stat").read_text().rpartition(")")[2].split()[3])
+            if session == leader:
+                fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+                total += int(fields.get("VmHWM", "0 kB").split()[0]) * 1024
+        except OSError:
+            continue  # the process ended while it was being read
+    return total
+
+
+def content() -> Iterator[bytes]:
+    """SIZE bytes, no two MiB of them alike."""
+    block = bytearray(os.urandom(MIB))
+    for number in range(SIZE // MIB):
+        block[:8] = number.to_bytes(8, "big")
+        yield bytes(block)
+
+
+def test_memory_is_flat(fresh_registry: Registry) -> None:
+    # A job runner that is still starting would count as growth.
+    fresh_registry.environment["SEAWALL_JOBS__EMBEDDED"] = "false"
+    fresh_registry.start()
+    assert fresh_registry.process is not None
+    url = f"{fresh_registry.url}/v2/library/large"
+    digest = hashlib.sha256()
+
+    def body() -> Iterator[bytes]:
+        for part in content():
+            digest.update(part)
+            yield part
+
+    with httpx.Client(auth=fresh_registry.admin, timeout=600) as client:
+        for _ in range(20):
+            assert client.get(f"{fresh_registry.url}/v2/").status_code == 200
+        before = peak_memory(fresh_registry.process.pid)
+        session = client.post(f"{url}/blobs/uploads/").headers["Location"]
+        pushed = client.patch(session, content=body())
+        assert pushed.status_code == 202, pushed.text
+        name = f"sha256:{digest.hexdigest()}"
+        done = client.put(pushed.headers["Location"], params={"digest": name})
+        assert done.status_code == 201, done.text
+        pulled = hashlib.sha256()
+        with client.stream("GET", f"{url}/blobs/{name}") as answer:
+            for part in answer.iter_bytes(MIB):
+                pulled.update(part)
+        assert pulled.hexdigest() == digest.hexdigest()
+        # A range is read by Python in pieces, the other path that must stay flat.
+        with client.stream("GET", f"{url}/blobs/{name}", headers={"Range": "bytes=1-"}) as answer:
+            assert answer.status_code == 206
+            assert sum(len(part) for part in answer.iter_bytes(MIB)) == SIZE - 1
+    grown = peak_memory(fresh_registry.process.pid) - before
+    assert grown < ALLOWED, f"{grown / MIB:.0f} MiB more for a blob of {SIZE / MIB:.0f} MiB"
