@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test lint types crash chaos dr memory screenshots bench clean
+.PHONY: install portal serve test unit lint types crash chaos dr memory screenshots bench clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -37,6 +37,10 @@ serve: install
 test: install
 	bash .ci/packages.sh
 	$(BIN)/python -m pytest
+
+# No server, no network.
+unit: install
+	$(BIN)/python -m pytest tests/unit
 
 lint: install
 	$(BIN)/ruff check .

@@ -53,7 +53,8 @@ class Registry:
         """Wait until the launched server is ready."""
         assert self.process is not None
         scheme_client = httpx.Client(verify=False)
-        deadline = time.monotonic() + 60
+        # A machine that does much else takes a minute to start one.
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
                 if scheme_client.get(f"{self.url}/readyz").status_code == 200:
