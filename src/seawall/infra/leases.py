@@ -14,10 +14,10 @@ import secrets
 import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, cast, delete, func, literal, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from seawall.infra.db import Database
+from seawall.infra.db.dialect import clock, upsert
 from seawall.infra.storage import UploadWriter
 from seawall.infra.storage.base import UploadBusyError
 from seawall.infra.tables import upload_leases
@@ -55,7 +55,7 @@ class Lease:
             with contextlib.suppress(UnavailableError):
                 await self._db.write(
                     lambda c: c.execute(
-                        update(upload_leases).where(*self._mine()).values(expires_at=_now(c) + SECONDS)
+                        update(upload_leases).where(*self._mine()).values(expires_at=clock(c) + SECONDS)
                     ),
                     durable=False,
                 )
@@ -134,15 +134,11 @@ async def acquire_slot(db: Database, name: str, slots: int) -> Lease | None:
 
 def _take(connection: Connection, upload_id: str, owner: str) -> float | None:
     """None when the lease is `owner`'s now, else when it runs out."""
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    now = _now(connection)
-    insert = dialect.insert(upload_leases).values(upload_id=upload_id, owner=owner, expires_at=now + SECONDS)
+    now = clock(connection)
+    row = {"upload_id": upload_id, "owner": owner, "expires_at": now + SECONDS}
+    over = upload_leases.c.expires_at < now
     connection.execute(
-        insert.on_conflict_do_update(
-            index_elements=["upload_id"],
-            set_={"owner": insert.excluded.owner, "expires_at": insert.excluded.expires_at},
-            where=upload_leases.c.expires_at < now,
-        )
+        upsert(connection, upload_leases, row, "upload_id", ("owner", "expires_at"), when=over)
     )
     found = connection.execute(
         select(upload_leases.c.owner, upload_leases.c.expires_at).where(
@@ -153,10 +149,3 @@ def _take(connection: Connection, upload_id: str, owner: str) -> float | None:
         # Its holder let go between the two statements.
         return 0.0
     return None if found[0] == owner else float(found[1])
-
-
-def _now(connection: Connection) -> ColumnElement[float]:
-    # The database's clock, so that instances whose clocks differ agree.
-    if connection.dialect.name == "sqlite":
-        return literal(time.time())
-    return cast(func.extract("epoch", func.clock_timestamp()), Float)

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, union_all, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
 from seawall.registry.tables import blobs, manifests, project_blobs, quotas, repositories, repository_blobs
 
@@ -80,12 +80,13 @@ def lock(
     row = connection.execute(query).first()
     if row is None:
         now = time.time()
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(
-            dialect.insert(quotas)
-            .values(project_id=project_id, hard_storage=default_hard, created_at=now, updated_at=now)
-            .on_conflict_do_nothing(index_elements=["project_id"])
-        )
+        first = {
+            "project_id": project_id,
+            "hard_storage": default_hard,
+            "created_at": now,
+            "updated_at": now,
+        }
+        connection.execute(upsert(connection, quotas, first, "project_id"))
         row = connection.execute(query).one()
     return Account(project_id, UNLIMITED if free else row[0], row[1], row[1])
 

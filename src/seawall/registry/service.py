@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.access.tables import projects
 from seawall.infra import leases
 from seawall.infra.db import Database
+from seawall.infra.db.dialect import upsert
 from seawall.infra.storage import BlobStorage, UploadWriter
 from seawall.infra.storage.base import UploadBusyError, UploadLostError
 from seawall.kernel.context import SYSTEM, Actor, actor, replica
@@ -753,13 +753,7 @@ def _upsert(
     conflict: list[str],
     changes: dict[str, Any] | None,
 ) -> None:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**values)
-    if changes is None:
-        statement = statement.on_conflict_do_nothing(index_elements=conflict)
-    else:
-        statement = statement.on_conflict_do_update(index_elements=conflict, set_=changes)
-    connection.execute(statement)
+    connection.execute(upsert(connection, table, values, conflict, changes))
 
 
 def _repository(connection: Connection, name: str) -> Repository | None:

@@ -19,9 +19,9 @@ import httpx
 from sqlalchemy import delete, insert
 
 from seawall import __version__
-from seawall.availability.cluster.instances import Instance, InstanceRegistry, config_hash, database_time
+from seawall.availability.cluster.instances import Instance, InstanceRegistry, config_hash
 from seawall.availability.cluster.tables import instances
-from seawall.infra.db import Database
+from seawall.infra.db import Database, dialect
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.web.internal.probe import PATH, probe_token
@@ -318,7 +318,7 @@ async def _database(prober: _Prober, report: Report, db: Database, facts: dict[s
     row = f"check{secrets.token_hex(8)}"
 
     def put(connection: Any) -> None:
-        now = database_time(connection)
+        now = dialect.now(connection)
         values: dict[str, Any] = {"hostname": "check", "address": "check", "version": __version__}
         values |= {"started_at": 0, "seen_at": now, "fingerprints": {}, "health": {}}
         connection.execute(insert(instances).values(id=row, **values))

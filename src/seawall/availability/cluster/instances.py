@@ -20,13 +20,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.engine import make_url
 
 from seawall import __version__
 from seawall.availability.cluster.health import Health
 from seawall.availability.cluster.tables import instances
-from seawall.infra.db import Database
+from seawall.infra.db import Database, dialect
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import UnavailableError
@@ -92,7 +92,7 @@ class InstanceRegistry:
         """Every instance known, the living first, by host name."""
 
         def run(connection: Connection) -> list[Instance]:
-            now = database_time(connection)
+            now = dialect.now(connection)
             dead = self._settings.ha.dead_seconds
             rows: Any = connection.execute(select(instances).where(instances.c.started_at > 0)).all()
             return [
@@ -107,7 +107,7 @@ class InstanceRegistry:
         def run(connection: Connection) -> None:
             # The middle of the question's way is the best guess for when the database read its clock.
             before = time.time()
-            now = database_time(connection)
+            now = dialect.now(connection)
             skew = (before + time.time()) / 2 - now
             values = {
                 "hostname": socket.gethostname()[:255],
@@ -136,13 +136,6 @@ class InstanceRegistry:
                 )
 
         await self._db.write(run, durable=False)
-
-
-def database_time(connection: Connection) -> float:
-    """The database's clock, in Unix seconds; SQLite has this host's."""
-    if connection.dialect.name != "postgresql":
-        return time.time()
-    return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
 
 
 def own_address(settings: Settings) -> str:
@@ -199,4 +192,4 @@ def config_hash(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:16]
 
 
-__all__ = ["Instance", "InstanceRegistry", "config_hash", "database_time", "own_address"]
+__all__ = ["Instance", "InstanceRegistry", "config_hash", "own_address"]

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, IntegrityError
 
 from seawall.availability.peers import documents, versions
@@ -35,6 +34,7 @@ from seawall.availability.peers.documents import (
 )
 from seawall.availability.peers.versions import Clock, Entry, Verdict
 from seawall.infra.db import changes
+from seawall.infra.db.dialect import upsert
 from seawall.kernel.context import REPLICATOR
 from seawall.kernel.errors import SeawallError
 from seawall.registry import accounting, index
@@ -804,8 +804,7 @@ def _repository(connection: Connection, name: str) -> Repository | None:
 
 
 def _insert_once(connection: Connection, table: Any, values: dict[str, Any], keys: list[str]) -> None:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing(index_elements=keys))
+    connection.execute(upsert(connection, table, values, keys))
 
 
 def _upsert(
@@ -815,6 +814,5 @@ def _upsert(
     changes_: dict[str, Any],
     first: dict[str, Any] | None = None,
 ) -> None:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**key, **changes_, **(first or {}))
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changes_))
+    values = {**key, **changes_, **(first or {})}
+    connection.execute(upsert(connection, table, values, list(key), changes_))

@@ -22,14 +22,13 @@ from typing import IO, Any
 import httpx
 import structlog
 from sqlalchemy import JSON, Connection, Table, bindparam, delete, insert, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from seawall.access.tables import sessions
 from seawall.availability.sites import state
 from seawall.availability.sites.tables import dr_blobs
 from seawall.availability.sites.wire import Peer
-from seawall.infra.db import Database, changes, dump, fence, migrate
+from seawall.infra.db import Database, changes, dialect, dump, fence, migrate
 from seawall.infra.db.metadata import metadata
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import PreconditionError, UnavailableError
@@ -90,11 +89,8 @@ class Follower:
             fetched = await self._fetch_missing(file)
 
             def apply(connection: Connection) -> int:
-                if connection.dialect.name == "postgresql":
-                    # A snapshot is one long transaction.
-                    connection.exec_driver_sql(
-                        "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
-                    )
+                # A snapshot is one long transaction.
+                dialect.allow_long(connection)
                 state.hold(connection, self._who, state.STANDBY, row["epoch"])
                 with fence.applying(connection), changes.unlogged(connection):
                     count = _apply_full(connection, file) if head["full"] else _apply(connection, file)
@@ -323,8 +319,7 @@ def _trash(connection: Connection, keys: list[str]) -> None:
 
 def _apply_full(connection: Connection, file: IO[bytes]) -> int:
     """Make the tables equal to a snapshot."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+    dialect.defer_foreign_keys(connection)
     before: dict[str, str] = {
         row[0]: row[1] for row in connection.execute(select(blobs.c.digest, blobs.c.storage_key))
     }
@@ -432,10 +427,6 @@ def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 
 def _upsert_query(connection: Connection, table: Table, names: list[str]) -> Any:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(_bound(table, names))
     keys = [column.name for column in table.primary_key.columns]
-    values = {name: statement.excluded[name] for name in names if name not in keys}
-    if not values:
-        return statement.on_conflict_do_nothing(index_elements=keys)
-    return statement.on_conflict_do_update(index_elements=keys, set_=values)
+    others = [name for name in names if name not in keys]
+    return dialect.upsert(connection, table, _bound(table, names), keys, others)

@@ -33,12 +33,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.access.tables import projects
 from seawall.availability.sites import ship, state
 from seawall.availability.sites.tables import dr_divergences
 from seawall.infra.db import changes, dump
+from seawall.infra.db.dialect import upsert
 from seawall.infra.db.metadata import metadata
 from seawall.kernel.context import SYSTEM, actor, replica
 from seawall.kernel.errors import (
@@ -610,8 +610,6 @@ async def _record(
     }
 
     def put(connection: Connection) -> int:
-        dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-        query = dialect.insert(dr_divergences).values(row).on_conflict_do_nothing(index_elements=["id"])
-        return int(connection.execute(query).rowcount)
+        return int(connection.execute(upsert(connection, dr_divergences, row, "id")).rowcount)
 
     return max(0, await services.db.write(put))

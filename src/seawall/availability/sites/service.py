@@ -27,7 +27,7 @@ from seawall.availability.sites.follow import Follower
 from seawall.availability.sites.state import ACTIVE, FENCED, OFF, STANDBY
 from seawall.availability.sites.tables import dr_divergences
 from seawall.availability.sites.wire import Peer, Signer
-from seawall.infra.db import Database, changes, dump, fence, migrate
+from seawall.infra.db import Database, changes, dialect, dump, fence, migrate
 from seawall.infra.db.tables import dr_state
 from seawall.infra.secrets.keyring import load_master_key, other_master_keys
 from seawall.infra.secrets.tables import cluster_keys
@@ -203,7 +203,7 @@ class DrService:
             connection.execute(
                 update(dr_state)
                 .where(dr_state.c.role == ACTIVE, dr_state.c.epoch == row["epoch"])
-                .values(writable_until=fence.clock(connection, began=True) + left)
+                .values(writable_until=dialect.clock(connection, began=True) + left)
             )
 
         await self._db.write(extend, durable=False)
@@ -406,7 +406,7 @@ class DrService:
         """Promise an active of `epoch` not to be promoted within `seconds`; whether it is given."""
 
         def run(connection: Connection) -> bool:
-            now = fence.clock(connection)
+            now = dialect.clock(connection)
             query = (
                 update(dr_state)
                 .where(dr_state.c.role != ACTIVE, dr_state.c.epoch <= epoch)

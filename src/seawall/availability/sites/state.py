@@ -14,10 +14,10 @@ import time
 import uuid
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, func, insert, inspect, select, update
 
 from seawall.availability.sites.tables import dr_blobs, dr_divergences
-from seawall.infra.db import changes, dump, fence
+from seawall.infra.db import changes, dialect, dump, fence
 from seawall.infra.db.tables import dr_state
 from seawall.infra.settings import DrSettings
 from seawall.kernel.errors import PreconditionError, UnavailableError
@@ -84,7 +84,7 @@ def end(connection: Connection) -> None:
 
 def read(connection: Connection) -> dict[str, Any] | None:
     """The row, with `now` of the database's clock."""
-    row = connection.execute(select(dr_state, fence.clock(connection).label("now"))).mappings().first()
+    row = connection.execute(select(dr_state, dialect.clock(connection).label("now"))).mappings().first()
     return None if row is None else dict(row)
 
 
@@ -95,7 +95,7 @@ def put(connection: Connection, **values: Any) -> None:
 
 def lead(connection: Connection, who: str, *, seconds: float = LEADER_SECONDS, steal: bool = False) -> bool:
     """Become, or stay, the process that does the site's work; `steal` takes it from the one that does."""
-    now = fence.clock(connection)
+    now = dialect.clock(connection)
     free = (dr_state.c.leader == who) | (dr_state.c.leader_until < now)
     query = update(dr_state) if steal else update(dr_state).where(free)
     return bool(connection.execute(query.values(leader=who, leader_until=now + seconds)).rowcount)
@@ -154,14 +154,14 @@ def reign(
     assert row is not None
     if heed and row["promised_until"] > row["now"]:
         raise UnavailableError("this site has promised the active not to be promoted yet")
-    if connection.dialect.name == "postgresql":
-        _advance(connection)
+    # Rows came with their ids; the sequences know nothing of them.
+    dialect.advance_sequences(connection, dump.tables())
     left = connection.execute(select(dr_blobs.c.storage_key)).scalars().all()
     now = time.time()
     if left:
         connection.execute(insert(blob_trash), [{"storage_key": key, "trashed_at": now} for key in left])
         connection.execute(dr_blobs.delete())
-    until = None if lease is None else fence.clock(connection) + lease
+    until = None if lease is None else dialect.clock(connection) + lease
     put(
         connection,
         role=ACTIVE,
@@ -198,20 +198,3 @@ def follower(connection: Connection, who: str, epoch: int, *, kept: bool) -> Non
 def divergences(connection: Connection) -> int:
     """How many are on record."""
     return int(connection.execute(select(func.count()).select_from(dr_divergences)).scalar_one())
-
-
-def _advance(connection: Connection) -> None:
-    # Rows came with their ids; the sequences know nothing of them.
-    for table in dump.tables():
-        identity = table.autoincrement_column
-        if identity is None:
-            continue
-        highest = connection.execute(select(func.max(identity))).scalar()
-        if highest is not None:
-            connection.execute(
-                text(
-                    "SELECT setval(pg_get_serial_sequence(:table, :column), GREATEST(:value, "
-                    "nextval(pg_get_serial_sequence(:table, :column))))"
-                ),
-                {"table": table.name, "column": identity.name, "value": highest},
-            )

@@ -23,12 +23,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.access.tables import projects
 from seawall.features.audit.tables import audit_intents, audit_log
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
+from seawall.infra.db.dialect import upsert
 from seawall.infra.jobs.base import JobContext, job
 from seawall.infra.outbox.events import Subscribers
 from seawall.kernel.context import Actor, actor
@@ -158,10 +158,9 @@ class Intent:
         if self._over:
             return
         self.written = True
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         told = {**asdict(self._entry()), "username": self._who.name, "address": self._who.address}
-        row = dialect.insert(audit_intents).values(id=self._id, at=time.time(), entry=told)
-        connection.execute(row.on_conflict_do_nothing(index_elements=["id"]))
+        row = {"id": self._id, "at": time.time(), "entry": told}
+        connection.execute(upsert(connection, audit_intents, row, "id"))
 
     def settle(self, connection: Connection) -> bool:
         """Take the row back; whether it was there, that is whether anything was committed."""

@@ -25,13 +25,13 @@ from typing import IO, Any
 import msgspec
 import zstandard
 from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.features.scan import advisories as parse
 from seawall.features.scan import csaf, oval
 from seawall.features.scan.advisories import Advisory
 from seawall.features.scan.tables import advisories, advisory_cves, advisory_packages, advisory_sources
 from seawall.infra.db import Database
+from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import InvalidError, NotFoundError
 
 MIB = 1024 * 1024
@@ -431,9 +431,7 @@ def _record(connection: Connection, source: str, changes: int, newest: float | N
         # A moment that is later than every report made before this commit.
         "imported_at": time.time(),
     }
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(advisory_sources).values(**values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+    connection.execute(upsert(connection, advisory_sources, values, "name", values))
 
 
 def status(connection: Connection) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.features.scan import catalog, report
 from seawall.features.scan.analyze import Delta
@@ -22,6 +21,7 @@ from seawall.features.scan.model import Inventory, Limits, Log, Step
 from seawall.features.scan.tables import scan_inventories, scan_layers
 from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
+from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
 from seawall.registry.service import ContentService
 from seawall.registry.tables import manifests
@@ -185,6 +185,4 @@ def stored_inventory(connection: Connection, digest: str) -> Inventory | None:
 
 
 def _upsert(connection: Connection, table: Any, values: dict[str, Any], key: str) -> None:
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**values)
-    connection.execute(statement.on_conflict_do_update(index_elements=[key], set_=values))
+    connection.execute(upsert(connection, table, values, key, values))

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall.features.webhooks import guard
 from seawall.features.webhooks import payload as payloads
 from seawall.features.webhooks.policies import PURPOSE, Delivery, Policy, deliveries, policies
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
+from seawall.infra.db.dialect import upsert
 from seawall.infra.jobs.base import JobContext, job
 from seawall.infra.outbox.events import Handler
 from seawall.kernel.errors import ConfigError, InvalidError
@@ -68,23 +68,19 @@ def _record(
     now = time.time()
     # The same event handed over twice is the same delivery.
     event = str(data.get("id") or hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest())[:64]
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     alive = select(webhook_policies.c.id).where(webhook_policies.c.id.in_(ids)).with_for_update(read=True)
     for policy_id in connection.execute(alive).scalars().all():
-        delivery_id = connection.execute(
-            dialect.insert(webhook_deliveries)
-            .values(
-                policy_id=policy_id,
-                event=event,
-                event_type=kind,
-                data=data,
-                status="pending",
-                created_at=now,
-                updated_at=now,
-            )
-            .on_conflict_do_nothing(index_elements=["policy_id", "event"])
-            .returning(webhook_deliveries.c.id)
-        ).scalar()
+        row = {
+            "policy_id": policy_id,
+            "event": event,
+            "event_type": kind,
+            "data": data,
+            "status": "pending",
+            "created_at": now,
+            "updated_at": now,
+        }
+        add = upsert(connection, webhook_deliveries, row, ("policy_id", "event"))
+        delivery_id = connection.execute(add.returning(webhook_deliveries.c.id)).scalar()
         if delivery_id is None:
             continue
         job_id = services.jobs.enqueue_in(

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, func, insert, select, text
+from sqlalchemy import Connection, Table, create_engine, insert, select, text
 from sqlalchemy.pool import NullPool
 
-from seawall.infra.db import migrate
+from seawall.infra.db import dialect, migrate
 from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.postgres import postgres_engine
 from seawall.kernel.errors import ConfigError
@@ -119,8 +119,7 @@ def load_tables(url: str, directory: Path, revision: str, storage_keys: dict[str
                 raise ConfigError("the database is not empty; restore goes into a new one")
         migrate.upgrade(url, revision)
         with engine.begin() as connection:
-            if url.startswith("sqlite"):
-                connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+            dialect.defer_foreign_keys(connection)
             for table in reversed(tables()):
                 connection.execute(table.delete())  # rows that migrations themselves wrote
             for table in tables():
@@ -142,11 +141,4 @@ def _load_table(connection: Connection, table: Table, directory: Path, storage_k
             batch = []
     if batch:
         connection.execute(insert(table), batch)
-    identity = table.autoincrement_column
-    if connection.dialect.name == "postgresql" and identity is not None:
-        highest = connection.execute(select(func.max(identity))).scalar()
-        if highest is not None:
-            connection.execute(
-                text("SELECT setval(pg_get_serial_sequence(:table, :column), :value)"),
-                {"table": table.name, "column": identity.name, "value": highest},
-            )
+    dialect.advance_sequences(connection, [table])

@@ -16,24 +16,19 @@ logins, leases. The audit log of a standby drops what is said to it (pulls, logi
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Float,
     Table,
-    cast,
-    func,
     inspect,
-    literal,
     select,
     text,
     update,
 )
 from sqlalchemy.exc import DBAPIError
 
+from seawall.infra.db.dialect import clock
 from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.tables import dr_state
 from seawall.kernel.errors import StandbyError
@@ -128,13 +123,6 @@ def exclusive(connection: Connection) -> None:
     """Wait for the writing transactions under way and hold new ones until this transaction ends."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
-
-
-def clock(connection: Connection, *, began: bool = False) -> ColumnElement[float]:
-    """The database's clock (Unix seconds); `began`: as the transaction began, before any wait for locks."""
-    if connection.dialect.name == "sqlite":
-        return literal(time.time())
-    return cast(func.extract("epoch", func.now() if began else func.clock_timestamp()), Float)
 
 
 def open_now(connection: Connection) -> bool:

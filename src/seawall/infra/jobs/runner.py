@@ -27,11 +27,11 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, case, delete, exists, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from seawall import __version__
+from seawall.infra.db import dialect
 from seawall.infra.jobs.base import JobKind, JobStoppedError
-from seawall.infra.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, clock, insert_job
+from seawall.infra.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, insert_job
 from seawall.infra.jobs.tables import job_logs, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.cron import next_time
@@ -201,15 +201,11 @@ class Runner:
         }
 
         def run(connection: Connection) -> None:
-            now = clock(connection)
+            now = dialect.now(connection)
             connection.execute(insert(job_runners), {**row, "started_at": now, "heartbeat_at": now})
-            dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
             for kind in sorted(self._service.kinds):
-                connection.execute(
-                    dialect.insert(job_queues)
-                    .values(kind=kind, paused=False)
-                    .on_conflict_do_nothing(index_elements=["kind"])
-                )
+                queue = {"kind": kind, "paused": False}
+                connection.execute(dialect.upsert(connection, job_queues, queue, "kind"))
 
         started = time.monotonic()
         await self._db.write(run)
@@ -348,7 +344,7 @@ class Runner:
         wait = values.pop("wait", 0.0)
 
         def run(connection: Connection) -> None:
-            now = clock(connection)
+            now = dialect.now(connection)
             over = values["status"] != "pending"
             # A job that was stopped meanwhile is not tried again.
             stopped = jobs.c.stop_requested
@@ -405,7 +401,7 @@ def _describe(error: BaseException) -> str:
 
 def _move_heartbeat(connection: Connection, runner: str) -> int:
     return connection.execute(
-        update(job_runners).where(job_runners.c.id == runner).values(heartbeat_at=clock(connection))
+        update(job_runners).where(job_runners.c.id == runner).values(heartbeat_at=dialect.now(connection))
     ).rowcount
 
 
@@ -421,7 +417,7 @@ class _Found:
 
 def _look(connection: Connection, kinds: list[str], running: list[str]) -> _Found:
     """What there is to do, by index look-ups only."""
-    now = clock(connection)
+    now = dialect.now(connection)
     due = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
     held = exists().where(job_queues.c.kind == SCHEDULER, job_queues.c.paused)
     schedules = select(job_schedules.c.name).where(
@@ -449,7 +445,7 @@ def _look(connection: Connection, kinds: list[str], running: list[str]) -> _Foun
 
 def _fire_schedules(connection: Connection, leads_elsewhere: Callable[[Connection], bool]) -> None:
     """Enqueue each due schedule once and move it on; times missed while nobody ran are made up by one run."""
-    now = clock(connection)
+    now = dialect.now(connection)
     rows = connection.execute(
         select(job_schedules.c.name, job_schedules.c.cron, job_schedules.c.kind, job_schedules.c.args)
         .where(job_schedules.c.next_at <= now, job_schedules.c.enabled)
@@ -468,7 +464,7 @@ def _fire_schedules(connection: Connection, leads_elsewhere: Callable[[Connectio
 
 def _take_over(connection: Connection) -> None:
     """Make the jobs of dead runners pending again."""
-    now = clock(connection)
+    now = dialect.now(connection)
     dead = list(
         connection.execute(
             select(job_runners.c.id)
@@ -504,7 +500,7 @@ def _claim(
     ).first()
     if alive is None:
         return None
-    now = clock(connection)
+    now = dialect.now(connection)
     due = [jobs.c.status == "pending", jobs.c.run_at <= now]
     waiting = connection.execute(
         select(jobs.c.kind, func.min(jobs.c.run_at))

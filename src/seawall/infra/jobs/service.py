@@ -7,16 +7,15 @@ All state is in the database, so any process may ask or tell. Times come from th
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, func, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
 
-from seawall.infra.db import Database
+from seawall.infra.db import Database, dialect
+from seawall.infra.db.dialect import upsert
 from seawall.infra.jobs.base import FINISHED, JobInfo, Schedule
 from seawall.infra.jobs.base import registry as default_registry
 from seawall.infra.jobs.tables import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
@@ -52,13 +51,6 @@ class QueueInfo:
     count: int
     latency_seconds: float
     paused: bool
-
-
-def clock(connection: Connection) -> float:
-    """The time in Unix seconds, by the clock all instances share: the database's."""
-    if connection.dialect.name == "postgresql":
-        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
-    return time.time()
 
 
 _COLUMNS = (
@@ -195,7 +187,8 @@ class JobService:
 
             def run(connection: Connection) -> int:
                 query = select(jobs.c.id).where(
-                    jobs.c.status.in_(FINISHED), jobs.c.ended_at < clock(connection) - older_than_seconds
+                    jobs.c.status.in_(FINISHED),
+                    jobs.c.ended_at < dialect.now(connection) - older_than_seconds,
                 )
                 if kind is not None:
                     query = query.where(jobs.c.kind == kind)
@@ -234,7 +227,7 @@ class JobService:
             return
         if kind not in self.kinds:
             raise NotFoundError(f"no job kind {kind!r}")
-        now = clock(connection)
+        now = dialect.now(connection)
         values = {"cron": cron, "kind": kind, "args": args, "next_at": next_time(cron, now), "enabled": True}
         old = connection.execute(
             select(job_schedules.c.cron, job_schedules.c.next_at).where(here, job_schedules.c.enabled)
@@ -242,13 +235,9 @@ class JobService:
         if old is not None and old[0] == cron:
             # Set again unchanged (at every start, say): must not put off a time that is due.
             values["next_at"] = old[1]
-        _upsert(
-            connection,
-            job_schedules,
-            {"name": name, **values, "created_at": now, "updated_at": now},
-            "name",
-            {**values, "updated_at": now},
-        )
+        values["updated_at"] = now
+        row = {"name": name, **values, "created_at": now}
+        connection.execute(upsert(connection, job_schedules, row, "name", values))
 
     def default_schedule(self, name: str, cron: str, kind: str, args: dict[str, Any]) -> None:
         """A schedule that is there from the start until somebody changes or removes it."""
@@ -284,7 +273,7 @@ class JobService:
         """Every kind this version knows or that has waiting jobs."""
 
         def run(connection: Connection) -> Sequence[QueueInfo]:
-            now = clock(connection)
+            now = dialect.now(connection)
             waiting = {
                 kind: (count, max(0.0, now - oldest))
                 for kind, count, oldest in connection.execute(
@@ -306,7 +295,7 @@ class JobService:
         if kind not in self.kinds and kind != SCHEDULER:
             raise NotFoundError(f"no job kind {kind!r}")
         await self.db.write(
-            lambda c: _upsert(c, job_queues, {"kind": kind, "paused": paused}, "kind", {"paused": paused})
+            lambda c: c.execute(upsert(c, job_queues, {"kind": kind, "paused": paused}, "kind", ["paused"]))
         )
         self.nudge()
 
@@ -322,7 +311,7 @@ class JobService:
         def run(connection: Connection) -> Sequence[RunnerInfo]:
             rows: Any = connection.execute(
                 select(*columns, job_runners.c.started_at, job_runners.c.heartbeat_at)
-                .where(job_runners.c.heartbeat_at > clock(connection) - LEASE_SECONDS)
+                .where(job_runners.c.heartbeat_at > dialect.now(connection) - LEASE_SECONDS)
                 .order_by(job_runners.c.started_at)
             )
             return [RunnerInfo(*row) for row in rows]
@@ -348,7 +337,7 @@ def insert_job(
 ) -> str:
     """Write a pending job and return its id, or that of the job which has `key` already."""
     json.dumps(args)  # a TypeError belongs to the caller, not to the runner
-    now = clock(connection) if now is None else now
+    now = dialect.now(connection) if now is None else now
     job_id = str(uuid.uuid4())
     row = {
         "id": job_id,
@@ -364,7 +353,7 @@ def insert_job(
         "takeovers": 0,
         "stop_requested": False,
     }
-    _upsert(connection, jobs, row, "dedup_key", None)
+    connection.execute(upsert(connection, jobs, row, "dedup_key"))
     if key is not None:
         there = str(connection.execute(select(jobs.c.id).where(jobs.c.dedup_key == key)).scalar_one())
         if there != job_id:
@@ -384,7 +373,7 @@ def _matching(query: Select[Any], kind: str | None, status: str | None, schedule
 
 
 def _stop(connection: Connection, condition: Any) -> int:
-    now = clock(connection)
+    now = dialect.now(connection)
     pending = jobs.c.status == "pending"
     return connection.execute(
         update(jobs)
@@ -395,15 +384,3 @@ def _stop(connection: Connection, condition: Any) -> int:
             ended_at=case((pending, now), else_=None),
         )
     ).rowcount
-
-
-def _upsert(
-    connection: Connection, table: Any, row: dict[str, Any], conflict: str, changes: dict[str, Any] | None
-) -> None:
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**row)
-    if changes is None:
-        statement = statement.on_conflict_do_nothing(index_elements=[conflict])
-    else:
-        statement = statement.on_conflict_do_update(index_elements=[conflict], set_=changes)
-    connection.execute(statement)

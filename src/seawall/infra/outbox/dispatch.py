@@ -15,8 +15,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, delete, select, update
 
-from seawall.infra.db import Database
-from seawall.infra.jobs.service import clock
+from seawall.infra.db import Database, dialect
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.outbox.tables import outbox
 
@@ -66,7 +65,7 @@ class Dispatcher:
 
         def due(connection: Connection) -> list[str]:
             query = select(outbox.c.subscriber).where(
-                outbox.c.next_at <= clock(connection), outbox.c.subscriber.in_(names)
+                outbox.c.next_at <= dialect.now(connection), outbox.c.subscriber.in_(names)
             )
             return list(connection.execute(query.distinct()).scalars())
 
@@ -100,7 +99,7 @@ class Dispatcher:
                     lambda c, row_id=row_id, attempts=attempts, wait=wait, message=message: c.execute(  # type: ignore[misc]
                         update(outbox)
                         .where(outbox.c.id == row_id)
-                        .values(attempts=attempts + 1, next_at=clock(c) + wait, last_error=message)
+                        .values(attempts=attempts + 1, next_at=dialect.now(c) + wait, last_error=message)
                     ),
                     durable=False,
                 )
@@ -115,7 +114,7 @@ class Dispatcher:
 
 
 def _take(connection: Connection, name: str) -> list[tuple[int, str, dict[str, Any], int]]:
-    now = clock(connection)
+    now = dialect.now(connection)
     rows = [
         (row[0], row[1], row[2], row[3])
         for row in connection.execute(

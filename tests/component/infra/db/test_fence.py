@@ -16,6 +16,7 @@ from seawall.access.tables import sessions, users
 from seawall.availability.sites import state
 from seawall.features.audit.tables import audit_log
 from seawall.infra.db import Database, fence, migrate, open_database
+from seawall.infra.db.dialect import clock
 from seawall.infra.db.metadata import metadata
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.infra.db.tables import dr_state
@@ -140,7 +141,7 @@ def test_only_an_active_site_writes(db: Database) -> None:
 
 
 def test_a_lease_ends(db: Database) -> None:
-    db.sync_write(lambda c: state.put(c, writable_until=fence.clock(c) + 0.5))
+    db.sync_write(lambda c: state.put(c, writable_until=clock(c) + 0.5))
     db.sync_write(label)
     deadline = time.monotonic() + 10
 
@@ -163,7 +164,7 @@ def test_a_lease_that_ends_before_the_commit(postgres: Postgres) -> None:
     db = PostgresDatabase(url, pool_size=2)
     db.sync_write(lambda c: state.begin(c, SETTINGS))
     db.leased = True
-    db.sync_write(lambda c: state.put(c, writable_until=fence.clock(c) + 0.5))
+    db.sync_write(lambda c: state.put(c, writable_until=clock(c) + 0.5))
 
     def slow(connection: Connection) -> None:
         label(connection)
@@ -212,7 +213,7 @@ def test_one_of_two_promotions_wins(db: Database) -> None:
 
 
 def test_a_promise_holds_a_promotion_back(db: Database) -> None:
-    db.sync_write(lambda c: state.put(c, role="standby", promised_until=fence.clock(c) + 60))
+    db.sync_write(lambda c: state.put(c, role="standby", promised_until=clock(c) + 60))
     db.sync_write(lambda c: state.lead(c, "one", steal=True))
     with pytest.raises(Exception, match="promised"):
         db.sync_write(lambda c: state.reign(c, "one", "standby", 1, lease=5.0))

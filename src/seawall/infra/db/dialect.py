@@ -1,0 +1,85 @@
+"""What SQLite and PostgreSQL say differently, said once: upserts, the clock, sequences, deferred keys.
+
+Nothing outside of `seawall.infra.db` asks which of the two it talks to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Float, Table, cast, func, literal, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def upsert(
+    connection: Connection,
+    table: Table,
+    values: Mapping[str, Any],
+    key: str | Collection[str],
+    changes: Collection[str] | Mapping[str, Any] | None = None,
+    *,
+    when: ColumnElement[bool] | None = None,
+) -> Any:
+    """The statement that inserts `values`, or changes the row that has their `key` already.
+
+    `key` names the columns of a unique constraint. `changes`: columns that take their new value from
+    `values`, or a mapping of columns to other values; None or empty leaves the row that is there as it is.
+    `when`: change the row only where this holds. The statement is an Insert: it may get a `returning`.
+    """
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table).values(dict(values))
+    keys = [key] if isinstance(key, str) else list(key)
+    if not changes:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    if not isinstance(changes, Mapping):
+        changes = {name: statement.excluded[name] for name in changes}
+    return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes), where=when)
+
+
+def now(connection: Connection) -> float:
+    """The time (Unix seconds) by the clock all instances share: the database's, or SQLite's host's."""
+    if connection.dialect.name == "sqlite":
+        return time.time()
+    return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
+
+
+def clock(connection: Connection, *, began: bool = False) -> ColumnElement[float]:
+    """`now` as an expression for statements; `began`: as the transaction began, before any wait for locks."""
+    if connection.dialect.name == "sqlite":
+        return literal(time.time())
+    return cast(func.extract("epoch", func.now() if began else func.clock_timestamp()), Float)
+
+
+def defer_foreign_keys(connection: Connection) -> None:
+    """SQLite: check foreign keys when the transaction ends, not with each statement."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+
+
+def allow_long(connection: Connection) -> None:
+    """PostgreSQL: this transaction may take as long as it needs, in work and between statements."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(
+            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+        )
+
+
+def advance_sequences(connection: Connection, tables: Iterable[Table]) -> None:
+    """PostgreSQL: new ids come after those of the rows that were written with their ids; never go back."""
+    if connection.dialect.name != "postgresql":
+        return
+    for table in tables:
+        identity = table.autoincrement_column
+        if identity is None:
+            continue
+        highest = connection.execute(select(func.max(identity))).scalar()
+        if highest is not None:
+            connection.execute(
+                text(
+                    "SELECT setval(pg_get_serial_sequence(:table, :column), GREATEST(:value, "
+                    "nextval(pg_get_serial_sequence(:table, :column))))"
+                ),
+                {"table": table.name, "column": identity.name, "value": highest},
+            )
