@@ -117,7 +117,10 @@ class InstanceRegistry:
                 "clock_skew": round(skew, 3),
                 "external_url": self._settings.external_url or "",
                 "config_hash": self.config_hash,
-                "fingerprints": {**self._keys.fingerprints(), "held": ",".join(self._keys.held_masters)},
+                "fingerprints": {
+                    **self._keys.fingerprints(),
+                    "held": ",".join(self._keys.masters.fingerprints),
+                },
                 "health": health,
             }
             if self._stopping:

@@ -64,7 +64,7 @@ class Peer:
         """Ask for something. Raises PeerError."""
         patience = self._timeout if _timeout is None else httpx.Timeout(_timeout)
         # While the master key is being replaced, the peer may have either only.
-        for fingerprint, key in self._keys.peer_keys("message").items():
+        for fingerprint, key in self._keys.masters.peer_keys("message").items():
             body = wire.seal(key, {"op": operation, **arguments}, b"question")
             headers = {wire.KEY_HEADER: fingerprint}
             try:

@@ -60,9 +60,9 @@ class Context:
 
     def _digest_keys(self) -> list[bytes]:
         # Deriving costs more than using, and every comparison does it.
-        held = (self.keys.master_fingerprint, *self.keys.held_masters)
+        held = (self.keys.masters.fingerprint, *self.keys.masters.fingerprints)
         if self._known is None or self._known[0] != held:
-            self._known = (held, list(self.keys.peer_keys("digest").values()))
+            self._known = (held, list(self.keys.masters.peer_keys("digest").values()))
         return self._known[1]
 
 
@@ -365,7 +365,7 @@ class ClusterKeyKind(Kind):
         self, connection: Connection, context: Context, key: list[Any], document: Document, names: Names
     ) -> None:
         """See Kind.put."""
-        context.keys.accept(
+        context.keys.rotation.accept(
             connection,
             key[0],
             key[1],

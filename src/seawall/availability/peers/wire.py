@@ -56,7 +56,7 @@ def unseal(key: bytes, data: bytes, bound: bytes) -> dict[str, Any]:
 def proof(keys: KeyRing, method: str, target: str) -> str:
     """What proves that a request for `target` (path and query) is a peer's."""
     now = f"{time.time():.3f}"
-    return f"{now}.{_mac(keys.peer_key('request'), method, target, now)}"
+    return f"{now}.{_mac(keys.masters.peer_key('request'), method, target, now)}"
 
 
 def proven(keys: KeyRing, method: str, target: str, value: str) -> bool:
@@ -69,7 +69,7 @@ def proven(keys: KeyRing, method: str, target: str, value: str) -> bool:
     if not (fresh and mac.isascii()):
         return False
     # While the master key is being replaced, a peer may use either.
-    held = keys.peer_keys("request").values()
+    held = keys.masters.peer_keys("request").values()
     return any(hmac.compare_digest(mac, _mac(key, method, target, now)) for key in held)
 
 

@@ -29,7 +29,7 @@ from seawall.availability.sites.tables import dr_divergences
 from seawall.availability.sites.wire import Peer, Signer
 from seawall.infra.db import Database, changes, dialect, dump, fence, migrate
 from seawall.infra.db.tables import dr_state
-from seawall.infra.secrets.keyring import load_master_key, other_master_keys
+from seawall.infra.secrets.master import load_master_key, other_master_keys
 from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage

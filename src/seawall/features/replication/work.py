@@ -23,7 +23,7 @@ from seawall.features.replication.tables import (
 )
 from seawall.infra.jobs.base import JobContext, JobStoppedError, job, registry
 from seawall.infra.outbox.events import Subscribers
-from seawall.infra.secrets.keyring import TOKEN
+from seawall.infra.secrets.material import TOKEN
 from seawall.kernel.context import SYSTEM, Actor, actor
 from seawall.kernel.errors import PreconditionError, RegistryError, SeawallError
 from seawall.kernel.names import is_tag

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from seawall.availability.sites.service import DrService
 from seawall.infra.db import migrate, open_database
-from seawall.infra.secrets.keyring import load_master_key, other_master_keys
+from seawall.infra.secrets.master import load_master_key, other_master_keys
 from seawall.kernel.errors import ConfigError
 from seawall.process.commands.ha import ConfigOption, DataOption, settings_of
 

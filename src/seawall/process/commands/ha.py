@@ -20,7 +20,9 @@ from seawall.availability.cluster.balancer import KINDS, Balancer
 from seawall.availability.cluster.check import Report, check
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.infra.db import Database, migrate, open_database
-from seawall.infra.secrets.keyring import CSRF, NAMES, SECRET, TOKEN, KeyRing, read_master_key
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.secrets.master import read_master_key
+from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
 from seawall.infra.settings import Settings, load
 from seawall.kernel.errors import ConfigError, ConflictError
 
@@ -117,14 +119,15 @@ def keys_rotate(
     def work(ring: KeyRing) -> None:
         wait = 0.0
         for name in _NAMES[which]:
-            key = ring.rotate(name, overlap_seconds=overlap[name], at_once=now)
+            key = ring.rotation.rotate(name, overlap_seconds=overlap[name], at_once=now)
             left = max(0.0, key.active_at - time.time())
             print(f"{name}: version {key.version} is published and in use in {left:.0f} s")
             if name == SECRET:
                 wait = left + (0 if now else 2 * settings.keys.poll_seconds)
         if SECRET in _NAMES[which]:
             time.sleep(wait)
-            print(f"{SECRET}: {ring.finish_secret_rotation()} stored credentials sealed with the new key")
+            count = ring.rotation.finish_secret_rotation()
+            print(f"{SECRET}: {count} stored credentials sealed with the new key")
 
     _with_ring(settings, work)
 
@@ -146,14 +149,14 @@ def keys_rotate_master(
     key = read_master_key(new)
 
     async def work(db: Database, ring: KeyRing) -> int:
-        wanted = KeyRing(db, key, settings.keys).master_fingerprint
+        wanted = KeyRing(db, key, settings.keys).masters.fingerprint
         for item in await InstanceRegistry(db, settings, ring, None).list():
             if item.alive and wanted not in item.fingerprints.get("held", "").split(",") and not force:
                 raise ConflictError(
                     f"instance {item.address} does not have the new master key: set its "
                     "other_master_key_file and restart it"
                 )
-        return await asyncio.to_thread(ring.rotate_master, key)
+        return await asyncio.to_thread(ring.rotation.rotate_master, key)
 
     print(f"{_with_services(settings, work)} keys sealed under the new master key; make it master_key_file")
 

@@ -65,7 +65,7 @@ class PeerEndpoint:
         if theirs is None:
             # The same to everybody else: nobody learns that this is here.
             return JSONResponse({"error": "not found"}, 404)
-        key = self._keys.peer_keys("message").get(theirs)
+        key = self._keys.masters.peer_keys("message").get(theirs)
         if key is None:
             return JSONResponse(
                 {"error": "has another master key: all peers need the same (master_key_file)"}, 403

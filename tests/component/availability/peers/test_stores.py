@@ -454,7 +454,7 @@ async def _another_master(template: Path, folder: Path) -> None:
         other_master_key_file=folder / "old.key",
     )
     services = open_services(settings_)
-    services.keys.rotate_master(new)
+    services.keys.rotation.rotate_master(new)
     try:
         question = wire.proof(services.keys, "GET", "/x")
         store = Store(Context(services.keys, services.jobs), services.content, "a")
@@ -474,6 +474,6 @@ async def _another_master(template: Path, folder: Path) -> None:
         assert versions[0] == versions[1]
         # Who still has the old key only as the other one takes what is sent under the new one.
         assert wire.proven(services.keys, "GET", "/x", question)
-        assert len(services.keys.peer_keys("message")) == 2
+        assert len(services.keys.masters.peer_keys("message")) == 2
     finally:
         await services.close()

@@ -23,8 +23,10 @@ from seawall.access.tables import users
 from seawall.access.tokens import Scope, TokenService
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.db.metadata import metadata
-from seawall.infra.secrets import keyring as keys_
-from seawall.infra.secrets.keyring import CSRF, NAMES, SECRET, TOKEN, KeyRing
+from seawall.infra.secrets import sealing
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.secrets.master import read_master_key
+from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
 from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.settings import load
 from seawall.kernel.errors import ConfigError, ConflictError
@@ -127,13 +129,13 @@ def test_the_master_key_is_replaced_without_a_failed_request(db: Database, tmp_p
     token = tokens(first).issue("alice", SCOPES)[0]
     both = instance("old", "new")
     agree(first, both)
-    assert both.rotate_master(keys_.read_master_key(files["new"])) == 3
+    assert both.rotation.rotate_master(read_master_key(files["new"])) == 3
     both.reload()
     # Made ready the other way round, with the new one first.
     turned = instance("new", "old")
     agree(both, turned)
     # New keys are sealed under the new master key, whichever instance makes them.
-    both.rotate(TOKEN, overlap_seconds=60)
+    both.rotation.rotate(TOKEN, overlap_seconds=60)
     last = instance("new", None)
     for item in (both, turned):
         item.reload()
@@ -141,7 +143,7 @@ def test_the_master_key_is_replaced_without_a_failed_request(db: Database, tmp_p
     assert last.decrypt("registry", sealed) == b"kept"
     assert last.csrf_valid("session", csrf)
     assert tokens(last).verify(token) is not None
-    assert last.rotate_master(keys_.read_master_key(files["new"])) == 0
+    assert last.rotation.rotate_master(read_master_key(files["new"])) == 0
     with pytest.raises(ConfigError, match="does not open"):
         instance("old", None)
     # What was made before and is still in memory goes on: `first` has lost nothing until it is restarted.
@@ -151,11 +153,11 @@ def test_the_master_key_is_replaced_without_a_failed_request(db: Database, tmp_p
 def test_rotation_is_published_before_it_is_used(db: Database) -> None:
     one, two = ring(db), ring(db)
     old = one.current(TOKEN)
-    new = one.rotate(TOKEN, overlap_seconds=60)
+    new = one.rotation.rotate(TOKEN, overlap_seconds=60)
     early = tokens(one).issue("a", SCOPES)[0]
     assert one.current(TOKEN).version == old.version
     with pytest.raises(ConflictError, match="wait"):
-        two.rotate(TOKEN, overlap_seconds=60)
+        two.rotation.rotate(TOKEN, overlap_seconds=60)
     two.reload()
     time.sleep(max(0, new.active_at - time.time()) + 0.01)
     assert one.current(TOKEN).fingerprint == two.current(TOKEN).fingerprint == new.fingerprint
@@ -165,7 +167,7 @@ def test_rotation_is_published_before_it_is_used(db: Database) -> None:
         assert tokens(instance).verify(late) is not None
     service = tokens(two)
     assert service.verify(late) is not None
-    one.rotate(TOKEN, overlap_seconds=60, at_once=True)
+    one.rotation.rotate(TOKEN, overlap_seconds=60, at_once=True)
     two.reload()
     assert service.verify(late) is None, "a leaked key is refused at once, also what was verified before"
 
@@ -190,7 +192,7 @@ def test_others_hear_of_a_change_at_once(postgres: Any) -> None:
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.05)
                     listeners = db.sync_read(lambda c: list(c.execute(query).scalars()))
-                await asyncio.to_thread(one.rotate, CSRF, overlap_seconds=60, at_once=True)
+                await asyncio.to_thread(one.rotation.rotate, CSRF, overlap_seconds=60, at_once=True)
                 while two.versions(CSRF)[-1].version != version:
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.05)
@@ -207,7 +209,7 @@ def test_others_hear_of_a_change_at_once(postgres: Any) -> None:
 def test_csrf_tokens_outlive_a_rotation(db: Database) -> None:
     one, two = ring(db), ring(db)
     token = one.csrf_token("s")
-    new = one.rotate(CSRF, overlap_seconds=0.3)
+    new = one.rotation.rotate(CSRF, overlap_seconds=0.3)
     two.reload()
     assert two.csrf_valid("s", token)
     time.sleep(max(0, new.active_at - time.time()) + 0.35)
@@ -228,8 +230,8 @@ def test_secret_rotation_seals_stored_credentials_again(
             )
         )
     )
-    monkeypatch.setattr(keys_, "sealed_columns", lambda: [(users, "comment")])
-    new = one.rotate(SECRET, overlap_seconds=0)
+    monkeypatch.setattr(sealing, "sealed_columns", lambda: [(users, "comment")])
+    new = one.rotation.rotate(SECRET, overlap_seconds=0)
 
     async def follow() -> None:
         task = asyncio.create_task(two.watch())
@@ -247,11 +249,11 @@ def test_secret_rotation_seals_stored_credentials_again(
     # A credential that nobody can read any more does not keep the rotation from its end.
     broken = stored[:-8] + ("AAAAAAA=" if stored.endswith("=") else "AAAAAAAA")
     db.sync_write(lambda c: c.execute(update(users).values(comment=broken)))
-    one.rotate(SECRET, overlap_seconds=0, at_once=True)
-    assert one.finish_secret_rotation() == 0
+    one.rotation.rotate(SECRET, overlap_seconds=0, at_once=True)
+    assert one.rotation.finish_secret_rotation() == 0
     db.sync_write(lambda c: c.execute(update(users).values(comment=stored)))
-    assert one.finish_secret_rotation() == 1
-    assert one.finish_secret_rotation() == 0
+    assert one.rotation.finish_secret_rotation() == 1
+    assert one.rotation.finish_secret_rotation() == 0
     with pytest.raises(ConfigError, match="not sealed"):
         two.decrypt("webhook", stored)
     with pytest.raises(ConfigError, match="damaged"):
@@ -296,7 +298,7 @@ def test_key_files_are_imported_and_held_against_the_cluster(db: Database, tmp_p
     with pytest.raises(ConfigError, match="16 bytes or more"):
         ring(db, **files)
     # After a rotation the file holds an older version: that is no fault.
-    one.rotate(TOKEN, overlap_seconds=60, at_once=True)
+    one.rotation.rotate(TOKEN, overlap_seconds=60, at_once=True)
     assert ring(db, private_key_file=key).current(TOKEN).version == 2
 
 
@@ -309,7 +311,7 @@ def test_keys_from_before_versions_go_on(db: Database) -> None:
 
 
 def test_sealed_columns_hold_text() -> None:
-    for table, column in keys_.sealed_columns():
+    for table, column in sealing.sealed_columns():
         assert column in metadata.tables[table.name].c
 
 
