@@ -20,26 +20,26 @@ from tests.support.servers.postgres import Postgres
 
 from seawall.infra.db import migrate, open_database
 from seawall.infra.storage import FilesystemStorage
-from seawall.registry.service import ContentService
+from seawall.registry.local import LocalRegistry
 
 COUNT = 3000
 
 
 async def _measure(url: str, root: Path) -> None:
     db: Any = open_database(url, pool_size=10)
-    content = ContentService(db, FilesystemStorage(root), create_projects=True)
+    content = LocalRegistry(db, FilesystemStorage(root), create_projects=True)
     data = os.urandom(1000)
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     writer = await content.storage.open_upload("00000000-0000-0000-0000-000000000000", 0, {})
     await writer.write(data)
-    await content.finish_upload(None, writer, "bench/app", digest)
+    await content.uploads.finish(None, writer, "bench/app", digest)
     for name, token in (("query", None), ("memory", 1)):
         db.change_token = lambda token=token: token
         for clients in (1, 16):
 
             async def client(count: int) -> None:
                 for _ in range(count):
-                    await content.blob("bench/app", digest)
+                    await content.blobs.get("bench/app", digest)
 
             await client(50)
             wall, cpu = time.perf_counter(), time.process_time()

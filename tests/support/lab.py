@@ -57,10 +57,10 @@ class Lab:
 
     async def blob(self, name: str, data: bytes) -> str:
         """Upload a blob."""
-        await self.content.ensure_repository(name)
+        await self.content.repositories.ensure(name)
         writer = await self.services.storage.open_upload(secrets.token_hex(8), 0, {})
         await writer.write(data)
-        return (await self.content.finish_upload(None, writer, name, sha(data))).digest
+        return (await self.content.uploads.finish(None, writer, name, sha(data))).digest
 
     async def image(
         self,

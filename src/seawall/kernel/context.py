@@ -35,10 +35,6 @@ SYSTEM = Actor("seawall")
 # Who brings content from a peer.
 REPLICATOR = Actor("seawall", agent="peers")
 actor: ContextVar[Actor] = ContextVar("actor", default=NOBODY)
-# What is stored now is a copy of what a peer has acknowledged already (own-storage HA): no quota or rule
-# refuses it, and only those hooks hear of it that say so (`ContentHook.replicas`).
-replica: ContextVar[bool] = ContextVar("replica", default=False)
-
 # What is to be done in every write transaction of the request at hand, after its own statements.
 companion: ContextVar[Callable[[Connection], None] | None] = ContextVar("companion", default=None)
 

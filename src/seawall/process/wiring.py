@@ -54,8 +54,8 @@ from seawall.infra.storage.connect import open_objects
 from seawall.registry import jobs as job_kinds
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
+from seawall.registry.local import LocalRegistry
 from seawall.registry.pulls import PullCounter
-from seawall.registry.service import ContentService
 
 if TYPE_CHECKING:
     from seawall.availability.peers.service import PeerService
@@ -71,7 +71,7 @@ class Services:
     settings: Settings
     db: Database
     storage: BlobStorage
-    content: ContentService
+    content: LocalRegistry
     hooks: Hooks
     events: Subscribers
     keys: KeyRing
@@ -139,7 +139,7 @@ def open_storage(settings: Settings) -> BlobStorage:
 def open_scanner(
     settings: Settings,
     db: Database,
-    content: ContentService,
+    content: LocalRegistry,
     jobs: JobService,
     keys: KeyRing,
     events: Subscribers,
@@ -201,7 +201,7 @@ def open_services(settings: Settings) -> Services:
     storage = open_storage(settings)
     hooks = Hooks()
     open_access = settings.auth.mode == "none"
-    content = ContentService(
+    content = LocalRegistry(
         db,
         storage,
         create_projects=open_access,

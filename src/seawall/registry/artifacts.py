@@ -39,8 +39,9 @@ from seawall.kernel.errors import (
 from seawall.kernel.names import check_digest, is_tag
 from seawall.registry import accounting, additions, index, windows
 from seawall.registry.hooks import Deletion, Tagging
+from seawall.registry.local import LocalRegistry
 from seawall.registry.manifest import DOCKER_LIST, OCI_INDEX
-from seawall.registry.service import ContentService, Repository
+from seawall.registry.model import Repository
 from seawall.registry.tables import (
     labels,
     manifest_labels,
@@ -399,14 +400,14 @@ def references_of(connection: Connection, found: Iterable[Artifact]) -> dict[int
 class ArtifactService:
     """Operations on artifacts beyond the registry API."""
 
-    def __init__(self, db: Database, content: ContentService) -> None:
+    def __init__(self, db: Database, content: LocalRegistry) -> None:
         self._db = db
         self._content = content
 
     async def repository(self, name: str) -> Repository:
         """The repository called `name`. Raises NotFoundError."""
         try:
-            return await self._content.repository(name)
+            return await self._content.repositories.get(name)
         except RegistryError:
             raise NotFoundError(f"repository {name} not found") from None
 
@@ -483,7 +484,7 @@ class ArtifactService:
     async def read(self, name: str, digest: str, limit: int) -> bytes:
         """A whole blob of at most `limit` bytes. Raises NotFoundError, InvalidError when it is larger."""
         try:
-            blob = await self._content.blob(name, digest)
+            blob = await self._content.blobs.get(name, digest)
         except RegistryError as error:
             raise NotFoundError(error.message) from None
         if blob.size > limit:
@@ -521,7 +522,7 @@ class ArtifactService:
         repository = await self.repository(name)
         item = await self.get(name, reference)
         who, now = actor.get(), time.time()
-        hooks = self._content.hooks.of("after_tag")
+        hooks = self._content.writes.hooks.of("after_tag")
 
         def run(connection: Connection) -> None:
             accounting.lock(connection, repository.project_id)
@@ -545,7 +546,7 @@ class ArtifactService:
                 hook(connection, Tagging(repository, item.id, item.digest, tag, who, now))
 
         await self._db.write(run)
-        self._content.committed()
+        self._content.writes.committed()
         return item
 
     async def delete_tag(self, name: str, reference: str, tag: str) -> None:
@@ -558,11 +559,11 @@ class ArtifactService:
             owner = connection.execute(
                 select(tags.c.manifest_id).where(tags.c.repository_id == repository.id, tags.c.name == tag)
             ).scalar()
-            return owner == item.id and self._content.delete_in(connection, repository, tag, who)
+            return owner == item.id and self._content.deletions.delete_in(connection, repository, tag, who)
 
         if not await self._db.write(run):
             raise NotFoundError(f"tag {name}:{tag} not found")
-        self._content.committed()
+        self._content.writes.committed()
 
     async def delete(self, name: str, reference: str) -> Artifact:
         """Delete an artifact with its accessories and children.
@@ -584,11 +585,11 @@ class ArtifactService:
             ).first()
             if parent is not None:
                 raise PreconditionError(f"artifact {item.digest} is part of another one")
-            return self._content.delete_in(connection, repository, item.digest, who, deep=True)
+            return self._content.deletions.delete_in(connection, repository, item.digest, who, deep=True)
 
         if not await self._db.write(run):
             raise NotFoundError(f"artifact {name}@{item.digest} not found")
-        self._content.committed()
+        self._content.writes.committed()
         return item
 
     async def delete_repository(self, name: str) -> None:
@@ -613,7 +614,7 @@ class ArtifactService:
         # In pieces: one transaction over a large repository would hold up every push to the project.
         while not await self._db.write(lambda c: _delete_some(c, self._content, repository, who)):
             pass
-        self._content.committed()
+        self._content.writes.committed()
 
     async def copy(self, source: str, reference: str, target: str) -> str:
         """Copy an artifact with its children, accessories and tags; returns its digest.
@@ -658,7 +659,7 @@ class ArtifactService:
         for child in below:
             await self._copy(source, child, target, seen)
         for digest in blobs:
-            if not await self._content.mount(target, digest, source):
+            if not await self._content.blobs.mount(target, digest, source):
                 raise NotFoundError(f"blob {digest} of {source} not found")
         stored = await self._content.manifest(source, item.digest)
         # cosign finds a signature by its tag, so an accessory keeps its tags.
@@ -668,7 +669,7 @@ class ArtifactService:
             await self._copy(source, accessory, target, seen)
 
 
-def _delete_some(connection: Connection, content: ContentService, repository: Repository, who: Actor) -> bool:
+def _delete_some(connection: Connection, content: LocalRegistry, repository: Repository, who: Actor) -> bool:
     """Delete some of a repository's manifests, at last its links and row; True when all is gone."""
     digests = connection.execute(
         select(manifests.c.digest)
@@ -677,7 +678,7 @@ def _delete_some(connection: Connection, content: ContentService, repository: Re
         .limit(_DELETE_BATCH)
     ).scalars()
     for digest in digests.all():
-        content.delete_in(connection, repository, digest, who)
+        content.deletions.delete_in(connection, repository, digest, who)
     account = accounting.lock(connection, repository.project_id)
     if connection.execute(
         select(manifests.c.id).where(manifests.c.repository_id == repository.id).limit(1)

@@ -1,7 +1,7 @@
 """Where other domains take part in what happens to content.
 
 Quotas, immutable tags, retention, audit, webhooks, replication and scanning hook in here, so that the
-content service need not know them. Hooks run in the order of registration. Those that get a Connection run
+registry need not know them. Hooks run in the order of registration. Those that get a Connection run
 inside the transaction of the change: what they write commits with it or not at all, and a RegistryError
 they raise undoes it. The transaction may be run again (see `seawall.db`), so they touch nothing else.
 """
@@ -17,7 +17,7 @@ from seawall.kernel.context import Actor
 
 if TYPE_CHECKING:
     from seawall.registry.manifest import Manifest
-    from seawall.registry.service import Repository, StoredManifest
+    from seawall.registry.model import Repository, StoredManifest
 
 
 @dataclass(frozen=True, slots=True)

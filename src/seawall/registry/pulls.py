@@ -17,7 +17,7 @@ from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.kernel.errors import StandbyError
 from seawall.registry.hooks import ContentHook
-from seawall.registry.service import StoredManifest
+from seawall.registry.model import StoredManifest
 from seawall.registry.tables import manifests, repositories, tags
 
 

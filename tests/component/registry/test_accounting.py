@@ -55,7 +55,7 @@ def test_usage_follows_content(run: Run) -> None:
         await lab.blob("p/b", layer)
         assert await lab.used(project) == before
         other = await lab.project("q")
-        assert await lab.content.mount("q/a", sha(layer), "p/a")
+        assert await lab.content.mount_blob("q/a", sha(layer), "p/a")
         assert await lab.used(other) == 1000
         await lab.content.delete_manifest("p/a", digest)
         await lab.content.delete_blob("p/b", sha(layer))
@@ -86,7 +86,7 @@ def test_never_over_the_limit(run: Run) -> None:
         assert all(isinstance(e, RegistryError) and e.code == "DENIED" and e.status == 403 for e in refused)
         assert await lab.used(project) == 12 * 1000 == await holdings(lab, project)
         for n in accepted:
-            blob = await lab.content.blob(names[n], sha(data[n]))
+            blob = await lab.content.blobs.get(names[n], sha(data[n]))
             stored = b"".join([part async for part in lab.services.storage.stream(blob.key, 0, 1000)])
             assert stored == data[n]
         # Nothing of the refused ones stays in storage.
@@ -213,7 +213,7 @@ def test_what_lists_show(run: Run) -> None:
         await lab.content.delete_manifest("p/a", whole)
         assert await listed(lab, "p/a") == {signature, one, two}
         assert await lab.count("p/a") == 3
-        repository = await lab.content.repository("p/a")
+        repository = await lab.content.repositories.get("p/a")
         assert await lab.db.write(lambda c: index.recount(c, repository.id)) == 3
 
     run(body)

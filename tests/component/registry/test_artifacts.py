@@ -178,7 +178,7 @@ def test_pages(run: Run) -> None:
         project = await lab.project()
         digests = [await lab.image("p/a", f"t{n}") for n in range(7)]
         newest_first = digests[::-1]
-        repository = await lab.content.repository("p/a")
+        repository = await lab.content.repositories.get("p/a")
         for scope in (("repository_id", repository.id), ("project_id", project)):
             for offset in (0, 2, 4, 6, 7, 9):
                 for total in (None, 7):

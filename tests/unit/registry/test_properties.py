@@ -22,7 +22,7 @@ from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, check_name, digest_of, is_tag
 from seawall.kernel.ranges import parse_content_range, parse_range
 from seawall.registry import manifest as manifests
-from seawall.registry.service import ContentService
+from seawall.registry.local import LocalRegistry
 
 FIXED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
@@ -256,9 +256,9 @@ class UploadSessions(RuleBasedStateMachine):
         self.received = b""
         self.stored: dict[str, bytes] = {}
 
-    def _service(self) -> ContentService:
+    def _service(self) -> LocalRegistry:
         storage = FilesystemStorage(self.root / "blobs", threads=2)
-        return ContentService(open_database(self.url), storage, create_projects=True)
+        return LocalRegistry(open_database(self.url), storage, create_projects=True)
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)
@@ -276,18 +276,18 @@ class UploadSessions(RuleBasedStateMachine):
     @precondition(lambda self: self.session is None)
     @rule(which=st.integers(0, 1))
     def start(self, which: int) -> None:
-        self.session = self.run(self.services[which].start_upload("p/r")).id
+        self.session = self.run(self.services[which].uploads.start("p/r")).id
         self.received = b""
 
     @precondition(lambda self: self.session is not None)
     @rule(which=st.integers(0, 1), data=st.binary(max_size=3000))
     def append(self, which: int, data: bytes) -> None:
-        async def work(service: ContentService) -> int:
-            upload = await service.upload("p/r", self.session or "")
-            writer = await service.open_writer(upload)
+        async def work(service: LocalRegistry) -> int:
+            upload = await service.uploads.get("p/r", self.session or "")
+            writer = await service.uploads.open_writer(upload)
             if data:
                 await writer.write(data)
-            return await service.save_progress(upload, writer)
+            return await service.uploads.save_progress(upload, writer)
 
         self.received += data
         assert self.run(work(self.services[which])) == len(self.received)
@@ -297,8 +297,8 @@ class UploadSessions(RuleBasedStateMachine):
     def torn_append(self, which: int, data: bytes) -> None:
         """A process dies after writing bytes and before recording them: they do not count."""
 
-        async def work(service: ContentService) -> None:
-            writer = await service.open_writer(await service.upload("p/r", self.session or ""))
+        async def work(service: LocalRegistry) -> None:
+            writer = await service.uploads.open_writer(await service.uploads.get("p/r", self.session or ""))
             await writer.write(data)
             await writer.pause()
 
@@ -311,15 +311,15 @@ class UploadSessions(RuleBasedStateMachine):
         if not self.received:
             return
 
-        async def work(service: ContentService, other: ContentService) -> None:
-            upload = await service.upload("p/r", self.session or "")
-            writer = await service.open_writer(upload)
+        async def work(service: LocalRegistry, other: LocalRegistry) -> None:
+            upload = await service.uploads.get("p/r", self.session or "")
+            writer = await service.uploads.open_writer(upload)
             try:
                 with pytest.raises(RegistryError) as caught:
-                    await other.open_writer(upload)
+                    await other.uploads.open_writer(upload)
                 assert caught.value.status == 409
             finally:
-                await service.save_progress(upload, writer)
+                await service.uploads.save_progress(upload, writer)
 
         self.run(work(self.services[which], self.services[1 - which]))
 
@@ -328,12 +328,12 @@ class UploadSessions(RuleBasedStateMachine):
         which=st.integers(0, 1), algorithm=st.sampled_from(["sha256", "sha512"]), last=st.binary(max_size=99)
     )
     def finish(self, which: int, algorithm: str, last: bytes) -> None:
-        async def work(service: ContentService, digest: str) -> None:
-            upload = await service.upload("p/r", self.session or "")
-            writer = await service.open_writer(upload)
+        async def work(service: LocalRegistry, digest: str) -> None:
+            upload = await service.uploads.get("p/r", self.session or "")
+            writer = await service.uploads.open_writer(upload)
             if last:
                 await writer.write(last)
-            await service.finish_upload(upload, writer, "p/r", digest)
+            await service.uploads.finish(upload, writer, "p/r", digest)
 
         whole = self.received + last
         digest = digest_of(whole, algorithm)
@@ -344,11 +344,11 @@ class UploadSessions(RuleBasedStateMachine):
     @precondition(lambda self: self.session is not None)
     @rule(which=st.integers(0, 1))
     def finish_with_wrong_digest(self, which: int) -> None:
-        async def work(service: ContentService) -> None:
-            upload = await service.upload("p/r", self.session or "")
-            writer = await service.open_writer(upload)
+        async def work(service: LocalRegistry) -> None:
+            upload = await service.uploads.get("p/r", self.session or "")
+            writer = await service.uploads.open_writer(upload)
             with pytest.raises(RegistryError) as caught:
-                await service.finish_upload(upload, writer, "p/r", digest_of(self.received + b"!"))
+                await service.uploads.finish(upload, writer, "p/r", digest_of(self.received + b"!"))
             assert caught.value.code == "DIGEST_INVALID"
 
         self.run(work(self.services[which]))
@@ -357,10 +357,10 @@ class UploadSessions(RuleBasedStateMachine):
     @precondition(lambda self: self.session is not None)
     @rule(which=st.integers(0, 1))
     def cancel(self, which: int) -> None:
-        self.run(self.services[which].cancel_upload("p/r", self.session or ""))
+        self.run(self.services[which].uploads.cancel("p/r", self.session or ""))
         for service in self.services:
             with pytest.raises(RegistryError):
-                self.run(service.upload("p/r", self.session or ""))
+                self.run(service.uploads.get("p/r", self.session or ""))
         self.session = None
 
     @rule(which=st.integers(0, 1))
@@ -372,8 +372,8 @@ class UploadSessions(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1))
     def mount(self, which: int) -> None:
         digest = sorted(self.stored)[0]
-        assert self.run(self.services[which].mount("p/other", digest, "p/r"))
-        assert self.run(self.services[1 - which].blob("p/other", digest)).size == len(self.stored[digest])
+        assert self.run(self.services[which].mount_blob("p/other", digest, "p/r"))
+        assert self.run(self.services[1 - which].blob_size("p/other", digest)) == len(self.stored[digest])
 
     @invariant()
     def session_is_where_the_model_is(self) -> None:
@@ -381,14 +381,14 @@ class UploadSessions(RuleBasedStateMachine):
             assert list((self.root / "blobs/uploads").iterdir()) == []
             return
         for service in self.services:
-            assert self.run(service.upload("p/r", self.session)).offset == len(self.received)
+            assert self.run(service.uploads.get("p/r", self.session)).offset == len(self.received)
 
     @invariant()
     def stored_blobs_are_whole(self) -> None:
         files = {path.name for path in (self.root / "blobs/blobs").glob("*/*")}
         keys = set()
         for digest, data in self.stored.items():
-            blob = self.run(self.services[0].blob("p/r", digest))
+            blob = self.run(self.services[0].blobs.get("p/r", digest))
             path = self.services[0].storage.locate(blob.key).path
             assert path is not None
             assert path.read_bytes() == data

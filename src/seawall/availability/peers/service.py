@@ -39,7 +39,7 @@ from seawall.features.replication.endpoint import LocalEndpoint
 from seawall.infra import leases
 from seawall.infra.db import Database, changes
 from seawall.infra.storage.base import UploadBusyError
-from seawall.kernel.context import REPLICATOR, actor, replica
+from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import RegistryError, SeawallError
 from seawall.registry import manifest as manifests
 
@@ -87,11 +87,13 @@ class Status:
 
 
 class _Local(LocalEndpoint):
-    """This registry as the end of a copy from a peer: projects come by themselves."""
+    """This registry as the end of a copy from a peer: projects come by themselves, and no quota refuses."""
+
+    replica = True
 
     async def prepare(self, repository: str) -> None:
         """A project that is not here must not be made by what is in it."""
-        await self._content.repository(repository)
+        await self._content.repositories.get(repository)
 
 
 class PeerService:
@@ -496,7 +498,6 @@ class PeerService:
 
     async def _bring(self, repository: str, digest: str, depth: int) -> bool:
         actor.set(REPLICATOR)
-        replica.set(True)
         if depth > _DEEPEST:
             raise PeerError(f"{repository}@{digest}: indexes are nested too deep")
         for peer in self.peers:
@@ -510,11 +511,11 @@ class PeerService:
                 continue
             payload = base64.b64decode(found["payload"])
             parsed = manifests.parse(payload, found["media_type"])
-            await self.services.content.ensure_repository(repository)
+            await self.services.content.repositories.ensure(repository)
             children = [await self.bring(repository, child, depth + 1) for child in parsed.manifests]
             for blob, size in parsed.blobs.items():
                 await self._bring_blob(repository, blob, size)
-            await self.services.content.put_manifest(
+            await self.services.content.manifests.put(
                 repository,
                 digest,
                 payload,
@@ -522,6 +523,7 @@ class PeerService:
                 # An index of a proxy-cache project may lack children at the peer too.
                 sparse=not all(children),
                 at=found["pushed_at"],
+                replica=True,
             )
             return True
         return False
@@ -531,7 +533,9 @@ class PeerService:
         if await self.local.has_blob(repository, digest):
             return
         holder = await self.local.holder(digest)
-        if holder is not None and await self.services.content.mount(repository, digest, holder):
+        if holder is not None and await self.services.content.blobs.mount(
+            repository, digest, holder, replica=True
+        ):
             return
         if size is not None and size <= WHOLE_LIMIT and await self._copy_small(repository, digest):
             return
@@ -558,7 +562,7 @@ class PeerService:
                 async with contextlib.aclosing(parts):
                     async for part in parts:
                         await writer.write(part)
-                blob = await content.finish_upload(None, writer, repository, digest)
+                blob = await content.uploads.finish(None, writer, repository, digest, replica=True)
             except BaseException as error:
                 await asyncio.shield(writer.abort())
                 if isinstance(error, SeawallError):
@@ -686,7 +690,7 @@ class PeerService:
 
     async def _is_repository(self, repository: str) -> bool:
         try:
-            await self.services.content.ensure_repository(repository)
+            await self.services.content.repositories.ensure(repository)
         except RegistryError:
             return False
         return True
@@ -694,7 +698,6 @@ class PeerService:
     async def _replicating(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
             actor.set(REPLICATOR)
-            replica.set(True)
             await work()
 
         await self._later(run())

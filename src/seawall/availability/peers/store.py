@@ -39,7 +39,8 @@ from seawall.kernel.context import REPLICATOR
 from seawall.kernel.errors import SeawallError
 from seawall.registry import accounting, index
 from seawall.registry import manifest as manifests_
-from seawall.registry.service import ContentService, Repository
+from seawall.registry.local import LocalRegistry
+from seawall.registry.model import Repository
 
 PURPOSE = "peers"
 BATCH = 200
@@ -88,7 +89,7 @@ class Told:
 class Store:
     """The entities of one instance."""
 
-    def __init__(self, context: Context, content: ContentService, name: str) -> None:
+    def __init__(self, context: Context, content: LocalRegistry, name: str) -> None:
         self.context = context
         self.content = content
         self.name = name
@@ -554,14 +555,14 @@ class Store:
         if kind.name in ("manifest", "tag"):
             repository = _repository(connection, key[0])
             if repository is not None:
-                self.content.delete_in(connection, repository, key[1], REPLICATOR, replica=True)
+                self.content.deletions.delete_in(connection, repository, key[1], REPLICATOR, replica=True)
             return
         if kind.name == "repository":
             repository = _repository(connection, key[0])
             assert repository is not None
             digests = select(t.manifests.c.digest).where(t.manifests.c.repository_id == repository.id)
             for digest in connection.execute(digests.order_by(t.manifests.c.id.desc())).scalars().all():
-                self.content.delete_in(connection, repository, digest, REPLICATOR, replica=True)
+                self.content.deletions.delete_in(connection, repository, digest, REPLICATOR, replica=True)
             account = accounting.lock(connection, repository.project_id)
             linked = connection.execute(
                 delete(t.repository_blobs)

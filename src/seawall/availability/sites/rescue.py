@@ -40,7 +40,7 @@ from seawall.availability.sites.tables import dr_divergences
 from seawall.infra.db import changes, dump
 from seawall.infra.db.dialect import upsert
 from seawall.infra.db.metadata import metadata
-from seawall.kernel.context import SYSTEM, actor, replica
+from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.errors import (
     NotFoundError,
     PreconditionError,
@@ -288,7 +288,7 @@ async def take_in(services: Services, body: dict[str, Any]) -> dict[str, Any]:
 
     Raises UnavailableError when its blobs cannot be fetched: it tells again later.
     """
-    token, copying = actor.set(SYSTEM), replica.set(True)
+    token = actor.set(SYSTEM)
     try:
         await services.db.read(_must_reign)
         here = await services.db.read(_changed_here)
@@ -298,10 +298,9 @@ async def take_in(services: Services, body: dict[str, Any]) -> dict[str, Any]:
             for kind, name, detail, result in outcome:
                 if result != SAME:
                     recorded += await _record(services, str(body["site"]), kind, name, detail, result)
-        services.content.committed()
+        services.content.writes.committed()
         return {"recorded": recorded}
     finally:
-        replica.reset(copying)
         actor.reset(token)
 
 
@@ -487,13 +486,14 @@ async def _artifact(
 ) -> list[_Outcome]:
     name, digest = item["repository"], item["digest"]
     payload = base64.b64decode(item["payload"])
-    content = services.content
     try:
         there = await services.db.read(lambda c: _has(c, name, digest))
         if not there:
             for blob in sorted(_named(payload)):
                 await _bring(services, name, blob)
-            await content.put_manifest(name, digest, payload, item["media_type"], sparse=True)
+            await services.content.manifests.put(
+                name, digest, payload, item["media_type"], sparse=True, replica=True
+            )
     except UnavailableError:
         raise
     except SeawallError as error:
@@ -543,8 +543,8 @@ async def _tag(
         reason = "the log of changes is too short to tell whether the tag was deleted here"
         return "tag", f"{name}:{tag}", {**detail, "reason": reason}, KEPT
     try:
-        await services.content.put_manifest(
-            name, tag, payload, item["media_type"], digest=digest, sparse=True
+        await services.content.manifests.put(
+            name, tag, payload, item["media_type"], digest=digest, sparse=True, replica=True
         )
     except UnavailableError:
         raise
@@ -575,7 +575,7 @@ async def _bring(services: Services, name: str, digest: str) -> bool:
     ):
         raise NotFoundError(f"project {project} is not here")
     try:
-        await services.content.blob(name, digest)
+        await services.content.blobs.get(name, digest)
         return False
     except RegistryError:
         pass
@@ -590,7 +590,7 @@ async def _bring(services: Services, name: str, digest: str) -> bool:
         raise UnavailableError(f"the link broke: {str(error) or type(error).__name__}") from None
     finally:
         await answer.aclose()
-    await services.content.finish_upload(None, writer, name, digest)
+    await services.content.uploads.finish(None, writer, name, digest, replica=True)
     return True
 
 

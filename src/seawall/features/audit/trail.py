@@ -33,7 +33,7 @@ from seawall.infra.jobs.base import JobContext, job
 from seawall.infra.outbox.events import Subscribers
 from seawall.kernel.context import Actor, actor
 from seawall.registry.hooks import ContentHook, Deletion, Push
-from seawall.registry.service import StoredManifest
+from seawall.registry.model import StoredManifest
 
 PURGE_SCHEDULE = "system:purge-audit"
 _EVENT = "AUDIT"

@@ -36,7 +36,7 @@ from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.errors import InvalidError, RegistryError, SeawallError
 from seawall.process.wiring import Services
 from seawall.registry import manifest as manifests
-from seawall.registry.service import StoredManifest
+from seawall.registry.model import StoredManifest
 from seawall.registry.tables import manifests as manifest_table
 from seawall.registry.tables import repositories
 
@@ -420,7 +420,7 @@ async def store(services: Services, repository: str, reference: str, found: Remo
     """Store a manifest in a proxy-cache project; an index may lack children."""
     before = actor.set(SYSTEM)
     try:
-        await services.content.put_manifest(
+        await services.content.manifests.put(
             repository, reference, found.payload, found.media_type, sparse=True
         )
     finally:

@@ -19,7 +19,7 @@ from seawall.features.replication.client import (
 )
 from seawall.kernel.errors import ConflictError, RegistryError
 from seawall.registry import projects as project_content
-from seawall.registry.service import Upload
+from seawall.registry.model import Upload
 from seawall.registry.tables import manifests, repositories, repository_blobs, tags
 
 if TYPE_CHECKING:
@@ -102,6 +102,9 @@ class RemoteEndpoint:
 class LocalEndpoint:
     """This registry, without the detour over HTTP."""
 
+    # What is stored is a copy of what a peer has acknowledged: neither quota nor rule refuses it.
+    replica = False
+
     def __init__(self, services: Services, limiter: Limiter | None = None) -> None:
         self._services = services
         self._content = services.content
@@ -151,7 +154,7 @@ class LocalEndpoint:
     async def has_blob(self, repository: str, digest: str) -> bool:
         """See Endpoint.has_blob."""
         try:
-            await self._content.blob(repository, digest)
+            await self._content.blobs.get(repository, digest)
         except RegistryError as error:
             if error.status == 404:
                 return False
@@ -175,7 +178,7 @@ class LocalEndpoint:
 
     async def blob(self, repository: str, digest: str, offset: int) -> AsyncIterator[bytes]:
         """See Endpoint.blob."""
-        found = await self._content.blob(repository, digest)
+        found = await self._content.blobs.get(repository, digest)
         async for data in self._services.storage.stream(found.key, offset, found.size):
             yield data
 
@@ -210,31 +213,33 @@ class LocalEndpoint:
         """See Endpoint.put_blob; `by_chunk` makes no difference here."""
         del by_chunk
         await self.prepare(repository)
-        if mount_from is not None and await self._content.mount(repository, digest, mount_from):
+        if mount_from is not None and await self._content.blobs.mount(
+            repository, digest, mount_from, replica=self.replica
+        ):
             return MOUNTED
         upload: Upload | None = None
         if session is not None:
             with contextlib.suppress(RegistryError):
-                upload = await self._content.upload(repository, session)
+                upload = await self._content.uploads.get(repository, session)
         if upload is None:
-            upload = await self._content.start_upload(repository)
+            upload = await self._content.uploads.start(repository)
         if size > WHOLE_LIMIT:
             await opened(upload.id)
         first = upload.offset
-        writer = await self._content.open_writer(upload)
+        writer = await self._content.uploads.open_writer(upload)
         saved = upload.offset
         try:
             async for data in source(upload.offset):
                 await writer.write(data)
                 if writer.offset - saved >= _SAVE_EVERY:
-                    saved = await self._content.save_progress(upload, writer)
-                    upload = await self._content.upload(repository, upload.id)
-                    writer = await self._content.open_writer(upload)
+                    saved = await self._content.uploads.save_progress(upload, writer)
+                    upload = await self._content.uploads.get(repository, upload.id)
+                    writer = await self._content.uploads.open_writer(upload)
         except BaseException:
             with contextlib.suppress(Exception):
-                await self._content.save_progress(upload, writer)
+                await self._content.uploads.save_progress(upload, writer)
             raise
-        await self._content.finish_upload(upload, writer, repository, digest)
+        await self._content.uploads.finish(upload, writer, repository, digest, replica=self.replica)
         return size - first
 
     async def pushed_at(self, repository: str, tag: str) -> float | None:
@@ -252,7 +257,7 @@ class LocalEndpoint:
         """See Endpoint.put_manifest; the caller's `actor` says where it came from."""
         del origin
         await self.prepare(repository)
-        await self._content.put_manifest(repository, reference, payload, media_type)
+        await self._content.manifests.put(repository, reference, payload, media_type, replica=self.replica)
 
     async def delete(self, repository: str, reference: str) -> bool:
         """See Endpoint.delete."""

@@ -30,7 +30,7 @@ from seawall.kernel.cron import next_time
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry import accounting
 from seawall.registry.incoming import incoming
-from seawall.registry.service import Repository
+from seawall.registry.model import Repository
 from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
 if TYPE_CHECKING:
@@ -499,7 +499,7 @@ async def _apply(
                 f"pulled={_shown(item.pulled_at)}  {outcome}"
             )
     if not found.dry_run:
-        services.content.committed()
+        services.content.writes.committed()
     log = "\n".join(lines) + "\n"
     await context.log(f"{repository.name}: {kept} of {len(items)} artifacts kept")
     await services.db.write(
@@ -584,7 +584,7 @@ def _remove(
         return "IMMUTABLE"
     try:
         with connection.begin_nested():
-            services.content.delete_in(connection, repository, item.digest, who, deep=True)
+            services.content.deletions.delete_in(connection, repository, item.digest, who, deep=True)
     except RegistryError as error:
         return f"ERROR {error.message}"
     return "DEL"

@@ -15,7 +15,7 @@ from seawall.features.trust.service import TrustService
 from seawall.features.trust.signatures import BUNDLE_PREFIX, DSSE, SIGNERS
 from seawall.infra.db import Database
 from seawall.kernel.errors import InvalidError, RegistryError
-from seawall.registry.service import ContentService
+from seawall.registry.local import LocalRegistry
 from seawall.registry.tables import manifest_payloads, manifest_references, manifests
 
 IN_TOTO = "application/vnd.in-toto+json"
@@ -25,7 +25,7 @@ _BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
 class AttachedSboms:
     """Finds and reads the SBOMs attached to an image."""
 
-    def __init__(self, db: Database, content: ContentService, trust: TrustService, limits: Limits) -> None:
+    def __init__(self, db: Database, content: LocalRegistry, trust: TrustService, limits: Limits) -> None:
         self._db = db
         self._content = content
         self._trust = trust
@@ -70,7 +70,7 @@ class AttachedSboms:
         return None
 
     async def _read_blob(self, repository: str, digest: str) -> bytes:
-        blob = await self._content.blob(repository, digest)
+        blob = await self._content.blobs.get(repository, digest)
         if blob.size > 2 * foreign.MAX_BYTES:
             raise InvalidError("the SBOM is too large")
         parts = [part async for part in self._content.storage.stream(blob.key, 0, blob.size)]

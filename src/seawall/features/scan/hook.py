@@ -26,7 +26,7 @@ from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST
 from seawall.registry.tables import manifests, repositories
 
 if TYPE_CHECKING:
-    from seawall.registry.service import StoredManifest
+    from seawall.registry.model import StoredManifest
 
 _ON_PUSH = {"auto_scan": "vulnerability", "auto_sbom_generation": "sbom"}
 

@@ -23,7 +23,7 @@ from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
-from seawall.registry.service import ContentService
+from seawall.registry.local import LocalRegistry
 from seawall.registry.tables import manifests
 
 _UNUSED_SECONDS = 90 * 86400
@@ -35,7 +35,7 @@ class PackageLists:
     def __init__(
         self,
         db: Database,
-        content: ContentService,
+        content: LocalRegistry,
         attached: AttachedSboms,
         limits: Limits,
         attached_sboms: str = "never",
@@ -113,7 +113,7 @@ class PackageLists:
                 continue
             digest = descriptor["digest"]
             try:
-                blob = await self._content.blob(target.repository, digest)
+                blob = await self._content.blobs.get(target.repository, digest)
             except RegistryError:
                 if "foreign" in kind or "nondistributable" in kind:
                     continue  # the registry need not hold these

@@ -15,14 +15,14 @@ from seawall.features.scan.reports import ScanReports
 from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
 from seawall.kernel.errors import RegistryError
+from seawall.registry.local import LocalRegistry
 from seawall.registry.manifest import OCI_MANIFEST
-from seawall.registry.service import ContentService
 
 
 class SbomPublisher:
     """Pushes the SBOMs that scans make."""
 
-    def __init__(self, db: Database, content: ContentService, reports: ScanReports) -> None:
+    def __init__(self, db: Database, content: LocalRegistry, reports: ScanReports) -> None:
         self._db = db
         self._content = content
         self._reports = reports
@@ -70,7 +70,7 @@ class SbomPublisher:
         writer = await self._content.storage.open_upload(str(uuid.uuid4()), 0, {})
         try:
             await writer.write(data)
-            await self._content.finish_upload(None, writer, repository, digest)
+            await self._content.uploads.finish(None, writer, repository, digest)
         except BaseException:
             await writer.abort()
             raise

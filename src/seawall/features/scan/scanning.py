@@ -23,7 +23,7 @@ from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.registry.service import ContentService
+from seawall.registry.local import LocalRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Scanning:
     def open(
         cls,
         db: Database,
-        content: ContentService,
+        content: LocalRegistry,
         jobs: JobService,
         keys: KeyRing,
         events: Subscribers,

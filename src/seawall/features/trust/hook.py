@@ -11,7 +11,7 @@ from seawall.registry.hooks import ContentHook
 
 if TYPE_CHECKING:
     from seawall.access.service import AuthService
-    from seawall.registry.service import StoredManifest
+    from seawall.registry.model import StoredManifest
 
 # Tools that sign must read what they are to sign. Harbor lets them, for callers who may push; so do we.
 _SIGNERS = ("cosign/", "notation/")

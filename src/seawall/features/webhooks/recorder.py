@@ -16,7 +16,7 @@ from seawall.infra.db import Database
 from seawall.infra.outbox.events import Subscribers
 from seawall.kernel.context import actor
 from seawall.registry.hooks import ContentHook, Deletion, Push, QuotaNotice
-from seawall.registry.service import Repository, StoredManifest
+from seawall.registry.model import Repository, StoredManifest
 from seawall.registry.tables import repositories
 
 _REFRESH_SECONDS = 5.0

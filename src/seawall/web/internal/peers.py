@@ -104,12 +104,14 @@ class PeerEndpoint:
                 return await self._manifest(str(question["repository"]), str(question["reference"]))
             case "blob":
                 with contextlib.suppress(RegistryError):
-                    blob = await service.services.content.blob(question["repository"], question["digest"])
+                    blob = await service.services.content.blobs.get(
+                        question["repository"], question["digest"]
+                    )
                     return {"size": blob.size}
                 return {}
             case "upload":
                 with contextlib.suppress(RegistryError):
-                    await service.services.content.upload(question["repository"], question["id"])
+                    await service.services.content.uploads.get(question["repository"], question["id"])
                     return {"here": True}
                 return {"here": False}
             case "referrers":
@@ -150,7 +152,7 @@ class PeerEndpoint:
         content = self._service.services.content
         try:
             offset = int(query["offset"][0])
-            blob = await content.blob(query["repository"][0], query["digest"][0])
+            blob = await content.blobs.get(query["repository"][0], query["digest"][0])
         except (KeyError, ValueError):
             return JSONResponse({"error": "bad request"}, 400)
         except RegistryError as error:

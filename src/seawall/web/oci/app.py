@@ -33,8 +33,9 @@ from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import RegistryError, SeawallError, UnavailableError
 from seawall.kernel.names import check_digest, check_name
 from seawall.kernel.ranges import parse_content_range, parse_range
+from seawall.registry.local import LocalRegistry
 from seawall.registry.manifest import OCI_INDEX
-from seawall.registry.service import PAGE_LIMIT, ContentService, Upload
+from seawall.registry.model import PAGE_LIMIT, Upload
 
 if TYPE_CHECKING:
     from seawall.availability.peers.client import Peer
@@ -195,7 +196,7 @@ class OciApp:
 
     def __init__(
         self,
-        content: ContentService,
+        content: LocalRegistry,
         auth: AuthService | None,
         tokens: TokenService | None,
         external_url: str | None,
@@ -507,13 +508,13 @@ class OciApp:
 
     async def _blob(self, request: Request, name: str, digest: str) -> Response:
         if request.method == "DELETE":
-            await self._content.delete_blob(name, digest)
+            await self._content.blobs.delete(name, digest)
             return Response(202)
         passing = None if self._proxy is None else await self._proxied_blob(request, name, digest)
         if passing is not None:
             return passing
         try:
-            blob = await self._content.blob(name, digest)
+            blob = await self._content.blobs.get(name, digest)
         except RegistryError as error:
             if self._peers is None or error.status != 404:
                 raise
@@ -525,7 +526,7 @@ class OciApp:
                 return Response(200, {**kind, "Content-Length": str(size)})
             if not await self._peers.ready_blob(name, digest):
                 raise
-            blob = await self._content.blob(name, digest)
+            blob = await self._content.blobs.get(name, digest)
         headers = {
             "Content-Type": "application/octet-stream",
             "Docker-Content-Digest": blob.digest,
@@ -538,7 +539,7 @@ class OciApp:
         if request.method == "HEAD":
             return Response(200, headers)
         whole = request.headers.get("range") is None
-        small = await self._content.small_blob(blob) if whole else None
+        small = await self._content._small.read(blob) if whole else None
         if small is not None:
             return Response(200, headers, small)
         location = self._content.storage.locate(blob.key)
@@ -566,7 +567,7 @@ class OciApp:
         upstream.check(name)
         check_digest(digest)
         try:
-            await self._content.blob(name, digest)
+            await self._content.blobs.get(name, digest)
         except RegistryError as error:
             if error.status != 404:
                 raise
@@ -592,11 +593,11 @@ class OciApp:
         digest = request.query.get("digest")
         if digest is not None:
             check_digest(digest)
-            await self._content.ensure_repository(name)
+            await self._content.repositories.ensure(name)
             writer = await self._content.storage.open_upload(str(uuid.uuid4()), 0, {})
             try:
                 await self._receive(request, writer)
-                blob = await self._content.finish_upload(None, writer, name, digest)
+                blob = await self._content.uploads.finish(None, writer, name, digest)
             except BaseException:
                 # No session was promised to the client, so nothing of a failed request is kept.
                 await asyncio.shield(writer.abort())
@@ -605,7 +606,7 @@ class OciApp:
         algorithm = request.query.get("digest-algorithm")
         if algorithm is not None and algorithm not in ("sha256", "sha512"):
             raise RegistryError("DIGEST_INVALID", "unsupported digest algorithm; use sha256 or sha512")
-        return self._session(request, await self._content.start_upload(name), 0)
+        return self._session(request, await self._content.uploads.start(name), 0)
 
     async def _mount(self, request: Request, name: str, digest: str, source: str | None) -> bool:
         check_digest(digest)
@@ -617,7 +618,7 @@ class OciApp:
                 return False
         except RegistryError:
             return False
-        return await self._content.mount(name, digest, source)
+        return await self._content.blobs.mount(name, digest, source)
 
     async def _upload(self, request: Request, name: str, upload_id: str) -> Response:
         if not re.fullmatch(r"[0-9a-f-]{36}", upload_id):
@@ -632,7 +633,7 @@ class OciApp:
         """The peer that has an upload session which is not here."""
         assert self._peers is not None
         try:
-            await self._content.upload(name, upload_id)
+            await self._content.uploads.get(name, upload_id)
         except RegistryError as error:
             if error.code != "BLOB_UPLOAD_UNKNOWN":
                 raise
@@ -678,7 +679,7 @@ class OciApp:
 
     async def _upload_here(self, request: Request, name: str, upload_id: str) -> Response:
         if request.method == "DELETE":
-            await self._content.cancel_upload(name, upload_id)
+            await self._content.uploads.cancel(name, upload_id)
             return Response(204)
         upload = await self._session_of(request, name, upload_id)
         if upload is None:
@@ -691,17 +692,17 @@ class OciApp:
                 raise RegistryError("DIGEST_INVALID", "the closing request needs a digest parameter")
             check_digest(digest)
         self._check_position(request, upload)
-        writer = await self._content.open_writer(upload)
+        writer = await self._content.uploads.open_writer(upload)
         try:
             await self._receive(request, writer)
         except BaseException:
             # What arrived is kept, so that the client can ask for the offset and go on from there.
-            await asyncio.shield(self._content.save_progress(upload, writer))
+            await asyncio.shield(self._content.uploads.save_progress(upload, writer))
             raise
         if request.method == "PATCH":
-            return self._session(request, upload, await self._content.save_progress(upload, writer))
+            return self._session(request, upload, await self._content.uploads.save_progress(upload, writer))
         assert digest is not None
-        blob = await self._content.finish_upload(upload, writer, name, digest)
+        blob = await self._content.uploads.finish(upload, writer, name, digest)
         return self._created(request, name, blob.digest)
 
     async def _session_of(self, request: Request, name: str, upload_id: str) -> Upload | None:
@@ -710,13 +711,13 @@ class OciApp:
         An instance may die between the commit and its answer; the client then asks another one.
         """
         try:
-            return await self._content.upload(name, upload_id)
+            return await self._content.uploads.get(name, upload_id)
         except RegistryError as error:
             digest = request.query.get("digest")
             if request.method != "PUT" or digest is None or error.code != "BLOB_UPLOAD_UNKNOWN":
                 raise
             try:
-                await self._content.blob(name, digest)
+                await self._content.blobs.get(name, digest)
             except RegistryError:
                 raise error from None
             async for _ in request.body():
@@ -744,7 +745,7 @@ class OciApp:
 
     async def _receive(self, request: Request, writer: UploadWriter) -> None:
         """Write the body: one batch is hashed and stored in a thread while the next one arrives."""
-        limit = self._content.blob_limit
+        limit = self._content.uploads.blob_limit
         batch = bytearray()
         pending: asyncio.Task[None] | None = None
         total = writer.offset

@@ -29,7 +29,7 @@ from seawall.infra.db import changes, migrate, open_database
 from seawall.infra.db.dump import tables as dumped
 from seawall.infra.jobs import runner
 from seawall.infra.settings import Settings
-from seawall.kernel.context import REPLICATOR, actor, replica
+from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import digest_of
 from seawall.process.wiring import Services, open_services
@@ -109,14 +109,13 @@ class Instance:
         return True
 
     async def _bring(self, repository: str, digest: str, payload: bytes, at: float) -> None:
-        tokens = actor.set(REPLICATOR), replica.set(True)
+        token = actor.set(REPLICATOR)
         try:
-            await self.services.content.put_manifest(repository, digest, payload, INDEX, at=at)
+            await self.services.content.manifests.put(repository, digest, payload, INDEX, at=at, replica=True)
         except RegistryError as error:
             assert error.code == "NAME_UNKNOWN"
         finally:
-            actor.reset(tokens[0])
-            replica.reset(tokens[1])
+            actor.reset(token)
 
     async def says(self) -> dict[tuple[str, str], str]:
         """Digest of every document."""

@@ -233,7 +233,7 @@ def test_what_changed_meanwhile_stays(run: Run) -> None:
     async def body(lab: Lab) -> None:
         await lab.project()
         await lab.image("p/a", "one")
-        repository = await lab.content.repository("p/a")
+        repository = await lab.content.repositories.get("p/a")
         (item,) = await lab.db.read(lambda c: retention.candidates(c, repository.id))
         actor = SYSTEM
 

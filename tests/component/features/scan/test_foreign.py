@@ -249,7 +249,7 @@ async def attach(
         digest = "sha256:" + hashlib.sha256(blob).hexdigest()
         writer = await services.storage.open_upload(str(uuid.uuid4()), 0, {})
         await writer.write(blob)
-        await services.content.finish_upload(None, writer, "library/app", digest)
+        await services.content.uploads.finish(None, writer, "library/app", digest)
         return {"digest": digest, "size": len(blob)}
 
     document: dict[str, Any] = {

@@ -52,10 +52,10 @@ async def push(services: Services, name: str, tag: str, *layers: bytes) -> str:
 
     async def put(data: bytes) -> dict[str, Any]:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        await services.content.ensure_repository(name)
+        await services.content.repositories.ensure(name)
         writer = await services.storage.open_upload(str(uuid.uuid4()), 0, {})
         await writer.write(data)
-        await services.content.finish_upload(None, writer, name, digest)
+        await services.content.uploads.finish(None, writer, name, digest)
         return {"digest": digest, "size": len(data)}
 
     document = {

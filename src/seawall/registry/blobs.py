@@ -1,0 +1,188 @@
+"""Blobs of repositories: looked up, read, mounted and unlinked.
+
+Garbage collection runs at the same time (see `seawall.registry.gc`). The rule that makes it safe: whoever
+relies on a blob first moves its `touched_at` forward in the same transaction, and the collector's DELETE
+asks for an old `touched_at`, so the two cannot both succeed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from sqlalchemy import Connection, and_, delete, literal, select, update
+
+from seawall.infra.db import Database
+from seawall.infra.db.dialect import upsert
+from seawall.infra.storage import BlobStorage
+from seawall.kernel.errors import RegistryError
+from seawall.kernel.names import check_digest
+from seawall.registry import accounting
+from seawall.registry.hooks import BlobPush
+from seawall.registry.model import Blob
+from seawall.registry.reads import PointReads
+from seawall.registry.repositories import Repositories, find_repository
+from seawall.registry.tables import blobs, manifest_references, repositories, repository_blobs
+from seawall.registry.writes import ContentWrites
+
+# Blobs up to this size (image configs, mostly) are answered from memory: handing a file to the server
+# costs more than its few bytes. The cache holds at most the second number of bytes a process.
+SMALL_BLOB = 64 * 1024
+_SMALL_TOTAL = 32 * 1024 * 1024
+
+
+class SmallBlobs:
+    """The bytes of small blobs, read once and kept in memory."""
+
+    def __init__(self, storage: BlobStorage) -> None:
+        self._storage = storage
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    async def read(self, blob: Blob) -> bytes | None:
+        """The bytes of a blob of at most SMALL_BLOB bytes, None for larger ones.
+
+        Kept by storage key, which never gets other bytes; that the blob is still there is for the caller
+        to know (`Blobs.get`).
+        """
+        if blob.size > SMALL_BLOB:
+            return None
+        data = self._kept.get(blob.key)
+        if data is None:
+            data = b"".join([part async for part in self._storage.stream(blob.key, 0, blob.size)])
+            if blob.key not in self._kept:  # another request may have read it in the meantime
+                self._kept[blob.key] = data
+                self._bytes += len(data)
+            while self._bytes > _SMALL_TOTAL:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+        return data
+
+
+class Blobs:
+    """The blobs of the registry, by repository and digest."""
+
+    def __init__(
+        self,
+        db: Database,
+        reads: PointReads,
+        repositories: Repositories,
+        writes: ContentWrites,
+        *,
+        grace_seconds: float,
+    ) -> None:
+        """`grace_seconds`: how long the collector leaves a blob that somebody has just relied on."""
+        self._db = db
+        self._reads = reads
+        self._repositories = repositories
+        self._writes = writes
+        self._grace = grace_seconds
+
+    async def get(self, name: str, digest: str) -> Blob:
+        """The blob `digest` of repository `name`. Raises BLOB_UNKNOWN, DIGEST_INVALID, NAME_UNKNOWN."""
+        check_digest(digest)
+        row = await self._reads.get(("b", name, digest), lambda c: find_blob(c, name, digest))
+        if row is None:
+            await self._repositories.get(name)
+            raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
+        found, touched_at = row
+        # "It exists" is a promise to a client that then skips the upload: make it hold for a while.
+        # Written at most once per half grace period, so ordinary pulls stay reads.
+        if time.time() - touched_at > self._grace / 2 and not await self._touch(name, digest):
+            raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
+        return found
+
+    async def mount(self, name: str, digest: str, source: str, *, replica: bool = False) -> bool:
+        """Link blob `digest` of repository `source` into `name`; False when there is none to link.
+
+        `replica`: a copy of what a peer has acknowledged; neither quota nor rule refuses it.
+        """
+        check_digest(digest)
+        target = await self._repositories.ensure(name)
+        before = self._writes.hooks.of("before_blob", replica=replica)
+
+        def mount_blob(connection: Connection) -> bool:
+            found = find_blob(connection, source, digest)
+            if found is None:
+                return False
+            account = accounting.lock(connection, target.project_id, free=replica)
+            for hook in before:
+                hook(connection, BlobPush(target, digest, found[0].size))
+            accounting.charge_link(connection, account, target.id, digest, found[0].size)
+            self._writes.warn(connection, account)
+            return link_blob(connection, target.id, digest)
+
+        return await self._writes.charged(mount_blob)
+
+    async def delete(self, name: str, digest: str) -> None:
+        """Remove the blob from the repository; its bytes go with the next garbage collection.
+
+        Raises BLOB_UNKNOWN, and DENIED while a manifest of the repository needs the blob.
+        """
+        check_digest(digest)
+        repository = await self._repositories.get(name)
+
+        def unlink_blob(connection: Connection) -> int:
+            account = accounting.lock(connection, repository.project_id)
+            link = and_(
+                repository_blobs.c.repository_id == repository.id, repository_blobs.c.digest == digest
+            )
+            # The lock orders this against a manifest push that is about to refer to the blob.
+            row = connection.execute(select(repository_blobs.c.digest).where(link).with_for_update()).first()
+            if row is None:
+                raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
+            used = connection.execute(
+                select(literal(1)).where(
+                    manifest_references.c.repository_id == repository.id,
+                    manifest_references.c.digest == digest,
+                )
+            ).first()
+            if used:
+                raise RegistryError("DENIED", "blob is in use by a manifest of this repository", status=405)
+            removed = connection.execute(delete(repository_blobs).where(link)).rowcount
+            accounting.release(connection, account, [digest] * removed)
+            return removed
+
+        await self._db.write(unlink_blob)
+
+    async def _touch(self, name: str, digest: str) -> bool:
+        def touch_blob(connection: Connection) -> bool:
+            repository = find_repository(connection, name)
+            return repository is not None and link_blob(connection, repository.id, digest, create=False)
+
+        return await self._db.write(touch_blob)
+
+
+def find_blob(connection: Connection, name: str, digest: str) -> tuple[Blob, float] | None:
+    """(blob `digest` of repository `name`, when it was last relied on), None when it is not there."""
+    row = connection.execute(
+        select(blobs.c.digest, blobs.c.size, blobs.c.storage_key, repository_blobs.c.touched_at)
+        .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .where(repositories.c.name == name, blobs.c.digest == digest)
+    ).first()
+    return (Blob(row[0], row[1], row[2]), row[3]) if row else None
+
+
+def link_blob(connection: Connection, repository_id: int, digest: str, *, create: bool = True) -> bool:
+    """Touch blob and link (made if missing and `create`); False when the blob is gone."""
+    now = time.time()
+    if not connection.execute(update(blobs).where(blobs.c.digest == digest).values(touched_at=now)).rowcount:
+        return False
+    if not create:
+        return bool(
+            connection.execute(
+                update(repository_blobs)
+                .where(repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == digest)
+                .values(touched_at=now)
+            ).rowcount
+        )
+    connection.execute(
+        upsert(
+            connection,
+            repository_blobs,
+            {"repository_id": repository_id, "digest": digest, "touched_at": now},
+            ["repository_id", "digest"],
+            {"touched_at": now},
+        )
+    )
+    return True

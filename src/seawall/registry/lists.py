@@ -1,0 +1,116 @@
+"""What the registry lists: repositories, tags, referrers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, literal, or_, select
+
+from seawall.infra.db import Database
+from seawall.kernel.names import check_digest
+from seawall.registry.repositories import Repositories
+from seawall.registry.tables import manifests, repositories, tags
+
+
+class Lists:
+    """The lists of the registry, in pages."""
+
+    def __init__(self, db: Database, repositories: Repositories) -> None:
+        self._db = db
+        self._repositories = repositories
+
+    async def catalog(
+        self, n: int, last: str | None, visible: Callable[[Connection], set[int] | None]
+    ) -> list[str]:
+        """Up to `n` repository names after `last`, in name order.
+
+        `visible` gives the ids of projects the caller may read, None meaning all.
+        """
+
+        def list_repositories(connection: Connection) -> list[str]:
+            query = select(repositories.c.name).order_by(repositories.c.name).limit(n)
+            # A repository shows once it holds a manifest.
+            query = query.where(
+                select(literal(1)).where(manifests.c.repository_id == repositories.c.id).exists()
+            )
+            if last is not None:
+                query = query.where(repositories.c.name > last)
+            allowed = visible(connection)
+            if allowed is not None:
+                query = query.where(repositories.c.project_id.in_(allowed))
+            return list(connection.execute(query).scalars())
+
+        return await self._db.read(list_repositories)
+
+    async def tags(self, name: str, n: int, last: str | None) -> list[str]:
+        """Up to `n` tags after `last`, in ASCII order. Raises NAME_UNKNOWN."""
+        repository = await self._repositories.get(name)
+
+        def list_tags(connection: Connection) -> list[str]:
+            query = (
+                select(tags.c.name)
+                .where(tags.c.repository_id == repository.id)
+                .order_by(tags.c.name)
+                .limit(n)
+            )
+            if last is not None:
+                query = query.where(tags.c.name > last)
+            return list(connection.execute(query).scalars())
+
+        return await self._db.read(list_tags)
+
+    async def referrers(
+        self, name: str, digest: str, artifact_type: str | None, limit: int, after: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Descriptors of manifests whose subject is `digest`, and the `after` of the next page if any."""
+        check_digest(digest)
+        repository = await self._repositories.find(name)
+        if repository is None:
+            # A 404 would tell clients that this registry has no referrers API at all (spec, "Listing
+            # Referrers"), and they would fall back to the tag scheme.
+            return [], None
+
+        def list_referrers(connection: Connection) -> list[Any]:
+            query = (
+                select(
+                    manifests.c.id,
+                    manifests.c.media_type,
+                    manifests.c.digest,
+                    manifests.c.size,
+                    manifests.c.artifact_type,
+                    manifests.c.config_media_type,
+                    manifests.c.annotations,
+                )
+                .where(
+                    manifests.c.repository_id == repository.id,
+                    manifests.c.subject_digest == digest,
+                    manifests.c.id > after,
+                )
+                .order_by(manifests.c.id)
+                .limit(limit + 1)
+            )
+            if artifact_type is not None:
+                # An image manifest without artifactType has its config's media type instead.
+                query = query.where(
+                    or_(
+                        manifests.c.artifact_type == artifact_type,
+                        and_(
+                            func.coalesce(manifests.c.artifact_type, "") == "",
+                            manifests.c.config_media_type == artifact_type,
+                        ),
+                    )
+                )
+            return list(connection.execute(query))
+
+        rows = await self._db.read(list_referrers)
+        result: list[dict[str, Any]] = []
+        for row in rows[:limit]:
+            item: dict[str, Any] = {"mediaType": row[1], "digest": row[2], "size": row[3]}
+            kind = row[4] or row[5]
+            if kind:
+                item["artifactType"] = kind
+            if row[6]:
+                item["annotations"] = row[6]
+            result.append(item)
+        return result, rows[limit - 1][0] if len(rows) > limit else None

@@ -1,0 +1,124 @@
+"""The bytes of uploads: taken from a request, hashed and stored while the next ones arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+from seawall.infra.storage import BlobStorage, UploadWriter
+from seawall.kernel.errors import RegistryError
+from seawall.kernel.names import check_digest
+from seawall.registry.blobs import Blobs
+from seawall.registry.model import Chunk, Upload, UploadPositionError
+from seawall.registry.repositories import Repositories
+from seawall.registry.uploads import Uploads
+
+# Request bytes are gathered to this much before they go to a storage thread: large enough that hashing
+# and writing dwarf the hand-over, small enough that memory stays flat.
+_BATCH = 1024 * 1024
+
+
+class Receiver:
+    """Takes the bytes of uploads. Errors are RegistryError with OCI codes."""
+
+    def __init__(
+        self, storage: BlobStorage, repositories: Repositories, blobs: Blobs, uploads: Uploads
+    ) -> None:
+        self._storage = storage
+        self._repositories = repositories
+        self._blobs = blobs
+        self._uploads = uploads
+
+    async def put(self, name: str, digest: str, body: AsyncIterator[bytes]) -> str:
+        """Store a blob that comes in one request, without a session; returns its digest."""
+        check_digest(digest)
+        await self._repositories.ensure(name)
+        writer = await self._storage.open_upload(str(uuid.uuid4()), 0, {})
+        try:
+            await self._receive(body, writer)
+            blob = await self._uploads.finish(None, writer, name, digest)
+        except BaseException:
+            # No session was promised to the client, so nothing of a failed request is kept.
+            await asyncio.shield(writer.abort())
+            raise
+        return blob.digest
+
+    async def append(self, name: str, upload_id: str, chunk: Chunk) -> int:
+        """Add a chunk to a session; returns the session's new offset.
+
+        Raises UploadPositionError, and BLOB_UPLOAD_UNKNOWN. What arrived of a chunk that ends early is kept.
+        """
+        upload = await self._uploads.get(name, upload_id)
+        return await self._uploads.save_progress(upload, await self._write(upload, chunk))
+
+    async def close(self, name: str, upload_id: str, digest: str, chunk: Chunk) -> str:
+        """Add the last chunk to a session, whose bytes become the blob `digest`; returns the digest.
+
+        A session that is not there has been closed before when the repository has the blob: an instance may
+        die between the commit and its answer, and the client then asks another one.
+        """
+        try:
+            upload = await self._uploads.get(name, upload_id)
+        except RegistryError as error:
+            if error.code != "BLOB_UPLOAD_UNKNOWN":
+                raise
+            try:
+                await self._blobs.get(name, digest)
+            except RegistryError:
+                raise error from None
+            async for _ in chunk.body:
+                pass
+            return digest
+        check_digest(digest)
+        writer = await self._write(upload, chunk)
+        return (await self._uploads.finish(upload, writer, name, digest)).digest
+
+    async def _write(self, upload: Upload, chunk: Chunk) -> UploadWriter:
+        _check_position(upload, chunk)
+        writer = await self._uploads.open_writer(upload)
+        try:
+            await self._receive(chunk.body, writer)
+        except BaseException:
+            # What arrived is kept, so that the client can ask for the offset and go on from there.
+            await asyncio.shield(self._uploads.save_progress(upload, writer))
+            raise
+        return writer
+
+    async def _receive(self, body: AsyncIterator[bytes], writer: UploadWriter) -> None:
+        """Write the body: one batch is hashed and stored in a thread while the next one arrives."""
+        limit = self._uploads.blob_limit
+        batch = bytearray()
+        pending: asyncio.Task[None] | None = None
+        total = writer.offset
+        try:
+            async for chunk in body:
+                batch += chunk
+                total += len(chunk)
+                if limit and total > limit:
+                    raise RegistryError(
+                        "SIZE_INVALID", "blob is larger than this registry allows", status=413
+                    )
+                if len(batch) >= _BATCH:
+                    if pending is not None:
+                        await pending
+                    pending = asyncio.ensure_future(writer.write(batch))
+                    batch = bytearray()
+        finally:
+            # Also when the client went away: a write in flight must end before the writer is used again.
+            if pending is not None:
+                await asyncio.shield(pending)
+            if batch:
+                await asyncio.shield(writer.write(batch))
+
+
+def _check_position(upload: Upload, chunk: Chunk) -> None:
+    if chunk.position is None:
+        return
+    start, end = chunk.position
+    if start != upload.offset:
+        raise UploadPositionError(
+            f"chunk starts at {start}, the session is at {upload.offset}", upload.offset
+        )
+    if chunk.length is not None and chunk.length != end - start + 1:
+        raise UploadPositionError("Content-Length and Content-Range differ", upload.offset)

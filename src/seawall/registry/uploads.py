@@ -1,0 +1,257 @@
+"""Upload sessions: bytes come in, and become a blob of a repository.
+
+Order of writes, everywhere: bytes durable in storage first, then the metadata commit, then the answer to
+the client. A crash between the first two leaves bytes that no metadata names; garbage collection sweeps
+those up. Nothing that was acknowledged can be lost this way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+import uuid
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from seawall.access.tables import projects
+from seawall.infra import leases
+from seawall.infra.db import Database
+from seawall.infra.db.dialect import upsert
+from seawall.infra.storage import BlobStorage, UploadWriter
+from seawall.infra.storage.base import UploadBusyError, UploadLostError
+from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.kernel.names import check_digest
+from seawall.registry import accounting
+from seawall.registry.hooks import BlobPush
+from seawall.registry.model import Blob, Repository, Upload
+from seawall.registry.repositories import Repositories
+from seawall.registry.tables import blobs, repositories, repository_blobs, uploads
+from seawall.registry.writes import ContentWrites
+
+
+class Uploads:
+    """The upload sessions of the registry. Errors are RegistryError with OCI codes."""
+
+    def __init__(
+        self,
+        db: Database,
+        storage: BlobStorage,
+        repositories: Repositories,
+        writes: ContentWrites,
+        *,
+        blob_limit: int,
+    ) -> None:
+        """`blob_limit`: bytes of the largest blob, 0 for any size."""
+        self.blob_limit = blob_limit
+        self._db = db
+        self._storage = storage
+        self._repositories = repositories
+        self._writes = writes
+
+    async def start(self, name: str) -> Upload:
+        """Open an upload session in repository `name`."""
+        repository = await self._repositories.ensure(name)
+        upload = Upload(str(uuid.uuid4()), repository, 0, {})
+        now = time.time()
+        row = {
+            "id": upload.id,
+            "repository_id": repository.id,
+            "upload_offset": 0,
+            "state": {},
+            "started_at": now,
+            "updated_at": now,
+        }
+        await self._db.write(lambda c: c.execute(insert(uploads), row), durable=False)
+        return upload
+
+    async def get(self, name: str, upload_id: str) -> Upload:
+        """The session `upload_id` of repository `name`. Raises BLOB_UPLOAD_UNKNOWN."""
+
+        def find_upload(connection: Connection) -> Upload | None:
+            row = connection.execute(
+                select(
+                    repositories.c.id,
+                    repositories.c.name,
+                    repositories.c.project_id,
+                    projects.c.public,
+                    uploads.c.upload_offset,
+                    uploads.c.state,
+                )
+                .join(uploads, uploads.c.repository_id == repositories.c.id)
+                .join(projects, projects.c.id == repositories.c.project_id)
+                .where(uploads.c.id == upload_id, repositories.c.name == name)
+            ).first()
+            if row is None:
+                return None
+            return Upload(upload_id, Repository(*row[:4]), row[4], row[5])
+
+        found = await self._db.point(find_upload)
+        if found is None:
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN")
+        return found
+
+    async def open_writer(self, upload: Upload) -> UploadWriter:
+        """A storage writer at the session's offset. Raises BLOB_UPLOAD_INVALID when it is in use."""
+        lease = None
+        try:
+            if not self._storage.locks_sessions:
+                lease = await leases.acquire(self._db, upload.id)
+            writer = await self._storage.open_upload(upload.id, upload.offset, upload.state)
+            return writer if lease is None else leases.LeasedWriter(writer, lease)
+        except UploadBusyError:
+            raise RegistryError(
+                "BLOB_UPLOAD_INVALID", "another request is writing to this upload session", status=409
+            ) from None
+        except UploadLostError as error:
+            if lease is not None:
+                await lease.release()
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
+
+    async def save_progress(self, upload: Upload, writer: UploadWriter) -> int:
+        """Close `writer` and record how far the session got; returns the new offset in bytes.
+
+        Raises BLOB_UPLOAD_INVALID (416) when another request moved the session in the meantime.
+        """
+        offset = writer.offset
+        try:
+            # The order matters only for backends without a lock: state first, then the record.
+            state = await writer.pause()
+
+            def record_progress(connection: Connection) -> int:
+                return connection.execute(
+                    update(uploads)
+                    .where(uploads.c.id == upload.id, uploads.c.upload_offset == upload.offset)
+                    .values(upload_offset=offset, state=state, updated_at=time.time())
+                ).rowcount
+
+            if not await self._db.write(record_progress, durable=False):
+                raise RegistryError(
+                    "BLOB_UPLOAD_INVALID", "upload session was changed by another request", status=416
+                )
+            return offset
+        finally:
+            await _unlock(writer)
+
+    async def finish(
+        self,
+        upload: Upload | None,
+        writer: UploadWriter,
+        name: str,
+        digest: str,
+        *,
+        replica: bool = False,
+    ) -> Blob:
+        """Verify, store and link the uploaded blob; returns once all of it is durable.
+
+        `upload` is None for a single-request upload that has no session row. `replica`: a copy of what a peer
+        has acknowledged; neither quota nor rule refuses it. On a digest mismatch the
+        session is dropped and DIGEST_INVALID raised.
+        """
+        try:
+            return await self._finish(upload, writer, name, digest, replica)
+        except UploadLostError as error:
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
+        finally:
+            await asyncio.shield(writer.release())
+            await _unlock(writer)
+
+    async def _finish(
+        self, upload: Upload | None, writer: UploadWriter, name: str, digest: str, replica: bool
+    ) -> Blob:
+        algorithm, _, expected = check_digest(digest).partition(":")
+        if await writer.digest(algorithm) != expected:
+            await self._discard(upload, writer)
+            raise RegistryError("DIGEST_INVALID")
+        if self.blob_limit and writer.offset > self.blob_limit:
+            await self._discard(upload, writer)
+            raise RegistryError("SIZE_INVALID", "blob is larger than this registry allows", status=413)
+        repository = upload.repository if upload else await self._repositories.ensure(name)
+        size = writer.offset
+        key = await writer.commit(_new_key(digest))
+        now = time.time()
+        before = self._writes.hooks.of("before_blob", replica=replica)
+
+        def link_upload(connection: Connection) -> str:
+            account = accounting.lock(connection, repository.project_id, free=replica)
+            for hook in before:
+                hook(connection, BlobPush(repository, digest, size))
+            accounting.charge_link(connection, account, repository.id, digest, size)
+            self._writes.warn(connection, account)
+            connection.execute(
+                upsert(
+                    connection,
+                    blobs,
+                    {
+                        "digest": digest,
+                        "size": size,
+                        "storage_key": key,
+                        "created_at": now,
+                        "touched_at": now,
+                    },
+                    ["digest"],
+                    {"touched_at": now},
+                )
+            )
+            used = connection.execute(
+                select(blobs.c.storage_key).where(blobs.c.digest == digest)
+            ).scalar_one()
+            connection.execute(
+                upsert(
+                    connection,
+                    repository_blobs,
+                    {"repository_id": repository.id, "digest": digest, "touched_at": now},
+                    ["repository_id", "digest"],
+                    {"touched_at": now},
+                )
+            )
+            # Whoever deletes the session's row owns its bytes: this push, or a cancellation that came first.
+            if upload is not None and not _delete_session(connection, upload):
+                raise RegistryError("BLOB_UPLOAD_UNKNOWN")
+            return str(used)
+
+        try:
+            used = await self._writes.charged(link_upload)
+        except accounting.QuotaExceededError:
+            if upload is None or await self._forget(upload):
+                await self._storage.delete(key)
+            raise
+        if used != key:
+            # The registry had these bytes already; ours are a second copy that nothing names. What cannot be
+            # deleted now is swept later: the push has happened.
+            with contextlib.suppress(UnavailableError, TimeoutError):
+                await asyncio.wait_for(self._storage.delete(key), 2)
+        await writer.finish()
+        return Blob(digest, size, used)
+
+    async def cancel(self, name: str, upload_id: str) -> None:
+        """End a session and drop its bytes. Raises BLOB_UPLOAD_UNKNOWN."""
+        upload = await self.get(name, upload_id)
+        if not await self._forget(upload):
+            raise RegistryError("BLOB_UPLOAD_UNKNOWN")
+        await self._storage.drop_upload(upload.id, upload.state)
+
+    async def _discard(self, upload: Upload | None, writer: UploadWriter) -> None:
+        if upload is None or await self._forget(upload):
+            await writer.abort()
+
+    async def _forget(self, upload: Upload) -> bool:
+        """Delete the session's row; whether it was there."""
+        return await self._db.write(lambda c: _delete_session(c, upload), durable=False)
+
+
+def _delete_session(connection: Connection, upload: Upload) -> bool:
+    return bool(connection.execute(delete(uploads).where(uploads.c.id == upload.id)).rowcount)
+
+
+async def _unlock(writer: UploadWriter) -> None:
+    if isinstance(writer, leases.LeasedWriter):
+        await writer.lease.release()
+
+
+def _new_key(digest: str) -> str:
+    # The random part gives a blob that is pushed again while its old bytes are being collected a new
+    # place. Digest first, so that shards are even and fsck can name what a stray file was.
+    algorithm, _, value = digest.partition(":")
+    return f"{value}.{algorithm}.{secrets.token_hex(4)}"
