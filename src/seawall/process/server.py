@@ -209,7 +209,7 @@ def build(settings: Settings) -> ASGIApp:
         *ca_routes(settings),
         *probe_routes(services),
         *dr_routes(services),
-        *scan_adapter_routes(services),
+        *scan_adapter_routes(services.scan_requests, settings.scan.adapter_token),
     ]
     routes += portal_routes()
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]

@@ -26,40 +26,46 @@ from seawall.access.tokens import TokenService
 from seawall.availability.cluster.health import DRAIN_VARIABLE, Health
 from seawall.availability.cluster.instances import ID_VARIABLE, InstanceRegistry
 from seawall.availability.sites.service import DrService
-from seawall.features.audit.trail import AuditHook, AuditTrail
-from seawall.features.immutability.rules import ImmutableTags
-from seawall.features.preheat import work as preheat_work
+from seawall.features.audit.part import part as audit_part
+from seawall.features.audit.trail import AuditTrail
+from seawall.features.immutability.part import part as immutability_part
+from seawall.features.preheat.part import part as preheat_part
 from seawall.features.preheat.service import PreheatService
+from seawall.features.proxycache.cache import ProxyCache
+from seawall.features.proxycache.part import part as proxy_part
+from seawall.features.replication.part import part as replication_part
 from seawall.features.replication.service import ReplicationService
-from seawall.features.retention import retention  # noqa: F401 - registers its kinds of jobs
-from seawall.features.scan import jobs as scan_jobs
-from seawall.features.scan.hook import ScanHook
+from seawall.features.retention.part import part as retention_part
+from seawall.features.scan.adapter_requests import AdapterRequests
 from seawall.features.scan.model import MIB, Limits
+from seawall.features.scan.part import part as scan_part
 from seawall.features.scan.scanning import Scanning
-from seawall.features.trust.hook import TrustHook
 from seawall.features.trust.notary import NotaryService
+from seawall.features.trust.part import part as trust_part
 from seawall.features.trust.service import TrustService
-from seawall.features.webhooks import wiring as webhooks
+from seawall.features.webhooks.part import part as webhooks_part
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database, open_database
 from seawall.infra.db.postgres import PostgresDatabase
+from seawall.infra.jobs.purge import PURGE_SCHEDULE, purge_kind
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers
+from seawall.infra.part import Part
 from seawall.infra.ratelimit import RateLimiter
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage, FilesystemStorage
 from seawall.infra.storage.connect import open_objects
-from seawall.registry import jobs as job_kinds
+from seawall.registry import jobs as content_jobs
+from seawall.registry import pulls
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
-from seawall.registry.pulls import PullCounter
+from seawall.registry.part import ContentPart
 
 if TYPE_CHECKING:
     from seawall.availability.peers.service import PeerService
-    from seawall.features.proxycache.cache import ProxyCache
 
 log: Any = structlog.get_logger("seawall")
 
@@ -84,6 +90,7 @@ class Services:
     replication: ReplicationService
     artifacts: ArtifactService
     scan: Scanning
+    scan_requests: AdapterRequests
     notary: NotaryService
     audit: AuditTrail
     trust: TrustService
@@ -190,8 +197,11 @@ def wire_dr(services: Services) -> None:
         services.background.append(dr.run)
 
 
-def open_services(settings: Settings) -> Services:
-    """Open database and storage and wire the services; the schema must be migrated."""
+def open_services(settings: Settings, *more: Part) -> Services:
+    """Open database and storage and wire the services; the schema must be migrated.
+
+    `more`: parts beyond the product's own.
+    """
     db = open_database(
         settings.database_url,
         pool_size=settings.database.pool_size,
@@ -211,8 +221,9 @@ def open_services(settings: Settings) -> Services:
         hooks=hooks,
     )
     keys = KeyRing.open(db, settings)
-    subscribers = Subscribers()
+    events = Subscribers()
     redis = RedisClient(settings.redis)
+    rates = RateLimiter(settings.rate, redis, _rates_file())
     configuration = Configuration(db, keys, settings, has_other_users=users.has_others)
     sessions = SessionStore(
         db,
@@ -221,12 +232,6 @@ def open_services(settings: Settings) -> Services:
         idle_minutes=settings.auth.session_idle_minutes,
         configured_idle=lambda: configuration.get("session_timeout"),
     )
-    health = Health(db, storage, redis, unready_seconds=settings.ha.unready_seconds)
-    instances = InstanceRegistry(db, settings, keys, health)
-    jobs = JobService(db)
-    artifacts = ArtifactService(db, content)
-    trust = TrustService(db, artifacts)
-    trust_hook = TrustHook(trust)
     ldap: Directory | None = None
     oidc: OidcService | None = None
     auth: AuthService | None = None
@@ -244,15 +249,25 @@ def open_services(settings: Settings) -> Services:
             oidc=oidc,
             redis=redis,
         )
-        trust_hook.auth = auth
         tokens = TokenService(keys, service=settings.auth.service, minutes=settings.auth.token_minutes)
+    health = Health(db, storage, redis, unready_seconds=settings.ha.unready_seconds)
+    instances = InstanceRegistry(db, settings, keys, health)
+    jobs = JobService(db)
+    artifacts = ArtifactService(db, content)
+    trail = AuditTrail(configuration, events)
+    trust = TrustService(db, artifacts)
+    scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)
+    scan_requests = AdapterRequests(db, keys, jobs, scanner.packages)
+    replication = ReplicationService(db, keys, jobs)
+    proxy = ProxyCache(db, content, jobs, replication, settings.proxy.fresh_seconds)
+    preheat = PreheatService(db, keys, jobs)
     services = Services(
         settings,
         db,
         storage,
         content,
         hooks,
-        subscribers,
+        events,
         keys,
         redis,
         sessions,
@@ -260,51 +275,51 @@ def open_services(settings: Settings) -> Services:
         instances,
         configuration,
         jobs,
-        ReplicationService(db, keys, jobs),
+        replication,
         artifacts,
-        open_scanner(settings, db, content, jobs, keys, subscribers, trust, tokens, auth),
+        scanner,
+        scan_requests,
         NotaryService(db, keys),
-        AuditTrail(configuration, subscribers),
+        trail,
         trust,
-        RateLimiter(settings.rate, redis, _rates_file()),
+        rates,
         DrService(db, storage, settings),
-        PreheatService(db, keys, jobs),
-        auth=auth,
-        ldap=ldap,
-        oidc=oidc,
-        tokens=tokens,
+        preheat,
+        auth,
+        ldap,
+        oidc,
+        tokens,
+        proxy,
     )
-    trail = AuditHook(db, services.audit, configuration)
-    hooks.add(trail)
-    services.background.append(trail.run)
-    services.closers.append(trail.flush)
-    prefix = auth.robot_prefix if auth is not None else None
-    hooks.add(ScanHook(db, services.scan.requests, prefix))
-    hooks.add(trust_hook)
-    jobs.default_schedule(scan_jobs.FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget", {})
-    services.background += [keys.watch, sessions.sweep]
-    services.closers += [redis.close, services.rates.close]
-    if settings.gc.schedule:
-        jobs.default_schedule(job_kinds.GC_SCHEDULE, settings.gc.schedule, "gc", {})
-    jobs.default_schedule(job_kinds.PURGE_SCHEDULE, "0 45 3 * * *", "purge-jobs", {})
-    pulls = PullCounter(db, configuration)
-    hooks.add(ImmutableTags())
-    hooks.add(pulls)
-    services.background.append(pulls.run)
-    services.closers.append(pulls.flush)
+    parts: list[Part] = [
+        audit_part(db, trail, configuration),
+        scan_part(db, scanner, scan_requests, auth.robot_prefix if auth is not None else None),
+        trust_part(trust, auth),
+        Part(background=(keys.watch, sessions.sweep), closers=(redis.close, rates.close)),
+        content_jobs.part(db, storage, settings.gc),
+        Part(jobs=(purge_kind(jobs, settings.jobs.keep_days),), schedules=(PURGE_SCHEDULE,)),
+        immutability_part(),
+        retention_part(db, content, jobs, events, settings.external_url),
+        pulls.part(db, configuration),
+        webhooks_part(db, events, jobs, keys, configuration, settings),
+        preheat_part(db, jobs, preheat, tokens, scanner.registry_url),
+        replication_part(db, content, jobs, events, keys, replication, settings.external_url),
+        proxy_part(db, content, proxy, settings.proxy.keep_days),
+        *more,
+    ]
+    for part in parts:
+        jobs.register(part.jobs, part.schedules)
+        events.subscribe(*part.subscriptions)
+        services.background += part.background
+        services.closers += part.closers
+        if isinstance(part, ContentPart):
+            for hook in part.hooks:
+                hooks.add(hook)
     if services.dr.enabled:
         wire_dr(services)
     if ID_VARIABLE in os.environ:
         services.background.append(instances.beat)
         services.closers.append(instances.leave)
-    webhooks.install(services)
-    preheat_work.install(services)
-    # Imported here: its jobs and hooks use the services that this module makes.
-    from seawall.features.proxycache import cache as proxy
-    from seawall.features.replication import work as replication_work
-
-    replication_work.install(services)
-    services.proxy = proxy.install(services)
     if settings.peers.urls:
         from seawall.availability.peers import service as peers
 

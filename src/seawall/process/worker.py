@@ -20,24 +20,30 @@ from types import TracebackType
 from seawall.availability.peers.lead import leads_elsewhere
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.dispatch import Dispatcher
+from seawall.infra.part import Part
 from seawall.infra.settings import Settings
 from seawall.process.wiring import open_services
 
 _PR_SET_PDEATHSIG = 1
 
 
-def run(settings: Settings) -> None:
-    """Run jobs until SIGTERM or SIGINT; the schema must be migrated."""
-    asyncio.run(_run(settings))
+def run(settings: Settings, *more: Part) -> None:
+    """Run jobs until SIGTERM or SIGINT; the schema must be migrated. `more`: see `open_services`."""
+    asyncio.run(_run(settings, *more))
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, *more: Part) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    services = open_services(settings)
-    runner = Runner(services, services.jobs, slots=settings.jobs.slots, leads_elsewhere=leads_elsewhere)
+    services = open_services(settings, *more)
+    runner = Runner(
+        services.jobs,
+        services.dr.writable,
+        slots=settings.jobs.slots,
+        leads_elsewhere=leads_elsewhere,
+    )
     dispatcher = asyncio.create_task(Dispatcher(services.db, services.events, services.dr.writable).run())
     work = asyncio.create_task(runner.run())
     try:

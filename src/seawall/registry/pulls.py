@@ -18,6 +18,7 @@ from seawall.infra.db import Database
 from seawall.kernel.errors import StandbyError
 from seawall.registry.hooks import ContentHook
 from seawall.registry.model import StoredManifest
+from seawall.registry.part import ContentPart
 from seawall.registry.tables import manifests, repositories, tags
 
 
@@ -120,3 +121,9 @@ def _write(connection: Connection, pulls: dict[tuple[str, str], _Pulls]) -> None
                 )
                 .values(pulled_at=at)
             )
+
+
+def part(db: Database, configuration: Configuration) -> ContentPart:
+    """Count the pulls of this process."""
+    counter = PullCounter(db, configuration)
+    return ContentPart(hooks=(counter,), background=(counter.run,), closers=(counter.flush,))

@@ -21,8 +21,6 @@ from seawall.process.wiring import Services, open_services
 from tests.support.jobs import kinds
 from tests.support.processes import ROOT, clean_environment
 
-assert kinds
-
 
 class Site:
     """One database with everything that works on it in this test."""
@@ -48,8 +46,8 @@ class Site:
     @contextlib.asynccontextmanager
     async def services(self, *, runner: bool = False, dispatcher: bool = False) -> AsyncIterator[Services]:
         """Services, with a runner or an outbox dispatcher in this process if asked for."""
-        services = open_services(self.settings())
-        engine = Runner(services, services.jobs, slots=10)
+        services = open_services(self.settings(), kinds.PART)
+        engine = Runner(services.jobs, slots=10)
         tasks: list[asyncio.Task[None]] = []
         if runner:
             tasks.append(asyncio.create_task(engine.run()))

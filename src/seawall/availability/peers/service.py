@@ -106,7 +106,7 @@ class PeerService:
         context = documents.Context(services.keys, services.jobs)
         self.store = Store(context, services.content, self.settings.name)
         self.peers = [Peer(url, services.keys, self.settings.timeout_seconds) for url in self.settings.urls]
-        self.local = _Local(services)
+        self.local = _Local(services.db, services.content)
         self._prepared = False
         self._preparing = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None

@@ -29,14 +29,14 @@ from seawall.features.audit.tables import audit_intents, audit_log
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
-from seawall.infra.jobs.base import JobContext, job
+from seawall.infra.jobs.base import JobContext
 from seawall.infra.outbox.events import Subscribers
 from seawall.kernel.context import Actor, actor
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.model import StoredManifest
 
 PURGE_SCHEDULE = "system:purge-audit"
-_EVENT = "AUDIT"
+SYSLOG_EVENT = "AUDIT"
 _SYSLOG_SECONDS = 10.0
 _PURGE_BATCH = 5000
 # Longer than any request takes to its audit entry.
@@ -83,7 +83,6 @@ class AuditTrail:
     def __init__(self, configuration: Configuration, events: Subscribers) -> None:
         self._configuration = configuration
         self._events = events
-        events.subscribe("audit-syslog", {_EVENT}, self._forward)
 
     def record(self, connection: Connection, actor: Actor, *entries: Entry, at: float | None = None) -> None:
         """Write entries in the transaction of `connection`."""
@@ -114,11 +113,12 @@ class AuditTrail:
         endpoint = values["audit_log_forward_endpoint"]
         if endpoint:
             for row in rows:
-                self._events.record(connection, _EVENT, row)
+                self._events.record(connection, SYSLOG_EVENT, row)
         if not (endpoint and values["skip_audit_log_database"]):
             connection.execute(insert(audit_log), rows)
 
-    async def _forward(self, _kind: str, data: dict[str, Any]) -> None:
+    async def forward(self, _kind: str, data: dict[str, Any]) -> None:
+        """Send an entry to the syslog server. Raises OSError or TimeoutError when that does not take it."""
         endpoint = await self._configuration.get("audit_log_forward_endpoint")
         if not endpoint:
             return  # switched off meanwhile
@@ -283,34 +283,39 @@ def _chosen(types: list[str]) -> ColumnElement[bool] | None:
     return or_(*conditions) if conditions else None
 
 
-@job("purge-audit", concurrency=1, retries=2)
-async def purge(context: JobContext, args: dict[str, Any]) -> int:
-    """Delete entries older than `audit_retention_hour` hours.
+class Purge:
+    """The job that deletes old entries."""
 
-    Of the kinds in `include_event_types` only (comma separated; none means all); `dry_run` counts. Returns
-    how many.
-    """
-    hours = int(args.get("audit_retention_hour", 0))
-    dry_run = bool(args.get("dry_run", False))
-    types = [name.strip() for name in str(args.get("include_event_types", "")).split(",") if name.strip()]
-    old = audit_log.c.at < time.time() - hours * 3600
-    chosen = _chosen(types)
-    if chosen is not None:
-        old = old & chosen
-    db, done, last = context.services.db, 0, 0
-    while True:
-        await context.checkpoint()
-        batch = select(audit_log.c.id).where(old, audit_log.c.id > last).order_by(audit_log.c.id)
-        ids = await db.read(lambda c, q=batch: list(c.execute(q.limit(_PURGE_BATCH)).scalars()))  # type: ignore[misc]
-        if not ids:
-            break
-        last = ids[-1]
-        if not dry_run:
-            gone = delete(audit_log).where(audit_log.c.id.in_(ids))
-            await db.write(lambda c, q=gone: c.execute(q).rowcount)  # type: ignore[misc]
-        done += len(ids)
-    await context.log(
-        f"{done} entries older than {hours} hours {'would be ' if dry_run else ''}deleted "
-        f"({', '.join(types) or 'all kinds'})"
-    )
-    return done
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def run(self, context: JobContext, args: dict[str, Any]) -> int:
+        """Delete entries older than `audit_retention_hour` hours.
+
+        Of the kinds in `include_event_types` only (comma separated; none means all); `dry_run` counts.
+        Returns how many.
+        """
+        hours = int(args.get("audit_retention_hour", 0))
+        dry_run = bool(args.get("dry_run", False))
+        types = [name.strip() for name in str(args.get("include_event_types", "")).split(",") if name.strip()]
+        old = audit_log.c.at < time.time() - hours * 3600
+        chosen = _chosen(types)
+        if chosen is not None:
+            old = old & chosen
+        db, done, last = self._db, 0, 0
+        while True:
+            await context.checkpoint()
+            batch = select(audit_log.c.id).where(old, audit_log.c.id > last).order_by(audit_log.c.id)
+            ids = await db.read(lambda c, q=batch: list(c.execute(q.limit(_PURGE_BATCH)).scalars()))  # type: ignore[misc]
+            if not ids:
+                break
+            last = ids[-1]
+            if not dry_run:
+                gone = delete(audit_log).where(audit_log.c.id.in_(ids))
+                await db.write(lambda c, q=gone: c.execute(q).rowcount)  # type: ignore[misc]
+            done += len(ids)
+        await context.log(
+            f"{done} entries older than {hours} hours {'would be ' if dry_run else ''}deleted "
+            f"({', '.join(types) or 'all kinds'})"
+        )
+        return done

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
 from seawall.access.tables import project_metadata
-from seawall.access.tokens import Scope
+from seawall.access.tokens import Scope, TokenService
 from seawall.features.preheat.drivers import ERROR, RUNNING, DriverError, Image, open_driver
-from seawall.features.preheat.service import Policy, settle_in
+from seawall.features.preheat.service import Policy, PreheatService, settle_in
 from seawall.features.preheat.tables import preheat_executions, preheat_policies, preheat_tasks
 from seawall.features.scan.hub import Shown, scan_overviews
-from seawall.infra.jobs.base import JobContext, JobStoppedError, job
+from seawall.infra.db import Database
+from seawall.infra.jobs.base import JobContext, JobStoppedError
 from seawall.infra.jobs.service import JobService
 from seawall.kernel import globs
 from seawall.kernel.errors import PreconditionError, SeawallError
 from seawall.registry.hooks import ContentHook, Push
 from seawall.registry.tables import labels, manifest_labels, manifests, repositories, tags
-
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
 
 KINDS = ("IMAGE", "CNAI")
 LABELED = "ARTIFACT_LABELED"
@@ -36,56 +34,169 @@ _TRIES = 3
 _PAUSE = 5.0
 
 
-@job("preheat", concurrency=4)
-async def plan(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Find what a policy's filters select and make a task for each tag."""
-    service = context.services.preheat
-    if "execution" not in args:
-        policy = await service.policy_by_id(int(args["policy"]))
+class PreheatJobs:
+    """The work of preheating's jobs."""
+
+    def __init__(
+        self,
+        db: Database,
+        jobs: JobService,
+        preheat: PreheatService,
+        tokens: TokenService | None,
+        registry_url: str,
+    ) -> None:
+        """`registry_url` is where a network pulls from, with `tokens` that let it; None: everybody may."""
+        self._db = db
+        self._jobs = jobs
+        self._preheat = preheat
+        self._tokens = tokens
+        self._registry_url = registry_url
+
+    async def plan(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Find what a policy's filters select and make a task for each tag."""
+        service = self._preheat
+        if "execution" not in args:
+            policy = await service.policy_by_id(int(args["policy"]))
+            try:
+                return {"execution": await service.start(policy, "scheduled")}
+            except SeawallError as error:
+                await context.log(str(error), "ERROR")
+                raise
+        execution_id = int(args["execution"])
+        table = preheat_executions.c
+        query = select(table.policy_id, table.status, table.planned).where(table.id == execution_id)
+        row = await self._db.read(lambda c: c.execute(query).first())
+        if row is None or row.status != "Running" or row.planned:
+            return {"execution": execution_id}
+        policy = await service.policy_by_id(row.policy_id)
+        chosen: list[dict[str, str]] = args.get("candidates") or []
+        if "candidates" not in args:
+            chosen = await self._db.read(lambda c: candidates(c, policy))
+
+        def run(connection: Connection) -> None:
+            own = update(preheat_executions).where(table.id == execution_id, table.planned.is_(False))
+            if not connection.execute(own.values(planned=True)).rowcount:
+                return
+            now = time.time()
+            for item in chosen:
+                made = connection.execute(
+                    insert(preheat_tasks).values(
+                        execution_id=execution_id,
+                        status="Pending",
+                        message="",
+                        runs=0,
+                        created_at=now,
+                        updated_at=now,
+                        **item,
+                    )
+                ).inserted_primary_key
+                assert made is not None
+                task_id = int(made[0])
+                job_id = self._jobs.enqueue_in(connection, "preheat-task", {"task": task_id})
+                mine = preheat_tasks.c.id == task_id
+                connection.execute(update(preheat_tasks).where(mine).values(job_id=job_id))
+            settle_in(connection, execution_id)
+
+        await self._db.write(run)
+        self._jobs.nudge()
+        await context.log(f"{len(chosen)} tasks")
+        return {"execution": execution_id, "tasks": len(chosen)}
+
+    async def run_task(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Tell the network of one tag, and wait for what comes of it."""
+        task_id = int(args["task"])
+        table = preheat_tasks.c
+        query = (
+            select(preheat_tasks, preheat_policies.c.provider_id, preheat_policies.c.extra_attrs)
+            .join(preheat_executions, preheat_executions.c.id == table.execution_id)
+            .join(preheat_policies, preheat_policies.c.id == preheat_executions.c.policy_id)
+            .where(table.id == task_id)
+        )
+        row = await self._db.read(lambda c: c.execute(query).first())
+        if row is None or row.status not in ("Pending", "Running"):
+            return {}
+
+        async def change(**values: Any) -> None:
+            now = time.time()
+
+            def run(connection: Connection) -> None:
+                own = update(preheat_tasks).where(table.id == task_id)
+                connection.execute(own.values(updated_at=now, **values))
+                if "ended_at" in values:
+                    settle_in(connection, row.execution_id)
+
+            await self._db.write(run)
+
+        await change(status="Running", runs=row.runs + 1, started_at=row.started_at or time.time())
+        status, message = ERROR, ""
         try:
-            return {"execution": await service.start(policy, "scheduled")}
-        except SeawallError as error:
-            await context.log(str(error), "ERROR")
+            status, message = await self._follow(context, row, change)
+        except JobStoppedError:
+            status = "Stopped"
             raise
-    execution_id = int(args["execution"])
-    table = preheat_executions.c
-    query = select(table.policy_id, table.status, table.planned).where(table.id == execution_id)
-    row = await context.services.db.read(lambda c: c.execute(query).first())
-    if row is None or row.status != "Running" or row.planned:
-        return {"execution": execution_id}
-    policy = await service.policy_by_id(row.policy_id)
-    chosen: list[dict[str, str]] = args.get("candidates") or []
-    if "candidates" not in args:
-        chosen = await context.services.db.read(lambda c: candidates(c, policy))
+        except SeawallError as error:
+            message = str(error)
+            await context.log(message, "ERROR")
+            raise
+        finally:
+            await change(status=status, message=message[:4000], ended_at=time.time())
+        if status == ERROR:
+            raise DriverError(message.partition("\n")[0][:500])
+        return {"status": status}
 
-    def run(connection: Connection) -> None:
-        own = update(preheat_executions).where(table.id == execution_id, table.planned.is_(False))
-        if not connection.execute(own.values(planned=True)).rowcount:
-            return
-        now = time.time()
-        for item in chosen:
-            made = connection.execute(
-                insert(preheat_tasks).values(
-                    execution_id=execution_id,
-                    status="Pending",
-                    message="",
-                    runs=0,
-                    created_at=now,
-                    updated_at=now,
-                    **item,
-                )
-            ).inserted_primary_key
-            assert made is not None
-            task_id = int(made[0])
-            job_id = context.services.jobs.enqueue_in(connection, "preheat-task", {"task": task_id})
-            mine = preheat_tasks.c.id == task_id
-            connection.execute(update(preheat_tasks).where(mine).values(job_id=job_id))
-        settle_in(connection, execution_id)
+    async def _follow(self, context: JobContext, row: Any, change: Any) -> tuple[str, str]:
+        instance = await self._preheat.reach(row.provider_id)
+        driver = open_driver(instance)
+        try:
+            remote_id = row.remote_id
+            if remote_id is None:
+                await context.log(f"{row.repository}:{row.tag} ({row.digest}) to {instance.endpoint}")
+                told = await _again(context, lambda: driver.preheat(self._image(row)))
+                remote_id = told.remote_id
+                await change(remote_id=remote_id[:255])
+                if told.status != RUNNING:
+                    await context.log(f"{told.status}: {told.message}")
+                    return told.status, told.message
+            deadline = time.monotonic() + _TASK_SECONDS
+            wait = 0.5
+            while time.monotonic() < deadline:
+                await context.checkpoint()
+                found = await _again(context, lambda: driver.progress(remote_id))
+                if found.status != RUNNING:
+                    await context.log(
+                        f"{found.status}: {found.message}", "INFO" if found.status != ERROR else ERROR.upper()
+                    )
+                    return found.status, found.message
+                await asyncio.sleep(wait)
+                wait = min(wait * 1.5, 10)
+            raise DriverError(f"not done after {_TASK_SECONDS:.0f} seconds")
+        finally:
+            await driver.close()
 
-    await context.services.db.write(run)
-    context.services.jobs.nudge()
-    await context.log(f"{len(chosen)} tasks")
-    return {"execution": execution_id, "tasks": len(chosen)}
+    def _image(self, row: Any) -> Image:
+        headers = {}
+        if self._tokens is not None:
+            scope = Scope("repository", row.repository, frozenset({"pull"}))
+            token, _ = self._tokens.issue("seawall-preheat", [scope], _TOKEN_SECONDS)
+            headers["Authorization"] = f"Bearer {token}"
+        url = f"{self._registry_url.rstrip('/')}/v2/{row.repository}/manifests/{row.tag}"
+        return Image(url, row.repository, row.tag, row.digest, headers, row.extra_attrs)
+
+    async def event(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Start the event-based policies of a project that select an artifact."""
+        service = self._preheat
+        started = []
+        for policy in await service.event_policies(int(args["project"])):
+            found = await self._db.read(
+                lambda c, p=policy: candidates(c, p, args["repository"], args["digest"])  # type: ignore[misc]
+            )
+            if not found:
+                continue
+            try:
+                started.append(await service.start(policy, "event_based", found))
+            except (PreconditionError, DriverError) as error:
+                await context.log(f"policy {policy.name}: {error}", "ERROR")
+        return {"executions": started}
 
 
 def candidates(
@@ -170,81 +281,6 @@ def _severity(connection: Connection, shown: Shown) -> int:
     return SEVERITIES.get(overview.get("severity", "None"), _UNSCANNED)
 
 
-@job("preheat-task", concurrency=10)
-async def preheat(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Tell the network of one tag, and wait for what comes of it."""
-    services, task_id = context.services, int(args["task"])
-    table = preheat_tasks.c
-    query = (
-        select(preheat_tasks, preheat_policies.c.provider_id, preheat_policies.c.extra_attrs)
-        .join(preheat_executions, preheat_executions.c.id == table.execution_id)
-        .join(preheat_policies, preheat_policies.c.id == preheat_executions.c.policy_id)
-        .where(table.id == task_id)
-    )
-    row = await services.db.read(lambda c: c.execute(query).first())
-    if row is None or row.status not in ("Pending", "Running"):
-        return {}
-
-    async def change(**values: Any) -> None:
-        now = time.time()
-
-        def run(connection: Connection) -> None:
-            own = update(preheat_tasks).where(table.id == task_id)
-            connection.execute(own.values(updated_at=now, **values))
-            if "ended_at" in values:
-                settle_in(connection, row.execution_id)
-
-        await services.db.write(run)
-
-    await change(status="Running", runs=row.runs + 1, started_at=row.started_at or time.time())
-    status, message = ERROR, ""
-    try:
-        status, message = await _follow(context, row, change)
-    except JobStoppedError:
-        status = "Stopped"
-        raise
-    except SeawallError as error:
-        message = str(error)
-        await context.log(message, "ERROR")
-        raise
-    finally:
-        await change(status=status, message=message[:4000], ended_at=time.time())
-    if status == ERROR:
-        raise DriverError(message.partition("\n")[0][:500])
-    return {"status": status}
-
-
-async def _follow(context: JobContext, row: Any, change: Any) -> tuple[str, str]:
-    services = context.services
-    instance = await services.preheat.reach(row.provider_id)
-    driver = open_driver(instance)
-    try:
-        remote_id = row.remote_id
-        if remote_id is None:
-            await context.log(f"{row.repository}:{row.tag} ({row.digest}) to {instance.endpoint}")
-            told = await _again(context, lambda: driver.preheat(_image(services, row)))
-            remote_id = told.remote_id
-            await change(remote_id=remote_id[:255])
-            if told.status != RUNNING:
-                await context.log(f"{told.status}: {told.message}")
-                return told.status, told.message
-        deadline = time.monotonic() + _TASK_SECONDS
-        wait = 0.5
-        while time.monotonic() < deadline:
-            await context.checkpoint()
-            found = await _again(context, lambda: driver.progress(remote_id))
-            if found.status != RUNNING:
-                await context.log(
-                    f"{found.status}: {found.message}", "INFO" if found.status != ERROR else ERROR.upper()
-                )
-                return found.status, found.message
-            await asyncio.sleep(wait)
-            wait = min(wait * 1.5, 10)
-        raise DriverError(f"not done after {_TASK_SECONDS:.0f} seconds")
-    finally:
-        await driver.close()
-
-
 async def _again(context: JobContext, call: Any) -> Any:
     """`call()`, tried anew a few times: a network that restarts must not fail what it is told."""
     for attempt in range(_TRIES):
@@ -258,42 +294,11 @@ async def _again(context: JobContext, call: Any) -> Any:
             await context.checkpoint()
 
 
-def _image(services: Services, row: Any) -> Image:
-    headers = {}
-    if services.tokens is not None:
-        scope = Scope("repository", row.repository, frozenset({"pull"}))
-        token, _ = services.tokens.issue("seawall-preheat", [scope], _TOKEN_SECONDS)
-        headers["Authorization"] = f"Bearer {token}"
-    base = services.settings.external_url or services.scan.registry_url
-    url = f"{base.rstrip('/')}/v2/{row.repository}/manifests/{row.tag}"
-    return Image(url, row.repository, row.tag, row.digest, headers, row.extra_attrs)
-
-
-# -- what sets policies off ----------------------------------------------------------------------------
-
-
-@job("preheat-event", concurrency=4, retries=2)
-async def event(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Start the event-based policies of a project that select an artifact."""
-    service = context.services.preheat
-    started = []
-    for policy in await service.event_policies(int(args["project"])):
-        found = await context.services.db.read(
-            lambda c, p=policy: candidates(c, p, args["repository"], args["digest"])  # type: ignore[misc]
-        )
-        if not found:
-            continue
-        try:
-            started.append(await service.start(policy, "event_based", found))
-        except (PreconditionError, DriverError) as error:
-            await context.log(f"policy {policy.name}: {error}", "ERROR")
-    return {"executions": started}
-
-
 class PreheatHook(ContentHook):
     """Sets event-based policies off when something is pushed."""
 
-    def __init__(self, jobs: JobService) -> None:
+    def __init__(self, db: Database, jobs: JobService) -> None:
+        self._db = db
         self._jobs = jobs
 
     def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
@@ -311,19 +316,13 @@ class PreheatHook(ContentHook):
             arguments = {"project": project_id, "repository": repository, "digest": digest}
             self._jobs.enqueue_in(connection, "preheat-event", arguments, trigger="event")
 
+    async def on_event(self, _kind: str, data: dict[str, Any]) -> None:
+        """The outbox handler for the end of a scan and for a label."""
 
-def install(services: Services) -> None:
-    """Take part in pushes, and hear of scans and labels."""
-    hook = PreheatHook(services.jobs)
-    services.hooks.add(hook)
-
-    async def heard(_kind: str, data: dict[str, Any]) -> None:
-        def run(connection: Connection) -> None:
+        def enqueue_lookups(connection: Connection) -> None:
             for resource in data.get("resources", []):
-                hook.tell(connection, int(data["project_id"]), data["repository"], resource["digest"])
+                self.tell(connection, int(data["project_id"]), data["repository"], resource["digest"])
 
         if data.get("repository"):
-            await services.db.write(run)
-            services.jobs.nudge()
-
-    services.events.subscribe("preheat", {"SCANNING_COMPLETED", LABELED}, heard)
+            await self._db.write(enqueue_lookups)
+            self._jobs.nudge()

@@ -27,15 +27,18 @@ from seawall.access.tables import project_metadata, projects
 from seawall.features.replication.adapters import Adapter, open_adapter
 from seawall.features.replication.client import KILOBIT, Limiter, RemoteError, RemoteManifest
 from seawall.features.replication.endpoint import LocalEndpoint
+from seawall.features.replication.service import ReplicationService
 from seawall.features.replication.tables import registries
 from seawall.infra import leases
-from seawall.infra.jobs.base import JobContext, job
+from seawall.infra.db import Database
+from seawall.infra.jobs.base import JobContext
+from seawall.infra.jobs.service import JobService
 from seawall.infra.storage.base import UploadBusyError
 from seawall.kernel import globs
 from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.errors import InvalidError, RegistryError, SeawallError
-from seawall.process.wiring import Services
 from seawall.registry import manifest as manifests
+from seawall.registry.local import LocalRegistry
 from seawall.registry.model import StoredManifest
 from seawall.registry.tables import manifests as manifest_table
 from seawall.registry.tables import repositories
@@ -87,11 +90,21 @@ class Passing:
 class ProxyCache:
     """The proxy-cache projects of this process."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._content = services.content
-        self._local = LocalEndpoint(services)
-        self._fresh_seconds = services.settings.proxy.fresh_seconds
+    def __init__(
+        self,
+        db: Database,
+        content: LocalRegistry,
+        jobs: JobService,
+        replication: ReplicationService,
+        fresh_seconds: float,
+    ) -> None:
+        """`fresh_seconds`: how long a tag is served without asking upstream again."""
+        self._db = db
+        self._content = content
+        self._jobs = jobs
+        self._replication = replication
+        self._local = LocalEndpoint(db, content)
+        self._fresh_seconds = fresh_seconds
         self._upstreams: dict[str, Upstream] = {}
         self._known: dict[str, tuple[float, bool]] = {}
         self._fresh: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
@@ -99,7 +112,6 @@ class ProxyCache:
         self._parents: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._flights: dict[tuple[str, str], asyncio.Task[StoredManifest]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        services.closers.append(self.close)
 
     async def close(self) -> None:
         """Close connections."""
@@ -129,7 +141,7 @@ class ProxyCache:
             .join(registries, registries.c.id == projects.c.registry_id)
             .where(projects.c.name == project)
         )
-        row = await self._services.db.point(lambda c: c.execute(query).first())
+        row = await self._db.point(lambda c: c.execute(query).first())
         old = self._upstreams.get(project)
         if row is None:
             if old is not None:
@@ -140,13 +152,13 @@ class ProxyCache:
             project_metadata.c.project_id == row.project_id
         )
         metadata: dict[str, str] = {
-            item[0]: item[1] for item in await self._services.db.point(lambda c: c.execute(settings).all())
+            item[0]: item[1] for item in await self._db.point(lambda c: c.execute(settings).all())
         }
         speed = metadata.get("proxy_speed_kb", "")
         rate = int(speed) * KILOBIT if speed.isdigit() else 0
         stamp = (row.id, row.url, row.updated_at, rate)
         if old is None or old.stamp != stamp:
-            secret = await self._services.replication.secret_registry(row.id)
+            secret = await self._replication.secret_registry(row.id)
             adapter = open_adapter(secret, Limiter(rate))
             if old is not None:
                 self._later(old.adapter.close())
@@ -221,7 +233,7 @@ class ProxyCache:
             while len(self._parents) > 20_000:
                 self._parents.popitem(last=False)
             try:
-                await store(self._services, repository, reference, found)
+                await store(self._content, repository, reference, found)
             except SeawallError as error:
                 log.warning("an index is not kept", repository=repository, error=str(error))
             return
@@ -234,9 +246,7 @@ class ProxyCache:
         # Pulls of the same within a minute are one job.
         seed = f"{repository}:{reference}@{found.digest} {int(time.time() // 60)}"
         key = "proxy:" + hashlib.sha256(seed.encode()).hexdigest()
-        await self._services.jobs.enqueue(
-            "proxy-fill", args, key=key, delay_seconds=_FILL_DELAY, trigger="event"
-        )
+        await self._jobs.enqueue("proxy-fill", args, key=key, delay_seconds=_FILL_DELAY, trigger="event")
 
     async def tags(self, upstream: Upstream, repository: str) -> list[str] | None:
         """All tags upstream, sorted; None when the upstream is down. Raises RegistryError."""
@@ -295,7 +305,7 @@ class ProxyCache:
 
     async def _connection(self, upstream: Upstream, repository: str) -> leases.Lease:
         name = "pc-" + hashlib.sha256(repository.encode()).hexdigest()[:24]
-        slot = await leases.acquire_slot(self._services.db, name, upstream.connections)
+        slot = await leases.acquire_slot(self._db, name, upstream.connections)
         if slot is None:
             raise RegistryError(
                 "TOOMANYREQUESTS",
@@ -309,7 +319,7 @@ class ProxyCache:
         seed = hashlib.sha256(f"{repository}@{digest}".encode()).hexdigest()
         while not await self._local.has_blob(repository, digest):
             try:
-                lease = await leases.acquire(self._services.db, f"px-{seed[:32]}")
+                lease = await leases.acquire(self._db, f"px-{seed[:32]}")
             except UploadBusyError:
                 await asyncio.sleep(0.2)
                 continue
@@ -416,80 +426,76 @@ def _error(error: RemoteError) -> RegistryError:
     return RegistryError("UNAVAILABLE", "the upstream registry cannot be reached", status=503)
 
 
-async def store(services: Services, repository: str, reference: str, found: RemoteManifest) -> None:
+async def store(content: LocalRegistry, repository: str, reference: str, found: RemoteManifest) -> None:
     """Store a manifest in a proxy-cache project; an index may lack children."""
     before = actor.set(SYSTEM)
     try:
-        await services.content.manifests.put(
-            repository, reference, found.payload, found.media_type, sparse=True
-        )
+        await content.manifests.put(repository, reference, found.payload, found.media_type, sparse=True)
     finally:
         actor.reset(before)
 
 
-@job("proxy-fill", concurrency=8, retries=3, backoff_seconds=10)
-async def fill(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Complete a pulled image of a proxy-cache project: missing blobs, then the manifest and its tag."""
-    services = context.services
-    cache = services.proxy
-    assert cache is not None
-    repository, reference, digest = args["repository"], args["reference"], args["digest"]
-    upstream = await cache.of(repository)
-    if upstream is None:
-        return {"stored": False}
-    found = await upstream.adapter.client.manifest(upstream.name_of(repository), digest)
-    if found is None:
-        await context.log(f"{repository}@{digest} is not upstream any more")
-        return {"stored": False}
-    parsed = manifests.parse(found.payload, found.media_type or None)
-    for blob in parsed.blobs:
-        await context.checkpoint()
-        await cache.fetch(upstream, repository, blob)
-    await store(services, repository, reference, found)
-    await context.log(f"{repository}:{reference} is kept ({digest})")
-    if args.get("parent"):
-        # Stored again, the index learns of its new child.
-        index = await LocalEndpoint(services).manifest(repository, args["parent"])
-        if index is not None:
-            await store(services, repository, index.digest, index)
-    return {"stored": True}
+class ProxyJobs:
+    """The work of the proxy cache's jobs."""
 
+    def __init__(self, db: Database, content: LocalRegistry, cache: ProxyCache, keep_days: float) -> None:
+        """`keep_days`: what nobody has pulled for so long is deleted; 0 keeps it."""
+        self._db = db
+        self._content = content
+        self._cache = cache
+        self._keep_days = keep_days
 
-@job("proxy-expire", concurrency=1)
-async def expire(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Delete what nobody has pulled for `proxy.keep_days` from proxy-cache projects."""
-    services = context.services
-    days = float(args.get("days", services.settings.proxy.keep_days))
-    if days <= 0:
-        return {"deleted": 0}
-    cutoff = time.time() - days * 86400
-    table = manifest_table.c
-    query = (
-        select(repositories.c.name, table.digest)
-        .join(repositories, repositories.c.id == table.repository_id)
-        .join(projects, projects.c.id == repositories.c.project_id)
-        .where(
-            projects.c.registry_id.is_not(None),
-            table.pushed_at < cutoff,
-            (table.pulled_at.is_(None)) | (table.pulled_at < cutoff),
+    async def fill(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Complete a pulled image of a proxy-cache project: missing blobs, then the manifest and its tag."""
+        cache = self._cache
+        repository, reference, digest = args["repository"], args["reference"], args["digest"]
+        upstream = await cache.of(repository)
+        if upstream is None:
+            return {"stored": False}
+        found = await upstream.adapter.client.manifest(upstream.name_of(repository), digest)
+        if found is None:
+            await context.log(f"{repository}@{digest} is not upstream any more")
+            return {"stored": False}
+        parsed = manifests.parse(found.payload, found.media_type or None)
+        for blob in parsed.blobs:
+            await context.checkpoint()
+            await cache.fetch(upstream, repository, blob)
+        await store(self._content, repository, reference, found)
+        await context.log(f"{repository}:{reference} is kept ({digest})")
+        if args.get("parent"):
+            # Stored again, the index learns of its new child.
+            index = await LocalEndpoint(self._db, self._content).manifest(repository, args["parent"])
+            if index is not None:
+                await store(self._content, repository, index.digest, index)
+        return {"stored": True}
+
+    async def expire(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Delete what nobody has pulled for `proxy.keep_days` from proxy-cache projects."""
+        days = float(args.get("days", self._keep_days))
+        if days <= 0:
+            return {"deleted": 0}
+        cutoff = time.time() - days * 86400
+        table = manifest_table.c
+        query = (
+            select(repositories.c.name, table.digest)
+            .join(repositories, repositories.c.id == table.repository_id)
+            .join(projects, projects.c.id == repositories.c.project_id)
+            .where(
+                projects.c.registry_id.is_not(None),
+                table.pushed_at < cutoff,
+                (table.pulled_at.is_(None)) | (table.pulled_at < cutoff),
+            )
+            .order_by(table.id.desc())
         )
-        .order_by(table.id.desc())
-    )
-    deleted = 0
-    for repository, digest in await services.db.read(lambda c: c.execute(query).all()):
-        await context.checkpoint()
-        try:
-            await services.content.delete_manifest(repository, digest)
-        except RegistryError as error:
-            # A child of an index that stays stays too.
-            await context.log(f"{repository}@{digest} stays: {error}")
-            continue
-        deleted += 1
-        await context.log(f"{repository}@{digest} deleted")
-    return {"deleted": deleted}
-
-
-def install(services: Services) -> ProxyCache:
-    """The proxy cache of this process, and its schedule."""
-    services.jobs.default_schedule(EXPIRE_SCHEDULE, "0 30 3 * * *", "proxy-expire", {})
-    return ProxyCache(services)
+        deleted = 0
+        for repository, digest in await self._db.read(lambda c: c.execute(query).all()):
+            await context.checkpoint()
+            try:
+                await self._content.delete_manifest(repository, digest)
+            except RegistryError as error:
+                # A child of an index that stays stays too.
+                await context.log(f"{repository}@{digest} stays: {error}")
+                continue
+            deleted += 1
+            await context.log(f"{repository}@{digest} deleted")
+        return {"deleted": deleted}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from sqlalchemy import Connection, select
 
@@ -17,13 +17,12 @@ from seawall.features.replication.client import (
     RegistryClient,
     RemoteManifest,
 )
+from seawall.infra.db import Database
 from seawall.kernel.errors import ConflictError, RegistryError
 from seawall.registry import projects as project_content
+from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Upload
 from seawall.registry.tables import manifests, repositories, repository_blobs, tags
-
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
 
 Remember = Callable[[str], Awaitable[None]]
 # Local sessions are recorded this often (bytes), so an interrupted pull goes on from there.
@@ -105,9 +104,9 @@ class LocalEndpoint:
     # What is stored is a copy of what a peer has acknowledged: neither quota nor rule refuses it.
     replica = False
 
-    def __init__(self, services: Services, limiter: Limiter | None = None) -> None:
-        self._services = services
-        self._content = services.content
+    def __init__(self, db: Database, content: LocalRegistry, limiter: Limiter | None = None) -> None:
+        self._db = db
+        self._content = content
         self._limiter = limiter or Limiter()
 
     async def tags(self, repository: str) -> list[str]:
@@ -149,7 +148,7 @@ class LocalEndpoint:
             .where(repositories.c.name == repository, manifests.c.subject_digest == digest)
             .order_by(manifests.c.id)
         )
-        return await self._services.db.read(lambda c: list(c.execute(query).scalars()))
+        return await self._db.read(lambda c: list(c.execute(query).scalars()))
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """See Endpoint.has_blob."""
@@ -174,12 +173,12 @@ class LocalEndpoint:
             .where(repository_blobs.c.digest == digest)
             .limit(limit)
         )
-        return await self._services.db.read(lambda c: list(c.execute(query).scalars()))
+        return await self._db.read(lambda c: list(c.execute(query).scalars()))
 
     async def blob(self, repository: str, digest: str, offset: int) -> AsyncIterator[bytes]:
         """See Endpoint.blob."""
         found = await self._content.blobs.get(repository, digest)
-        async for data in self._services.storage.stream(found.key, offset, found.size):
+        async for data in self._content.storage.stream(found.key, offset, found.size):
             yield data
 
     async def prepare(self, repository: str) -> None:
@@ -191,10 +190,10 @@ class LocalEndpoint:
                 connection.execute(select(projects.c.id).where(projects.c.name == name)).first() is not None
             )
 
-        if await self._services.db.read(there):
+        if await self._db.read(there):
             return
         with contextlib.suppress(ConflictError):
-            await self._services.db.write(
+            await self._db.write(
                 lambda c: project_content.create(c, name, owner=None, metadata={"public": "false"})
             )
 
@@ -249,7 +248,7 @@ class LocalEndpoint:
             .join(repositories, repositories.c.id == tags.c.repository_id)
             .where(repositories.c.name == repository, tags.c.name == tag)
         )
-        return await self._services.db.read(lambda c: c.execute(query).scalar())
+        return await self._db.read(lambda c: c.execute(query).scalar())
 
     async def put_manifest(
         self, repository: str, reference: str, media_type: str, payload: bytes, origin: str = ""

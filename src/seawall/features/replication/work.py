@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,18 +21,22 @@ from seawall.features.replication.tables import (
     replication_policies,
     replication_tasks,
 )
-from seawall.infra.jobs.base import JobContext, JobStoppedError, job, registry
-from seawall.infra.outbox.events import Subscribers
+from seawall.infra.db import Database
+from seawall.infra.jobs.base import JobContext, JobStoppedError
+from seawall.infra.jobs.service import JobService
+from seawall.infra.outbox.events import Handler, Subscribers
+from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.material import TOKEN
 from seawall.kernel.context import SYSTEM, Actor, actor
 from seawall.kernel.errors import PreconditionError, RegistryError, SeawallError
 from seawall.kernel.names import is_tag
-from seawall.process.wiring import Services
 from seawall.registry.hooks import ContentHook, Deletion, Push
+from seawall.registry.local import LocalRegistry
 from seawall.registry.tables import labels, manifest_labels, manifests, repositories, tags
 
 PUSHED = "REPLICATION_PUSH"
 DELETED = "REPLICATION_DELETE"
+TASK_RETRIES = 3
 CHECK_SCHEDULE = "system:registry-health"
 
 
@@ -40,75 +44,284 @@ class CopyFailedError(SeawallError):
     """Some artifacts of a task could not be copied; its log says which and why."""
 
 
-# -- planning ------------------------------------------------------------------------------------------
+class ReplicationJobs:
+    """The work of replication's jobs: `replication` plans, `replication-task` copies or deletes."""
 
+    def __init__(
+        self,
+        db: Database,
+        content: LocalRegistry,
+        jobs: JobService,
+        replication: ReplicationService,
+        own_id: Callable[[], str],
+    ) -> None:
+        """`own_id`: how this cluster calls itself in paths, see `own_id` of this module."""
+        self._db = db
+        self._content = content
+        self._jobs = jobs
+        self._replication = replication
+        self._own_id = own_id
 
-@job("replication", concurrency=10, retries=2)
-async def plan(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Find what a policy's filters select and make a task for each repository."""
-    service = context.services.replication
-    execution_id = args.get("execution")
-    if execution_id is None:
+    async def plan(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Find what a policy's filters select and make a task for each repository."""
+        service = self._replication
+        execution_id = args.get("execution")
+        if execution_id is None:
+            try:
+                started = await service.start(int(args["policy"]), "scheduled")
+            except PreconditionError as error:
+                await context.log(str(error))
+                return {"execution": None}
+            return {"execution": started}
+        execution = await service.execution(int(execution_id))
+        if execution.status != "InProgress":
+            return {"execution": execution_id}
+        policy = await service.policy(execution.policy_id)
+        resources = args.get("resources")
+        if resources is None:
+            resources = [item async for item in self._resources(context, policy)]
+        made = await self._db.write(lambda c: self._make_tasks(c, int(execution_id), policy, resources))
+        self._jobs.nudge()
+        await context.log(f"{made} tasks")
+        return {"execution": execution_id, "tasks": made}
+
+    async def _resources(self, context: JobContext, policy: Policy) -> AsyncIterator[dict[str, Any]]:
+        adapter: Adapter | None = None
         try:
-            started = await service.start(int(args["policy"]), "scheduled")
-        except PreconditionError as error:
-            await context.log(str(error))
-            return {"execution": None}
-        return {"execution": started}
-    execution = await service.execution(int(execution_id))
-    if execution.status != "InProgress":
-        return {"execution": execution_id}
-    policy = await service.policy(execution.policy_id)
-    resources = args.get("resources")
-    if resources is None:
-        resources = [item async for item in _select(context, policy)]
-    made = await context.services.db.write(
-        lambda c: _make_tasks(c, context.services, int(execution_id), policy, resources)
-    )
-    context.services.jobs.nudge()
-    await context.log(f"{made} tasks")
-    return {"execution": execution_id, "tasks": made}
+            if policy.src_registry_id is None:
+                found = self._local_resources(policy)
+            else:
+                adapter = await self._replication.adapter(policy.src_registry_id)
+                found = _remote(adapter, policy)
+            async for repository, references in found:
+                await context.checkpoint()
+                if references:
+                    yield {"operation": "copy", "repository": repository, "references": references}
+        finally:
+            if adapter is not None:
+                await adapter.close()
 
+    async def _local_resources(self, policy: Policy) -> AsyncIterator[tuple[str, list[str]]]:
+        query = select(repositories.c.id, repositories.c.name).order_by(repositories.c.name)
+        for repository_id, name in await self._db.read(lambda c: c.execute(query).all()):
+            if not policy.wants_repository(name):
+                continue
 
-async def _select(context: JobContext, policy: Policy) -> AsyncIterator[dict[str, Any]]:
-    adapter: Adapter | None = None
-    try:
-        if policy.src_registry_id is None:
-            found = _local(context.services, policy)
-        else:
-            adapter = await context.services.replication.adapter(policy.src_registry_id)
-            found = _remote(adapter, policy)
-        async for repository, references in found:
-            await context.checkpoint()
-            if references:
-                yield {"operation": "copy", "repository": repository, "references": references}
-    finally:
-        if adapter is not None:
+            def read(connection: Connection, repository_id: int = repository_id) -> list[str]:
+                rows = connection.execute(
+                    select(tags.c.name, tags.c.manifest_id)
+                    .where(tags.c.repository_id == repository_id)
+                    .order_by(tags.c.name)
+                ).all()
+                wanted = [(tag, manifest) for tag, manifest in rows if policy.wants_tag(tag)]
+                if policy.looks_at_labels:
+                    wanted = [
+                        (tag, manifest)
+                        for tag, manifest in wanted
+                        if policy.wants_labels(_labels(connection, manifest))
+                    ]
+                return [tag for tag, _ in wanted]
+
+            yield name, await self._db.read(read)
+
+    def _make_tasks(
+        self,
+        connection: Connection,
+        execution_id: int,
+        policy: Policy,
+        resources: list[dict[str, Any]],
+    ) -> int:
+        """Write the tasks and their jobs once, whatever the number of runs of the planning job."""
+        execution = replication_executions.c
+        row = connection.execute(
+            select(execution.planned, execution.status).where(execution.id == execution_id).with_for_update()
+        ).first()
+        if row is None or row[0] or row[1] != "InProgress":
+            return 0
+        for item in resources:
+            references = item["references"]
+            target = policy.destination(item["repository"])
+            count = f"[{len(references)} item(s) in total]"
+            made = connection.execute(
+                insert(replication_tasks).values(
+                    execution_id=execution_id,
+                    status="Pending",
+                    operation=item["operation"],
+                    resource_type=policy.filter_value("resource") or "artifact",
+                    src_resource=f"{item['repository']}:{count}",
+                    dst_resource=f"{target}:{count}",
+                    work={
+                        "repository": item["repository"],
+                        "target": target,
+                        "references": references,
+                        "path": item.get("path", []),
+                        "event": item.get("event", False),
+                    },
+                    state={},
+                )
+            ).inserted_primary_key
+            assert made is not None
+            job_id = self._jobs.enqueue_in(connection, "replication-task", {"task": int(made[0])})
+            connection.execute(
+                update(replication_tasks).where(replication_tasks.c.id == made[0]).values(job_id=job_id)
+            )
+        connection.execute(
+            update(replication_executions).where(execution.id == execution_id).values(planned=True)
+        )
+        settle_in(connection, execution_id)
+        return len(resources)
+
+    async def run_task(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Copy (or delete) the artifacts of one repository."""
+        task_id = int(args["task"])
+        service = self._replication
+
+        def read(connection: Connection) -> Any:
+            table = replication_tasks.c
+            return connection.execute(
+                select(
+                    table.execution_id,
+                    table.operation,
+                    table.work,
+                    table.state,
+                    replication_executions.c.policy_id,
+                )
+                .join(replication_executions, replication_executions.c.id == table.execution_id)
+                .where(table.id == task_id)
+            ).first()
+
+        row = await self._db.read(read)
+        if row is None:
+            return {}
+        execution_id, operation, work, state, policy_id = row
+        await self._mark(context, task_id, execution_id, "InProgress")
+        try:
+            policy = await service.policy(policy_id)
+            if operation == "deletion":
+                result = await self._delete(context, policy, work)
+            else:
+                if policy.src_registry_id is not None:
+                    # What this pulls starts no push back to where it came from.
+                    actor.set(replace(SYSTEM, passed=(registry_mark(policy.src_registry_id),)))
+                result = await self._copy(context, policy, work, task_id, dict(state))
+        except JobStoppedError:
+            await self._mark(context, task_id, execution_id, "Stopped")
+            raise
+        except Exception:
+            last = context.attempt > TASK_RETRIES
+            await self._mark(context, task_id, execution_id, "Failed" if last else "Pending")
+            raise
+        await self._mark(context, task_id, execution_id, "Succeed")
+        return result
+
+    async def _mark(self, context: JobContext, task_id: int, execution_id: int, status: str) -> None:
+        values: dict[str, Any] = {"status": status}
+        if status == "InProgress":
+            values["started_at"] = time.time()
+        elif status != "Pending":
+            values["ended_at"] = time.time()
+
+        def run(connection: Connection) -> None:
+            connection.execute(
+                update(replication_tasks).where(replication_tasks.c.id == task_id).values(**values)
+            )
+            if "ended_at" in values:
+                settle_in(connection, execution_id)
+
+        await self._db.write(run)
+
+    async def _copy(
+        self,
+        context: JobContext,
+        policy: Policy,
+        work: dict[str, Any],
+        task_id: int,
+        sessions: dict[str, str],
+    ) -> dict[str, Any]:
+        limiter = Limiter(policy.speed * KILOBIT, context.checkpoint)
+        other = policy.src_registry_id if policy.dest_registry_id is None else policy.dest_registry_id
+        assert other is not None
+        adapter = await self._replication.adapter(other, limiter)
+        local = LocalEndpoint(self._db, self._content)
+        pushing = policy.dest_registry_id is not None
+        source: Endpoint = local if pushing else adapter.endpoint
+        destination: Endpoint = adapter.endpoint if pushing else local
+
+        async def save(value: dict[str, str]) -> None:
+            statement = update(replication_tasks).where(replication_tasks.c.id == task_id)
+            kept = dict(value)
+            await self._db.write(lambda c: c.execute(statement.values(state=kept)), durable=False)
+
+        async def replicated(digest: str) -> str | None:
+            # What this policy has copied from another repository may be there already under its name.
+            for name in await local.holders(digest):
+                if name != work["repository"] and policy.wants_repository(name):
+                    return policy.destination(name)
+            return None
+
+        try:
+            if pushing:
+                await adapter.prepare(work["target"])
+            copier = Copier(
+                source,
+                destination,
+                work["repository"],
+                work["target"],
+                override=policy.override,
+                by_chunk=policy.copy_by_chunk,
+                images_only=policy.filter_value("resource") == "image",
+                origin=(lambda at: format_header(work.get("path", []), self._own_id(), at))
+                if pushing
+                else None,
+                later_stays=pushing and bool(work.get("event")),
+                log=context.log,
+                checkpoint=context.checkpoint,
+                sessions=sessions,
+                save=save,
+                holder=replicated if pushing else local.holder,
+            )
+            started = time.monotonic()
+            failed = await copier.run(list(work["references"]))
+            await context.log(f"{describe(copier.report)} in {time.monotonic() - started:.1f} s")
+        finally:
             await adapter.close()
+        if failed:
+            reference, reason = next(iter(failed.items()))
+            raise CopyFailedError(
+                f"{len(failed)} of {len(work['references'])} failed, {reference} with: {reason}"
+            )
+        return copier.report.as_dict()
 
+    async def _delete(self, context: JobContext, policy: Policy, work: dict[str, Any]) -> dict[str, Any]:
+        assert policy.dest_registry_id is not None
+        adapter = await self._replication.adapter(policy.dest_registry_id)
+        deleted = 0
+        origin = format_header(work.get("path", []), self._own_id(), None)
+        try:
+            for reference in work["references"]:
+                await context.checkpoint()
+                try:
+                    done = await adapter.delete(work["target"], reference, origin)
+                except RemoteError as error:
+                    if error.status == REFUSED:
+                        await context.log(f"{work['target']}:{reference} stays: {error}")
+                        continue
+                    if is_tag(reference) and error.status in (400, 405):
+                        await context.log(
+                            f"{work['target']}:{reference}: the registry cannot delete a tag alone; it stays",
+                            "WARNING",
+                        )
+                        continue
+                    raise
+                deleted += done
+                await context.log(f"{work['target']}:{reference} {'deleted' if done else 'was not there'}")
+        finally:
+            await adapter.close()
+        return {"deleted": deleted}
 
-async def _local(services: Services, policy: Policy) -> AsyncIterator[tuple[str, list[str]]]:
-    query = select(repositories.c.id, repositories.c.name).order_by(repositories.c.name)
-    for repository_id, name in await services.db.read(lambda c: c.execute(query).all()):
-        if not policy.wants_repository(name):
-            continue
-
-        def read(connection: Connection, repository_id: int = repository_id) -> list[str]:
-            rows = connection.execute(
-                select(tags.c.name, tags.c.manifest_id)
-                .where(tags.c.repository_id == repository_id)
-                .order_by(tags.c.name)
-            ).all()
-            wanted = [(tag, manifest) for tag, manifest in rows if policy.wants_tag(tag)]
-            if policy.looks_at_labels:
-                wanted = [
-                    (tag, manifest)
-                    for tag, manifest in wanted
-                    if policy.wants_labels(_labels(connection, manifest))
-                ]
-            return [tag for tag, _ in wanted]
-
-        yield name, await services.db.read(read)
+    async def check_registries(self, context: JobContext, _args: dict[str, Any]) -> dict[str, str]:
+        """Ping every registry endpoint and store whether it is healthy."""
+        return await self._replication.check_all()
 
 
 def _labels(connection: Connection, manifest_id: int) -> set[str]:
@@ -129,211 +342,6 @@ async def _remote(adapter: Adapter, policy: Policy) -> AsyncIterator[tuple[str, 
         if policy.looks_at_labels:
             found = [tag for tag in found if policy.wants_labels(await adapter.labels(name, tag))]
         yield name, found
-
-
-def _make_tasks(
-    connection: Connection,
-    services: Services,
-    execution_id: int,
-    policy: Policy,
-    resources: list[dict[str, Any]],
-) -> int:
-    """Write the tasks and their jobs once, whatever the number of runs of the planning job."""
-    execution = replication_executions.c
-    row = connection.execute(
-        select(execution.planned, execution.status).where(execution.id == execution_id).with_for_update()
-    ).first()
-    if row is None or row[0] or row[1] != "InProgress":
-        return 0
-    for item in resources:
-        references = item["references"]
-        target = policy.destination(item["repository"])
-        count = f"[{len(references)} item(s) in total]"
-        made = connection.execute(
-            insert(replication_tasks).values(
-                execution_id=execution_id,
-                status="Pending",
-                operation=item["operation"],
-                resource_type=policy.filter_value("resource") or "artifact",
-                src_resource=f"{item['repository']}:{count}",
-                dst_resource=f"{target}:{count}",
-                work={
-                    "repository": item["repository"],
-                    "target": target,
-                    "references": references,
-                    "path": item.get("path", []),
-                    "event": item.get("event", False),
-                },
-                state={},
-            )
-        ).inserted_primary_key
-        assert made is not None
-        job_id = services.jobs.enqueue_in(connection, "replication-task", {"task": int(made[0])})
-        connection.execute(
-            update(replication_tasks).where(replication_tasks.c.id == made[0]).values(job_id=job_id)
-        )
-    connection.execute(
-        update(replication_executions).where(execution.id == execution_id).values(planned=True)
-    )
-    settle_in(connection, execution_id)
-    return len(resources)
-
-
-# -- tasks ---------------------------------------------------------------------------------------------
-
-
-@job("replication-task", concurrency=10, retries=3, backoff_seconds=5)
-async def run_task(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Copy (or delete) the artifacts of one repository."""
-    task_id = int(args["task"])
-    service = context.services.replication
-
-    def read(connection: Connection) -> Any:
-        table = replication_tasks.c
-        return connection.execute(
-            select(
-                table.execution_id,
-                table.operation,
-                table.work,
-                table.state,
-                replication_executions.c.policy_id,
-            )
-            .join(replication_executions, replication_executions.c.id == table.execution_id)
-            .where(table.id == task_id)
-        ).first()
-
-    row = await context.services.db.read(read)
-    if row is None:
-        return {}
-    execution_id, operation, work, state, policy_id = row
-    await _mark(context, task_id, execution_id, "InProgress")
-    try:
-        policy = await service.policy(policy_id)
-        if operation == "deletion":
-            result = await _delete(context, policy, work)
-        else:
-            if policy.src_registry_id is not None:
-                # What this pulls starts no push back to where it came from.
-                actor.set(replace(SYSTEM, passed=(registry_mark(policy.src_registry_id),)))
-            result = await _copy(context, policy, work, task_id, dict(state))
-    except JobStoppedError:
-        await _mark(context, task_id, execution_id, "Stopped")
-        raise
-    except Exception:
-        last = context.attempt > registry.kinds["replication-task"].retries
-        await _mark(context, task_id, execution_id, "Failed" if last else "Pending")
-        raise
-    await _mark(context, task_id, execution_id, "Succeed")
-    return result
-
-
-async def _mark(context: JobContext, task_id: int, execution_id: int, status: str) -> None:
-    values: dict[str, Any] = {"status": status}
-    if status == "InProgress":
-        values["started_at"] = time.time()
-    elif status != "Pending":
-        values["ended_at"] = time.time()
-
-    def run(connection: Connection) -> None:
-        connection.execute(
-            update(replication_tasks).where(replication_tasks.c.id == task_id).values(**values)
-        )
-        if "ended_at" in values:
-            settle_in(connection, execution_id)
-
-    await context.services.db.write(run)
-
-
-async def _copy(
-    context: JobContext, policy: Policy, work: dict[str, Any], task_id: int, sessions: dict[str, str]
-) -> dict[str, Any]:
-    limiter = Limiter(policy.speed * KILOBIT, context.checkpoint)
-    other = policy.src_registry_id if policy.dest_registry_id is None else policy.dest_registry_id
-    assert other is not None
-    adapter = await context.services.replication.adapter(other, limiter)
-    local = LocalEndpoint(context.services)
-    pushing = policy.dest_registry_id is not None
-    source: Endpoint = local if pushing else adapter.endpoint
-    destination: Endpoint = adapter.endpoint if pushing else local
-
-    async def save(value: dict[str, str]) -> None:
-        statement = update(replication_tasks).where(replication_tasks.c.id == task_id)
-        kept = dict(value)
-        await context.services.db.write(lambda c: c.execute(statement.values(state=kept)), durable=False)
-
-    async def replicated(digest: str) -> str | None:
-        # What this policy has copied from another repository may be there already under its name.
-        for name in await local.holders(digest):
-            if name != work["repository"] and policy.wants_repository(name):
-                return policy.destination(name)
-        return None
-
-    try:
-        if pushing:
-            await adapter.prepare(work["target"])
-        copier = Copier(
-            source,
-            destination,
-            work["repository"],
-            work["target"],
-            override=policy.override,
-            by_chunk=policy.copy_by_chunk,
-            images_only=policy.filter_value("resource") == "image",
-            origin=(lambda at: format_header(work.get("path", []), own_id(context.services), at))
-            if pushing
-            else None,
-            later_stays=pushing and bool(work.get("event")),
-            log=context.log,
-            checkpoint=context.checkpoint,
-            sessions=sessions,
-            save=save,
-            holder=replicated if pushing else local.holder,
-        )
-        started = time.monotonic()
-        failed = await copier.run(list(work["references"]))
-        await context.log(f"{describe(copier.report)} in {time.monotonic() - started:.1f} s")
-    finally:
-        await adapter.close()
-    if failed:
-        reference, reason = next(iter(failed.items()))
-        raise CopyFailedError(
-            f"{len(failed)} of {len(work['references'])} failed, {reference} with: {reason}"
-        )
-    return copier.report.as_dict()
-
-
-async def _delete(context: JobContext, policy: Policy, work: dict[str, Any]) -> dict[str, Any]:
-    assert policy.dest_registry_id is not None
-    adapter = await context.services.replication.adapter(policy.dest_registry_id)
-    deleted = 0
-    origin = format_header(work.get("path", []), own_id(context.services), None)
-    try:
-        for reference in work["references"]:
-            await context.checkpoint()
-            try:
-                done = await adapter.delete(work["target"], reference, origin)
-            except RemoteError as error:
-                if error.status == REFUSED:
-                    await context.log(f"{work['target']}:{reference} stays: {error}")
-                    continue
-                if is_tag(reference) and error.status in (400, 405):
-                    await context.log(
-                        f"{work['target']}:{reference}: the registry cannot delete a tag alone; it stays",
-                        "WARNING",
-                    )
-                    continue
-                raise
-            deleted += done
-            await context.log(f"{work['target']}:{reference} {'deleted' if done else 'was not there'}")
-    finally:
-        await adapter.close()
-    return {"deleted": deleted}
-
-
-@job("registry-health", concurrency=1)
-async def check_registries(context: JobContext, _args: dict[str, Any]) -> dict[str, str]:
-    """Ping every registry endpoint and store whether it is healthy."""
-    return await context.services.replication.check_all()
 
 
 # -- events --------------------------------------------------------------------------------------------
@@ -414,9 +422,9 @@ class ReplicationHook(ContentHook):
         self._nudge()
 
 
-def own_id(services: Services) -> str:
+def own_id(keys: KeyRing, external_url: str | None) -> str:
     """How this cluster calls itself in paths (`replication.origin`)."""
-    return cluster_id(services.keys.versions(TOKEN)[0].fingerprint, services.settings.external_url or "")
+    return cluster_id(keys.versions(TOKEN)[0].fingerprint, external_url or "")
 
 
 def _listening(connection: Connection, repository: str) -> list[Policy]:
@@ -434,7 +442,7 @@ def _listened_to(connection: Connection) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def handler(service: ReplicationService) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
+def handler(service: ReplicationService) -> Handler:
     """The outbox subscriber that starts executions."""
 
     async def handle(kind: str, data: dict[str, Any]) -> None:
@@ -467,10 +475,3 @@ def handler(service: ReplicationService) -> Callable[[str, dict[str, Any]], Awai
                 await service.start(policy.id, "event_based", [resource])
 
     return handle
-
-
-def install(services: Services) -> None:
-    """Take part in what happens to content."""
-    services.hooks.add(ReplicationHook(services.events, services.jobs.nudge, lambda: own_id(services)))
-    services.events.subscribe("replication", {PUSHED, DELETED}, handler(services.replication))
-    services.jobs.default_schedule(CHECK_SCHEDULE, "30 */5 * * * *", "registry-health", {})

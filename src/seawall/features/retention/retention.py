@@ -16,25 +16,26 @@ import time
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
 from seawall.access.tables import projects
 from seawall.features.immutability import rules as immutability
 from seawall.features.retention.tables import retention_executions, retention_policies, retention_tasks
-from seawall.infra.jobs.base import JobContext, JobStoppedError, job
+from seawall.infra.db import Database
+from seawall.infra.jobs.base import JobContext, JobStoppedError
+from seawall.infra.jobs.service import JobService
+from seawall.infra.outbox.events import Subscribers
 from seawall.kernel import selectors
 from seawall.kernel.context import SYSTEM, Actor
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry import accounting
 from seawall.registry.incoming import incoming
+from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Repository
 from seawall.registry.tables import manifest_references, manifests, repositories, tags
-
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
 
 RULE_LIMIT = 15
 _DAY = 86400.0
@@ -181,7 +182,7 @@ def policy_ids(connection: Connection, project_ids: Collection[int]) -> dict[int
 
 
 def create(
-    connection: Connection, services: Services, project_id: int, rules: list[dict[str, Any]], cron: str
+    connection: Connection, jobs: JobService, project_id: int, rules: list[dict[str, Any]], cron: str
 ) -> int:
     """Add the project's policy; returns its id. Raises InvalidError when it has one."""
     exists = connection.execute(
@@ -204,12 +205,12 @@ def create(
             .returning(retention_policies.c.id)
         ).scalar_one()
     )
-    _schedule(connection, services, policy_id, cron)
+    _schedule(connection, jobs, policy_id, cron)
     return policy_id
 
 
 def change(
-    connection: Connection, services: Services, policy_id: int, rules: list[dict[str, Any]], cron: str
+    connection: Connection, jobs: JobService, policy_id: int, rules: list[dict[str, Any]], cron: str
 ) -> None:
     """Replace rules and schedule. Raises NotFoundError."""
     get(connection, policy_id)
@@ -218,18 +219,18 @@ def change(
         .where(retention_policies.c.id == policy_id)
         .values(rules=rules, cron=cron, updated_at=time.time())
     )
-    _schedule(connection, services, policy_id, cron)
+    _schedule(connection, jobs, policy_id, cron)
 
 
-def remove(connection: Connection, services: Services, policy_id: int) -> None:
+def remove(connection: Connection, jobs: JobService, policy_id: int) -> None:
     """Delete the policy with its history. Raises NotFoundError."""
     get(connection, policy_id)
-    _schedule(connection, services, policy_id, "")
+    _schedule(connection, jobs, policy_id, "")
     connection.execute(delete(retention_policies).where(retention_policies.c.id == policy_id))
 
 
-def _schedule(connection: Connection, services: Services, policy_id: int, cron: str) -> None:
-    services.jobs.set_schedule_in(
+def _schedule(connection: Connection, jobs: JobService, policy_id: int, cron: str) -> None:
+    jobs.set_schedule_in(
         connection, f"retention:{policy_id}", cron or None, "retention-schedule", {"policy": policy_id}
     )
 
@@ -312,7 +313,7 @@ def candidates(connection: Connection, repository_id: int) -> list[Candidate]:
 
 
 def start(
-    connection: Connection, services: Services, policy_id: int, *, dry_run: bool, trigger: str, operator: str
+    connection: Connection, jobs: JobService, policy_id: int, *, dry_run: bool, trigger: str, operator: str
 ) -> int:
     """Begin an execution; returns its id. Raises NotFoundError."""
     get(connection, policy_id)
@@ -330,7 +331,7 @@ def start(
             .returning(retention_executions.c.id)
         ).scalar_one()
     )
-    job_id = services.jobs.enqueue_in(
+    job_id = jobs.enqueue_in(
         connection,
         "retention",
         {"execution": execution_id},
@@ -355,17 +356,17 @@ def execution(connection: Connection, policy_id: int, execution_id: int) -> Exec
     return Execution(*row)
 
 
-async def stop(services: Services, policy_id: int, execution_id: int) -> None:
+async def stop(db: Database, jobs: JobService, policy_id: int, execution_id: int) -> None:
     """Ask an execution to stop before its next repository. Raises NotFoundError."""
-    found = await services.db.read(lambda c: execution(c, policy_id, execution_id))
+    found = await db.read(lambda c: execution(c, policy_id, execution_id))
     if found.status != "Running":
         return
     if found.job_id is not None:
-        await services.jobs.stop(found.job_id)
-        state = await services.jobs.get(found.job_id)
+        await jobs.stop(found.job_id)
+        state = await jobs.get(found.job_id)
         if state is not None and state.status == "running":
             return  # the job itself says so once it has stopped
-    await services.db.write(lambda c: _finish(c, execution_id, "Stopped"))
+    await db.write(lambda c: _finish(c, execution_id, "Stopped"))
 
 
 def _finish(connection: Connection, execution_id: int, status: str) -> None:
@@ -382,154 +383,232 @@ def _finish(connection: Connection, execution_id: int, status: str) -> None:
     )
 
 
-@job("retention-schedule", concurrency=2)
-async def on_schedule(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Begin the execution of a policy whose time has come; args `policy`."""
-    services = context.services
-    try:
-        started = await services.db.write(
-            lambda c: start(
-                c,
-                services,
-                int(args["policy"]),
-                dry_run=False,
-                trigger="Schedule",
-                operator=SYSTEM.name,
+class RetentionJobs:
+    """The work of retention's jobs: `retention-schedule` begins an execution, `retention` does it."""
+
+    def __init__(
+        self,
+        db: Database,
+        content: LocalRegistry,
+        jobs: JobService,
+        events: Subscribers,
+        external_url: str | None,
+    ) -> None:
+        """`external_url` names the registry in events."""
+        self._db = db
+        self._content = content
+        self._jobs = jobs
+        self._events = events
+        self._external_url = external_url
+
+    async def on_schedule(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Begin the execution of a policy whose time has come; args `policy`."""
+        try:
+            started = await self._db.write(
+                lambda c: start(
+                    c,
+                    self._jobs,
+                    int(args["policy"]),
+                    dry_run=False,
+                    trigger="Schedule",
+                    operator=SYSTEM.name,
+                )
+            )
+        except NotFoundError:
+            return {"status": "gone"}
+        self._jobs.nudge()
+        return {"execution": started}
+
+    async def run(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Apply a policy; args `execution`. Repositories that an earlier attempt finished are left out."""
+        execution_id = int(args["execution"])
+
+        def load(connection: Connection) -> tuple[Execution, Policy, list[Repository]] | None:
+            row = connection.execute(
+                select(*_EXECUTION).where(retention_executions.c.id == execution_id)
+            ).first()
+            if row is None:
+                return None
+            found = Execution(*row)
+            policy = get(connection, found.policy_id)
+            rows = connection.execute(
+                select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
+                .join(projects, projects.c.id == repositories.c.project_id)
+                .where(repositories.c.project_id == policy.project_id, repositories.c.pushed_at.is_not(None))
+                .order_by(repositories.c.name)
+            )
+            return found, policy, [Repository(*item) for item in rows]
+
+        loaded = await self._db.read(load)
+        if loaded is None:
+            return {"status": "gone"}
+        found, policy, listed = loaded
+        if found.status != "Running":
+            return {"status": found.status}
+        who = Actor(found.operator or SYSTEM.name)
+        total = kept = 0
+        removed: list[dict[str, str]] = []
+        try:
+            for repository in listed:
+                await context.checkpoint()
+                rules = rules_for(policy.rules, repository.name)
+                if not rules:
+                    continue
+                counts = await self._apply(context, found, repository, rules, who, removed)
+                total += counts[0]
+                kept += counts[1]
+        except JobStoppedError:
+            await self._db.write(lambda c: _finish(c, execution_id, "Stopped"))
+            raise
+        except Exception:
+            if context.attempt > 2:
+                await self._db.write(lambda c: _finish(c, execution_id, "Error"))
+            raise
+
+        def finish(connection: Connection) -> None:
+            _finish(connection, execution_id, "Success")
+            if not found.dry_run and removed:
+                self._events.record(
+                    connection, "TAG_RETENTION", self._event(policy, found, listed, total, kept, removed)
+                )
+
+        await self._db.write(finish)
+        return {"total": total, "retained": kept}
+
+    async def _apply(
+        self,
+        context: JobContext,
+        found: Execution,
+        repository: Repository,
+        rules: list[dict[str, Any]],
+        who: Actor,
+        removed: list[dict[str, str]],
+    ) -> tuple[int, int]:
+        """Apply rules to one repository as a task of the execution; returns (artifacts, kept)."""
+        row = await self._db.write(lambda c: _begin_task(c, found.id, repository.name))
+        task_id, status, total, kept = row
+        if status == "Success":
+            return total, kept
+        items = await self._db.read(lambda c: candidates(c, repository.id))
+        keep = retained(rules, items, time.time())
+        lines = [
+            f"{len(items)} artifacts in {repository.name}, rules: {len(rules)}, dry run: {found.dry_run}"
+        ]
+        kept = 0
+        doomed: set[int] = set()
+        # Newest row first: an index comes before the children it was pushed after, and frees them.
+        for item in sorted(items, key=lambda item: item.id, reverse=True):
+            outcome = "RETAIN"
+            if item.id not in keep:
+                await context.checkpoint()
+                outcome = await self._decide(found, repository, item, who, doomed)
+            if outcome == "DEL":
+                doomed.add(item.id)
+                if len(removed) < _EVENT_ITEMS:
+                    name = repository.name.partition("/")[2]
+                    shown = f"{name}:{item.tags[0]}" if item.tags else f"{name}@{item.digest}"
+                    removed.append({"type": item.kind.lower(), "name_tag": shown, "status": "SUCCESS"})
+            else:
+                kept += 1
+            if len(lines) < _LOG_LINES:
+                lines.append(
+                    f"{item.digest}  tags={','.join(item.tags[:20]) or '-'}  "
+                    f"pushed={_shown(item.pushed_at)}  pulled={_shown(item.pulled_at)}  {outcome}"
+                )
+        if not found.dry_run:
+            self._content.writes.committed()
+        log = "\n".join(lines) + "\n"
+        await context.log(f"{repository.name}: {kept} of {len(items)} artifacts kept")
+        await self._db.write(
+            lambda c: c.execute(
+                update(retention_tasks)
+                .where(retention_tasks.c.id == task_id)
+                .values(status="Success", total=len(items), retained=kept, log=log, ended_at=time.time())
             )
         )
-    except NotFoundError:
-        return {"status": "gone"}
-    services.jobs.nudge()
-    return {"execution": started}
+        return len(items), kept
 
+    async def _decide(
+        self,
+        found: Execution,
+        repository: Repository,
+        item: Candidate,
+        who: Actor,
+        doomed: set[int],
+    ) -> str:
+        """Delete an artifact, or in a dry run say whether it would be."""
+        if not found.dry_run:
+            return await self._db.write(lambda c: self._remove(c, repository, item, who))
 
-@job("retention", concurrency=2, retries=2)
-async def run(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Apply a policy; args `execution`. Repositories that an earlier attempt finished are left out."""
-    services = context.services
-    execution_id = int(args["execution"])
+        def look(connection: Connection) -> str:
+            if set(_parents(connection, repository, item)) - doomed:
+                return "IN USE"
+            return "IMMUTABLE" if _protected(connection, repository, item) else "DEL"
 
-    def load(connection: Connection) -> tuple[Execution, Policy, list[Repository]] | None:
-        row = connection.execute(select(*_EXECUTION).where(retention_executions.c.id == execution_id)).first()
+        return await self._db.read(look)
+
+    def _remove(self, connection: Connection, repository: Repository, item: Candidate, who: Actor) -> str:
+        """Delete one artifact unless something speaks for it; returns what happened."""
+        accounting.lock(connection, repository.project_id)
+        row = connection.execute(
+            select(manifests.c.pushed_at, manifests.c.pulled_at).where(
+                manifests.c.id == item.id, manifests.c.repository_id == repository.id
+            )
+        ).first()
         if row is None:
-            return None
-        found = Execution(*row)
-        policy = get(connection, found.policy_id)
-        rows = connection.execute(
-            select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
-            .join(projects, projects.c.id == repositories.c.project_id)
-            .where(repositories.c.project_id == policy.project_id, repositories.c.pushed_at.is_not(None))
-            .order_by(repositories.c.name)
-        )
-        return found, policy, [Repository(*item) for item in rows]
-
-    loaded = await services.db.read(load)
-    if loaded is None:
-        return {"status": "gone"}
-    found, policy, listed = loaded
-    if found.status != "Running":
-        return {"status": found.status}
-    who = Actor(found.operator or SYSTEM.name)
-    total = kept = 0
-    removed: list[dict[str, str]] = []
-    try:
-        for repository in listed:
-            await context.checkpoint()
-            rules = rules_for(policy.rules, repository.name)
-            if not rules:
-                continue
-            counts = await _apply(context, found, repository, rules, who, removed)
-            total += counts[0]
-            kept += counts[1]
-    except JobStoppedError:
-        await services.db.write(lambda c: _finish(c, execution_id, "Stopped"))
-        raise
-    except Exception:
-        if context.attempt > 2:
-            await services.db.write(lambda c: _finish(c, execution_id, "Error"))
-        raise
-
-    def finish(connection: Connection) -> None:
-        _finish(connection, execution_id, "Success")
-        if not found.dry_run and removed:
-            services.events.record(
-                connection, "TAG_RETENTION", _event(services, policy, found, listed, total, kept, removed)
-            )
-
-    await services.db.write(finish)
-    return {"total": total, "retained": kept}
-
-
-async def _apply(
-    context: JobContext,
-    found: Execution,
-    repository: Repository,
-    rules: list[dict[str, Any]],
-    who: Actor,
-    removed: list[dict[str, str]],
-) -> tuple[int, int]:
-    """Apply rules to one repository as a task of the execution; returns (artifacts, kept)."""
-    services = context.services
-    row = await services.db.write(lambda c: _begin_task(c, found.id, repository.name))
-    task_id, status, total, kept = row
-    if status == "Success":
-        return total, kept
-    items = await services.db.read(lambda c: candidates(c, repository.id))
-    keep = retained(rules, items, time.time())
-    lines = [f"{len(items)} artifacts in {repository.name}, rules: {len(rules)}, dry run: {found.dry_run}"]
-    kept = 0
-    doomed: set[int] = set()
-    # Newest row first: an index comes before the children it was pushed after, and frees them.
-    for item in sorted(items, key=lambda item: item.id, reverse=True):
-        outcome = "RETAIN"
-        if item.id not in keep:
-            await context.checkpoint()
-            outcome = await _decide(services, found, repository, item, who, doomed)
-        if outcome == "DEL":
-            doomed.add(item.id)
-            if len(removed) < _EVENT_ITEMS:
-                name = repository.name.partition("/")[2]
-                shown = f"{name}:{item.tags[0]}" if item.tags else f"{name}@{item.digest}"
-                removed.append({"type": item.kind.lower(), "name_tag": shown, "status": "SUCCESS"})
-        else:
-            kept += 1
-        if len(lines) < _LOG_LINES:
-            lines.append(
-                f"{item.digest}  tags={','.join(item.tags[:20]) or '-'}  pushed={_shown(item.pushed_at)}  "
-                f"pulled={_shown(item.pulled_at)}  {outcome}"
-            )
-    if not found.dry_run:
-        services.content.writes.committed()
-    log = "\n".join(lines) + "\n"
-    await context.log(f"{repository.name}: {kept} of {len(items)} artifacts kept")
-    await services.db.write(
-        lambda c: c.execute(
-            update(retention_tasks)
-            .where(retention_tasks.c.id == task_id)
-            .values(status="Success", total=len(items), retained=kept, log=log, ended_at=time.time())
-        )
-    )
-    return len(items), kept
-
-
-async def _decide(
-    services: Services,
-    found: Execution,
-    repository: Repository,
-    item: Candidate,
-    who: Actor,
-    doomed: set[int],
-) -> str:
-    """Delete an artifact, or in a dry run say whether it would be."""
-    if not found.dry_run:
-        return await services.db.write(lambda c: _remove(c, services, repository, item, who))
-
-    def look(connection: Connection) -> str:
-        if set(_parents(connection, repository, item)) - doomed:
+            return "GONE"
+        names = connection.execute(
+            select(tags.c.name).where(tags.c.manifest_id == item.id).order_by(tags.c.name)
+        ).scalars()
+        if row[0] != item.pushed_at or (row[1] or 0.0) != item.pulled_at or tuple(names) != item.tags:
+            return "CHANGED"
+        if _parents(connection, repository, item):
             return "IN USE"
-        return "IMMUTABLE" if _protected(connection, repository, item) else "DEL"
+        if _protected(connection, repository, item):
+            return "IMMUTABLE"
+        try:
+            with connection.begin_nested():
+                self._content.deletions.delete_in(connection, repository, item.digest, who, deep=True)
+        except RegistryError as error:
+            return f"ERROR {error.message}"
+        return "DEL"
 
-    return await services.db.read(look)
+    def _event(
+        self,
+        policy: Policy,
+        found: Execution,
+        listed: list[Repository],
+        total: int,
+        kept: int,
+        removed: list[dict[str, str]],
+    ) -> dict[str, Any]:
+        host = (self._external_url or "").partition("://")[2].partition(":")[0]
+        return {
+            "id": str(uuid.uuid4()),
+            "occur_at": time.time(),
+            "operator": found.operator,
+            "project_id": policy.project_id,
+            "event_data": {
+                "retention": {
+                    "total": total,
+                    "retained": kept,
+                    "harbor_hostname": host,
+                    "project_name": listed[0].name.partition("/")[0] if listed else "",
+                    "retention_policy_id": policy.id,
+                    "retention_rule": [
+                        {
+                            "template": rule["template"],
+                            "params": rule["params"],
+                            "tag_selectors": rule["tag_selectors"],
+                            "scope_selectors": rule["scope_selectors"],
+                        }
+                        for rule in policy.rules
+                    ],
+                    "result": "SUCCESS",
+                    "deleted_artifact": removed,
+                }
+            },
+        }
 
 
 def _parents(connection: Connection, repository: Repository, item: Candidate) -> list[int]:
@@ -561,35 +640,6 @@ def _begin_task(connection: Connection, execution_id: int, name: str) -> tuple[i
     return int(made), "Running", 0, 0
 
 
-def _remove(
-    connection: Connection, services: Services, repository: Repository, item: Candidate, who: Actor
-) -> str:
-    """Delete one artifact unless something speaks for it; returns what happened."""
-    accounting.lock(connection, repository.project_id)
-    row = connection.execute(
-        select(manifests.c.pushed_at, manifests.c.pulled_at).where(
-            manifests.c.id == item.id, manifests.c.repository_id == repository.id
-        )
-    ).first()
-    if row is None:
-        return "GONE"
-    names = connection.execute(
-        select(tags.c.name).where(tags.c.manifest_id == item.id).order_by(tags.c.name)
-    ).scalars()
-    if row[0] != item.pushed_at or (row[1] or 0.0) != item.pulled_at or tuple(names) != item.tags:
-        return "CHANGED"
-    if _parents(connection, repository, item):
-        return "IN USE"
-    if _protected(connection, repository, item):
-        return "IMMUTABLE"
-    try:
-        with connection.begin_nested():
-            services.content.deletions.delete_in(connection, repository, item.digest, who, deep=True)
-    except RegistryError as error:
-        return f"ERROR {error.message}"
-    return "DEL"
-
-
 def _protected(connection: Connection, repository: Repository, item: Candidate) -> bool:
     found = immutability.rules(connection, repository.project_id)
     return any(immutability.immutable(found, repository.name, tag) for tag in item.tags)
@@ -599,41 +649,3 @@ def _shown(at: float) -> str:
     if not at:
         return "-"
     return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _event(
-    services: Services,
-    policy: Policy,
-    found: Execution,
-    listed: list[Repository],
-    total: int,
-    kept: int,
-    removed: list[dict[str, str]],
-) -> dict[str, Any]:
-    host = (services.settings.external_url or "").partition("://")[2].partition(":")[0]
-    return {
-        "id": str(uuid.uuid4()),
-        "occur_at": time.time(),
-        "operator": found.operator,
-        "project_id": policy.project_id,
-        "event_data": {
-            "retention": {
-                "total": total,
-                "retained": kept,
-                "harbor_hostname": host,
-                "project_name": listed[0].name.partition("/")[0] if listed else "",
-                "retention_policy_id": policy.id,
-                "retention_rule": [
-                    {
-                        "template": rule["template"],
-                        "params": rule["params"],
-                        "tag_selectors": rule["tag_selectors"],
-                        "scope_selectors": rule["scope_selectors"],
-                    }
-                    for rule in policy.rules
-                ],
-                "result": "SUCCESS",
-                "deleted_artifact": removed,
-            }
-        },
-    }

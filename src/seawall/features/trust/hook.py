@@ -18,11 +18,11 @@ _SIGNERS = ("cosign/", "notation/")
 
 
 class TrustHook(ContentHook):
-    """Registered by `seawall.process.wiring`."""
+    """`auth` is None where nobody signs in (`auth.mode: none`)."""
 
-    def __init__(self, trust: TrustService, auth: AuthService | None = None) -> None:
+    def __init__(self, trust: TrustService, auth: AuthService | None) -> None:
         self._trust = trust
-        self.auth = auth
+        self._auth = auth
 
     async def before_pull(self, repository: str, manifest: StoredManifest, reference: str) -> None:
         """Refuse what is not signed. Raises RegistryError DENIED (412)."""
@@ -33,6 +33,6 @@ class TrustHook(ContentHook):
 
     async def _signing(self, repository: str) -> bool:
         who = actor.get()
-        if self.auth is None or not who.name or not who.agent.startswith(_SIGNERS):
+        if self._auth is None or not who.name or not who.agent.startswith(_SIGNERS):
             return False
-        return "push" in await self.auth.actions(await self.auth.user(who.name), repository)
+        return "push" in await self._auth.actions(await self._auth.user(who.name), repository)

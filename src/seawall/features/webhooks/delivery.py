@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 from sqlalchemy import Connection, delete, select, update
@@ -20,13 +20,14 @@ from seawall.features.webhooks import guard
 from seawall.features.webhooks import payload as payloads
 from seawall.features.webhooks.policies import PURPOSE, Delivery, Policy, deliveries, policies
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
+from seawall.infra.configuration import Configuration
+from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
-from seawall.infra.jobs.base import JobContext, job
-from seawall.infra.outbox.events import Handler
+from seawall.infra.jobs.base import JobContext
+from seawall.infra.jobs.service import JobService
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.settings import WebhookSettings
 from seawall.kernel.errors import ConfigError, InvalidError
-
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
 
 SUBSCRIBER = "webhooks"
 RETRIES = 10
@@ -37,10 +38,31 @@ class DeliveryError(Exception):
     """The receiver did not take the event; the job engine tries again later."""
 
 
-def on_event(services: Services) -> Handler:
-    """The outbox handler that makes deliveries."""
+class Deliveries:
+    """Makes deliveries from events, and sends them."""
 
-    async def handle(kind: str, data: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        jobs: JobService,
+        keys: KeyRing,
+        configuration: Configuration,
+        settings: WebhookSettings,
+        *,
+        external_url: str | None,
+        keep_days: int,
+    ) -> None:
+        """`external_url` is where events say that the registry is; `keep_days`: life of a delivery's row."""
+        self._db = db
+        self._jobs = jobs
+        self._keys = keys
+        self._configuration = configuration
+        self._settings = settings
+        self._external_url = external_url
+        self._keep_days = keep_days
+
+    async def on_event(self, kind: str, data: dict[str, Any]) -> None:
+        """The outbox handler that makes deliveries."""
         project_id = data.get("project_id")
         if not isinstance(project_id, int):
             return
@@ -53,150 +75,143 @@ def on_event(services: Services) -> Handler:
             return [policy.id for policy in found if kind in policy.event_types]
 
         # Most projects have no webhooks: for them an event costs one read.
-        ids = await services.db.read(wanting)
-        if not ids or not await services.configuration.get("notification_enable"):
+        ids = await self._db.read(wanting)
+        if not ids or not await self._configuration.get("notification_enable"):
             return
-        await services.db.write(lambda c: _record(c, services, ids, kind, data))
-        services.jobs.nudge()
+        await self._db.write(lambda c: self._record(c, ids, kind, data))
+        self._jobs.nudge()
 
-    return handle
+    def _record(self, connection: Connection, ids: list[int], kind: str, data: dict[str, Any]) -> None:
+        now = time.time()
+        # The same event handed over twice is the same delivery.
+        seed = json.dumps(data, sort_keys=True).encode()
+        event = str(data.get("id") or hashlib.sha256(seed).hexdigest())[:64]
+        alive = select(webhook_policies.c.id).where(webhook_policies.c.id.in_(ids)).with_for_update(read=True)
+        for policy_id in connection.execute(alive).scalars().all():
+            row = {
+                "policy_id": policy_id,
+                "event": event,
+                "event_type": kind,
+                "data": data,
+                "status": "pending",
+                "created_at": now,
+                "updated_at": now,
+            }
+            add = upsert(connection, webhook_deliveries, row, ("policy_id", "event"))
+            delivery_id = connection.execute(add.returning(webhook_deliveries.c.id)).scalar()
+            if delivery_id is None:
+                continue
+            job_id = self._jobs.enqueue_in(
+                connection,
+                "webhook",
+                {"delivery": delivery_id},
+                key=f"webhook:{delivery_id}",
+                trigger="event",
+            )
+            connection.execute(
+                update(webhook_deliveries).where(webhook_deliveries.c.id == delivery_id).values(job_id=job_id)
+            )
 
+    async def deliver(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Send one delivery; arg `delivery`: its id. Tried again with growing waits for about 80 minutes."""
+        delivery_id = int(args["delivery"])
 
-def _record(
-    connection: Connection, services: Services, ids: list[int], kind: str, data: dict[str, Any]
-) -> None:
-    now = time.time()
-    # The same event handed over twice is the same delivery.
-    event = str(data.get("id") or hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest())[:64]
-    alive = select(webhook_policies.c.id).where(webhook_policies.c.id.in_(ids)).with_for_update(read=True)
-    for policy_id in connection.execute(alive).scalars().all():
-        row = {
-            "policy_id": policy_id,
-            "event": event,
-            "event_type": kind,
-            "data": data,
-            "status": "pending",
-            "created_at": now,
-            "updated_at": now,
-        }
-        add = upsert(connection, webhook_deliveries, row, ("policy_id", "event"))
-        delivery_id = connection.execute(add.returning(webhook_deliveries.c.id)).scalar()
-        if delivery_id is None:
-            continue
-        job_id = services.jobs.enqueue_in(
-            connection, "webhook", {"delivery": delivery_id}, key=f"webhook:{delivery_id}", trigger="event"
+        def load(connection: Connection) -> tuple[Delivery, Policy] | None:
+            row = connection.execute(deliveries().where(webhook_deliveries.c.id == delivery_id)).first()
+            if row is None:
+                return None
+            found = Delivery(*row)
+            policy = connection.execute(policies().where(webhook_policies.c.id == found.policy_id)).first()
+            return (found, Policy(*policy)) if policy else None
+
+        loaded = await self._db.read(load)
+        if loaded is None:
+            await context.log("the webhook policy is gone")
+            return {"status": "gone"}
+        found, policy = loaded
+        if found.status == "success":
+            # Killed between the receiver's answer and the job's end.
+            return {"status": "success"}
+        try:
+            outcome = await self._send(policy, found)
+        except (guard.RefusedError, InvalidError, ConfigError) as error:
+            # No later attempt can go better unless somebody changes something.
+            await self._note(found, context, "error", str(error))
+            return {"status": "error", "message": str(error)}
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            outcome = f"{type(error).__name__}: {error}"
+        if outcome is None:
+            await self._note(found, context, "success", "delivered")
+            return {"status": "success"}
+        last = context.attempt > RETRIES
+        await self._note(found, context, "error" if last else "pending", outcome)
+        raise DeliveryError(outcome)
+
+    async def _send(self, policy: Policy, found: Delivery) -> str | None:
+        """POST the event; None when the receiver took it, else what went wrong."""
+        content_type, content = payloads.body(
+            policy.target_type,
+            policy.payload_format,
+            found.event_type,
+            {**found.data, "id": found.event},
+            external_url=self._external_url,
+            project_id=policy.project_id,
+            policy_id=policy.id,
         )
-        connection.execute(
-            update(webhook_deliveries).where(webhook_deliveries.c.id == delivery_id).values(job_id=job_id)
+        headers = {"Content-Type": content_type, "User-Agent": "seawall-webhook"}
+        if policy.secret:
+            headers["Authorization"] = self._keys.decrypt(PURPOSE, policy.secret).decode()
+        settings = self._settings
+        answer = await guard.post(
+            policy.address,
+            content,
+            headers,
+            allow=guard.networks(settings.allow_networks),
+            verify=not policy.skip_verify,
+            seconds=settings.timeout_seconds,
         )
-
-
-@job("webhook", concurrency=10, retries=RETRIES, backoff_seconds=5)
-async def deliver(context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
-    """Send one delivery; args `delivery` (its id). Tried again with growing waits for about 80 minutes."""
-    services = context.services
-    delivery_id = int(args["delivery"])
-
-    def load(connection: Connection) -> tuple[Delivery, Policy] | None:
-        row = connection.execute(deliveries().where(webhook_deliveries.c.id == delivery_id)).first()
-        if row is None:
+        if 200 <= answer.status < 300:
             return None
-        found = Delivery(*row)
-        policy = connection.execute(policies().where(webhook_policies.c.id == found.policy_id)).first()
-        return (found, Policy(*policy)) if policy else None
+        return f"HTTP {answer.status}: {answer.body[:500]}"
 
-    loaded = await services.db.read(load)
-    if loaded is None:
-        await context.log("the webhook policy is gone")
-        return {"status": "gone"}
-    found, policy = loaded
-    if found.status == "success":
-        # Killed between the receiver's answer and the job's end.
-        return {"status": "success"}
-    try:
-        outcome = await _send(services, policy, found)
-    except (guard.RefusedError, InvalidError, ConfigError) as error:
-        # No later attempt can go better unless somebody changes something.
-        await _note(services, found, context, "error", str(error))
-        return {"status": "error", "message": str(error)}
-    except (httpx.HTTPError, OSError, TimeoutError) as error:
-        outcome = f"{type(error).__name__}: {error}"
-    if outcome is None:
-        await _note(services, found, context, "success", "delivered")
-        return {"status": "success"}
-    last = context.attempt > RETRIES
-    await _note(services, found, context, "error" if last else "pending", outcome)
-    raise DeliveryError(outcome)
-
-
-async def _send(services: Services, policy: Policy, found: Delivery) -> str | None:
-    """POST the event; None when the receiver took it, else what went wrong."""
-    content_type, content = payloads.body(
-        policy.target_type,
-        policy.payload_format,
-        found.event_type,
-        {**found.data, "id": found.event},
-        external_url=services.settings.external_url,
-        project_id=policy.project_id,
-        policy_id=policy.id,
-    )
-    headers = {"Content-Type": content_type, "User-Agent": "seawall-webhook"}
-    if policy.secret:
-        headers["Authorization"] = services.keys.decrypt(PURPOSE, policy.secret).decode()
-    settings = services.settings.webhooks
-    answer = await guard.post(
-        policy.address,
-        content,
-        headers,
-        allow=guard.networks(settings.allow_networks),
-        verify=not policy.skip_verify,
-        seconds=settings.timeout_seconds,
-    )
-    if 200 <= answer.status < 300:
-        return None
-    return f"HTTP {answer.status}: {answer.body[:500]}"
-
-
-async def _note(services: Services, found: Delivery, context: JobContext, status: str, message: str) -> None:
-    now = time.time()
-    moment = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    line = f"{moment} attempt {context.attempt}: {message}\n"
-    await context.log(message, "INFO" if status == "success" else "ERROR")
-    await services.db.write(
-        lambda c: c.execute(
-            update(webhook_deliveries)
-            .where(webhook_deliveries.c.id == found.id)
-            .values(
-                status=status,
-                attempts=context.attempt,
-                log=(found.log + line)[-_LOG_LIMIT:],
-                updated_at=now,
-                ended_at=None if status == "pending" else now,
+    async def _note(self, found: Delivery, context: JobContext, status: str, message: str) -> None:
+        now = time.time()
+        moment = datetime.datetime.fromtimestamp(now, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        line = f"{moment} attempt {context.attempt}: {message}\n"
+        await context.log(message, "INFO" if status == "success" else "ERROR")
+        await self._db.write(
+            lambda c: c.execute(
+                update(webhook_deliveries)
+                .where(webhook_deliveries.c.id == found.id)
+                .values(
+                    status=status,
+                    attempts=context.attempt,
+                    log=(found.log + line)[-_LOG_LIMIT:],
+                    updated_at=now,
+                    ended_at=None if status == "pending" else now,
+                )
             )
         )
-    )
 
+    async def purge(self, context: JobContext, args: dict[str, Any]) -> int:
+        """Forget deliveries older than `jobs.keep_days`."""
+        cutoff = time.time() - self._keep_days * 86400
+        total = 0
+        while True:
 
-@job("purge-webhooks", concurrency=1, retries=2)
-async def purge(context: JobContext, args: dict[str, Any]) -> int:
-    """Forget deliveries older than `jobs.keep_days`."""
-    cutoff = time.time() - context.services.settings.jobs.keep_days * 86400
-    total = 0
-    while True:
+            def run(connection: Connection) -> int:
+                old = (
+                    select(webhook_deliveries.c.id)
+                    .where(webhook_deliveries.c.created_at < cutoff)
+                    .order_by(webhook_deliveries.c.created_at)
+                    .limit(500)
+                )
+                ids = connection.execute(old).scalars().all()
+                if ids:
+                    connection.execute(delete(webhook_deliveries).where(webhook_deliveries.c.id.in_(ids)))
+                return len(ids)
 
-        def run(connection: Connection) -> int:
-            old = (
-                select(webhook_deliveries.c.id)
-                .where(webhook_deliveries.c.created_at < cutoff)
-                .order_by(webhook_deliveries.c.created_at)
-                .limit(500)
-            )
-            ids = connection.execute(old).scalars().all()
-            if ids:
-                connection.execute(delete(webhook_deliveries).where(webhook_deliveries.c.id.in_(ids)))
-            return len(ids)
-
-        done = await context.services.db.write(run)
-        total += done
-        if done < 500:
-            return total
+            done = await self._db.write(run)
+            total += done
+            if done < 500:
+                return total

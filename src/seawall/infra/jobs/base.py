@@ -1,20 +1,18 @@
 """The jobs interface: what other domains may ask of the engine, and how they give it work.
 
-A job kind is a coroutine registered with `@job("kind")`. It gets a `JobContext` and the arguments it was
-enqueued with (JSON-able), and returns a JSON-able result. A job may run again from the start after a crash
-("at least once"), so it must be idempotent.
+A `JobKind` has a name and the coroutine function that does the work, usually a method of an object that was
+made with what the work needs. It gets a `JobContext` and the arguments it was enqueued with (JSON-able), and
+returns a JSON-able result. A job may run again from the start after a crash ("at least once"), so it must be
+idempotent. A feature lists its kinds in its part (`seawall.infra.part.Part`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
-
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
 
 FINISHED = frozenset({"success", "error", "stopped"})
 
@@ -59,6 +57,16 @@ class Schedule:
     updated_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class DefaultSchedule:
+    """A schedule that is there from the start until somebody changes or removes it; see `Schedule`."""
+
+    name: str
+    cron: str
+    kind: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
 class JobStoppedError(Exception):
     """Raised inside a job by `JobContext.checkpoint` when somebody asked for its stop."""
 
@@ -67,7 +75,6 @@ class JobContext(Protocol):
     """What a running job has. `attempt` counts from 1, over retries and takeovers."""
 
     id: str
-    services: Services
     attempt: int
 
     async def log(self, message: str, level: str = "INFO") -> None:
@@ -85,38 +92,16 @@ JobFunction = Callable[[JobContext, dict[str, Any]], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """A registered kind: how many of it may run at once in the whole cluster, and how often it is retried.
+    """A kind of job: its work, how many may run at once in the whole cluster, and how often it is retried.
 
     `backoff_seconds` is the wait before the first retry; it doubles with each, up to an hour.
     """
 
     name: str
-    function: JobFunction
+    work: JobFunction
     concurrency: int = 4
     retries: int = 0
     backoff_seconds: float = 5
-
-
-@dataclass(slots=True)
-class Registry:
-    """Every job kind of this process."""
-
-    kinds: dict[str, JobKind] = field(default_factory=dict)
-
-
-registry = Registry()
-
-
-def job(
-    name: str, *, concurrency: int = 4, retries: int = 0, backoff_seconds: float = 5
-) -> Callable[[JobFunction], JobFunction]:
-    """Register a coroutine as the job kind `name`; its module is imported by `seawall.process.wiring`."""
-
-    def register(function: JobFunction) -> JobFunction:
-        registry.kinds[name] = JobKind(name, function, concurrency, retries, backoff_seconds)
-        return function
-
-    return register
 
 
 class Jobs(Protocol):

@@ -21,7 +21,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,14 +29,13 @@ import structlog
 from sqlalchemy import Connection, case, delete, exists, func, insert, select, update
 
 from seawall import __version__
-from seawall.infra.db import dialect
+from seawall.infra.db import Database, dialect
 from seawall.infra.jobs.base import JobKind, JobStoppedError
 from seawall.infra.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, insert_job
 from seawall.infra.jobs.tables import job_logs, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import SeawallError
-from seawall.process.wiring import Services
 
 log: Any = structlog.get_logger("seawall.infra.jobs")
 
@@ -49,13 +48,17 @@ STOP_SECONDS = 30.0
 MAX_BACKOFF = 3600.0
 
 
+async def _always() -> bool:
+    return True
+
+
 class RunContext:
     """The JobContext of one run."""
 
-    def __init__(self, job_id: str, attempt: int, services: Services) -> None:
+    def __init__(self, job_id: str, attempt: int, db: Database) -> None:
         self.id = job_id
         self.attempt = attempt
-        self.services = services
+        self._db = db
         self.stopping = False
         self._lines: list[str] = []
         self._written = 0
@@ -104,7 +107,7 @@ class RunContext:
                 if has_progress:
                     connection.execute(update(jobs).where(jobs.c.id == self.id).values(progress=progress))
 
-            await self.services.db.write(run, durable=False)
+            await self._db.write(run, durable=False)
 
 
 class Runner:
@@ -112,19 +115,22 @@ class Runner:
 
     def __init__(
         self,
-        services: Services,
         service: JobService,
+        writable: Callable[[], Awaitable[bool]] = _always,
         *,
         slots: int = 10,
         leads_elsewhere: Callable[[Connection], bool] = lambda _: False,
     ) -> None:
-        """`leads_elsewhere`: whether another cluster (a peer) does what only one of them is to do."""
+        """`writable`: whether this site takes writes (a standby site runs no jobs). `slots`: jobs at once.
+
+        `leads_elsewhere`: whether another cluster (a peer) does what only one of them is to do.
+        """
         self.id = str(uuid.uuid4())
         self.slots = slots
-        self._services = services
         self._leads_elsewhere = leads_elsewhere
         self._service = service
-        self._db = services.db
+        self._writable = writable
+        self._db = service.db
         self._tasks: dict[str, tuple[asyncio.Task[None], RunContext]] = {}
         self._wake = asyncio.Event()
         self._draining = False
@@ -143,7 +149,7 @@ class Runner:
         try:
             while not self._draining:
                 try:
-                    if not await self._services.dr.writable():
+                    if not await self._writable():
                         # Of a standby: its jobs are the active site's, until it is promoted.
                         if self._tasks:
                             self._cancel_all()
@@ -289,7 +295,7 @@ class Runner:
         asyncio.get_running_loop().call_later(STOP_SECONDS, task.cancel)
 
     def _start(self, job_id: str, kind: JobKind, args: dict[str, Any], attempt: int) -> None:
-        context = RunContext(job_id, attempt, self._services)
+        context = RunContext(job_id, attempt, self._db)
         task = asyncio.create_task(self._execute(kind, args, context, self.id), name=f"job {kind.name}")
         self._tasks[job_id] = (task, context)
         task.add_done_callback(lambda _: self._done(job_id))
@@ -304,7 +310,7 @@ class Runner:
         started = time.monotonic()
         flusher = asyncio.create_task(_flush_often(context))
         try:
-            result = await kind.function(context, args)
+            result = await kind.work(context, args)
             values = {"status": "success", "result": result, "error": None}
         except JobStoppedError:
             await context.log("stopped")

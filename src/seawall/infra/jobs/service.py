@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,7 @@ from sqlalchemy import Connection, Select, case, delete, func, insert, select, u
 
 from seawall.infra.db import Database, dialect
 from seawall.infra.db.dialect import upsert
-from seawall.infra.jobs.base import FINISHED, JobInfo, Schedule
-from seawall.infra.jobs.base import registry as default_registry
+from seawall.infra.jobs.base import FINISHED, DefaultSchedule, JobInfo, JobKind, Schedule
 from seawall.infra.jobs.tables import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import InvalidError, NotFoundError
@@ -78,10 +77,15 @@ class JobService:
 
     def __init__(self, db: Database) -> None:
         self.db = db
-        self.kinds = default_registry.kinds
+        self.kinds: dict[str, JobKind] = {}
         # Called after a commit that made work, on the event loop; a runner in the same process listens.
         self.nudges: list[Callable[[], None]] = []
-        self.defaults: dict[str, tuple[str, str, dict[str, Any]]] = {}
+        self.defaults: dict[str, DefaultSchedule] = {}
+
+    def register(self, kinds: Iterable[JobKind], schedules: Iterable[DefaultSchedule] = ()) -> None:
+        """Learn of kinds of jobs and of default schedules; when the process is put together."""
+        self.kinds.update((item.name, item) for item in kinds)
+        self.defaults.update((item.name, item) for item in schedules)
 
     # -- jobs ---------------------------------------------------------------------------------------
 
@@ -239,17 +243,14 @@ class JobService:
         row = {"name": name, **values, "created_at": now}
         connection.execute(upsert(connection, job_schedules, row, "name", values))
 
-    def default_schedule(self, name: str, cron: str, kind: str, args: dict[str, Any]) -> None:
-        """A schedule that is there from the start until somebody changes or removes it."""
-        self.defaults[name] = (cron, kind, args)
-
     async def install_defaults(self) -> None:
         """Write the default schedules that nobody has set or removed yet."""
 
         def run(connection: Connection) -> None:
             known = set(connection.execute(select(job_schedules.c.name)).scalars())
             for name in self.defaults.keys() - known:
-                self.set_schedule_in(connection, name, *self.defaults[name])
+                item = self.defaults[name]
+                self.set_schedule_in(connection, name, item.cron, item.kind, item.args)
 
         await self.db.write(run)
 

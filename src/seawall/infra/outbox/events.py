@@ -28,6 +28,18 @@ from seawall.infra.outbox.tables import outbox
 Handler = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Who wants events of `kinds`: `handler(kind, data)` must be idempotent.
+
+    `name` is stored with each waiting event, so it stays the same from version to version.
+    """
+
+    name: str
+    kinds: frozenset[str]
+    handler: Handler
+
+
 @dataclass(slots=True)
 class Subscribers:
     """Who wants which events: handlers by subscriber name, subscriber names by kind."""
@@ -35,11 +47,12 @@ class Subscribers:
     handlers: dict[str, Handler] = field(default_factory=dict)
     kinds: dict[str, set[str]] = field(default_factory=dict)
 
-    def subscribe(self, name: str, kinds: set[str], handler: Handler) -> None:
-        """Deliver events of `kinds` to `handler(kind, data)`, idempotent (it enqueues a job)."""
-        self.handlers[name] = handler
-        for kind in kinds:
-            self.kinds.setdefault(kind, set()).add(name)
+    def subscribe(self, *subscriptions: Subscription) -> None:
+        """Deliver events to the handlers of the subscriptions."""
+        for item in subscriptions:
+            self.handlers[item.name] = item.handler
+            for kind in item.kinds:
+                self.kinds.setdefault(kind, set()).add(item.name)
 
     def record(self, connection: Connection, kind: str, data: dict[str, Any]) -> None:
         """Write the event for each of its subscribers into the outbox."""

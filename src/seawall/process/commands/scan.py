@@ -13,7 +13,7 @@ from rich.table import Table
 
 from seawall.features.scan import importer
 from seawall.infra.db import Database
-from seawall.infra.jobs.service import JobService
+from seawall.infra.jobs.service import insert_job
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import InvalidError
 
@@ -65,11 +65,8 @@ def db_import(
         finally:
             # Also when a later path is refused: what came in before it counts.
             if changed:
-                # Registers the job kinds; not at the top, as it needs most of Seawall.
-                from seawall.features.scan import jobs  # noqa: F401
-
-                # Whichever process runs jobs matches the stored package lists anew.
-                await JobService(db).enqueue("scan-rematch", {})
+                # Whichever process runs jobs matches the stored package lists again.
+                await db.write(lambda c: insert_job(c, "scan-rematch", {}))
 
     _run(config, data_dir, work)
     if rejected:
@@ -86,10 +83,7 @@ def db_remove(
 
     async def work(db: Database) -> int:
         removed = importer.remove(db, source)
-        # Registers the job kinds, as above.
-        from seawall.features.scan import jobs  # noqa: F401
-
-        await JobService(db).enqueue("scan-rematch", {})
+        await db.write(lambda c: insert_job(c, "scan-rematch", {}))
         return removed
 
     print(f"{source}: {_run(config, data_dir, work)} advisories removed")

@@ -223,7 +223,7 @@ async def create_retention(
     await access.require("tag-retention", "create", project)
     rules, cron = _checked(body)
     services = access.services
-    made = await services.db.write(lambda c: domain.create(c, services, project.id, rules, cron))
+    made = await services.db.write(lambda c: domain.create(c, services.jobs, project.id, rules, cron))
     access.audited("create", "tag_retention", project.name, f"retention of {project.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
@@ -255,7 +255,7 @@ async def update_retention(
         raise ApiError(400, "a policy cannot move to another project")
     rules, cron = _checked(body)
     services = access.services
-    await services.db.write(lambda c: domain.change(c, services, id, rules, cron))
+    await services.db.write(lambda c: domain.change(c, services.jobs, id, rules, cron))
     access.audited("update", "tag_retention", str(id), "update retention policy", policy.project_id)
     return Response()
 
@@ -265,7 +265,7 @@ async def delete_retention(id: Id, access: Annotated[Access, checked("tag-retent
     """Delete a policy with its history."""
     policy = await _policy(access, id, "delete")
     services = access.services
-    await services.db.write(lambda c: domain.remove(c, services, id))
+    await services.db.write(lambda c: domain.remove(c, services.jobs, id))
     access.audited("delete", "tag_retention", str(id), "delete retention policy", policy.project_id)
     return Response()
 
@@ -278,7 +278,9 @@ async def trigger_retention_execution(
     policy = await _policy(access, id, "operate")
     services, operator = access.services, access.principal.name
     made = await services.db.write(
-        lambda c: domain.start(c, services, id, dry_run=body.dry_run, trigger="Manual", operator=operator)
+        lambda c: domain.start(
+            c, services.jobs, id, dry_run=body.dry_run, trigger="Manual", operator=operator
+        )
     )
     services.jobs.nudge()
     shown = "dry run of retention policy" if body.dry_run else "run of retention policy"
@@ -327,7 +329,7 @@ async def operate_retention_execution(
     policy = await _policy(access, id, "operate")
     if body.action != "stop":
         raise ApiError(400, "action must be stop")
-    await domain.stop(access.services, id, eid)
+    await domain.stop(access.services.db, access.services.jobs, id, eid)
     access.audited("operate", "tag_retention", str(id), f"stop execution {eid}", policy.project_id)
     return Response()
 

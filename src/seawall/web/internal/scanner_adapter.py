@@ -11,41 +11,28 @@ import base64
 import binascii
 import hmac
 import json
-import time
-import uuid
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from seawall.features.scan import match, report, sbom
+from seawall.features.scan import report, sbom
 from seawall.features.scan.adapter import ERROR, METADATA, METADATA_OLD, SCAN_RESPONSE
-from seawall.features.scan.inventory import ScanError
-from seawall.features.scan.model import Inventory
-from seawall.features.scan.pull import RemoteImage
+from seawall.features.scan.adapter_requests import AdapterRequests
 from seawall.features.scan.scanners import METADATA as OURS
-from seawall.features.scan.tables import scan_requests
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.kernel.names import check_digest, check_name
 
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
-
 PREFIX = "/scanner-adapter/api/v1"
-_PURPOSE = "scan-request"
 _BODY = 1024 * 1024
-_KEEP_SECONDS = 86400
 
 
-def routes(services: Services) -> list[BaseRoute]:
-    """The endpoint's routes; none without `scan.adapter_token`."""
-    token = services.settings.scan.adapter_token
+def routes(requests: AdapterRequests, token: str | None) -> list[BaseRoute]:
+    """The endpoint's routes; none without a `token` (`scan.adapter_token`)."""
     if token is None:
         return []
-    endpoint = _Endpoint(services, token)
+    endpoint = _Endpoint(requests, token)
     return [
         Route(f"{PREFIX}/metadata", endpoint.metadata, methods=["GET"]),
         Route(f"{PREFIX}/scan", endpoint.scan, methods=["POST"]),
@@ -66,8 +53,8 @@ def _plain(mime: str) -> str:
 
 
 class _Endpoint:
-    def __init__(self, services: Services, token: str) -> None:
-        self._services = services
+    def __init__(self, requests: AdapterRequests, token: str) -> None:
+        self._requests = requests
         self._token = token.encode()
 
     def _refused(self, request: Request) -> Response | None:
@@ -89,7 +76,7 @@ class _Endpoint:
         refused = self._refused(request)
         if refused is not None:
             return refused
-        updated = await self._services.db.read(match.database_time)
+        updated = await self._requests.updated_at()
         properties = dict(OURS["properties"])
         if updated is not None:
             properties["harbor.scanner-adapter/vulnerability-database-updated-at"] = report.moment(updated)
@@ -115,24 +102,7 @@ class _Endpoint:
             return _error(501, str(error))
         except InvalidError as error:
             return _error(422, str(error))
-        identifier = str(uuid.uuid4())
-        authorization = wanted.pop("authorization")
-        sealed = self._services.keys.encrypt(_PURPOSE, authorization.encode()) if authorization else None
-
-        def run(connection: Connection) -> None:
-            connection.execute(
-                insert(scan_requests).values(
-                    id=identifier,
-                    request=wanted,
-                    credential=sealed,
-                    status="Pending",
-                    created_at=time.time(),
-                )
-            )
-            self._services.jobs.enqueue_in(connection, "scan-request", {"request": identifier})
-
-        await self._services.db.write(run)
-        self._services.jobs.nudge()
+        identifier = await self._requests.add(wanted, wanted.pop("authorization"))
         return _answer(202, {"id": identifier}, SCAN_RESPONSE)
 
     async def report(self, request: Request) -> Response:
@@ -141,9 +111,7 @@ class _Endpoint:
         if refused is not None:
             return refused
         identifier = request.path_params["identifier"][:64]
-        row = await self._services.db.read(
-            lambda c: c.execute(select(scan_requests).where(scan_requests.c.id == identifier)).first()
-        )
+        row = await self._requests.find(identifier)
         if row is None:
             return _error(404, "no such scan")
         if row.status == "Error":
@@ -246,81 +214,3 @@ def _wanted(capabilities: Any) -> tuple[list[str], list[str]]:
             if not formats:
                 raise _NotAbleError(f"SBOMs are {' or '.join(sbom.FORMATS)}")
     return kinds, formats
-
-
-async def run(
-    services: Services,
-    identifier: str,
-    *,
-    log: Callable[[str], Awaitable[None]],
-    step: Callable[[], Awaitable[None]],
-) -> dict[str, Any]:
-    """Do one request; its outcome is stored. Raises what made it fail."""
-    row = await services.db.read(
-        lambda c: c.execute(select(scan_requests).where(scan_requests.c.id == identifier)).first()
-    )
-    if row is None or row.data is not None:
-        return {"status": "gone"}
-    wanted = {
-        "kinds": [row.request["kind"]],
-        "sbom_media_types": [row.request["sbom_media_type"]],
-        **row.request,
-    }
-    authorization = services.keys.decrypt(_PURPOSE, row.credential).decode() if row.credential else ""
-    await log(
-        f"{' and '.join(wanted['kinds'])} of {wanted['repository']}@{wanted['digest']} at {wanted['url']}"
-    )
-    try:
-        async with RemoteImage(wanted["url"], authorization, wanted["repository"], wanted["digest"]) as image:
-            inventory = await services.scan.packages.inventory_of(
-                image.digest, image.layers, log=log, step=step
-            )
-        documents = await _documents(services, wanted, inventory)
-    except Exception as error:
-        message = str(error) if isinstance(error, ScanError) else f"internal error: {type(error).__name__}"
-        await services.db.write(lambda c: _close(c, identifier, status="Error", error=message[:2000]))
-        raise
-    # A request of the version before is read by it.
-    plain = next(iter(documents.values()))
-    data = report.pack({"documents": documents} if "kinds" in row.request else plain)
-    await services.db.write(lambda c: _close(c, identifier, status="Success", data=data))
-    return {"status": "success", "packages": len(inventory.packages)}
-
-
-def _close(connection: Connection, identifier: str, **values: Any) -> None:
-    # The credential has served its purpose.
-    connection.execute(
-        update(scan_requests).where(scan_requests.c.id == identifier).values(credential=None, **values)
-    )
-
-
-async def _documents(services: Services, wanted: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
-    """Everything that was asked for, by "vulnerability" or the SBOM's media type."""
-    repository, digest = wanted["repository"], wanted["digest"]
-    now = time.time()
-    documents: dict[str, Any] = {}
-    if "sbom" in wanted["kinds"]:
-        for kind in wanted["sbom_media_types"]:
-            documents[kind] = {
-                "generated_at": report.moment(now),
-                "artifact": {"repository": repository, "digest": digest, "mime_type": wanted["media_type"]},
-                "scanner": report.SCANNER,
-                "media_type": kind,
-                "sbom": json.loads(sbom.make(kind, inventory, repository, digest, now)),
-            }
-    if "vulnerability" in wanted["kinds"]:
-        found = await services.db.read(lambda c: match.vulnerabilities(c, inventory))
-        made = report.build(found, repository, digest, wanted["media_type"], now)
-        for item in (made, *made["vulnerabilities"]):
-            # The specification's word for the least severe; and of nothing found nothing is known.
-            item["severity"] = "Negligible" if item["severity"] == "None" else item["severity"]
-        if not made["vulnerabilities"]:
-            made["severity"] = "Unknown"
-        documents["vulnerability"] = made
-    return documents
-
-
-def forget_old(connection: Connection) -> int:
-    """Drop requests older than a day; returns how many."""
-    before = time.time() - _KEEP_SECONDS
-    return int(connection.execute(delete(scan_requests).where(scan_requests.c.created_at < before)).rowcount)

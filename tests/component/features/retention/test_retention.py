@@ -150,7 +150,7 @@ def run_jobs(lab_settings: Settings) -> Run:
     def runner(body: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
             services = open_services(lab_settings)
-            engine = Runner(services, services.jobs, slots=4)
+            engine = Runner(services.jobs, slots=4)
             task = asyncio.create_task(engine.run())
             try:
                 await body(Lab(services))
@@ -169,7 +169,7 @@ async def execute(lab: Lab, policy: int, *, dry_run: bool = False) -> retention.
     """Run the policy and wait."""
     services = lab.services
     started = await lab.db.write(
-        lambda c: retention.start(c, services, policy, dry_run=dry_run, trigger="Manual", operator="me")
+        lambda c: retention.start(c, services.jobs, policy, dry_run=dry_run, trigger="Manual", operator="me")
     )
     services.jobs.nudge()
     for _ in range(2400):
@@ -197,7 +197,7 @@ def test_a_policy_is_applied(run_jobs: Run) -> None:
         )
         await lab.db.write(lambda c: immutability.create(c, project, immutable_rule("fixed")))
         rules = retention.checked_rules([rule("latestPushedK", 2, tags="v*", repos="a")])
-        policy = await lab.db.write(lambda c: retention.create(c, lab.services, project, rules, ""))
+        policy = await lab.db.write(lambda c: retention.create(c, lab.services.jobs, project, rules, ""))
         before = await lab.used(project)
 
         dry = await execute(lab, policy, dry_run=True)
@@ -222,7 +222,7 @@ def test_a_policy_is_applied(run_jobs: Run) -> None:
         )
         assert len(events) == 1
         assert events[0]["event_data"]["retention"]["retention_policy_id"] == policy
-        await lab.db.write(lambda c: retention.remove(c, lab.services, policy))
+        await lab.db.write(lambda c: retention.remove(c, lab.services.jobs, policy))
         with pytest.raises(NotFoundError):
             await lab.db.read(lambda c: retention.get(c, policy))
 
@@ -235,12 +235,11 @@ def test_what_changed_meanwhile_stays(run: Run) -> None:
         await lab.image("p/a", "one")
         repository = await lab.content.repositories.get("p/a")
         (item,) = await lab.db.read(lambda c: retention.candidates(c, repository.id))
-        actor = SYSTEM
+        services = lab.services
+        work = retention.RetentionJobs(services.db, services.content, services.jobs, services.events, None)
 
         async def remove(candidate: Candidate) -> str:
-            return await lab.db.write(
-                lambda c: retention._remove(c, lab.services, repository, candidate, actor)
-            )
+            return await lab.db.write(lambda c: work._remove(c, repository, candidate, SYSTEM))
 
         assert await remove(dataclasses.replace(item, tags=())) == "CHANGED"
         await lab.db.write(lambda c: c.execute(update(manifests).values(pulled_at=5.0)))
@@ -257,9 +256,11 @@ def test_schedule_and_stop(run_jobs: Run) -> None:
         await lab.image("p/a", "v1")
         rules = retention.checked_rules([rule("always")])
         services = lab.services
-        policy = await lab.db.write(lambda c: retention.create(c, services, project, rules, "* * * * * *"))
+        policy = await lab.db.write(
+            lambda c: retention.create(c, services.jobs, project, rules, "* * * * * *")
+        )
         with pytest.raises(InvalidError):
-            await lab.db.write(lambda c: retention.create(c, services, project, rules, ""))
+            await lab.db.write(lambda c: retention.create(c, services.jobs, project, rules, ""))
         for _ in range(2400):
             found = await lab.db.read(
                 lambda c: c.execute(
@@ -271,14 +272,14 @@ def test_schedule_and_stop(run_jobs: Run) -> None:
             await asyncio.sleep(0.05)
         else:
             raise AssertionError("the schedule did not fire")
-        await lab.db.write(lambda c: retention.change(c, services, policy, rules, ""))
+        await lab.db.write(lambda c: retention.change(c, services.jobs, policy, rules, ""))
         assert await services.jobs.get_schedule(f"retention:{policy}") is None
         # Stopped before it begins: nothing is applied.
         await services.jobs.pause("retention", True)
         started = await lab.db.write(
-            lambda c: retention.start(c, services, policy, dry_run=False, trigger="Manual", operator="")
+            lambda c: retention.start(c, services.jobs, policy, dry_run=False, trigger="Manual", operator="")
         )
-        await retention.stop(services, policy, started)
+        await retention.stop(services.db, services.jobs, policy, started)
         assert (await lab.db.read(lambda c: retention.execution(c, policy, started))).status == "Stopped"
 
     run_jobs(body)

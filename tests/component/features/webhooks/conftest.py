@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from seawall.features.webhooks import policies
-from seawall.infra.jobs.base import registry
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.settings import Settings
@@ -33,10 +32,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def run_jobs(lab_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run_jobs(lab_settings: Settings) -> Run:
     """Run a coroutine function with a Lab whose jobs run and whose events are dispatched."""
-    quick = dataclasses.replace(registry.kinds["webhook"], backoff_seconds=0.1)
-    monkeypatch.setitem(registry.kinds, "webhook", quick)
     loopback = lab_settings.webhooks.model_copy(update={"allow_networks": ["127.0.0.0/8"]})
     settings = lab_settings.model_copy(
         update={"webhooks": loopback, "external_url": "https://registry.example:8443"}
@@ -45,7 +42,8 @@ def run_jobs(lab_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     def runner(body: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
             services = open_services(settings)
-            engine = Runner(services, services.jobs, slots=4)
+            services.jobs.register([dataclasses.replace(services.jobs.kinds["webhook"], backoff_seconds=0.1)])
+            engine = Runner(services.jobs, slots=4)
             tasks = [
                 asyncio.create_task(engine.run()),
                 asyncio.create_task(Dispatcher(services.db, services.events).run()),

@@ -167,7 +167,7 @@ def test_an_event_handed_over_twice_is_one_delivery(run_jobs: Run, receiver: Rec
     async def body(lab: Lab) -> None:
         project = await lab.project()
         await make(lab, project, wanted(receiver.url))
-        handle = delivery.on_event(lab.services)
+        handle = lab.services.events.handlers[delivery.SUBSCRIBER]
         event: dict[str, Any] = {"id": "one", "project_id": project, "occur_at": 1, "resources": []}
         await handle("PUSH_ARTIFACT", event)
         await handle("PUSH_ARTIFACT", event)

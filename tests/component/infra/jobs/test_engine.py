@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
 from seawall.infra.jobs import runner as runner_
+from seawall.infra.outbox.events import Subscription
 from seawall.infra.outbox.tables import outbox
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import InvalidError, NotFoundError
@@ -163,8 +164,8 @@ def test_outbox_delivers_and_a_failing_subscriber_blocks_nobody(site: Site) -> N
                 if len(attempts) < 3:
                     raise RuntimeError("not yet")
 
-            services.events.subscribe("good", {"THING"}, good)
-            services.events.subscribe("bad", {"THING"}, bad)
+            services.events.subscribe(Subscription("good", frozenset({"THING"}), good))
+            services.events.subscribe(Subscription("bad", frozenset({"THING"}), bad))
 
             def undone(connection: Connection) -> None:
                 services.events.record(connection, "THING", {"n": 99})

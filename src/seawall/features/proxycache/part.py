@@ -1,0 +1,22 @@
+"""What the proxy cache adds to a process."""
+
+from __future__ import annotations
+
+from seawall.features.proxycache.cache import EXPIRE_SCHEDULE, ProxyCache, ProxyJobs
+from seawall.infra.db import Database
+from seawall.infra.jobs.base import DefaultSchedule, JobKind
+from seawall.infra.part import Part
+from seawall.registry.local import LocalRegistry
+
+
+def part(db: Database, content: LocalRegistry, cache: ProxyCache, keep_days: float) -> Part:
+    """Complete what was pulled through, and delete what nobody has pulled for `keep_days`."""
+    work = ProxyJobs(db, content, cache, keep_days)
+    return Part(
+        jobs=(
+            JobKind("proxy-fill", work.fill, concurrency=8, retries=3, backoff_seconds=10),
+            JobKind("proxy-expire", work.expire, concurrency=1),
+        ),
+        schedules=(DefaultSchedule(EXPIRE_SCHEDULE, "0 30 3 * * *", "proxy-expire"),),
+        closers=(cache.close,),
+    )

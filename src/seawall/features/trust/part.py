@@ -1,0 +1,13 @@
+"""What trust adds to a process."""
+
+from __future__ import annotations
+
+from seawall.access.service import AuthService
+from seawall.features.trust.hook import TrustHook
+from seawall.features.trust.service import TrustService
+from seawall.registry.part import ContentPart
+
+
+def part(trust: TrustService, auth: AuthService | None) -> ContentPart:
+    """Refuse pulls of unsigned artifacts where the project wants signatures."""
+    return ContentPart(hooks=(TrustHook(trust, auth),))
