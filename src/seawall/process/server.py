@@ -158,7 +158,7 @@ def _route(path: str) -> str:
 def build(settings: Settings) -> ASGIApp:
     """The application for `settings`; database and storage are opened, the schema must be migrated."""
     configure_logging(settings)
-    services = open_services(settings)
+    services = open_services(settings, serving=True)
     routes: list[BaseRoute] = []
     if services.auth is not None and services.tokens is not None:
         endpoint = TokenEndpoint(
@@ -207,8 +207,8 @@ def build(settings: Settings) -> ASGIApp:
 
     routes += [
         *ca_routes(settings),
-        *probe_routes(services),
-        *dr_routes(services),
+        *probe_routes(services.probe),
+        *dr_routes(services.dr, services.db, services.storage, services.content, settings.database_url),
         *scan_adapter_routes(services.scan_requests, settings.scan.adapter_token),
     ]
     routes += portal_routes()
@@ -229,8 +229,7 @@ def build(settings: Settings) -> ASGIApp:
 
     peer_endpoint = None
     if services.peers is not None:
-        services.background += [services.peers.run, services.peers.watch]
-        peer_endpoint = PeerEndpoint(services.peers, oci)
+        peer_endpoint = PeerEndpoint(services.peers, services.content, services.keys, oci)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")

@@ -13,7 +13,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -25,6 +25,11 @@ from seawall.access.sessions import SessionStore
 from seawall.access.tokens import TokenService
 from seawall.availability.cluster.health import DRAIN_VARIABLE, Health
 from seawall.availability.cluster.instances import ID_VARIABLE, InstanceRegistry
+from seawall.availability.cluster.part import part as cluster_part
+from seawall.availability.cluster.probe import Probe
+from seawall.availability.peers.part import part as peers_part
+from seawall.availability.peers.service import PeerService
+from seawall.availability.sites.part import part as sites_part
 from seawall.availability.sites.service import DrService
 from seawall.features.audit.part import part as audit_part
 from seawall.features.audit.trail import AuditTrail
@@ -46,7 +51,6 @@ from seawall.features.trust.service import TrustService
 from seawall.features.webhooks.part import part as webhooks_part
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database, open_database
-from seawall.infra.db.postgres import PostgresDatabase
 from seawall.infra.jobs.purge import PURGE_SCHEDULE, purge_kind
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers
@@ -63,9 +67,6 @@ from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
 from seawall.registry.part import ContentPart
-
-if TYPE_CHECKING:
-    from seawall.availability.peers.service import PeerService
 
 log: Any = structlog.get_logger("seawall")
 
@@ -85,6 +86,7 @@ class Services:
     sessions: SessionStore
     health: Health
     instances: InstanceRegistry
+    probe: Probe
     configuration: Configuration
     jobs: JobService
     replication: ReplicationService
@@ -184,29 +186,17 @@ def _rates_file() -> Path | None:
     return Path(drain).with_name("rates") if drain else None
 
 
-def wire_dr(services: Services) -> None:
-    """Let a server process take part in the site's work, and writes be checked against the lease."""
-    from seawall.availability.sites import rescue
-
-    dr = services.dr
-    services.closers.append(dr.close)
-    dr.rescue = rescue.Rescue(services).run
-    if isinstance(services.db, PostgresDatabase):
-        services.db.leased = dr.settings.witness is not None
-    if ID_VARIABLE in os.environ:
-        services.background.append(dr.run)
-
-
-def open_services(settings: Settings, *more: Part) -> Services:
+def open_services(settings: Settings, *more: Part, serving: bool = False) -> Services:
     """Open database and storage and wire the services; the schema must be migrated.
 
-    `more`: parts beyond the product's own.
+    `more`: parts beyond the product's own. `serving`: this is a server process.
     """
     db = open_database(
         settings.database_url,
         pool_size=settings.database.pool_size,
         retry_seconds=settings.database.retry_seconds,
         statement_seconds=settings.database.statement_seconds,
+        leased=bool(settings.dr.site) and settings.dr.witness is not None,
     )
     storage = open_storage(settings)
     hooks = Hooks()
@@ -261,6 +251,13 @@ def open_services(settings: Settings, *more: Part) -> Services:
     replication = ReplicationService(db, keys, jobs)
     proxy = ProxyCache(db, content, jobs, replication, settings.proxy.fresh_seconds)
     preheat = PreheatService(db, keys, jobs)
+    dr = DrService(db, storage, settings)
+    probe = Probe(db, storage, redis, keys, instances, health, settings.external_url)
+    peers: PeerService | None = None
+    if settings.peers.urls:
+        peers = PeerService(db, content, jobs, keys, sessions, settings.peers)
+    # Server processes of one instance share its id.
+    leading = ID_VARIABLE in os.environ
     services = Services(
         settings,
         db,
@@ -273,6 +270,7 @@ def open_services(settings: Settings, *more: Part) -> Services:
         sessions,
         health,
         instances,
+        probe,
         configuration,
         jobs,
         replication,
@@ -283,13 +281,14 @@ def open_services(settings: Settings, *more: Part) -> Services:
         trail,
         trust,
         rates,
-        DrService(db, storage, settings),
+        dr,
         preheat,
         auth,
         ldap,
         oidc,
         tokens,
         proxy,
+        peers,
     )
     parts: list[Part] = [
         audit_part(db, trail, configuration),
@@ -301,10 +300,13 @@ def open_services(settings: Settings, *more: Part) -> Services:
         immutability_part(),
         retention_part(db, content, jobs, events, settings.external_url),
         pulls.part(db, configuration),
+        *([sites_part(dr, leading=leading)] if dr.enabled else []),
+        *([cluster_part(instances)] if leading else []),
         webhooks_part(db, events, jobs, keys, configuration, settings),
         preheat_part(db, jobs, preheat, tokens, scanner.registry_url),
         replication_part(db, content, jobs, events, keys, replication, settings.external_url),
         proxy_part(db, content, proxy, settings.proxy.keep_days),
+        *([peers_part(peers, serving=serving)] if peers is not None else []),
         *more,
     ]
     for part in parts:
@@ -315,13 +317,4 @@ def open_services(settings: Settings, *more: Part) -> Services:
         if isinstance(part, ContentPart):
             for hook in part.hooks:
                 hooks.add(hook)
-    if services.dr.enabled:
-        wire_dr(services)
-    if ID_VARIABLE in os.environ:
-        services.background.append(instances.beat)
-        services.closers.append(instances.leave)
-    if settings.peers.urls:
-        from seawall.availability.peers import service as peers
-
-        services.peers = peers.install(services)
     return services

@@ -1,8 +1,8 @@
 """`seawall ha check`: whether the instances are one registry, tested pair by pair.
 
 Runs on any host that reaches the database: on an instance, or from the command line. Instances are asked at
-their own addresses (see `seawall.web.internal.probe`), and through `external_url` until each has answered
-there.
+their own addresses (see `seawall.availability.cluster.probe`), and through `external_url` until each has
+answered there.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from sqlalchemy import delete, insert
 
 from seawall import __version__
 from seawall.availability.cluster.instances import Instance, InstanceRegistry, config_hash
+from seawall.availability.cluster.probe import PATH, probe_token
 from seawall.availability.cluster.tables import instances
 from seawall.infra.db import Database, dialect
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
-from seawall.web.internal.probe import PATH, probe_token
 
 CLOCK_SECONDS = 5.0
 _PATIENCE = 15.0

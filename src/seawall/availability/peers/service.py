@@ -22,13 +22,14 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Connection, delete, func, or_, select, update
 from starlette.types import Message, Send
 
+from seawall.access.sessions import SessionStore
 from seawall.availability.peers import documents
 from seawall.availability.peers import schema as t
 from seawall.availability.peers.client import Peer, PeerError
@@ -38,13 +39,14 @@ from seawall.features.replication.client import WHOLE_LIMIT
 from seawall.features.replication.endpoint import LocalEndpoint
 from seawall.infra import leases
 from seawall.infra.db import Database, changes
+from seawall.infra.jobs.service import JobService
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.settings import PeerSettings
 from seawall.infra.storage.base import UploadBusyError
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import RegistryError, SeawallError
 from seawall.registry import manifest as manifests
-
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
+from seawall.registry.local import LocalRegistry
 
 log: Any = structlog.get_logger("seawall.peers")
 
@@ -99,14 +101,23 @@ class _Local(LocalEndpoint):
 class PeerService:
     """The peers of this process."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
-        self.settings = services.settings.peers
-        self.db: Database = services.db
-        context = documents.Context(services.keys, services.jobs)
-        self.store = Store(context, services.content, self.settings.name)
-        self.peers = [Peer(url, services.keys, self.settings.timeout_seconds) for url in self.settings.urls]
-        self.local = _Local(services.db, services.content)
+    def __init__(
+        self,
+        db: Database,
+        content: LocalRegistry,
+        jobs: JobService,
+        keys: KeyRing,
+        sessions: SessionStore,
+        settings: PeerSettings,
+    ) -> None:
+        self.settings = settings
+        self.db = db
+        self._content = content
+        self._keys = keys
+        self._sessions = sessions
+        self.store = Store(documents.Context(keys, jobs), content, settings.name)
+        self.peers = [Peer(url, keys, settings.timeout_seconds) for url in settings.urls]
+        self.local = _Local(db, content)
         self._prepared = False
         self._preparing = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
@@ -274,7 +285,7 @@ class PeerService:
                 taken += await self.db.write(lambda c, part=part: self.store.take(c, part, peer.url))  # type: ignore[misc]
             for item in told:
                 if item.entry.kind == "session" and item.entry.deleted:
-                    await self.services.sessions.forget(json.loads(item.entry.key)[0])
+                    await self._sessions.forget(json.loads(item.entry.key)[0])
             cursor = answer["next"]
             now = time.time()
             values = {"name": peer.name, "epoch": epoch, "cursor": cursor, "seen_at": now, "error": None}
@@ -511,11 +522,11 @@ class PeerService:
                 continue
             payload = base64.b64decode(found["payload"])
             parsed = manifests.parse(payload, found["media_type"])
-            await self.services.content.repositories.ensure(repository)
+            await self._content.repositories.ensure(repository)
             children = [await self.bring(repository, child, depth + 1) for child in parsed.manifests]
             for blob, size in parsed.blobs.items():
                 await self._bring_blob(repository, blob, size)
-            await self.services.content.manifests.put(
+            await self._content.manifests.put(
                 repository,
                 digest,
                 payload,
@@ -533,9 +544,7 @@ class PeerService:
         if await self.local.has_blob(repository, digest):
             return
         holder = await self.local.holder(digest)
-        if holder is not None and await self.services.content.blobs.mount(
-            repository, digest, holder, replica=True
-        ):
+        if holder is not None and await self._content.blobs.mount(repository, digest, holder, replica=True):
             return
         if size is not None and size <= WHOLE_LIMIT and await self._copy_small(repository, digest):
             return
@@ -549,7 +558,7 @@ class PeerService:
 
     async def _copy_small(self, repository: str, digest: str) -> bool:
         """Fetch a blob in one request; that two processes may do so at once costs less than a lease."""
-        content = self.services.content
+        content = self._content
         for peer in self.peers:
             if not peer.up:
                 continue
@@ -690,7 +699,7 @@ class PeerService:
 
     async def _is_repository(self, repository: str) -> bool:
         try:
-            await self.services.content.repositories.ensure(repository)
+            await self._content.repositories.ensure(repository)
         except RegistryError:
             return False
         return True
@@ -833,7 +842,7 @@ class PeerService:
         rows = await self.db.read(lambda c: c.execute(query).all())
 
         def document(text: str) -> Any:
-            plain = json.loads(self.services.keys.decrypt("peers", text))
+            plain = json.loads(self._keys.decrypt("peers", text))
             return documents.shown_document(plain)
 
         return [
@@ -890,12 +899,3 @@ def _set_pulled(connection: Connection, rows: list[list[Any]]) -> None:
             )
             .values(pulled_at=at)
         )
-
-
-def install(services: Services) -> PeerService | None:
-    """The peers of this process, None when there are none."""
-    if not services.settings.peers.urls:
-        return None
-    service = PeerService(services)
-    services.closers.append(service.close)
-    return service

@@ -17,7 +17,7 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import structlog
@@ -37,7 +37,8 @@ from sqlalchemy import (
 from seawall.access.tables import projects
 from seawall.availability.sites import ship, state
 from seawall.availability.sites.tables import dr_divergences
-from seawall.infra.db import changes, dump
+from seawall.availability.sites.wire import Peer
+from seawall.infra.db import Database, changes, dump
 from seawall.infra.db.dialect import upsert
 from seawall.infra.db.metadata import metadata
 from seawall.kernel.context import SYSTEM, actor
@@ -48,10 +49,8 @@ from seawall.kernel.errors import (
     SeawallError,
     UnavailableError,
 )
+from seawall.registry.local import LocalRegistry
 from seawall.registry.tables import manifest_payloads, manifests, repositories, repository_blobs, tags
-
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
 
 log: Any = structlog.get_logger("seawall.dr")
 
@@ -104,21 +103,21 @@ _NAMESPACE = uuid.UUID("6f3c1a52-9a63-4a53-8f0b-2f5a9c0d7e11")
 class Rescue:
     """The old active's part."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, database_url: str, peer: Peer, site: str) -> None:
+        """`peer` is the new active, `site` the name of this one."""
+        self._url = database_url
+        self._peer = peer
+        self._site = site
 
     async def run(self, seen: dict[str, Any]) -> None:
         """Hand over everything since the new active (`seen`: its `info`) last followed.
 
         Raises UnavailableError or PreconditionError when the other side does not take it now.
         """
-        url = self._services.settings.database_url
-        items = await asyncio.to_thread(lambda: list(gather(url, seen.get("base"))))
-        peer = self._services.dr.peer
-        assert peer is not None
+        items = await asyncio.to_thread(lambda: list(gather(self._url, seen.get("base"))))
         told = 0
         for part in _parts(items):
-            answer = await peer.ask("rescue", 600.0, items=part, site=self._services.dr.settings.site)
+            answer = await self._peer.ask("rescue", 600.0, items=part, site=self._site)
             told += int(answer["recorded"])
         if items:
             log.warning(
@@ -283,25 +282,170 @@ def _reference(connection: Connection, table: Table, value: Any) -> dict[str, An
 # -- the new active ------------------------------------------------------------------------------------
 
 
-async def take_in(services: Services, body: dict[str, Any]) -> dict[str, Any]:
-    """Take items of the old active `body["site"]`; returns how many outcomes were recorded.
+class Intake:
+    """The new active's part."""
 
-    Raises UnavailableError when its blobs cannot be fetched: it tells again later.
-    """
-    token = actor.set(SYSTEM)
-    try:
-        await services.db.read(_must_reign)
-        here = await services.db.read(_changed_here)
-        recorded = 0
-        for item in body["items"]:
-            outcome = await _take(services, item, here)
-            for kind, name, detail, result in outcome:
-                if result != SAME:
-                    recorded += await _record(services, str(body["site"]), kind, name, detail, result)
-        services.content.writes.committed()
-        return {"recorded": recorded}
-    finally:
-        actor.reset(token)
+    def __init__(self, db: Database, content: LocalRegistry, peer: Peer) -> None:
+        """`peer` is the old active, which has the blobs."""
+        self._db = db
+        self._content = content
+        self._peer = peer
+
+    async def take_in(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Take items of the old active `body["site"]`; returns how many outcomes were recorded.
+
+        Raises UnavailableError when its blobs cannot be fetched: it tells again later.
+        """
+        token = actor.set(SYSTEM)
+        try:
+            await self._db.read(_must_reign)
+            here = await self._db.read(_changed_here)
+            recorded = 0
+            for item in body["items"]:
+                outcome = await self._take(item, here)
+                for kind, name, detail, result in outcome:
+                    if result != SAME:
+                        recorded += await self._record(str(body["site"]), kind, name, detail, result)
+            self._content.writes.committed()
+            return {"recorded": recorded}
+        finally:
+            actor.reset(token)
+
+    async def _take(self, item: dict[str, Any], here: set[tuple[str, str]] | None) -> list[_Outcome]:
+        kind = item["kind"]
+        if kind == "derived":
+            reason = "made anew, or the record of work at the old site"
+            return [("derived", item["table"], {"rows": item["rows"], "reason": reason}, LISTED)]
+        if kind == "gone":
+            found = await self._db.read(lambda c: _gone(c, item))
+            return [found] if found else []
+        if kind == "artifact":
+            return await self._artifact(item, here)
+        if kind == "blob":
+            return [await self._blob(item)]
+        try:
+            return [await self._db.write(lambda c: _row(c, item, here))]
+        except UnavailableError:
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            return [_told(item, LISTED, reason)]
+
+    async def _artifact(self, item: dict[str, Any], here: set[tuple[str, str]] | None) -> list[_Outcome]:
+        name, digest = item["repository"], item["digest"]
+        payload = base64.b64decode(item["payload"])
+        try:
+            there = await self._db.read(lambda c: _has(c, name, digest))
+            if not there:
+                for blob in sorted(_named(payload)):
+                    await self._bring(name, blob)
+                await self._content.manifests.put(
+                    name, digest, payload, item["media_type"], sparse=True, replica=True
+                )
+        except UnavailableError:
+            raise
+        except SeawallError as error:
+            detail = {"reason": str(error), "media_type": item["media_type"], "payload": item["payload"]}
+            tagged = [f"{name}:{tag}" for tag in item["tags"]]
+            return [("artifact", ", ".join([*tagged, f"{name}@{digest}"])[:1024], detail, REFUSED)]
+        found: list[_Outcome] = []
+        for tag in item["tags"]:
+            found.append(await self._tag(item, tag, payload, here))
+        if not there and not item["tags"]:
+            found.append(("artifact", f"{name}@{digest}", {"digest": digest}, CARRIED))
+        return found
+
+    async def _tag(
+        self, item: dict[str, Any], tag: str, payload: bytes, here: set[tuple[str, str]] | None
+    ) -> _Outcome:
+        name, digest = item["repository"], item["digest"]
+
+        def look(connection: Connection) -> tuple[str, int] | None:
+            row = connection.execute(
+                select(manifests.c.digest, tags.c.repository_id)
+                .join(tags, tags.c.manifest_id == manifests.c.id)
+                .join(repositories, repositories.c.id == tags.c.repository_id)
+                .where(repositories.c.name == name, tags.c.name == tag)
+            ).first()
+            return None if row is None else (row[0], row[1])
+
+        found = await self._db.read(look)
+        detail = {"digest": digest}
+        if found is not None and found[0] == digest:
+            return "tag", f"{name}:{tag}", detail, SAME
+        if found is not None:
+            key = json.dumps({"name": tag, "repository_id": found[1]}, sort_keys=True)
+            if here is None or ("tags", key) in here or item["unsure"]:
+                reason = f"the tag was moved at both sites; it stays at {found[0]}"
+                return "tag", f"{name}:{tag}", {**detail, "reason": reason, "active": found[0]}, KEPT
+        elif item["unsure"]:
+            reason = "the log of changes is too short to tell whether the tag was deleted here"
+            return "tag", f"{name}:{tag}", {**detail, "reason": reason}, KEPT
+        try:
+            await self._content.manifests.put(
+                name, tag, payload, item["media_type"], digest=digest, sparse=True, replica=True
+            )
+        except UnavailableError:
+            raise
+        except SeawallError as error:
+            return "tag", f"{name}:{tag}", {**detail, "reason": str(error)}, KEPT
+        return "tag", f"{name}:{tag}", detail, CARRIED
+
+    async def _blob(self, item: dict[str, Any]) -> _Outcome:
+        name, digest = item["repository"], item["digest"]
+        try:
+            new = await self._bring(name, digest)
+        except UnavailableError:
+            raise
+        except SeawallError as error:
+            return "blob", f"{name}@{digest}", {"reason": str(error)}, REFUSED
+        return "blob", f"{name}@{digest}", {"digest": digest}, CARRIED if new else SAME
+
+    async def _bring(self, name: str, digest: str) -> bool:
+        """See that the repository has the blob; whether it was new to it."""
+        project = name.partition("/")[0]
+        if (
+            await self._db.read(
+                lambda c: c.execute(select(projects.c.id).where(projects.c.name == project)).first()
+            )
+            is None
+        ):
+            raise NotFoundError(f"project {project} is not here")
+        try:
+            await self._content.blobs.get(name, digest)
+            return False
+        except RegistryError:
+            pass
+        answer = await self._peer.stream("blob", digest=digest)
+        writer = await self._content.storage.open_upload(str(uuid.uuid4()), 0, {})
+        try:
+            async for part in answer.aiter_raw(1024 * 1024):
+                await writer.write(part)
+        except httpx.HTTPError as error:
+            await writer.abort()
+            raise UnavailableError(f"the link broke: {str(error) or type(error).__name__}") from None
+        finally:
+            await answer.aclose()
+        await self._content.uploads.finish(None, writer, name, digest, replica=True)
+        return True
+
+    async def _record(self, site: str, kind: str, name: str, detail: dict[str, Any], outcome: str) -> int:
+        mark = json.dumps(
+            [site, kind, name, outcome, detail.get("digest"), detail.get("content")], sort_keys=True
+        )
+        row = {
+            "id": str(uuid.uuid5(_NAMESPACE, mark)),
+            "kind": kind,
+            "name": name,
+            "detail": {"site": site, **detail},
+            "outcome": outcome,
+            "at": time.time(),
+        }
+
+        def put(connection: Connection) -> int:
+            return int(connection.execute(upsert(connection, dr_divergences, row, "id")).rowcount)
+
+        return max(0, await self._db.write(put))
 
 
 def _must_reign(connection: Connection) -> None:
@@ -322,29 +466,6 @@ def _changed_here(connection: Connection) -> set[tuple[str, str]] | None:
 
 
 _Outcome = tuple[str, str, dict[str, Any], str]
-
-
-async def _take(
-    services: Services, item: dict[str, Any], here: set[tuple[str, str]] | None
-) -> list[_Outcome]:
-    kind = item["kind"]
-    if kind == "derived":
-        reason = "made anew, or the record of work at the old site"
-        return [("derived", item["table"], {"rows": item["rows"], "reason": reason}, LISTED)]
-    if kind == "gone":
-        found = await services.db.read(lambda c: _gone(c, item))
-        return [found] if found else []
-    if kind == "artifact":
-        return await _artifact(services, item, here)
-    if kind == "blob":
-        return [await _blob(services, item)]
-    try:
-        return [await services.db.write(lambda c: _row(c, item, here))]
-    except UnavailableError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        return [_told(item, LISTED, reason)]
 
 
 def _told(item: dict[str, Any], outcome: str, reason: str = "", **more: Any) -> _Outcome:
@@ -481,135 +602,9 @@ def _gone(connection: Connection, item: dict[str, Any]) -> _Outcome | None:
     return item["table"], name[:1024], {"deleted": True, "content": shown, "reason": reason}, LISTED
 
 
-async def _artifact(
-    services: Services, item: dict[str, Any], here: set[tuple[str, str]] | None
-) -> list[_Outcome]:
-    name, digest = item["repository"], item["digest"]
-    payload = base64.b64decode(item["payload"])
-    try:
-        there = await services.db.read(lambda c: _has(c, name, digest))
-        if not there:
-            for blob in sorted(_named(payload)):
-                await _bring(services, name, blob)
-            await services.content.manifests.put(
-                name, digest, payload, item["media_type"], sparse=True, replica=True
-            )
-    except UnavailableError:
-        raise
-    except SeawallError as error:
-        detail = {"reason": str(error), "media_type": item["media_type"], "payload": item["payload"]}
-        tagged = [f"{name}:{tag}" for tag in item["tags"]]
-        return [("artifact", ", ".join([*tagged, f"{name}@{digest}"])[:1024], detail, REFUSED)]
-    found: list[_Outcome] = []
-    for tag in item["tags"]:
-        found.append(await _tag(services, item, tag, payload, here))
-    if not there and not item["tags"]:
-        found.append(("artifact", f"{name}@{digest}", {"digest": digest}, CARRIED))
-    return found
-
-
 def _has(connection: Connection, name: str, digest: str) -> bool:
     query = select(manifests.c.id).join(repositories, repositories.c.id == manifests.c.repository_id)
     return (
         connection.execute(query.where(repositories.c.name == name, manifests.c.digest == digest)).first()
         is not None
     )
-
-
-async def _tag(
-    services: Services, item: dict[str, Any], tag: str, payload: bytes, here: set[tuple[str, str]] | None
-) -> _Outcome:
-    name, digest = item["repository"], item["digest"]
-
-    def look(connection: Connection) -> tuple[str, int] | None:
-        row = connection.execute(
-            select(manifests.c.digest, tags.c.repository_id)
-            .join(tags, tags.c.manifest_id == manifests.c.id)
-            .join(repositories, repositories.c.id == tags.c.repository_id)
-            .where(repositories.c.name == name, tags.c.name == tag)
-        ).first()
-        return None if row is None else (row[0], row[1])
-
-    found = await services.db.read(look)
-    detail = {"digest": digest}
-    if found is not None and found[0] == digest:
-        return "tag", f"{name}:{tag}", detail, SAME
-    if found is not None:
-        key = json.dumps({"name": tag, "repository_id": found[1]}, sort_keys=True)
-        if here is None or ("tags", key) in here or item["unsure"]:
-            reason = f"the tag was moved at both sites; it stays at {found[0]}"
-            return "tag", f"{name}:{tag}", {**detail, "reason": reason, "active": found[0]}, KEPT
-    elif item["unsure"]:
-        reason = "the log of changes is too short to tell whether the tag was deleted here"
-        return "tag", f"{name}:{tag}", {**detail, "reason": reason}, KEPT
-    try:
-        await services.content.manifests.put(
-            name, tag, payload, item["media_type"], digest=digest, sparse=True, replica=True
-        )
-    except UnavailableError:
-        raise
-    except SeawallError as error:
-        return "tag", f"{name}:{tag}", {**detail, "reason": str(error)}, KEPT
-    return "tag", f"{name}:{tag}", detail, CARRIED
-
-
-async def _blob(services: Services, item: dict[str, Any]) -> _Outcome:
-    name, digest = item["repository"], item["digest"]
-    try:
-        new = await _bring(services, name, digest)
-    except UnavailableError:
-        raise
-    except SeawallError as error:
-        return "blob", f"{name}@{digest}", {"reason": str(error)}, REFUSED
-    return "blob", f"{name}@{digest}", {"digest": digest}, CARRIED if new else SAME
-
-
-async def _bring(services: Services, name: str, digest: str) -> bool:
-    """See that the repository has the blob; whether it was new to it."""
-    project = name.partition("/")[0]
-    if (
-        await services.db.read(
-            lambda c: c.execute(select(projects.c.id).where(projects.c.name == project)).first()
-        )
-        is None
-    ):
-        raise NotFoundError(f"project {project} is not here")
-    try:
-        await services.content.blobs.get(name, digest)
-        return False
-    except RegistryError:
-        pass
-    assert services.dr.peer is not None
-    answer = await services.dr.peer.stream("blob", digest=digest)
-    writer = await services.content.storage.open_upload(str(uuid.uuid4()), 0, {})
-    try:
-        async for part in answer.aiter_raw(1024 * 1024):
-            await writer.write(part)
-    except httpx.HTTPError as error:
-        await writer.abort()
-        raise UnavailableError(f"the link broke: {str(error) or type(error).__name__}") from None
-    finally:
-        await answer.aclose()
-    await services.content.uploads.finish(None, writer, name, digest, replica=True)
-    return True
-
-
-async def _record(
-    services: Services, site: str, kind: str, name: str, detail: dict[str, Any], outcome: str
-) -> int:
-    mark = json.dumps(
-        [site, kind, name, outcome, detail.get("digest"), detail.get("content")], sort_keys=True
-    )
-    row = {
-        "id": str(uuid.uuid5(_NAMESPACE, mark)),
-        "kind": kind,
-        "name": name,
-        "detail": {"site": site, **detail},
-        "outcome": outcome,
-        "at": time.time(),
-    }
-
-    def put(connection: Connection) -> int:
-        return int(connection.execute(upsert(connection, dr_divergences, row, "id")).rowcount)
-
-    return max(0, await services.db.write(put))

@@ -16,7 +16,6 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -24,6 +23,7 @@ from sqlalchemy import Connection, select, update
 
 from seawall.availability.sites import state
 from seawall.availability.sites.follow import Follower
+from seawall.availability.sites.rescue import Rescue
 from seawall.availability.sites.state import ACTIVE, FENCED, OFF, STANDBY
 from seawall.availability.sites.tables import dr_divergences
 from seawall.availability.sites.wire import Peer, Signer
@@ -58,8 +58,6 @@ class DrService:
         self.signer: Signer | None = None
         self.peer: Peer | None = None
         self._witness: Peer | None = None
-        # Set by the wiring: what an old active does before it becomes a standby.
-        self.rescue: Callable[[dict[str, Any]], Awaitable[None]] | None = None
         if self.enabled:
             self.signer = Signer(load_master_key(settings), *other_master_keys(settings))
             assert self.settings.peer is not None
@@ -297,8 +295,8 @@ class DrService:
                 raise PreconditionError(
                     "the other site is another registry: the two were not made as one pair"
                 )
-            if self.rescue is not None:
-                await self.rescue(seen)
+            assert self.peer is not None
+            await Rescue(self._url, self.peer, self.settings.site).run(seen)
         alone = self._witness is None
         await self._db.write(lambda c: state.follower(c, self.id, row["epoch"], kept=alone))
         log.info("this site follows the new active", site=row["site"], active=seen["site"])

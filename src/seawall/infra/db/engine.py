@@ -77,17 +77,27 @@ class Database(Protocol):
 
 
 def open_database(
-    url: str, *, pool_size: int = 10, retry_seconds: float = 8, statement_seconds: int = 60
+    url: str,
+    *,
+    pool_size: int = 10,
+    retry_seconds: float = 8,
+    statement_seconds: int = 60,
+    leased: bool = False,
 ) -> Database:
     """Open the database at `url` (`sqlite:///path` or `postgresql://...`).
 
     The rest is for PostgreSQL: connections in the pool, how long a passing fault is met with new attempts,
-    and how long one statement may take (0: as long as it wants).
+    how long one statement may take (0: as long as it wants), and whether writes are good under the site's
+    lease only (`leased`).
     """
     if url.startswith("sqlite"):
         return SqliteDatabase(url)
     return PostgresDatabase(
-        url, pool_size=pool_size, retry_seconds=retry_seconds, statement_seconds=statement_seconds
+        url,
+        pool_size=pool_size,
+        retry_seconds=retry_seconds,
+        statement_seconds=statement_seconds,
+        leased=leased,
     )
 
 

@@ -246,6 +246,7 @@ class PostgresDatabase:
         pool_size: int,
         retry_seconds: float = 8,
         statement_seconds: int = 60,
+        leased: bool = False,
     ) -> None:
         self.url = url
         self._engine = postgres_engine(
@@ -264,7 +265,7 @@ class PostgresDatabase:
         self._generation = 0
         self._down = False
         # Writes are good under a lease only: whether it still runs is asked once more before each commit.
-        self.leased = False
+        self.leased = leased
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.read."""

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import re
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from sqlalchemy import Connection, select
@@ -16,12 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from seawall.availability.peers import schema as t
 from seawall.availability.peers import wire
+from seawall.availability.peers.service import PeerService
+from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import RegistryError, SeawallError
-
-if TYPE_CHECKING:
-    from seawall.availability.peers.service import PeerService
-    from seawall.web.oci.app import OciApp
+from seawall.registry.local import LocalRegistry
+from seawall.web.oci.app import OciApp
 
 _BODY_LIMIT = 64 * 1024 * 1024
 _UPLOAD = re.compile(r"/_seawall/peers/v2/(?P<name>.+)/blobs/uploads/(?P<upload>[0-9a-f-]{36})")
@@ -30,9 +30,10 @@ _UPLOAD = re.compile(r"/_seawall/peers/v2/(?P<name>.+)/blobs/uploads/(?P<upload>
 class PeerEndpoint:
     """ASGI application below `/_seawall/peers`."""
 
-    def __init__(self, service: PeerService, oci: OciApp) -> None:
+    def __init__(self, service: PeerService, content: LocalRegistry, keys: KeyRing, oci: OciApp) -> None:
         self._service = service
-        self._keys = service.services.keys
+        self._content = content
+        self._keys = keys
         self._oci = oci
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,14 +105,12 @@ class PeerEndpoint:
                 return await self._manifest(str(question["repository"]), str(question["reference"]))
             case "blob":
                 with contextlib.suppress(RegistryError):
-                    blob = await service.services.content.blobs.get(
-                        question["repository"], question["digest"]
-                    )
+                    blob = await self._content.blobs.get(question["repository"], question["digest"])
                     return {"size": blob.size}
                 return {}
             case "upload":
                 with contextlib.suppress(RegistryError):
-                    await service.services.content.uploads.get(question["repository"], question["id"])
+                    await self._content.uploads.get(question["repository"], question["id"])
                     return {"here": True}
                 return {"here": False}
             case "referrers":
@@ -129,7 +128,7 @@ class PeerEndpoint:
 
     async def _manifest(self, repository: str, reference: str) -> dict[str, Any]:
         try:
-            found = await self._service.services.content.manifest(repository, reference)
+            found = await self._content.manifest(repository, reference)
         except RegistryError as error:
             if error.status == 404:
                 return {}
@@ -149,7 +148,7 @@ class PeerEndpoint:
         }
 
     async def _blob(self, query: dict[str, list[str]]) -> Response:
-        content = self._service.services.content
+        content = self._content
         try:
             offset = int(query["offset"][0])
             blob = await content.blobs.get(query["repository"][0], query["digest"][0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import structlog
 from sqlalchemy import select
@@ -13,9 +13,12 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from seawall.availability.sites import ship, state
+from seawall.availability.sites.rescue import Intake
+from seawall.availability.sites.service import DrService
 from seawall.availability.sites.wire import PREFIX, received
-from seawall.infra.db import dump
+from seawall.infra.db import Database, dump
 from seawall.infra.secrets.tables import cluster_keys
+from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import (
     ForbiddenError,
     NotFoundError,
@@ -23,21 +26,21 @@ from seawall.kernel.errors import (
     SeawallError,
     UnavailableError,
 )
+from seawall.registry.local import LocalRegistry
 from seawall.registry.tables import blobs
-
-if TYPE_CHECKING:
-    from seawall.process.wiring import Services
 
 log: Any = structlog.get_logger("seawall.dr")
 _CHUNK = 1024 * 1024
 
 
-def dr_routes(services: Services) -> list[BaseRoute]:
+def dr_routes(
+    dr: DrService, db: Database, storage: BlobStorage, content: LocalRegistry, database_url: str
+) -> list[BaseRoute]:
     """The routes; none without the section `dr`."""
-    dr = services.dr
-    signer = dr.signer
-    if signer is None:
+    signer, peer = dr.signer, dr.peer
+    if signer is None or peer is None:
         return []
+    intake = Intake(db, content, peer)
 
     async def hello(body: dict[str, Any]) -> Response:
         await dr.learn(body)
@@ -61,10 +64,10 @@ def dr_routes(services: Services) -> list[BaseRoute]:
         def read(connection: Any) -> list[dict[str, Any]]:
             return [dict(row) for row in connection.execute(select(cluster_keys)).mappings()]
 
-        row = await services.db.read(state.read)
+        row = await db.read(state.read)
         if row is None or row["role"] == state.STANDBY:
             raise PreconditionError("this site is a standby itself")
-        rows = await services.db.read(read)
+        rows = await db.read(read)
         encoded = [
             {k: dump.encode(v) if isinstance(v, bytes | memoryview) else v for k, v in row.items()}
             for row in rows
@@ -72,7 +75,7 @@ def dr_routes(services: Services) -> list[BaseRoute]:
         return JSONResponse({"rows": encoded, "lineage": row["lineage"]})
 
     async def changes(body: dict[str, Any]) -> Response:
-        row = await services.db.read(state.read)
+        row = await db.read(state.read)
         if row is None or row["role"] == state.STANDBY:
             raise PreconditionError("this site is a standby itself")
         if int(body.get("epoch") or 0) > row["epoch"]:
@@ -81,28 +84,25 @@ def dr_routes(services: Services) -> list[BaseRoute]:
         cursor = body.get("cursor")
         head = {"lineage": row["lineage"], "site": row["site"]}
         file = await asyncio.to_thread(
-            ship.write_changes, services.settings.database_url, None if cursor is None else str(cursor), head
+            ship.write_changes, database_url, None if cursor is None else str(cursor), head
         )
         return StreamingResponse(_read(file), media_type="application/x-ndjson")
 
     async def blob(body: dict[str, Any]) -> Response:
         digest = str(body["digest"])
         query = select(blobs.c.storage_key, blobs.c.size).where(blobs.c.digest == digest)
-        found = await services.db.read(lambda c: c.execute(query).first())
+        found = await db.read(lambda c: c.execute(query).first())
         if found is None:
             raise NotFoundError(f"no blob {digest}")
         headers = {"Content-Length": str(found.size)}
         return StreamingResponse(
-            services.storage.stream(found.storage_key, 0, found.size) if found.size else _nothing(),
+            storage.stream(found.storage_key, 0, found.size) if found.size else _nothing(),
             media_type="application/octet-stream",
             headers=headers,
         )
 
     async def rescue(body: dict[str, Any]) -> Response:
-        # Imported here: it uses services that are made later.
-        from seawall.availability.sites.rescue import take_in
-
-        return JSONResponse(await take_in(services, body))
+        return JSONResponse(await intake.take_in(body))
 
     verbs: dict[str, Callable[[dict[str, Any]], Awaitable[Response]]] = {
         "hello": hello,
