@@ -25,7 +25,6 @@ from sqlalchemy import (
 )
 
 from seawall.access.tables import projects
-from seawall.features.immutability import rules as immutability
 from seawall.infra.db import Database
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import (
@@ -600,17 +599,11 @@ class ArtifactService:
         repository = await self.repository(name)
         who = actor.get()
 
-        def check(connection: Connection) -> None:
-            found = immutability.rules(connection, repository.project_id)
-            if not found:
-                return
-            for tag in connection.execute(
-                select(tags.c.name).where(tags.c.repository_id == repository.id)
-            ).scalars():
-                if immutability.immutable(found, name, tag):
-                    raise immutability.refusal(name, tag)
+        def ask_hooks(connection: Connection) -> None:
+            for hook in self._content.writes.hooks.of("before_delete_repository"):
+                hook(connection, repository)
 
-        await self._db.read(check)
+        await self._db.read(ask_hooks)
         # In pieces: one transaction over a large repository would hold up every push to the project.
         while not await self._db.write(lambda c: _delete_some(c, self._content, repository, who)):
             pass

@@ -108,6 +108,9 @@ class ContentHook:
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
         """Its rows are gone, not committed."""
 
+    def before_delete_repository(self, connection: Connection, repository: Repository) -> None:
+        """A repository is about to be deleted with all that is in it, in pieces after this."""
+
     def quota(self, connection: Connection, notice: QuotaNotice) -> None:
         """Quota warning (in the transaction of the push) or refusal (in one of its own)."""
 

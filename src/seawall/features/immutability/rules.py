@@ -18,6 +18,7 @@ from seawall.features.immutability.tables import immutable_rules
 from seawall.kernel import selectors
 from seawall.kernel.errors import InvalidError, NotFoundError, RegistryError
 from seawall.registry.hooks import ContentHook, Deletion, Push
+from seawall.registry.model import Repository
 from seawall.registry.tables import manifests, tags
 
 RULE_LIMIT = 100
@@ -168,6 +169,16 @@ class ImmutableTags(ContentHook):
         for tag in names:
             if immutable(found, deletion.repository.name, tag):
                 raise refusal(deletion.repository.name, tag)
+
+    def before_delete_repository(self, connection: Connection, repository: Repository) -> None:
+        """See ContentHook.before_delete_repository."""
+        found = rules(connection, repository.project_id)
+        if not found:
+            return
+        query = select(tags.c.name).where(tags.c.repository_id == repository.id)
+        for tag in connection.execute(query).scalars():
+            if immutable(found, repository.name, tag):
+                raise refusal(repository.name, tag)
 
 
 def refusal(repository: str, tag: str) -> RegistryError:

@@ -13,13 +13,7 @@ import typer
 
 from seawall.infra.db import migrate, open_database
 from seawall.infra.settings import Settings, load
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
-]
-DataOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
-]
+from seawall.process.commands.common import ConfigOption, DataOption, load_settings
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Look at background jobs.")
 
@@ -40,7 +34,7 @@ def jobservice(
         process.die_with_parent(parent)
         settings = load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"]))
     else:
-        settings = _settings(config, data_dir)
+        settings = load_settings(config, data_dir)
         migrate.upgrade(settings.database_url)
         asyncio.run(_prepare(settings))
     configure_logging(settings)
@@ -58,19 +52,12 @@ async def _prepare(settings: Settings) -> None:
         await db.close()
 
 
-def _settings(config: Path | None, data_dir: Path | None) -> Settings:
-    values: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
-    if config is None and Path("seawall.yml").exists():
-        config = Path("seawall.yml")
-    return load(config, values)
-
-
 def _ask(config: Path | None, data_dir: Path | None, work: Any) -> Any:
     import asyncio
 
     from seawall.process.wiring import open_services
 
-    settings = _settings(config, data_dir)
+    settings = load_settings(config, data_dir)
     migrate.upgrade(settings.database_url)
 
     async def run() -> Any:

@@ -26,10 +26,11 @@ from seawall.availability.cluster.instances import ID_VARIABLE
 from seawall.availability.sites.service import prepare as prepare_site
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.infra.settings import Settings, load, redacted
+from seawall.infra.settings import Settings, redacted
 from seawall.kernel.errors import SeawallError
 from seawall.process.commands import backup as backup_cli
 from seawall.process.commands import install as install_cli
+from seawall.process.commands.common import ConfigOption, DataOption, load_settings, with_db
 from seawall.process.commands.dr import dr_app
 from seawall.process.commands.ha import ha_app, keys_app
 from seawall.process.commands.jobs import jobs_app, jobservice
@@ -61,13 +62,6 @@ app.add_typer(peers_app, name="peers")
 app.add_typer(dr_app, name="dr")
 console = Console()
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
-]
-DataOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
-]
-
 
 def main() -> None:
     """Entry point: errors of the operator's are one line on standard error and exit code 1."""
@@ -79,29 +73,6 @@ def main() -> None:
     except DBAPIError as error:
         print(f"seawall: database: {str(error.orig).strip().splitlines()[0]}", file=sys.stderr)
         sys.exit(1)
-
-
-def _settings(config: Path | None, data_dir: Path | None, **flags: Any) -> Settings:
-    values = {key: value for key, value in flags.items() if value is not None}
-    if data_dir is not None:
-        values["data_dir"] = data_dir
-    if config is None and Path("seawall.yml").exists():
-        config = Path("seawall.yml")
-    return load(config, values)
-
-
-def _with_db(settings: Settings, work: Any) -> Any:
-    """Run `work(db)` with an open, migrated database."""
-    migrate.upgrade(settings.database_url)
-
-    async def run() -> Any:
-        db = open_database(settings.database_url, pool_size=4)
-        try:
-            return await work(db)
-        finally:
-            await db.close()
-
-    return asyncio.run(run())
 
 
 @app.command()
@@ -119,10 +90,10 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="server processes")] = None,
 ) -> None:
     """Run the registry until SIGTERM or SIGINT; requests in flight are finished first."""
-    settings = _settings(config, data_dir)
+    settings = load_settings(config, data_dir)
     http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
     if http:
-        settings = _settings(config, data_dir, http={**settings.http.model_dump(), **http})
+        settings = load_settings(config, data_dir, http={**settings.http.model_dump(), **http})
     if settings.ca_download is not None:
         check_ca(settings.ca_download)
     migrate.upgrade(settings.database_url)
@@ -199,7 +170,7 @@ def gc(
     reader_minutes: Annotated[int, typer.Option(min=0, help="keep trashed bytes this long for readers")] = 15,
 ) -> None:
     """Collect garbage while the registry runs; prints what was done as JSON."""
-    settings = _settings(config, data_dir)
+    settings = load_settings(config, data_dir)
     grace = settings.gc.grace_minutes if grace_minutes is None else grace_minutes
 
     async def work(db: Database) -> gc_.GcReport:
@@ -213,7 +184,7 @@ def gc(
             dry_run=dry_run,
         )
 
-    print(json.dumps(_with_db(settings, work).as_dict()))
+    print(json.dumps(with_db(settings, work).as_dict()))
 
 
 @app.command()
@@ -223,7 +194,7 @@ def fsck(
     fast: Annotated[bool, typer.Option(help="compare sizes only, do not read every byte")] = False,
 ) -> None:
     """Check that every blob and manifest is there and intact; exit code 1 when not."""
-    settings = _settings(config, data_dir)
+    settings = load_settings(config, data_dir)
     report = fsck_.FsckReport()
 
     async def work(db: Database) -> None:
@@ -231,7 +202,7 @@ def fsck(
             where = ", ".join(finding.repositories) or "no repository"
             print(f"{finding.kind}: {finding.digest} {finding.message} ({where})")
 
-    _with_db(settings, work)
+    with_db(settings, work)
     print(
         f"{report.blobs} blobs and {report.manifests} manifests checked, "
         f"{report.bytes} bytes read, {report.faults} faults"
@@ -243,7 +214,7 @@ def fsck(
 @config_app.command("check")
 def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Check the settings and print them, defaults filled in and secrets left out."""
-    print(json.dumps(redacted(_settings(config, data_dir)), indent=2))
+    print(json.dumps(redacted(load_settings(config, data_dir)), indent=2))
 
 
 def _read_password() -> str:
@@ -262,8 +233,8 @@ def user_create(
 ) -> None:
     """Add a user; the password is asked for, or read as a line from standard input."""
     password = _read_password()
-    settings = _settings(config, data_dir)
-    _with_db(settings, lambda db: AuthService(db).create_user(username, password, sysadmin=admin))
+    settings = load_settings(config, data_dir)
+    with_db(settings, lambda db: AuthService(db).create_user(username, password, sysadmin=admin))
     print(f"user {username} created")
 
 
@@ -271,14 +242,14 @@ def user_create(
 def user_passwd(username: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Give a user a new password."""
     password = _read_password()
-    _with_db(_settings(config, data_dir), lambda db: AuthService(db).set_password(username, password))
+    with_db(load_settings(config, data_dir), lambda db: AuthService(db).set_password(username, password))
     print(f"password of {username} changed")
 
 
 @user_app.command("delete")
 def user_delete(username: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Remove a user."""
-    _with_db(_settings(config, data_dir), lambda db: AuthService(db).delete_user(username))
+    with_db(load_settings(config, data_dir), lambda db: AuthService(db).delete_user(username))
     print(f"user {username} deleted")
 
 
@@ -286,7 +257,7 @@ def user_delete(username: str, config: ConfigOption = None, data_dir: DataOption
 def user_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """List users."""
     table = Table("user", "administrator")
-    for item in _with_db(_settings(config, data_dir), lambda db: AuthService(db).list_users()):
+    for item in with_db(load_settings(config, data_dir), lambda db: AuthService(db).list_users()):
         table.add_row(item.name, "yes" if item.sysadmin else "")
     console.print(table)
 
@@ -299,7 +270,7 @@ def project_create(
     data_dir: DataOption = None,
 ) -> None:
     """Add a project."""
-    _with_db(_settings(config, data_dir), lambda db: AuthService(db).create_project(name, public=public))
+    with_db(load_settings(config, data_dir), lambda db: AuthService(db).create_project(name, public=public))
     print(f"project {name} created")
 
 
@@ -307,7 +278,7 @@ def project_create(
 def project_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """List projects."""
     table = Table("project", "access")
-    for name, public in _with_db(_settings(config, data_dir), lambda db: AuthService(db).list_projects()):
+    for name, public in with_db(load_settings(config, data_dir), lambda db: AuthService(db).list_projects()):
         table.add_row(name, "public" if public else "private")
     console.print(table)
 
@@ -317,5 +288,5 @@ def project_member(
     project: str, username: str, role: str, config: ConfigOption = None, data_dir: DataOption = None
 ) -> None:
     """Give a user a role: projectAdmin, maintainer, developer, guest or limitedGuest."""
-    _with_db(_settings(config, data_dir), lambda db: AuthService(db).set_member(project, username, role))
+    with_db(load_settings(config, data_dir), lambda db: AuthService(db).set_member(project, username, role))
     print(f"{username} is {role} in {project}")

@@ -14,26 +14,16 @@ from rich.table import Table
 from seawall.features.scan import importer
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import insert_job
-from seawall.infra.settings import Settings
 from seawall.kernel.errors import InvalidError
+from seawall.process.commands.common import ConfigOption, DataOption, load_settings, with_db
 
 app = typer.Typer(no_args_is_help=True, help="Scanning.")
 db_app = typer.Typer(no_args_is_help=True, help="The vulnerability database.")
 app.add_typer(db_app, name="db")
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
-]
-DataOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
-]
-
 
 def _run(config: Path | None, data_dir: Path | None, work: Any) -> Any:
-    from seawall.process.commands.main import _settings, _with_db
-
-    settings: Settings = _settings(config, data_dir)
-    return _with_db(settings, work)
+    return with_db(load_settings(config, data_dir), work)
 
 
 @db_app.command("import")
