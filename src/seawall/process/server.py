@@ -239,7 +239,7 @@ def build(settings: Settings) -> ASGIApp:
                 await peer_endpoint(scope, receive, send)
                 return
             if changes_something(scope["method"], path):
-                send = services.peers.settling(send)
+                send = services.peers.settler.settling(send)
         if scope["type"] == "http":
             client = scope.get("client")
             try:

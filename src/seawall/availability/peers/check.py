@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from seawall.availability.cluster.check import CLOCK_SECONDS, Report
-from seawall.availability.peers.service import PeerService, Status
+from seawall.availability.peers.status import Status, Statuses
 
 _SHOWN = 100
 
 
-async def check_peers(service: PeerService, report: Report) -> None:
+async def check_peers(statuses: Statuses, report: Report) -> None:
     """Add the faults between this instance and its peers, each with its cure."""
     report.tested.append("peers")
-    for item in await service.statuses(_SHOWN):
+    for item in await statuses.all(_SHOWN):
         where = [item.url]
         name = item.name or item.url
         if not item.reachable:

@@ -8,4 +8,4 @@ from seawall.infra.part import Part
 
 def part(peers: PeerService, *, serving: bool) -> Part:
     """Keep up with the peers (`serving`: a server process), and close connections to them."""
-    return Part(background=(peers.run, peers.watch) if serving else (), closers=(peers.close,))
+    return Part(background=(peers.rounds.run, peers.settler.watch) if serving else (), closers=(peers.close,))

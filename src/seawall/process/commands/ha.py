@@ -255,7 +255,7 @@ async def _check_peers(settings: Settings, report: Report) -> None:
     services = open_services(settings)
     try:
         assert services.peers is not None
-        await check_peers(services.peers, report)
+        await check_peers(services.peers.statuses, report)
     finally:
         await services.close()
 

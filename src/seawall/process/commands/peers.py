@@ -59,7 +59,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
 ) -> None:
     """Ask every peer; exit code 1 when one is away, or something differs."""
-    found = _with_peers(config, data_dir, lambda peers: peers.statuses())
+    found = _with_peers(config, data_dir, lambda peers: peers.statuses.all())
     if as_json:
         print(json.dumps([asdict(item) for item in found]))
     else:
@@ -89,15 +89,12 @@ def status(
 @app.command("sync")
 def sync(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Compare everything, and take what peers have new, now."""
-    # Imported late: prometheus-client decides at its import how a server's processes count together.
-    from seawall.availability.peers.service import one_round
-
-    _with_peers(config, data_dir, one_round)
+    _with_peers(config, data_dir, lambda peers: peers.rounds.once())
     status(config, data_dir, False)
 
 
 @app.command("conflicts")
 def conflicts(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """What lost by the conflict rule, newest first, as JSON lines."""
-    for item in _with_peers(config, data_dir, lambda peers: peers.conflicts()):
+    for item in _with_peers(config, data_dir, lambda peers: peers.statuses.conflicts()):
         print(json.dumps(item))

@@ -68,7 +68,7 @@ async def check_instances(access: Annotated[Access, system_access("ha", "read")]
     services = access.services
     report = await check_.check(services.db, services.settings, services.keys)
     if services.peers is not None:
-        await check_peers(services.peers, report)
+        await check_peers(services.peers.statuses, report)
     if services.dr.enabled:
         check_sites(await services.dr.status(), report)
     return CheckModel(

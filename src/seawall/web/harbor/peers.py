@@ -65,7 +65,7 @@ async def list_peers(access: Annotated[Access, system_access("ha", "read")]) -> 
             conflicts=item.conflicts,
             error=item.error,
         )
-        for item in await peers.statuses()
+        for item in await peers.statuses.all()
     ]
 
 
@@ -75,7 +75,8 @@ async def list_peer_conflicts(access: Annotated[Access, system_access("ha", "rea
     peers = access.services.peers
     if peers is None:
         return []
-    return [ConflictModel(**{**item, "at": timestamp(item["at"])}) for item in await peers.conflicts()]
+    found = await peers.statuses.conflicts()
+    return [ConflictModel(**{**item, "at": timestamp(item["at"])}) for item in found]
 
 
 @router.post("/peers/sync", status_code=202, response_class=Response)
@@ -83,5 +84,5 @@ async def sync_peers(access: Annotated[Access, system_access("ha", "update")]) -
     """Start a round with every peer now."""
     peers = access.services.peers
     if peers is not None:
-        peers.start_round()
+        peers.rounds.start_round()
     return Response(status_code=202)

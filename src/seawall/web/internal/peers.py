@@ -93,13 +93,13 @@ class PeerEndpoint:
         service = self._service
         match question["op"]:
             case "entries":
-                await service.observe()
+                await service.observer.observe()
                 after = int(question["after"])
-                return await service.db.read(lambda c: service.store.told(c, after))
+                return await service.db.read(lambda c: service.store.entries.told(c, after))
             case "hello":
                 return {"name": service.settings.name}
             case "nudge":
-                await service.pull_from(str(question["name"]))
+                await service.puller.pull_from(str(question["name"]))
                 return {}
             case "manifest":
                 return await self._manifest(str(question["repository"]), str(question["reference"]))
@@ -117,10 +117,10 @@ class PeerEndpoint:
                 found = await service.local.referrers(question["repository"], question["digest"])
                 return {"digests": found}
             case "summary":
-                await service.observe()
-                return await service.summary()
+                await service.observer.observe()
+                return await service.statuses.summary()
             case "digests":
-                return {"digests": await service.digests(str(question["kind"]))}
+                return {"digests": await service.statuses.digests(str(question["kind"]))}
             case "pulls":
                 since = float(question["after"])
                 return {"pulls": await service.db.read(lambda c: pulls(c, since))}

@@ -420,7 +420,7 @@ class OciApp:
         found = await self._proxied_tags(name, n + 1, last)
         if found is None:
             if self._peers is not None:
-                await self._peers.ready_repository(name)
+                await self._peers.demand.ready_repository(name)
             found = await self._content.tags(name, n + 1, last)
         return _list_response({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
 
@@ -437,7 +437,7 @@ class OciApp:
         if not after.isascii() or not after.isdigit() or len(after) > 18:
             raise RegistryError("UNSUPPORTED", "after must be a number", status=400)
         if self._peers is not None:
-            await self._peers.ready_repository(name)
+            await self._peers.demand.ready_repository(name)
         found, following = await self._content.referrers(name, digest, artifact_type, PAGE_LIMIT, int(after))
         headers = {"Content-Type": OCI_INDEX}
         if artifact_type is not None:
@@ -462,7 +462,7 @@ class OciApp:
             if len(extra) > 64:
                 raise RegistryError("MANIFEST_INVALID", "more than 64 tags")
             if self._peers is not None:
-                await self._peers.ready_content(name, payload, request.headers.get("content-type"))
+                await self._peers.demand.ready_content(name, payload, request.headers.get("content-type"))
             digest, subject = await self._content.put_manifest(
                 name,
                 reference,
@@ -481,7 +481,7 @@ class OciApp:
                 headers["OCI-Tag"] = ", ".join(extra)
             return Response(201, headers)
         if self._peers is not None and request.method in ("GET", "HEAD", "DELETE"):
-            await self._peers.ready_manifest(name, reference)
+            await self._peers.demand.ready_manifest(name, reference)
         if request.method == "DELETE":
             await self._content.delete_manifest(name, reference)
             return Response(202)
@@ -519,12 +519,12 @@ class OciApp:
             if self._peers is None or error.status != 404:
                 raise
             if request.method == "HEAD":
-                size = await self._peers.blob_size(name, digest)
+                size = await self._peers.demand.blob_size(name, digest)
                 if size is None:
                     raise
                 kind = {"Content-Type": "application/octet-stream", "Docker-Content-Digest": digest}
                 return Response(200, {**kind, "Content-Length": str(size)})
-            if not await self._peers.ready_blob(name, digest):
+            if not await self._peers.demand.ready_blob(name, digest):
                 raise
             blob = await self._content.blobs.get(name, digest)
         headers = {
@@ -637,7 +637,7 @@ class OciApp:
         except RegistryError as error:
             if error.code != "BLOB_UPLOAD_UNKNOWN":
                 raise
-            return await self._peers.owner(name, upload_id)
+            return await self._peers.demand.owner(name, upload_id)
         return None
 
     async def _forward(self, request: Request, owner: Peer, name: str, upload_id: str) -> Response:

@@ -21,9 +21,10 @@ from sqlalchemy import Connection, delete, insert, select, update
 from seawall.access.service import ensure_admin
 from seawall.availability.peers import schema as t
 from seawall.availability.peers import wire
-from seawall.availability.peers.documents import KINDS, Context
+from seawall.availability.peers.kinds import KINDS
 from seawall.availability.peers.lead import leads_elsewhere
-from seawall.availability.peers.store import Store, Told, dump
+from seawall.availability.peers.model import Context, Told, dump
+from seawall.availability.peers.store import Store
 from seawall.features.retention import retention
 from seawall.infra.db import changes, migrate, open_database
 from seawall.infra.db.dump import tables as dumped
@@ -67,27 +68,27 @@ class Instance:
         self.cursors: dict[str, int] = {}
 
     async def start(self) -> None:
-        await self.db.write(self.store.prepare)
+        await self.db.write(self.store.entries.prepare)
         cursor = await self.db.read(changes.position)
         await self.compare(first=True)
         await self.db.write(lambda c: c.execute(update(t.peer_state).values(feed_cursor=cursor)))
 
     async def compare(self, *, first: bool = False) -> int:
         def run(connection: Connection) -> int:
-            keys = {key for kind in KINDS.values() for key in self.store.differing(connection, kind)}
-            return self.store.check(connection, keys, first=first)
+            keys = {key for kind in KINDS.values() for key in self.store.local.differing(connection, kind)}
+            return self.store.local.check(connection, keys, first=first)
 
         return await self.db.write(run)
 
     async def hear(self, other: Instance, contents: dict[str, bytes], *, again: bool = False) -> int:
         """Take what `other` has new (`again`: all of it), with content."""
-        assert await other.db.write(other.store.observe) is not None
+        assert await other.db.write(other.store.local.observe) is not None
         after = 0 if again else self.cursors.get(other.name, 0)
-        answer = await other.db.read(lambda c: other.store.told(c, after, 1000))
+        answer = await other.db.read(lambda c: other.store.entries.told(c, after, 1000))
         told = [Told.of(json.loads(json.dumps(item))) for item in answer["entries"]]
         if not told:
             return 0
-        count = await self.db.write(lambda c: self.store.take(c, told, other.name))
+        count = await self.db.write(lambda c: self.store.applier.take(c, told, other.name))
         self.cursors[other.name] = max(self.cursors.get(other.name, 0), answer["next"])
         rows = await self.db.read(lambda c: c.execute(select(t.peer_pending)).all())
         for row in rows:
@@ -98,7 +99,7 @@ class Instance:
             digest = document["digest"] if row.kind == "tag" else name
             if await self._has(other, repository, digest):
                 await self._bring(repository, digest, contents[digest], document["pushed_at"])
-        return count + (await self.db.write(self.store.retry) if rows else 0)
+        return count + (await self.db.write(self.store.applier.retry) if rows else 0)
 
     @staticmethod
     async def _has(other: Instance, repository: str, digest: str) -> bool:
@@ -320,11 +321,11 @@ async def _to_come(template: Path, folder: Path) -> None:
         await change(one, "project", "0", "0", contents)
         await change(one, "push", "0", "0", contents)
         await change(one, "push", "0", "1", contents)
-        await one.db.write(one.store.observe)
+        await one.db.write(one.store.local.observe)
         # The manifests are brought, their tags are told last.
-        answer = await one.db.read(lambda c: one.store.told(c, 0, 1000))
+        answer = await one.db.read(lambda c: one.store.entries.told(c, 0, 1000))
         told = [Told.of(item) for item in answer["entries"]]
-        await two.db.write(lambda c: two.store.take(c, told, "a"))
+        await two.db.write(lambda c: two.store.applier.take(c, told, "a"))
         repository = f"{PROJECTS[0]}/r"
         pushed = {
             item.entry.key: item.document["pushed_at"]
@@ -346,7 +347,7 @@ async def _to_come(template: Path, folder: Path) -> None:
 
         assert await collect() == 0
         assert await two.db.read(shown) == 0
-        await two.db.write(two.store.retry)
+        await two.db.write(two.store.applier.retry)
         assert await two.db.read(shown) == len(contents)
         assert await collect() == 0
         await one.hear(two, contents)
@@ -443,8 +444,8 @@ async def _another_master(template: Path, folder: Path) -> None:
     try:
         await one.start()
         await change(one, "user", "0", "0", contents)
-        await one.db.write(one.store.observe)
-        told = await one.db.read(lambda c: one.store.told(c, 0, 1000))
+        await one.db.write(one.store.local.observe)
+        told = await one.db.read(lambda c: one.store.entries.told(c, 0, 1000))
     finally:
         await one.services.close()
     settings_ = Settings(
@@ -459,13 +460,13 @@ async def _another_master(template: Path, folder: Path) -> None:
         store = Store(Context(services.keys, services.jobs), services.content, "a")
 
         def differing(connection: Connection) -> set[tuple[str, str]]:
-            return {key for kind in KINDS.values() for key in store.differing(connection, kind)}
+            return {key for kind in KINDS.values() for key in store.local.differing(connection, kind)}
 
-        await services.db.write(store.prepare)
+        await services.db.write(store.entries.prepare)
         assert ("user", dump(["u1"])) in await services.db.read(differing)
-        await services.db.write(lambda c: store.check(c, differing(c)))
+        await services.db.write(lambda c: store.local.check(c, differing(c)))
         assert not await services.db.read(differing)
-        after = await services.db.read(lambda c: store.told(c, 0, 1000))
+        after = await services.db.read(lambda c: store.entries.told(c, 0, 1000))
         versions = [
             {(e["kind"], e["key"]): e["version"] for e in item["entries"] if e["kind"] != "key"}
             for item in (told, after)

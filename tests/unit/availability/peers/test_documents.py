@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from seawall.availability.peers.documents import KINDS, ClusterKeyKind, DefaultScannerKind, TufKind
+from seawall.availability.peers.kinds import KINDS
+from seawall.availability.peers.special_kinds import ClusterKeyKind, DefaultScannerKind, TufKind
 from seawall.infra.db.metadata import metadata
 
 # Tables that are not kept equal, and why.
