@@ -75,8 +75,11 @@ class AuthService:
         external: External | None = None,
         oidc: Provider | None = None,
         redis: RedisClient | None = None,
+        required: bool = True,
     ) -> None:
+        """`required`: whether callers must say who they are; not so with `auth.mode: none`."""
         self._db = db
+        self.required = required
         self._throttle = LoginThrottle(db, redis, attempts=attempts, wait_seconds=wait_seconds)
         self._configuration = configuration
         self._keys = keys

@@ -13,7 +13,6 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
-from seawall.process.wiring import Services
 from seawall.web.harbor import (
     artifacts,
     auditlog,
@@ -43,8 +42,10 @@ from seawall.web.harbor import (
     users,
     webhooks,
 )
+from seawall.web.harbor.deps import Gate
 from seawall.web.harbor.errors import envelope
-from seawall.web.harbor.sessions import csrf_headers
+from seawall.web.harbor.needs import Offered, offer
+from seawall.web.harbor.sessions import BrowserSessions
 
 PREFIX = "/api/v2.0"
 # Request bodies are small JSON documents; certificates and scripts fit well below this (bytes).
@@ -89,13 +90,16 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 )
 
 
-def build_api(services: Services) -> ASGIApp:
-    """The application over `services`."""
-    return _Guard(make_app(services), services)
+def build_api(offered: Offered, gate: Gate, browsers: BrowserSessions) -> ASGIApp:
+    """The application; its routes get what they need from `offered`, and `gate` decides who may."""
+    app = make_app()
+    offer(app, offered)
+    app.state.gate = gate
+    return _Guard(app, browsers)
 
 
-def make_app(services: Services | None) -> FastAPI:
-    """The FastAPI application; `services` None is enough to make the OpenAPI document."""
+def make_app() -> FastAPI:
+    """The FastAPI application, without what its routes need: enough to make the OpenAPI document."""
     app = FastAPI(
         title="Seawall",
         version="2.0",
@@ -106,7 +110,6 @@ def make_app(services: Services | None) -> FastAPI:
         generate_unique_id_function=_operation_id,
         separate_input_output_schemas=False,
     )
-    app.state.services = services
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
     app.include_router(login.router)
@@ -137,9 +140,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 class _Guard:
     """Bounds request bodies; adds the security headers and, for browsers, the CSRF token."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, app: ASGIApp, browsers: BrowserSessions) -> None:
         self._app = app
-        self._services = services
+        self._browsers = browsers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -163,7 +166,7 @@ class _Guard:
                 if b"cache-control" not in present:
                     extra.append((b"cache-control", b"no-store"))
                 if b"set-cookie" not in present:
-                    extra += csrf_headers(HTTPConnection(scope), self._services)
+                    extra += self._browsers.csrf_headers(HTTPConnection(scope))
                 message["headers"] = [*message["headers"], *extra]
             await send(message)
 

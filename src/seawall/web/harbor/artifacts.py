@@ -44,6 +44,7 @@ from seawall.web.harbor.deps import (
     timestamp,
 )
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Artifacts, Db, Events
 from seawall.web.harbor.query import Condition, Custom, Listing, contains
 from seawall.web.harbor.query import Field as QueryField
 from seawall.web.harbor.repositories import RepositoryName, full_name
@@ -249,10 +250,11 @@ def _links(row: ArtifactRow) -> dict[str, AdditionLink]:
     return {name: AdditionLink(href=f"{base}/{name}") for name in names}
 
 
-async def models(access: Access, found: list[ArtifactRow], wanted: Wanted) -> list[Artifact]:
+async def models(
+    access: Access, db: Db, artifact_service: Artifacts, found: list[ArtifactRow], wanted: Wanted
+) -> list[Artifact]:
     """The API's shape of artifacts, with what is wanted of their belongings."""
-    services = access.services
-    found = await services.artifacts.complete(found)
+    found = await artifact_service.complete(found)
     ids = [item.id for item in found]
 
     def belongings(connection: Connection) -> tuple[Any, ...]:
@@ -283,7 +285,7 @@ async def models(access: Access, found: list[ArtifactRow], wanted: Wanted) -> li
         references_by,
         rules,
         overviews,
-    ) = await services.db.read(belongings)
+    ) = await db.read(belongings)
     result = []
     for item in found:
         result.append(
@@ -406,7 +408,7 @@ After = Annotated[str | None, Query(max_length=64)]
 
 
 async def _page(
-    access: Access, page: Listing, scope: tuple[str, int], after: str | None, latest: bool = False
+    access: Access, db: Db, page: Listing, scope: tuple[str, int], after: str | None, latest: bool = False
 ) -> list[ArtifactRow]:
     cursor = Cursor.parse(after) if after else None
     known = [item for item in page.conditions if item.key in FIELDS]
@@ -441,7 +443,7 @@ async def _page(
             part = page.slice(ordered)
         return total, [ArtifactRow(*row) for row in connection.execute(part)]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     following = None
     if by_time and found:
         following = str(Cursor(found[-1].pushed_at, found[-1].id, None if plain else total))
@@ -478,28 +480,32 @@ def _latest(query: Select[Any]) -> Select[Any]:
 async def list_artifacts(
     repository_name: RepositoryName,
     access: Annotated[Access, named_project_access("artifact", "list")],
+    db: Db,
+    artifact_service: Artifacts,
     page: ListingDep,
     wanted: WantedDep,
     after: After = None,
 ) -> list[Artifact]:
     """Artifacts of a repository, newest push first. `after` comes with the link to the next page."""
     name = full_name(access, repository_name)
-    repository = await access.services.artifacts.repository(name)
-    found = await _page(access, page, ("repository_id", repository.id), after)
-    return await models(access, found, wanted)
+    repository = await artifact_service.repository(name)
+    found = await _page(access, db, page, ("repository_id", repository.id), after)
+    return await models(access, db, artifact_service, found, wanted)
 
 
 @router.get("/projects/{project_name_or_id}/artifacts")
 async def list_artifacts_of_project(
     access: Annotated[Access, project_access("artifact", "list")],
+    db: Db,
+    artifact_service: Artifacts,
     page: ListingDep,
     wanted: WantedDep,
     after: After = None,
     latest_in_repository: Flag = False,
 ) -> list[Artifact]:
     """Artifacts of a project, newest push first; `latest_in_repository`: one of each repository."""
-    found = await _page(access, page, ("project_id", access.project.id), after, latest_in_repository)
-    return await models(access, found, wanted)
+    found = await _page(access, db, page, ("project_id", access.project.id), after, latest_in_repository)
+    return await models(access, db, artifact_service, found, wanted)
 
 
 # -- one artifact --------------------------------------------------------------------------------------
@@ -507,15 +513,19 @@ async def list_artifacts_of_project(
 _ARTIFACT = "/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}"
 
 
-async def find(access: Access, repository_name: str, reference: str) -> ArtifactRow:
+async def find(
+    access: Access, artifact_service: Artifacts, repository_name: str, reference: str
+) -> ArtifactRow:
     """The artifact of a path. Raises ApiError or NotFoundError 404."""
-    return await access.services.artifacts.get(full_name(access, repository_name), unquote(reference))
+    return await artifact_service.get(full_name(access, repository_name), unquote(reference))
 
 
 @router.post("/projects/{project_name}/repositories/{repository_name}/artifacts", status_code=201)
 async def copy_artifact(
     repository_name: RepositoryName,
     access: Annotated[Access, named_project_access("artifact", "create")],
+    db: Db,
+    artifact_service: Artifacts,
     source: Annotated[str, Query(alias="from", max_length=700)],
 ) -> Response:
     """Copy an artifact here, from `project/repository:tag` or `project/repository@digest`."""
@@ -523,12 +533,12 @@ async def copy_artifact(
     if access.project.registry_id:
         raise ApiError(405, "a proxy cache project takes no pushes")
     name, reference = _parse_source(source)
-    project = await access.services.db.point(lambda c: project_by_name(c, name.partition("/")[0]))
+    project = await db.point(lambda c: project_by_name(c, name.partition("/")[0]))
     if project is None:
         # Whether a project exists is told to administrators only.
         raise ApiError(404, f"repository {name} not found") if access.principal.sysadmin else access.refusal()
     await access.require("artifact", "read", project)
-    digest = await access.services.artifacts.copy(name, reference, target)
+    digest = await artifact_service.copy(name, reference, target)
     access.audited("copy", "artifact", f"{target}@{digest}", f"copy {source} to {target}", access.project.id)
     return Response(status_code=201, headers={"Location": _path(target, digest)})
 
@@ -550,6 +560,8 @@ async def get_artifact(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("artifact", "read")],
+    db: Db,
+    artifact_service: Artifacts,
     wanted: WantedDep,
     unused_page: Annotated[int, Query(alias="page", ge=1, le=2**40)] = 1,
     unused_page_size: Annotated[int, Query(alias="page_size", ge=0, le=100)] = 10,
@@ -557,8 +569,8 @@ async def get_artifact(
 ) -> Artifact:
     """One artifact, by tag or digest. `page`, `page_size` and `with_signature` are Harbor's, where too they
     have no effect."""
-    found = await find(access, repository_name, reference)
-    return (await models(access, [found], wanted))[0]
+    found = await find(access, artifact_service, repository_name, reference)
+    return (await models(access, db, artifact_service, [found], wanted))[0]
 
 
 @router.delete(_ARTIFACT)
@@ -566,11 +578,12 @@ async def delete_artifact(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("artifact", "delete")],
+    artifact_service: Artifacts,
 ) -> Response:
     """Delete an artifact with its tags, accessories and children; 412 for immutable tags and children."""
     name = full_name(access, repository_name)
     access.recorded = True
-    await access.services.artifacts.delete(name, unquote(reference))
+    await artifact_service.delete(name, unquote(reference))
     return Response()
 
 
@@ -579,11 +592,13 @@ async def list_tags(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("tag", "list")],
+    db: Db,
+    artifact_service: Artifacts,
     page: ListingDep,
     with_immutable_status: Flag = False,
 ) -> list[Tag]:
     """Tags of an artifact, newest first."""
-    found = await find(access, repository_name, reference)
+    found = await find(access, artifact_service, repository_name, reference)
     fields: dict[str, QueryField | Custom] = {
         "name": QueryField(tags.c.name),
         "artifact_id": QueryField(tags.c.manifest_id, "int"),
@@ -602,7 +617,7 @@ async def list_tags(
             for row in connection.execute(page.slice(ordered))
         ]
 
-    total, result = await access.services.db.read(run)
+    total, result = await db.read(run)
     page.total(total)
     return result
 
@@ -613,13 +628,14 @@ async def create_tag(
     reference: Reference,
     body: Tag,
     access: Annotated[Access, named_project_access("tag", "create")],
+    artifact_service: Artifacts,
 ) -> Response:
     """Give the artifact one more tag; 409 when the repository has that tag already."""
     name = full_name(access, repository_name)
     if access.project.registry_id:
         raise ApiError(405, "a proxy cache project takes no pushes")
     tag = body.name or ""
-    await access.services.artifacts.create_tag(name, unquote(reference), tag)
+    await artifact_service.create_tag(name, unquote(reference), tag)
     access.audited("create", "tag", f"{name}:{tag}", f"tag {name}:{tag}", access.project.id)
     return Response(status_code=201, headers={"Location": f"{_path(name, unquote(reference))}/tags/{tag}"})
 
@@ -630,12 +646,13 @@ async def delete_tag(
     reference: Reference,
     tag_name: Annotated[str, Path(max_length=255)],
     access: Annotated[Access, named_project_access("tag", "delete")],
+    artifact_service: Artifacts,
 ) -> Response:
     """Take a tag from the artifact; 412 when it is immutable."""
     name = full_name(access, repository_name)
     tag = unquote(tag_name)
     access.recorded = True
-    await access.services.artifacts.delete_tag(name, unquote(reference), tag)
+    await artifact_service.delete_tag(name, unquote(reference), tag)
     return Response()
 
 
@@ -644,10 +661,12 @@ async def list_accessories(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("accessory", "list")],
+    db: Db,
+    artifact_service: Artifacts,
     page: ListingDep,
 ) -> list[Accessory]:
     """Signatures, SBOMs and other referrers of an artifact."""
-    found = await find(access, repository_name, reference)
+    found = await find(access, artifact_service, repository_name, reference)
     fields: dict[str, QueryField | Custom] = {
         "id": QueryField(manifests.c.id, "int"),
         "type": QueryField(manifests.c.accessory_type),
@@ -669,7 +688,7 @@ async def list_accessories(
         ordered = page.slice(page.order(query, fields, manifests.c.id))
         return total, [_accessory(ArtifactRow(*row), found) for row in connection.execute(ordered)]
 
-    total, result = await access.services.db.read(run)
+    total, result = await db.read(run)
     page.total(total)
     return result
 
@@ -680,10 +699,11 @@ async def get_addition(
     reference: Reference,
     addition: Annotated[str, Path(max_length=64)],
     access: Annotated[Access, named_project_access("artifact-addition", "read")],
+    artifact_service: Artifacts,
 ) -> Response:
     """build_history of an image; values.yaml, readme.md and dependencies of a Helm chart."""
-    found = await find(access, repository_name, reference)
-    media_type, content = await access.services.artifacts.addition(found, addition)
+    found = await find(access, artifact_service, repository_name, reference)
+    media_type, content = await artifact_service.addition(found, addition)
     # What a pusher wrote must not become a page of this origin.
     headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
     return Response(content, media_type=media_type, headers=headers)
@@ -695,9 +715,12 @@ async def add_label(
     reference: Reference,
     body: Label,
     access: Annotated[Access, named_project_access("artifact-label", "create")],
+    db: Db,
+    artifact_service: Artifacts,
+    events: Events,
 ) -> Response:
     """Put a label on the artifact: a global one or one of the project."""
-    found = await find(access, repository_name, reference)
+    found = await find(access, artifact_service, repository_name, reference)
     label_id = body.id or 0
 
     def run(connection: Connection) -> None:
@@ -718,9 +741,9 @@ async def add_label(
             "repository": found.repository,
             "resources": [{"digest": found.digest}],
         }
-        access.services.events.record(connection, LABELED, data)
+        events.record(connection, LABELED, data)
 
-    await access.services.db.write(run)
+    await db.write(run)
     resource = f"{found.repository}@{found.digest}"
     access.audited(
         "create", "artifact_label", resource, f"label {resource} with {label_id}", found.project_id
@@ -734,10 +757,12 @@ async def remove_label(
     reference: Reference,
     label_id: Id,
     access: Annotated[Access, named_project_access("artifact-label", "delete")],
+    db: Db,
+    artifact_service: Artifacts,
 ) -> Response:
     """Take a label off the artifact."""
-    found = await find(access, repository_name, reference)
-    removed = await access.services.db.write(
+    found = await find(access, artifact_service, repository_name, reference)
+    removed = await db.write(
         lambda c: (
             c.execute(
                 delete(manifest_labels).where(

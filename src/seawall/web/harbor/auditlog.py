@@ -21,6 +21,7 @@ from seawall.web.harbor.deps import (
     system_access,
     timestamp,
 )
+from seawall.web.harbor.needs import Db
 from seawall.web.harbor.query import Field as QueryField
 from seawall.web.harbor.query import Listing
 
@@ -63,7 +64,7 @@ class AuditLogEventType(BaseModel):
     event_type: str
 
 
-async def _list(access: Access, page: Listing, project_id: int | None) -> list[AuditLogExt]:
+async def _list(access: Access, db: Db, page: Listing, project_id: int | None) -> list[AuditLogExt]:
     principal = access.principal
 
     def run(connection: Connection) -> tuple[int, list[AuditLogExt]]:
@@ -99,21 +100,25 @@ async def _list(access: Access, page: Listing, project_id: int | None) -> list[A
             for row in rows
         ]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
 
 @router.get("/audit-logs", response_model=list[AuditLog])
-async def list_audit_logs(access: Annotated[Access, signed_in()], page: ListingDep) -> list[AuditLogExt]:
+async def list_audit_logs(
+    access: Annotated[Access, signed_in()], db: Db, page: ListingDep
+) -> list[AuditLogExt]:
     """Entries, newest first: all for administrators, else those of projects whose log one may list."""
-    return await _list(access, page, None)
+    return await _list(access, db, page, None)
 
 
 @router.get("/auditlog-exts")
-async def list_audit_log_exts(access: Annotated[Access, signed_in()], page: ListingDep) -> list[AuditLogExt]:
+async def list_audit_log_exts(
+    access: Annotated[Access, signed_in()], db: Db, page: ListingDep
+) -> list[AuditLogExt]:
     """Like `/audit-logs`, with descriptions and results."""
-    return await _list(access, page, None)
+    return await _list(access, db, page, None)
 
 
 @router.get("/auditlog-exts/events")
@@ -126,15 +131,15 @@ async def list_audit_log_event_types(
 
 @router.get("/projects/{project_name}/logs", response_model=list[AuditLog], tags=["project"])
 async def get_logs(
-    access: Annotated[Access, named_project_access("log", "list")], page: ListingDep
+    access: Annotated[Access, named_project_access("log", "list")], db: Db, page: ListingDep
 ) -> list[AuditLogExt]:
     """Entries of a project, newest first."""
-    return await _list(access, page, access.project.id)
+    return await _list(access, db, page, access.project.id)
 
 
 @router.get("/projects/{project_name}/auditlog-exts", tags=["project"])
 async def get_log_exts(
-    access: Annotated[Access, named_project_access("log", "list")], page: ListingDep
+    access: Annotated[Access, named_project_access("log", "list")], db: Db, page: ListingDep
 ) -> list[AuditLogExt]:
     """Entries of a project with descriptions and results, newest first."""
-    return await _list(access, page, access.project.id)
+    return await _list(access, db, page, access.project.id)

@@ -30,14 +30,18 @@ from sqlalchemy import Connection
 
 from seawall.access import access as decide
 from seawall.access.access import Project
+from seawall.access.oidc import OidcService
 from seawall.access.principal import ANONYMOUS, EVERYONE, Principal
-from seawall.features.audit.trail import Entry, Intent
+from seawall.access.service import AuthService
+from seawall.features.audit.trail import AuditTrail, Entry, Intent
+from seawall.infra.configuration import Configuration
+from seawall.infra.db import Database
+from seawall.infra.ratelimit import RateLimiter
 from seawall.kernel.context import Actor, actor, companion
 from seawall.kernel.errors import SeawallError
-from seawall.process.wiring import Services
 from seawall.web.harbor.errors import ApiError, Errors, status_of
 from seawall.web.harbor.query import Listing, listing
-from seawall.web.harbor.sessions import SAFE_METHODS, session_principal
+from seawall.web.harbor.sessions import SAFE_METHODS, BrowserSessions
 from seawall.web.oci.app import basic_credentials
 
 Id = Annotated[int, Path(ge=1, le=2**53)]
@@ -52,54 +56,72 @@ def timestamp(seconds: float | None) -> str | None:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def get_services(request: Request) -> Services:
-    """The services of this process."""
-    services: Services = request.app.state.services
-    return services
-
-
-ServicesDep = Annotated[Services, Depends(get_services)]
-
-
 def client_address(request: Request) -> str:
     """The client's address as the server sees it."""
     return request.client.host if request.client else ""
 
 
-async def get_principal(request: Request) -> Principal:
-    """Who calls: by Basic credentials, a bearer token of the OIDC provider, or a session cookie.
+class Gate:
+    """What every request goes through: who calls, whether changes are taken, what the audit log gets."""
 
-    Raises ApiError 401 for wrong credentials and 403 for a change without the CSRF header in a session.
-    """
-    known: Principal | None = getattr(request.state, "principal", None)
-    if known is not None:
-        return known
-    services = get_services(request)
-    principal = await _identify(request, services)
-    request.state.principal = principal
-    actor.set(Actor(principal.name, client_address(request)))
-    await services.rates.check_user(principal.name, client_address(request))
-    return principal
+    def __init__(
+        self,
+        db: Database,
+        auth: AuthService,
+        oidc: OidcService,
+        browsers: BrowserSessions,
+        rates: RateLimiter,
+        audit: AuditTrail,
+        configuration: Configuration,
+    ) -> None:
+        self.db = db
+        self.audit = audit
+        self._auth = auth
+        self._oidc = oidc
+        self._browsers = browsers
+        self._rates = rates
+        self._configuration = configuration
 
+    async def principal(self, request: Request) -> Principal:
+        """Who calls: by Basic credentials, a bearer token of the OIDC provider, or a session cookie.
 
-async def _identify(request: Request, services: Services) -> Principal:
-    if services.auth is None:
-        return EVERYONE
-    header = request.headers.get("authorization")
-    principal: Principal | None
-    if header is not None:
-        if header[:7].lower() == "bearer ":
-            token = header[7:].strip()
-            principal = await services.oidc.bearer(token) if services.oidc is not None else None
-        else:
-            credentials = basic_credentials(header)
-            principal = credentials and await services.auth.authenticate(
-                *credentials, client_address(request)
-            )
-        if principal is None:
-            raise unauthorized("wrong user name or password")
+        Raises ApiError 401 for wrong credentials and 403 for a change without the CSRF header in a session.
+        """
+        known: Principal | None = getattr(request.state, "principal", None)
+        if known is not None:
+            return known
+        principal = await self._identify(request)
+        request.state.principal = principal
+        actor.set(Actor(principal.name, client_address(request)))
+        await self._rates.check_user(principal.name, client_address(request))
         return principal
-    return await session_principal(request, services) or ANONYMOUS
+
+    async def _identify(self, request: Request) -> Principal:
+        if not self._auth.required:
+            return EVERYONE
+        header = request.headers.get("authorization")
+        principal: Principal | None
+        if header is not None:
+            if header[:7].lower() == "bearer ":
+                principal = await self._oidc.bearer(header[7:].strip())
+            else:
+                credentials = basic_credentials(header)
+                principal = credentials and await self._auth.authenticate(
+                    *credentials, client_address(request)
+                )
+            if principal is None:
+                raise unauthorized("wrong user name or password")
+            return principal
+        return await self._browsers.principal(request) or ANONYMOUS
+
+    async def read_only(self) -> bool:
+        """Whether the system takes no changes."""
+        return bool(await self._configuration.get("read_only"))
+
+
+def _gate(request: Request) -> Gate:
+    gate: Gate = request.app.state.gate
+    return gate
 
 
 def unauthorized(message: str = "authentication is required") -> ApiError:
@@ -111,9 +133,9 @@ def unauthorized(message: str = "authentication is required") -> ApiError:
 class Access:
     """The decision about one request, and what its handler works with."""
 
-    services: Services
     principal: Principal
     request: Request
+    _gate: Gate
     # The project named in the path, of routes with `project_access`.
     _project: Project | None = None
     decided: bool = False
@@ -140,7 +162,7 @@ class Access:
 
     async def project_of(self, project_id: int) -> Project:
         """The project of that id. Raises ApiError 404."""
-        found = await self.services.db.point(lambda c: decide.project_by_id(c, project_id))
+        found = await self._gate.db.point(lambda c: decide.project_by_id(c, project_id))
         if found is None:
             raise ApiError(404, f"project {project_id} not found")
         return found
@@ -151,7 +173,7 @@ class Access:
         if project is None:
             return decide.may_system(self.principal, resource, action)
         where = await self.project_of(project) if isinstance(project, int) else project
-        return await self.services.db.point(lambda c: decide.may(c, self.principal, where, resource, action))
+        return await self._gate.db.point(lambda c: decide.may(c, self.principal, where, resource, action))
 
     async def require(self, resource: str, action: str, project: Project | int | None = None) -> None:
         """Refuse with 401 (anonymous) or 403 unless the caller may."""
@@ -182,11 +204,12 @@ class Access:
     async def record(self, operation: str, resource_type: str, resource: str, description: str) -> None:
         """Write an entry now: for a GET that changes something, like the end of a sign-in."""
         who, entry = self.actor, Entry(operation, resource_type, resource, description)
-        await self.services.db.write(lambda c: self.services.audit.record(c, who, entry))
+        await self._gate.db.write(lambda c: self._gate.audit.record(c, who, entry))
 
 
 async def _access(request: Request) -> Access:
-    access = Access(get_services(request), await get_principal(request), request)
+    gate = _gate(request)
+    access = Access(await gate.principal(request), request, gate)
     request.state.access = access
     if request.method not in SAFE_METHODS:
         access.intent = Intent(access.actor, lambda: _entry(request, access, success=True))
@@ -205,8 +228,8 @@ async def _find_project(access: Access, name_or_id: str, by_name: bool) -> Proje
     value = unquote(name_or_id)
     if not by_name and value.isascii() and value.isdigit() and len(value) < 17:
         number = int(value)
-        return await access.services.db.point(lambda c: decide.project_by_id(c, number))
-    return await access.services.db.point(lambda c: decide.project_by_name(c, value))
+        return await access._gate.db.point(lambda c: decide.project_by_id(c, number))
+    return await access._gate.db.point(lambda c: decide.project_by_name(c, value))
 
 
 async def _enter_project(access: Access, found: Project | None, resource: str, action: str) -> Access:
@@ -366,7 +389,7 @@ class ApiRoute(APIRoute):
             ("/c/", "/configurations", "/system/", "/users", "/ldap/", "/jobservice/", "/dr/")
         ):
             return
-        if await get_services(request).configuration.get("read_only"):
+        if await _gate(request).read_only():
             raise ApiError(403, "the system is in read only mode")
 
 
@@ -400,9 +423,9 @@ async def _write_audit(request: Request, *, success: bool) -> None:
     def run(connection: Connection) -> None:
         if intent is not None and intent.written:
             intent.settle(connection)
-        access.services.audit.record(connection, who, *entries)
+        access._gate.audit.record(connection, who, *entries)
 
-    await access.services.db.write(run)
+    await access._gate.db.write(run)
 
 
 async def _settle(request: Request) -> None:
@@ -416,9 +439,9 @@ async def _settle(request: Request) -> None:
 
     def run(connection: Connection) -> None:
         if intent.settle(connection):
-            access.services.audit.record(connection, who, entry)
+            access._gate.audit.record(connection, who, entry)
 
-    await access.services.db.write(run)
+    await access._gate.db.write(run)
 
 
 class ApiRouter(APIRouter):

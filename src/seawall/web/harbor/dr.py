@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel
 
 from seawall.web.harbor.deps import Access, ApiRouter, system_access, timestamp
+from seawall.web.harbor.needs import Dr
 
 router = ApiRouter(tags=["dr"])
 
@@ -73,36 +74,39 @@ def _model(told: dict[str, Any]) -> DrModel:
 
 
 @router.get("/dr")
-async def get_dr(access: Annotated[Access, system_access("dr", "read")]) -> DrModel:
+async def get_dr(access: Annotated[Access, system_access("dr", "read")], dr: Dr) -> DrModel:
     """What this site is, and how far the standby follows."""
-    return _model(await access.services.dr.status())
+    return _model(await dr.status())
 
 
 @router.post("/dr/promote")
-async def promote_dr(body: PromoteModel, access: Annotated[Access, system_access("dr", "update")]) -> DrModel:
+async def promote_dr(
+    body: PromoteModel, access: Annotated[Access, system_access("dr", "update")], dr: Dr
+) -> DrModel:
     """Make this site the active one; the other gives way first, or the witness says that it has."""
-    access.audited("update", "dr", access.services.dr.settings.site, "promote site")
-    return _model(await access.services.dr.promote(force=body.force))
+    access.audited("update", "dr", dr.settings.site, "promote site")
+    return _model(await dr.promote(force=body.force))
 
 
 @router.post("/dr/demote")
-async def demote_dr(access: Annotated[Access, system_access("dr", "update")]) -> DrModel:
+async def demote_dr(access: Annotated[Access, system_access("dr", "update")], dr: Dr) -> DrModel:
     """Take no more writes at this site."""
-    access.audited("update", "dr", access.services.dr.settings.site, "demote site")
-    return _model(await access.services.dr.demote())
+    access.audited("update", "dr", dr.settings.site, "demote site")
+    return _model(await dr.demote())
 
 
 @router.post("/dr/failback")
-async def failback_dr(access: Annotated[Access, system_access("dr", "update")]) -> DrModel:
+async def failback_dr(access: Annotated[Access, system_access("dr", "update")], dr: Dr) -> DrModel:
     """Switch the roles of the two sites with nothing lost."""
-    access.audited("update", "dr", access.services.dr.settings.site, "failback")
-    return _model(await access.services.dr.failback())
+    access.audited("update", "dr", dr.settings.site, "failback")
+    return _model(await dr.failback())
 
 
 @router.get("/dr/divergences")
 async def list_dr_divergences(
     access: Annotated[Access, system_access("dr", "read")],
+    dr: Dr,
 ) -> list[DivergenceModel]:
     """What was left over at switches, newest first."""
-    found = await access.services.dr.divergences()
+    found = await dr.divergences()
     return [DivergenceModel(**{**item, "at": timestamp(item["at"])}) for item in found]

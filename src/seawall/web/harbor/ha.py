@@ -13,6 +13,7 @@ from seawall.availability.sites.check import check_sites
 from seawall.kernel.errors import NotFoundError
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Db, Dr, Instances, Keys, Peers, SettingsDep
 from seawall.web.internal.ca import read_ca
 
 router = ApiRouter(tags=["ha"])
@@ -57,20 +58,28 @@ def _instance(item: dict[str, Any]) -> InstanceModel:
 
 
 @router.get("/seawall/ha/instances")
-async def list_instances(access: Annotated[Access, system_access("ha", "read")]) -> list[InstanceModel]:
+async def list_instances(
+    access: Annotated[Access, system_access("ha", "read")], instances: Instances
+) -> list[InstanceModel]:
     """Every instance that was alive in the last day."""
-    return [_instance(check_.shown(item)) for item in await access.services.instances.list()]
+    return [_instance(check_.shown(item)) for item in await instances.list()]
 
 
 @router.get("/seawall/ha/check")
-async def check_instances(access: Annotated[Access, system_access("ha", "read")]) -> CheckModel:
+async def check_instances(
+    access: Annotated[Access, system_access("ha", "read")],
+    db: Db,
+    keys: Keys,
+    settings: SettingsDep,
+    peers: Peers,
+    dr: Dr,
+) -> CheckModel:
     """Test every pair of living instances; takes some seconds."""
-    services = access.services
-    report = await check_.check(services.db, services.settings, services.keys)
-    if services.peers is not None:
-        await check_peers(services.peers.statuses, report)
-    if services.dr.enabled:
-        check_sites(await services.dr.status(), report)
+    report = await check_.check(db, settings, keys)
+    if peers is not None:
+        await check_peers(peers.statuses, report)
+    if dr.enabled:
+        check_sites(await dr.status(), report)
     return CheckModel(
         ok=report.ok,
         pairs=report.pairs,
@@ -84,10 +93,10 @@ async def check_instances(access: Annotated[Access, system_access("ha", "read")]
 
 
 @router.get("/systeminfo/getcert", response_class=Response)
-async def get_cert(access: Annotated[Access, anyone()]) -> Response:
+async def get_cert(access: Annotated[Access, anyone()], settings: SettingsDep) -> Response:
     """The balancer's CA certificate (`ca_download`)."""
     try:
-        data = read_ca(access.services.settings)
+        data = read_ca(settings)
     except NotFoundError as error:
         raise ApiError(404, str(error)) from None
     return Response(

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from seawall.features.immutability import rules as domain
 from seawall.features.immutability.tables import immutable_rules
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access
+from seawall.web.harbor.needs import Db
 from seawall.web.harbor.query import Custom
 from seawall.web.harbor.query import Field as QueryField
 
@@ -57,7 +58,7 @@ def _model(rule: domain.Rule) -> ImmutableRule:
 
 @router.get("/projects/{project_name_or_id}/immutabletagrules", name="list_immu_rules")
 async def list_immutable_rules(
-    access: Annotated[Access, project_access("immutable-tag", "list")], page: ListingDep
+    access: Annotated[Access, project_access("immutable-tag", "list")], db: Db, page: ListingDep
 ) -> list[ImmutableRule]:
     """Every rule of the project."""
     fields: dict[str, QueryField | Custom] = {
@@ -72,7 +73,7 @@ async def list_immutable_rules(
         ordered = page.slice(page.order(query, fields, immutable_rules.c.id))
         return total, [domain.Rule(*row) for row in connection.execute(ordered)]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return [_model(rule) for rule in found]
 
@@ -82,10 +83,11 @@ async def create_immutable_rule(
     request: Request,
     body: ImmutableRule,
     access: Annotated[Access, project_access("immutable-tag", "create")],
+    db: Db,
 ) -> Response:
     """Add a rule."""
     project = access.project
-    made = await access.services.db.write(lambda c: domain.create(c, project.id, body.model_dump()))
+    made = await db.write(lambda c: domain.create(c, project.id, body.model_dump()))
     access.audited("create", "immutable_rule", f"{project.name}:{made}", "create rule", project.id)
     return Response(status_code=201, headers=location(request, made))
 
@@ -95,12 +97,11 @@ async def update_immutable_rule(
     immutable_rule_id: Id,
     body: ImmutableRule,
     access: Annotated[Access, project_access("immutable-tag", "update")],
+    db: Db,
 ) -> Response:
     """Replace a rule, or only switch it on and off when no selectors are given."""
     project = access.project
-    await access.services.db.write(
-        lambda c: domain.change(c, project.id, immutable_rule_id, body.model_dump())
-    )
+    await db.write(lambda c: domain.change(c, project.id, immutable_rule_id, body.model_dump()))
     name = f"{project.name}:{immutable_rule_id}"
     access.audited("update", "immutable_rule", name, "update rule", project.id)
     return Response()
@@ -110,11 +111,11 @@ async def update_immutable_rule(
     "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}", name="delete_immu_rule"
 )
 async def delete_immutable_rule(
-    immutable_rule_id: Id, access: Annotated[Access, project_access("immutable-tag", "delete")]
+    immutable_rule_id: Id, access: Annotated[Access, project_access("immutable-tag", "delete")], db: Db
 ) -> Response:
     """Delete a rule."""
     project = access.project
-    await access.services.db.write(lambda c: domain.remove(c, project.id, immutable_rule_id))
+    await db.write(lambda c: domain.remove(c, project.id, immutable_rule_id))
     name = f"{project.name}:{immutable_rule_id}"
     access.audited("delete", "immutable_rule", name, "delete rule", project.id)
     return Response()

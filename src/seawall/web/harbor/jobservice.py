@@ -16,6 +16,7 @@ from seawall.infra.jobs.service import SCHEDULER, JobService
 from seawall.registry.jobs import GC_SCHEDULE
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Jobs
 
 router = ApiRouter(tags=["jobservice"])
 
@@ -149,10 +150,10 @@ def history(job: JobInfo, number: int, **found: Any) -> dict[str, Any]:
 
 
 async def start_or_schedule(
-    access: Access, request: Request, body: Schedule, name: str, kind: str, args: dict[str, Any]
+    access: Access, jobs: Jobs, request: Request, body: Schedule, name: str, kind: str, args: dict[str, Any]
 ) -> Response:
     """The answer to POST of a schedule: set it, or run the job now; 409 when there is a schedule already."""
-    jobs, resource = access.services.jobs, _RESOURCES[kind]
+    jobs, resource = jobs, _RESOURCES[kind]
     periodic = body.schedule is not None and body.schedule.type not in ("Manual", "None")
     if periodic and await jobs.get_schedule(name) is not None:
         raise ApiError(409, "there is a schedule already; use PUT")
@@ -165,9 +166,11 @@ async def start_or_schedule(
     return Response(status_code=201, headers={"Location": f"{path}/{number}"})
 
 
-async def reschedule(access: Access, body: Schedule, name: str, kind: str, args: dict[str, Any]) -> Response:
+async def reschedule(
+    access: Access, jobs: Jobs, body: Schedule, name: str, kind: str, args: dict[str, Any]
+) -> Response:
     """The answer to PUT of a schedule: change or remove it, or run the job now."""
-    await apply_schedule(access.services.jobs, name, kind, body, args)
+    await apply_schedule(jobs, name, kind, body, args)
     access.audited("update", _RESOURCES[kind], "schedule")
     return Response()
 
@@ -183,8 +186,8 @@ def _history(job: JobInfo, number: int) -> GCHistory:
     return GCHistory(**history(job, number, **found))
 
 
-async def _gc_job(access: Access, gc_id: int) -> JobInfo:
-    found = await access.services.jobs.by_number(gc_id, "gc")
+async def _gc_job(access: Access, jobs: Jobs, gc_id: int) -> JobInfo:
+    found = await jobs.by_number(gc_id, "gc")
     if found is None:
         raise ApiError(404, f"garbage collection {gc_id} not found")
     return found
@@ -210,9 +213,8 @@ GcRead = Annotated[Access, system_access("garbage-collection", "read")]
 
 
 @router.get("/system/gc")
-async def get_gc_history(access: GcList, listing: ListingDep) -> list[GCHistory]:
+async def get_gc_history(access: GcList, jobs: Jobs, listing: ListingDep) -> list[GCHistory]:
     """Runs of the garbage collection, newest first."""
-    jobs = access.services.jobs
     found = await jobs.list(kind="gc", limit=listing.size, offset=listing.offset)
     numbers = await jobs.numbers([item.id for item in found])
     listing.total(await jobs.count(kind="gc"))
@@ -221,9 +223,9 @@ async def get_gc_history(access: GcList, listing: ListingDep) -> list[GCHistory]
 
 # Before /system/gc/{gc_id}, which would take the word for a number.
 @router.get("/system/gc/schedule")
-async def get_gc_schedule(access: GcRead) -> Schedule:
+async def get_gc_schedule(access: GcRead, jobs: Jobs) -> Schedule:
     """When the garbage collection runs."""
-    return schedule_model(await access.services.jobs.get_schedule(GC_SCHEDULE))
+    return schedule_model(await jobs.get_schedule(GC_SCHEDULE))
 
 
 @router.post("/system/gc/schedule", status_code=201, response_model=None)
@@ -231,40 +233,41 @@ async def create_gc_schedule(
     body: Schedule,
     request: Request,
     access: Annotated[Access, system_access("garbage-collection", "create")],
+    jobs: Jobs,
 ) -> Response:
     """Set the schedule, or (type Manual) run now."""
-    return await start_or_schedule(access, request, body, GC_SCHEDULE, "gc", _gc_args(body))
+    return await start_or_schedule(access, jobs, request, body, GC_SCHEDULE, "gc", _gc_args(body))
 
 
 @router.put("/system/gc/schedule", response_model=None)
 async def update_gc_schedule(
-    body: Schedule, access: Annotated[Access, system_access("garbage-collection", "update")]
+    body: Schedule, access: Annotated[Access, system_access("garbage-collection", "update")], jobs: Jobs
 ) -> Response:
     """Change or (type None) remove the schedule, or run now."""
-    return await reschedule(access, body, GC_SCHEDULE, "gc", _gc_args(body))
+    return await reschedule(access, jobs, body, GC_SCHEDULE, "gc", _gc_args(body))
 
 
 @router.get("/system/gc/{gc_id}")
-async def get_gc(gc_id: Id, access: GcRead) -> GCHistory:
+async def get_gc(gc_id: Id, access: GcRead, jobs: Jobs) -> GCHistory:
     """One run."""
-    return _history(await _gc_job(access, gc_id), gc_id)
+    return _history(await _gc_job(access, jobs, gc_id), gc_id)
 
 
 @router.put("/system/gc/{gc_id}", response_model=None)
 async def stop_gc(
-    gc_id: Id, access: Annotated[Access, system_access("garbage-collection", "stop")]
+    gc_id: Id, access: Annotated[Access, system_access("garbage-collection", "stop")], jobs: Jobs
 ) -> Response:
     """Stop a run."""
-    await access.services.jobs.stop((await _gc_job(access, gc_id)).id)
+    await jobs.stop((await _gc_job(access, jobs, gc_id)).id)
     access.audited("stop", "garbage_collection", str(gc_id))
     return Response(status_code=200)
 
 
 @router.get("/system/gc/{gc_id}/log", response_class=PlainTextResponse)
-async def get_gc_log(gc_id: Id, access: GcRead) -> PlainTextResponse:
+async def get_gc_log(gc_id: Id, access: GcRead, jobs: Jobs) -> PlainTextResponse:
     """The log of one run."""
-    job = await _gc_job(access, gc_id)
-    return PlainTextResponse(await access.services.jobs.log(job.id))
+    job = await _gc_job(access, jobs, gc_id)
+    return PlainTextResponse(await jobs.log(job.id))
 
 
 # -- job service ---------------------------------------------------------------------------------------
@@ -315,7 +318,7 @@ JobType = Annotated[str, Path(max_length=64)]
 
 
 @router.get("/jobservice/pools")
-async def get_worker_pools(access: Monitor) -> list[WorkerPool]:
+async def get_worker_pools(access: Monitor, jobs: Jobs) -> list[WorkerPool]:
     """The processes that run jobs."""
     return [
         WorkerPool(
@@ -326,14 +329,15 @@ async def get_worker_pools(access: Monitor) -> list[WorkerPool]:
             concurrency=item.slots,
             host=item.host,
         )
-        for item in await access.services.jobs.runners()
+        for item in await jobs.runners()
     ]
 
 
 @router.get("/jobservice/pools/{pool_id}/workers")
-async def get_workers(pool_id: Annotated[str, Path(max_length=64)], access: Monitor) -> list[Worker]:
+async def get_workers(
+    pool_id: Annotated[str, Path(max_length=64)], access: Monitor, jobs: Jobs
+) -> list[Worker]:
     """The places of one process (or of `all`) and the jobs in them."""
-    jobs = access.services.jobs
     pools = [item for item in await jobs.runners() if pool_id in ("all", item.id)]
     if not pools and pool_id != "all":
         raise ApiError(404, f"pool {pool_id} not found")
@@ -359,9 +363,8 @@ async def get_workers(pool_id: Annotated[str, Path(max_length=64)], access: Moni
 
 
 @router.put("/jobservice/jobs/{job_id}", response_model=None)
-async def stop_running_job(job_id: JobId, access: MonitorStop) -> Response:
+async def stop_running_job(job_id: JobId, access: MonitorStop, jobs: Jobs) -> Response:
     """Stop a job, or with `all` every running one."""
-    jobs = access.services.jobs
     if job_id == "all":
         for item in await jobs.list(status="running", limit=10000):
             await jobs.stop(item.id)
@@ -374,16 +377,15 @@ async def stop_running_job(job_id: JobId, access: MonitorStop) -> Response:
 
 
 @router.get("/jobservice/jobs/{job_id}/log", response_class=PlainTextResponse)
-async def action_get_job_log(job_id: JobId, access: Monitor) -> PlainTextResponse:
+async def action_get_job_log(job_id: JobId, access: Monitor, jobs: Jobs) -> PlainTextResponse:
     """The log of a job."""
-    jobs = access.services.jobs
     if await jobs.get(job_id) is None:
         raise ApiError(404, f"job {job_id} not found")
     return PlainTextResponse(await jobs.log(job_id))
 
 
 @router.get("/jobservice/queues")
-async def list_job_queues(access: Monitor) -> list[JobQueue]:
+async def list_job_queues(access: Monitor, jobs: Jobs) -> list[JobQueue]:
     """Waiting jobs by type."""
     return [
         JobQueue(
@@ -392,14 +394,15 @@ async def list_job_queues(access: Monitor) -> list[JobQueue]:
             latency=int(item.latency_seconds),
             paused=item.paused,
         )
-        for item in await access.services.jobs.queues()
+        for item in await jobs.queues()
     ]
 
 
 @router.put("/jobservice/queues/{job_type}", response_model=None)
-async def action_pending_jobs(job_type: JobType, body: ActionRequest, access: MonitorStop) -> Response:
+async def action_pending_jobs(
+    job_type: JobType, body: ActionRequest, access: MonitorStop, jobs: Jobs
+) -> Response:
     """Stop the waiting jobs of a type (or of `all`), or pause or resume its queue."""
-    jobs = access.services.jobs
     kinds = [*jobs.kinds, SCHEDULER] if job_type == "all" else [_kind_of(jobs, job_type)]
     for kind in kinds:
         if body.action == "stop":
@@ -430,9 +433,9 @@ class SchedulerStatus(BaseModel):
 
 
 @router.get("/schedules")
-async def list_schedules(access: Monitor, listing: ListingDep) -> list[ScheduleTask]:
+async def list_schedules(access: Monitor, jobs: Jobs, listing: ListingDep) -> list[ScheduleTask]:
     """Every cron schedule."""
-    found = await access.services.jobs.schedules()
+    found = await jobs.schedules()
     listing.total(len(found))
     page = list(enumerate(found, 1))[listing.offset : listing.offset + listing.size]
     tail: Callable[[str], str] = lambda name: name.rpartition(":")[2]  # noqa: E731
@@ -449,8 +452,10 @@ async def list_schedules(access: Monitor, listing: ListingDep) -> list[ScheduleT
 
 
 @router.get("/schedules/{job_type}/paused")
-async def get_schedule_paused(job_type: JobType, access: Annotated[Access, signed_in()]) -> SchedulerStatus:
+async def get_schedule_paused(
+    job_type: JobType, access: Annotated[Access, signed_in()], jobs: Jobs
+) -> SchedulerStatus:
     """Whether schedules are held; only `all` can be asked for."""
     if job_type != "all":
         raise ApiError(400, "only 'all' is supported")
-    return SchedulerStatus(paused=await access.services.jobs.paused(SCHEDULER))
+    return SchedulerStatus(paused=await jobs.paused(SCHEDULER))

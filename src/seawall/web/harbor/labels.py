@@ -13,6 +13,7 @@ from seawall.registry.tables import labels
 from seawall.web.harbor.artifacts import Label, label_model
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Db
 from seawall.web.harbor.query import Custom, contains
 from seawall.web.harbor.query import Field as QueryField
 
@@ -44,6 +45,7 @@ def _described(label: LabelRow) -> str:
 @router.get("/labels")
 async def list_labels(
     access: Annotated[Access, checked("label", "list")],
+    db: Db,
     page: ListingDep,
     scope: Annotated[str, Query(max_length=1)] = "",
     project_id: Annotated[int | None, Query(ge=0, lt=2**53)] = None,
@@ -66,14 +68,14 @@ async def list_labels(
         rows = connection.execute(page.slice(page.order(query, _FIELDS, labels.c.id)))
         return total, [label_model(LabelRow(*row)) for row in rows]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
 
 @router.post("/labels", status_code=201)
 async def create_label(
-    request: Request, body: Label, access: Annotated[Access, checked("label", "create")]
+    request: Request, body: Label, access: Annotated[Access, checked("label", "create")], db: Db
 ) -> Response:
     """Add a label."""
     if body.scope not in ("g", "p"):
@@ -84,19 +86,19 @@ async def create_label(
         raise ApiError(400, "scope p needs project_id")
     owner = body.project_id if body.scope == "p" else None
     await _may(access, "create", owner)
-    made = await access.services.db.write(
+    made = await db.write(
         lambda c: domain.create(c, body.name or "", body.description or "", body.color or "", owner)
     )
     access.audited("create", "label", body.name or "", f"create label {body.name}", owner)
     return Response(status_code=201, headers=location(request, made))
 
 
-async def _get(access: Access, label_id: int, action: str) -> LabelRow:
+async def _get(access: Access, db: Db, label_id: int, action: str) -> LabelRow:
     # Who is not known learns nothing, not even that a label is not there.
     if not access.principal.known:
         access.require_known()
     try:
-        found = await access.services.db.read(lambda c: domain.get(c, label_id))
+        found = await db.read(lambda c: domain.get(c, label_id))
     except Exception:
         access.decided = True
         raise
@@ -105,18 +107,18 @@ async def _get(access: Access, label_id: int, action: str) -> LabelRow:
 
 
 @router.get("/labels/{label_id}")
-async def get_label_by_id(label_id: Id, access: Annotated[Access, checked("label", "read")]) -> Label:
+async def get_label_by_id(label_id: Id, access: Annotated[Access, checked("label", "read")], db: Db) -> Label:
     """One label."""
-    return label_model(await _get(access, label_id, "read"))
+    return label_model(await _get(access, db, label_id, "read"))
 
 
 @router.put("/labels/{label_id}")
 async def update_label(
-    label_id: Id, body: Label, access: Annotated[Access, checked("label", "update")]
+    label_id: Id, body: Label, access: Annotated[Access, checked("label", "update")], db: Db
 ) -> Response:
     """Change name, description and color."""
-    found = await _get(access, label_id, "update")
-    await access.services.db.write(
+    found = await _get(access, db, label_id, "update")
+    await db.write(
         lambda c: domain.change(
             c, label_id, body.name or found.name, body.description or "", body.color or ""
         )
@@ -126,9 +128,11 @@ async def update_label(
 
 
 @router.delete("/labels/{label_id}")
-async def delete_label(label_id: Id, access: Annotated[Access, checked("label", "delete")]) -> Response:
+async def delete_label(
+    label_id: Id, access: Annotated[Access, checked("label", "delete")], db: Db
+) -> Response:
     """Delete a label; it disappears from its artifacts."""
-    found = await _get(access, label_id, "delete")
-    await access.services.db.write(lambda c: domain.remove(c, label_id))
+    found = await _get(access, db, label_id, "delete")
+    await db.write(lambda c: domain.remove(c, label_id))
     access.audited("delete", "label", found.name, f"delete {_described(found)}", found.project_id)
     return Response()

@@ -15,6 +15,7 @@ from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.web.harbor.deps import Access, ApiRouter, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.members import UserGroup
+from seawall.web.harbor.needs import Accounts, Ldap
 
 router = ApiRouter(tags=["Ldap"])
 
@@ -61,18 +62,21 @@ class LdapFailedImportUser(BaseModel):
     error: str
 
 
-def _directory(access: Access) -> Directory:
-    if access.services.ldap is None:
+def _directory(access: Access, auth: Accounts, directory: Ldap) -> Directory:
+    if not auth.required:
         raise ApiError(412, "authentication is off (auth.mode: none)")
-    return access.services.ldap
+    return directory
 
 
 @router.post("/ldap/ping")
 async def ping_ldap(
-    access: Annotated[Access, system_access("configuration", "read")], body: LdapConf | None = None
+    access: Annotated[Access, system_access("configuration", "read")],
+    auth: Accounts,
+    directory: Ldap,
+    body: LdapConf | None = None,
 ) -> LdapPingResult:
     """Bind to the directory as its search account."""
-    directory = _directory(access)
+    directory = _directory(access, auth, directory)
     given = {
         {"ldap_connection_timeout": "timeout"}.get(name, name.removeprefix("ldap_")): value
         for name, value in (body.model_dump(exclude_none=True) if body else {}).items()
@@ -91,10 +95,12 @@ async def ping_ldap(
 @router.get("/ldap/users/search")
 async def search_ldap_user(
     access: Annotated[Access, system_access("ldap-user", "list")],
+    auth: Accounts,
+    directory: Ldap,
     username: Annotated[str, Query(max_length=255)] = "",
 ) -> list[LdapUser]:
     """Users of the directory whose name contains `username`."""
-    found = await _directory(access).search_users(username)
+    found = await _directory(access, auth, directory).search_users(username)
     return [
         LdapUser(username=item.username, realname=item.realname or None, email=item.email or None)
         for item in found
@@ -105,10 +111,13 @@ async def search_ldap_user(
     "/ldap/users/import", response_model=None, responses={404: {"model": list[LdapFailedImportUser]}}
 )
 async def import_ldap_user(
-    body: LdapImportUsers, access: Annotated[Access, system_access("ldap-user", "create")]
+    body: LdapImportUsers,
+    access: Annotated[Access, system_access("ldap-user", "create")],
+    auth: Accounts,
+    directory: Ldap,
 ) -> Response:
     """Make users of the directory known here; 404 with a list tells which were not."""
-    directory, failed = _directory(access), []
+    directory, failed = _directory(access, auth, directory), []
     for uid in body.ldap_uid_list:
         try:
             await directory.import_user(uid)
@@ -122,9 +131,11 @@ async def import_ldap_user(
 @router.get("/ldap/groups/search")
 async def search_ldap_group(
     access: Annotated[Access, system_access("ldap-user", "list")],
+    auth: Accounts,
+    directory: Ldap,
     groupname: Annotated[str, Query(max_length=255)] = "",
     groupdn: Annotated[str, Query(max_length=512)] = "",
 ) -> list[UserGroup]:
     """Groups of the directory by part of their name, or by DN."""
-    found = await _directory(access).search_groups(groupname, groupdn)
+    found = await _directory(access, auth, directory).search_groups(groupname, groupdn)
     return [UserGroup(group_name=item.name, group_type=members.LDAP, ldap_group_dn=item.dn) for item in found]

@@ -10,7 +10,7 @@ from seawall.access.users import oidc_of
 from seawall.features.audit.trail import Entry
 from seawall.kernel.context import Actor
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, client_address, unauthorized
-from seawall.web.harbor.sessions import begin, end, require_csrf
+from seawall.web.harbor.needs import Accounts, Audit, Browsers, Db
 
 router = ApiRouter(prefix="/c", include_in_schema=False)
 
@@ -19,37 +19,40 @@ router = ApiRouter(prefix="/c", include_in_schema=False)
 async def log_in(
     request: Request,
     access: Annotated[Access, anyone()],
+    db: Db,
+    audit: Audit,
+    auth: Accounts,
+    browsers: Browsers,
     principal: Annotated[str, Form(max_length=255)],
     password: Annotated[str, Form(max_length=256)],
 ) -> Response:
     """Start a session by user name and password; needs the CSRF token of an earlier answer."""
-    services = access.services
-    if services.auth is None:
+    if not auth.required:
         return Response()
-    require_csrf(request, services)
+    browsers.require_csrf(request)
     address = client_address(request)
-    user = await services.auth.authenticate(principal, password, address)
+    user = await auth.authenticate(principal, password, address)
     # A CLI secret is for programs: it must not open the portal past the provider.
-    if user is None or user.kind != "user" or await _by_provider(access, user.id):
+    if user is None or user.kind != "user" or await _by_provider(access, db, user.id):
         failed = Entry("login", "user", principal, f"login of {principal} failed", success=False)
-        await services.db.write(lambda c: services.audit.record(c, Actor(principal, address), failed))
+        await db.write(lambda c: audit.record(c, Actor(principal, address), failed))
         raise unauthorized("wrong user name or password")
     response = Response()
-    await begin(request, response, services, user.id, {"admin": user.sysadmin} if user.sysadmin else {})
+    await browsers.begin(request, response, user.id, {"admin": user.sysadmin} if user.sysadmin else {})
     access.audited("login", "user", user.name, f"login of {user.name}")
     access.principal = user
     return response
 
 
-async def _by_provider(access: Access, user_id: int) -> bool:
-    return await access.services.db.point(lambda c: oidc_of(c, user_id)) is not None
+async def _by_provider(access: Access, db: Db, user_id: int) -> bool:
+    return await db.point(lambda c: oidc_of(c, user_id)) is not None
 
 
 @router.get("/log_out")
-async def log_out(request: Request, access: Annotated[Access, anyone()]) -> Response:
+async def log_out(request: Request, access: Annotated[Access, anyone()], browsers: Browsers) -> Response:
     """End the session."""
     response, name = Response(), access.principal.name
-    await end(request, response, access.services)
+    await browsers.end(request, response)
     if name:
         await access.record("logout", "user", name, f"logout of {name}")
     return response

@@ -23,6 +23,7 @@ from seawall.web.harbor.deps import (
     system_access,
 )
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Accounts, Db, Ldap
 from seawall.web.harbor.query import Field as QueryField
 from seawall.web.harbor.query import contains
 
@@ -100,6 +101,7 @@ def _role(role_id: int) -> str:
 @router.get("/projects/{project_name_or_id}/members", tags=["member"])
 async def list_project_members(
     access: Annotated[Access, project_access("member", "list")],
+    db: Db,
     page: ListingDep,
     entityname: Annotated[str | None, Query(max_length=255)] = None,
 ) -> list[ProjectMemberEntity]:
@@ -115,22 +117,26 @@ async def list_project_members(
         rows = connection.execute(page.slice(query.order_by(found.c.name, found.c.id)))
         return total, [_model(Member(*row)) for row in rows]
 
-    total, result = await access.services.db.read(run)
+    total, result = await db.read(run)
     page.total(total)
     return result
 
 
 @router.post("/projects/{project_name_or_id}/members", tags=["member"], status_code=201)
 async def create_project_member(
-    request: Request, body: ProjectMember, access: Annotated[Access, project_access("member", "create")]
+    request: Request,
+    body: ProjectMember,
+    access: Annotated[Access, project_access("member", "create")],
+    db: Db,
+    auth: Accounts,
+    directory: Ldap,
 ) -> Response:
     """Add a user (by id or name) or a group (by id, LDAP DN, or name and type)."""
     project, role = access.project, _role(body.role_id)
     if (body.member_user is None) == (body.member_group is None):
         raise ApiError(400, "give either member_user or member_group")
     user, group = body.member_user, body.member_group
-    directory = access.services.ldap
-    if user is not None and not user.user_id and user.username and directory is not None:
+    if user is not None and not user.user_id and user.username and auth.required:
         # A user of the directory who never signed in here can be a member too.
         await directory.ensure_user(user.username)
 
@@ -154,22 +160,22 @@ async def create_project_member(
             domain.group(connection, group_id).name,
         )
 
-    made, name = await access.services.db.write(run)
+    made, name = await db.write(run)
     access.audited("create", "member", project.name, f"add {name} as {role} to {project.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
 
 @router.get("/projects/{project_name_or_id}/members/{mid}", tags=["member"])
 async def get_project_member(
-    mid: Id, access: Annotated[Access, project_access("member", "read")]
+    mid: Id, access: Annotated[Access, project_access("member", "read")], db: Db
 ) -> ProjectMemberEntity:
     """One member."""
-    return _model(await access.services.db.read(lambda c: domain.member(c, access.project.id, mid)))
+    return _model(await db.read(lambda c: domain.member(c, access.project.id, mid)))
 
 
 @router.put("/projects/{project_name_or_id}/members/{mid}", tags=["member"])
 async def update_project_member(
-    mid: Id, body: RoleRequest, access: Annotated[Access, project_access("member", "update")]
+    mid: Id, body: RoleRequest, access: Annotated[Access, project_access("member", "update")], db: Db
 ) -> Response:
     """Give a member another role."""
     project, role = access.project, _role(body.role_id)
@@ -178,14 +184,14 @@ async def update_project_member(
         domain.change(connection, project.id, mid, role)
         return domain.member(connection, project.id, mid).name
 
-    name = await access.services.db.write(run)
+    name = await db.write(run)
     access.audited("update", "member", project.name, f"make {name} {role} of {project.name}", project.id)
     return Response()
 
 
 @router.delete("/projects/{project_name_or_id}/members/{mid}", tags=["member"])
 async def delete_project_member(
-    mid: Id, access: Annotated[Access, project_access("member", "delete")]
+    mid: Id, access: Annotated[Access, project_access("member", "delete")], db: Db
 ) -> Response:
     """Take a member away."""
     project = access.project
@@ -195,7 +201,7 @@ async def delete_project_member(
         domain.remove(connection, project.id, mid)
         return name
 
-    name = await access.services.db.write(run)
+    name = await db.write(run)
     access.audited("delete", "member", project.name, f"remove {name} from {project.name}", project.id)
     return Response()
 
@@ -212,6 +218,7 @@ _GROUP = (user_groups.c.id, user_groups.c.name, user_groups.c.type, user_groups.
 @router.get("/usergroups", tags=["usergroup"])
 async def list_user_groups(
     access: Annotated[Access, system_access("user-group", "list")],
+    db: Db,
     page: ListingDep,
     ldap_group_dn: Annotated[str | None, Query(max_length=512)] = None,
     group_name: Annotated[str | None, Query(max_length=255)] = None,
@@ -233,28 +240,35 @@ async def list_user_groups(
         rows = connection.execute(page.slice(page.order(query, fields, user_groups.c.name, user_groups.c.id)))
         return total, [_group(domain.Group(*row)) for row in rows]
 
-    total, result = await access.services.db.read(run)
+    total, result = await db.read(run)
     page.total(total)
     return result
 
 
 @router.post("/usergroups", tags=["usergroup"], status_code=201)
 async def create_user_group(
-    request: Request, body: UserGroup, access: Annotated[Access, system_access("user-group", "create")]
+    request: Request,
+    body: UserGroup,
+    access: Annotated[Access, system_access("user-group", "create")],
+    db: Db,
+    auth: Accounts,
+    directory: Ldap,
 ) -> Response:
     """Add a group; an LDAP group must exist in the directory when one is configured."""
     name, kind, dn = body.group_name or "", body.group_type or 0, body.ldap_group_dn or ""
-    directory = access.services.ldap
-    if kind == domain.LDAP and dn and directory is not None:
+    if kind == domain.LDAP and dn and auth.required:
         name = await directory.checked_group(dn, name)
-    made = await access.services.db.write(lambda c: domain.create_group(c, name, kind, dn))
+    made = await db.write(lambda c: domain.create_group(c, name, kind, dn))
     access.audited("create", "user_group", name or dn, f"create user group {name or dn}")
     return Response(status_code=201, headers=location(request, made))
 
 
 @router.get("/usergroups/search", tags=["usergroup"])
 async def search_user_groups(
-    access: Annotated[Access, signed_in()], page: ListingDep, groupname: Annotated[str, Query(max_length=255)]
+    access: Annotated[Access, signed_in()],
+    db: Db,
+    page: ListingDep,
+    groupname: Annotated[str, Query(max_length=255)],
 ) -> list[UserGroupSearchItem]:
     """Groups whose name contains `groupname`."""
 
@@ -264,33 +278,33 @@ async def search_user_groups(
         rows = connection.execute(page.slice(query.order_by(user_groups.c.name, user_groups.c.id)))
         return total, [UserGroupSearchItem(id=row[0], group_name=row[1], group_type=row[2]) for row in rows]
 
-    total, result = await access.services.db.read(run)
+    total, result = await db.read(run)
     page.total(total)
     return result
 
 
 @router.get("/usergroups/{group_id}", tags=["usergroup"])
 async def get_user_group(
-    group_id: Id, access: Annotated[Access, system_access("user-group", "read")]
+    group_id: Id, access: Annotated[Access, system_access("user-group", "read")], db: Db
 ) -> UserGroup:
     """One group."""
-    return _group(await access.services.db.read(lambda c: domain.group(c, group_id)))
+    return _group(await db.read(lambda c: domain.group(c, group_id)))
 
 
 @router.put("/usergroups/{group_id}", tags=["usergroup"])
 async def update_user_group(
-    group_id: Id, body: UserGroup, access: Annotated[Access, system_access("user-group", "update")]
+    group_id: Id, body: UserGroup, access: Annotated[Access, system_access("user-group", "update")], db: Db
 ) -> Response:
     """Change a group's name."""
     name = body.group_name or ""
-    await access.services.db.write(lambda c: domain.rename_group(c, group_id, name))
+    await db.write(lambda c: domain.rename_group(c, group_id, name))
     access.audited("update", "user_group", name, f"rename user group {group_id} to {name}")
     return Response()
 
 
 @router.delete("/usergroups/{group_id}", tags=["usergroup"])
 async def delete_user_group(
-    group_id: Id, access: Annotated[Access, system_access("user-group", "delete")]
+    group_id: Id, access: Annotated[Access, system_access("user-group", "delete")], db: Db
 ) -> Response:
     """Remove a group, and with it the roles it gave."""
 
@@ -299,6 +313,6 @@ async def delete_user_group(
         domain.remove_group(connection, group_id)
         return name
 
-    name = await access.services.db.write(run)
+    name = await db.write(run)
     access.audited("delete", "user_group", name, f"delete user group {name}")
     return Response()

@@ -17,7 +17,7 @@ from seawall.access.oidc import Identity, OidcService, ProviderError
 from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, SeawallError
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, system_access
 from seawall.web.harbor.errors import ApiError
-from seawall.web.harbor.sessions import begin, end, is_secure, require_csrf
+from seawall.web.harbor.needs import Accounts, Browsers, Oidc, SettingsDep
 
 log: Any = structlog.get_logger("seawall.oidc")
 browser = ApiRouter(prefix="/c/oidc", include_in_schema=False)
@@ -38,26 +38,26 @@ class Onboarding(BaseModel):
     username: str = Field(max_length=255)
 
 
-def _service(access: Access) -> OidcService:
-    if access.services.oidc is None:
+def _service(access: Access, auth: Accounts, oidc: Oidc) -> OidcService:
+    if not auth.required:
         raise ApiError(412, "authentication is off (auth.mode: none)")
-    return access.services.oidc
+    return oidc
 
 
-async def _enabled(access: Access) -> OidcService:
-    service = _service(access)
+async def _enabled(access: Access, auth: Accounts, oidc: Oidc) -> OidcService:
+    service = _service(access, auth, oidc)
     if not await service.enabled():
         raise ApiError(412, "auth_mode is not oidc_auth")
     return service
 
 
-def _base(access: Access) -> str:
-    external = access.services.settings.external_url
+def _base(access: Access, settings: SettingsDep) -> str:
+    external = settings.external_url
     return external or str(access.request.base_url).rstrip("/")
 
 
-def _callback(access: Access) -> str:
-    return f"{_base(access)}/c/oidc/callback"
+def _callback(access: Access, settings: SettingsDep) -> str:
+    return f"{_base(access, settings)}/c/oidc/callback"
 
 
 def _local(target: str) -> str:
@@ -65,7 +65,7 @@ def _local(target: str) -> str:
     return target if re.fullmatch(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]*", target) else "/"
 
 
-def _cookie(access: Access, response: Response, name: str, value: str) -> None:
+def _cookie(access: Access, browsers: Browsers, response: Response, name: str, value: str) -> None:
     response.set_cookie(
         name,
         value,
@@ -73,7 +73,7 @@ def _cookie(access: Access, response: Response, name: str, value: str) -> None:
         path="/c/oidc",
         httponly=True,
         samesite="lax",
-        secure=is_secure(access.request, access.services),
+        secure=browsers.is_secure(access.request),
     )
 
 
@@ -95,16 +95,21 @@ class _RefusedError(ForbiddenError):
 
 @browser.get("/login")
 async def log_in(
-    access: Annotated[Access, anyone()], redirect_url: Annotated[str, Query(max_length=2048)] = "/"
+    access: Annotated[Access, anyone()],
+    settings: SettingsDep,
+    auth: Accounts,
+    oidc: Oidc,
+    browsers: Browsers,
+    redirect_url: Annotated[str, Query(max_length=2048)] = "/",
 ) -> Response:
     """Send the browser to the provider."""
-    service = await _enabled(access)
+    service = await _enabled(access, auth, oidc)
     try:
-        url, cookie = await service.begin(_callback(access), _local(redirect_url))
+        url, cookie = await service.begin(_callback(access, settings), _local(redirect_url))
     except ProviderError as error:
         return _refused(access, error, _local(redirect_url))
     response = RedirectResponse(url, 302)
-    _cookie(access, response, LOGIN_COOKIE, cookie)
+    _cookie(access, browsers, response, LOGIN_COOKIE, cookie)
     return response
 
 
@@ -112,12 +117,16 @@ async def log_in(
 async def callback(
     request: Request,
     access: Annotated[Access, anyone()],
+    settings: SettingsDep,
+    auth: Accounts,
+    oidc: Oidc,
+    browsers: Browsers,
     state: Annotated[str, Query(max_length=512)] = "",
     code: Annotated[str, Query(max_length=4096)] = "",
     error: Annotated[str, Query(max_length=512)] = "",
 ) -> Response:
     """The browser comes back from the provider."""
-    service = await _enabled(access)
+    service = await _enabled(access, auth, oidc)
     target = "/"
     try:
         begun = service.unseal("oidc-login", request.cookies.get(LOGIN_COOKIE))
@@ -127,11 +136,11 @@ async def callback(
         if error or not code:
             reason = error if re.fullmatch("[a-z_]+", error) else "error"
             raise _RefusedError(f"the provider refused: {reason}")
-        identity = await service.finish(_callback(access), code, begun)
+        identity = await service.finish(_callback(access, settings), code, begun)
     except ForbiddenError as problem:
         return _refused(access, problem, target)
-    settings = await service.settings()
-    name = identity.username if settings.auto_onboard and identity.username else None
+    provider = await service.settings()
+    name = identity.username if provider.auto_onboard and identity.username else None
     try:
         user = await service.arrive(identity, onboard_as=name)
     except (ConflictError, InvalidError):
@@ -141,10 +150,10 @@ async def callback(
         query = urlencode({"username": identity.username, "redirect_url": begun["target"]})
         response: Response = RedirectResponse(f"/oidc-onboard?{query}", 302)
         data = {"identity": dataclasses.asdict(identity), "target": begun["target"]}
-        _cookie(access, response, ONBOARD_COOKIE, service.seal("oidc-onboard", data))
+        _cookie(access, browsers, response, ONBOARD_COOKIE, service.seal("oidc-onboard", data))
     else:
         response = RedirectResponse(begun["target"], 302)
-        await begin(request, response, access.services, user.id, _data(identity))
+        await browsers.begin(request, response, user.id, _data(identity))
         access.principal = user
         await access.record("login", "user", user.name, f"login of {user.name} through OIDC")
     response.delete_cookie(LOGIN_COOKIE, path="/c/oidc")
@@ -156,16 +165,23 @@ def _data(identity: Identity) -> dict[str, Any]:
 
 
 @browser.post("/onboard")
-async def onboard(request: Request, body: Onboarding, access: Annotated[Access, anyone()]) -> Response:
+async def onboard(
+    request: Request,
+    body: Onboarding,
+    access: Annotated[Access, anyone()],
+    auth: Accounts,
+    oidc: Oidc,
+    browsers: Browsers,
+) -> Response:
     """A new user says what it wants to be called."""
-    service = await _enabled(access)
-    require_csrf(request, access.services)
+    service = await _enabled(access, auth, oidc)
+    browsers.require_csrf(request)
     data = service.unseal("oidc-onboard", request.cookies.get(ONBOARD_COOKIE))
     identity = Identity(**{**data["identity"], "groups": tuple(data["identity"]["groups"])})
     user = await service.arrive(identity, onboard_as=body.username)
     assert user is not None
     response = Response()
-    await begin(request, response, access.services, user.id, _data(identity))
+    await browsers.begin(request, response, user.id, _data(identity))
     response.delete_cookie(ONBOARD_COOKIE, path="/c/oidc")
     access.principal = user
     access.audited("create", "user", user.name, f"onboard {user.name} through OIDC")
@@ -173,21 +189,31 @@ async def onboard(request: Request, body: Onboarding, access: Annotated[Access, 
 
 
 @browser.get("/logout")
-async def log_out(request: Request, access: Annotated[Access, anyone()]) -> Response:
+async def log_out(
+    request: Request,
+    access: Annotated[Access, anyone()],
+    settings: SettingsDep,
+    auth: Accounts,
+    oidc: Oidc,
+    browsers: Browsers,
+) -> Response:
     """End the session here and, when configured, at the provider."""
-    service = await _enabled(access)
-    url = await service.end_session_url(f"{_base(access)}/")
+    service = await _enabled(access, auth, oidc)
+    url = await service.end_session_url(f"{_base(access, settings)}/")
     # Not to "/": with `primary_auth_mode` that leads to the provider, which may sign the user in at once.
     response = RedirectResponse(url or "/account/sign-in", 302)
-    await end(request, response, access.services)
+    await browsers.end(request, response)
     return response
 
 
 @router.post("/system/oidc/ping")
 async def ping_oidc(
-    body: OidcPing, access: Annotated[Access, system_access("configuration", "update")]
+    body: OidcPing,
+    access: Annotated[Access, system_access("configuration", "update")],
+    auth: Accounts,
+    oidc: Oidc,
 ) -> Response:
     """Whether a provider answers with a discovery document that names itself."""
-    await _service(access).ping(body.url, body.verify_cert)
+    await _service(access, auth, oidc).ping(body.url, body.verify_cert)
     access.audited("operate", "configuration", "OIDC", "test an OpenID provider")
     return Response()

@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from seawall.web.harbor.deps import Access, ApiRouter, system_access, timestamp
+from seawall.web.harbor.needs import Peers
 
 router = ApiRouter(tags=["peers"])
 
@@ -48,9 +49,8 @@ class ConflictModel(BaseModel):
 
 
 @router.get("/peers")
-async def list_peers(access: Annotated[Access, system_access("ha", "read")]) -> list[PeerModel]:
+async def list_peers(access: Annotated[Access, system_access("ha", "read")], peers: Peers) -> list[PeerModel]:
     """Every peer, asked now; none where own-storage HA is not set up."""
-    peers = access.services.peers
     if peers is None:
         return []
     return [
@@ -70,9 +70,10 @@ async def list_peers(access: Annotated[Access, system_access("ha", "read")]) -> 
 
 
 @router.get("/peers/conflicts")
-async def list_peer_conflicts(access: Annotated[Access, system_access("ha", "read")]) -> list[ConflictModel]:
+async def list_peer_conflicts(
+    access: Annotated[Access, system_access("ha", "read")], peers: Peers
+) -> list[ConflictModel]:
     """What lost by the conflict rule, newest first (at most 500), without secrets."""
-    peers = access.services.peers
     if peers is None:
         return []
     found = await peers.statuses.conflicts()
@@ -80,9 +81,8 @@ async def list_peer_conflicts(access: Annotated[Access, system_access("ha", "rea
 
 
 @router.post("/peers/sync", status_code=202, response_class=Response)
-async def sync_peers(access: Annotated[Access, system_access("ha", "update")]) -> Response:
+async def sync_peers(access: Annotated[Access, system_access("ha", "update")], peers: Peers) -> Response:
     """Start a round with every peer now."""
-    peers = access.services.peers
     if peers is not None:
         peers.rounds.start_round()
     return Response(status_code=202)

@@ -31,6 +31,7 @@ from seawall.web.harbor.deps import (
     timestamp,
 )
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Db, Preheating
 from seawall.web.harbor.query import Custom
 from seawall.web.harbor.query import Field as QueryField
 
@@ -174,7 +175,7 @@ async def list_providers(
 
 @router.get("/p2p/preheat/instances", name="list_preheat_instances")
 async def list_instances(
-    access: Annotated[Access, system_access("preheat-instance", "list")], page: ListingDep
+    access: Annotated[Access, system_access("preheat-instance", "list")], db: Db, page: ListingDep
 ) -> list[PreheatInstance]:
     """Networks, by name."""
     columns = preheat_instances.c
@@ -188,19 +189,19 @@ async def list_instances(
     }
     return [
         _instance(InstanceRow(*row))
-        for row in await _rows(access, page, domain.instances_query(), fields, columns.name)
+        for row in await _rows(access, db, page, domain.instances_query(), fields, columns.name)
     ]
 
 
 async def _rows(
-    access: Access, page: ListingDep, query: Select[Any], fields: Any, *default: Any
+    access: Access, db: Db, page: ListingDep, query: Select[Any], fields: Any, *default: Any
 ) -> list[Any]:
     def run(connection: Connection) -> tuple[int, list[Any]]:
         wanted = page.filter(query, fields)
         total = connection.execute(select(func.count()).select_from(wanted.subquery())).scalar_one()
         return total, list(connection.execute(page.slice(page.order(wanted, fields, *default))))
 
-    total, rows = await access.services.db.read(run)
+    total, rows = await db.read(run)
     page.total(total)
     return rows
 
@@ -209,19 +210,22 @@ async def _rows(
 async def create_instance(
     body: PreheatInstance,
     access: Annotated[Access, system_access("preheat-instance", "create")],
+    preheating: Preheating,
 ) -> Response:
     """Add a network."""
-    await access.services.preheat.add_instance(_values(body))
+    await preheating.add_instance(_values(body))
     access.audited("create", "preheat_instance", body.name or "", f"create preheat instance {body.name}")
     return Response(status_code=201, headers=location(access.request, body.name or ""))
 
 
 @router.post("/p2p/preheat/instances/ping", name="ping_preheat_instance")
 async def ping_instance(
-    body: PreheatInstance, access: Annotated[Access, system_access("preheat-instance", "read")]
+    body: PreheatInstance,
+    access: Annotated[Access, system_access("preheat-instance", "read")],
+    preheating: Preheating,
 ) -> Response:
     """Ask a network, stored (by id) or described, whether it is well."""
-    service = access.services.preheat
+    service = preheating
     if body.id:
         instance = await service.reach(body.id)
     elif body.endpoint:
@@ -243,10 +247,12 @@ async def ping_instance(
 
 @router.get("/p2p/preheat/instances/{preheat_instance_name}", name="get_preheat_instance")
 async def get_instance(
-    preheat_instance_name: Name, access: Annotated[Access, system_access("preheat-instance", "read")]
+    preheat_instance_name: Name,
+    access: Annotated[Access, system_access("preheat-instance", "read")],
+    preheating: Preheating,
 ) -> PreheatInstance:
     """One network, with its health now."""
-    service = access.services.preheat
+    service = preheating
     found = await service.instance(preheat_instance_name)
     try:
         await service.ping(await service.reach(found.id))
@@ -261,9 +267,10 @@ async def update_instance(
     preheat_instance_name: Name,
     body: PreheatInstance,
     access: Annotated[Access, system_access("preheat-instance", "update")],
+    preheating: Preheating,
 ) -> Response:
     """Change a network."""
-    await access.services.preheat.change_instance(preheat_instance_name, _values(body))
+    await preheating.change_instance(preheat_instance_name, _values(body))
     name = preheat_instance_name
     access.audited("update", "preheat_instance", name, f"update preheat instance {name}")
     return Response()
@@ -271,10 +278,12 @@ async def update_instance(
 
 @router.delete("/p2p/preheat/instances/{preheat_instance_name}", name="delete_preheat_instance")
 async def delete_instance(
-    preheat_instance_name: Name, access: Annotated[Access, system_access("preheat-instance", "delete")]
+    preheat_instance_name: Name,
+    access: Annotated[Access, system_access("preheat-instance", "delete")],
+    preheating: Preheating,
 ) -> Response:
     """Remove a network; 412 while policies use it."""
-    await access.services.preheat.remove_instance(preheat_instance_name)
+    await preheating.remove_instance(preheat_instance_name)
     name = preheat_instance_name
     access.audited("delete", "preheat_instance", name, f"delete preheat instance {name}")
     return Response()
@@ -283,10 +292,11 @@ async def delete_instance(
 @router.get("/projects/{project_name}/preheat/providers")
 async def list_providers_under_project(
     access: Annotated[Access, named_project_access("preheat-policy", "list")],
+    db: Db,
 ) -> list[ProviderUnderProject]:
     """Networks that policies of the project can name."""
     query = domain.instances_query().order_by(preheat_instances.c.name)
-    rows = await access.services.db.read(lambda c: [InstanceRow(*row) for row in c.execute(query)])
+    rows = await db.read(lambda c: [InstanceRow(*row) for row in c.execute(query)])
     return [
         ProviderUnderProject(
             id=row.id,
@@ -354,7 +364,7 @@ def _wanted(body: PreheatPolicy, was: Policy) -> Policy:
 
 @router.get(_POLICIES, name="list_preheat_policies")
 async def list_policies(
-    access: Annotated[Access, named_project_access("preheat-policy", "list")], page: ListingDep
+    access: Annotated[Access, named_project_access("preheat-policy", "list")], db: Db, page: ListingDep
 ) -> list[PreheatPolicy]:
     """Policies of the project, newest first."""
     columns = preheat_policies.c
@@ -369,17 +379,20 @@ async def list_policies(
     }
     query = domain.policies_query().where(columns.project_id == access.project.id)
     return [
-        _policy(domain.policy_of(row)) for row in await _rows(access, page, query, fields, columns.id.desc())
+        _policy(domain.policy_of(row))
+        for row in await _rows(access, db, page, query, fields, columns.id.desc())
     ]
 
 
 @router.post(_POLICIES, status_code=201, name="create_preheat_policy")
 async def create_policy(
-    body: PreheatPolicy, access: Annotated[Access, named_project_access("preheat-policy", "create")]
+    body: PreheatPolicy,
+    access: Annotated[Access, named_project_access("preheat-policy", "create")],
+    preheating: Preheating,
 ) -> Response:
     """Add a policy."""
     project = access.project
-    await access.services.preheat.save_policy(_wanted(body, Policy("", 0, project_id=project.id)))
+    await preheating.save_policy(_wanted(body, Policy("", 0, project_id=project.id)))
     name = f"{project.name}/{body.name}"
     access.audited("create", "preheat_policy", name, f"create preheat policy {name}", project.id)
     return Response(status_code=201, headers=location(access.request, body.name or ""))
@@ -387,10 +400,12 @@ async def create_policy(
 
 @router.get(_POLICY, name="get_preheat_policy")
 async def get_policy(
-    preheat_policy_name: Name, access: Annotated[Access, named_project_access("preheat-policy", "read")]
+    preheat_policy_name: Name,
+    access: Annotated[Access, named_project_access("preheat-policy", "read")],
+    preheating: Preheating,
 ) -> PreheatPolicy:
     """One policy."""
-    return _policy(await access.services.preheat.policy(access.project.id, preheat_policy_name))
+    return _policy(await preheating.policy(access.project.id, preheat_policy_name))
 
 
 @router.put(_POLICY, name="update_preheat_policy")
@@ -398,11 +413,12 @@ async def update_policy(
     preheat_policy_name: Name,
     body: PreheatPolicy,
     access: Annotated[Access, named_project_access("preheat-policy", "update")],
+    preheating: Preheating,
 ) -> Response:
     """Change a policy."""
     project = access.project
-    was = await access.services.preheat.policy(project.id, preheat_policy_name)
-    await access.services.preheat.save_policy(_wanted(body, was))
+    was = await preheating.policy(project.id, preheat_policy_name)
+    await preheating.save_policy(_wanted(body, was))
     name = f"{project.name}/{preheat_policy_name}"
     access.audited("update", "preheat_policy", name, f"update preheat policy {name}", project.id)
     return Response()
@@ -412,11 +428,12 @@ async def update_policy(
 async def manual_preheat(
     preheat_policy_name: Name,
     access: Annotated[Access, named_project_access("preheat-policy", "read")],
+    preheating: Preheating,
     body: PreheatPolicy | None = None,
 ) -> Response:
     """Run a policy now; 412 when it or its network is switched off, 502 when the network is not well."""
     project = access.project
-    service = access.services.preheat
+    service = preheating
     policy = await service.policy(project.id, preheat_policy_name)
     try:
         execution = await service.start(policy, "manual")
@@ -430,12 +447,14 @@ async def manual_preheat(
 
 @router.delete(_POLICY, name="delete_preheat_policy")
 async def delete_policy(
-    preheat_policy_name: Name, access: Annotated[Access, named_project_access("preheat-policy", "delete")]
+    preheat_policy_name: Name,
+    access: Annotated[Access, named_project_access("preheat-policy", "delete")],
+    preheating: Preheating,
 ) -> Response:
     """Remove a policy; 412 while it runs."""
     project = access.project
-    policy = await access.services.preheat.policy(project.id, preheat_policy_name)
-    await access.services.preheat.remove_policy(policy)
+    policy = await preheating.policy(project.id, preheat_policy_name)
+    await preheating.remove_policy(policy)
     name = f"{project.name}/{policy.name}"
     access.audited("delete", "preheat_policy", name, f"delete preheat policy {name}", project.id)
     return Response()
@@ -473,17 +492,17 @@ def _executions(policy_id: int) -> Select[Any]:
     ).where(table.policy_id == policy_id)
 
 
-async def _counted(access: Access, rows: list[Any]) -> list[PreheatExecution]:
-    counts = await access.services.db.read(lambda c: domain.counts(c, [row.id for row in rows]))
+async def _counted(access: Access, db: Db, rows: list[Any]) -> list[PreheatExecution]:
+    counts = await db.read(lambda c: domain.counts(c, [row.id for row in rows]))
     return [_execution(Execution(**row._mapping, counts=counts.get(row.id, {}))) for row in rows]
 
 
-async def _one(access: Access, policy_name: str, execution_id: int) -> Any:
-    service = access.services.preheat
+async def _one(access: Access, db: Db, preheating: Preheating, policy_name: str, execution_id: int) -> Any:
+    service = preheating
     policy = await service.policy(access.project.id, policy_name)
     await service.settle(execution_id)
     query = _executions(policy.id).where(preheat_executions.c.id == execution_id)
-    row = await access.services.db.read(lambda c: c.execute(query).first())
+    row = await db.read(lambda c: c.execute(query).first())
     if row is None:
         raise NotFoundError(f"execution {execution_id} of preheat policy {policy_name} not found")
     return row
@@ -493,10 +512,12 @@ async def _one(access: Access, policy_name: str, execution_id: int) -> Any:
 async def list_executions(
     preheat_policy_name: Name,
     access: Annotated[Access, named_project_access("preheat-policy", "read")],
+    db: Db,
+    preheating: Preheating,
     page: ListingDep,
 ) -> list[PreheatExecution]:
     """Runs of a policy, newest first."""
-    service = access.services.preheat
+    service = preheating
     policy = await service.policy(access.project.id, preheat_policy_name)
     await service.settle_all(policy.id)
     table = preheat_executions.c
@@ -507,7 +528,9 @@ async def list_executions(
         "start_time": QueryField(table.started_at, "time"),
         "end_time": QueryField(table.ended_at, "time"),
     }
-    return await _counted(access, await _rows(access, page, _executions(policy.id), fields, table.id.desc()))
+    return await _counted(
+        access, db, await _rows(access, db, page, _executions(policy.id), fields, table.id.desc())
+    )
 
 
 @router.get(_EXECUTION, name="get_preheat_execution")
@@ -515,9 +538,13 @@ async def get_execution(
     preheat_policy_name: Name,
     execution_id: Id,
     access: Annotated[Access, named_project_access("preheat-policy", "read")],
+    db: Db,
+    preheating: Preheating,
 ) -> PreheatExecution:
     """One run."""
-    return (await _counted(access, [await _one(access, preheat_policy_name, execution_id)]))[0]
+    return (
+        await _counted(access, db, [await _one(access, db, preheating, preheat_policy_name, execution_id)])
+    )[0]
 
 
 @router.patch(_EXECUTION, name="stop_preheat_execution")
@@ -526,12 +553,14 @@ async def stop_execution(
     execution_id: Id,
     body: PreheatExecution,
     access: Annotated[Access, named_project_access("preheat-policy", "update")],
+    db: Db,
+    preheating: Preheating,
 ) -> Response:
     """Stop a run: `{"status": "Stopped"}`."""
     if (body.status or "").lower() != "stopped":
         raise ApiError(400, "status can only be set to Stopped")
-    await _one(access, preheat_policy_name, execution_id)
-    await access.services.preheat.stop(execution_id)
+    await _one(access, db, preheating, preheat_policy_name, execution_id)
+    await preheating.stop(execution_id)
     project = access.project
     name = f"{project.name}/{preheat_policy_name}"
     access.audited("stop", "preheat_execution", name, f"stop preheating by {name}", project.id)
@@ -543,10 +572,12 @@ async def list_tasks(
     preheat_policy_name: Name,
     execution_id: Id,
     access: Annotated[Access, named_project_access("preheat-policy", "read")],
+    db: Db,
+    preheating: Preheating,
     page: ListingDep,
 ) -> list[PreheatTask]:
     """The tags of a run."""
-    await _one(access, preheat_policy_name, execution_id)
+    await _one(access, db, preheating, preheat_policy_name, execution_id)
     table = preheat_tasks.c
     fields: dict[str, QueryField | Custom] = {
         "id": QueryField(table.id, "int"),
@@ -575,7 +606,7 @@ async def list_tasks(
             start_time=timestamp(row.started_at),
             end_time=timestamp(row.ended_at),
         )
-        for row in await _rows(access, page, query, fields, table.id)
+        for row in await _rows(access, db, page, query, fields, table.id)
     ]
 
 
@@ -585,14 +616,16 @@ async def get_log(
     execution_id: Id,
     task_id: Id,
     access: Annotated[Access, named_project_access("preheat-policy", "read")],
+    db: Db,
+    preheating: Preheating,
 ) -> Response:
     """What a task did."""
-    await _one(access, preheat_policy_name, execution_id)
+    await _one(access, db, preheating, preheat_policy_name, execution_id)
     query = select(preheat_tasks.c.job_id).where(
         preheat_tasks.c.execution_id == execution_id, preheat_tasks.c.id == task_id
     )
-    row = await access.services.db.read(lambda c: c.execute(query).first())
+    row = await db.read(lambda c: c.execute(query).first())
     if row is None:
         raise NotFoundError(f"task {task_id} of preheat execution {execution_id} not found")
-    text = await access.services.preheat.log(row[0]) if row[0] else ""
+    text = await preheating.log(row[0]) if row[0] else ""
     return Response(text, media_type="text/plain; charset=utf-8")

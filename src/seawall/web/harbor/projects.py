@@ -31,6 +31,7 @@ from seawall.web.harbor.deps import (
     timestamp,
 )
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Config, Db, Replicating
 from seawall.web.harbor.query import Field as QueryField
 from seawall.web.harbor.query import contains
 from seawall.web.harbor.replication import Registry
@@ -183,6 +184,7 @@ def project_models(
 @router.get("/projects")
 async def list_projects(
     access: Annotated[Access, anyone()],
+    db: Db,
     page: ListingDep,
     name: Annotated[str | None, Query(max_length=255)] = None,
     public: bool | None = None,
@@ -214,18 +216,18 @@ async def list_projects(
         rows = connection.execute(page.slice(page.order(query, fields, projects.c.name)))
         return total, project_models(connection, access, [ProjectRow(*row) for row in rows], with_detail)
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
 
 @router.head("/projects")
 async def head_project(
-    access: Annotated[Access, anyone()], project_name: Annotated[str, Query(max_length=255)]
+    access: Annotated[Access, anyone()], db: Db, project_name: Annotated[str, Query(max_length=255)]
 ) -> Response:
     """Whether a project of that name exists."""
     access.require_known()
-    found = await access.services.db.point(lambda c: project_by_name(c, project_name))
+    found = await db.point(lambda c: project_by_name(c, project_name))
     return Response(status_code=200 if found else 404)
 
 
@@ -234,28 +236,31 @@ async def create_project(
     request: Request,
     body: ProjectReq,
     access: Annotated[Access, signed_in()],
+    db: Db,
+    configuration: Config,
+    replication: Replicating,
     x_resource_name_in_location: Annotated[bool, Header()] = False,
 ) -> Response:
     """Make a project; the caller becomes its project admin."""
-    services, principal = access.services, access.principal
+    principal = access.principal
     name = body.project_name or ""
     if not is_project_name(name):
         raise ApiError(400, "project names have lower-case letters, digits and single . _ - between them")
-    everyone = await services.configuration.get("project_creation_restriction") == "everyone"
+    everyone = await configuration.get("project_creation_restriction") == "everyone"
     if principal.kind == "robot" or not everyone:
         await access.require("project", "create")
     if body.registry_id and not principal.sysadmin:
         raise ApiError(403, "only system administrators make proxy cache projects")
     if body.registry_id:
-        await services.replication.registry(body.registry_id)
+        await replication.registry(body.registry_id)
     metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
     metadata.pop("retention_id", None)
     if body.public is not None:
         metadata.setdefault("public", str(body.public).lower())
-    storage = await services.configuration.get("storage_per_project")
+    storage = await configuration.get("storage_per_project")
     if body.storage_limit and principal.sysadmin:
         storage = body.storage_limit
-    if not await services.configuration.get("quota_per_project_enable"):
+    if not await configuration.get("quota_per_project_enable"):
         storage = -1
 
     def run(connection: Connection) -> int:
@@ -275,7 +280,7 @@ async def create_project(
         _set_allowlist(connection, made, body.cve_allowlist)
         return made
 
-    made = await services.db.write(run)
+    made = await db.write(run)
     access.audited("create", "project", name, f"create project {name}", made)
     return Response(status_code=201, headers=location(request, name if x_resource_name_in_location else made))
 
@@ -287,14 +292,14 @@ def _set_allowlist(connection: Connection, project_id: int, given: CVEAllowlist 
 
 
 @router.get("/projects/{project_name_or_id}")
-async def get_project(access: Annotated[Access, project_access("self", "read")]) -> Project:
+async def get_project(access: Annotated[Access, project_access("self", "read")], db: Db) -> Project:
     """One project."""
-    return (await access.services.db.read(lambda c: project_models(c, access, [access.project])))[0]
+    return (await db.read(lambda c: project_models(c, access, [access.project])))[0]
 
 
 @router.put("/projects/{project_name_or_id}")
 async def update_project(
-    body: ProjectReq, access: Annotated[Access, project_access("self", "update")]
+    body: ProjectReq, access: Annotated[Access, project_access("self", "update")], db: Db
 ) -> Response:
     """Change metadata and CVE allowlist; what is not given stays."""
     project = access.project
@@ -305,17 +310,17 @@ async def update_project(
         domain.set_metadata(connection, project, metadata)
         _set_allowlist(connection, project.id, body.cve_allowlist)
 
-    await access.services.db.write(run)
+    await db.write(run)
     access.audited("update", "project", project.name, f"update project {project.name}", project.id)
     return Response()
 
 
 @router.delete("/projects/{project_name_or_id}")
-async def delete_project(access: Annotated[Access, project_access("self", "delete")]) -> Response:
+async def delete_project(access: Annotated[Access, project_access("self", "delete")], db: Db) -> Response:
     """Delete an empty project."""
     project = access.project
     try:
-        await access.services.db.write(lambda c: content.remove(c, project))
+        await db.write(lambda c: content.remove(c, project))
     except ConflictError as error:
         raise ApiError(412, str(error)) from None
     access.audited("delete", "project", project.name, f"delete project {project.name}", project.id)
@@ -325,14 +330,17 @@ async def delete_project(access: Annotated[Access, project_access("self", "delet
 @router.get("/projects/{project_name_or_id}/_deletable")
 async def get_project_deletable(
     access: Annotated[Access, project_access("self", "delete")],
+    db: Db,
 ) -> ProjectDeletable:
     """Whether the project can be deleted, and if not, why."""
-    reason = await access.services.db.read(lambda c: content.not_deletable(c, access.project))
+    reason = await db.read(lambda c: content.not_deletable(c, access.project))
     return ProjectDeletable(deletable=reason is None, message=reason)
 
 
 @router.get("/projects/{project_name_or_id}/summary")
-async def get_project_summary(access: Annotated[Access, project_access("self", "read")]) -> ProjectSummary:
+async def get_project_summary(
+    access: Annotated[Access, project_access("self", "read")], db: Db
+) -> ProjectSummary:
     """Counts of repositories, members by role (for those who may list members), and the quota."""
     project = access.project
     members = await access.allowed("member", "list", project)
@@ -368,7 +376,7 @@ async def get_project_summary(access: Annotated[Access, project_access("self", "
                 )
         return summary
 
-    return await access.services.db.read(run)
+    return await db.read(run)
 
 
 def _shown(metadata: dict[str, str], retention_id: int | None) -> dict[str, str]:
@@ -386,14 +394,15 @@ MetadataName = Annotated[str, Path(max_length=255)]
 @router.get("/projects/{project_name_or_id}/metadatas/", tags=["projectMetadata"])
 async def list_project_metadatas(
     access: Annotated[Access, project_access("metadata", "read")],
+    db: Db,
 ) -> dict[str, str]:
     """Every metadata value."""
-    return await access.services.db.read(lambda c: _metadata_of(c, access.project))
+    return await db.read(lambda c: _metadata_of(c, access.project))
 
 
 @router.post("/projects/{project_name_or_id}/metadatas/", tags=["projectMetadata"])
 async def add_project_metadatas(
-    body: dict[str, str], access: Annotated[Access, project_access("metadata", "create")]
+    body: dict[str, str], access: Annotated[Access, project_access("metadata", "create")], db: Db
 ) -> Response:
     """Set one value that is not set yet."""
     if len(body) != 1:
@@ -405,17 +414,17 @@ async def add_project_metadatas(
             raise ConflictError(f"metadata {name} is set already")
         domain.set_metadata(connection, project, {name: value})
 
-    await access.services.db.write(run)
+    await db.write(run)
     access.audited("create", "project_metadata", project.name, f"set {name[:100]}", project.id)
     return Response()
 
 
 @router.get("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
 async def get_project_metadata(
-    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "read")]
+    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "read")], db: Db
 ) -> dict[str, str]:
     """One metadata value."""
-    found = await access.services.db.read(lambda c: _metadata_of(c, access.project))
+    found = await db.read(lambda c: _metadata_of(c, access.project))
     if meta_name not in found:
         raise ApiError(404, f"metadata {meta_name} is not set")
     return {meta_name: found[meta_name]}
@@ -426,25 +435,26 @@ async def update_project_metadata(
     meta_name: MetadataName,
     body: dict[str, str],
     access: Annotated[Access, project_access("metadata", "update")],
+    db: Db,
 ) -> Response:
     """Change one metadata value."""
     if list(body) != [meta_name]:
         raise ApiError(400, f"the body must have exactly {meta_name}")
     project = access.project
-    await access.services.db.write(lambda c: domain.set_metadata(c, project, body))
+    await db.write(lambda c: domain.set_metadata(c, project, body))
     access.audited("update", "project_metadata", project.name, f"set {meta_name[:100]}", project.id)
     return Response()
 
 
 @router.delete("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
 async def delete_project_metadata(
-    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "delete")]
+    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "delete")], db: Db
 ) -> Response:
     """Take one metadata value away."""
     project = access.project
     if meta_name == "public":
         raise ApiError(400, "public cannot be taken away")
-    if not await access.services.db.write(lambda c: domain.delete_metadata(c, project.id, meta_name)):
+    if not await db.write(lambda c: domain.delete_metadata(c, project.id, meta_name)):
         raise ApiError(404, f"metadata {meta_name} is not set")
     access.audited("delete", "project_metadata", project.name, f"remove {meta_name[:100]}", project.id)
     return Response()

@@ -19,6 +19,7 @@ from seawall.web.harbor.jobservice import (
     schedule_model,
     start_or_schedule,
 )
+from seawall.web.harbor.needs import Jobs
 
 router = ApiRouter(tags=["purge"])
 KIND = "purge-audit"
@@ -64,8 +65,8 @@ def _args(body: Schedule) -> dict[str, Any]:
     return args
 
 
-async def _job(access: Access, purge_id: int) -> JobInfo:
-    found = await access.services.jobs.by_number(purge_id, KIND)
+async def _job(access: Access, jobs: Jobs, purge_id: int) -> JobInfo:
+    found = await jobs.by_number(purge_id, KIND)
     if found is None:
         raise ApiError(404, f"purge {purge_id} not found")
     return found
@@ -76,10 +77,9 @@ PurgeRead = Annotated[Access, system_access("purge-audit", "read")]
 
 @router.get("/system/purgeaudit")
 async def get_purge_history(
-    access: Annotated[Access, system_access("purge-audit", "list")], listing: ListingDep
+    access: Annotated[Access, system_access("purge-audit", "list")], jobs: Jobs, listing: ListingDep
 ) -> list[ExecHistory]:
     """Runs of the purge, newest first."""
-    jobs = access.services.jobs
     found = await jobs.list(kind=KIND, limit=listing.size, offset=listing.offset)
     numbers = await jobs.numbers([item.id for item in found])
     listing.total(await jobs.count(kind=KIND))
@@ -87,44 +87,47 @@ async def get_purge_history(
 
 
 @router.get("/system/purgeaudit/schedule")
-async def get_purge_schedule(access: PurgeRead) -> Schedule:
+async def get_purge_schedule(access: PurgeRead, jobs: Jobs) -> Schedule:
     """When the log is purged."""
-    return schedule_model(await access.services.jobs.get_schedule(PURGE_SCHEDULE))
+    return schedule_model(await jobs.get_schedule(PURGE_SCHEDULE))
 
 
 @router.post("/system/purgeaudit/schedule", status_code=201, response_model=None)
 async def create_purge_schedule(
-    body: Schedule, request: Request, access: Annotated[Access, system_access("purge-audit", "create")]
+    body: Schedule,
+    request: Request,
+    access: Annotated[Access, system_access("purge-audit", "create")],
+    jobs: Jobs,
 ) -> Response:
     """Set the schedule, or (type Manual) purge now."""
-    return await start_or_schedule(access, request, body, PURGE_SCHEDULE, KIND, _args(body))
+    return await start_or_schedule(access, jobs, request, body, PURGE_SCHEDULE, KIND, _args(body))
 
 
 @router.put("/system/purgeaudit/schedule", response_model=None)
 async def update_purge_schedule(
-    body: Schedule, access: Annotated[Access, system_access("purge-audit", "update")]
+    body: Schedule, access: Annotated[Access, system_access("purge-audit", "update")], jobs: Jobs
 ) -> Response:
     """Change or (type None) remove the schedule, or purge now."""
-    return await reschedule(access, body, PURGE_SCHEDULE, KIND, _args(body))
+    return await reschedule(access, jobs, body, PURGE_SCHEDULE, KIND, _args(body))
 
 
 @router.get("/system/purgeaudit/{purge_id}")
-async def get_purge_job(purge_id: Id, access: PurgeRead) -> ExecHistory:
+async def get_purge_job(purge_id: Id, access: PurgeRead, jobs: Jobs) -> ExecHistory:
     """One run."""
-    return _history(await _job(access, purge_id), purge_id)
+    return _history(await _job(access, jobs, purge_id), purge_id)
 
 
 @router.put("/system/purgeaudit/{purge_id}", response_model=None)
 async def stop_purge(
-    purge_id: Id, access: Annotated[Access, system_access("purge-audit", "stop")]
+    purge_id: Id, access: Annotated[Access, system_access("purge-audit", "stop")], jobs: Jobs
 ) -> Response:
     """Stop a run."""
-    await access.services.jobs.stop((await _job(access, purge_id)).id)
+    await jobs.stop((await _job(access, jobs, purge_id)).id)
     access.audited("stop", "purge_audit", str(purge_id))
     return Response()
 
 
 @router.get("/system/purgeaudit/{purge_id}/log", response_class=PlainTextResponse)
-async def get_purge_job_log(purge_id: Id, access: PurgeRead) -> PlainTextResponse:
+async def get_purge_job_log(purge_id: Id, access: PurgeRead, jobs: Jobs) -> PlainTextResponse:
     """The log of one run."""
-    return PlainTextResponse(await access.services.jobs.log((await _job(access, purge_id)).id))
+    return PlainTextResponse(await jobs.log((await _job(access, jobs, purge_id)).id))

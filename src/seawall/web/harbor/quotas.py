@@ -13,6 +13,7 @@ from seawall.registry import accounting
 from seawall.registry.tables import quotas
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Db
 from seawall.web.harbor.projects import ResourceList
 from seawall.web.harbor.query import Custom
 from seawall.web.harbor.query import Field as QueryField
@@ -93,6 +94,7 @@ def _model(row: Any) -> Quota:
 @router.get("/quotas")
 async def list_quotas(
     access: Annotated[Access, system_access("quota", "list")],
+    db: Db,
     page: ListingDep,
     reference: Annotated[str | None, Query(max_length=32)] = None,
     reference_id: Annotated[str | None, Query(max_length=32)] = None,
@@ -113,32 +115,32 @@ async def list_quotas(
         rows = connection.execute(page.slice(page.order(query, _FIELDS, quotas.c.id)))
         return total, [_model(row) for row in rows]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
 
-async def _row(access: Access, quota_id: int) -> Any:
-    row = await access.services.db.read(lambda c: c.execute(_query().where(quotas.c.id == quota_id)).first())
+async def _row(access: Access, db: Db, quota_id: int) -> Any:
+    row = await db.read(lambda c: c.execute(_query().where(quotas.c.id == quota_id)).first())
     if row is None:
         raise ApiError(404, f"quota {quota_id} not found")
     return row
 
 
 @router.get("/quotas/{id}")
-async def get_quota(id: Id, access: Annotated[Access, system_access("quota", "read")]) -> Quota:
+async def get_quota(id: Id, access: Annotated[Access, system_access("quota", "read")], db: Db) -> Quota:
     """One quota."""
-    return _model(await _row(access, id))
+    return _model(await _row(access, db, id))
 
 
 @router.put("/quotas/{id}")
 async def update_quota(
-    id: Id, body: QuotaUpdateReq, access: Annotated[Access, system_access("quota", "update")]
+    id: Id, body: QuotaUpdateReq, access: Annotated[Access, system_access("quota", "update")], db: Db
 ) -> Response:
     """Set the limit; usage above it stays, and nothing more is taken until there is room."""
-    row = await _row(access, id)
+    row = await _row(access, db, id)
     if body.hard.storage == 0:
         raise ApiError(400, "storage must be -1 or more than 0")
-    await access.services.db.write(lambda c: accounting.set_quota(c, row.project_id, body.hard.storage))
+    await db.write(lambda c: accounting.set_quota(c, row.project_id, body.hard.storage))
     access.audited("update", "quota", row.name, f"storage of {row.name}: {body.hard.storage}", row.project_id)
     return Response()

@@ -16,6 +16,7 @@ from seawall.features.replication.service import Execution, ReplicationService, 
 from seawall.features.replication.service import RegistryInfo as StoredRegistry
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Replicating
 from seawall.web.harbor.query import Listing
 
 router = ApiRouter(tags=["replication"])
@@ -170,8 +171,8 @@ class ReplicationTask(BaseModel):
     end_time: str | None
 
 
-def _service(access: Access) -> ReplicationService:
-    return access.services.replication
+def _service(access: Access, replication: Replicating) -> ReplicationService:
+    return replication
 
 
 def _page(listing: Listing, items: list[Any]) -> list[Any]:
@@ -221,20 +222,24 @@ Name = Annotated[str | None, Query(max_length=255)]
 
 
 @router.get("/registries")
-async def list_registries(access: RegistryList, listing: ListingDep, name: Name = None) -> list[Registry]:
+async def list_registries(
+    access: RegistryList, replication: Replicating, listing: ListingDep, name: Name = None
+) -> list[Registry]:
     """The registries to replicate with."""
-    found = await _service(access).registries()
+    found = await _service(access, replication).registries()
     return _page(listing, [_registry(item) for item in found if _wanted_name(listing, name, item.name)])
 
 
 @router.post("/registries", status_code=201, response_model=None)
-async def create_registry(body: Registry, request: Request, access: RegistryCreate) -> Response:
+async def create_registry(
+    body: Registry, request: Request, access: RegistryCreate, replication: Replicating
+) -> Response:
     """Add a registry; it is tried first."""
     credential = body.credential or RegistryCredential()
     if not body.name or not body.url or not body.type:
         raise ApiError(400, "name, url and type are required")
     try:
-        made = await _service(access).add_registry(
+        made = await _service(access, replication).add_registry(
             name=body.name,
             url=body.url,
             type=body.type,
@@ -252,9 +257,9 @@ async def create_registry(body: Registry, request: Request, access: RegistryCrea
 
 
 @router.post("/registries/ping", response_model=None)
-async def ping_registry(body: RegistryPing, access: RegistryCreate) -> Response:
+async def ping_registry(body: RegistryPing, access: RegistryCreate, replication: Replicating) -> Response:
     """Try a registry."""
-    service = _service(access)
+    service = _service(access, replication)
     base = SecretRegistry(0, "", "", "")
     if body.id:
         base = await service.secret_registry(body.id)
@@ -287,19 +292,21 @@ async def ping_registry(body: RegistryPing, access: RegistryCreate) -> Response:
 
 
 @router.get("/registries/{id}")
-async def get_registry(id: Id, access: RegistryRead) -> Registry:
+async def get_registry(id: Id, access: RegistryRead, replication: Replicating) -> Registry:
     """One registry."""
-    return _registry(await _service(access).registry(id))
+    return _registry(await _service(access, replication).registry(id))
 
 
 @router.put("/registries/{id}", response_model=None)
-async def update_registry(id: Id, body: RegistryUpdate, access: RegistryChange) -> Response:
+async def update_registry(
+    id: Id, body: RegistryUpdate, access: RegistryChange, replication: Replicating
+) -> Response:
     """Change a registry; it is tried first."""
     changes = body.model_dump(exclude_none=True)
     if changes.get("access_secret") == _HIDDEN:
         del changes["access_secret"]
     try:
-        await _service(access).change_registry(id, changes)
+        await _service(access, replication).change_registry(id, changes)
     except RemoteError as error:
         raise ApiError(400, f"the registry is not healthy: {error}") from None
     access.audited("update", "registry", str(id))
@@ -307,9 +314,11 @@ async def update_registry(id: Id, body: RegistryUpdate, access: RegistryChange) 
 
 
 @router.delete("/registries/{id}", response_model=None)
-async def delete_registry(id: Id, access: Annotated[Access, system_access("registry", "delete")]) -> Response:
+async def delete_registry(
+    id: Id, access: Annotated[Access, system_access("registry", "delete")], replication: Replicating
+) -> Response:
     """Forget a registry that nothing uses."""
-    await _service(access).remove_registry(id)
+    await _service(access, replication).remove_registry(id)
     access.audited("delete", "registry", str(id))
     return Response(status_code=200)
 
@@ -332,9 +341,9 @@ def _capabilities(info: AdapterInfo) -> RegistryInfo:
 
 
 @router.get("/registries/{id}/info")
-async def get_registry_info(id: Id, access: RegistryRead) -> RegistryInfo:
+async def get_registry_info(id: Id, access: RegistryRead, replication: Replicating) -> RegistryInfo:
     """What a registry can do; 0 is this registry."""
-    return _capabilities(ADAPTERS[(await _service(access).registry(id)).type])
+    return _capabilities(ADAPTERS[(await _service(access, replication).registry(id)).type])
 
 
 @router.get("/replication/adapters")
@@ -430,19 +439,24 @@ def _policy_of(body: ReplicationPolicy, policy_id: int = 0) -> Policy:
     )
 
 
-async def _known(access: Access) -> dict[int, StoredRegistry]:
-    return {item.id: item for item in await _service(access).registries()}
+async def _known(access: Access, replication: Replicating) -> dict[int, StoredRegistry]:
+    return {item.id: item for item in await _service(access, replication).registries()}
 
 
 @router.get("/replication/policies")
 async def list_replication_policies(
     access: Annotated[Access, system_access("replication-policy", "list")],
+    replication: Replicating,
     listing: ListingDep,
     name: Name = None,
 ) -> list[ReplicationPolicy]:
     """The policies."""
-    known = await _known(access)
-    found = [item for item in await _service(access).policies() if _wanted_name(listing, name, item.name)]
+    known = await _known(access, replication)
+    found = [
+        item
+        for item in await _service(access, replication).policies()
+        if _wanted_name(listing, name, item.name)
+    ]
     return [_policy_model(item, known) for item in _page(listing, found)]
 
 
@@ -451,19 +465,20 @@ async def create_replication_policy(
     body: ReplicationPolicy,
     request: Request,
     access: Annotated[Access, system_access("replication-policy", "create")],
+    replication: Replicating,
 ) -> Response:
     """Add a policy."""
-    made = await _service(access).add_policy(_policy_of(body))
+    made = await _service(access, replication).add_policy(_policy_of(body))
     access.audited("create", "replication_policy", str(body.name))
     return Response(status_code=201, headers=location(request, made))
 
 
 @router.get("/replication/policies/{id}")
 async def get_replication_policy(
-    id: Id, access: Annotated[Access, system_access("replication-policy", "read")]
+    id: Id, access: Annotated[Access, system_access("replication-policy", "read")], replication: Replicating
 ) -> ReplicationPolicy:
     """One policy."""
-    return _policy_model(await _service(access).policy(id), await _known(access))
+    return _policy_model(await _service(access, replication).policy(id), await _known(access, replication))
 
 
 @router.put("/replication/policies/{id}", response_model=None)
@@ -471,19 +486,20 @@ async def update_replication_policy(
     id: Id,
     body: ReplicationPolicy,
     access: Annotated[Access, system_access("replication-policy", "update")],
+    replication: Replicating,
 ) -> Response:
     """Replace a policy."""
-    await _service(access).change_policy(_policy_of(body, id))
+    await _service(access, replication).change_policy(_policy_of(body, id))
     access.audited("update", "replication_policy", str(body.name))
     return Response(status_code=200)
 
 
 @router.delete("/replication/policies/{id}", response_model=None)
 async def delete_replication_policy(
-    id: Id, access: Annotated[Access, system_access("replication-policy", "delete")]
+    id: Id, access: Annotated[Access, system_access("replication-policy", "delete")], replication: Replicating
 ) -> Response:
     """Forget a policy."""
-    await _service(access).remove_policy(id)
+    await _service(access, replication).remove_policy(id)
     access.audited("delete", "replication_policy", str(id))
     return Response(status_code=200)
 
@@ -532,13 +548,14 @@ Status = Annotated[str | None, Query(max_length=32)]
 @router.get("/replication/executions")
 async def list_replication_executions(
     access: ExecutionList,
+    replication: Replicating,
     listing: ListingDep,
     policy_id: Annotated[int | None, Query(ge=1, lt=2**53)] = None,
     status: Status = None,
     trigger: Status = None,
 ) -> list[ReplicationExecution]:
     """Runs, newest first."""
-    found, total = await _service(access).executions(
+    found, total = await _service(access, replication).executions(
         policy_id=policy_id,
         status=status,
         trigger=trigger,
@@ -551,24 +568,26 @@ async def list_replication_executions(
 
 @router.post("/replication/executions", status_code=201, response_model=None)
 async def start_replication(
-    body: StartReplicationExecution, request: Request, access: ExecutionCreate
+    body: StartReplicationExecution, request: Request, access: ExecutionCreate, replication: Replicating
 ) -> Response:
     """Run a policy now."""
-    made = await _service(access).start(body.policy_id, "manual")
+    made = await _service(access, replication).start(body.policy_id, "manual")
     access.audited("start", "replication", str(body.policy_id))
     return Response(status_code=201, headers=location(request, made))
 
 
 @router.get("/replication/executions/{id}")
-async def get_replication_execution(id: Id, access: ExecutionRead) -> ReplicationExecution:
+async def get_replication_execution(
+    id: Id, access: ExecutionRead, replication: Replicating
+) -> ReplicationExecution:
     """One run."""
-    return _execution(await _service(access).execution(id))
+    return _execution(await _service(access, replication).execution(id))
 
 
 @router.put("/replication/executions/{id}", response_model=None)
-async def stop_replication(id: Id, access: ExecutionCreate) -> Response:
+async def stop_replication(id: Id, access: ExecutionCreate, replication: Replicating) -> Response:
     """Stop a run."""
-    await _service(access).stop(id)
+    await _service(access, replication).stop(id)
     access.audited("stop", "replication", str(id))
     return Response(status_code=200)
 
@@ -577,18 +596,21 @@ async def stop_replication(id: Id, access: ExecutionCreate) -> Response:
 async def list_replication_tasks(
     id: Id,
     access: ExecutionRead,
+    replication: Replicating,
     listing: ListingDep,
     status: Status = None,
     resource_type: Status = None,
 ) -> list[ReplicationTask]:
     """The tasks of a run."""
-    service = _service(access)
+    service = _service(access, replication)
     await service.execution(id)
     found = await service.tasks(id, status=status, resource_type=resource_type)
     return [_task(item) for item in _page(listing, found)]
 
 
 @router.get("/replication/executions/{id}/tasks/{task_id}/log", response_class=PlainTextResponse)
-async def get_replication_log(id: Id, task_id: Id, access: ExecutionRead) -> PlainTextResponse:
+async def get_replication_log(
+    id: Id, task_id: Id, access: ExecutionRead, replication: Replicating
+) -> PlainTextResponse:
     """The log of a task."""
-    return PlainTextResponse(await _service(access).task_log(id, task_id))
+    return PlainTextResponse(await _service(access, replication).task_log(id, task_id))

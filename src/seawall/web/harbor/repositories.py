@@ -17,6 +17,7 @@ from seawall.registry.artifacts import repository_query, repository_row
 from seawall.registry.tables import repositories
 from seawall.web.harbor.deps import Access, ApiRouter, ListingDep, anyone, named_project_access, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Artifacts, Db
 from seawall.web.harbor.query import Custom, Listing
 from seawall.web.harbor.query import Field as QueryField
 
@@ -86,7 +87,9 @@ def _list(connection: Connection, page: Listing, query: Select[Any]) -> tuple[in
 
 
 @router.get("/repositories")
-async def list_all_repositories(access: Annotated[Access, anyone()], page: ListingDep) -> list[Repository]:
+async def list_all_repositories(
+    access: Annotated[Access, anyone()], db: Db, page: ListingDep
+) -> list[Repository]:
     """Repositories of every project the caller may see."""
 
     def run(connection: Connection) -> tuple[int, list[Repository]]:
@@ -96,25 +99,25 @@ async def list_all_repositories(access: Annotated[Access, anyone()], page: Listi
             query = query.where(repositories.c.project_id.in_(seen))
         return _list(connection, page, query)
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
 
 @router.get("/projects/{project_name}/repositories")
 async def list_repositories(
-    access: Annotated[Access, named_project_access("repository", "list")], page: ListingDep
+    access: Annotated[Access, named_project_access("repository", "list")], db: Db, page: ListingDep
 ) -> list[Repository]:
     """Repositories of a project, newest first."""
     query = repository_query().where(repositories.c.project_id == access.project.id)
-    total, found = await access.services.db.read(lambda c: _list(c, page, query))
+    total, found = await db.read(lambda c: _list(c, page, query))
     page.total(total)
     return found
 
 
-async def _row(access: Access, name: str) -> Any:
+async def _row(access: Access, db: Db, name: str) -> Any:
     found = full_name(access, name)
-    row = await access.services.db.read(lambda c: repository_row(c, found))
+    row = await db.read(lambda c: repository_row(c, found))
     if row is None:
         raise ApiError(404, f"repository {found} not found")
     return row
@@ -122,10 +125,12 @@ async def _row(access: Access, name: str) -> Any:
 
 @router.get("/projects/{project_name}/repositories/{repository_name}")
 async def get_repository(
-    repository_name: RepositoryName, access: Annotated[Access, named_project_access("repository", "read")]
+    repository_name: RepositoryName,
+    access: Annotated[Access, named_project_access("repository", "read")],
+    db: Db,
 ) -> Repository:
     """One repository."""
-    return model(await _row(access, repository_name))
+    return model(await _row(access, db, repository_name))
 
 
 @router.put("/projects/{project_name}/repositories/{repository_name}")
@@ -133,10 +138,11 @@ async def update_repository(
     repository_name: RepositoryName,
     body: Repository,
     access: Annotated[Access, named_project_access("repository", "update")],
+    db: Db,
 ) -> Response:
     """Change the description."""
-    row = await _row(access, repository_name)
-    await access.services.db.write(
+    row = await _row(access, db, repository_name)
+    await db.write(
         lambda c: c.execute(
             update(repositories).where(repositories.c.id == row.id).values(description=body.description or "")
         )
@@ -147,10 +153,13 @@ async def update_repository(
 
 @router.delete("/projects/{project_name}/repositories/{repository_name}")
 async def delete_repository(
-    repository_name: RepositoryName, access: Annotated[Access, named_project_access("repository", "delete")]
+    repository_name: RepositoryName,
+    access: Annotated[Access, named_project_access("repository", "delete")],
+    db: Db,
+    artifact_service: Artifacts,
 ) -> Response:
     """Delete a repository with everything in it; 412 while it has an immutable tag."""
-    row = await _row(access, repository_name)
-    await access.services.artifacts.delete_repository(row.name)
+    row = await _row(access, db, repository_name)
+    await artifact_service.delete_repository(row.name)
     access.audited("delete", "repository", row.name, f"delete {row.name}", access.project.id)
     return Response()

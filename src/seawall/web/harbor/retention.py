@@ -15,6 +15,7 @@ from seawall.kernel.cron import next_time
 from seawall.kernel.errors import NotFoundError
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Db, Jobs
 
 router = ApiRouter(tags=["retention"])
 
@@ -208,7 +209,11 @@ def _checked(body: RetentionPolicy) -> tuple[list[dict[str, Any]], str]:
 
 @router.post("/retentions", status_code=201)
 async def create_retention(
-    request: Request, body: RetentionPolicy, access: Annotated[Access, checked("tag-retention", "create")]
+    request: Request,
+    body: RetentionPolicy,
+    access: Annotated[Access, checked("tag-retention", "create")],
+    db: Db,
+    jobs: Jobs,
 ) -> Response:
     """Give a project its retention policy."""
     scope = body.scope or RetentionPolicyScope()
@@ -222,67 +227,73 @@ async def create_retention(
         raise (ApiError(400, "no such project") if access.principal.sysadmin else access.refusal()) from None
     await access.require("tag-retention", "create", project)
     rules, cron = _checked(body)
-    services = access.services
-    made = await services.db.write(lambda c: domain.create(c, services.jobs, project.id, rules, cron))
+    made = await db.write(lambda c: domain.create(c, jobs, project.id, rules, cron))
     access.audited("create", "tag_retention", project.name, f"retention of {project.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
 
-async def _policy(access: Access, policy_id: int, action: str) -> domain.Policy:
+async def _policy(access: Access, db: Db, policy_id: int, action: str) -> domain.Policy:
     """The policy, if the caller may. Raises 401, 403, 404."""
     access.require_known()
-    found = await access.services.db.read(lambda c: domain.get(c, policy_id))
+    found = await db.read(lambda c: domain.get(c, policy_id))
     await access.require("tag-retention", action, found.project_id)
     return found
 
 
 @router.get("/retentions/{id}")
 async def get_retention(
-    id: Id, access: Annotated[Access, checked("tag-retention", "read")]
+    id: Id, access: Annotated[Access, checked("tag-retention", "read")], db: Db
 ) -> RetentionPolicy:
     """One policy."""
-    return _model(await _policy(access, id, "read"))
+    return _model(await _policy(access, db, id, "read"))
 
 
 @router.put("/retentions/{id}")
 async def update_retention(
-    id: Id, body: RetentionPolicy, access: Annotated[Access, checked("tag-retention", "update")]
+    id: Id,
+    body: RetentionPolicy,
+    access: Annotated[Access, checked("tag-retention", "update")],
+    db: Db,
+    jobs: Jobs,
 ) -> Response:
     """Replace rules and schedule."""
-    policy = await _policy(access, id, "update")
+    policy = await _policy(access, db, id, "update")
     scope = body.scope
     if scope is not None and scope.ref is not None and scope.ref != policy.project_id:
         raise ApiError(400, "a policy cannot move to another project")
     rules, cron = _checked(body)
-    services = access.services
-    await services.db.write(lambda c: domain.change(c, services.jobs, id, rules, cron))
+    await db.write(lambda c: domain.change(c, jobs, id, rules, cron))
     access.audited("update", "tag_retention", str(id), "update retention policy", policy.project_id)
     return Response()
 
 
 @router.delete("/retentions/{id}")
-async def delete_retention(id: Id, access: Annotated[Access, checked("tag-retention", "delete")]) -> Response:
+async def delete_retention(
+    id: Id, access: Annotated[Access, checked("tag-retention", "delete")], db: Db, jobs: Jobs
+) -> Response:
     """Delete a policy with its history."""
-    policy = await _policy(access, id, "delete")
-    services = access.services
-    await services.db.write(lambda c: domain.remove(c, services.jobs, id))
+    policy = await _policy(access, db, id, "delete")
+    await db.write(lambda c: domain.remove(c, jobs, id))
     access.audited("delete", "tag_retention", str(id), "delete retention policy", policy.project_id)
     return Response()
 
 
 @router.post("/retentions/{id}/executions", status_code=201)
 async def trigger_retention_execution(
-    request: Request, id: Id, body: DryRun, access: Annotated[Access, checked("tag-retention", "operate")]
+    request: Request,
+    id: Id,
+    body: DryRun,
+    access: Annotated[Access, checked("tag-retention", "operate")],
+    db: Db,
+    jobs: Jobs,
 ) -> Response:
     """Run a policy now."""
-    policy = await _policy(access, id, "operate")
-    services, operator = access.services, access.principal.name
-    made = await services.db.write(
-        lambda c: domain.start(
-            c, services.jobs, id, dry_run=body.dry_run, trigger="Manual", operator=operator
-        )
+    policy = await _policy(access, db, id, "operate")
+    operator = access.principal.name
+    made = await db.write(
+        lambda c: domain.start(c, jobs, id, dry_run=body.dry_run, trigger="Manual", operator=operator)
     )
-    services.jobs.nudge()
+    jobs.nudge()
     shown = "dry run of retention policy" if body.dry_run else "run of retention policy"
     access.audited("operate", "tag_retention", str(id), shown, policy.project_id)
     return Response(status_code=201, headers=location(request, made))
@@ -290,10 +301,10 @@ async def trigger_retention_execution(
 
 @router.get("/retentions/{id}/executions")
 async def list_retention_executions(
-    id: Id, access: Annotated[Access, checked("tag-retention", "list")], page: ListingDep
+    id: Id, access: Annotated[Access, checked("tag-retention", "list")], db: Db, page: ListingDep
 ) -> list[RetentionExecution]:
     """Runs of a policy, newest first."""
-    await _policy(access, id, "list")
+    await _policy(access, db, id, "list")
 
     def run(connection: Connection) -> tuple[int, list[RetentionExecution]]:
         mine = retention_executions.c.policy_id == id
@@ -316,30 +327,35 @@ async def list_retention_executions(
             for row in rows
         ]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
 
 @router.patch("/retentions/{id}/executions/{eid}")
 async def operate_retention_execution(
-    id: Id, eid: Id, body: RetentionAction, access: Annotated[Access, checked("tag-retention", "operate")]
+    id: Id,
+    eid: Id,
+    body: RetentionAction,
+    access: Annotated[Access, checked("tag-retention", "operate")],
+    db: Db,
+    jobs: Jobs,
 ) -> Response:
     """Stop a run before its next artifact."""
-    policy = await _policy(access, id, "operate")
+    policy = await _policy(access, db, id, "operate")
     if body.action != "stop":
         raise ApiError(400, "action must be stop")
-    await domain.stop(access.services.db, access.services.jobs, id, eid)
+    await domain.stop(db, jobs, id, eid)
     access.audited("operate", "tag_retention", str(id), f"stop execution {eid}", policy.project_id)
     return Response()
 
 
 @router.get("/retentions/{id}/executions/{eid}/tasks")
 async def list_retention_tasks(
-    id: Id, eid: Id, access: Annotated[Access, checked("tag-retention", "list")], page: ListingDep
+    id: Id, eid: Id, access: Annotated[Access, checked("tag-retention", "list")], db: Db, page: ListingDep
 ) -> list[RetentionExecutionTask]:
     """What a run did, by repository."""
-    await _policy(access, id, "list")
+    await _policy(access, db, id, "list")
 
     def run(connection: Connection) -> tuple[int, list[RetentionExecutionTask]]:
         execution = domain.execution(connection, id, eid)
@@ -365,17 +381,17 @@ async def list_retention_tasks(
             for row in rows
         ]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
 
 @router.get("/retentions/{id}/executions/{eid}/tasks/{tid}", response_class=Response)
 async def get_retention_task_log(
-    id: Id, eid: Id, tid: Id, access: Annotated[Access, checked("tag-retention", "read")]
+    id: Id, eid: Id, tid: Id, access: Annotated[Access, checked("tag-retention", "read")], db: Db
 ) -> Response:
     """The log of what a run did in one repository: each artifact, and whether it was kept."""
-    await _policy(access, id, "read")
+    await _policy(access, db, id, "read")
 
     def run(connection: Connection) -> str:
         domain.execution(connection, id, eid)
@@ -388,4 +404,4 @@ async def get_retention_task_log(
             raise NotFoundError(f"retention task {tid} not found")
         return str(found)
 
-    return Response(await access.services.db.read(run), media_type="text/plain; charset=utf-8")
+    return Response(await db.read(run), media_type="text/plain; charset=utf-8")

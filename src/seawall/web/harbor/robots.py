@@ -15,6 +15,7 @@ from seawall.access.service import AuthService
 from seawall.access.tables import project_members, robots
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Accounts, Config, Db
 from seawall.web.harbor.query import Field as QueryField
 from seawall.web.harbor.users import Permission
 
@@ -121,22 +122,22 @@ def _stored(permissions: list[RobotPermission]) -> domain.Permissions:
     ]
 
 
-def _auth(access: Access) -> AuthService:
-    if access.services.auth is None:
+def _auth(access: Access, auth: Accounts) -> AuthService:
+    if not auth.required:
         raise ApiError(412, "authentication is off (auth.mode: none)")
-    return access.services.auth
+    return auth
 
 
 async def _project_of(access: Access, row: Row[Any]) -> decide.Project | None:
     return await access.project_of(row.project_id) if row.project_id is not None else None
 
 
-async def _found(access: Access, robot_id: int, action: str) -> tuple[Row[Any], decide.Project | None]:
+async def _found(
+    access: Access, db: Db, robot_id: int, action: str
+) -> tuple[Row[Any], decide.Project | None]:
     """The robot and its project, when the caller may do `action` on robots there."""
     access.require_known()
-    row = await access.services.db.point(
-        lambda c: c.execute(select(robots).where(robots.c.id == robot_id)).first()
-    )
+    row = await db.point(lambda c: c.execute(select(robots).where(robots.c.id == robot_id)).first())
     if row is None:
         # Ids are no secret, yet only who could see the robot learns that there is none.
         await access.require("robot", action)
@@ -148,18 +149,18 @@ async def _found(access: Access, robot_id: int, action: str) -> tuple[Row[Any], 
 
 @router.get("/robots")
 async def list_robot(
-    access: Annotated[Access, checked("robot", "list", "robot")], page: ListingDep
+    access: Annotated[Access, checked("robot", "list", "robot")], db: Db, auth: Accounts, page: ListingDep
 ) -> list[Robot]:
     """Robots of the system, or with `q=Level=project,ProjectID=<id>` of a project."""
     conditions = {item.key.lower(): item.value for item in page.conditions if item.operator == "eq"}
     level, project_id = conditions.get("level", "system"), conditions.get("projectid", "")
     access.require_known()
-    prefix = await _auth(access).robot_prefix()
+    prefix = await _auth(access, auth).robot_prefix()
     query = select(robots)
     if level == "project":
         if not project_id.isascii() or not project_id.isdigit() or len(project_id) > 15:
             raise ApiError(400, "robots of a project are listed with q=Level=project,ProjectID=<id>")
-        project = await access.services.db.point(lambda c: decide.project_by_id(c, int(project_id)))
+        project = await db.point(lambda c: decide.project_by_id(c, int(project_id)))
         if project is None:
             raise ApiError(404, "project not found") if access.principal.sysadmin else access.refusal()
         await access.require("robot", "list", project)
@@ -184,7 +185,7 @@ async def list_robot(
         rows = connection.execute(page.slice(page.order(filtered, fields, robots.c.name)))
         return total, [_model(row, prefix) for row in rows]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
@@ -195,17 +196,20 @@ async def create_robot(
     response: Response,
     body: RobotCreate,
     access: Annotated[Access, checked("robot", "create", "robot")],
+    db: Db,
+    configuration: Config,
+    auth: Accounts,
 ) -> RobotCreated:
     """Make a robot: of the system, or of the project that its permissions name."""
     access.require_known()
-    auth = _auth(access)
+    auth = _auth(access, auth)
     project: decide.Project | None = None
     if body.level == "project":
         names = {item.namespace for item in body.permissions}
         if len(names) != 1:
             raise ApiError(400, "a robot of a project has permissions on exactly that project")
         name = names.pop()
-        project = await access.services.db.point(lambda c: decide.project_by_name(c, name))
+        project = await db.point(lambda c: decide.project_by_name(c, name))
         if project is None:
             raise ApiError(404, "project not found") if access.principal.sysadmin else access.refusal()
     elif body.level != "system":
@@ -213,11 +217,11 @@ async def create_robot(
     await access.require("robot", "create", project)
     secret = body.secret or domain.new_secret()
     hashed = await auth.hash(secret)
-    duration = body.duration or await access.services.configuration.get("robot_token_duration")
+    duration = body.duration or await configuration.get("robot_token_duration")
     wanted = domain.RobotRequest(
         body.name, body.description or "", body.disable, duration, _stored(body.permissions)
     )
-    row = await access.services.db.write(
+    row = await db.write(
         lambda c: domain.create(c, wanted, hashed, project=project, creator=access.principal)
     )
     full = await auth.robot_prefix() + row.name
@@ -234,20 +238,24 @@ async def create_robot(
 
 @router.get("/robots/{robot_id}")
 async def get_robot_by_id(
-    robot_id: Id, access: Annotated[Access, checked("robot", "read", "robot")]
+    robot_id: Id, access: Annotated[Access, checked("robot", "read", "robot")], db: Db, auth: Accounts
 ) -> Robot:
     """One robot."""
-    row, _ = await _found(access, robot_id, "read")
-    return _model(row, await _auth(access).robot_prefix())
+    row, _ = await _found(access, db, robot_id, "read")
+    return _model(row, await _auth(access, auth).robot_prefix())
 
 
 @router.put("/robots/{robot_id}")
 async def update_robot(
-    robot_id: Id, body: Robot, access: Annotated[Access, checked("robot", "update", "robot")]
+    robot_id: Id,
+    body: Robot,
+    access: Annotated[Access, checked("robot", "update", "robot")],
+    db: Db,
+    auth: Accounts,
 ) -> Response:
     """Change description, permissions, duration, or switch the robot off and on."""
-    row, project = await _found(access, robot_id, "update")
-    full = await _auth(access).robot_prefix() + row.name
+    row, project = await _found(access, db, robot_id, "update")
+    full = await _auth(access, auth).robot_prefix() + row.name
     if body.name is not None and body.name not in (full, row.name, row.name.rpartition("+")[2]):
         raise ApiError(400, "the name of a robot cannot be changed")
     if body.level is not None and body.level != ("project" if project else "system"):
@@ -259,23 +267,25 @@ async def update_robot(
         body.duration or row.duration,
         row.permissions if body.permissions is None else _stored(body.permissions),
     )
-    await access.services.db.write(
-        lambda c: domain.change(c, robot_id, wanted, project=project, actor=access.principal)
-    )
+    await db.write(lambda c: domain.change(c, robot_id, wanted, project=project, actor=access.principal))
     access.audited("update", "robot", full, f"update robot {full}", row.project_id)
     return Response()
 
 
 @router.patch("/robots/{robot_id}")
 async def refresh_sec(
-    robot_id: Id, body: RobotSec, access: Annotated[Access, checked("robot", "update", "robot")]
+    robot_id: Id,
+    body: RobotSec,
+    access: Annotated[Access, checked("robot", "update", "robot")],
+    db: Db,
+    auth: Accounts,
 ) -> RobotSec:
     """Give a robot a new secret: the one given (not shown again), or one made here (shown this once)."""
-    row, _project = await _found(access, robot_id, "update")
-    auth = _auth(access)
+    row, _project = await _found(access, db, robot_id, "update")
+    auth = _auth(access, auth)
     secret = body.secret or domain.new_secret()
     hashed = await auth.hash(secret)
-    await access.services.db.write(lambda c: domain.set_secret(c, robot_id, hashed))
+    await db.write(lambda c: domain.set_secret(c, robot_id, hashed))
     full = await auth.robot_prefix() + row.name
     access.audited("update", "robot", full, f"refresh secret of robot {full}", row.project_id)
     return RobotSec(secret=None if body.secret else secret)
@@ -283,18 +293,18 @@ async def refresh_sec(
 
 @router.delete("/robots/{robot_id}")
 async def delete_robot(
-    robot_id: Id, access: Annotated[Access, checked("robot", "delete", "robot")]
+    robot_id: Id, access: Annotated[Access, checked("robot", "delete", "robot")], db: Db, auth: Accounts
 ) -> Response:
     """Remove a robot."""
-    row, _project = await _found(access, robot_id, "delete")
-    await access.services.db.write(lambda c: domain.remove(c, robot_id))
-    full = await _auth(access).robot_prefix() + row.name
+    row, _project = await _found(access, db, robot_id, "delete")
+    await db.write(lambda c: domain.remove(c, robot_id))
+    full = await _auth(access, auth).robot_prefix() + row.name
     access.audited("delete", "robot", full, f"delete robot {full}", row.project_id)
     return Response()
 
 
 @router.get("/permissions", tags=["permissions"])
-async def get_permissions(access: Annotated[Access, signed_in()]) -> Permissions:
+async def get_permissions(access: Annotated[Access, signed_in()], db: Db) -> Permissions:
     """What robots may be given: all of it for administrators, the project part for project admins."""
     principal = access.principal
     if not principal.sysadmin:
@@ -305,7 +315,7 @@ async def get_permissions(access: Annotated[Access, signed_in()]) -> Permissions
         )
         row = None
         if principal.kind == "user":
-            row = await access.services.db.point(lambda c: c.execute(admin_of.limit(1)).first())
+            row = await db.point(lambda c: c.execute(admin_of.limit(1)).first())
         if row is None:
             raise access.refusal()
     project = [Permission(resource=r, action=a) for r, a in sorted(ROBOT_PROJECT)]

@@ -39,6 +39,7 @@ from seawall.web.harbor.deps import (
 )
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.jobservice import Schedule, apply_schedule, schedule_model
+from seawall.web.harbor.needs import Artifacts, Db, Jobs, Scans
 from seawall.web.harbor.query import Condition, Custom
 from seawall.web.harbor.query import Field as Column
 
@@ -68,6 +69,7 @@ async def scan_artifact(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("scan", "create")],
+    scans: Scans,
     body: ScanType | None = None,
 ) -> Response:
     """Start a scan of an image, or of every image of an index."""
@@ -76,7 +78,7 @@ async def scan_artifact(
         await access.require("sbom", "create", access.project)
     name = full_name(access.project.name, repository_name)
     try:
-        await access.services.scan.requests.request(name, reference, kind)
+        await scans.requests.request(name, reference, kind)
     except NotScannableError as error:
         raise ApiError(422, str(error)) from None
     access.audited("scan", "artifact", f"{name}:{reference}", kind, access.project.id)
@@ -89,10 +91,11 @@ async def stop_scan_artifact(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("scan", "stop")],
+    scans: Scans,
 ) -> Response:
     """Stop the scans of an artifact."""
     name = full_name(access.project.name, repository_name)
-    await access.services.scan.requests.stop(name, reference, body.scan_type)
+    await scans.requests.stop(name, reference, body.scan_type)
     access.audited("stop", "scan", f"{name}:{reference}", body.scan_type, access.project.id)
     return Response(status_code=202)
 
@@ -103,6 +106,8 @@ async def get_report_log(
     reference: Reference,
     report_id: Annotated[str, Path(max_length=64)],
     access: Annotated[Access, named_project_access("scan", "read")],
+    db: Db,
+    scans: Scans,
 ) -> PlainTextResponse:
     """The log of a report's scan."""
     name = full_name(access.project.name, repository_name)
@@ -118,9 +123,9 @@ async def get_report_log(
             and connection.execute(where).scalar() == name
         )
 
-    if not await access.services.db.read(here):
+    if not await db.read(here):
         raise ApiError(404, "report not found")
-    return PlainTextResponse(await access.services.scan.requests.log(report_id))
+    return PlainTextResponse(await scans.requests.log(report_id))
 
 
 @router.get(_ARTIFACT + "/additions/vulnerabilities", response_model=None)
@@ -128,6 +133,7 @@ async def get_vulnerabilities_addition(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("artifact-addition", "read")],
+    db: Db,
     x_accept_vulnerabilities: Annotated[str | None, Header(max_length=1024)] = None,
 ) -> Response:
     """The report of an artifact; an index has one report of all its images."""
@@ -150,7 +156,7 @@ async def get_vulnerabilities_addition(
         )
         return [data for row in rows.values() if (data := report_data(connection, row.id)) is not None]
 
-    found = await access.services.db.read(run)
+    found = await db.read(run)
     content = {} if not found else {REPORT_TYPES[mime.replace(" ", "")]: report.merge(found)}
     return JSONResponse(content)
 
@@ -160,36 +166,35 @@ async def get_sbom_addition(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("artifact-addition", "read")],
+    db: Db,
+    artifact_service: Artifacts,
 ) -> Response:
     """The SBOM (SPDX where there is one) of an image that has one, or of an SBOM accessory.
 
     Without one of the project's scanner, the newest that somebody attached as such.
     """
-    services = access.services
-    item = await services.artifacts.get(full_name(access.project.name, repository_name), reference)
+    item = await artifact_service.get(full_name(access.project.name, repository_name), reference)
     if not (item.accessory_type or "").startswith("sbom.") and sbom.ACCESSORY not in (
         item.artifact_type,
         item.config_media_type,
     ):
-        rows = await services.db.read(
+        rows = await db.read(
             lambda c: reports_of(c, item.repository_id, item.project_id, [item.digest], "sbom")
         )
         found = rows.get(item.digest)
         holder = found.sbom_digest if found is not None else None
         if holder is None:
             attached = item
-            holder = await services.db.point(
-                lambda c: attached_sbom(c, attached.repository_id, attached.digest)
-            )
+            holder = await db.point(lambda c: attached_sbom(c, attached.repository_id, attached.digest))
         if holder is None:
             raise NotFoundError("the artifact has no SBOM")
-        item = await services.artifacts.get(item.repository, holder)
-    layers = (await services.artifacts.payload(item)).get("layers") or []
+        item = await artifact_service.get(item.repository, holder)
+    layers = (await artifact_service.payload(item)).get("layers") or []
     layers = [layer for layer in layers if layer.get("mediaType") in foreign.TYPES]
     ordered = sorted(layers, key=lambda layer: layer.get("mediaType") != sbom.SPDX)
     if not ordered:
         raise NotFoundError("the accessory holds no SBOM")
-    data = await services.artifacts.read(item.repository, ordered[0]["digest"], _SBOM_BYTES)
+    data = await artifact_service.read(item.repository, ordered[0]["digest"], _SBOM_BYTES)
     headers = {"Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
     return Response(data, media_type="application/json", headers=headers)
 
@@ -222,71 +227,75 @@ class Stats(BaseModel):
     trigger: str | None = None
 
 
-async def _stats(access: Access, trigger: str | None) -> Stats:
-    found = await access.services.db.read(lambda c: hub.run_metrics(c, trigger))
+async def _stats(access: Access, db: Db, trigger: str | None) -> Stats:
+    found = await db.read(lambda c: hub.run_metrics(c, trigger))
     return Stats(**found) if found else Stats(total=0, completed=0, ongoing=False)
 
 
 @router.get("/scans/all/metrics")
 async def get_latest_scan_all_metrics(
     access: Annotated[Access, system_access("scan-all", "read")],
+    db: Db,
 ) -> Stats:
     """The latest scan-all run."""
-    return await _stats(access, None)
+    return await _stats(access, db, None)
 
 
 @router.get("/scans/schedule/metrics", deprecated=True)
 async def get_latest_scheduled_scan_all_metrics(
     access: Annotated[Access, system_access("scan-all", "read")],
+    db: Db,
 ) -> Stats:
     """The latest scan-all run by schedule."""
-    return await _stats(access, "Schedule")
+    return await _stats(access, db, "Schedule")
 
 
 @router.get("/system/scanAll/schedule")
-async def get_scan_all_schedule(access: Annotated[Access, system_access("scan-all", "read")]) -> Schedule:
+async def get_scan_all_schedule(
+    access: Annotated[Access, system_access("scan-all", "read")], jobs: Jobs
+) -> Schedule:
     """When every image is scanned."""
-    return schedule_model(await access.services.jobs.get_schedule(SCAN_ALL_SCHEDULE))
+    return schedule_model(await jobs.get_schedule(SCAN_ALL_SCHEDULE))
 
 
-async def _set_scan_all(access: Access, body: Schedule) -> None:
+async def _set_scan_all(access: Access, db: Db, jobs: Jobs, body: Schedule) -> None:
     if body.schedule is not None and body.schedule.type == "Manual":
-        stats = await access.services.db.read(hub.run_metrics)
+        stats = await db.read(hub.run_metrics)
         if stats is not None and stats["ongoing"]:
             raise ConflictError("a scan of all images is running")
-        await access.services.jobs.enqueue("scan-all", {"trigger": "Manual"})
+        await jobs.enqueue("scan-all", {"trigger": "Manual"})
     else:
-        await apply_schedule(
-            access.services.jobs, SCAN_ALL_SCHEDULE, "scan-all", body, {"trigger": "Schedule"}
-        )
+        await apply_schedule(jobs, SCAN_ALL_SCHEDULE, "scan-all", body, {"trigger": "Schedule"})
     access.audited("update", "scan_all", "schedule")
 
 
 @router.post("/system/scanAll/schedule", status_code=201, response_model=None)
 async def create_scan_all_schedule(
-    body: Schedule, access: Annotated[Access, system_access("scan-all", "create")]
+    body: Schedule, access: Annotated[Access, system_access("scan-all", "create")], db: Db, jobs: Jobs
 ) -> Response:
     """Set the schedule, or (type Manual) scan every image now."""
     periodic = body.schedule is not None and body.schedule.type not in ("Manual", "None")
-    if periodic and await access.services.jobs.get_schedule(SCAN_ALL_SCHEDULE) is not None:
+    if periodic and await jobs.get_schedule(SCAN_ALL_SCHEDULE) is not None:
         raise ApiError(409, "there is a schedule already; use PUT")
-    await _set_scan_all(access, body)
+    await _set_scan_all(access, db, jobs, body)
     return Response(status_code=201)
 
 
 @router.put("/system/scanAll/schedule", response_model=None)
 async def update_scan_all_schedule(
-    body: Schedule, access: Annotated[Access, system_access("scan-all", "update")]
+    body: Schedule, access: Annotated[Access, system_access("scan-all", "update")], db: Db, jobs: Jobs
 ) -> Response:
     """Change or (type None) remove the schedule."""
-    await _set_scan_all(access, body)
+    await _set_scan_all(access, db, jobs, body)
     return Response(status_code=200)
 
 
 @router.post("/system/scanAll/stop", status_code=202, response_model=None)
-async def stop_scan_all(access: Annotated[Access, system_access("scan-all", "stop")]) -> Response:
+async def stop_scan_all(
+    access: Annotated[Access, system_access("scan-all", "stop")], scans: Scans
+) -> Response:
     """Stop the running scan of all images."""
-    await access.services.scan.everything.stop()
+    await scans.everything.stop()
     access.audited("stop", "scan_all", "run")
     return Response(status_code=202)
 
@@ -378,41 +387,41 @@ def _model(item: Scanner, metadata: dict[str, Any] | None = None) -> ScannerRegi
     return shown
 
 
-async def _with_metadata(access: Access, item: Scanner) -> ScannerRegistration:
+async def _with_metadata(access: Access, scans: Scans, item: Scanner) -> ScannerRegistration:
     try:
-        return _model(item, await _metadata(access, item))
+        return _model(item, await _metadata(access, scans, item))
     except AdapterError:
         shown = _model(item)
         shown.health = "unhealthy"
         return shown
 
 
-async def _metadata(access: Access, item: Scanner) -> dict[str, Any]:
+async def _metadata(access: Access, scans: Scans, item: Scanner) -> dict[str, Any]:
     if item.embedded:
         return METADATA
-    registration = access.services.scan.scanners.registration(item)
+    registration = scans.scanners.registration(item)
     async with AdapterClient(registration, timeout=5) as client:
         return await client.metadata()
 
 
-async def _scanner(access: Access, identifier: str) -> Scanner:
-    await _ensure(access)
-    found = await access.services.db.point(lambda c: scanners.find(c, identifier))
+async def _scanner(access: Access, db: Db, identifier: str) -> Scanner:
+    await _ensure(access, db)
+    found = await db.point(lambda c: scanners.find(c, identifier))
     if found is None:
         raise NotFoundError(f"scanner {identifier[:64]} not found")
     return found
 
 
-async def _ensure(access: Access) -> None:
+async def _ensure(access: Access, db: Db) -> None:
     """The embedded scanner has a row from the first time anybody looks."""
-    if await access.services.db.point(lambda c: scanners.find(c, scanners.EMBEDDED)) is None:
+    if await db.point(lambda c: scanners.find(c, scanners.EMBEDDED)) is None:
         with contextlib.suppress(StandbyError):
-            await access.services.db.write(scanners.ensure_embedded)
+            await db.write(scanners.ensure_embedded)
 
 
-async def _page(access: Access, listing: ListingDep) -> list[ScannerRegistration]:
-    await _ensure(access)
-    found = await access.services.db.read(scanners.every)
+async def _page(access: Access, db: Db, listing: ListingDep) -> list[ScannerRegistration]:
+    await _ensure(access, db)
+    found = await db.read(scanners.every)
     for condition in listing.conditions:
         if condition.key in ("name", "url", "description"):
             fuzzy = condition.operator == "fuzzy"
@@ -431,10 +440,10 @@ async def _page(access: Access, listing: ListingDep) -> list[ScannerRegistration
 
 @router.get("/scanners")
 async def list_scanners(
-    access: Annotated[Access, system_access("scanner", "list")], listing: ListingDep
+    access: Annotated[Access, system_access("scanner", "list")], db: Db, listing: ListingDep
 ) -> list[ScannerRegistration]:
     """Every registered scanner."""
-    return await _page(access, listing)
+    return await _page(access, db, listing)
 
 
 @router.post("/scanners", status_code=201, response_model=None)
@@ -442,10 +451,12 @@ async def create_scanner(
     body: ScannerRegistrationReq,
     request: Request,
     access: Annotated[Access, system_access("scanner", "create")],
+    db: Db,
+    scans: Scans,
 ) -> Response:
     """Register an adapter by its URL."""
-    await _ensure(access)
-    identifier = await access.services.scan.scanners.create(body.model_dump())
+    await _ensure(access, db)
+    identifier = await scans.scanners.create(body.model_dump())
     access.audited("create", "scanner", body.name)
     return Response(status_code=201, headers=location(request, identifier))
 
@@ -471,9 +482,11 @@ async def ping_scanner(
 async def get_scanner(
     registration_id: Annotated[str, Path(max_length=64)],
     access: Annotated[Access, system_access("scanner", "read")],
+    db: Db,
+    scans: Scans,
 ) -> ScannerRegistration:
     """One scanner."""
-    return await _with_metadata(access, await _scanner(access, registration_id))
+    return await _with_metadata(access, scans, await _scanner(access, db, registration_id))
 
 
 @router.put("/scanners/{registration_id}", response_model=None)
@@ -481,10 +494,12 @@ async def update_scanner(
     body: ScannerRegistrationReq,
     registration_id: Annotated[str, Path(max_length=64)],
     access: Annotated[Access, system_access("scanner", "update")],
+    db: Db,
+    scans: Scans,
 ) -> Response:
     """Change a scanner; an empty credential keeps the stored one."""
-    await _ensure(access)
-    await access.services.scan.scanners.change(registration_id, body.model_dump())
+    await _ensure(access, db)
+    await scans.scanners.change(registration_id, body.model_dump())
     access.audited("update", "scanner", body.name)
     return Response(status_code=200)
 
@@ -493,10 +508,12 @@ async def update_scanner(
 async def delete_scanner(
     registration_id: Annotated[str, Path(max_length=64)],
     access: Annotated[Access, system_access("scanner", "delete")],
+    db: Db,
+    scans: Scans,
 ) -> ScannerRegistration:
     """Delete a registration; projects that used it go back to the default."""
-    await _ensure(access)
-    removed = await access.services.scan.scanners.remove(registration_id)
+    await _ensure(access, db)
+    removed = await scans.scanners.remove(registration_id)
     access.audited("delete", "scanner", removed.name)
     return _model(removed)
 
@@ -506,12 +523,14 @@ async def set_scanner_as_default(
     body: IsDefault,
     registration_id: Annotated[str, Path(max_length=64)],
     access: Annotated[Access, system_access("scanner", "update")],
+    db: Db,
+    scans: Scans,
 ) -> Response:
     """Make a scanner the default."""
-    await _ensure(access)
+    await _ensure(access, db)
     if not body.is_default:
         raise ApiError(400, "is_default must be true; to change the default, name another scanner")
-    await access.services.scan.scanners.make_default(registration_id)
+    await scans.scanners.make_default(registration_id)
     access.audited("update", "scanner", registration_id, "made the default")
     return Response(status_code=200)
 
@@ -520,11 +539,13 @@ async def set_scanner_as_default(
 async def get_scanner_metadata(
     registration_id: Annotated[str, Path(max_length=64)],
     access: Annotated[Access, system_access("scanner", "read")],
+    db: Db,
+    scans: Scans,
 ) -> Response:
     """What a scanner says of itself."""
-    item = await _scanner(access, registration_id)
+    item = await _scanner(access, db, registration_id)
     try:
-        return JSONResponse(await _metadata(access, item))
+        return JSONResponse(await _metadata(access, scans, item))
     except AdapterError as error:
         raise ApiError(502, str(error)) from None
 
@@ -532,34 +553,36 @@ async def get_scanner_metadata(
 @router.get("/projects/{project_name_or_id}/scanner")
 async def get_scanner_of_project(
     access: Annotated[Access, project_access("scanner", "read")],
+    db: Db,
+    scans: Scans,
 ) -> ScannerRegistration:
     """The scanner a project uses."""
-    await _ensure(access)
+    await _ensure(access, db)
     project_id = access.project.id
-    found = await access.services.db.point(lambda c: scanners.of_project(c, project_id))
+    found = await db.point(lambda c: scanners.of_project(c, project_id))
     if found is None:
         raise NotFoundError("there is no scanner")
-    return await _with_metadata(access, found)
+    return await _with_metadata(access, scans, found)
 
 
 @router.put("/projects/{project_name_or_id}/scanner", response_model=None)
 async def set_scanner_of_project(
-    body: ProjectScanner, access: Annotated[Access, project_access("scanner", "create")]
+    body: ProjectScanner, access: Annotated[Access, project_access("scanner", "create")], db: Db
 ) -> Response:
     """Choose a project's scanner."""
-    await _ensure(access)
+    await _ensure(access, db)
     project_id = access.project.id
-    await access.services.db.write(lambda c: scanners.choose(c, project_id, body.uuid))
+    await db.write(lambda c: scanners.choose(c, project_id, body.uuid))
     access.audited("update", "scanner", access.project.name, body.uuid, project_id)
     return Response(status_code=200)
 
 
 @router.get("/projects/{project_name_or_id}/scanner/candidates")
 async def list_scanner_candidates_of_project(
-    access: Annotated[Access, project_access("scanner", "create")], listing: ListingDep
+    access: Annotated[Access, project_access("scanner", "create")], db: Db, listing: ListingDep
 ) -> list[ScannerRegistration]:
     """The scanners a project may choose from."""
-    return await _page(access, listing)
+    return await _page(access, db, listing)
 
 
 # -- security hub --------------------------------------------------------------------------------------
@@ -625,11 +648,12 @@ class VulnerabilityItem(BaseModel):
 @router.get("/security/summary")
 async def get_security_summary(
     access: Annotated[Access, system_access("security-hub", "read")],
+    db: Db,
     with_dangerous_cve: Annotated[bool, Query()] = False,
     with_dangerous_artifact: Annotated[bool, Query()] = False,
 ) -> SecuritySummary:
     """Counts of findings, and what is most dangerous."""
-    found = await access.services.db.read(
+    found = await db.read(
         lambda c: hub.summary(c, cves=with_dangerous_cve, artifacts=with_dangerous_artifact)
     )
     return SecuritySummary(**found)
@@ -674,6 +698,7 @@ _TUNED = 1000
 @router.get("/security/vul")
 async def list_vulnerabilities(
     access: Annotated[Access, system_access("security-hub", "list")],
+    db: Db,
     listing: ListingDep,
     tune_count: Annotated[bool, Query()] = False,
     with_tag: Annotated[bool, Query()] = False,
@@ -696,7 +721,7 @@ async def list_vulnerabilities(
         named = hub.tag_names(connection, [row.manifest_id for row in rows]) if with_tag else {}
         return int(total), rows, named
 
-    total, rows, named = await access.services.db.read(run)
+    total, rows, named = await db.read(run)
     if tune_count and total > _TUNED:
         listing.response.headers["X-Total-Count"] = "-1"
     else:
@@ -767,6 +792,8 @@ class ScanDataExportExecutionList(BaseModel):
 async def export_scan_data(
     body: ScanDataExportRequest,
     access: Annotated[Access, checked("export-cve", "create")],
+    db: Db,
+    jobs: Jobs,
     x_scan_data_type: Annotated[str | None, Header(max_length=200)] = None,
 ) -> ScanDataExportJob:
     """Start an export of findings as CSV."""
@@ -778,8 +805,8 @@ async def export_scan_data(
     for project_id in body.projects:
         await access.require("export-cve", "create", project_id)
     number = await export.start(
-        access.services.db,
-        access.services.jobs,
+        db,
+        jobs,
         access.principal.id,
         access.principal.name,
         {
@@ -817,6 +844,7 @@ def _execution(row: Any) -> ScanDataExportExecution:
 @router.get("/export/cve/executions")
 async def get_scan_data_export_execution_list(
     access: Annotated[Access, signed_in()],
+    db: Db,
 ) -> ScanDataExportExecutionList:
     """The caller's exports, newest first."""
     query = (
@@ -825,16 +853,16 @@ async def get_scan_data_export_execution_list(
         .order_by(scan_exports.c.id.desc())
         .limit(100)
     )
-    rows = await access.services.db.read(lambda c: list(c.execute(query)))
+    rows = await db.read(lambda c: list(c.execute(query)))
     return ScanDataExportExecutionList(items=[_execution(row) for row in rows])
 
 
-async def _export(access: Access, number: int, *columns: Any) -> Any:
+async def _export(access: Access, db: Db, number: int, *columns: Any) -> Any:
     # An export holds what its maker could see, so it is shown to nobody else.
     query = select(*columns).where(
         scan_exports.c.id == number, scan_exports.c.user_name == access.principal.name
     )
-    row = await access.services.db.read(lambda c: c.execute(query).first())
+    row = await db.read(lambda c: c.execute(query).first())
     if row is None:
         raise NotFoundError(f"export {number} not found")
     return row
@@ -842,22 +870,23 @@ async def _export(access: Access, number: int, *columns: Any) -> Any:
 
 @router.get("/export/cve/execution/{execution_id}")
 async def get_scan_data_export_execution(
-    execution_id: Id, access: Annotated[Access, signed_in()]
+    execution_id: Id, access: Annotated[Access, signed_in()], db: Db
 ) -> ScanDataExportExecution:
     """One export."""
-    return _execution(await _export(access, execution_id, *_EXPORT))
+    return _execution(await _export(access, db, execution_id, *_EXPORT))
 
 
 @router.get("/export/cve/download/{execution_id}", response_model=None)
 async def download_scan_data(
     execution_id: Id,
     access: Annotated[Access, signed_in()],
+    db: Db,
     format: Annotated[str | None, Query(max_length=16)] = None,
 ) -> Response:
     """The CSV of an export."""
     if format is not None and format.lower() != "csv":
         raise ApiError(400, "format must be csv")
-    row = await _export(access, execution_id, scan_exports.c.status, scan_exports.c.data)
+    row = await _export(access, db, execution_id, scan_exports.c.status, scan_exports.c.data)
     if row.data is None:
         raise NotFoundError("the export has no file (yet)")
     name = f'attachment; filename="vuln-{execution_id}.csv"'

@@ -18,6 +18,7 @@ from seawall.registry.artifacts import repository_query
 from seawall.registry.tables import repositories
 from seawall.web.harbor.deps import Access, ApiRouter, anyone
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Db
 from seawall.web.harbor.projects import Project, project_models
 from seawall.web.harbor.query import contains
 
@@ -46,7 +47,7 @@ class Search(BaseModel):
 
 @router.get("/search", tags=["search"])
 async def search(
-    access: Annotated[Access, anyone()], q: Annotated[str, Query(max_length=255)] = ""
+    access: Annotated[Access, anyone()], db: Db, q: Annotated[str, Query(max_length=255)] = ""
 ) -> Search:
     """Projects and repositories with `q` in their name that the caller may see."""
 
@@ -79,7 +80,7 @@ async def search(
             ],
         )
 
-    return await access.services.db.read(run)
+    return await db.read(run)
 
 
 @router.get("/icons/{digest}", tags=["icon"])

@@ -16,7 +16,9 @@ from fastapi import Request, Response
 from starlette.requests import HTTPConnection
 
 from seawall.access.principal import Principal
-from seawall.process.wiring import Services
+from seawall.access.service import AuthService
+from seawall.access.sessions import SessionStore
+from seawall.infra.secrets.keyring import KeyRing
 from seawall.web.harbor.errors import ApiError
 
 SESSION_COOKIE = "sid"
@@ -25,51 +27,87 @@ CSRF_HEADER = "X-Harbor-CSRF-Token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-async def session_principal(request: Request, services: Services) -> Principal | None:
-    """The user of the session cookie, None without a live session. Raises ApiError 403 on CSRF."""
-    token = request.cookies.get(SESSION_COOKIE)
-    if token is None or services.auth is None:
-        return None
-    session = await services.sessions.get(token)
-    if session is None:
-        return None
-    user = await services.auth.user_by_id(session.user_id)
-    if user is None:
-        return None
-    if request.method not in SAFE_METHODS:
-        require_csrf(request, services)
-    # An administrator by a group of the provider's is one for the session that the group came with.
-    sysadmin = user.sysadmin or bool(session.data.get("admin"))
-    return dataclasses.replace(user, sysadmin=sysadmin, via="session")
+class BrowserSessions:
+    """The sessions of browsers, in requests and answers."""
 
+    def __init__(
+        self, store: SessionStore, auth: AuthService, keys: KeyRing, external_url: str | None
+    ) -> None:
+        self._store = store
+        self._auth = auth
+        self._keys = keys
+        self._https = bool(external_url and external_url.startswith("https://"))
 
-def require_csrf(request: Request, services: Services) -> None:
-    """Raise ApiError 403 unless the request has the CSRF token of its session or cookie."""
-    bound = _binding(request)
-    given = request.headers.get(CSRF_HEADER)
-    if not bound or not given or not services.keys.csrf_valid(bound, given):
-        raise ApiError(403, f"CSRF token invalid: {CSRF_HEADER} is missing or not of this session")
+    async def principal(self, request: Request) -> Principal | None:
+        """The user of the session cookie, None without a live session. Raises ApiError 403 on CSRF."""
+        token = request.cookies.get(SESSION_COOKIE)
+        if token is None or not self._auth.required:
+            return None
+        session = await self._store.get(token)
+        if session is None:
+            return None
+        user = await self._auth.user_by_id(session.user_id)
+        if user is None:
+            return None
+        if request.method not in SAFE_METHODS:
+            self.require_csrf(request)
+        # An administrator by a group of the provider's is one for the session that the group came with.
+        sysadmin = user.sysadmin or bool(session.data.get("admin"))
+        return dataclasses.replace(user, sysadmin=sysadmin, via="session")
 
+    def require_csrf(self, request: Request) -> None:
+        """Raise ApiError 403 unless the request has the CSRF token of its session or cookie."""
+        bound = _binding(request)
+        given = request.headers.get(CSRF_HEADER)
+        if not bound or not given or not self._keys.csrf_valid(bound, given):
+            raise ApiError(403, f"CSRF token invalid: {CSRF_HEADER} is missing or not of this session")
 
-def csrf_headers(connection: HTTPConnection, services: Services) -> list[tuple[bytes, bytes]]:
-    """What an answer to a browser carries: the token and, before a session, the cookie it is bound to."""
-    if services.auth is None or "authorization" in connection.headers:
-        return []
-    bound, headers = _binding(connection), []
-    if not bound:
-        value = secrets.token_urlsafe(24)
-        bound = f"cookie {value}"
-        carrier = Response()
-        carrier.set_cookie(
-            CSRF_COOKIE,
-            value,
-            path="/",
-            httponly=True,
-            samesite="strict",
-            secure=is_secure(connection, services),
+    def csrf_headers(self, connection: HTTPConnection) -> list[tuple[bytes, bytes]]:
+        """What an answer to a browser carries: the token and, before a session, the cookie it is bound to."""
+        if not self._auth.required or "authorization" in connection.headers:
+            return []
+        bound, headers = _binding(connection), []
+        if not bound:
+            value = secrets.token_urlsafe(24)
+            bound = f"cookie {value}"
+            carrier = Response()
+            carrier.set_cookie(
+                CSRF_COOKIE,
+                value,
+                path="/",
+                httponly=True,
+                samesite="strict",
+                secure=self.is_secure(connection),
+            )
+            headers.append((b"set-cookie", carrier.headers["set-cookie"].encode()))
+        return [(CSRF_HEADER.lower().encode(), self._keys.csrf_token(bound).encode()), *headers]
+
+    def is_secure(self, connection: HTTPConnection) -> bool:
+        """Whether browsers reach this server over TLS, so that cookies may be bound to it."""
+        return connection.url.scheme == "https" or self._https
+
+    async def begin(self, request: Request, response: Response, user_id: int, data: dict[str, Any]) -> None:
+        """Start a session for the user in `response`; one that the browser had ends (no fixation)."""
+        old = request.cookies.get(SESSION_COOKIE)
+        if old is not None:
+            await self._store.delete(old)
+        token = await self._store.create(
+            user_id,
+            address=request.client.host if request.client else "",
+            agent=request.headers.get("user-agent", "")[:255],
+            data=data,
         )
-        headers.append((b"set-cookie", carrier.headers["set-cookie"].encode()))
-    return [(CSRF_HEADER.lower().encode(), services.keys.csrf_token(bound).encode()), *headers]
+        response.set_cookie(
+            SESSION_COOKIE, token, path="/", httponly=True, samesite="lax", secure=self.is_secure(request)
+        )
+        response.delete_cookie(CSRF_COOKIE, path="/")
+
+    async def end(self, request: Request, response: Response) -> None:
+        """End the browser's session, if it has one."""
+        token = request.cookies.get(SESSION_COOKIE)
+        if token is not None:
+            await self._store.delete(token)
+        response.delete_cookie(SESSION_COOKIE, path="/")
 
 
 def _binding(connection: HTTPConnection) -> str:
@@ -78,36 +116,3 @@ def _binding(connection: HTTPConnection) -> str:
         return f"session {session[:200]}"
     cookie = connection.cookies.get(CSRF_COOKIE)
     return f"cookie {cookie[:200]}" if cookie else ""
-
-
-def is_secure(connection: HTTPConnection, services: Services) -> bool:
-    """Whether browsers reach this server over TLS, so that cookies may be bound to it."""
-    external = services.settings.external_url
-    return connection.url.scheme == "https" or bool(external and external.startswith("https://"))
-
-
-async def begin(
-    request: Request, response: Response, services: Services, user_id: int, data: dict[str, Any]
-) -> None:
-    """Start a session for the user in `response`; one that the browser had ends (no fixation)."""
-    old = request.cookies.get(SESSION_COOKIE)
-    if old is not None:
-        await services.sessions.delete(old)
-    token = await services.sessions.create(
-        user_id,
-        address=request.client.host if request.client else "",
-        agent=request.headers.get("user-agent", "")[:255],
-        data=data,
-    )
-    response.set_cookie(
-        SESSION_COOKIE, token, path="/", httponly=True, samesite="lax", secure=is_secure(request, services)
-    )
-    response.delete_cookie(CSRF_COOKIE, path="/")
-
-
-async def end(request: Request, response: Response, services: Services) -> None:
-    """End the browser's session, if it has one."""
-    token = request.cookies.get(SESSION_COOKIE)
-    if token is not None:
-        await services.sessions.delete(token)
-    response.delete_cookie(SESSION_COOKIE, path="/")

@@ -18,6 +18,7 @@ from seawall.infra.configuration import ITEMS
 from seawall.registry.tables import quotas, repositories
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Config, Db, Dr, RedisDep, SettingsDep, StorageDep
 from seawall.web.harbor.projects import CVEAllowlist, allowlist_model
 
 router = ApiRouter()
@@ -101,10 +102,11 @@ async def get_ping(access: Annotated[Access, anyone()]) -> Response:
 
 
 @router.get("/systeminfo", tags=["systeminfo"])
-async def get_system_info(access: Annotated[Access, anyone()]) -> GeneralInfo:
+async def get_system_info(
+    access: Annotated[Access, anyone()], configuration: Config, settings: SettingsDep, dr: Dr
+) -> GeneralInfo:
     """General information; version and addresses are for those who are signed in."""
-    services = access.services
-    values = await services.configuration.all()
+    values = await configuration.all()
     oidc = values["auth_mode"] == "oidc_auth"
     info = GeneralInfo(
         auth_mode=values["auth_mode"],
@@ -115,24 +117,25 @@ async def get_system_info(access: Annotated[Access, anyone()]) -> GeneralInfo:
         current_time=timestamp(time.time()),
     )
     if access.principal.known:
-        base = services.settings.external_url or str(access.request.base_url).rstrip("/")
+        base = settings.external_url or str(access.request.base_url).rstrip("/")
         info.external_url = base
         info.registry_url = base.partition("://")[2]
         info.project_creation_restriction = values["project_creation_restriction"]
         info.harbor_version = COMPATIBLE
-        info.registry_storage_provider_name = services.settings.storage.driver
+        info.registry_storage_provider_name = settings.storage.driver
         info.read_only = values["read_only"]
         info.notification_enable = values["notification_enable"]
-        info.has_ca_root = services.settings.ca_download is not None
-        if services.dr.enabled:
-            info.dr_role, info.active_site_url = await services.dr.standing()
+        info.has_ca_root = settings.ca_download is not None
+        if dr.enabled:
+            info.dr_role, info.active_site_url = await dr.standing()
     return info
 
 
 @router.get("/systeminfo/volumes", tags=["systeminfo"])
-async def get_volumes(access: Annotated[Access, system_access("system-volumes", "read")]) -> SystemInfo:
+async def get_volumes(
+    access: Annotated[Access, system_access("system-volumes", "read")], settings: SettingsDep
+) -> SystemInfo:
     """Size and free space of the blob volume; object stores have no bounds and give no entry."""
-    settings = access.services.settings
     if settings.storage.driver != "filesystem":
         return SystemInfo(storage=[])
     usage = shutil.disk_usage(settings.storage_root)
@@ -140,25 +143,26 @@ async def get_volumes(access: Annotated[Access, system_access("system-volumes", 
 
 
 @router.get("/health", tags=["health"])
-async def get_health(access: Annotated[Access, anyone()]) -> OverallHealthStatus:
+async def get_health(
+    access: Annotated[Access, anyone()], db: Db, storage: StorageDep, redis_client: RedisDep
+) -> OverallHealthStatus:
     """Health of each component."""
-    services = access.services
 
     async def database() -> None:
-        await services.db.read(lambda c: c.execute(text("SELECT 1")).scalar())
+        await db.read(lambda c: c.execute(text("SELECT 1")).scalar())
 
     async def registry() -> None:
-        await services.storage.check()
+        await storage.check()
 
     async def core() -> None:
         return None
 
     async def redis() -> None:
-        if await services.redis.status() != "ok":
+        if await redis_client.status() != "ok":
             raise ConnectionError
 
     checks = {"core": core, "database": database, "registry": registry}
-    if services.redis.configured:
+    if redis_client.configured:
         checks["redis"] = redis
     components = []
     for name, check in checks.items():
@@ -175,7 +179,7 @@ async def get_health(access: Annotated[Access, anyone()]) -> OverallHealthStatus
 
 
 @router.get("/statistics", tags=["statistic"])
-async def get_statistic(access: Annotated[Access, signed_in()]) -> Statistic:
+async def get_statistic(access: Annotated[Access, signed_in()], db: Db) -> Statistic:
     """Counts of projects and repositories, and the storage used."""
 
     def count(connection: Connection, public: bool) -> tuple[int, int]:
@@ -202,7 +206,7 @@ async def get_statistic(access: Annotated[Access, signed_in()]) -> Statistic:
             result.total_storage_consumption = int(used or 0)
         return result
 
-    return await access.services.db.read(run)
+    return await db.read(run)
 
 
 def _whole(value: Any) -> Any:
@@ -220,15 +224,17 @@ def _shown(values: dict[str, Any]) -> dict[str, ConfigItem]:
 @router.get("/configurations", tags=["configure"])
 async def get_configurations(
     access: Annotated[Access, system_access("configuration", "read")],
+    configuration: Config,
 ) -> dict[str, ConfigItem]:
     """Every item but secrets."""
-    return _shown(await access.services.configuration.reread())
+    return _shown(await configuration.reread())
 
 
 @router.put("/configurations", tags=["configure"])
 async def update_configurations(
     body: dict[str, bool | int | str | dict[str, Any] | None],
     access: Annotated[Access, system_access("configuration", "update")],
+    configuration: Config,
 ) -> Response:
     """Change items; those that are not given stay."""
     values: dict[str, Any] = {}
@@ -239,7 +245,7 @@ async def update_configurations(
         if isinstance(value, dict):
             raise ApiError(400, f"{name[:64]} cannot be an object")
         values[name] = value
-    await access.services.configuration.set(values)
+    await configuration.set(values)
     # Names only: values may be secrets.
     access.audited("update", "configuration", "configuration", f"set {', '.join(sorted(values))}")
     return Response()
@@ -248,31 +254,33 @@ async def update_configurations(
 @router.get("/internalconfig", tags=["configure"])
 async def get_internalconfig(
     access: Annotated[Access, system_access("configuration", "read")],
+    db: Db,
+    configuration: Config,
+    settings: SettingsDep,
 ) -> dict[str, ConfigItem]:
     """Every item but secrets, with those that the settings file decides."""
-    settings = access.services.settings
     fixed: dict[str, Any] = {
         "ext_endpoint": settings.external_url or "",
-        "database_type": access.services.db.dialect,
+        "database_type": db.dialect,
         "registry_storage_provider_name": settings.storage.driver,
     }
-    shown = _shown(await access.services.configuration.all())
+    shown = _shown(await configuration.all())
     shown.update({name: ConfigItem(value=value, editable=False) for name, value in fixed.items()})
     return shown
 
 
 @router.get("/system/CVEAllowlist", tags=["SystemCVEAllowlist"])
-async def get_system_cve_allowlist(access: Annotated[Access, signed_in()]) -> CVEAllowlist:
+async def get_system_cve_allowlist(access: Annotated[Access, signed_in()], db: Db) -> CVEAllowlist:
     """The allowlist of projects that have none of their own."""
-    return allowlist_model(await access.services.db.read(lambda c: domain.allowlist(c, None)))
+    return allowlist_model(await db.read(lambda c: domain.allowlist(c, None)))
 
 
 @router.put("/system/CVEAllowlist", tags=["SystemCVEAllowlist"])
 async def put_system_cve_allowlist(
-    body: CVEAllowlist, access: Annotated[Access, system_access("configuration", "update")]
+    body: CVEAllowlist, access: Annotated[Access, system_access("configuration", "update")], db: Db
 ) -> Response:
     """Replace it."""
     items = [item.cve_id for item in body.items or []]
-    await access.services.db.write(lambda c: domain.set_allowlist(c, None, items, body.expires_at))
+    await db.write(lambda c: domain.set_allowlist(c, None, items, body.expires_at))
     access.audited("update", "configuration", "CVE allowlist", f"{len(items)} items")
     return Response()

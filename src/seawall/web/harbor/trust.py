@@ -18,6 +18,7 @@ from seawall.web.harbor.deps import (
     project_access,
     timestamp,
 )
+from seawall.web.harbor.needs import Artifacts, Trust
 from seawall.web.harbor.repositories import RepositoryName
 
 router = ApiRouter(tags=["trust"])
@@ -85,9 +86,10 @@ def _model(key: Key) -> TrustedKey:
 @router.get("/projects/{project_name_or_id}/trustedkeys")
 async def list_trusted_keys(
     access: Annotated[Access, project_access("metadata", "read")],
+    trust: Trust,
 ) -> list[TrustedKey]:
     """What the project trusts, by name."""
-    return [_model(key) for key in await access.services.trust.keys(access.project.id)]
+    return [_model(key) for key in await trust.keys(access.project.id)]
 
 
 @router.post("/projects/{project_name_or_id}/trustedkeys", status_code=201)
@@ -95,10 +97,10 @@ async def create_trusted_key(
     request: Request,
     body: TrustedKeyReq,
     access: Annotated[Access, project_access("metadata", "create")],
+    trust: Trust,
 ) -> Response:
     """Trust a key or certificate; 400 when it is none, 409 when it or its name is there already."""
     identities = [(item.issuer, item.subject) for item in body.identities]
-    trust = access.services.trust
     key = await trust.add_key(access.project.id, body.name, body.pem, body.usage, identities)
     access.audited("create", "trusted_key", key.name, f"trust {key.kind} {key.name}", access.project.id)
     return Response(status_code=201, headers=location(request, key.id))
@@ -106,10 +108,10 @@ async def create_trusted_key(
 
 @router.delete("/projects/{project_name_or_id}/trustedkeys/{key_id}")
 async def delete_trusted_key(
-    key_id: Id, access: Annotated[Access, project_access("metadata", "delete")]
+    key_id: Id, access: Annotated[Access, project_access("metadata", "delete")], trust: Trust
 ) -> Response:
     """Trust a key or certificate no longer."""
-    await access.services.trust.remove_key(access.project.id, key_id)
+    await trust.remove_key(access.project.id, key_id)
     text = f"trust key {key_id} no longer"
     access.audited("delete", "trusted_key", str(key_id), text, access.project.id)
     return Response(status_code=200)
@@ -120,10 +122,12 @@ async def list_signatures(
     repository_name: RepositoryName,
     reference: Reference,
     access: Annotated[Access, named_project_access("artifact", "read")],
+    artifact_service: Artifacts,
+    trust: Trust,
 ) -> list[SignatureVerdict]:
     """Signatures and attestations of an artifact, verified against what its project trusts."""
-    artifact = await find(access, repository_name, reference)
-    found = await access.services.trust.verify(artifact.repository, artifact.digest)
+    artifact = await find(access, artifact_service, repository_name, reference)
+    found = await trust.verify(artifact.repository, artifact.digest)
     return [
         SignatureVerdict(
             accessory_digest=item.digest,

@@ -29,6 +29,7 @@ from seawall.web.harbor.deps import (
     timestamp,
 )
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Accounts, Config, Db, Keys, SessionsDep
 from seawall.web.harbor.query import Field as QueryField
 from seawall.web.harbor.query import contains
 from seawall.web.harbor.sessions import SESSION_COOKIE
@@ -129,7 +130,7 @@ def user_model(row: UserRow) -> UserResp:
 
 @router.get("/users")
 async def list_users(
-    access: Annotated[Access, system_access("user", "list")], page: ListingDep
+    access: Annotated[Access, system_access("user", "list")], db: Db, page: ListingDep
 ) -> list[UserResp]:
     """Users, by name."""
     fields = {
@@ -147,23 +148,27 @@ async def list_users(
         rows = connection.execute(page.slice(page.order(query, fields, users.c.username)))
         return total, [user_model(UserRow(*row)) for row in rows]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
 
 @router.post("/users", status_code=201)
 async def create_user(
-    request: Request, body: UserCreationReq, access: Annotated[Access, checked("user", "create", "system")]
+    request: Request,
+    body: UserCreationReq,
+    access: Annotated[Access, checked("user", "create", "system")],
+    db: Db,
+    configuration: Config,
+    auth: Accounts,
 ) -> Response:
     """Make a local user: administrators always, everyone when self registration is on."""
-    services = access.services
-    if not await services.configuration.get("self_registration") or access.principal.known:
+    if not await configuration.get("self_registration") or access.principal.known:
         await access.require("user", "create")
     access.decided = True
-    if await services.configuration.get("auth_mode") != "db_auth":
+    if await configuration.get("auth_mode") != "db_auth":
         raise ApiError(403, "users come from the identity provider and cannot be made here")
-    auth = _auth(access)
+    auth = _auth(access, auth)
     hashed = await auth.hash(body.password)
 
     def run(connection: Connection) -> int:
@@ -176,19 +181,19 @@ async def create_user(
             comment=body.comment,
         )
 
-    made = await services.db.write(run)
+    made = await db.write(run)
     access.audited("create", "user", body.username, f"create user {body.username}")
     return Response(status_code=201, headers=location(request, made))
 
 
-def _auth(access: Access) -> AuthService:
-    if access.services.auth is None:
+def _auth(access: Access, auth: Accounts) -> AuthService:
+    if not auth.required:
         raise ApiError(412, "authentication is off (auth.mode: none)")
-    return access.services.auth
+    return auth
 
 
 @router.get("/users/current")
-async def get_current_user_info(access: Annotated[Access, signed_in()]) -> UserResp:
+async def get_current_user_info(access: Annotated[Access, signed_in()], db: Db, keys: Keys) -> UserResp:
     """The caller."""
     principal = access.principal
     if principal.kind != "user" or not principal.id:
@@ -197,19 +202,19 @@ async def get_current_user_info(access: Annotated[Access, signed_in()]) -> UserR
     def run(connection: Connection) -> tuple[UserRow | None, object]:
         return domain.by_id(connection, principal.id), domain.oidc_of(connection, principal.id)
 
-    row, oidc = await access.services.db.read(run)
+    row, oidc = await db.read(run)
     if row is None:
         raise ApiError(404, "user not found")
     model = user_model(row)
     model.admin_role_in_auth = principal.sysadmin and not row.sysadmin
-    model.oidc_user_meta = _oidc_model(access, oidc, with_secret=True)
+    model.oidc_user_meta = _oidc_model(access, keys, oidc, with_secret=True)
     return model
 
 
-def _oidc_model(access: Access, row: Any, *, with_secret: bool) -> OIDCUserInfo | None:
+def _oidc_model(access: Access, keys: Keys, row: Any, *, with_secret: bool) -> OIDCUserInfo | None:
     if row is None:
         return None
-    secret = access.services.keys.decrypt("cli-secret", row.secret).decode() if with_secret else None
+    secret = keys.decrypt("cli-secret", row.secret).decode() if with_secret else None
     return OIDCUserInfo(
         id=row.user_id,
         user_id=row.user_id,
@@ -223,6 +228,7 @@ def _oidc_model(access: Access, row: Any, *, with_secret: bool) -> OIDCUserInfo 
 @router.get("/users/current/permissions")
 async def get_current_user_permissions(
     access: Annotated[Access, signed_in()],
+    db: Db,
     scope: Annotated[str | None, Query(max_length=64)] = None,
     relative: bool = False,
 ) -> list[Permission]:
@@ -246,7 +252,7 @@ async def get_current_user_permissions(
 
     base = f"/project/{project_id}"
     result = []
-    for resource, action in await access.services.db.read(run):
+    for resource, action in await db.read(run):
         if resource == "self":
             name = "." if relative else base
         else:
@@ -257,7 +263,10 @@ async def get_current_user_permissions(
 
 @router.get("/users/search")
 async def search_users(
-    access: Annotated[Access, signed_in()], page: ListingDep, username: Annotated[str, Query(max_length=255)]
+    access: Annotated[Access, signed_in()],
+    db: Db,
+    page: ListingDep,
+    username: Annotated[str, Query(max_length=255)],
 ) -> list[UserSearchRespItem]:
     """Users whose name contains `username`."""
 
@@ -267,7 +276,7 @@ async def search_users(
         rows = connection.execute(page.slice(query.order_by(func.length(users.c.username), users.c.username)))
         return total, [UserSearchRespItem(user_id=row[0], username=row[1]) for row in rows]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
@@ -276,70 +285,76 @@ def _is_self(access: Access, user_id: int) -> bool:
     return access.principal.kind == "user" and access.principal.id == user_id
 
 
-async def _found(access: Access, user_id: int, action: str) -> UserRow:
+async def _found(access: Access, db: Db, user_id: int, action: str) -> UserRow:
     """The user, when it is the caller itself or the caller may do `action` on users."""
     access.require_known()
     if not _is_self(access, user_id):
         await access.require("user", action)
-    row = await access.services.db.point(lambda c: domain.by_id(c, user_id))
+    row = await db.point(lambda c: domain.by_id(c, user_id))
     if row is None:
         raise ApiError(404, f"user {user_id} not found")
     return row
 
 
 @router.get("/users/{user_id}")
-async def get_user(user_id: Id, access: Annotated[Access, checked("user", "read", "user")]) -> UserResp:
+async def get_user(
+    user_id: Id, access: Annotated[Access, checked("user", "read", "user")], db: Db, keys: Keys
+) -> UserResp:
     """One user: oneself, or any for administrators."""
-    row = await _found(access, user_id, "read")
+    row = await _found(access, db, user_id, "read")
     model = user_model(row)
-    oidc = await access.services.db.read(lambda c: domain.oidc_of(c, user_id))
-    model.oidc_user_meta = _oidc_model(access, oidc, with_secret=_is_self(access, user_id))
+    oidc = await db.read(lambda c: domain.oidc_of(c, user_id))
+    model.oidc_user_meta = _oidc_model(access, keys, oidc, with_secret=_is_self(access, user_id))
     return model
 
 
-async def _own_profile(access: Access, user_id: int) -> None:
-    if not await access.services.db.read(lambda c: domain.is_local(c, user_id)):
+async def _own_profile(access: Access, db: Db, user_id: int) -> None:
+    if not await db.read(lambda c: domain.is_local(c, user_id)):
         raise ApiError(403, "the account is kept by the identity provider")
 
 
 @router.put("/users/{user_id}")
 async def update_user_profile(
-    user_id: Id, body: UserProfile, access: Annotated[Access, checked("user", "update", "user")]
+    user_id: Id, body: UserProfile, access: Annotated[Access, checked("user", "update", "user")], db: Db
 ) -> Response:
     """Change email, real name and comment."""
-    row = await _found(access, user_id, "update")
-    await _own_profile(access, user_id)
-    await access.services.db.write(
-        lambda c: domain.update_profile(c, user_id, body.email, body.realname, body.comment)
-    )
+    row = await _found(access, db, user_id, "update")
+    await _own_profile(access, db, user_id)
+    await db.write(lambda c: domain.update_profile(c, user_id, body.email, body.realname, body.comment))
     access.audited("update", "user", row.username, f"update profile of {row.username}")
     return Response()
 
 
 @router.delete("/users/{user_id}")
-async def delete_user(user_id: Id, access: Annotated[Access, system_access("user", "delete")]) -> Response:
+async def delete_user(
+    user_id: Id, access: Annotated[Access, system_access("user", "delete")], db: Db, sessions: SessionsDep
+) -> Response:
     """Remove a user; nobody removes oneself."""
-    row = await _found(access, user_id, "delete")
+    row = await _found(access, db, user_id, "delete")
     if _is_self(access, user_id):
         raise ApiError(403, "nobody removes oneself")
-    await access.services.sessions.delete_user(user_id)
-    await access.services.db.write(lambda c: domain.remove(c, user_id))
+    await sessions.delete_user(user_id)
+    await db.write(lambda c: domain.remove(c, user_id))
     access.audited("delete", "user", row.username, f"delete user {row.username}")
     return Response()
 
 
 @router.put("/users/{user_id}/sysadmin")
 async def set_user_sys_admin(
-    user_id: Id, body: UserSysAdminFlag, access: Annotated[Access, system_access("user", "update")]
+    user_id: Id,
+    body: UserSysAdminFlag,
+    access: Annotated[Access, system_access("user", "update")],
+    db: Db,
+    sessions: SessionsDep,
 ) -> Response:
     """Give or take system administration."""
     # Otherwise a robot that may update users could make itself an administrator's helper.
     if not access.principal.sysadmin:
         raise access.refusal()
-    row = await _found(access, user_id, "update")
-    await access.services.db.write(lambda c: domain.set_sysadmin(c, user_id, body.sysadmin_flag))
+    row = await _found(access, db, user_id, "update")
+    await db.write(lambda c: domain.set_sysadmin(c, user_id, body.sysadmin_flag))
     # Rights changed: sessions that began with the old ones end.
-    await access.services.sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE))
+    await sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE))
     verb = "give" if body.sysadmin_flag else "take"
     access.audited("update", "user", row.username, f"{verb} system administration: {row.username}")
     return Response()
@@ -347,12 +362,17 @@ async def set_user_sys_admin(
 
 @router.put("/users/{user_id}/password")
 async def update_user_password(
-    user_id: Id, body: PasswordReq, access: Annotated[Access, checked("user", "update", "user")]
+    user_id: Id,
+    body: PasswordReq,
+    access: Annotated[Access, checked("user", "update", "user")],
+    db: Db,
+    sessions: SessionsDep,
+    auth: Accounts,
 ) -> Response:
     """Change a password: one's own with the old one, any other's as an administrator."""
-    row = await _found(access, user_id, "update")
-    await _own_profile(access, user_id)
-    auth = _auth(access)
+    row = await _found(access, db, user_id, "update")
+    await _own_profile(access, db, user_id)
+    auth = _auth(access, auth)
     if _is_self(access, user_id):
         old = await auth.authenticate(row.username, body.old_password or "", client_address(access.request))
         if old is None:
@@ -362,27 +382,32 @@ async def update_user_password(
     elif not access.principal.sysadmin and row.sysadmin:
         raise access.refusal()
     hashed = await auth.hash(body.new_password)
-    await access.services.db.write(lambda c: domain.set_hash(c, user_id, hashed))
-    await access.services.sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE))
+    await db.write(lambda c: domain.set_hash(c, user_id, hashed))
+    await sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE))
     access.audited("update", "user", row.username, f"change password of {row.username}")
     return Response()
 
 
 @router.put("/users/{user_id}/cli_secret")
 async def set_cli_secret(
-    user_id: Id, body: OIDCCliSecretReq, access: Annotated[Access, checked("user", "update", "user")]
+    user_id: Id,
+    body: OIDCCliSecretReq,
+    access: Annotated[Access, checked("user", "update", "user")],
+    db: Db,
+    keys: Keys,
+    auth: Accounts,
 ) -> Response:
     """Set the secret that an OIDC user shows instead of a password, in docker login and Basic."""
-    row = await _found(access, user_id, "update")
+    row = await _found(access, db, user_id, "update")
     if not _is_self(access, user_id) and not access.principal.sysadmin:
         raise access.refusal()
-    if await access.services.db.read(lambda c: domain.oidc_of(c, user_id)) is None:
+    if await db.read(lambda c: domain.oidc_of(c, user_id)) is None:
         raise ApiError(412, "the user does not sign in through OIDC")
     secret = body.secret or secrets.token_urlsafe(24) + "Aa1"
-    _auth(access)
+    _auth(access, auth)
     check_password(secret)
-    sealed = access.services.keys.encrypt("cli-secret", secret.encode())
-    await access.services.db.write(
+    sealed = keys.encrypt("cli-secret", secret.encode())
+    await db.write(
         lambda c: c.execute(update(oidc_users).where(oidc_users.c.user_id == user_id).values(secret=sealed))
     )
     access.audited("update", "user", row.username, f"set CLI secret of {row.username}")

@@ -17,6 +17,7 @@ from seawall.features.webhooks.policies import Delivery, Policy, Wanted
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access, timestamp
 from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Db, Keys
 from seawall.web.harbor.query import Custom
 from seawall.web.harbor.query import Field as QueryField
 
@@ -174,7 +175,7 @@ def _wanted(body: WebhookPolicy) -> Wanted:
 
 @router.get(f"{_BASE}/policies")
 async def list_webhook_policies_of_project(
-    access: Annotated[Access, project_access("notification-policy", "list")], page: ListingDep
+    access: Annotated[Access, project_access("notification-policy", "list")], db: Db, page: ListingDep
 ) -> list[WebhookPolicy]:
     """Policies of the project."""
     fields: dict[str, QueryField | Custom] = {
@@ -195,7 +196,7 @@ async def list_webhook_policies_of_project(
         rows = connection.execute(page.slice(page.order(query, fields, webhook_policies.c.id)))
         return total, [_model(Policy(*row)) for row in rows]
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return found
 
@@ -205,23 +206,23 @@ async def create_webhook_policy_of_project(
     request: Request,
     body: WebhookPolicy,
     access: Annotated[Access, project_access("notification-policy", "create")],
+    db: Db,
+    keys: Keys,
 ) -> Response:
     """Add a policy."""
-    wanted, project, keys = _wanted(body), access.project, access.services.keys
+    wanted, project, keys = _wanted(body), access.project, keys
     creator = access.principal.name
-    made = await access.services.db.write(lambda c: policies.create(c, keys, project.id, wanted, creator))
+    made = await db.write(lambda c: policies.create(c, keys, project.id, wanted, creator))
     access.audited("create", "webhook_policy", wanted.name, f"webhook {wanted.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
 
 @router.get(f"{_BASE}/policies/{{webhook_policy_id}}")
 async def get_webhook_policy_of_project(
-    webhook_policy_id: Id, access: Annotated[Access, project_access("notification-policy", "read")]
+    webhook_policy_id: Id, access: Annotated[Access, project_access("notification-policy", "read")], db: Db
 ) -> WebhookPolicy:
     """One policy."""
-    return _model(
-        await access.services.db.read(lambda c: policies.get(c, access.project.id, webhook_policy_id))
-    )
+    return _model(await db.read(lambda c: policies.get(c, access.project.id, webhook_policy_id)))
 
 
 @router.put(f"{_BASE}/policies/{{webhook_policy_id}}")
@@ -229,21 +230,23 @@ async def update_webhook_policy_of_project(
     webhook_policy_id: Id,
     body: WebhookPolicy,
     access: Annotated[Access, project_access("notification-policy", "update")],
+    db: Db,
+    keys: Keys,
 ) -> Response:
     """Replace a policy; a stored credential goes when the address changes."""
-    wanted, project, keys = _wanted(body), access.project, access.services.keys
-    await access.services.db.write(lambda c: policies.change(c, keys, project.id, webhook_policy_id, wanted))
+    wanted, project, keys = _wanted(body), access.project, keys
+    await db.write(lambda c: policies.change(c, keys, project.id, webhook_policy_id, wanted))
     access.audited("update", "webhook_policy", wanted.name, f"webhook {wanted.name}", project.id)
     return Response()
 
 
 @router.delete(f"{_BASE}/policies/{{webhook_policy_id}}")
 async def delete_webhook_policy_of_project(
-    webhook_policy_id: Id, access: Annotated[Access, project_access("notification-policy", "delete")]
+    webhook_policy_id: Id, access: Annotated[Access, project_access("notification-policy", "delete")], db: Db
 ) -> Response:
     """Delete a policy with the record of its deliveries."""
     project = access.project
-    await access.services.db.write(lambda c: policies.remove(c, project.id, webhook_policy_id))
+    await db.write(lambda c: policies.remove(c, project.id, webhook_policy_id))
     access.audited("delete", "webhook_policy", str(webhook_policy_id), "delete webhook", project.id)
     return Response()
 
@@ -268,6 +271,7 @@ def _deliveries(connection: Connection, page: Any, query: Select[Any]) -> tuple[
 async def list_executions_of_webhook_policy(
     webhook_policy_id: Id,
     access: Annotated[Access, project_access("notification-policy", "read")],
+    db: Db,
     page: ListingDep,
 ) -> list[WebhookExecution]:
     """Events sent for a policy, newest first."""
@@ -277,7 +281,7 @@ async def list_executions_of_webhook_policy(
         query = policies.deliveries().where(webhook_deliveries.c.policy_id == webhook_policy_id)
         return _deliveries(connection, page, query)
 
-    total, found = await access.services.db.read(run)
+    total, found = await db.read(run)
     page.total(total)
     return [
         WebhookExecution(
@@ -300,7 +304,9 @@ def _last_line(item: Delivery) -> str:
     return item.log.rstrip("\n").rpartition("\n")[2][:500] if item.status == "error" else ""
 
 
-async def _delivery(access: Access, policy_id: int, execution_id: int, task_id: int | None) -> Delivery:
+async def _delivery(
+    access: Access, db: Db, policy_id: int, execution_id: int, task_id: int | None
+) -> Delivery:
     if task_id not in (None, execution_id):
         raise ApiError(404, f"webhook task {task_id} not found")
 
@@ -308,7 +314,7 @@ async def _delivery(access: Access, policy_id: int, execution_id: int, task_id: 
         policies.get(connection, access.project.id, policy_id)
         return policies.delivery(connection, policy_id, execution_id)
 
-    return await access.services.db.read(run)
+    return await db.read(run)
 
 
 @router.get(f"{_BASE}/policies/{{webhook_policy_id}}/executions/{{execution_id}}/tasks")
@@ -316,10 +322,11 @@ async def list_tasks_of_webhook_execution(
     webhook_policy_id: Id,
     execution_id: Id,
     access: Annotated[Access, project_access("notification-policy", "read")],
+    db: Db,
     page: ListingDep,
 ) -> list[WebhookTask]:
     """The delivery of an event."""
-    item = await _delivery(access, webhook_policy_id, execution_id, None)
+    item = await _delivery(access, db, webhook_policy_id, execution_id, None)
     page.total(1)
     if page.offset:
         return []
@@ -348,18 +355,20 @@ async def get_logs_of_webhook_task(
     execution_id: Id,
     task_id: Id,
     access: Annotated[Access, project_access("notification-policy", "read")],
+    db: Db,
 ) -> Response:
     """Each attempt of a delivery, and what came of it."""
-    item = await _delivery(access, webhook_policy_id, execution_id, task_id)
+    item = await _delivery(access, db, webhook_policy_id, execution_id, task_id)
     return Response(item.log, media_type="text/plain; charset=utf-8")
 
 
 @router.get(f"{_BASE}/lasttrigger")
 async def last_trigger(
     access: Annotated[Access, project_access("notification-policy", "list")],
+    db: Db,
 ) -> list[WebhookLastTrigger]:
     """When each policy last had an event of each of its types."""
-    found = await access.services.db.read(lambda c: policies.last_triggers(c, access.project.id))
+    found = await db.read(lambda c: policies.last_triggers(c, access.project.id))
     return [
         WebhookLastTrigger(
             policy_name=policy.name,
@@ -375,6 +384,7 @@ async def last_trigger(
 @router.get(f"{_BASE}/jobs")
 async def list_webhook_jobs(
     access: Annotated[Access, project_access("notification-policy", "list")],
+    db: Db,
     page: ListingDep,
     policy_id: Annotated[int, Query(ge=1, lt=2**53)],
     status: Annotated[list[str] | None, Query(max_length=16)] = None,
@@ -388,7 +398,7 @@ async def list_webhook_jobs(
             query = query.where(webhook_deliveries.c.status.in_([item.lower() for item in status]))
         return policy, *_deliveries(connection, page, query)
 
-    policy, total, found = await access.services.db.read(run)
+    policy, total, found = await db.read(run)
     page.total(total)
     return [
         WebhookJob(
