@@ -19,7 +19,7 @@ from sqlalchemy import Connection, func, insert, select
 from seawall.access.tables import projects
 from seawall.infra.db import migrate
 from seawall.infra.settings import Settings
-from seawall.process.wiring import Services, open_services
+from seawall.process.wiring import Process, open_process
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from seawall.registry.tables import project_blobs, quotas, repositories
 
@@ -39,7 +39,7 @@ def descriptor(data: bytes, media_type: str) -> dict[str, Any]:
 class Lab:
     """Services and short ways to push and look."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Process) -> None:
         self.services = services
         self.content = services.content
         self.db = services.db
@@ -174,7 +174,7 @@ def run(lab_settings: Settings) -> Run:
 
     def runner(body: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
-            services = open_services(lab_settings)
+            services = open_process(lab_settings)
             try:
                 await body(Lab(services))
             finally:

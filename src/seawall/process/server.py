@@ -30,13 +30,35 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
+from seawall.access.ldap import Directory
+from seawall.access.oidc import OidcService
+from seawall.access.service import AuthService
+from seawall.access.sessions import SessionStore
+from seawall.availability.cluster.instances import InstanceRegistry
+from seawall.availability.peers.service import PeerService
 from seawall.availability.peers.wire import PATH as PEER_PATH
+from seawall.availability.sites.service import DrService
+from seawall.features.audit.trail import AuditTrail
+from seawall.features.preheat.service import PreheatService
+from seawall.features.replication.service import ReplicationService
+from seawall.features.scan.scanning import Scanning
+from seawall.features.trust.service import TrustService
+from seawall.infra.configuration import Configuration
+from seawall.infra.db import Database
+from seawall.infra.jobs.service import JobService
+from seawall.infra.outbox.events import Subscribers
+from seawall.infra.redis import RedisClient
+from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, load
+from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, UnavailableError
-from seawall.process.wiring import open_services
+from seawall.process.wiring import Process, open_process
+from seawall.registry.artifacts import ArtifactService
 from seawall.web.harbor.app import PREFIX as API_PREFIX
 from seawall.web.harbor.app import build_api
+from seawall.web.harbor.deps import Gate
 from seawall.web.harbor.errors import envelope
+from seawall.web.harbor.sessions import BrowserSessions
 from seawall.web.internal.ca import ca_routes
 from seawall.web.internal.peers import PeerEndpoint, changes_something
 from seawall.web.internal.probe import probe_routes
@@ -155,14 +177,53 @@ def _route(path: str) -> str:
     return path if path in ("/healthz", "/readyz", "/metrics", "/service/token", "/service/jwks") else "other"
 
 
+def open_api(process: Process) -> ASGIApp:
+    """Harbor's API over the objects of a process."""
+    browsers = BrowserSessions(process.sessions, process.auth, process.keys, process.settings.external_url)
+    gate = Gate(
+        process.db,
+        process.auth,
+        process.oidc,
+        browsers,
+        process.rates,
+        process.audit,
+        process.configuration,
+    )
+    offered: dict[Any, object] = {
+        ArtifactService: process.artifacts,
+        AuditTrail: process.audit,
+        AuthService: process.auth,
+        BlobStorage: process.storage,
+        BrowserSessions: browsers,
+        Configuration: process.configuration,
+        Database: process.db,
+        Directory: process.directory,
+        DrService: process.dr,
+        InstanceRegistry: process.instances,
+        JobService: process.jobs,
+        KeyRing: process.keys,
+        OidcService: process.oidc,
+        PeerService: process.peers,
+        PreheatService: process.preheat,
+        RedisClient: process.redis,
+        ReplicationService: process.replication,
+        Scanning: process.scan,
+        SessionStore: process.sessions,
+        Settings: process.settings,
+        Subscribers: process.events,
+        TrustService: process.trust,
+    }
+    return build_api(offered, gate, browsers)
+
+
 def build(settings: Settings) -> ASGIApp:
     """The application for `settings`; database and storage are opened, the schema must be migrated."""
     configure_logging(settings)
-    services = open_services(settings, serving=True)
+    process = open_process(settings, serving=True)
     routes: list[BaseRoute] = []
-    if services.auth is not None and services.tokens is not None:
+    if process.auth.required:
         endpoint = TokenEndpoint(
-            services.auth, services.tokens, settings.external_url, services.configuration, services.rates
+            process.auth, process.tokens, settings.external_url, process.configuration, process.rates
         )
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
 
@@ -170,7 +231,7 @@ def build(settings: Settings) -> ASGIApp:
         # Short, for verifiers must hear of a new key before it is used (keys.publish_seconds).
         seconds = max(1, int(settings.keys.publish_seconds / 2))
         headers = {"Cache-Control": f"public, max-age={seconds}"}
-        return JSONResponse(services.keys.jwks(), headers=headers)
+        return JSONResponse(process.keys.jwks(), headers=headers)
 
     for path in ("/service/jwks", "/.well-known/jwks.json"):
         routes.append(Route(path, jwks, methods=["GET"]))
@@ -181,11 +242,11 @@ def build(settings: Settings) -> ASGIApp:
     async def readyz(request: Request) -> Response:
         # HAProxy takes 404 for "nothing new, but let it finish what it has" (http-check disable-on-404).
         unready = 404 if request.query_params.get("unready") == "404" else 503
-        status, parts = await services.health.check()
+        status, parts = await process.health.check()
         # For a balancer before two sites: only where writes are taken.
         if "writes" in request.query_params and status in ("ok", "degraded"):
             with contextlib.suppress(UnavailableError):
-                if not await services.dr.writable():
+                if not await process.dr.writable():
                     status = "standby"
         return JSONResponse(
             {"status": status, "checks": parts}, 200 if status in ("ok", "degraded") else unready
@@ -201,49 +262,49 @@ def build(settings: Settings) -> ASGIApp:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await services.start()
+        await process.start()
         yield
-        await services.close()
+        await process.close()
 
     routes += [
         *ca_routes(settings),
-        *probe_routes(services.probe),
-        *dr_routes(services.dr, services.db, services.storage, services.content, settings.database_url),
-        *scan_adapter_routes(services.scan_requests, settings.scan.adapter_token),
+        *probe_routes(process.probe),
+        *dr_routes(process.dr, process.db, process.storage, process.content, settings.database_url),
+        *scan_adapter_routes(process.scan_requests, settings.scan.adapter_token),
     ]
     routes += portal_routes()
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
     oci = OciApp(
-        services.content,
-        services.auth,
-        services.tokens,
+        process.content,
+        process.auth if process.auth.required else None,
+        process.tokens if process.auth.required else None,
         settings.external_url,
-        services.configuration,
-        services.proxy,
-        services.rates,
-        services.peers,
+        process.configuration,
+        process.proxy,
+        process.rates,
+        process.peers,
     )
-    notary = NotaryApp(oci, services.notary)
-    api = build_api(services)
+    notary = NotaryApp(oci, process.notary)
+    api = open_api(process)
 
     peer_endpoint = None
-    if services.peers is not None:
-        peer_endpoint = PeerEndpoint(services.peers, services.content, services.keys, oci)
+    if process.peers is not None:
+        peer_endpoint = PeerEndpoint(process.peers, process.content, process.keys, oci)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if peer_endpoint is not None and scope["type"] == "http":
-            assert services.peers is not None
+            assert process.peers is not None
             if path.startswith(PEER_PATH):
                 await peer_endpoint(scope, receive, send)
                 return
             if changes_something(scope["method"], path):
-                send = services.peers.settler.settling(send)
+                send = process.peers.settler.settling(send)
         if scope["type"] == "http":
             client = scope.get("client")
             try:
-                await services.rates.check_address(path, client[0] if client else "")
+                await process.rates.check_address(path, client[0] if client else "")
             except RegistryError as error:
                 # Harbor's envelope names the code otherwise than the Distribution spec does.
                 if path.startswith(("/api/", "/c/")):

@@ -1,8 +1,9 @@
-"""The services of one process, wired together from settings.
+"""The composition root: the one file that knows how a process is put together from settings.
 
-Used by every kind of process: a server worker, the job runner, a CLI command. Each domain adds its service
-as a field here, opens it in `open_services` and, where it needs work in the background, appends to
-`background` (coroutines that run until cancelled) or `closers`.
+Every kind of process uses it: a server, the job runner, a command. `open_process` makes each object from
+those made before it, from top to bottom, and hands each one what it needs by its constructor. Features and
+rooms add their jobs, hooks, subscriptions and background work as parts (`seawall.infra.part`). Nothing below
+`seawall.process` imports this module.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -27,8 +27,6 @@ from seawall.availability.cluster.health import DRAIN_VARIABLE, Health
 from seawall.availability.cluster.instances import ID_VARIABLE, InstanceRegistry
 from seawall.availability.cluster.part import part as cluster_part
 from seawall.availability.cluster.probe import Probe
-from seawall.availability.peers.part import part as peers_part
-from seawall.availability.peers.service import PeerService
 from seawall.availability.sites.part import part as sites_part
 from seawall.availability.sites.service import DrService
 from seawall.features.audit.part import part as audit_part
@@ -54,7 +52,7 @@ from seawall.infra.db import Database, open_database
 from seawall.infra.jobs.purge import PURGE_SCHEDULE, purge_kind
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers
-from seawall.infra.part import Part
+from seawall.infra.part import Background, Closer, Part
 from seawall.infra.ratelimit import RateLimiter
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
@@ -68,12 +66,15 @@ from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
 from seawall.registry.part import ContentPart
 
+if TYPE_CHECKING:
+    from seawall.availability.peers.service import PeerService
+
 log: Any = structlog.get_logger("seawall")
 
 
-@dataclass(slots=True)
-class Services:
-    """Everything a transport or a job may use. `auth` and `tokens` are None with `auth.mode: none`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """What `open_process` has made, for the modules of `seawall.process`; nobody else gets all of it."""
 
     settings: Settings
     db: Database
@@ -99,14 +100,15 @@ class Services:
     rates: RateLimiter
     dr: DrService
     preheat: PreheatService
-    auth: AuthService | None = None
-    ldap: Directory | None = None
-    oidc: OidcService | None = None
-    tokens: TokenService | None = None
-    proxy: ProxyCache | None = None
-    peers: PeerService | None = None
-    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    auth: AuthService
+    directory: Directory
+    oidc: OidcService
+    tokens: TokenService
+    proxy: ProxyCache
+    # None where own-storage HA is not set up.
+    peers: PeerService | None
+    background: tuple[Background, ...]
+    closers: tuple[Closer, ...]
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -125,7 +127,7 @@ class Services:
         await self.db.close()
 
 
-async def _forever(work: Callable[[], Awaitable[None]]) -> None:
+async def _forever(work: Background) -> None:
     while True:
         try:
             await work()
@@ -153,8 +155,8 @@ def open_scanner(
     keys: KeyRing,
     events: Subscribers,
     trust: TrustService,
-    tokens: TokenService | None,
-    auth: AuthService | None,
+    tokens: TokenService,
+    auth: AuthService,
 ) -> Scanning:
     """Scanning with the limits and addresses of the settings."""
     scan = settings.scan
@@ -166,8 +168,8 @@ def open_scanner(
         keys,
         events,
         trust,
-        tokens=tokens,
-        robot_prefix=auth.robot_prefix if auth is not None else None,
+        tokens=tokens if auth.required else None,
+        robot_prefix=auth.robot_prefix if auth.required else None,
         limits=Limits(
             unpacked_bytes=scan.layer_gib * 1024 * MIB,
             ratio=scan.layer_ratio,
@@ -186,8 +188,8 @@ def _rates_file() -> Path | None:
     return Path(drain).with_name("rates") if drain else None
 
 
-def open_services(settings: Settings, *more: Part, serving: bool = False) -> Services:
-    """Open database and storage and wire the services; the schema must be migrated.
+def open_process(settings: Settings, *more: Part, serving: bool = False) -> Process:
+    """Open database and storage and put the process together; the schema must be migrated.
 
     `more`: parts beyond the product's own. `serving`: this is a server process.
     """
@@ -222,24 +224,20 @@ def open_services(settings: Settings, *more: Part, serving: bool = False) -> Ser
         idle_minutes=settings.auth.session_idle_minutes,
         configured_idle=lambda: configuration.get("session_timeout"),
     )
-    ldap: Directory | None = None
-    oidc: OidcService | None = None
-    auth: AuthService | None = None
-    tokens: TokenService | None = None
-    if not open_access:
-        ldap = Directory(db, configuration)
-        oidc = OidcService(db, configuration, keys)
-        auth = AuthService(
-            db,
-            attempts=settings.auth.login_attempts,
-            wait_seconds=settings.auth.login_wait_seconds,
-            configuration=configuration,
-            keys=keys,
-            external=ldap,
-            oidc=oidc,
-            redis=redis,
-        )
-        tokens = TokenService(keys, service=settings.auth.service, minutes=settings.auth.token_minutes)
+    directory = Directory(db, configuration)
+    oidc = OidcService(db, configuration, keys)
+    auth = AuthService(
+        db,
+        attempts=settings.auth.login_attempts,
+        wait_seconds=settings.auth.login_wait_seconds,
+        configuration=configuration,
+        keys=keys,
+        external=directory,
+        oidc=oidc,
+        redis=redis,
+        required=not open_access,
+    )
+    tokens = TokenService(keys, service=settings.auth.service, minutes=settings.auth.token_minutes)
     health = Health(db, storage, redis, unready_seconds=settings.ha.unready_seconds)
     instances = InstanceRegistry(db, settings, keys, health)
     jobs = JobService(db)
@@ -254,45 +252,20 @@ def open_services(settings: Settings, *more: Part, serving: bool = False) -> Ser
     dr = DrService(db, storage, settings)
     probe = Probe(db, storage, redis, keys, instances, health, settings.external_url)
     peers: PeerService | None = None
+    peers_parts: list[Part] = []
     if settings.peers.urls:
+        # Imported here: `seawall serve` imports this module before it has said where its processes count
+        # together, which prometheus-client wants to know when it is imported.
+        from seawall.availability.peers.part import part as peers_part
+        from seawall.availability.peers.service import PeerService
+
         peers = PeerService(db, content, jobs, keys, sessions, settings.peers)
+        peers_parts = [peers_part(peers, serving=serving)]
     # Server processes of one instance share its id.
     leading = ID_VARIABLE in os.environ
-    services = Services(
-        settings,
-        db,
-        storage,
-        content,
-        hooks,
-        events,
-        keys,
-        redis,
-        sessions,
-        health,
-        instances,
-        probe,
-        configuration,
-        jobs,
-        replication,
-        artifacts,
-        scanner,
-        scan_requests,
-        NotaryService(db, keys),
-        trail,
-        trust,
-        rates,
-        dr,
-        preheat,
-        auth,
-        ldap,
-        oidc,
-        tokens,
-        proxy,
-        peers,
-    )
     parts: list[Part] = [
         audit_part(db, trail, configuration),
-        scan_part(db, scanner, scan_requests, auth.robot_prefix if auth is not None else None),
+        scan_part(db, scanner, scan_requests, auth.robot_prefix if auth.required else None),
         trust_part(trust, auth),
         Part(background=(keys.watch, sessions.sweep), closers=(redis.close, rates.close)),
         content_jobs.part(db, storage, settings.gc),
@@ -303,18 +276,48 @@ def open_services(settings: Settings, *more: Part, serving: bool = False) -> Ser
         *([sites_part(dr, leading=leading)] if dr.enabled else []),
         *([cluster_part(instances)] if leading else []),
         webhooks_part(db, events, jobs, keys, configuration, settings),
-        preheat_part(db, jobs, preheat, tokens, scanner.registry_url),
+        preheat_part(db, jobs, preheat, tokens if auth.required else None, scanner.registry_url),
         replication_part(db, content, jobs, events, keys, replication, settings.external_url),
         proxy_part(db, content, proxy, settings.proxy.keep_days),
-        *([peers_part(peers, serving=serving)] if peers is not None else []),
+        *peers_parts,
         *more,
     ]
     for part in parts:
         jobs.register(part.jobs, part.schedules)
         events.subscribe(*part.subscriptions)
-        services.background += part.background
-        services.closers += part.closers
-        if isinstance(part, ContentPart):
-            for hook in part.hooks:
-                hooks.add(hook)
-    return services
+        for hook in part.hooks if isinstance(part, ContentPart) else ():
+            hooks.add(hook)
+    return Process(
+        settings=settings,
+        db=db,
+        storage=storage,
+        content=content,
+        hooks=hooks,
+        events=events,
+        keys=keys,
+        redis=redis,
+        sessions=sessions,
+        health=health,
+        instances=instances,
+        probe=probe,
+        configuration=configuration,
+        jobs=jobs,
+        replication=replication,
+        artifacts=artifacts,
+        scan=scanner,
+        scan_requests=scan_requests,
+        notary=NotaryService(db, keys),
+        audit=trail,
+        trust=trust,
+        rates=rates,
+        dr=dr,
+        preheat=preheat,
+        auth=auth,
+        directory=directory,
+        oidc=oidc,
+        tokens=tokens,
+        proxy=proxy,
+        peers=peers,
+        background=tuple(work for part in parts for work in part.background),
+        closers=tuple(close for part in parts for close in part.closers),
+    )

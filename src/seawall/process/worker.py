@@ -22,13 +22,13 @@ from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.part import Part
 from seawall.infra.settings import Settings
-from seawall.process.wiring import open_services
+from seawall.process.wiring import open_process
 
 _PR_SET_PDEATHSIG = 1
 
 
 def run(settings: Settings, *more: Part) -> None:
-    """Run jobs until SIGTERM or SIGINT; the schema must be migrated. `more`: see `open_services`."""
+    """Run jobs until SIGTERM or SIGINT; the schema must be migrated. `more`: see `open_process`."""
     asyncio.run(_run(settings, *more))
 
 
@@ -37,23 +37,23 @@ async def _run(settings: Settings, *more: Part) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    services = open_services(settings, *more)
+    process = open_process(settings, *more)
     runner = Runner(
-        services.jobs,
-        services.dr.writable,
+        process.jobs,
+        process.dr.writable,
         slots=settings.jobs.slots,
         leads_elsewhere=leads_elsewhere,
     )
-    dispatcher = asyncio.create_task(Dispatcher(services.db, services.events, services.dr.writable).run())
+    dispatcher = asyncio.create_task(Dispatcher(process.db, process.events, process.dr.writable).run())
     work = asyncio.create_task(runner.run())
     try:
-        await services.start()
+        await process.start()
         await ended.wait()
     finally:
         dispatcher.cancel()
         await runner.drain(settings.jobs.drain_seconds)
         await asyncio.wait({dispatcher, work}, timeout=5)
-        await services.close()
+        await process.close()
 
 
 def die_with_parent(parent: int) -> None:

@@ -63,7 +63,7 @@ def harbor_parameters() -> list[tuple[Operation, str, str]]:
 def _document() -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return make_app(None).openapi()
+        return make_app().openapi()
 
 
 @functools.cache
@@ -152,7 +152,7 @@ def page() -> str:
 
 def access_table() -> str:
     """Whom each operation lets in: METHOD PATH scope [resource action]; one line each."""
-    document = make_app(None).openapi()
+    document = make_app().openapi()
     lines = []
     for path, item in document["paths"].items():
         for method in METHODS & item.keys():

@@ -17,7 +17,7 @@ from seawall.infra.jobs.base import FINISHED, JobInfo
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.settings import Settings, load
-from seawall.process.wiring import Services, open_services
+from seawall.process.wiring import Process, open_process
 from tests.support.jobs import kinds
 from tests.support.processes import ROOT, clean_environment
 
@@ -44,9 +44,9 @@ class Site:
         return process
 
     @contextlib.asynccontextmanager
-    async def services(self, *, runner: bool = False, dispatcher: bool = False) -> AsyncIterator[Services]:
+    async def services(self, *, runner: bool = False, dispatcher: bool = False) -> AsyncIterator[Process]:
         """Services, with a runner or an outbox dispatcher in this process if asked for."""
-        services = open_services(self.settings(), kinds.PART)
+        services = open_process(self.settings(), kinds.PART)
         engine = Runner(services.jobs, slots=10)
         tasks: list[asyncio.Task[None]] = []
         if runner:
@@ -89,7 +89,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -
         await asyncio.sleep(0.05)
 
 
-async def ended(services: Services, job_id: str, seconds: float = 30) -> JobInfo:
+async def ended(services: Process, job_id: str, seconds: float = 30) -> JobInfo:
     """The job once it is over."""
     found: JobInfo | None = None
 
@@ -103,7 +103,7 @@ async def ended(services: Services, job_id: str, seconds: float = 30) -> JobInfo
     return found
 
 
-async def running(services: Services, job_id: str) -> JobInfo:
+async def running(services: Process, job_id: str) -> JobInfo:
     """The job once it runs and has logged its first line."""
     found: JobInfo | None = None
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from seawall.access.tables import projects
 from seawall.features.webhooks import policies
 from seawall.infra.settings import Settings
-from seawall.process.wiring import open_services
+from seawall.process.wiring import open_process
 from tests.component.features.webhooks.conftest import until, wanted
 from tests.support.receiver import Receiver
 from tests.support.registry import Registry
@@ -25,7 +25,7 @@ def add_policy(data_dir: Path, address: str) -> None:
     """Store a policy beside the running server."""
 
     async def main() -> None:
-        services = open_services(Settings(data_dir=data_dir))
+        services = open_process(Settings(data_dir=data_dir))
         try:
             project = await services.db.read(
                 lambda c: c.execute(select(projects.c.id).where(projects.c.name == "library")).scalar_one()

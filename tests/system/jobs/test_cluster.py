@@ -9,13 +9,13 @@ import subprocess
 import time
 from pathlib import Path
 
-from seawall.process.wiring import Services
+from seawall.process.wiring import Process
 from tests.support.jobs.site import Site, ended, running, until
 from tests.support.registry import Registry
 
 
 async def _started(
-    site: Site, services: Services, seconds: float
+    site: Site, services: Process, seconds: float
 ) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes], str]:
     """Two runners and a job: the runner that has it, the other one, the job's id."""
     processes = [site.runner_process(), site.runner_process()]

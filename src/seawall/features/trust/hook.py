@@ -18,9 +18,9 @@ _SIGNERS = ("cosign/", "notation/")
 
 
 class TrustHook(ContentHook):
-    """`auth` is None where nobody signs in (`auth.mode: none`)."""
+    """Refuses, before a pull, what is not signed."""
 
-    def __init__(self, trust: TrustService, auth: AuthService | None) -> None:
+    def __init__(self, trust: TrustService, auth: AuthService) -> None:
         self._trust = trust
         self._auth = auth
 
@@ -33,6 +33,6 @@ class TrustHook(ContentHook):
 
     async def _signing(self, repository: str) -> bool:
         who = actor.get()
-        if self._auth is None or not who.name or not who.agent.startswith(_SIGNERS):
+        if not self._auth.required or not who.name or not who.agent.startswith(_SIGNERS):
             return False
         return "push" in await self._auth.actions(await self._auth.user(who.name), repository)

@@ -8,6 +8,6 @@ from seawall.features.trust.service import TrustService
 from seawall.registry.part import ContentPart
 
 
-def part(trust: TrustService, auth: AuthService | None) -> ContentPart:
+def part(trust: TrustService, auth: AuthService) -> ContentPart:
     """Refuse pulls of unsigned artifacts where the project wants signatures."""
     return ContentPart(hooks=(TrustHook(trust, auth),))

@@ -250,14 +250,14 @@ async def _check_sites(db: Database, settings: Settings, report: Report) -> None
 async def _check_peers(settings: Settings, report: Report) -> None:
     # Imported here: peers use the services, which use what is below `ha`.
     from seawall.availability.peers.check import check_peers
-    from seawall.process.wiring import open_services
+    from seawall.process.wiring import open_process
 
-    services = open_services(settings)
+    process = open_process(settings)
     try:
-        assert services.peers is not None
-        await check_peers(services.peers.statuses, report)
+        assert process.peers is not None
+        await check_peers(process.peers.statuses, report)
     finally:
-        await services.close()
+        await process.close()
 
 
 class BalancerKind(StrEnum):

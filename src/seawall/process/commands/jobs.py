@@ -55,18 +55,18 @@ async def _prepare(settings: Settings) -> None:
 def _ask(config: Path | None, data_dir: Path | None, work: Any) -> Any:
     import asyncio
 
-    from seawall.process.wiring import open_services
+    from seawall.process.wiring import open_process
 
     settings = load_settings(config, data_dir)
     migrate.upgrade(settings.database_url)
 
     async def run() -> Any:
         # All services: every domain's job kinds are known then.
-        services = open_services(settings)
+        process = open_process(settings)
         try:
-            return await work(services.jobs)
+            return await work(process.jobs)
         finally:
-            await services.close()
+            await process.close()
 
     return asyncio.run(run())
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from seawall.infra.db import migrate
 from seawall.infra.settings import load
 from seawall.kernel.errors import ConfigError
-from seawall.process.wiring import open_services
+from seawall.process.wiring import open_process
 
 if TYPE_CHECKING:
     from seawall.availability.peers.service import PeerService
@@ -42,12 +42,12 @@ def _with_peers(config: Path | None, data_dir: Path | None, work: Callable[[Peer
     migrate.upgrade(settings.database_url)
 
     async def run() -> T:
-        services = open_services(settings)
+        process = open_process(settings)
         try:
-            assert services.peers is not None
-            return await work(services.peers)
+            assert process.peers is not None
+            return await work(process.peers)
         finally:
-            await services.close()
+            await process.close()
 
     return asyncio.run(run())
 

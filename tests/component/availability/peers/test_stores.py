@@ -33,7 +33,7 @@ from seawall.infra.settings import Settings
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import digest_of
-from seawall.process.wiring import Services, open_services
+from seawall.process.wiring import Process, open_process
 from seawall.registry import gc
 
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -61,7 +61,7 @@ class Instance:
         folder.mkdir()
         shutil.copy(template, folder / "seawall.db")
         self.name = "abc"[number]
-        self.services: Services = open_services(Settings(data_dir=folder, master_key=MASTER))
+        self.services: Process = open_process(Settings(data_dir=folder, master_key=MASTER))
         self.db = self.services.db
         context = Context(self.services.keys, self.services.jobs)
         self.store = Store(context, self.services.content, self.name)
@@ -453,7 +453,7 @@ async def _another_master(template: Path, folder: Path) -> None:
         master_key=base64.b64encode(new).decode(),
         other_master_key_file=folder / "old.key",
     )
-    services = open_services(settings_)
+    services = open_process(settings_)
     services.keys.rotation.rotate_master(new)
     try:
         question = wire.proof(services.keys, "GET", "/x")

@@ -21,10 +21,10 @@ from seawall.features.audit.trail import recover
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import migrate
 from seawall.infra.settings import Settings
-from seawall.process.wiring import Services, open_services
+from seawall.process.server import open_api
+from seawall.process.wiring import Process, open_process
 from seawall.registry.tables import labels
 from seawall.web.harbor import deps
-from seawall.web.harbor.app import build_api
 from seawall.web.harbor.errors import ApiError
 from tests.support.registry import Registry
 
@@ -40,9 +40,9 @@ def settings_(database_settings: dict[str, str], tmp_path: Path, request: pytest
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Services, httpx.AsyncClient]]:
-    services = open_services(settings)
-    transport = httpx.ASGITransport(build_api(services), raise_app_exceptions=False)
+async def opened(settings: Settings) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
+    services = open_process(settings)
+    transport = httpx.ASGITransport(open_api(services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://x/api/v2.0") as client:
         yield services, client
     await services.close()
@@ -160,7 +160,7 @@ def test_killed_while_changes_are_made(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
 
     async def body() -> None:
-        services = open_services(settings)
+        services = open_process(settings)
 
         def read(connection: Connection) -> tuple[set[str], int, int]:
             names = set(connection.execute(select(labels.c.name)).scalars())

@@ -21,7 +21,7 @@ from seawall.infra.outbox.tables import outbox
 from seawall.infra.settings import Settings
 from seawall.kernel.context import SYSTEM
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
-from seawall.process.wiring import open_services
+from seawall.process.wiring import open_process
 from seawall.registry.tables import manifests
 from tests.component.registry.test_artifacts import rule as immutable_rule
 from tests.support.lab import Lab, Run
@@ -149,7 +149,7 @@ def run_jobs(lab_settings: Settings) -> Run:
 
     def runner(body: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
-            services = open_services(lab_settings)
+            services = open_process(lab_settings)
             engine = Runner(services.jobs, slots=4)
             task = asyncio.create_task(engine.run())
             try:

@@ -31,7 +31,7 @@ from seawall.features.trust.signatures import DSSE
 from seawall.infra.db import migrate
 from seawall.infra.settings import ScanSettings, Settings
 from seawall.kernel.errors import InvalidError
-from seawall.process.wiring import Services, open_services
+from seawall.process.wiring import Process, open_process
 from seawall.registry.tables import repositories
 from tests.component.features.scan.test_advisories import ev, record, write
 from tests.component.features.scan.test_scans import npm
@@ -216,7 +216,7 @@ def test_no_document_crashes_the_reader(value: Any) -> None:
 # -- in the registry ---------------------------------------------------------------------------------
 
 
-def run(tmp_path: Path, mode: str, work: Callable[[Services], Awaitable[None]]) -> None:
+def run(tmp_path: Path, mode: str, work: Callable[[Process], Awaitable[None]]) -> None:
     """Do `work` with open services whose `scan.attached_sboms` is `mode`."""
     chosen = Settings(
         data_dir=tmp_path / "data",
@@ -226,7 +226,7 @@ def run(tmp_path: Path, mode: str, work: Callable[[Services], Awaitable[None]]) 
     migrate.upgrade(chosen.database_url)
 
     async def inside() -> None:
-        services = open_services(chosen)
+        services = open_process(chosen)
         try:
             await work(services)
         finally:
@@ -236,7 +236,7 @@ def run(tmp_path: Path, mode: str, work: Callable[[Services], Awaitable[None]]) 
 
 
 async def attach(
-    services: Services,
+    services: Process,
     subject: str,
     kind: str,
     data: bytes,
@@ -300,7 +300,7 @@ BROKEN = b"no tar at all" * 100
 
 
 def test_an_attached_sbom_stands_in_for_layers_that_cannot_be_read(tmp_path: Path) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         importer.import_path(
             services.db, write(tmp_path / "a", record("GHSA-1", "left", "npm", ev(("introduced", "0"))))
         )
@@ -356,7 +356,7 @@ def attached_report(connection: Any, digest: str) -> Any:
 
 
 def test_attached_sboms_do_not_count_by_default(tmp_path: Path) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         digest = await push(services, "library/app", "v1", BROKEN)
         await attach(services, digest, CDX, json.dumps(bom("left")).encode())
         (identifier,) = await services.scan.requests.request("library/app", "v1")
@@ -367,7 +367,7 @@ def test_attached_sboms_do_not_count_by_default(tmp_path: Path) -> None:
 
 
 def test_where_keys_are_trusted_only_their_attestations_count(tmp_path: Path) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         importer.import_path(
             services.db,
             write(
@@ -412,7 +412,7 @@ def test_where_keys_are_trusted_only_their_attestations_count(tmp_path: Path) ->
 def test_attestations_of_buildkit_beside_the_image(tmp_path: Path) -> None:
     """`docker buildx build --sbom=true` puts an SPDX statement into the index, as an image that is none."""
 
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         importer.import_path(
             services.db, write(tmp_path / "a", record("GHSA-1", "left", "npm", ev(("introduced", "0"))))
         )

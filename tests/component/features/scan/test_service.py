@@ -24,7 +24,7 @@ from seawall.infra.jobs.base import JobStoppedError
 from seawall.infra.jobs.tables import jobs
 from seawall.infra.settings import Settings
 from seawall.infra.storage.base import Location
-from seawall.process.wiring import Services, open_services
+from seawall.process.wiring import Process, open_process
 from tests.component.features.scan.test_advisories import ev, record, write
 from tests.component.features.scan.test_scans import npm
 from tests.support.scan.images import LAYER
@@ -32,13 +32,13 @@ from tests.support.scan.images import LAYER
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
-def run(tmp_path: Path, work: Callable[[Services], Awaitable[None]]) -> None:
+def run(tmp_path: Path, work: Callable[[Process], Awaitable[None]]) -> None:
     """Do `work` with open services (SQLite, local files)."""
     settings = Settings(data_dir=tmp_path / "data", auth={"mode": "none"})  # type: ignore[arg-type]
     migrate.upgrade(settings.database_url)
 
     async def inside() -> None:
-        services = open_services(settings)
+        services = open_process(settings)
         try:
             await work(services)
         finally:
@@ -47,7 +47,7 @@ def run(tmp_path: Path, work: Callable[[Services], Awaitable[None]]) -> None:
     asyncio.run(inside())
 
 
-async def push(services: Services, name: str, tag: str, *layers: bytes) -> str:
+async def push(services: Process, name: str, tag: str, *layers: bytes) -> str:
     """Store an image; returns its digest."""
 
     async def put(data: bytes) -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def never() -> None:
     """A step that does not stop."""
 
 
-async def scan(services: Services, name: str, tag: str, log: Log | None = None) -> dict[str, Any]:
+async def scan(services: Process, name: str, tag: str, log: Log | None = None) -> dict[str, Any]:
     """Ask and do; returns the stored report."""
     (identifier,) = await services.scan.requests.request(name, tag)
     await services.scan.runner.run(identifier, log=log or Log(), step=never)
@@ -100,14 +100,14 @@ async def scan(services: Services, name: str, tag: str, log: Log | None = None) 
     return found
 
 
-def count(services: Services, table: Any) -> int:
+def count(services: Process, table: Any) -> int:
     return int(
         services.db.sync_read(lambda c: c.execute(select(func.count()).select_from(table)).scalar_one())
     )
 
 
 def test_layers_of_a_base_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         base, top = npm(("base", "1.0.0")), npm(("top", "1.0.0"))
         await push(services, "p/a", "1", base)
         await push(services, "p/a", "2", base, top)
@@ -129,7 +129,7 @@ def test_layers_of_a_base_are_read_once(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_storage_that_only_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         await push(services, "p/a", "1", npm(("left", "1.0.0")))
         monkeypatch.setattr(services.storage, "locate", lambda _key: Location())
         log = Log()
@@ -142,7 +142,7 @@ def test_storage_that_only_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_job_that_runs_again(tmp_path: Path) -> None:
     """At least once: after a crash the job starts over; after its end it finds nothing to do."""
 
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         await push(services, "p/a", "1", npm(("left", "1.0.0")))
         (identifier,) = await services.scan.requests.request("p/a", "1")
 
@@ -161,7 +161,7 @@ def test_a_job_that_runs_again(tmp_path: Path) -> None:
 
 
 def test_rematch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         await push(services, "p/a", "1", npm(("left", "1.0.0")))
         assert (await scan(services, "p/a", "1"))["vulnerabilities"] == []
         assert await services.scan.rematcher.run(log=Log(), step=never) == {"reports": 0, "changed": 0}
@@ -186,7 +186,7 @@ def test_rematch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_reports_go_with_the_artifact(tmp_path: Path) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         digest = await push(services, "p/a", "1", npm(("left", "1.0.0")))
         await scan(services, "p/a", "1")
         await services.content.delete_manifest("p/a", digest)
@@ -219,7 +219,7 @@ def test_a_layer_that_does_not_end_can_be_stopped() -> None:
 
 
 def test_a_missing_layer_is_an_error(tmp_path: Path) -> None:
-    async def work(services: Services) -> None:
+    async def work(services: Process) -> None:
         await push(services, "p/a", "1", npm(("left", "1.0.0")))
         for file in (tmp_path / "data" / "blobs").rglob("*"):
             if file.is_file() and file.stat().st_size > 100:

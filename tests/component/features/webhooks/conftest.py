@@ -14,7 +14,7 @@ from seawall.features.webhooks import policies
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.settings import Settings
-from seawall.process.wiring import open_services
+from seawall.process.wiring import open_process
 from tests.support.lab import Lab, Run, lab_settings, template
 from tests.support.receiver import Receiver
 
@@ -41,7 +41,7 @@ def run_jobs(lab_settings: Settings) -> Run:
 
     def runner(body: Callable[[Lab], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
-            services = open_services(settings)
+            services = open_process(settings)
             services.jobs.register([dataclasses.replace(services.jobs.kinds["webhook"], backoff_seconds=0.1)])
             engine = Runner(services.jobs, slots=4)
             tasks = [

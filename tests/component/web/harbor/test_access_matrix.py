@@ -23,7 +23,7 @@ from tests.support.registry import Registry
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 NO_ID = 2**52
 NO_DIGEST = "sha256:" + "0" * 64
-DOCUMENT = make_app(None).openapi()
+DOCUMENT = make_app().openapi()
 # Robots: one of the project with these permissions, one of the system with those.
 ROBOT_PAIRS = {("repository", "pull"), ("repository", "push"), ("tag", "list"), ("label", "list")}
 SYSTEM_PAIRS = {("registry", "list"), ("user", "list"), ("audit-log", "list"), ("system-volumes", "read")}

@@ -20,7 +20,7 @@ from tests.support.registry import Registry
 
 # One connection for all of it.
 SESSION = requests.Session()
-schema = schemathesis.openapi.from_dict(make_app(None).openapi())
+schema = schemathesis.openapi.from_dict(make_app().openapi())
 
 
 @pytest.fixture(scope="module")
