@@ -33,6 +33,9 @@ class Http(_Section):
     workers: int = Field(default=2, ge=1, le=256, description="server processes")
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    redirect_port: int | None = Field(
+        default=None, ge=1, le=65535, description="with TLS: a plain port that redirects to it"
+    )
     drain_seconds: int = Field(default=30, ge=0, description="time in-flight requests get after SIGTERM")
     drain_notice_seconds: float = Field(
         default=0,
@@ -64,6 +67,8 @@ class Http(_Section):
     def _tls_pair(self) -> Http:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key must be given together")
+        if self.redirect_port is not None and (self.tls_key is None or self.redirect_port == self.port):
+            raise ValueError("redirect_port needs tls_certificate, and another number than port")
         return self
 
 
@@ -556,6 +561,8 @@ def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Setti
             values = yaml.safe_load(file.read_text()) or {}
         except OSError as error:
             raise ConfigError(f"{file}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{file}: not UTF-8 text") from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = f" line {mark.line + 1}" if mark else ""

@@ -334,11 +334,18 @@ def _whole(found: Checked) -> None:
         found.faults.append(Finding(1, "http", "is missing, and so is https: one of them is needed"))
     if isinstance(found.values.get("https"), dict):
         _needs(found, "https", ("certificate", "private_key"))
+        if isinstance(found.values.get("http"), dict):
+            _two_ports(found)
     _external_database(found)
     _external_redis(found)
     _storage(found)
     if found.get("log.external_endpoint"):
         _needs(found, "log.external_endpoint", ("protocol", "host", "port"))
+
+
+def _two_ports(found: Checked) -> None:
+    if found.get("http.port", 80) == found.get("https.port", 443):
+        found.fault("http.port", "is https.port too; http needs one of its own, from which it redirects")
 
 
 def _external_database(found: Checked) -> None:

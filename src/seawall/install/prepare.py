@@ -1,5 +1,6 @@
 """From a harbor.yml to a running host: settings, keys, systemd units, compose file.
 
+Files belong to the user who runs Seawall (`owner.owner_of`), and the compose file names that user too.
 Everything is written again on each run from harbor.yml alone, except keys: those below
 `data_volume/secret` are made once and then kept, whatever happens. Instances that share services share that
 folder's content too; copy it to the second host before its first run.
@@ -8,10 +9,10 @@ folder's content too; copy it to the second host before its first run.
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import json
 import os
-import pwd
 import secrets
 import string
 import tempfile
@@ -28,13 +29,21 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from seawall import __version__
-from seawall.infra.settings import load
-from seawall.install import harbor_yml
+from seawall.infra.settings import Settings, load
+from seawall.install import certificates, harbor_yml
 from seawall.install.marked import Checked, Finding
+from seawall.install.owner import Owner, can_read, can_write, owner_of
 from seawall.kernel.errors import ConfigError
 
 DEFAULT_PREFIX = Path("/opt/seawall")
 GCS_KEY = "gcs.json"
+# What became of the parts that Harbor's installer adds with `--with-...`.
+PARTS = {
+    "trivy": "not needed: Seawall's own scanner is always there (`seawall scan db` brings its data)",
+    "clair": "not needed: Seawall's own scanner is always there (`seawall scan db` brings its data)",
+    "notary": "not needed: Notary's API and cosign signatures are always there",
+    "chartmuseum": "not needed: charts are OCI artifacts, which `helm push` brings",
+}
 
 
 @dataclass(slots=True)
@@ -45,6 +54,7 @@ class Report:
     unchanged: list[Path] = field(default_factory=list)
     made_keys: list[Path] = field(default_factory=list)
     kept_keys: list[Path] = field(default_factory=list)
+    owner: Owner | None = None
     notes: list[Finding] = field(default_factory=list)
 
 
@@ -56,23 +66,33 @@ def prepare(file: Path, output: Path, *, prefix: Path = DEFAULT_PREFIX, user: st
     """
     found = harbor_yml.read(file)
     harbor_yml.refuse(found, file)
+    files_there(found)
+    harbor_yml.refuse(found, file)
+    config = output / "common" / "config"
+    trial_settings(found, file, output)
     report = Report(notes=found.notes)
     data = Path(found.get("data_volume"))
-    config = output / "common" / "config"
-    settings = settings_of(found, config)
-    content = _header(file) + yaml.safe_dump(settings)
-    _validate(content, found, file)
-    owner = _owner(user)
-    folders = _Folders(data, owner)
-    _make_keys(folders, report)
+    owner = owner_of(user)
+    report.owner = owner
+    folders = _Folders(owner)
+    _make_keys(data, folders, report)
     config.mkdir(parents=True, exist_ok=True)
     write = _Writer(report, owner)
-    write.file(config / "seawall.yml", content, 0o600)
+    _take_certificate(found, data, owner, folders, write)
+    settings = settings_of(found, config)
+    if settings["storage"]["driver"] == "filesystem":
+        folders.make(Path(settings["storage"]["root"]))
+        reason = can_write(owner, settings["storage"]["root"])
+        if reason:
+            raise ConfigError(f"{settings['storage']['root']} cannot be written by {owner}: {reason}")
+    write.file(config / "seawall.yml", _header(file) + yaml.safe_dump(settings), 0o600)
+    for path in (config / "seawall.yml", *key_paths(data).values()):
+        _must_read(owner, path)
     if found.get("storage_service.gcs.credentials"):
         key = json.dumps(found.get("storage_service.gcs.credentials"), indent=2)
         write.file(config / GCS_KEY, f"{key}\n", 0o600)
     write.file(config / "seawall.env", _environment(found), 0o640)
-    logs = Path(_log(found, "location", "/var/log/seawall"))
+    logs = log_folder(found)
     folders.make(logs)
     if not found.get("log.external_endpoint"):
         write.file(config / "logrotate.conf", _logrotate(found, logs), 0o644)
@@ -83,8 +103,79 @@ def prepare(file: Path, output: Path, *, prefix: Path = DEFAULT_PREFIX, user: st
     for name, command in (("seawall", "serve"), ("seawall-jobservice", "jobservice")):
         unit = _unit(name, command, found, config, prefix, user, logs)
         write.file(units / f"{name}.service", unit, 0o644)
-    write.file(output / "docker-compose.yml", _compose(found, config, settings), 0o644)
+    write.file(output / "docker-compose.yml", _compose(found, config, settings, owner), 0o644)
     return report
+
+
+def _must_read(owner: Owner, path: Path) -> None:
+    reason = can_read(owner, str(path))
+    if reason:
+        raise ConfigError(
+            f"{path} cannot be read by {owner}: {reason}; a folder around it keeps others out: take one "
+            "in /opt or /srv, say (--output, or data_volume in harbor.yml)"
+        )
+
+
+_FILES = (
+    "storage_service.ca_bundle",
+    "storage_service.gcs.keyfile",
+    "external_redis.tlsOptions.rootCA",
+    "external_database.harbor.ssl_root_cert",
+)
+
+
+def files_there(found: Checked) -> None:
+    """Faults for files that harbor.yml names and that are not there, or are not what they should be."""
+    for key in _FILES:
+        if found.get(key):
+            try:
+                Path(found.get(key)).open("rb").close()
+            except OSError as error:
+                found.fault(key, f"{found.get(key)}: {error.strerror}")
+    if isinstance(found.values.get("https"), dict):
+        given = Path(found.get("https.certificate")), Path(found.get("https.private_key"))
+        try:
+            certificates.check_pair(*given)
+        except certificates.CertificateError as error:
+            found.fault(f"https.{error.part}", str(error))
+
+
+def _take_certificate(found: Checked, data: Path, owner: Owner, folders: _Folders, write: _Writer) -> None:
+    """Copy certificate and key to the data volume, as Harbor does, where `owner` cannot read them."""
+    section = found.values.get("https")
+    if not isinstance(section, dict):
+        return
+    if not any(can_read(owner, section[part]) for part in ("certificate", "private_key")):
+        return
+    folder = data / "secret" / "cert"
+    folders.make(folder)
+    for part, name in (("certificate", "server.crt"), ("private_key", "server.key")):
+        write.file(folder / name, Path(section[part]).read_text(), 0o600)
+    found.note(
+        "https.certificate",
+        f"{owner} cannot read certificate and key, so they were copied to {folder}; run prepare again when "
+        "they are renewed",
+    )
+    section["certificate"], section["private_key"] = str(folder / "server.crt"), str(folder / "server.key")
+
+
+def trial_settings(found: Checked, file: Path, output: Path) -> Settings:
+    """The settings that `prepare` would write. Raises ConfigError when section `seawall` makes no sense."""
+    settings = settings_of(found, output / "common" / "config")
+    with tempfile.TemporaryDirectory(prefix="seawall-prepare-") as folder:
+        trial = Path(folder) / "seawall.yml"
+        trial.write_text(yaml.safe_dump(settings))
+        try:
+            return load(trial)
+        except ConfigError as error:
+            # The mapping makes valid settings of a valid file, so this is about section `seawall`.
+            reason = str(error).removeprefix(f"{trial}: ")
+            raise ConfigError(f"{file} line {found.line('seawall')}: seawall.{reason}") from None
+
+
+def log_folder(found: Checked) -> Path:
+    """Where the units log to."""
+    return Path(_log(found, "location", "/var/log/seawall"))
 
 
 def _header(file: Path) -> str:
@@ -105,6 +196,9 @@ def settings_of(found: Checked, config: Path) -> dict[str, Any]:
     if secure:
         http["tls_certificate"] = found.get("https.certificate")
         http["tls_key"] = found.get("https.private_key")
+        if isinstance(found.values.get("http"), dict):
+            # As in Harbor: the other port sends clients to this one.
+            http["redirect_port"] = found.get("http.port", 80)
     settings: dict[str, Any] = {
         "data_dir": str(data / "seawall"),
         "external_url": external_url(found),
@@ -284,18 +378,6 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _validate(content: str, found: Checked, file: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="seawall-prepare-") as folder:
-        trial = Path(folder) / "seawall.yml"
-        trial.write_text(content)
-        try:
-            load(trial)
-        except ConfigError as error:
-            # The mapping above makes valid settings of a valid file, so this is about section `seawall`.
-            reason = str(error).removeprefix(f"{trial}: ")
-            raise ConfigError(f"{file} line {found.line('seawall')}: seawall.{reason}") from None
-
-
 def _seconds(duration: str) -> float:
     units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
     total, digits, unit = 0.0, "", ""
@@ -317,13 +399,15 @@ def _seconds(duration: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Folders:
-    data: Path
-    owner: tuple[int, int] | None
+    owner: Owner
 
     def make(self, path: Path, mode: int = 0o750) -> None:
+        """Make the folder, and those around it; it becomes the owner's if the owner cannot write there."""
         path.mkdir(parents=True, mode=mode, exist_ok=True)
-        if self.owner:
-            os.chown(path, *self.owner)
+        if can_write(self.owner, str(path)):
+            # A network file system may not let root give its folders away; whether it matters is tried later.
+            with contextlib.suppress(PermissionError):
+                _give(path, self.owner)
 
 
 def key_paths(data: Path) -> dict[str, Path]:
@@ -338,9 +422,8 @@ def key_paths(data: Path) -> dict[str, Path]:
     }
 
 
-def _make_keys(folders: _Folders, report: Report) -> None:
+def _make_keys(data: Path, folders: _Folders, report: Report) -> None:
     """Make the data volume's folders, and the keys that are missing."""
-    data = folders.data
     folders.make(data, 0o755)
     folders.make(data / "seawall")
     folders.make(data / "registry")
@@ -372,9 +455,9 @@ def _make_keys(folders: _Folders, report: Report) -> None:
             report.made_keys.append(path)
         else:
             # Copied from another host as root, perhaps: the content stays, the owner is set right.
-            path.chmod(0o600)
-            if folders.owner:
-                os.chown(path, *folders.owner)
+            if can_read(folders.owner, str(path)) or path.stat().st_mode & 0o077:
+                path.chmod(0o600)
+                _give(path, folders.owner)
             report.kept_keys.append(path)
 
 
@@ -398,25 +481,19 @@ def _signing_pair() -> tuple[bytes, bytes]:
     return pem, certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _create(path: Path, content: bytes, owner: tuple[int, int] | None) -> None:
+def _create(path: Path, content: bytes, owner: Owner) -> None:
     # O_EXCL: a key that is there is never replaced, also not when two run at once.
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "wb") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
-    if owner:
-        os.chown(path, *owner)
+    _give(path, owner)
 
 
-def _owner(user: str) -> tuple[int, int] | None:
-    if os.geteuid() != 0:
-        return None
-    try:
-        entry = pwd.getpwnam(user)
-    except KeyError:
-        return None
-    return entry.pw_uid, entry.pw_gid
+def _give(path: Path, owner: Owner) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, owner.uid, owner.gid)
 
 
 # -- files ---------------------------------------------------------------------------------------------
@@ -425,13 +502,13 @@ def _owner(user: str) -> tuple[int, int] | None:
 class _Writer:
     """Writes files whose content has changed, and nothing else."""
 
-    def __init__(self, report: Report, owner: tuple[int, int] | None) -> None:
+    def __init__(self, report: Report, owner: Owner) -> None:
         self._report = report
         self._owner = owner
 
     def file(self, path: Path, content: str, mode: int) -> None:
         """Write `content` in one step: readers see the old file or the new one."""
-        if path.exists() and path.read_text() == content and path.stat().st_mode & 0o777 == mode:
+        if self._is(path, content, mode):
             self._report.unchanged.append(path)
             return
         temporary = path.with_name(f".{path.name}.new")
@@ -440,10 +517,15 @@ class _Writer:
         with os.fdopen(fd, "w") as handle:
             handle.write(content)
         temporary.chmod(mode)
-        if self._owner:
-            os.chown(temporary, *self._owner)
+        _give(temporary, self._owner)
         temporary.replace(path)
         self._report.written.append(path)
+
+    def _is(self, path: Path, content: str, mode: int) -> bool:
+        if not path.exists() or path.read_bytes() != content.encode():
+            return False
+        found = path.stat()
+        return found.st_mode & 0o777 == mode and (os.geteuid() != 0 or found.st_uid == self._owner.uid)
 
 
 def _environment(found: Checked) -> str:
@@ -485,6 +567,11 @@ def _unit(name: str, command: str, found: Checked, config: Path, prefix: Path, u
         output = f"StandardOutput=journal\nStandardError=journal\nSyslogIdentifier={name}\n"
     else:
         output = f"StandardOutput=append:{logs}/{name}.log\nStandardError=inherit\n"
+    # systemd hides these folders from a unit with ProtectHome.
+    homes = ("/root", "/home", "/run/user")
+    at_home = any(
+        Path(path).is_relative_to(home) for path in (*writable, str(config), str(prefix)) for home in homes
+    )
     return f"""\
 # Made by `seawall prepare` {__version__}.
 [Unit]
@@ -510,7 +597,7 @@ NoNewPrivileges=true
 PrivateTmp=true
 PrivateDevices=true
 ProtectSystem=strict
-ProtectHome=true
+ProtectHome={"false" if at_home else "true"}
 ProtectKernelTunables=true
 ProtectControlGroups=true
 RestrictSUIDSGID=true
@@ -521,8 +608,8 @@ WantedBy=multi-user.target
 """
 
 
-def _compose(found: Checked, config: Path, settings: Mapping[str, Any]) -> str:
-    """Same paths inside as outside, so one seawall.yml serves systemd and containers alike."""
+def _compose(found: Checked, config: Path, settings: Mapping[str, Any], owner: Owner) -> str:
+    """Same paths and user inside as outside, so one seawall.yml serves systemd and containers alike."""
     data = found.get("data_volume")
     volumes = [f"{data}:{data}", f"{config}:{config}:ro"]
     root = found.get("storage_service.filesystem.rootdirectory")
@@ -536,8 +623,9 @@ def _compose(found: Checked, config: Path, settings: Mapping[str, Any]) -> str:
         found.get("external_redis.tlsOptions.rootCA"),
         found.get("external_database.harbor.ssl_root_cert"),
     ]
-    volumes += [f"{file}:{file}:ro" for file in files if file]
+    volumes += [f"{file}:{file}:ro" for file in files if file and not Path(file).is_relative_to(data)]
     port = settings["http"]["port"]
+    ports = [port, *([settings["http"]["redirect_port"]] if "redirect_port" in settings["http"] else [])]
     logging: dict[str, Any] = {
         "driver": "json-file",
         "options": {"max-size": "200m", "max-file": "10"},
@@ -553,6 +641,8 @@ def _compose(found: Checked, config: Path, settings: Mapping[str, Any]) -> str:
         }
     common: dict[str, Any] = {
         "image": f"seawall/seawall:{__version__}",
+        # Whom the settings and the keys belong to, whichever user the image has.
+        "user": f"{owner.uid}:{owner.gid}",
         "restart": "always",
         "read_only": True,
         "tmpfs": ["/tmp"],  # noqa: S108 - a path inside the container
@@ -572,7 +662,9 @@ def _compose(found: Checked, config: Path, settings: Mapping[str, Any]) -> str:
         "core": {
             **common,
             "command": ["serve", "--config", f"{config}/seawall.yml"],
-            "ports": [f"{port}:{port}"],
+            "ports": [f"{number}:{number}" for number in ports],
+            # Not every engine lets a user listen below 1024 by itself.
+            "sysctls": {"net.ipv4.ip_unprivileged_port_start": "0"},
             "healthcheck": {"test": ["CMD", "python", "-c", probe], "interval": "10s", "timeout": "10s"},
         },
         "jobservice": {

@@ -52,6 +52,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, load
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.process.redirect import Redirect
 from seawall.process.wiring import Process, open_process
 from seawall.registry.artifacts import ArtifactService
 from seawall.web.harbor.app import PREFIX as API_PREFIX
@@ -220,6 +221,7 @@ def build(settings: Settings) -> ASGIApp:
     """The application for `settings`; database and storage are opened, the schema must be migrated."""
     configure_logging(settings)
     process = open_process(settings, serving=True)
+    redirect = Redirect(settings)
     routes: list[BaseRoute] = []
     if process.auth.required:
         endpoint = TokenEndpoint(
@@ -263,7 +265,9 @@ def build(settings: Settings) -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await process.start()
+        await redirect.start()
         yield
+        await redirect.close()
         await process.close()
 
     routes += [

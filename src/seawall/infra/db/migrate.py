@@ -63,6 +63,17 @@ def current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
+def foreign_tables(connection: Connection) -> str | None:
+    """What else than Seawall has this database, in a sentence; None when nobody."""
+    present = set(inspect(connection).get_table_names())
+    if {"harbor_user", "project"} <= present and schema_compatibility.name not in present:
+        return (
+            "this is a Harbor's database, and nothing in it was changed: give Seawall an empty database of "
+            "its own, and bring the content with `seawall adopt-harbor` or `seawall migrate-from-harbor`"
+        )
+    return None
+
+
 def revisions() -> set[str]:
     """The schema revisions that this Seawall knows."""
     config = Config()
@@ -73,6 +84,9 @@ def revisions() -> set[str]:
 def _upgrade(connection: Connection, revision: str, scripts: Path | None) -> None:
     config = _config(connection, scripts)
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    foreign = foreign_tables(connection)
+    if foreign:
+        raise ConfigError(foreign)
     at = current(connection)
     if at is None:
         _clear_remains(connection)

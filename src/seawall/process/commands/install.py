@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,26 +21,88 @@ def register(app: typer.Typer) -> None:
     app.command("migrate-from-harbor")(migrate_from_harbor)
 
 
+class Action(StrEnum):
+    """What Harbor's `prepare` can be asked for besides preparing."""
+
+    prepare = "prepare"
+    gencert = "gencert"
+    migrate = "migrate"
+
+
+_ACTIONS = {
+    Action.gencert: "gencert: nothing to make: Harbor's certificates are for traffic between its "
+    "components, and Seawall's are one process; `https` in harbor.yml names the certificate that clients see",
+    Action.migrate: "migrate: nothing to change: `seawall prepare` reads the harbor.yml of every Harbor "
+    "since 1.8 as it is",
+}
+
+
 def prepare(
-    file: Annotated[Path, typer.Option("--harbor-yml", "-f", help="the harbor.yml to read")] = Path(
+    action: Annotated[
+        Action, typer.Argument(help="gencert and migrate are Harbor's; there is nothing to do", metavar="")
+    ] = Action.prepare,
+    file: Annotated[Path, typer.Option("--harbor-yml", "--conf", "-f", help="the harbor.yml to read")] = Path(
         "harbor.yml"
     ),
     output: Annotated[Path | None, typer.Option(help="where to write; default: beside harbor.yml")] = None,
     prefix: Annotated[Path, typer.Option(help="where Seawall is installed")] = prepare_.DEFAULT_PREFIX,
     user: Annotated[str, typer.Option(help="the user that runs Seawall")] = "seawall",
+    check: Annotated[
+        bool, typer.Option("--check", help="write nothing; try everything that a start needs")
+    ] = False,
+    with_trivy: Annotated[bool, typer.Option("--with-trivy", help="Harbor's; not needed")] = False,
+    with_clair: Annotated[bool, typer.Option("--with-clair", help="Harbor's; not needed")] = False,
+    with_notary: Annotated[bool, typer.Option("--with-notary", help="Harbor's; not needed")] = False,
+    with_chartmuseum: Annotated[
+        bool, typer.Option("--with-chartmuseum", help="Harbor's; not needed")
+    ] = False,
+    path: Annotated[str | None, typer.Option("--path", "-p", hidden=True)] = None,
+    migrated: Annotated[str | None, typer.Option("--input", "-i", hidden=True)] = None,
+    target: Annotated[str | None, typer.Option("--target", "-t", hidden=True)] = None,
 ) -> None:
     """Write settings, keys, systemd units and a compose file from a harbor.yml; keys are kept."""
-    report = prepare_.prepare(file, (output or file.absolute().parent).absolute(), prefix=prefix, user=user)
+    del path, migrated, target
+    given = {
+        "trivy": with_trivy,
+        "clair": with_clair,
+        "notary": with_notary,
+        "chartmuseum": with_chartmuseum,
+    }
+    for part in (part for part, wanted in given.items() if wanted):
+        print(f"note: --with-{part}: {prepare_.PARTS[part]}")
+    if action in _ACTIONS:
+        print(_ACTIONS[action])
+        return
+    where = (output or file.absolute().parent).absolute()
+    if check:
+        _check(file, where, user)
+        return
+    report = prepare_.prepare(file, where, prefix=prefix, user=user)
     for note in report.notes:
         print(f"note: {note.text(str(file))}")
     for key in report.made_keys:
         print(f"key made: {key}")
     for key in report.kept_keys:
         print(f"key kept: {key}")
-    for path in report.written:
-        print(f"written: {path}")
-    for path in report.unchanged:
-        print(f"unchanged: {path}")
+    for made in report.written:
+        print(f"written: {made}")
+    for made in report.unchanged:
+        print(f"unchanged: {made}")
+
+
+def _check(file: Path, output: Path, user: str) -> None:
+    from seawall.install import harbor_yml, readiness
+
+    found = harbor_yml.read(file)
+    prepare_.files_there(found)
+    harbor_yml.refuse(found, file)
+    result = readiness.check(found, file, output, user)
+    for item in result.items:
+        print(item)
+    faults = sum(bool(item.cure) for item in result.items)
+    print(f"{faults} faults" if faults else "everything is ready to start")
+    if faults:
+        raise typer.Exit(1)
 
 
 def bundle(

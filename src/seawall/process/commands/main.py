@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +28,9 @@ from seawall.availability.sites.service import prepare as prepare_site
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, redacted
-from seawall.kernel.errors import SeawallError
+from seawall.install.certificates import CertificateError, check_pair
+from seawall.install.readiness import listen_fault
+from seawall.kernel.errors import ConfigError, SeawallError
 from seawall.process.commands import backup as backup_cli
 from seawall.process.commands import install as install_cli
 from seawall.process.commands.common import ConfigOption, DataOption, load_settings, with_db
@@ -73,6 +76,21 @@ def main() -> None:
     except DBAPIError as error:
         print(f"seawall: database: {str(error.orig).strip().splitlines()[0]}", file=sys.stderr)
         sys.exit(1)
+    except httpx.HTTPError as error:
+        print(f"seawall: {_where(error)}{str(error).strip() or type(error).__name__}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        # Files that are missing or must not be read, full disks, ports in use.
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"seawall: {named}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _where(error: httpx.HTTPError) -> str:
+    try:
+        return f"{error.request.url}: "
+    except RuntimeError:
+        return ""
 
 
 @app.command()
@@ -96,6 +114,7 @@ def serve(
         settings = load_settings(config, data_dir, http={**settings.http.model_dump(), **http})
     if settings.ca_download is not None:
         check_ca(settings.ca_download)
+    _servable(settings)
     migrate.upgrade(settings.database_url)
     scheme = "https" if settings.http.tls_certificate else "http"
     _prepare(settings)
@@ -113,6 +132,20 @@ def serve(
             server.serve()
     finally:
         shutil.rmtree(metrics, ignore_errors=True)
+
+
+def _servable(settings: Settings) -> None:
+    """Raise ConfigError for a certificate or a port that server processes would fail with."""
+    http = settings.http
+    if http.tls_certificate is not None and http.tls_key is not None:
+        try:
+            check_pair(http.tls_certificate, http.tls_key)
+        except CertificateError as error:
+            raise ConfigError(f"http.tls_{error.part.removeprefix('private_')}: {error}") from None
+    for port in (http.port, http.redirect_port):
+        reason = listen_fault(http.host, port) if port else None
+        if reason:
+            raise ConfigError(f"cannot listen on port {port} of {http.host}: {reason}")
 
 
 def _address(settings: Settings, scheme: str) -> str:
