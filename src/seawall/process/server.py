@@ -287,19 +287,18 @@ def build(settings: Settings) -> ASGIApp:
         process.configuration,
         process.proxy,
         process.rates,
-        process.peers,
+        process.peers if process.peers.enabled else None,
     )
     notary = NotaryApp(oci, process.notary)
     api = open_api(process)
 
     peer_endpoint = None
-    if process.peers is not None:
+    if process.peers.enabled:
         peer_endpoint = PeerEndpoint(process.peers, process.content, process.keys, oci)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if peer_endpoint is not None and scope["type"] == "http":
-            assert process.peers is not None
             if path.startswith(PEER_PATH):
                 await peer_endpoint(scope, receive, send)
                 return

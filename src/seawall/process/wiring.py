@@ -105,8 +105,7 @@ class Process:
     oidc: OidcService
     tokens: TokenService
     proxy: ProxyCache
-    # None where own-storage HA is not set up.
-    peers: PeerService | None
+    peers: PeerService
     background: tuple[Background, ...]
     closers: tuple[Closer, ...]
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -251,16 +250,12 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     preheat = PreheatService(db, keys, jobs)
     dr = DrService(db, storage, settings)
     probe = Probe(db, storage, redis, keys, instances, health, settings.external_url)
-    peers: PeerService | None = None
-    peers_parts: list[Part] = []
-    if settings.peers.urls:
-        # Imported here: `seawall serve` imports this module before it has said where its processes count
-        # together, which prometheus-client wants to know when it is imported.
-        from seawall.availability.peers.part import part as peers_part
-        from seawall.availability.peers.service import PeerService
+    # Imported here: `seawall serve` imports this module before it has said where its processes count
+    # together, which prometheus-client wants to know when it is imported.
+    from seawall.availability.peers.part import part as peers_part
+    from seawall.availability.peers.service import PeerService
 
-        peers = PeerService(db, content, jobs, keys, sessions, settings.peers)
-        peers_parts = [peers_part(peers, serving=serving)]
+    peers = PeerService(db, content, jobs, keys, sessions, settings.peers)
     # Server processes of one instance share its id.
     leading = ID_VARIABLE in os.environ
     parts: list[Part] = [
@@ -279,7 +274,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         preheat_part(db, jobs, preheat, tokens if auth.required else None, scanner.registry_url),
         replication_part(db, content, jobs, events, keys, replication, settings.external_url),
         proxy_part(db, content, proxy, settings.proxy.keep_days),
-        *peers_parts,
+        *([peers_part(peers, serving=serving)] if peers.enabled else []),
         *more,
     ]
     for part in parts:

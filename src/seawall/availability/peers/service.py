@@ -41,6 +41,8 @@ class PeerService:
         settings: PeerSettings,
     ) -> None:
         self.settings = settings
+        # Without peers (`peers.urls`) all this has nothing to do, and nobody starts it.
+        self.enabled = bool(settings.urls)
         self.db = db
         self.store = Store(Context(keys, jobs), content, settings.name)
         self.peers = [Peer(url, keys, settings.timeout_seconds) for url in settings.urls]

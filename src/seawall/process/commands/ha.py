@@ -254,7 +254,6 @@ async def _check_peers(settings: Settings, report: Report) -> None:
 
     process = open_process(settings)
     try:
-        assert process.peers is not None
         await check_peers(process.peers.statuses, report)
     finally:
         await process.close()

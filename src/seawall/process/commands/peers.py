@@ -44,7 +44,6 @@ def _with_peers(config: Path | None, data_dir: Path | None, work: Callable[[Peer
     async def run() -> T:
         process = open_process(settings)
         try:
-            assert process.peers is not None
             return await work(process.peers)
         finally:
             await process.close()

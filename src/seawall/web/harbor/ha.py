@@ -76,7 +76,7 @@ async def check_instances(
 ) -> CheckModel:
     """Test every pair of living instances; takes some seconds."""
     report = await check_.check(db, settings, keys)
-    if peers is not None:
+    if peers.enabled:
         await check_peers(peers.statuses, report)
     if dr.enabled:
         check_sites(await dr.status(), report)

@@ -51,7 +51,7 @@ class ConflictModel(BaseModel):
 @router.get("/peers")
 async def list_peers(access: Annotated[Access, system_access("ha", "read")], peers: Peers) -> list[PeerModel]:
     """Every peer, asked now; none where own-storage HA is not set up."""
-    if peers is None:
+    if not peers.enabled:
         return []
     return [
         PeerModel(
@@ -74,7 +74,7 @@ async def list_peer_conflicts(
     access: Annotated[Access, system_access("ha", "read")], peers: Peers
 ) -> list[ConflictModel]:
     """What lost by the conflict rule, newest first (at most 500), without secrets."""
-    if peers is None:
+    if not peers.enabled:
         return []
     found = await peers.statuses.conflicts()
     return [ConflictModel(**{**item, "at": timestamp(item["at"])}) for item in found]
@@ -83,6 +83,6 @@ async def list_peer_conflicts(
 @router.post("/peers/sync", status_code=202, response_class=Response)
 async def sync_peers(access: Annotated[Access, system_access("ha", "update")], peers: Peers) -> Response:
     """Start a round with every peer now."""
-    if peers is not None:
+    if peers.enabled:
         peers.rounds.start_round()
     return Response(status_code=202)
