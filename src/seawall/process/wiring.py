@@ -167,8 +167,8 @@ def open_scanner(
         keys,
         events,
         trust,
-        tokens=tokens if auth.required else None,
-        robot_prefix=auth.robot_prefix if auth.required else None,
+        auth,
+        tokens,
         limits=Limits(
             unpacked_bytes=scan.layer_gib * 1024 * MIB,
             ratio=scan.layer_ratio,
@@ -260,7 +260,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     leading = ID_VARIABLE in os.environ
     parts: list[Part] = [
         audit_part(db, trail, configuration),
-        scan_part(db, scanner, scan_requests, auth.robot_prefix if auth.required else None),
+        scan_part(db, scanner, scan_requests, auth),
         trust_part(trust, auth),
         Part(background=(keys.watch, sessions.sweep), closers=(redis.close, rates.close)),
         content_jobs.part(db, storage, settings.gc),
@@ -271,7 +271,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         *([sites_part(dr, leading=leading)] if dr.enabled else []),
         *([cluster_part(instances)] if leading else []),
         webhooks_part(db, events, jobs, keys, configuration, settings),
-        preheat_part(db, jobs, preheat, tokens if auth.required else None, scanner.registry_url),
+        preheat_part(db, jobs, preheat, auth, tokens, scanner.registry_url),
         replication_part(db, content, jobs, events, keys, replication, settings.external_url),
         proxy_part(db, content, proxy, settings.proxy.keep_days),
         *([peers_part(peers, serving=serving)] if peers.enabled else []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from seawall.access.service import AuthService
 from seawall.access.tokens import TokenService
 from seawall.features.preheat.service import PreheatService
 from seawall.features.preheat.work import LABELED, PreheatHook, PreheatJobs
@@ -16,11 +17,12 @@ def part(
     db: Database,
     jobs: JobService,
     preheat: PreheatService,
-    tokens: TokenService | None,
+    auth: AuthService,
+    tokens: TokenService,
     registry_url: str,
 ) -> ContentPart:
     """Send what policies select to distribution networks, by hand, by a schedule or when it changes."""
-    work = PreheatJobs(db, jobs, preheat, tokens, registry_url)
+    work = PreheatJobs(db, jobs, preheat, auth, tokens, registry_url)
     hook = PreheatHook(db, jobs)
     return ContentPart(
         hooks=(hook,),

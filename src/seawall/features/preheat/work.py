@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from seawall.access.service import AuthService
 from seawall.access.tables import project_metadata
 from seawall.access.tokens import Scope, TokenService
 from seawall.features.preheat.drivers import ERROR, RUNNING, DriverError, Image, open_driver
@@ -42,13 +43,15 @@ class PreheatJobs:
         db: Database,
         jobs: JobService,
         preheat: PreheatService,
-        tokens: TokenService | None,
+        auth: AuthService,
+        tokens: TokenService,
         registry_url: str,
     ) -> None:
-        """`registry_url` is where a network pulls from, with `tokens` that let it; None: everybody may."""
+        """`registry_url` is where a network pulls from, with `tokens` that let it where callers need one."""
         self._db = db
         self._jobs = jobs
         self._preheat = preheat
+        self._auth = auth
         self._tokens = tokens
         self._registry_url = registry_url
 
@@ -175,7 +178,7 @@ class PreheatJobs:
 
     def _image(self, row: Any) -> Image:
         headers = {}
-        if self._tokens is not None:
+        if self._auth.required:
             scope = Scope("repository", row.repository, frozenset({"pull"}))
             token, _ = self._tokens.issue("seawall-preheat", [scope], _TOKEN_SECONDS)
             headers["Authorization"] = f"Bearer {token}"

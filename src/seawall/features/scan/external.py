@@ -6,12 +6,12 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from argon2 import PasswordHasher
 from sqlalchemy import Connection, delete, insert, select
 
+from seawall.access.service import AuthService
 from seawall.access.tables import robots
 from seawall.access.tokens import Scope, TokenService
 from seawall.features.scan import report, sbom
@@ -35,21 +35,21 @@ class PullCredentials:
     def __init__(
         self,
         db: Database,
-        tokens: TokenService | None,
-        robot_prefix: Callable[[], Awaitable[str]] | None,
+        auth: AuthService,
+        tokens: TokenService,
         limits: Limits,
     ) -> None:
-        """Without `tokens` anybody may pull, and no credential is made."""
+        """Where nobody has to sign in (`auth.required`), no credential is made."""
         self._db = db
         self._tokens = tokens
-        self._robot_prefix = robot_prefix
+        self._auth = auth
         self._limits = limits
 
     async def issue(self, target: Target, *, basic: bool) -> tuple[str, int | None]:
         """(Authorization header, robot to delete afterwards) that lets an adapter pull this image."""
-        if self._tokens is None:
+        if not self._auth.required:
             return "", None  # anybody may pull
-        if not basic or self._robot_prefix is None:
+        if not basic:
             scope = Scope("repository", target.repository, frozenset({"pull"}))
             token, _ = self._tokens.issue(PULLER, [scope])
             return f"Bearer {token}", None
@@ -83,7 +83,7 @@ class PullCredentials:
             )
 
         robot_id = await self._db.write(create_robot)
-        pair = f"{await self._robot_prefix()}{project}+{name}:{secret}"
+        pair = f"{await self._auth.robot_prefix()}{project}+{name}:{secret}"
         return "Basic " + base64.b64encode(pair.encode()).decode(), robot_id
 
     async def revoke(self, robot_id: int | None) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, select
 
 from seawall.access import projects as project_rules
 from seawall.access.access import project_by_id
+from seawall.access.service import AuthService
 from seawall.access.tables import project_metadata, projects, robots
 from seawall.features.scan import scanners
 from seawall.features.scan.external import PULLER
@@ -36,13 +36,10 @@ class ScanHook(ContentHook):
 
     replicas = True
 
-    def __init__(
-        self, db: Database, requests: ScanRequests, robot_prefix: Callable[[], Awaitable[str]] | None
-    ) -> None:
-        """`robot_prefix` gives what names of robot accounts begin with; None where there are none."""
+    def __init__(self, db: Database, requests: ScanRequests, auth: AuthService) -> None:
         self._db = db
         self._requests = requests
-        self._robot_prefix = robot_prefix
+        self._auth = auth
         self._open = OpenProjects(db, seconds=1)
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
@@ -109,8 +106,8 @@ class ScanHook(ContentHook):
         message = await self._db.point(lambda c: _refusal(c, policy, repository, manifest.digest))
         if message is None:
             return
-        if self._robot_prefix is not None and who:
-            name = who.removeprefix(await self._robot_prefix())
+        if self._auth.required and who:
+            name = who.removeprefix(await self._auth.robot_prefix())
             if name != who and await self._db.point(lambda c: _is_scanner(c, name)):
                 return
         raise RegistryError("DENIED", message, status=412)

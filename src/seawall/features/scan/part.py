@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
+from seawall.access.service import AuthService
 from seawall.features.scan.adapter_requests import AdapterRequests
 from seawall.features.scan.hook import ScanHook
 from seawall.features.scan.jobs import FORGET_SCHEDULE, ScanJobs
@@ -17,11 +16,11 @@ def part(
     db: Database,
     scan: Scanning,
     requests: AdapterRequests,
-    robot_prefix: Callable[[], Awaitable[str]] | None,
+    auth: AuthService,
 ) -> ContentPart:
     """Scan what is pushed where the project wants it; refuse pulls of what is too vulnerable."""
     return ContentPart(
-        hooks=(ScanHook(db, scan.requests, robot_prefix),),
+        hooks=(ScanHook(db, scan.requests, auth),),
         jobs=ScanJobs(db, scan, requests).kinds(),
         schedules=(DefaultSchedule(FORGET_SCHEDULE, "0 30 4 * * *", "scan-forget"),),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from seawall.access.service import AuthService
 from seawall.access.tokens import TokenService
 from seawall.features.scan.attached import AttachedSboms
 from seawall.features.scan.embedded import EmbeddedScanner
@@ -48,9 +48,9 @@ class Scanning:
         keys: KeyRing,
         events: Subscribers,
         trust: TrustService,
+        auth: AuthService,
+        tokens: TokenService,
         *,
-        tokens: TokenService | None = None,
-        robot_prefix: Callable[[], Awaitable[str]] | None = None,
         limits: Limits | None = None,
         registry_url: str = "",
         internal_url: str = "",
@@ -58,7 +58,7 @@ class Scanning:
     ) -> Scanning:
         """`registry_url` is where adapters find this registry, `internal_url` from inside the cluster.
 
-        `tokens` and `robot_prefix` are None where anybody may pull. `attached_sboms`: see PackageLists.
+        `tokens` let scanners pull, unless anybody may (`auth.required`). `attached_sboms`: see PackageLists.
         """
         limits = limits or Limits()
         scanners = Scanners(db, keys)
@@ -67,7 +67,7 @@ class Scanning:
         publisher = SbomPublisher(db, content, reports)
         attached = AttachedSboms(db, content, trust, limits)
         packages = PackageLists(db, content, attached, limits, attached_sboms)
-        credentials = PullCredentials(db, tokens, robot_prefix, limits)
+        credentials = PullCredentials(db, auth, tokens, limits)
         external = ExternalScanner(
             db,
             scanners,
