@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that run tests: one more than there are processors, since tests also wait.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
@@ -36,7 +38,7 @@ serve: install
 # Debian packages (servers and clients the tests talk to) are installed once, by the script.
 test: install
 	bash .ci/packages.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
 
 # No server, no network.
 unit: install

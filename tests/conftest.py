@@ -13,10 +13,25 @@ from typing import Any
 import pytest
 
 import seawall.process.tables  # noqa: F401 - every table is declared in the tests too
+from tests.support import spread
 from tests.support.processes import ROOT
 from tests.support.registry import Registry
 from tests.support.servers.postgres import Postgres, PostgresPair
 from tests.support.servers.swift import SwiftServer
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> spread.Spread:
+    """Spread files and costly folders, not single tests."""
+    return spread.scheduler(config, log)
+
+
+# After pytest has put together what shares a parameter of a session's fixture.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several workers, what takes longest goes first."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        spread.sort(items)
 
 
 @pytest.fixture(scope="session")
@@ -56,35 +71,48 @@ def postgres_pair() -> Iterator[PostgresPair]:
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def database_settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Environment that chooses the metadata database: every test using it runs on both."""
-    if request.param == "sqlite":
+def database(request: pytest.FixtureRequest) -> str:
+    """The kind of the metadata database: every test using it runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def database_settings(database: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """Environment that chooses an empty metadata database, of either kind."""
+    if database == "sqlite":
         return {}
     server: Any = request.getfixturevalue("postgres")
     return {"SEAWALL_DATABASE__URL": server.database()}
 
 
 @pytest.fixture(scope="session")
+def shared_registries() -> Iterator[dict[str, Registry]]:
+    """The servers of `registry` by database; they stay when the tests go on to the other database."""
+    servers: dict[str, Registry] = {}
+    yield servers
+    for server in servers.values():
+        server.close()
+
+
+@pytest.fixture(scope="session")
 def registry(
-    database_settings: dict[str, str],
+    database: str,
+    shared_registries: dict[str, Registry],
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
-) -> Iterator[Registry]:
+) -> Registry:
     """A running registry with authentication, shared by the tests of a run (per database).
 
     `SEAWALL_TEST_STORAGE=s3` runs every test that uses it on S3 instead of the filesystem.
     """
-    settings = dict(database_settings)
-    if os.environ.get("SEAWALL_TEST_STORAGE") == "s3":
-        s3: SwiftServer = request.getfixturevalue("s3_server")
-        settings |= s3.settings(s3.bucket())
-    server = Registry(tmp_path_factory.mktemp("registry") / "data", settings)
-    server.start()
-    try:
-        yield server
-    finally:
-        if server.process is not None:
-            server.kill()
+    if database not in shared_registries:
+        settings: dict[str, str] = dict(request.getfixturevalue("database_settings"))
+        if os.environ.get("SEAWALL_TEST_STORAGE") == "s3":
+            s3: SwiftServer = request.getfixturevalue("s3_server")
+            settings |= s3.settings(s3.bucket())
+        shared_registries[database] = Registry(tmp_path_factory.mktemp("registry") / "data", settings)
+        shared_registries[database].start()
+    return shared_registries[database]
 
 
 @pytest.fixture
@@ -94,8 +122,7 @@ def fresh_registry(tmp_path: Path) -> Iterator[Registry]:
     try:
         yield server
     finally:
-        if server.process is not None:
-            server.kill()
+        server.close()
 
 
 @pytest.fixture(scope="session")

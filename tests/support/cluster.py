@@ -49,5 +49,4 @@ class Cluster:
     def close(self) -> None:
         """Kill those that run."""
         for instance in self.instances:
-            if instance.process is not None:
-                instance.kill()
+            instance.close()

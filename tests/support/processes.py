@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import socket
 import sys
+import tempfile
+from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "Seawall-12345"
 SEAWALL = [sys.executable, "-m", "seawall"]
 
+# Below the range that the kernel takes the ports of outgoing connections from; a Redis Cluster also takes its
+# port + 10000.
+_PORTS = range(12_000, 22_000)
+# Locks on the ports that this process chose last: no other run of tests on this machine chooses them too.
+_chosen: deque[int] = deque()
 
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on and that no other test has chosen lately."""
+    folder = Path(tempfile.gettempdir()) / "seawall-test-ports"
+    folder.mkdir(exist_ok=True)
+    while len(_chosen) > 300:
+        os.close(_chosen.popleft())
+    # A host of another namespace has an address that is not ours.
+    own = host if host.startswith("127.") else ""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        lock = os.open(folder / str(port), os.O_CREAT | os.O_RDWR, 0o666)
+        with socket.socket() as probe:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                probe.bind((own, port))
+            except OSError:
+                os.close(lock)
+                continue
+        _chosen.append(lock)
+        return port
+    raise AssertionError("no free port")
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

@@ -71,6 +71,16 @@ class Registry:
         self.process.wait()
         self.process = None
 
+    def close(self) -> None:
+        """End the server at the end of a test, if it runs; it may write what coverage it saw."""
+        if self.process is None:
+            return
+        if "COVERAGE_PROCESS_CONFIG" in self.environment:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.stop()
+        if self.process is not None:
+            self.kill()
+
     def stop(self) -> int:
         """SIGTERM, wait; returns the exit code."""
         assert self.process is not None

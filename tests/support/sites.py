@@ -173,8 +173,7 @@ class Sites:
         """Kill everything."""
         self.stop_witness()
         for site in (self.a, self.b):
-            if site.process is not None:
-                site.kill()
+            site.close()
 
 
 def differences(one: str, other: str) -> dict[str, list[Any]]:

@@ -3,7 +3,7 @@
 A table belongs to one room and is declared in that room's `tables.py`. What handles all tables at once (the
 fence, a dump, a rotation of the secret key) asks `infra.db.metadata.all_tables`, which refuses to answer
 before this module was imported, so no table can be left out by accident. A new `tables.py` is added here;
-`tests/test_migrations.py` fails while it is not.
+`tests/component/infra/db/test_migrations.py` fails while it is not.
 """
 
 import seawall.access.tables

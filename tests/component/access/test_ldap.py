@@ -49,7 +49,7 @@ def server(directory: Slapd, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             assert done.status_code == 200, done.text
         yield registry
     finally:
-        registry.kill()
+        registry.close()
 
 
 @pytest.fixture

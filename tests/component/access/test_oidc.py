@@ -76,7 +76,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
     finally:
         provider.stop()
-        registry.kill()
+        registry.close()
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ def test_backup_under_load_and_restore(
         assert refused.returncode == 1
         assert "not empty" in refused.stderr
     finally:
-        copy.kill()
+        copy.close()
 
 
 def test_damage_is_named(fresh_registry: Registry, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     )
     registry.start()
     yield registry
-    registry.kill()
+    registry.close()
 
 
 def test_what_clients_are_told(limited: Registry) -> None:

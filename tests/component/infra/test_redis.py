@@ -16,7 +16,7 @@ from seawall.infra.redis import RedisClient, UnavailableError
 from seawall.infra.settings import RedisSettings
 from tests.support.processes import free_port
 from tests.support.registry import Registry
-from tests.support.servers.redis import RedisNode, RedisSentinel, _free_port
+from tests.support.servers.redis import RedisNode, RedisSentinel
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_sentinel_moves_to_the_promoted_replica(tmp_path: Path, encrypted: bool)
 def test_cluster(tmp_path: Path, encrypted: bool) -> None:
     tls = _certificate(tmp_path) if encrypted else None
     options = {"cluster-enabled": "yes"}
-    nodes = [RedisNode(port=_free_port("127.0.0.1"), options=options, tls=tls) for _ in range(3)]
+    nodes = [RedisNode(port=free_port(), options=options, tls=tls) for _ in range(3)]
     try:
         for node in nodes:
             node.start()

@@ -54,7 +54,7 @@ def test_tls(tmp_path: Path) -> None:
             assert sent.status_code == 201
             assert client.get(f"{url}/{digest}").content == data
     finally:
-        server.kill()
+        server.close()
 
 
 def test_drain_finishes_a_push_in_flight(fresh_registry: Registry) -> None:

@@ -31,8 +31,7 @@ def server(
     try:
         yield registry
     finally:
-        if registry.process is not None:
-            registry.kill()
+        registry.close()
 
 
 def digest_of(data: bytes) -> str:

@@ -69,5 +69,4 @@ def test_every_door_says_503(node: PostgresNode, tmp_path: Path) -> None:
                 assert time.monotonic() < deadline, ready.text
                 time.sleep(0.2)
     finally:
-        if registry.process is not None:
-            registry.kill()
+        registry.close()

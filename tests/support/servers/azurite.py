@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import httpx
 
 from seawall.infra.settings import StorageSettings
+from tests.support.processes import free_port
 
 ACCOUNT = "seawalltest"
 _HERE = Path(__file__).parent / "node"
@@ -41,9 +41,7 @@ class AzuriteServer:
     def __init__(self) -> None:
         self.key = base64.b64encode(secrets.token_bytes(32)).decode()
         self.root = Path(tempfile.mkdtemp(prefix="seawall-azurite-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
         self.process: subprocess.Popen[bytes] | None = None
 

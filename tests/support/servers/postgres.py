@@ -11,19 +11,12 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from tests.support.processes import free_port
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def _as_postgres(*command: str) -> list[str]:
@@ -41,7 +34,7 @@ class PostgresNode:
         self.root = root
         self.data = root / "data"
         self.host = host
-        self.port = port or _free_port(host)
+        self.port = port or free_port(host)
         self.options: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         root.mkdir(parents=True, exist_ok=True)

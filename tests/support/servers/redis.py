@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -13,21 +11,7 @@ from pathlib import Path
 
 import redis
 
-
-def _free_port(host: str) -> int:
-    # A cluster node also takes its port + 10000. A host of another namespace has an address that is not ours.
-    own = host if host.startswith("127.") else ""
-    for _ in range(100):
-        with socket.socket() as probe:
-            probe.bind((own, 0))
-            port = int(probe.getsockname()[1])
-        if port < 50000:
-            return port
-        port -= 20000
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((own, port))
-            return port
-    raise AssertionError("no free port")
+from tests.support.processes import free_port
 
 
 class RedisNode:
@@ -50,7 +34,7 @@ class RedisNode:
         self.tls = tls
         self.root = Path(tempfile.mkdtemp(prefix="seawall-redis-"))
         self.host = host
-        self.port = port or _free_port(host)
+        self.port = port or free_port(host)
         self.options = options or {}
         self._sentinel = sentinel
         self._prefix = prefix

@@ -11,7 +11,6 @@ import getpass
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from typing import Any
 import httpx
 import obstore
 from obstore.store import S3Store
+
+from tests.support.processes import free_port
 
 _BIN = Path(sys.executable).parent
 _ACCESS_KEY = "test:tester"
@@ -80,12 +81,6 @@ use = egg:swift#{kind}
 """
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
 class SwiftServer:
     """One S3 endpoint. `start`, `stop` (data stay), `close` (data go); `bucket()` makes a new bucket."""
 
@@ -97,11 +92,11 @@ class SwiftServer:
         """`host`: address the S3 port listens on; the servers behind it stay on 127.0.0.1."""
         self.root = root or Path(tempfile.mkdtemp(prefix="seawall-swift-"))
         self.host = host
-        self.port = port or _free_port(host)
+        self.port = port or free_port(host)
         self.url = f"http://{host}:{self.port}"
         self._conf = self.root / "conf"
         self._devices = self.root / "devices"
-        self._ports = {kind: _free_port("127.0.0.1") for kind in ("account", "container", "object")}
+        self._ports = {kind: free_port("127.0.0.1") for kind in ("account", "container", "object")}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._buckets = 0
 

@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     registry = Registry(tmp_path_factory.mktemp("harborcli") / "data", {"SEAWALL_GC__GRACE_MINUTES": "0"})
     registry.start()
     yield registry
-    registry.kill()
+    registry.close()
 
 
 @pytest.fixture

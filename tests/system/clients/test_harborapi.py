@@ -57,7 +57,7 @@ def server(
     try:
         yield registry
     finally:
-        registry.kill()
+        registry.close()
 
 
 async def until(check: Callable[[], Awaitable[Any]], what: str) -> Any:

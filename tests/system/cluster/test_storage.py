@@ -49,8 +49,7 @@ def pair(
         yield instances
     finally:
         for instance in instances:
-            if instance.process is not None:
-                instance.kill()
+            instance.close()
 
 
 def on(instance: Registry, location: str) -> str:

@@ -122,5 +122,4 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
         assert kills > 0
         assert len(pushers.blobs) >= done
     finally:
-        if server.process is not None:
-            server.kill()
+        server.close()

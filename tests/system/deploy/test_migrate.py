@@ -28,8 +28,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, R
         yield servers
     finally:
         for server in servers:
-            if server.process is not None:
-                server.kill()
+            server.close()
 
 
 def run(pair: tuple[Registry, Registry], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -36,8 +36,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, R
         yield made[0], made[1]
     finally:
         for server in made:
-            if server.process is not None:
-                server.kill()
+            server.close()
 
 
 def run(block: str, a: Registry, b: Registry) -> None:

@@ -163,8 +163,7 @@ def main() -> int:
         load.over.set()
         site.balancer.stop()
         for server in (site.a, site.b):
-            if server.process is not None:
-                server.kill()
+            server.close()
         postgres.stop()
 
 

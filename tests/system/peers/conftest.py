@@ -118,5 +118,4 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgres: Postgres) -> Iterat
         for link in links:
             link.cut()
         for server in servers:
-            if server.process is not None:
-                server.kill()
+            server.close()

@@ -62,7 +62,7 @@ def door(portal_dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     finally:
         provider.stop()
         directory.stop()
-        registry.kill()
+        registry.close()
 
 
 def submit(person: Visitor, name: str, password: str) -> None:

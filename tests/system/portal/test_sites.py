@@ -163,5 +163,4 @@ def test_peers_are_seen_and_synced(window: Window, portal_dist: Path, tmp_path: 
         expect(peers).to_contain_text("away", timeout=60_000)
     finally:
         for site in pair:
-            if site.process is not None:
-                site.kill()
+            site.close()

@@ -32,8 +32,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     try:
         yield server
     finally:
-        if server.process is not None:
-            server.kill()
+        server.close()
 
 
 class Api:

@@ -121,7 +121,7 @@ def scanner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         )
         yield server
     finally:
-        server.kill()
+        server.close()
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     try:
         yield Client(server)
     finally:
-        server.kill()
+        server.close()
 
 
 def register(client: Client, name: str, url: str, **more: Any) -> str:

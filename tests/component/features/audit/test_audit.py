@@ -27,7 +27,7 @@ def server(tmp_path: Path) -> Iterator[Registry]:
     try:
         yield registry
     finally:
-        registry.kill()
+        registry.close()
 
 
 def until(check: Callable[[], Any], what: str, seconds: float = 60) -> Any:

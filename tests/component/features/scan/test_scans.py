@@ -68,8 +68,7 @@ def client(
         )  # fmt: skip
         yield Client(server)
     finally:
-        if server.process is not None:
-            server.kill()
+        server.close()
 
 
 def advisories(server: Registry, folder: Path, *records: dict[str, Any]) -> None:

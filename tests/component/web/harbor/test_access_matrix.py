@@ -95,7 +95,7 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
     try:
         yield Callers(registry)
     finally:
-        registry.kill()
+        registry.close()
 
 
 def may(caller: str, need: dict[str, str], public: bool) -> bool | None:

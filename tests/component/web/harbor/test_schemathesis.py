@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
             admin.post("/projects", json={"project_name": "project"})
         yield registry
     finally:
-        registry.kill()
+        registry.close()
 
 
 @schema.parametrize()

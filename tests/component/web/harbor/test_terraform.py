@@ -26,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     registry = Registry(tmp_path_factory.mktemp("terraform") / "data", {"SEAWALL_JOBS__EMBEDDED": "false"})
     registry.start()
     yield registry
-    registry.kill()
+    registry.close()
 
 
 @pytest.fixture

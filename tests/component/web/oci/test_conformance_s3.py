@@ -21,7 +21,7 @@ def registry(s3_server: SwiftServer, tmp_path_factory: pytest.TempPathFactory) -
     try:
         yield server
     finally:
-        server.kill()
+        server.close()
 
 
 def test_reads_are_redirected(s3_server: SwiftServer, tmp_path: Path) -> None:
@@ -53,4 +53,4 @@ def test_reads_are_redirected(s3_server: SwiftServer, tmp_path: Path) -> None:
         assert s3_server.secret_key not in shown
         assert "(set)" in shown
     finally:
-        server.kill()
+        server.close()
