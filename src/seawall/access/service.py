@@ -11,6 +11,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -270,14 +271,14 @@ class AuthService:
 
         await self._db.write(run)
 
-    def visible_projects(self, user: Principal | None) -> object:
+    def visible_projects(self, user: Principal | None) -> Callable[[Connection], set[int] | None]:
         """A function of a Connection giving the ids of projects `user` may see; None means all."""
 
-        def run(connection: Connection) -> set[int] | None:
+        def visible_ids(connection: Connection) -> set[int] | None:
             query = access.visible(user or ANONYMOUS)
             return None if query is None else set(connection.execute(query).scalars())
 
-        return run
+        return visible_ids
 
 
 def ensure_admin(db: Database, password: str | None) -> str | None:

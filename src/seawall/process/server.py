@@ -66,7 +66,9 @@ from seawall.web.internal.probe import probe_routes
 from seawall.web.internal.proxy import TrustedProxies
 from seawall.web.internal.scanner_adapter import routes as scan_adapter_routes
 from seawall.web.internal.sites import dr_routes
-from seawall.web.oci.app import OciApp, error_response
+from seawall.web.oci.access import RegistryAccess
+from seawall.web.oci.app import OciApp, UploadsForPeers
+from seawall.web.oci.http import error_response
 from seawall.web.oci.notary import NotaryApp
 from seawall.web.oci.token import TokenEndpoint
 from seawall.web.portal import portal_routes
@@ -183,10 +185,8 @@ def open_api(process: Process) -> ASGIApp:
     browsers = BrowserSessions(process.sessions, process.auth, process.keys, process.settings.external_url)
     gate = Gate(
         process.db,
-        process.auth,
-        process.oidc,
+        process.callers,
         browsers,
-        process.rates,
         process.audit,
         process.configuration,
     )
@@ -225,7 +225,7 @@ def build(settings: Settings) -> ASGIApp:
     routes: list[BaseRoute] = []
     if process.auth.required:
         endpoint = TokenEndpoint(
-            process.auth, process.tokens, settings.external_url, process.configuration, process.rates
+            process.callers, process.auth, process.tokens, settings.external_url, process.configuration
         )
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
 
@@ -279,22 +279,15 @@ def build(settings: Settings) -> ASGIApp:
     routes += portal_routes()
     routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     rest = Starlette(routes=routes, lifespan=lifespan)
-    oci = OciApp(
-        process.content,
-        process.auth if process.auth.required else None,
-        process.tokens if process.auth.required else None,
-        settings.external_url,
-        process.configuration,
-        process.proxy,
-        process.rates,
-        process.peers if process.peers.enabled else None,
-    )
-    notary = NotaryApp(oci, process.notary)
+    access = RegistryAccess(process.callers, settings.external_url, process.configuration)
+    oci = OciApp(process.registry, access, manifest_limit=settings.limits.manifest_bytes)
+    notary = NotaryApp(access, process.notary)
     api = open_api(process)
 
     peer_endpoint = None
     if process.peers.enabled:
-        peer_endpoint = PeerEndpoint(process.peers, process.content, process.keys, oci)
+        uploads = UploadsForPeers(process.content, access)
+        peer_endpoint = PeerEndpoint(process.peers, process.content, process.keys, uploads)
 
     async def root(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")

@@ -34,8 +34,9 @@ from seawall.features.audit.trail import AuditTrail
 from seawall.features.immutability.part import part as immutability_part
 from seawall.features.preheat.part import part as preheat_part
 from seawall.features.preheat.service import PreheatService
-from seawall.features.proxycache.cache import ProxyCache
+from seawall.features.proxycache.cache import PullThrough
 from seawall.features.proxycache.part import part as proxy_part
+from seawall.features.proxycache.registry import ProxyCache
 from seawall.features.replication.part import part as replication_part
 from seawall.features.replication.service import ReplicationService
 from seawall.features.retention.part import part as retention_part
@@ -65,6 +66,8 @@ from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
 from seawall.registry.part import ContentPart
+from seawall.registry.protocol import Registry
+from seawall.web.caller import Callers
 
 if TYPE_CHECKING:
     from seawall.availability.peers.service import PeerService
@@ -104,7 +107,9 @@ class Process:
     directory: Directory
     oidc: OidcService
     tokens: TokenService
-    proxy: ProxyCache
+    # What the registry API serves: `content`, with all that wraps it.
+    registry: Registry
+    callers: Callers
     peers: PeerService
     background: tuple[Background, ...]
     closers: tuple[Closer, ...]
@@ -207,7 +212,6 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         storage,
         create_projects=open_access,
         grace_seconds=settings.gc.grace_minutes * 60,
-        manifest_limit=settings.limits.manifest_bytes,
         blob_limit=settings.limits.blob_bytes,
         hooks=hooks,
     )
@@ -246,16 +250,20 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)
     scan_requests = AdapterRequests(db, keys, jobs, scanner.packages)
     replication = ReplicationService(db, keys, jobs)
-    proxy = ProxyCache(db, content, jobs, replication, settings.proxy.fresh_seconds)
+    pull_through = PullThrough(db, content, jobs, replication, settings.proxy.fresh_seconds)
+    registry: Registry = ProxyCache(content, pull_through)
     preheat = PreheatService(db, keys, jobs)
     dr = DrService(db, storage, settings)
     probe = Probe(db, storage, redis, keys, instances, health, settings.external_url)
     # Imported here: `seawall serve` imports this module before it has said where its processes count
     # together, which prometheus-client wants to know when it is imported.
     from seawall.availability.peers.part import part as peers_part
+    from seawall.availability.peers.registry import PeerRegistry
     from seawall.availability.peers.service import PeerService
 
     peers = PeerService(db, content, jobs, keys, sessions, settings.peers)
+    if peers.enabled:
+        registry = PeerRegistry(registry, peers.demand)
     # Server processes of one instance share its id.
     leading = ID_VARIABLE in os.environ
     parts: list[Part] = [
@@ -273,7 +281,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         webhooks_part(db, events, jobs, keys, configuration, settings),
         preheat_part(db, jobs, preheat, auth, tokens, scanner.registry_url),
         replication_part(db, content, jobs, events, keys, replication, settings.external_url),
-        proxy_part(db, content, proxy, settings.proxy.keep_days),
+        proxy_part(db, content, pull_through, settings.proxy.keep_days),
         *([peers_part(peers, serving=serving)] if peers.enabled else []),
         *more,
     ]
@@ -311,7 +319,8 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         directory=directory,
         oidc=oidc,
         tokens=tokens,
-        proxy=proxy,
+        registry=registry,
+        callers=Callers(auth, tokens, oidc, rates),
         peers=peers,
         background=tuple(work for part in parts for work in part.background),
         closers=tuple(close for part in parts for close in part.closers),

@@ -31,14 +31,12 @@ class LocalRegistry(Registry):
         *,
         create_projects: bool = False,
         grace_seconds: float = 7200,
-        manifest_limit: int = 4 * 1024 * 1024,
         blob_limit: int = 0,
         hooks: Hooks | None = None,
     ) -> None:
         """`create_projects`, `grace_seconds`, `blob_limit`: see Repositories, Blobs, Uploads."""
         self.db = db
         self.storage = storage
-        self.manifest_limit = manifest_limit
         self.writes = ContentWrites(db, hooks or Hooks())
         reads = PointReads(db)
         self.repositories = Repositories(db, reads, create_projects=create_projects)

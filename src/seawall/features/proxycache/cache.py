@@ -87,8 +87,8 @@ class Passing:
     stream: AsyncIterator[bytes]
 
 
-class ProxyCache:
-    """The proxy-cache projects of this process."""
+class PullThrough:
+    """Fetches what proxy-cache projects lack from their upstreams, and has it kept."""
 
     def __init__(
         self,
@@ -438,7 +438,7 @@ async def store(content: LocalRegistry, repository: str, reference: str, found: 
 class ProxyJobs:
     """The work of the proxy cache's jobs."""
 
-    def __init__(self, db: Database, content: LocalRegistry, cache: ProxyCache, keep_days: float) -> None:
+    def __init__(self, db: Database, content: LocalRegistry, cache: PullThrough, keep_days: float) -> None:
         """`keep_days`: what nobody has pulled for so long is deleted; 0 keeps it."""
         self._db = db
         self._content = content

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from seawall.features.proxycache.cache import EXPIRE_SCHEDULE, ProxyCache, ProxyJobs
+from seawall.features.proxycache.cache import EXPIRE_SCHEDULE, ProxyJobs, PullThrough
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import DefaultSchedule, JobKind
 from seawall.infra.part import Part
 from seawall.registry.local import LocalRegistry
 
 
-def part(db: Database, content: LocalRegistry, cache: ProxyCache, keep_days: float) -> Part:
+def part(db: Database, content: LocalRegistry, cache: PullThrough, keep_days: float) -> Part:
     """Complete what was pulled through, and delete what nobody has pulled for `keep_days`."""
     work = ProxyJobs(db, content, cache, keep_days)
     return Part(

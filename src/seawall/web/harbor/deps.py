@@ -30,19 +30,16 @@ from sqlalchemy import Connection
 
 from seawall.access import access as decide
 from seawall.access.access import Project
-from seawall.access.oidc import OidcService
-from seawall.access.principal import ANONYMOUS, EVERYONE, Principal
-from seawall.access.service import AuthService
+from seawall.access.principal import Principal
 from seawall.features.audit.trail import AuditTrail, Entry, Intent
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
-from seawall.infra.ratelimit import RateLimiter
-from seawall.kernel.context import Actor, actor, companion
+from seawall.kernel.context import Actor, companion
 from seawall.kernel.errors import SeawallError
+from seawall.web.caller import Callers, CredentialsError
 from seawall.web.harbor.errors import ApiError, Errors, status_of
 from seawall.web.harbor.query import Listing, listing
 from seawall.web.harbor.sessions import SAFE_METHODS, BrowserSessions
-from seawall.web.oci.app import basic_credentials
 
 Id = Annotated[int, Path(ge=1, le=2**53)]
 ListingDep = Annotated[Listing, Depends(listing)]
@@ -67,19 +64,15 @@ class Gate:
     def __init__(
         self,
         db: Database,
-        auth: AuthService,
-        oidc: OidcService,
+        callers: Callers,
         browsers: BrowserSessions,
-        rates: RateLimiter,
         audit: AuditTrail,
         configuration: Configuration,
     ) -> None:
         self.db = db
         self.audit = audit
-        self._auth = auth
-        self._oidc = oidc
+        self._callers = callers
         self._browsers = browsers
-        self._rates = rates
         self._configuration = configuration
 
     async def principal(self, request: Request) -> Principal:
@@ -90,29 +83,16 @@ class Gate:
         known: Principal | None = getattr(request.state, "principal", None)
         if known is not None:
             return known
-        principal = await self._identify(request)
+        try:
+            principal = await self._callers.of_api(
+                request.headers.get("authorization"),
+                client_address(request),
+                lambda: self._browsers.principal(request),
+            )
+        except CredentialsError as error:
+            raise unauthorized(str(error)) from None
         request.state.principal = principal
-        actor.set(Actor(principal.name, client_address(request)))
-        await self._rates.check_user(principal.name, client_address(request))
         return principal
-
-    async def _identify(self, request: Request) -> Principal:
-        if not self._auth.required:
-            return EVERYONE
-        header = request.headers.get("authorization")
-        principal: Principal | None
-        if header is not None:
-            if header[:7].lower() == "bearer ":
-                principal = await self._oidc.bearer(header[7:].strip())
-            else:
-                credentials = basic_credentials(header)
-                principal = credentials and await self._auth.authenticate(
-                    *credentials, client_address(request)
-                )
-            if principal is None:
-                raise unauthorized("wrong user name or password")
-            return principal
-        return await self._browsers.principal(request) or ANONYMOUS
 
     async def read_only(self) -> bool:
         """Whether the system takes no changes."""

@@ -21,7 +21,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import RegistryError, SeawallError
 from seawall.registry.local import LocalRegistry
-from seawall.web.oci.app import OciApp
+from seawall.web.oci.app import UploadsForPeers
 
 _BODY_LIMIT = 64 * 1024 * 1024
 _UPLOAD = re.compile(r"/_seawall/peers/v2/(?P<name>.+)/blobs/uploads/(?P<upload>[0-9a-f-]{36})")
@@ -30,11 +30,13 @@ _UPLOAD = re.compile(r"/_seawall/peers/v2/(?P<name>.+)/blobs/uploads/(?P<upload>
 class PeerEndpoint:
     """ASGI application below `/_seawall/peers`."""
 
-    def __init__(self, service: PeerService, content: LocalRegistry, keys: KeyRing, oci: OciApp) -> None:
+    def __init__(
+        self, service: PeerService, content: LocalRegistry, keys: KeyRing, uploads: UploadsForPeers
+    ) -> None:
         self._service = service
         self._content = content
         self._keys = keys
-        self._oci = oci
+        self._uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -54,7 +56,7 @@ class PeerEndpoint:
         if match is not None:
             name = request.headers.get("x-seawall-actor", "")
             actor.set(Actor(unquote(name), request.headers.get("x-seawall-address", "")))
-            await self._oci.upload_for_peer(scope, receive, send, match["name"], match["upload"])
+            await self._uploads.serve(scope, receive, send, match["name"], match["upload"])
             return
         response = JSONResponse({"error": "not found"}, 404)
         if scope["path"] == f"{wire.PATH}/blob" and scope["method"] == "GET":

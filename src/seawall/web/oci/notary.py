@@ -1,4 +1,4 @@
-"""HTTP of Notary v1: `/v2/<gun>/_trust/tuf/...` and the change feed, beside the Distribution API.
+"""HTTP of Notary v1: `/v2/<gun>/_trust/tuf/...` and the change feed, next to the Distribution API.
 
 Errors have Notary's codes, and INVALID_UPDATE carries in `detail` the error that its client shows.
 """
@@ -20,7 +20,8 @@ from seawall.features.trust import tuf
 from seawall.features.trust.notary import NotaryService, Stored
 from seawall.kernel.errors import ConflictError, NotFoundError, RegistryError
 from seawall.kernel.names import check_name
-from seawall.web.oci.app import ClientGoneError, OciApp, Request, Response, error_response, without_host
+from seawall.web.oci.access import RegistryAccess
+from seawall.web.oci.http import ClientGoneError, Request, Response, error_response, without_host
 
 _ROLE = r"(?P<role>root|snapshot|timestamp|targets(?:/[a-z0-9_.-]+)*)"
 _ROUTES = (
@@ -45,8 +46,8 @@ _UPDATE_BYTES = 32 * 1024 * 1024
 class NotaryApp:
     """ASGI application for paths with `/_trust/`; identity and access are the registry's own."""
 
-    def __init__(self, oci: OciApp, notary: NotaryService) -> None:
-        self._oci = oci
+    def __init__(self, access: RegistryAccess, notary: NotaryService) -> None:
+        self._access = access
         self._notary = notary
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +71,7 @@ class NotaryApp:
     async def _dispatch(self, request: Request) -> Response:
         path = unquote(request.scope["path"]).removeprefix("/v2/")
         if path == "_trust/changefeed":
-            await self._oci.authorize_catalog(request)
+            await self._access.authorize_catalog(request)
             return await self._feed(request, None)
         for kind, pattern in _ROUTES:
             match = pattern.fullmatch(path)
@@ -82,8 +83,8 @@ class NotaryApp:
         actions = _METHODS[kind]
         if request.method not in actions:
             raise RegistryError("UNSUPPORTED", headers={"Allow": ", ".join(sorted(actions))})
-        gun = check_name(without_host(groups["gun"], self._oci.base_url(request)))
-        await self._oci.authorize(request, gun, actions[request.method])
+        gun = check_name(without_host(groups["gun"], self._access.base_url(request)))
+        await self._access.authorize(request, gun, actions[request.method])
         role = groups.get("role", "")
         if kind == "feed":
             return await self._feed(request, gun)

@@ -12,12 +12,13 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from seawall.access.service import AuthService, User
+from seawall.access.principal import Principal
+from seawall.access.service import AuthService
 from seawall.access.tokens import TokenService, parse_scopes
 from seawall.infra.configuration import Configuration
-from seawall.infra.ratelimit import RateLimiter
 from seawall.kernel.errors import RegistryError, UnavailableError
-from seawall.web.oci.app import base_url, basic_credentials, without_host
+from seawall.web.caller import Callers, CredentialsError
+from seawall.web.oci.http import base_url, without_host
 
 _FORM_BYTES = 65536
 
@@ -27,13 +28,13 @@ class TokenEndpoint:
 
     def __init__(
         self,
+        callers: Callers,
         auth: AuthService,
         tokens: TokenService,
         external_url: str | None = None,
         configuration: Configuration | None = None,
-        rates: RateLimiter | None = None,
     ) -> None:
-        self._rates = rates
+        self._callers = callers
         self._auth = auth
         self._configuration = configuration
         self._tokens = tokens
@@ -46,39 +47,32 @@ class TokenEndpoint:
         except RegistryError as error:
             body = {"errors": [{"code": error.code, "message": error.message}]}
             return JSONResponse(body, error.status, headers=error.headers)
+        except CredentialsError as error:
+            body = {"errors": [{"code": "UNAUTHORIZED", "message": str(error)}]}
+            return JSONResponse(body, 401, headers={"WWW-Authenticate": 'Basic realm="seawall"'})
         except UnavailableError as error:
             body = {"errors": [{"code": "UNAVAILABLE", "message": str(error)}]}
             return JSONResponse(body, 503, headers={"Retry-After": "1"})
 
     async def _answer(self, request: Request) -> Response:
         client = request.client.host if request.client else ""
-        credentials: tuple[str, str] | None = None
+        user: Principal | None = None
         form = request.method == "POST"
         if form:
             form_data = await _form(request)
             fields = {key: values[-1] for key, values in form_data.items()}
             if fields.get("grant_type") != "password":
                 raise RegistryError("UNSUPPORTED", "grant_type must be password", status=400)
-            credentials = (fields.get("username", ""), fields.get("password", ""))
             service, scopes = fields.get("service"), form_data.get("scope", [])
+            self._check_service(service)
+            credentials = fields.get("username", ""), fields.get("password", "")
+            user = await self._callers.by_password(*credentials, client)
         else:
             service, scopes = request.query_params.get("service"), request.query_params.getlist("scope")
+            self._check_service(service)
             header = request.headers.get("authorization")
             if header is not None:
-                credentials = basic_credentials(header)
-                if credentials is None:
-                    raise _refused()
-        if service and service != self._tokens.service:
-            raise RegistryError("UNSUPPORTED", "unknown service", status=400)
-        user: User | None = None
-        if credentials is not None and "\0" in credentials[0]:
-            raise _refused()  # no such user, and PostgreSQL cannot be asked
-        if credentials is not None:
-            user = await self._auth.authenticate(*credentials, client)
-            if user is None:
-                raise _refused()
-            if self._rates is not None:
-                await self._rates.check_user(user.name, client)
+                user = await self._callers.by_basic(header, client)
         base = base_url(self._external_url, request.headers, request.url.scheme)
         wanted = [replace(item, name=without_host(item.name, base)) for item in parse_scopes(scopes)]
         granted = await self._auth.grant(user, wanted)
@@ -98,6 +92,10 @@ class TokenEndpoint:
             )
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
+    def _check_service(self, service: str | None) -> None:
+        if service and service != self._tokens.service:
+            raise RegistryError("UNSUPPORTED", "unknown service", status=400)
+
 
 async def _form(request: Request) -> dict[str, list[str]]:
     body = b""
@@ -109,9 +107,3 @@ async def _form(request: Request) -> dict[str, list[str]]:
         return parse_qs(body.decode(), keep_blank_values=True, max_num_fields=64)
     except ValueError:
         raise RegistryError("UNSUPPORTED", "body is not a form", status=400) from None
-
-
-def _refused() -> RegistryError:
-    return RegistryError(
-        "UNAUTHORIZED", "wrong user name or password", headers={"WWW-Authenticate": 'Basic realm="seawall"'}
-    )

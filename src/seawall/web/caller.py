@@ -1,0 +1,140 @@
+"""Who is calling: answered once, for the registry API, the token endpoint, Notary and Harbor's API.
+
+The interfaces differ in what they take (a token of this registry, one of the OIDC provider, a session) and in
+how they refuse, so each catches CredentialsError and answers it in its own format.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from seawall.access.oidc import OidcService
+from seawall.access.principal import ANONYMOUS, EVERYONE, Principal
+from seawall.access.service import AuthService
+from seawall.access.tokens import Grant, TokenService
+from seawall.infra.ratelimit import RateLimiter
+from seawall.kernel.context import Actor, actor
+from seawall.kernel.errors import SeawallError
+
+
+class CredentialsError(SeawallError):
+    """The credentials are not right. `bearer`: they are a token; `malformed`: not even well formed."""
+
+    def __init__(self, *, bearer: bool = False, malformed: bool = False) -> None:
+        super().__init__("wrong user name or password")
+        self.bearer = bearer
+        self.malformed = malformed
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. With a token of this registry, `grant` is what it allows, and `principal` is anonymous."""
+
+    principal: Principal
+    grant: Grant | None = None
+
+    @property
+    def unrestricted(self) -> bool:
+        """Whether this registry works without authentication, so that everyone may do everything."""
+        return self.principal is EVERYONE
+
+
+class Callers:
+    """Identifies callers, counts their requests towards their rates, and sets the `actor` of what follows."""
+
+    def __init__(
+        self,
+        auth: AuthService,
+        tokens: TokenService,
+        oidc: OidcService,
+        rates: RateLimiter,
+    ) -> None:
+        self.auth = auth
+        self.tokens = tokens
+        self._oidc = oidc
+        self._rates = rates
+
+    async def by_password(self, username: str, password: str, address: str) -> Principal:
+        """A user or robot account by its password. Raises CredentialsError, TOOMANYREQUESTS."""
+        # PostgreSQL cannot be asked for a name with a NUL.
+        found = None
+        if "\0" not in username:
+            found = await self.auth.authenticate(username, password, address)
+        if found is None:
+            raise CredentialsError
+        await self._rates.check_user(found.name, address)
+        return found
+
+    async def by_basic(self, header: str, address: str) -> Principal:
+        """A user or robot account by an Authorization header. Raises CredentialsError, TOOMANYREQUESTS."""
+        credentials = basic_credentials(header)
+        if credentials is None:
+            raise CredentialsError(malformed=True)
+        return await self.by_password(*credentials, address)
+
+    async def of_registry(self, header: str | None, address: str, agent: str) -> Caller:
+        """The caller of the registry API or Notary: a token of this registry, or Basic credentials.
+
+        `header`: Authorization, None without one. Raises CredentialsError, TOOMANYREQUESTS.
+        """
+        if not self.auth.required:
+            return Caller(EVERYONE)
+        token = _bearer(header)
+        if token is not None:
+            grant = self.tokens.verify(token)
+            if grant is None:
+                raise CredentialsError(bearer=True)
+            await self._rates.check_user(grant.subject, address)
+            caller, name = Caller(ANONYMOUS, grant), grant.subject
+        else:
+            principal = ANONYMOUS if header is None else await self.by_basic(header, address)
+            caller, name = Caller(principal), principal.name
+        actor.set(Actor(name, address, agent[:255]))
+        return caller
+
+    async def of_api(
+        self, header: str | None, address: str, session: Callable[[], Awaitable[Principal | None]]
+    ) -> Principal:
+        """The caller of Harbor's API: Basic credentials, a token of the OIDC provider, or a session.
+
+        `session` gives the user of the request's session. Raises CredentialsError, TOOMANYREQUESTS.
+        """
+        principal = await self._api_principal(header, address, session)
+        actor.set(Actor(principal.name, address))
+        if principal.via != "basic":
+            await self._rates.check_user(principal.name, address)
+        return principal
+
+    async def _api_principal(
+        self, header: str | None, address: str, session: Callable[[], Awaitable[Principal | None]]
+    ) -> Principal:
+        if not self.auth.required:
+            return EVERYONE
+        if header is None:
+            return await session() or ANONYMOUS
+        token = _bearer(header)
+        if token is None:
+            return await self.by_basic(header, address)
+        found = await self._oidc.bearer(token)
+        if found is None:
+            raise CredentialsError(bearer=True)
+        return found
+
+
+def basic_credentials(header: str) -> tuple[str, str] | None:
+    """User and password of an RFC 7617 header, None when it is not one."""
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, separator, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (user, password) if separator and "\0" not in user + password else None
+
+
+def _bearer(header: str | None) -> str | None:
+    return header[7:].strip() if header is not None and header[:7].lower() == "bearer " else None

@@ -1,0 +1,120 @@
+"""Who may do what at the registry API and at Notary."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from seawall.features.replication.origin import parse_header
+from seawall.infra.configuration import Configuration
+from seawall.kernel.context import actor
+from seawall.kernel.errors import RegistryError
+from seawall.registry.protocol import Visible
+from seawall.web.caller import Caller, Callers, CredentialsError
+from seawall.web.oci.http import Request, base_url
+
+_CATALOG = "registry:catalog:*"
+
+
+class RegistryAccess:
+    """Lets requests in, or refuses them with the challenge that Docker's clients expect."""
+
+    def __init__(
+        self, callers: Callers, external_url: str | None, configuration: Configuration | None = None
+    ) -> None:
+        """`external_url`: the address clients see, None for the one a request was sent to."""
+        self._callers = callers
+        self._external_url = external_url
+        self._configuration = configuration
+
+    def base_url(self, request: Request) -> str:
+        """The address clients see: `external_url`, else what this request was sent to."""
+        return base_url(self._external_url, request.headers, request.scope.get("scheme", "http"))
+
+    async def authorize(self, request: Request, name: str, action: str) -> None:
+        """Raise RegistryError unless the caller may do `action` (pull, push, delete) to repository `name`."""
+        wanted = f"repository:{name}:{'pull,push' if action == 'push' else action}"
+        caller = request.caller = await self._caller(request, wanted)
+        if not await self._allows(caller, name, action):
+            if caller.principal.known:
+                raise RegistryError("DENIED")
+            # A token without the access gets a challenge too: the client asks for a better token, and the
+            # refusal is final only when that one lacks the access as well.
+            raise self._challenge(request, wanted, "insufficient_scope" if caller.grant else None)
+        # After the decision: a caller who may not write gets the same answer in every mode.
+        if action != "pull" and self._configuration and await self._configuration.get("read_only"):
+            raise RegistryError("DENIED", "the registry is in read only mode")
+        origin = request.headers.get("seawall-replication")
+        if origin is not None and action != "pull":
+            passed, pushed_at = parse_header(origin, time.time())
+            actor.set(replace(actor.get(), passed=passed, pushed_at=pushed_at))
+
+    async def may_pull(self, request: Request, name: str) -> bool:
+        """Whether the caller of an authorized request may also pull from repository `name`."""
+        assert request.caller is not None
+        return await self._allows(request.caller, name, "pull")
+
+    async def authorize_base(self, request: Request) -> None:
+        """Raise RegistryError unless the caller is known (or nobody needs to be)."""
+        caller = await self._caller(request, None)
+        if caller.grant is None and not caller.unrestricted and not caller.principal.known:
+            raise self._challenge(request, None, None)
+
+    async def authorize_catalog(self, request: Request) -> None:
+        """Raise RegistryError unless the caller is a system administrator."""
+        principal = await self._catalog_caller(request)
+        if not principal.principal.sysadmin:
+            raise RegistryError("DENIED")
+
+    async def visible(self, request: Request) -> Visible:
+        """The projects whose repositories the caller sees in the catalog. Raises RegistryError."""
+        caller = await self._catalog_caller(request)
+        if caller.unrestricted:
+            return _everything
+        return self._callers.auth.visible_projects(caller.principal)
+
+    async def _catalog_caller(self, request: Request) -> Caller:
+        """The caller, whose token (if it has one) is for the catalog. Raises 401 for an anonymous one."""
+        caller = await self._caller(request, _CATALOG)
+        if caller.grant is not None:
+            if not caller.grant.allows("registry", "catalog", "*"):
+                raise self._challenge(request, _CATALOG, "insufficient_scope")
+            user = await self._callers.auth.user(caller.grant.subject)
+            if user is None:
+                raise self._challenge(request, _CATALOG, None)
+            return Caller(user)
+        if not caller.unrestricted and not caller.principal.known:
+            raise self._challenge(request, _CATALOG, None)
+        return caller
+
+    async def _caller(self, request: Request, scope: str | None) -> Caller:
+        header, agent = request.headers.get("authorization"), request.headers.get("user-agent", "")
+        try:
+            return await self._callers.of_registry(header, request.address, agent)
+        except CredentialsError as error:
+            invalid = "invalid_token" if error.bearer or error.malformed else None
+            raise self._challenge(request, scope if error.bearer else None, invalid) from None
+
+    async def _allows(self, caller: Caller, name: str, action: str) -> bool:
+        if caller.unrestricted:
+            return True
+        if caller.grant is not None:
+            return caller.grant.allows("repository", name, action)
+        known = caller.principal if caller.principal.known else None
+        return action in await self._callers.auth.actions(known, name)
+
+    def _challenge(self, request: Request, scope: str | None, error: str | None) -> RegistryError:
+        value = (
+            f'Bearer realm="{self.base_url(request)}/service/token",service="{self._callers.tokens.service}"'
+        )
+        if scope:
+            value += f',scope="{scope}"'
+        if error:
+            value += f',error="{error}"'
+        return RegistryError("UNAUTHORIZED", headers={"WWW-Authenticate": value})
+
+
+def _everything(_connection: Connection) -> None:
+    return None
