@@ -11,8 +11,8 @@ from sqlalchemy import Connection, select
 from seawall.features.scan import foreign, report
 from seawall.features.scan.model import Inventory, Limits, Log
 from seawall.features.scan.targets import Target
+from seawall.features.trust.anchors import BUNDLE_PREFIX, DSSE, SIGNERS
 from seawall.features.trust.service import TrustService
-from seawall.features.trust.signatures import BUNDLE_PREFIX, DSSE, SIGNERS
 from seawall.infra.db import Database
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.registry.local import LocalRegistry

@@ -13,9 +13,20 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
 from seawall.access.tables import project_metadata, projects
-from seawall.features.trust import signatures
+from seawall.features.trust.anchors import (
+    BUNDLE_PREFIX,
+    COSE,
+    DSSE,
+    JWS,
+    SIGNERS,
+    SIMPLE_SIGNING,
+    Anchor,
+    Verdict,
+    read_anchor,
+)
+from seawall.features.trust.cosign import cosign
 from seawall.features.trust.notary import signed_tags
-from seawall.features.trust.signatures import Anchor, Verdict
+from seawall.features.trust.notation import notation
 from seawall.features.trust.tables import trusted_keys
 from seawall.infra.db import Database
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
@@ -95,7 +106,7 @@ class TrustService:
             raise InvalidError("the name must have 1 to 255 characters")
         if len(pem) > 65536:
             raise InvalidError("the PEM text is too long")
-        kind, fingerprint = signatures.read_anchor(pem, usage)
+        kind, fingerprint = read_anchor(pem, usage)
         if identities and kind != "certificate":
             raise InvalidError("only certificates of signers are confined to identities")
         if any(not subject.strip("* ") and not issuer for issuer, subject in identities):
@@ -162,10 +173,7 @@ class TrustService:
         found = []
         for layer in (manifest.get("layers") or manifest.get("blobs") or [])[:_LAYERS]:
             kind = str(layer.get("mediaType", ""))
-            if not (
-                kind in (signatures.SIMPLE_SIGNING, signatures.DSSE, signatures.JWS, signatures.COSE)
-                or kind.startswith(signatures.BUNDLE_PREFIX)
-            ):
+            if not (kind in (SIMPLE_SIGNING, DSSE, JWS, COSE) or kind.startswith(BUNDLE_PREFIX)):
                 continue
             try:
                 payload = await self._artifacts.read(repository, layer["digest"], _PAYLOAD_BYTES)
@@ -174,10 +182,10 @@ class TrustService:
                 found.append(Signed(accessory.digest, accessory.type, gone, layer["digest"]))
                 continue
             if accessory.type == "signature.notation":
-                verdict = signatures.notation(kind, payload, digest, anchors, accessory.pushed_at)
+                verdict = notation(kind, payload, digest, anchors, accessory.pushed_at)
             else:
                 annotations = layer.get("annotations") or {}
-                verdict = signatures.cosign(kind, annotations, payload, digest, anchors, accessory.pushed_at)
+                verdict = cosign(kind, annotations, payload, digest, anchors, accessory.pushed_at)
             found.append(Signed(accessory.digest, accessory.type, verdict, layer["digest"]))
         return found
 
@@ -214,7 +222,7 @@ class TrustService:
         self, repository: str, digests: list[str], what: str, anchors: Sequence[Anchor]
     ) -> bool:
         kind = f"signature.{what}"
-        signers = signatures.SIGNERS if what == "cosign" else ("certificate",)
+        signers = SIGNERS if what == "cosign" else ("certificate",)
         usable = [a for a in anchors if a.kind in signers]
         for digest in digests:
             found = [s for s in await self.verify(repository, digest) if s.type == kind]

@@ -27,7 +27,7 @@ from seawall.features.scan import foreign, importer, sbom
 from seawall.features.scan.inventory import LayerSource, ScanError, build
 from seawall.features.scan.model import Distribution, Found, Inventory, Limits, Package, purl
 from seawall.features.scan.tables import scan_reports
-from seawall.features.trust.signatures import DSSE
+from seawall.features.trust.anchors import DSSE
 from seawall.infra.db import migrate
 from seawall.infra.settings import ScanSettings, Settings
 from seawall.kernel.errors import InvalidError

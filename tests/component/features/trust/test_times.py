@@ -32,8 +32,11 @@ from pycose.keys.ec2 import EC2Key
 from pycose.keys.rsa import RSAKey as CoseRSAKey
 from pycose.messages.sign1message import Sign1Message
 
-from seawall.features.trust import signatures
-from seawall.features.trust.signatures import Anchor
+from seawall.features.trust import proofs as proofs_
+from seawall.features.trust.anchors import Anchor, Verdict, read_anchor
+from seawall.features.trust.cosign import cosign
+from seawall.features.trust.notation import notation
+from seawall.features.trust.signers import matches_pattern
 from seawall.kernel.errors import InvalidError
 from tests.support import signing
 from tests.support.api import Api
@@ -83,14 +86,12 @@ def anchors(made: Path, *names: str) -> list[Anchor]:
     return [Anchor(name, kinds[name], (made / f"{name}.pem").read_text()) for name in names]
 
 
-def check(
-    made: Path, name: str, *trusted: str, change: Callable[[Any], None] | None = None
-) -> signatures.Verdict:
+def check(made: Path, name: str, *trusted: str, change: Callable[[Any], None] | None = None) -> Verdict:
     bundle = json.loads((made / f"{name}.json").read_text())
     if change is not None:
         change(bundle)
     data = json.dumps(bundle).encode()
-    return signatures.cosign(BUNDLE, {}, data, DIGEST, anchors(made, *trusted), time.time())
+    return cosign(BUNDLE, {}, data, DIGEST, anchors(made, *trusted), time.time())
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_log_or_authority_that_is_not_trusted_proves_nothing(made: Path) -> No
     ]
     for name in ("log", "stamp", "both"):
         data = (made / f"{name}.json").read_bytes()
-        assert not signatures.cosign(BUNDLE, {}, data, DIGEST, strangers, time.time()).valid
+        assert not cosign(BUNDLE, {}, data, DIGEST, strangers, time.time()).valid
 
 
 def entry(bundle: Any) -> Any:
@@ -197,16 +198,16 @@ def test_cosigns_annotations(made: Path) -> None:
             "tsa",
         ),
     ):
-        proofs = signatures._annotated({annotation: json.dumps(value)})
+        proofs = proofs_.annotated_proofs({annotation: json.dumps(value)})
         signature = base64.b64decode(bundle["messageSignature"]["signature"])
         digest = bytes.fromhex(DIGEST.partition(":")[2])
-        moment = signatures._moment(proofs, [signature], digest, anchors(made, trusted))
+        moment = proofs_.moment_of(proofs, [signature], digest, anchors(made, trusted))
         assert moment is not None
         assert moment.witness == trusted
-        assert signatures._moment(proofs, [signature[:-1]], digest, anchors(made, trusted)) is None
+        assert proofs_.moment_of(proofs, [signature[:-1]], digest, anchors(made, trusted)) is None
     for text in ("", "[]", "{}", '{"Payload": 3}', '{"Payload": {"integratedTime": true}}'):
         annotated = {"dev.sigstore.cosign/bundle": text, "dev.sigstore.cosign/rfc3161timestamp": text}
-        assert signatures._annotated(annotated) == ([], [])
+        assert proofs_.annotated_proofs(annotated) == ([], [])
 
 
 def test_an_authority_confined_to_identities(made: Path) -> None:
@@ -224,7 +225,7 @@ def test_an_authority_confined_to_identities(made: Path) -> None:
         ([("", "example.test")], False),
     ):
         confined = Anchor("ca", "certificate", (made / "ca.pem").read_text(), tuple(identities))
-        found = signatures.cosign(BUNDLE, {}, data, DIGEST, [confined, stamps], time.time())
+        found = cosign(BUNDLE, {}, data, DIGEST, [confined, stamps], time.time())
         assert found.valid is wanted, identities
     # A certificate without names is nobody's in particular.
     authority = Authority.make()
@@ -233,13 +234,13 @@ def test_an_authority_confined_to_identities(made: Path) -> None:
     pem = signing.certificate_pem(authority.certificate)
     for confined_to in ((), (("", "ci@example.test"),)):
         anchor = Anchor("a", "certificate", pem, confined_to)
-        found = signatures.notation("application/jose+json", envelope, DIGEST, [anchor], time.time())
+        found = notation("application/jose+json", envelope, DIGEST, [anchor], time.time())
         assert found.valid is (not confined_to)
 
 
 @given(st.text("ab*", max_size=8), st.text("ab", max_size=8))
 def test_subjects_match_as_globs(pattern: str, name: str) -> None:
-    assert signatures._like(name, pattern) is fnmatch.fnmatchcase(name, pattern)
+    assert matches_pattern(name, pattern) is fnmatch.fnmatchcase(name, pattern)
 
 
 def test_the_policy_takes_what_sigstores_client_signed(registry: Registry, tmp_path: Path) -> None:
@@ -344,28 +345,28 @@ def test_notations_timestamps(tmp_path: Path, form: str) -> None:
         data = cbor2.dumps(cbor2.CBORTag(18, [protected, unprotected, payload, signature]))
     signer = Anchor("signer", "certificate", signing.certificate_pem(authority.certificate))
     long_after = time.time() + 50 * 86400  # when the signer's certificate has expired
-    assert not signatures.notation(kind, data, DIGEST, [signer], long_after).valid
+    assert not notation(kind, data, DIGEST, [signer], long_after).valid
     with pytest.raises(InvalidError, match="issued"):
-        signatures.read_anchor(signing.certificate_pem(own), "timestamp")
+        read_anchor(signing.certificate_pem(own), "timestamp")
     for trusted in ([root], [own, root]):
         pem = "".join(signing.certificate_pem(item) for item in trusted)
-        assert signatures.read_anchor(pem, "timestamp")[0] == "timestamp"
+        assert read_anchor(pem, "timestamp")[0] == "timestamp"
         witness = Anchor("stamps", "timestamp", pem)
-        found = signatures.notation(kind, data, DIGEST, [signer, witness], long_after)
+        found = notation(kind, data, DIGEST, [signer, witness], long_after)
         assert found.valid
         assert found.moment is not None
         assert abs(found.moment.at - time.time()) < 600
-        assert not signatures.notation(kind, data, DIGEST, [witness], time.time()).valid
+        assert not notation(kind, data, DIGEST, [witness], time.time()).valid
 
 
 def test_usages_of_anchors() -> None:
     pem = signing.public_pem(ec.generate_private_key(ec.SECP256R1()))
     certificate = signing.certificate_pem(Authority.make().certificate)
-    assert signatures.read_anchor(pem, "log")[0] == "log"
-    assert signatures.read_anchor(certificate, "timestamp")[0] == "timestamp"
+    assert read_anchor(pem, "log")[0] == "log"
+    assert read_anchor(certificate, "timestamp")[0] == "timestamp"
     for text, usage in ((pem, "timestamp"), (certificate, "log"), (pem, "other")):
         with pytest.raises(InvalidError):
-            signatures.read_anchor(text, usage)
+            read_anchor(text, usage)
 
 
 # -- envelopes by other libraries ----------------------------------------------------------------------
@@ -403,14 +404,14 @@ def test_notations_jws_by_joserfc(algorithm: str) -> None:
     made["header"] = {"x5c": [signing.b64(signing.certificate_der(leaf))]}
     anchor = Anchor("root", "certificate", signing.certificate_pem(authority.certificate))
     data = json.dumps(made).encode()
-    assert signatures.notation("application/jose+json", data, DIGEST, [anchor], time.time()).valid
+    assert notation("application/jose+json", data, DIGEST, [anchor], time.time()).valid
     other = signing.digest_of(b"other")
-    assert not signatures.notation("application/jose+json", data, other, [anchor], time.time()).valid
+    assert not notation("application/jose+json", data, other, [anchor], time.time()).valid
     text = made["signature"]
     data = json.dumps(
         {**made, "signature": ("A" if text[5] != "A" else "B").join((text[:5], text[6:]))}
     ).encode()
-    assert not signatures.notation("application/jose+json", data, DIGEST, [anchor], time.time()).valid
+    assert not notation("application/jose+json", data, DIGEST, [anchor], time.time()).valid
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "PS256"])
@@ -441,7 +442,7 @@ def test_notations_cose_by_pycose(algorithm: str) -> None:
     message.key = cose_key
     data = message.encode()
     anchor = Anchor("root", "certificate", signing.certificate_pem(authority.certificate))
-    assert signatures.notation("application/cose", data, DIGEST, [anchor], time.time()).valid
+    assert notation("application/cose", data, DIGEST, [anchor], time.time()).valid
     changed = data.replace(b'"size": ', b'"size":1')
     assert changed != data
-    assert not signatures.notation("application/cose", changed, DIGEST, [anchor], time.time()).valid
+    assert not notation("application/cose", changed, DIGEST, [anchor], time.time()).valid
