@@ -12,14 +12,23 @@ import binascii
 import datetime
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from seawall.access.tables import projects
 from seawall.features.trust import tuf
+from seawall.features.trust.collections import (
+    Change,
+    Stored,
+    all_metadata,
+    insert_metadata,
+    latest_metadata,
+    newest_key,
+    project_of,
+    record_change,
+    stored_metadata,
+)
 from seawall.features.trust.tables import tuf_changes, tuf_keys, tuf_metadata
 from seawall.features.trust.tuf import Document, Key, TufError
 from seawall.infra.db import Database
@@ -34,27 +43,6 @@ _RENEW = {"timestamp": datetime.timedelta(days=7), "snapshot": datetime.timedelt
 _PURPOSE = "tuf"
 T = TypeVar("T")
 FEED_LIMIT = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Metadata to send: its bytes and when they were accepted (Unix seconds)."""
-
-    content: bytes
-    sha256: str
-    created_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """An entry of the change feed."""
-
-    id: int
-    gun: str
-    version: int
-    sha256: str
-    category: str
-    created_at: float
 
 
 class NotaryService:
@@ -77,10 +65,10 @@ class NotaryService:
         Timestamp, and the snapshot if its key is here, are signed anew when they are about to expire.
         """
         if role in _RENEW:
-            found = await self._db.point(lambda c: _latest(c, gun, role))
+            found = await self._db.point(lambda c: latest_metadata(c, gun, role))
             if found is not None and found.expires - self._now() < _RENEW[role]:
                 await self._retried(lambda c: self._renew(c, gun))
-        stored = await self._db.point(lambda c: _stored(c, gun, tuf_metadata.c.role == role))
+        stored = await self._db.point(lambda c: stored_metadata(c, gun, tuf_metadata.c.role == role))
         if stored is None:
             raise NotFoundError(f"no trust data for {gun}, role {role}")
         return stored
@@ -95,7 +83,7 @@ class NotaryService:
         return await self._one(gun, tuf_metadata.c.role == role, tuf_metadata.c.version == version)
 
     async def _one(self, gun: str, *wanted: Any) -> Stored:
-        stored = await self._db.point(lambda c: _stored(c, gun, *wanted))
+        stored = await self._db.point(lambda c: stored_metadata(c, gun, *wanted))
         if stored is None:
             raise NotFoundError(f"no such trust data for {gun}")
         return stored
@@ -131,24 +119,24 @@ class NotaryService:
         One that was made before and is in no root yet is given again.
         """
 
-        def run(connection: Connection) -> Key:
-            newest = _newest_key(connection, gun, role)
-            root = _latest(connection, gun, "root")
+        def make_key(connection: Connection) -> Key:
+            newest = newest_key(connection, gun, role)
+            root = latest_metadata(connection, gun, "root")
             used = set(tuf.role_of(root, role).keys) if root is not None else set()
             if newest is not None and newest.id not in used:
                 return newest
             return self._make_key(connection, gun, role)
 
-        return await self._retried(run)
+        return await self._retried(make_key)
 
     def _server_key(self, connection: Connection, gun: str, role: str) -> Key:
-        return _newest_key(connection, gun, role) or self._make_key(connection, gun, role)
+        return newest_key(connection, gun, role) or self._make_key(connection, gun, role)
 
     def _make_key(self, connection: Connection, gun: str, role: str) -> Key:
         key, private = tuf.generate()
         connection.execute(
             insert(tuf_keys).values(
-                project_id=_project(connection, gun),
+                project_id=project_of(connection, gun),
                 gun=gun,
                 role=role,
                 key_id=key.id,
@@ -190,8 +178,8 @@ class NotaryService:
 
     def _publish(self, connection: Connection, gun: str, sent: dict[str, Document]) -> None:
         now = self._now()
-        project_id = _project(connection, gun)
-        current = _all(connection, gun)
+        project_id = project_of(connection, gun)
+        current = all_metadata(connection, gun)
         new = {
             role: d for role, d in sent.items() if role not in current or d.payload != current[role].payload
         }
@@ -213,9 +201,9 @@ class NotaryService:
         if snapshot is not None:
             new["timestamp"] = self._sign_timestamp(connection, gun, root, snapshot, current, now)
         for document in new.values():
-            _insert(connection, project_id, gun, document, self._clock())
+            insert_metadata(connection, project_id, gun, document, self._clock())
         if "timestamp" in new:
-            _record(
+            record_change(
                 connection, gun, new["timestamp"].version, new["timestamp"].sha256, "update", self._clock()
             )
 
@@ -289,30 +277,30 @@ class NotaryService:
 
     def _renew(self, connection: Connection, gun: str) -> None:
         now = self._now()
-        current = _all(connection, gun)
+        current = all_metadata(connection, gun)
         if not any(role in current and current[role].expires - now < left for role, left in _RENEW.items()):
             return  # another request was faster
         root, snapshot = current["root"], current["snapshot"]
-        project_id = _project(connection, gun)
+        project_id = project_of(connection, gun)
         if snapshot.expires - now < _RENEW["snapshot"]:
             role = tuf.role_of(root, "snapshot")
             if len(self._private(connection, gun, role.keys)) >= role.threshold:
                 targets = [name for name in current if name.partition("/")[0] == "targets"]
                 snapshot = self._sign_snapshot(connection, gun, root, current, targets, now)
-                _insert(connection, project_id, gun, snapshot, self._clock())
+                insert_metadata(connection, project_id, gun, snapshot, self._clock())
         timestamp = self._sign_timestamp(connection, gun, root, snapshot, current, now)
-        _insert(connection, project_id, gun, timestamp, self._clock())
+        insert_metadata(connection, project_id, gun, timestamp, self._clock())
 
     async def delete(self, gun: str) -> None:
         """Forget a collection, its keys included; the change feed says so."""
 
-        def run(connection: Connection) -> None:
+        def delete_collection(connection: Connection) -> None:
             removed = connection.execute(delete(tuf_metadata).where(tuf_metadata.c.gun == gun)).rowcount
             connection.execute(delete(tuf_keys).where(tuf_keys.c.gun == gun))
             if removed:
-                _record(connection, gun, 0, "", "deletion", self._clock())
+                record_change(connection, gun, 0, "", "deletion", self._clock())
 
-        await self._db.write(run)
+        await self._db.write(delete_collection)
 
     async def _retried(self, fn: Callable[[Connection], T]) -> T:
         # Two requests may make the same first key or renew at once: the second then finds what it wanted.
@@ -366,92 +354,13 @@ def _check_snapshot(
             raise TufError("ErrBadSnapshot", f"snapshot has {name}, which does not verify")
 
 
-# -- rows ----------------------------------------------------------------------------------------------
-
-
-def _project(connection: Connection, gun: str) -> int:
-    name = gun.partition("/")[0]
-    found = connection.execute(select(projects.c.id).where(projects.c.name == name)).scalar()
-    if found is None:
-        raise NotFoundError(f"project {name} not found")
-    return int(found)
-
-
-def _latest(connection: Connection, gun: str, role: str) -> Document | None:
-    content = connection.execute(
-        select(tuf_metadata.c.content)
-        .where(tuf_metadata.c.gun == gun, tuf_metadata.c.role == role)
-        .order_by(tuf_metadata.c.version.desc())
-        .limit(1)
-    ).scalar()
-    return tuf.parse(role, bytes(content)) if content is not None else None
-
-
-def _all(connection: Connection, gun: str) -> dict[str, Document]:
-    newest = (
-        select(tuf_metadata.c.role, func.max(tuf_metadata.c.version).label("version"))
-        .where(tuf_metadata.c.gun == gun)
-        .group_by(tuf_metadata.c.role)
-        .subquery()
-    )
-    rows = connection.execute(
-        select(tuf_metadata.c.role, tuf_metadata.c.content)
-        .join(
-            newest,
-            (newest.c.role == tuf_metadata.c.role) & (newest.c.version == tuf_metadata.c.version),
-        )
-        .where(tuf_metadata.c.gun == gun)
-    )
-    return {role: tuf.parse(role, bytes(content)) for role, content in rows}
-
-
-def _stored(connection: Connection, gun: str, *wanted: Any) -> Stored | None:
-    row = connection.execute(
-        select(tuf_metadata.c.content, tuf_metadata.c.sha256, tuf_metadata.c.created_at)
-        .where(tuf_metadata.c.gun == gun, *wanted)
-        .order_by(tuf_metadata.c.version.desc())
-        .limit(1)
-    ).first()
-    return Stored(bytes(row[0]), row[1], row[2]) if row else None
-
-
-def _newest_key(connection: Connection, gun: str, role: str) -> Key | None:
-    public = connection.execute(
-        select(tuf_keys.c.public)
-        .where(tuf_keys.c.gun == gun, tuf_keys.c.role == role)
-        .order_by(tuf_keys.c.id.desc())
-        .limit(1)
-    ).scalar()
-    return Key("ecdsa", public) if public is not None else None
-
-
-def _insert(connection: Connection, project_id: int, gun: str, document: Document, at: float) -> None:
-    connection.execute(
-        insert(tuf_metadata).values(
-            project_id=project_id,
-            gun=gun,
-            role=document.role,
-            version=document.version,
-            sha256=document.sha256,
-            content=document.payload,
-            created_at=at,
-        )
-    )
-
-
-def _record(connection: Connection, gun: str, version: int, sha256: str, category: str, at: float) -> None:
-    connection.execute(
-        insert(tuf_changes).values(gun=gun, version=version, sha256=sha256, category=category, created_at=at)
-    )
-
-
 def signed_tags(connection: Connection, gun: str, now: datetime.datetime) -> dict[str, str]:
     """Tags that the collection's signers vouch for: target name -> digest (`sha256:...`).
 
     From targets and targets/releases, which is where Docker Content Trust signs; later ones do not
     override earlier ones. What has expired, or does not verify under the current root, does not count.
     """
-    state = _all(connection, gun)
+    state = all_metadata(connection, gun)
     root = state.get("root")
     if root is None or root.expired(now) or "targets" not in state:
         return {}

@@ -17,7 +17,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.types import Receive, Scope, Send
 
 from seawall.features.trust import tuf
-from seawall.features.trust.notary import NotaryService, Stored
+from seawall.features.trust.collections import Stored
+from seawall.features.trust.notary import NotaryService
 from seawall.kernel.errors import ConflictError, NotFoundError, RegistryError
 from seawall.kernel.names import check_name
 from seawall.web.oci.access import RegistryAccess
