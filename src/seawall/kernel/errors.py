@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-# code -> (HTTP status, default message). Source: OCI Distribution 1.1 "Error Codes"; the last two are for
-# faults of the server's own, which the spec leaves without a code.
+# code -> (HTTP status, default message). Source: OCI Distribution 1.1 "Error Codes"; the last three are for
+# what the spec leaves without a code.
 OCI_CODES: dict[str, tuple[int, str]] = {
     "BLOB_UNKNOWN": (404, "blob unknown to registry"),
     "BLOB_UPLOAD_INVALID": (400, "blob upload invalid"),
@@ -25,6 +25,7 @@ OCI_CODES: dict[str, tuple[int, str]] = {
     "DENIED": (403, "requested access to the resource is denied"),
     "UNSUPPORTED": (405, "the operation is unsupported"),
     "TOOMANYREQUESTS": (429, "too many requests"),
+    "CONFLICT": (409, "conflicts with what another request did meanwhile"),
     "UNAVAILABLE": (503, "service unavailable"),
     "UNKNOWN": (500, "internal error"),
 }

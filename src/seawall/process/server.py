@@ -44,7 +44,7 @@ from seawall.features.replication.service import ReplicationService
 from seawall.features.scan.scanning import Scanning
 from seawall.features.trust.service import TrustService
 from seawall.infra.configuration import Configuration
-from seawall.infra.db import Database
+from seawall.infra.db import Database, faults
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.redis import RedisClient
@@ -58,7 +58,7 @@ from seawall.registry.artifacts import ArtifactService
 from seawall.web.harbor.app import PREFIX as API_PREFIX
 from seawall.web.harbor.app import build_api
 from seawall.web.harbor.deps import Gate
-from seawall.web.harbor.errors import envelope
+from seawall.web.harbor.errors import RETRY_AFTER, envelope
 from seawall.web.harbor.sessions import BrowserSessions
 from seawall.web.internal.ca import ca_routes
 from seawall.web.internal.peers import PeerEndpoint, changes_something
@@ -127,12 +127,18 @@ class Edge:
         ACTIVE.inc()
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:
-            # The stack trace goes to the log under the request id; the client gets the id only.
-            log.exception("request failed", request_id=request_id, path=scope["path"])
+        except Exception as error:
+            code, answer = _answer(error, request_id)
+            if code >= 500 and not isinstance(error, UnavailableError):
+                # The stack trace goes to the log under the request id; the client gets the id only.
+                log.exception("request failed", request_id=request_id, path=scope["path"])
+            else:
+                log.warning("request refused", request_id=request_id, path=scope["path"], error=str(error))
             if not status:
-                response = error_response(RegistryError("UNKNOWN", f"internal error; request {request_id}"))
-                await response.send(scope, send_with_id)
+                if scope["path"].startswith(("/api/", "/c/")):
+                    await envelope(code, answer.message, headers=answer.headers)(scope, receive, send_with_id)
+                else:
+                    await error_response(answer).send(scope, send_with_id)
         finally:
             ACTIVE.dec()
             elapsed = time.perf_counter() - started
@@ -151,6 +157,19 @@ class Edge:
                     seconds=round(elapsed, 6),
                     client=client[0] if client else None,
                 )
+
+
+def _answer(error: Exception, request_id: str) -> tuple[int, RegistryError]:
+    """(HTTP status, error to tell) for what no door has answered."""
+    if isinstance(error, RegistryError):
+        return error.status, error
+    if isinstance(error, UnavailableError):
+        return 503, RegistryError("UNAVAILABLE", str(error), headers={"Retry-After": RETRY_AFTER})
+    found = faults.status(error)
+    if found is not None:
+        code = "CONFLICT" if found[0] == 409 else "UNSUPPORTED"
+        return found[0], RegistryError(code, found[1], status=found[0])
+    return 500, RegistryError("UNKNOWN", f"internal error; request {request_id}")
 
 
 @functools.lru_cache(maxsize=1024)

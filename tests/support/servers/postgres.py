@@ -110,6 +110,24 @@ class PostgresNode:
             return int((self.data / "postmaster.pid").read_text().split("\n")[0])
         return None
 
+    def freeze(self) -> None:
+        """SIGSTOP the postmaster and every backend: the kernel goes on acknowledging what is sent to them."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo `freeze`."""
+        self._signal(signal.SIGCONT)
+        # runuser stops itself when its child is stopped.
+        if self.process is not None:
+            os.kill(self.process.pid, signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        pid = self._pid()
+        assert pid is not None
+        for victim in [pid, *_children(pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, number)
+
     def kill(self) -> None:
         """kill -9 the postmaster and every backend at once, as a power cut would."""
         self._end(signal.SIGKILL)
@@ -121,6 +139,7 @@ class PostgresNode:
     def _end(self, sig: signal.Signals) -> None:
         if self.process is None:
             return
+        os.kill(self.process.pid, signal.SIGCONT)
         if sig == signal.SIGKILL:
             # The postmaster leads its own session (setsid in its children), so by parent instead of group.
             pid = self._pid()

@@ -45,13 +45,14 @@ class Health:
             "storage": storage.check,
         }
         self._redis = redis
+        self._writing = db.writing
         self._running: dict[str, asyncio.Task[Any]] = {}
 
     async def check(self) -> tuple[str, dict[str, str]]:
         """(`ok`, `degraded`, `draining` or `failed`; `ok` or the fault of each part).
 
-        `degraded`: everything works, but more slowly (no Redis), or a fault is too new to tell. An instance
-        that is `draining` or `failed` should get no new requests.
+        `degraded`: everything works, but more slowly (no Redis), only reading works (`writes` says why), or a
+        fault is too new to tell. An instance that is `draining` or `failed` should get no new requests.
         """
         names = list(self._parts)
         results = await asyncio.gather(*(self._part(name) for name in names))
@@ -65,6 +66,11 @@ class Health:
             elif name not in self._well or now - self._well[name] >= self._patience:
                 status = "failed"
             elif status == "ok":
+                status = "degraded"
+        # Reading goes on where only writing fails, so this makes no instance unready.
+        if (writing := self._writing()) != "ok":
+            parts["writes"] = writing
+            if status == "ok":
                 status = "degraded"
         redis = await self._redis.status()
         if redis != "off":

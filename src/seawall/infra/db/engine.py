@@ -31,6 +31,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, SingletonThreadPool
 
 from seawall.infra.db import fence
+from seawall.infra.db.faults import DatabaseError, Fault, told
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.kernel.context import accompanied
 from seawall.kernel.errors import UnavailableError
@@ -59,6 +60,9 @@ class Database(Protocol):
 
     async def check(self) -> None:
         """Ask the database for an answer once, without retries. Raises UnavailableError."""
+
+    def writing(self) -> str:
+        """`ok`, or why writes fail or wait now; known from the last ones, so it costs nothing to ask."""
 
     def change_token(self) -> int | None:
         """A number that differs after any commit by anybody, or None where the backend has no cheap one.
@@ -127,6 +131,7 @@ class SqliteDatabase:
         self._lock = threading.Lock()
         self._local = threading.local()
         self._path = path or ""
+        self._write_fault = ""
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.read."""
@@ -146,6 +151,10 @@ class SqliteDatabase:
             await self.read(lambda c: c.execute(text("SELECT 1")).scalar())
         except DBAPIError as error:
             raise UnavailableError(f"database does not answer: {error.orig}") from error
+
+    def writing(self) -> str:
+        """See Database.writing."""
+        return self._write_fault or "ok"
 
     def change_token(self) -> int | None:
         """SQLite's data_version, asked on a connection that never writes, once a turn of the event loop.
@@ -175,7 +184,10 @@ class SqliteDatabase:
         if connection is None or connection.closed:
             connection = self._reader.connect()
             self._local.reader = connection
-        return fn(connection)
+        try:
+            return fn(connection)
+        except DBAPIError as error:
+            raise told(error) from error
 
     def sync_write(self, fn: Callable[[Connection], T]) -> T:
         """See Database.sync_write."""
@@ -238,6 +250,7 @@ class SqliteDatabase:
         self, connection: Connection, group: list[_Write]
     ) -> list[tuple[_Write, Any, BaseException | None]]:
         results: list[tuple[_Write, Any, BaseException | None]] = []
+        self._write_fault = ""
         try:
             raw = connection.connection.dbapi_connection
             assert isinstance(raw, sqlite3.Connection)
@@ -246,20 +259,40 @@ class SqliteDatabase:
             connection.rollback()
             with connection.begin():
                 for write in group:
+                    first: DBAPIError | None = None
                     try:
                         with connection.begin_nested():
-                            results.append((write, write.fn(connection), None))
+                            try:
+                                value = write.fn(connection)
+                            except DBAPIError as error:
+                                # Without room SQLite ends the transaction, and leaving the savepoint fails.
+                                first = error
+                                raise
+                        results.append((write, value, None))
                     except DBAPIError as error:
-                        told = fence.refusal(connection) if fence.is_fence(error) else error
-                        results.append((write, None, told))
+                        reason = self._refused(connection, first or error)
+                        if self._write_fault:
+                            # SQLite may have ended the transaction of the whole group.
+                            raise reason from error
+                        results.append((write, None, reason))
                     except Exception as error:
                         results.append((write, None, error))
         except BaseException as error:
             # The group's commit itself failed, so nothing of it happened: every member is told.
             with contextlib.suppress(Exception):
                 connection.rollback()
-            results = [(write, None, error) for write in group]
+            failure = self._refused(connection, error) if isinstance(error, DBAPIError) else error
+            results = [(write, None, failure) for write in group]
         return results
+
+    def _refused(self, connection: Connection, error: DBAPIError) -> Exception:
+        """What the writer gets for `error`."""
+        if fence.is_fence(error):
+            return fence.refusal(connection)
+        reason = told(error)
+        if isinstance(reason, DatabaseError) and reason.fault is not Fault.BUSY:
+            self._write_fault = reason.fault.value
+        return reason
 
 
 class _TurnFile:

@@ -28,8 +28,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import DropTable
 
+from seawall.infra.db.faults import Fault, transient
 from seawall.infra.db.metadata import all_tables
-from seawall.infra.db.postgres import fault_of, postgres_engine
+from seawall.infra.db.postgres import postgres_engine
 from seawall.infra.db.tables import schema_compatibility
 from seawall.kernel.errors import ConfigError
 
@@ -191,7 +192,7 @@ def _connect(engine: Engine) -> Connection:
         try:
             return engine.connect()
         except DBAPIError as error:
-            if fault_of(error) != "lost" or time.monotonic() > deadline:
+            if transient(error) is not Fault.LOST or time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
 

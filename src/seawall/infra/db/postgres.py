@@ -14,19 +14,26 @@ Three kinds of fault end an attempt, and each is met in its own way until `retry
 
 A cut network is noticed in about 4 seconds by TCP keepalives (idle connections) and TCP_USER_TIMEOUT (sent
 data without acknowledgement); the server is told to notice vanished clients likewise, so that their row
-locks go.
+locks go. A server that hangs is found by asking it (see `seawall.infra.db.hosts`).
+
+Reads and writes have connections of their own, and so has the health check: with a synchronous standby that
+hangs, every commit waits, and what only reads must go on meanwhile. A request waits `_ANSWER_SECONDS` for its
+turn, and as long for its commit, then it gets 503. The commit itself is waited for on and on: a connection
+that is closed meanwhile would leave its process on the server, and the next one another, until the server
+has none left for reads.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-import re
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -38,22 +45,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
 from seawall.infra.db import fence
+from seawall.infra.db.faults import DatabaseError, Fault, told, transient
+from seawall.infra.db.hosts import Hosts
 from seawall.kernel.context import accompanied
 from seawall.kernel.errors import UnavailableError
 
 T = TypeVar("T")
 
-# SQLSTATEs (PostgreSQL manual, appendix A). Conflicts: serialization_failure, deadlock_detected.
-_CONFLICT = frozenset({"40001", "40P01"})
-# read_only_sql_transaction (a failover left us on a standby), admin_shutdown, crash_shutdown,
-# cannot_connect_now, idle_session_timeout, idle_in_transaction_session_timeout, too_many_connections.
-_LOST = frozenset({"25006", "57P01", "57P02", "57P03", "57P05", "25P03", "53300"})
-# What no waiting mends. Errors of connecting carry no SQLSTATE, only libpq's text.
-_PERMANENT = re.compile(
-    r"password authentication failed|database \".*\" does not exist|role \".*\" does not exist"
-    r"|no pg_hba\.conf entry|certificate verify failed|server does not support SSL"
-    r"|does not match host name|root certificate file|private key file"
-)
 # How a vanished peer is found out (libpq "keepalives..."; seconds, tcp_user_timeout in milliseconds).
 _CONNECTION = {
     "target_session_attrs": "read-write",
@@ -91,7 +89,16 @@ _SWEEP = text(
     " (SELECT connection FROM commit_markers WHERE at < :before LIMIT 100 FOR UPDATE SKIP LOCKED)"
 )
 _MARKER_SECONDS = 86400.0
-_HEAD_START = 0.3
+# How long a request waits for its turn, and how long for its commit.
+_ANSWER_SECONDS = 10.0
+_LOOK_SECONDS = 0.25
+# A commit that takes longer is shown by the health check.
+_SLOW_COMMIT_SECONDS = 3.0
+# How much longer than statement_seconds an answer may take.
+_GRACE_SECONDS = 10
+# What a request gets to do its work at another server, after the first one hung.
+_MOVED_SECONDS = 2.0
+_CLOSE_SECONDS = 5.0
 # When the current task's last wait for a database that is away ended (monotonic), and how long that counts.
 _waited_until: ContextVar[float] = ContextVar("waited_until", default=-1e9)
 _ONCE_SECONDS = 1.0
@@ -109,8 +116,13 @@ def connection_info(url: str) -> str:
     return make_conninfo("", **{**_CONNECTION, **{key: str(value) for key, value in given.items()}})
 
 
-def postgres_engine(
-    url: str,
+def postgres_engine(url: str, pool_size: int) -> Engine:
+    """A pooled engine without any of PostgreSQL's timeouts: for commands, which may take their time."""
+    return _engine(Hosts(connection_info(url)), pool_size)
+
+
+def _engine(
+    hosts: Hosts,
     pool_size: int,
     *,
     statement_seconds: int = 0,
@@ -119,7 +131,6 @@ def postgres_engine(
     pool_seconds: float = 30,
 ) -> Engine:
     """A pooled engine; the `_seconds` are PostgreSQL's timeouts of that name, 0 for none."""
-    hosts = _Hosts(connection_info(url))
     session = (
         f"{_SESSION}; SET statement_timeout = {statement_seconds * 1000};"
         f"SET lock_timeout = {lock_seconds * 1000};"
@@ -129,6 +140,8 @@ def postgres_engine(
     def connect() -> Any:
         connection = hosts.connect()
         try:
+            # The server ends a statement by itself; the rest is for one that no longer can.
+            connection.limit = statement_seconds + _GRACE_SECONDS if statement_seconds else 0
             connection.execute(session)
             connection.autocommit = False
         except BaseException:
@@ -148,82 +161,6 @@ def postgres_engine(
     )
 
 
-class _Hosts:
-    """Connects to whichever host takes writes.
-
-    libpq would try the hosts one after the other, and one that is cut off costs it `connect_timeout` each
-    time. Here the host that was right the last time gets a head start, then all are tried at once.
-    """
-
-    def __init__(self, conninfo: str) -> None:
-        params = {key: str(value) for key, value in conninfo_to_dict(conninfo).items()}
-        hosts = params.get("host", "").split(",")
-        ports = params.get("port", "").split(",")
-        self._each = [conninfo]
-        if len(hosts) > 1 and "hostaddr" not in params:
-            ports = ports * len(hosts) if len(ports) == 1 else ports
-            self._each = [
-                make_conninfo("", **{**params, "host": host, "port": port or "5432"})
-                for host, port in zip(hosts, ports, strict=True)
-            ]
-        self._best = 0
-
-    def connect(self) -> psycopg.Connection[Any]:
-        """A connection in autocommit mode. Raises psycopg.OperationalError when no host takes writes."""
-        if len(self._each) == 1:
-            return psycopg.connect(self._each[0], autocommit=True)
-        best = self._best
-        order = [best, *(index for index in range(len(self._each)) if index != best)]
-        race = _Race()
-        threading.Thread(target=race.run, args=(best, self._each[best]), daemon=True).start()
-        won = race.wait(1, _HEAD_START)
-        if won is None:
-            for index in order[1:]:
-                threading.Thread(target=race.run, args=(index, self._each[index]), daemon=True).start()
-            won = race.wait(len(order))
-        if won is None:
-            raise race.error()
-        self._best, connection = won
-        return connection
-
-
-class _Race:
-    """The first connection of several attempts; the others are closed."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._winner: tuple[int, psycopg.Connection[Any]] | None = None
-        self._errors: list[Exception] = []
-
-    def run(self, index: int, conninfo: str) -> None:
-        """One attempt, in a thread of its own."""
-        try:
-            connection = psycopg.connect(conninfo, autocommit=True)
-        except Exception as error:
-            with self._changed:
-                self._errors.append(error)
-                self._changed.notify_all()
-            return
-        with self._changed:
-            late = self._winner is not None
-            if not late:
-                self._winner = index, connection
-                self._changed.notify_all()
-        if late:
-            connection.close()
-
-    def wait(self, attempts: int, seconds: float | None = None) -> tuple[int, psycopg.Connection[Any]] | None:
-        """The winner; None when `attempts` attempts failed or `seconds` went by."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._winner or len(self._errors) >= attempts, seconds)
-            return self._winner
-
-    def error(self) -> Exception:
-        """Why all failed: what waiting does not mend rather than the rest."""
-        lasting = [error for error in self._errors if _PERMANENT.search(str(error))]
-        return (lasting or self._errors)[0]
-
-
 class _InDoubtError(Exception):
     """The connection broke during COMMIT."""
 
@@ -232,6 +169,68 @@ class _InDoubtError(Exception):
         self.number = number
         self.value = value
         self.cause = cause
+
+
+class _Work:
+    """A request's work: whether it is committing, and whether somebody still waits for it."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.lock = threading.Lock()
+        # Monotonic times: queued, and since when the commit waits (0: it does not).
+        self.queued = time.monotonic()
+        self.started = False
+        self.commits_since = 0.0
+        self.given_up = False
+        self.answer: Future[Any] = Future()
+
+    def begin_commit(self) -> None:
+        """Raises UnavailableError when nobody waits any more: then nothing must happen."""
+        with self.lock:
+            if self.given_up:
+                raise UnavailableError("the request was given up")
+            self.commits_since = self.commits_since or time.monotonic()
+
+    def give_up(self, now: float) -> None:
+        """Answer the request if it has waited too long for its turn or its commit."""
+        with self.lock:
+            if self.answer.done() or self.given_up:
+                return
+            if not self.started and now - self.queued > _ANSWER_SECONDS:
+                reason = "no database connection became free"
+            elif self.commits_since and now - self.commits_since > _ANSWER_SECONDS:
+                reason = "database does not confirm the commit; whether it happened is not known"
+            else:
+                return
+            self.given_up = True
+        self.settle(error=UnavailableError(reason))
+
+    def settle(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Give the answer, unless it was given, or nobody wants it."""
+        with contextlib.suppress(InvalidStateError):
+            if error is None:
+                self.answer.set_result(value)
+            else:
+                self.answer.set_exception(error)
+
+
+class _Lane:
+    """Connections for one kind of work, and a thread for each."""
+
+    def __init__(
+        self, hosts: Hosts, size: int, name: str, statement_seconds: int, pool_seconds: float
+    ) -> None:
+        self.engine = _engine(
+            hosts,
+            size,
+            statement_seconds=statement_seconds,
+            lock_seconds=10,
+            idle_seconds=30,
+            pool_seconds=pool_seconds,
+        )
+        self.auto = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.threads = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self.works: set[_Work] = set()
 
 
 class PostgresDatabase:
@@ -248,28 +247,32 @@ class PostgresDatabase:
         statement_seconds: int = 60,
         leased: bool = False,
     ) -> None:
+        """`pool_size`: connections for reads and writes together; at least one each, and one to check."""
         self.url = url
-        self._engine = postgres_engine(
-            url,
-            pool_size,
-            statement_seconds=statement_seconds,
-            lock_seconds=10,
-            idle_seconds=30,
-            pool_seconds=retry_seconds + 2,
-        )
-        self._auto = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._pool = ThreadPoolExecutor(pool_size, thread_name_prefix="db")
+        self.hosts = Hosts(connection_info(url), self._drop_pools)
+
+        def lane(size: int, name: str) -> _Lane:
+            return _Lane(self.hosts, max(1, size), name, statement_seconds, retry_seconds + 2)
+
+        self._reads = lane((pool_size + 1) // 2, "db-read")
+        self._writes = lane(pool_size // 2, "db-write")
+        self._checks = lane(1, "db-check")
+        self._lanes = (self._reads, self._writes, self._checks)
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
-        # Counts how often the pool was dropped, so that threads which fail together drop it once.
+        # Counts how often the pools were dropped, so that threads which fail together drop them once.
         self._generation = 0
         self._down = False
+        self._write_fault = ""
+        self._closed = threading.Event()
+        self._clerk: threading.Thread | None = None
         # Writes are good under a lease only: whether it still runs is asked once more before each commit.
         self.leased = leased
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.read."""
-        return await self._submit(lambda deadline: self._run(lambda: self._read(fn), deadline))
+        lane = self._reads
+        return await self._submit(lane, lambda work: self._run(lambda: self._read(lane, fn), work.deadline))
 
     async def point(self, fn: Callable[[Connection], T]) -> T:
         """See Database.point."""
@@ -278,16 +281,26 @@ class PostgresDatabase:
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
         """See Database.write."""
         fn = accompanied(fn)
-        return await self._submit(lambda deadline: self._run(lambda: self._write(fn, durable), deadline))
+        return await self._submit(self._writes, lambda work: self._write_run(fn, durable, work))
 
     async def check(self) -> None:
         """See Database.check."""
+        lane = self._checks
 
-        def once(deadline: float) -> None:
-            del deadline
-            self._run(lambda: self._read(lambda c: c.execute(text("SELECT 1")).scalar()), 0)
+        def once(_work: _Work) -> None:
+            self._run(lambda: self._read(lane, lambda c: c.execute(text("SELECT 1")).scalar()), 0)
 
-        await self._submit(once)
+        await self._submit(lane, once)
+
+    def writing(self) -> str:
+        """See Database.writing."""
+        now = time.monotonic()
+        with self._lock:
+            waits = [work.commits_since for work in self._writes.works if work.commits_since]
+        longest = max((now - since for since in waits), default=0.0)
+        if longest > _SLOW_COMMIT_SECONDS:
+            return f"a commit waits for {longest:.0f} s"
+        return self._write_fault or "ok"
 
     def change_token(self) -> int | None:
         """PostgreSQL has no cheap change counter."""
@@ -295,33 +308,95 @@ class PostgresDatabase:
 
     def sync_read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.sync_read."""
-        return self._run(lambda: self._read(fn), self._deadline())
+        return self._run(lambda: self._read(self._reads, fn), self._deadline())
 
     def sync_write(self, fn: Callable[[Connection], T]) -> T:
         """See Database.sync_write."""
-        return self._run(lambda: self._write(fn, True), self._deadline())
+        return self._write_run(fn, True, _Work(self._deadline()))
 
     async def close(self) -> None:
         """See Database.close."""
-        await asyncio.to_thread(self._pool.shutdown, wait=True)
-        self._engine.dispose()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        for lane in self._lanes:
+            lane.threads.shutdown(wait=False)
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        while any(lane.works for lane in self._lanes) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        self._closed.set()
+        # What still waits for its commit may wait for ever.
+        self.hosts.close()
+        for lane in self._lanes:
+            lane.threads.shutdown(wait=True)
+            lane.engine.dispose()
 
     def _deadline(self) -> float:
         return time.monotonic() + self._retry_seconds
 
-    async def _submit(self, work: Callable[[float], T]) -> T:
+    async def _submit(self, lane: _Lane, run: Callable[[_Work], T]) -> T:
         # The time in the queue counts: behind a database that is away, requests fail together after
         # retry_seconds instead of each waiting for its turn to wait.
         now = time.monotonic()
         # A request that has waited in vain does so once: what it does about it must not wait as long again.
         again = now - _waited_until.get() < _ONCE_SECONDS
-        deadline = now if again else self._deadline()
+        work = _Work(now if again else self._deadline())
+
+        def job() -> None:
+            try:
+                with work.lock:
+                    if work.given_up or work.answer.cancelled():
+                        return
+                    work.started = True
+                work.settle(run(work))
+            except BaseException as error:
+                work.settle(error=error)
+            finally:
+                with self._lock:
+                    lane.works.discard(work)
+
+        with self._lock:
+            lane.works.add(work)
+            if self._clerk is None:
+                self._clerk = threading.Thread(
+                    target=_give_up_late, args=(weakref.ref(self),), name="db-clerk", daemon=True
+                )
+                self._clerk.start()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, deadline)
+            lane.threads.submit(job)
+        except RuntimeError:
+            with self._lock:
+                lane.works.discard(work)
+            raise UnavailableError("the database is closed") from None
+        try:
+            return await asyncio.wrap_future(work.answer)
         except UnavailableError:
             if not again:
                 _waited_until.set(time.monotonic())
             raise
+
+    def give_up_late(self) -> bool:
+        """Answer those who have waited too long. Returns whether to go on."""
+        now = time.monotonic()
+        for lane in self._lanes:
+            with self._lock:
+                works = list(lane.works)
+            for work in works:
+                work.give_up(now)
+                if work.given_up and not work.started:
+                    with self._lock:
+                        lane.works.discard(work)
+        return not self._closed.is_set()
+
+    def _write_run(self, fn: Callable[[Connection], T], durable: bool, work: _Work) -> T:
+        try:
+            value = self._run(lambda: self._write(fn, durable, work), work.deadline)
+        except DatabaseError as error:
+            if error.fault in (Fault.FULL, Fault.BROKEN, Fault.REFUSED):
+                self._write_fault = error.fault.value
+            raise
+        self._write_fault = ""
+        return value
 
     def _run(self, attempt: Callable[[], T], deadline: float) -> T:
         """`attempt` until it succeeds, fails for good, or `deadline` (monotonic) is over."""
@@ -329,7 +404,7 @@ class PostgresDatabase:
         if self._down and time.monotonic() >= deadline > 0:
             raise UnavailableError("database does not answer")
         while True:
-            generation = self._generation
+            generation, moves = self._generation, self.hosts.moves
             try:
                 value = attempt()
                 self._down = False
@@ -342,17 +417,22 @@ class PostgresDatabase:
             except PoolTimeoutError as error:
                 raise UnavailableError("no database connection became free") from error
             except DBAPIError as error:
-                kind = fault_of(error)
+                kind = transient(error)
                 if kind is None:
                     if fence.is_fence(error):
-                        raise self._read(fence.refusal) from None
-                    raise
-                if kind == "lost":
+                        raise self._read(self._reads, fence.refusal) from None
+                    raise told(error) from error
+                if kind is Fault.LOST:
                     self._drop_pool(generation)
                 cause = error
+            if self.hosts.moves != moves and deadline > 0:
+                # A server that hung was left for another one, which deserves an attempt.
+                deadline = max(deadline, time.monotonic() + _MOVED_SECONDS)
             if time.monotonic() + delay >= deadline:
-                if isinstance(cause, DBAPIError) and fault_of(cause) == "conflict":
-                    raise cause
+                if isinstance(cause, DBAPIError) and transient(cause) is Fault.CONFLICT:
+                    raise DatabaseError(
+                        Fault.CONFLICT, f"database: {Fault.CONFLICT.value}; try again"
+                    ) from cause
                 self._down = True
                 reason = str(getattr(cause, "orig", cause)).strip().splitlines()
                 raise UnavailableError(f"database does not answer: {reason[0] if reason else ''}") from cause
@@ -362,16 +442,22 @@ class PostgresDatabase:
 
     def _drop_pool(self, generation: int) -> None:
         with self._lock:
-            if self._generation == generation:
-                self._generation += 1
-                self._engine.dispose()
+            if self._generation != generation:
+                return
+        self._drop_pools()
 
-    def _read(self, fn: Callable[[Connection], T]) -> T:
-        with self._auto.connect() as connection:
+    def _drop_pools(self) -> None:
+        with self._lock:
+            self._generation += 1
+        for lane in self._lanes:
+            lane.engine.dispose()
+
+    def _read(self, lane: _Lane, fn: Callable[[Connection], T]) -> T:
+        with lane.auto.connect() as connection:
             return fn(connection)
 
-    def _write(self, fn: Callable[[Connection], T], durable: bool) -> T:
-        with self._engine.connect() as connection:
+    def _write(self, fn: Callable[[Connection], T], durable: bool, work: _Work) -> T:
+        with self._writes.engine.connect() as connection:
             # `info` lives as long as the connection to the server.
             info = connection.info
             marker = info.setdefault("marker", secrets.token_hex(16))
@@ -385,12 +471,16 @@ class PostgresDatabase:
             marked = connection.execute(
                 _MARK, {"connection": marker, "number": number, "at": now, "durable": durable}
             ).rowcount
+            work.begin_commit()
+            raw: Any = connection.connection.dbapi_connection
+            limit, raw.limit = raw.limit, 0
             try:
                 connection.commit()
             except DBAPIError as error:
-                if marked and fault_of(error) == "lost":
+                if marked and transient(error) is Fault.LOST:
                     raise _InDoubtError(marker, number, value, error) from error
                 raise
+            raw.limit = limit
             return value
 
     def _happened(self, doubt: _InDoubtError, deadline: float) -> bool:
@@ -398,7 +488,7 @@ class PostgresDatabase:
         while True:
             generation = self._generation
             try:
-                with self._engine.connect() as connection:
+                with self._writes.engine.connect() as connection:
                     connection.execute(text("SET LOCAL lock_timeout = '1s'"))
                     found = connection.execute(
                         _ASK, {"connection": doubt.connection, "at": time.time()}
@@ -408,8 +498,8 @@ class PostgresDatabase:
             except DBAPIError as error:
                 # lock_not_available: the old transaction is still running.
                 waiting = getattr(error.orig, "sqlstate", None) == "55P03"
-                if not waiting and fault_of(error) is None:
-                    raise
+                if not waiting and transient(error) is None:
+                    raise told(error) from error
                 if not waiting:
                     self._drop_pool(generation)
                 if time.monotonic() >= deadline:
@@ -420,16 +510,10 @@ class PostgresDatabase:
                 time.sleep(0.2)
 
 
-def fault_of(error: DBAPIError) -> str | None:
-    """`conflict`, `lost`, or None for an error that trying again does not mend."""
-    state = getattr(error.orig, "sqlstate", None)
-    if state in _CONFLICT:
-        return "conflict"
-    if _PERMANENT.search(str(error.orig)):
-        return None
-    if state in _LOST or (state or "").startswith("08"):
-        return "lost"
-    if error.connection_invalidated:
-        return "lost"
-    # Failing to connect: no SQLSTATE, the text is libpq's.
-    return "lost" if state is None and isinstance(error.orig, psycopg.OperationalError) else None
+def _give_up_late(watched: weakref.ref[PostgresDatabase]) -> None:
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        db = watched()
+        if db is None or not db.give_up_late():
+            return
+        del db

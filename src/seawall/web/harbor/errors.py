@@ -9,9 +9,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import DataError, IntegrityError, StatementError
+from sqlalchemy.exc import StatementError
 from starlette.exceptions import HTTPException
 
+from seawall.infra.db import faults
 from seawall.kernel.errors import (
     ConflictError,
     ForbiddenError,
@@ -50,6 +51,10 @@ _KINDS: tuple[tuple[type[SeawallError], int], ...] = (
     (InvalidError, 400),
     (UnavailableError, 503),
 )
+
+
+# Seconds: what is away for a failover is back soon.
+RETRY_AFTER = "1"
 
 
 class ErrorItem(BaseModel):
@@ -104,6 +109,8 @@ def install(app: FastAPI) -> None:
             return envelope(500, "internal error")
         code = error.code if isinstance(error, ApiError) else None
         headers = error.headers if isinstance(error, (ApiError, RegistryError)) else None
+        if isinstance(error, UnavailableError):
+            headers = {"Retry-After": RETRY_AFTER}
         return envelope(status, str(error), code, headers)
 
     @app.exception_handler(RequestValidationError)
@@ -121,17 +128,17 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers) if error.headers else None
         return envelope(error.status_code, str(error.detail), headers=headers)
 
-    async def unstorable(_request: Request, error: Exception) -> JSONResponse:
-        # SQLAlchemy wraps what goes wrong while parameters are bound; other failures are the server's.
-        wrapped = isinstance(error, StatementError) and not isinstance(error, DataError)
-        if wrapped and not isinstance(
-            getattr(error, "orig", None), (OverflowError, UnicodeEncodeError, ValueError)
-        ):
+    @app.exception_handler(StatementError)
+    async def refused_by_database(_request: Request, error: StatementError) -> JSONResponse:
+        found = faults.status(error)
+        if found is None:
             raise error
-        return envelope(400, "a value is out of range or has characters that cannot be stored")
+        log.warning("refused by the database", error=str(error.orig).splitlines()[0])
+        return envelope(*found)
 
-    app.add_exception_handler(DataError, unstorable)
-    app.add_exception_handler(StatementError, unstorable)
+    async def unstorable(_request: Request, _error: Exception) -> JSONResponse:
+        return envelope(400, faults.Fault.INVALID.value)
+
     app.add_exception_handler(OverflowError, unstorable)
     app.add_exception_handler(UnicodeEncodeError, unstorable)
 
@@ -139,9 +146,3 @@ def install(app: FastAPI) -> None:
     async def surprise(_request: Request, _error: Exception) -> JSONResponse:
         # It is raised again after this answer, and logged with its trace under the request's id.
         return envelope(500, "internal error")
-
-    @app.exception_handler(IntegrityError)
-    async def integrity_error(_request: Request, error: IntegrityError) -> JSONResponse:
-        # Two requests made or removed the same thing at once, and the database let one through.
-        log.warning("refused by the database", error=str(error.orig).splitlines()[0])
-        return envelope(409, "conflicts with what another request did meanwhile")

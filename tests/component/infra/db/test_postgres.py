@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from seawall.infra.db import migrate
 from seawall.infra.db.postgres import PostgresDatabase
@@ -172,7 +172,7 @@ def test_conflicts_are_run_again(postgres: Postgres) -> None:
 def test_errors_that_waiting_does_not_mend(postgres: Postgres) -> None:
     url = postgres.database()
     db = open_db(url.rsplit("/", 1)[0] + "/nosuch", retry_seconds=3600)
-    with pytest.raises(OperationalError, match="does not exist"):
+    with pytest.raises(UnavailableError, match="does not exist"):
         db.sync_read(lambda c: c.execute(text("SELECT 1")))
     db = open_db(url, retry_seconds=3600)
     with pytest.raises(DBAPIError, match="nowhere"):
@@ -287,11 +287,11 @@ def test_tls_is_verified(tls_server: tuple[PostgresNode, Authority], tmp_path: P
     assert ask("localhost", sslmode="verify-full", sslrootcert=ca).startswith("TLSv1")
     assert ask("127.0.0.1", sslmode="verify-ca", sslrootcert=ca).startswith("TLSv1")
     other = Authority(tmp_path / "other")
-    with pytest.raises(OperationalError, match="certificate verify failed"):
+    with pytest.raises(UnavailableError, match="certificate verify failed"):
         ask("localhost", sslmode="verify-full", sslrootcert=str(other.certificate))
-    with pytest.raises(OperationalError, match="does not match host name"):
+    with pytest.raises(UnavailableError, match="does not match host name"):
         ask("127.0.0.1", sslmode="verify-full", sslrootcert=ca)
-    with pytest.raises(OperationalError, match="no encryption"):
+    with pytest.raises(UnavailableError, match="no encryption"):
         ask("localhost", sslmode="disable")
 
 
@@ -304,5 +304,5 @@ def test_host_that_hangs_is_passed_by(postgres: Postgres) -> None:
         assert db.sync_read(lambda c: c.execute(text("SELECT 1")).scalar_one()) == 1
         asyncio.run(db.close())
     both = f"postgresql://seawall@127.0.0.1:{free_port()},127.0.0.1:{postgres.port}/nosuch"
-    with pytest.raises(OperationalError, match="does not exist"):
+    with pytest.raises(UnavailableError, match="does not exist"):
         open_db(both, retry_seconds=3600).sync_read(lambda c: c.execute(text("SELECT 1")))
