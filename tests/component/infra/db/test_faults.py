@@ -19,8 +19,8 @@ from seawall.infra.db import migrate, open_database
 from seawall.infra.db.faults import DatabaseError, Fault, classify, status
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.kernel.errors import UnavailableError
-from tests.conftest import Postgres
 from tests.support.registry import Registry
+from tests.support.servers.postgres import Postgres
 
 # What is not named here must be a bug of Seawall's (500). One row for each promise.
 AGAIN = {"08", "40"}
@@ -171,7 +171,7 @@ def test_every_door_answers_in_its_own_format(postgres: Postgres, tmp_path: Path
                 "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
                 " RAISE EXCEPTION 'told' USING ERRCODE = (SELECT code FROM told); END $$"
             )
-            for table in ("upload_sessions", "projects"):
+            for table in ("uploads", "projects"):
                 sql.execute(f"CREATE TRIGGER t BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION tell()")
             for code, wanted in DOORS.items():
                 sql.execute("UPDATE told SET code = %s", (code,))
@@ -193,7 +193,7 @@ def test_every_door_answers_in_its_own_format(postgres: Postgres, tmp_path: Path
             sql.execute("DROP FUNCTION tell CASCADE")
             # A lock that lasts: 503 and not 500, when the server's ten seconds are over.
             with psycopg.connect(url) as holder:
-                holder.execute("LOCK TABLE upload_sessions IN SHARE ROW EXCLUSIVE MODE")
+                holder.execute("LOCK TABLE uploads IN SHARE ROW EXCLUSIVE MODE")
                 began = time.monotonic()
                 answer = client.post("/v2/library/a/blobs/uploads/")
                 assert answer.status_code == 503, answer.text
