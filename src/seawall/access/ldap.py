@@ -140,7 +140,7 @@ class Directory:
         """The user of the entry here, made or brought up to date."""
         known = {normal_dn(group.dn): group for group in groups if normal_dn(group.dn)}
 
-        def run(connection: DbConnection) -> Principal | None:
+        def admit_user(connection: DbConnection) -> Principal | None:
             user_id = _ensure(connection, entry)
             if user_id is None:
                 return None
@@ -158,7 +158,7 @@ class Directory:
             return principal_of(connection, known_here & users_table.c.password_hash.is_(None))
 
         try:
-            principal = await self._db.write(run)
+            principal = await self._db.write(admit_user)
         except StandbyError:
             # Users and their groups are as the active site last saw them.
             principal = await self._db.read(look)
@@ -213,11 +213,11 @@ class Directory:
         if len(found) != 1:
             raise NotFoundError(f"the directory has no user {username[:100]}")
 
-        def run(connection: DbConnection) -> None:
+        def add_user(connection: DbConnection) -> None:
             if _ensure(connection, found[0]) is None:
                 raise ConflictError(f"{username[:100]} is the name of a local user")
 
-        await self._db.write(run)
+        await self._db.write(add_user)
 
 
 def _ensure(connection: DbConnection, entry: LdapEntry) -> int | None:

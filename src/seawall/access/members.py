@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, literal, select, union_all, update
+from sqlalchemy import Connection, delete, func, insert, literal, or_, select, union_all, update
 from sqlalchemy.sql.selectable import Subquery
 
 from seawall.access.rbac import ROLES
 from seawall.access.tables import project_members, user_group_members, user_groups, users
+from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
 LDAP, HTTP, OIDC = 1, 2, 3
@@ -208,3 +210,69 @@ def set_groups_of(connection: Connection, user_id: int, ids: set[int]) -> None:
         )
     for group_id in sorted(ids - held):
         connection.execute(insert(user_group_members).values(user_id=user_id, group_id=group_id))
+
+
+_GROUP = (user_groups.c.id, user_groups.c.name, user_groups.c.type, user_groups.c.ldap_group_dn)
+_GROUP_FIELDS: Fields = {
+    "group_name": Field(user_groups.c.name),
+    "group_type": Field(user_groups.c.type, "int"),
+    "ldap_group_dn": Field(user_groups.c.ldap_group_dn),
+}
+
+
+def list_members(
+    connection: Connection, project_id: int, name_part: str | None, page: Page
+) -> tuple[int, list[Member]]:
+    """Users and groups of the project by name; `name_part` matches part of it."""
+    found = members_query(project_id)
+    query = select(found)
+    if name_part:
+        query = query.where(contains(found.c.name, name_part))
+    total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    rows = connection.execute(page.slice(query.order_by(found.c.name, found.c.id)))
+    return int(total), [Member(*row) for row in rows]
+
+
+def list_groups(
+    connection: Connection, name_part: str | None, dn: str | None, page: Page
+) -> tuple[int, list[Group]]:
+    """User groups by name; `name_part` matches part of it, `dn` is the whole LDAP DN."""
+    query = select(*_GROUP)
+    if dn:
+        query = query.where(func.lower(user_groups.c.ldap_group_dn) == dn.lower())
+    if name_part:
+        query = query.where(contains(user_groups.c.name, name_part))
+    total, rows = page.fetch(connection, query, _GROUP_FIELDS, user_groups.c.name, user_groups.c.id)
+    return total, [Group(*row) for row in rows]
+
+
+def search_groups(connection: Connection, name_part: str, page: Page) -> tuple[int, list[Group]]:
+    """User groups whose name contains `name_part`; the page's conditions are not used."""
+    query = select(*_GROUP).where(contains(user_groups.c.name, name_part))
+    total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    rows = connection.execute(page.slice(query.order_by(user_groups.c.name, user_groups.c.id)))
+    return int(total), [Group(*row) for row in rows]
+
+
+def count_by_role(connection: Connection, project_id: int) -> dict[str, int]:
+    """How many members the project has of each role; roles without any are left out."""
+    query = (
+        select(project_members.c.role, func.count())
+        .where(project_members.c.project_id == project_id)
+        .group_by(project_members.c.role)
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
+def roles_held(connection: Connection, user_id: int, groups: Collection[int]) -> list[tuple[int, str]]:
+    """Project and role of every membership of the user and of the groups."""
+    mine = project_members.c.user_id == user_id
+    if groups:
+        mine = or_(mine, project_members.c.group_id.in_(groups))
+    query = select(project_members.c.project_id, project_members.c.role).where(mine)
+    return [(row[0], row[1]) for row in connection.execute(query)]
+
+
+def administers_a_project(connection: Connection, user_id: int, groups: Collection[int]) -> bool:
+    """Whether the user is project admin of any project."""
+    return any(role == "projectAdmin" for _, role in roles_held(connection, user_id, groups))

@@ -295,7 +295,7 @@ class OidcService:
         token = json.dumps(identity.token) if identity.token else None
         sealed_token = self._keys.encrypt("oidc-token", token.encode()) if token else None
 
-        def run(connection: Connection) -> Principal | None:
+        def refresh_user(connection: Connection) -> Principal | None:
             row = connection.execute(
                 select(oidc_users.c.user_id).where(
                     oidc_users.c.issuer == identity.issuer, oidc_users.c.subject == identity.subject
@@ -337,7 +337,7 @@ class OidcService:
             return principal_of(connection, users_table.c.id.in_(query))
 
         try:
-            principal = await self._db.write(run)
+            principal = await self._db.write(refresh_user)
         except StandbyError:
             # Users and their groups are as the active site last saw them; nobody new is made.
             principal = await self._db.read(look)

@@ -10,8 +10,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
 
-from seawall.access.access import Project
+from seawall.access.access import Project, visible
+from seawall.access.principal import Principal
 from seawall.access.tables import cve_allowlists, project_members, project_metadata, projects, users
+from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.kernel.names import is_project_name
 
@@ -234,3 +236,46 @@ def base_query() -> Select[Any]:
         projects.c.created_at,
         projects.c.updated_at,
     )
+
+
+_FIELDS: Fields = {
+    "name": Field(projects.c.name),
+    "public": Field(projects.c.public, "bool"),
+    "project_id": Field(projects.c.id, "int"),
+    "owner_id": Field(projects.c.owner_id, "int"),
+    "creation_time": Field(projects.c.created_at, "time"),
+    "update_time": Field(projects.c.updated_at, "time"),
+}
+
+
+def list_projects(
+    connection: Connection,
+    principal: Principal,
+    page: Page,
+    *,
+    name_part: str | None = None,
+    public: bool | None = None,
+    owner: str | None = None,
+) -> tuple[int, list[Project]]:
+    """Projects that the principal may see, by name; `owner` is a user's name."""
+    query = base_query()
+    if name_part is not None:
+        query = query.where(contains(projects.c.name, name_part))
+    if public is not None:
+        query = query.where(projects.c.public.is_(public))
+    if owner is not None:
+        query = query.where(projects.c.owner_id.in_(select(users.c.id).where(users.c.username == owner)))
+    seen = visible(principal)
+    if seen is not None:
+        query = query.where(projects.c.id.in_(seen))
+    total, rows = page.fetch(connection, query, _FIELDS, projects.c.name)
+    return total, [Project(*row) for row in rows]
+
+
+def search(connection: Connection, principal: Principal, name_part: str, limit: int) -> list[Project]:
+    """Up to `limit` projects that the principal may see and whose name contains `name_part`, by name."""
+    query = base_query().where(contains(projects.c.name, name_part))
+    seen = visible(principal)
+    if seen is not None:
+        query = query.where(projects.c.id.in_(seen))
+    return [Project(*row) for row in connection.execute(query.order_by(projects.c.name).limit(limit))]

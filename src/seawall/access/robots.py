@@ -15,6 +15,7 @@ from seawall.access import access
 from seawall.access.principal import Principal
 from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
 from seawall.access.tables import robots
+from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
@@ -178,3 +179,24 @@ def remove(connection: Connection, robot_id: int) -> None:
     """Remove a robot. Raises NotFoundError."""
     if not connection.execute(delete(robots).where(robots.c.id == robot_id)).rowcount:
         raise NotFoundError(f"robot {robot_id} not found")
+
+
+_FIELDS: Fields = {
+    "name": Field(robots.c.name),
+    "id": Field(robots.c.id, "int"),
+    "disable": Field(robots.c.disabled, "bool"),
+    "creation_time": Field(robots.c.created_at, "time"),
+    "update_time": Field(robots.c.updated_at, "time"),
+    "expires_at": Field(robots.c.expires_at, "int"),
+}
+
+
+def find(connection: Connection, robot_id: int) -> Row[Any] | None:
+    """The robot's row, None when there is none."""
+    return connection.execute(select(robots).where(robots.c.id == robot_id)).first()
+
+
+def list_robots(connection: Connection, project_id: int | None, page: Page) -> tuple[int, list[Row[Any]]]:
+    """Robots of a project, or (None) of the system, by name."""
+    of = robots.c.project_id.is_(None) if project_id is None else robots.c.project_id == project_id
+    return page.fetch(connection, select(robots).where(of), _FIELDS, robots.c.name)

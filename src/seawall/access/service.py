@@ -178,7 +178,7 @@ class AuthService:
         hashed = await asyncio.to_thread(_hasher.hash, password)
         now = time.time()
 
-        def run(connection: Connection) -> None:
+        def add_user(connection: Connection) -> None:
             if connection.execute(select(users.c.id).where(users.c.username == username)).first():
                 raise ConflictError(f"user {username} exists")
             connection.execute(
@@ -187,7 +187,7 @@ class AuthService:
                 )
             )
 
-        await self._db.write(run)
+        await self._db.write(add_user)
 
     async def hash(self, password: str) -> str:
         """The hash to store for a password. Raises InvalidError when it is too weak."""
@@ -200,14 +200,14 @@ class AuthService:
         check_password(password)
         hashed = await asyncio.to_thread(_hasher.hash, password)
 
-        def run(connection: Connection) -> int:
+        def store_hash(connection: Connection) -> int:
             return connection.execute(
                 update(users)
                 .where(users.c.username == username)
                 .values(password_hash=hashed, updated_at=time.time())
             ).rowcount
 
-        if not await self._db.write(run):
+        if not await self._db.write(store_hash):
             raise NotFoundError(f"user {username} not found")
 
     async def delete_user(self, username: str) -> None:
@@ -232,14 +232,14 @@ class AuthService:
             raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
         now = time.time()
 
-        def run(connection: Connection) -> None:
+        def add_project(connection: Connection) -> None:
             if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
                 raise ConflictError(f"project {name} exists")
             connection.execute(
                 insert(projects).values(name=name, public=public, created_at=now, updated_at=now)
             )
 
-        await self._db.write(run)
+        await self._db.write(add_project)
 
     async def list_projects(self) -> list[tuple[str, bool]]:
         """(name, public) of every project, by name."""
@@ -253,7 +253,7 @@ class AuthService:
         if role not in ROLES:
             raise InvalidError(f"role must be one of {', '.join(ROLES)}")
 
-        def run(connection: Connection) -> None:
+        def set_role(connection: Connection) -> None:
             project_id = connection.execute(select(projects.c.id).where(projects.c.name == project)).scalar()
             user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
             if project_id is None:
@@ -269,7 +269,7 @@ class AuthService:
                 insert(project_members).values(project_id=project_id, user_id=user_id, role=role)
             )
 
-        await self._db.write(run)
+        await self._db.write(set_role)
 
     def visible_projects(self, user: Principal | None) -> Callable[[Connection], set[int] | None]:
         """A function of a Connection giving the ids of projects `user` may see; None means all."""
@@ -289,7 +289,7 @@ def ensure_admin(db: Database, password: str | None) -> str | None:
     hashed = _hasher.hash(given)
     now = time.time()
 
-    def run(connection: Connection) -> bool:
+    def add_admin(connection: Connection) -> bool:
         if connection.execute(select(users.c.id).limit(1)).first():
             return False
         connection.execute(
@@ -305,7 +305,7 @@ def ensure_admin(db: Database, password: str | None) -> str | None:
         return True
 
     try:
-        made = db.sync_write(run)
+        made = db.sync_write(add_admin)
     except IntegrityError:
         # Of instances that start together for the first time another was first.
         return None

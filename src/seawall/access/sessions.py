@@ -26,7 +26,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.tables import sessions
 from seawall.infra.db import Database
-from seawall.infra.redis import RedisClient, UnavailableError
+from seawall.infra.redis import RedisClient, RedisUnavailableError
 
 CACHE_SECONDS = 30
 # `seen_at` is written no more often than this.
@@ -109,7 +109,7 @@ class SessionStore:
             session = replace(session, seen_at=now)
             found = None
         if found is None:
-            with contextlib.suppress(UnavailableError):
+            with contextlib.suppress(RedisUnavailableError):
                 value = json.dumps(asdict(session))
                 await self._redis.refresh(f"session:{id_hash}", value, CACHE_SECONDS, unless=_GONE)
         return session
@@ -125,13 +125,13 @@ class SessionStore:
         )
         row["expires_at"] = found.expires_at
 
-        def run(connection: Connection) -> bool:
+        def replace_session(connection: Connection) -> bool:
             if not connection.execute(delete(sessions).where(sessions.c.id_hash == id_hash)).rowcount:
                 return False
             connection.execute(insert(sessions), row)
             return True
 
-        done = await self._db.write(run)
+        done = await self._db.write(replace_session)
         await self._forget(id_hash)
         return fresh if done else None
 
@@ -145,13 +145,13 @@ class SessionStore:
         """End every session of the user (but the one with id `keep`); returns how many."""
         spared = _hash(keep) if keep is not None else ""
 
-        def run(connection: Connection) -> list[str]:
+        def delete_sessions(connection: Connection) -> list[str]:
             where = (sessions.c.user_id == user_id, sessions.c.id_hash != spared)
             found = list(connection.execute(select(sessions.c.id_hash).where(*where)).scalars())
             connection.execute(delete(sessions).where(*where))
             return found
 
-        ended = await self._db.write(run)
+        ended = await self._db.write(delete_sessions)
         for id_hash in ended:
             await self._forget(id_hash)
         return len(ended)
@@ -211,7 +211,7 @@ class SessionStore:
         """A session, `_GONE`, or None for "ask the database"."""
         try:
             value = await self._redis.get(f"session:{id_hash}")
-        except UnavailableError:
+        except RedisUnavailableError:
             return None
         if value is None:
             return None
@@ -229,7 +229,7 @@ class SessionStore:
     async def _forget(self, id_hash: str) -> None:
         try:
             await self._redis.set(f"session:{id_hash}", _GONE, 2 * CACHE_SECONDS)
-        except UnavailableError:
+        except RedisUnavailableError:
             if self._redis.configured:
                 log.warning(
                     "a session ended while redis was lost; instances that still reach redis may take it for "

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.tables import login_failures
 from seawall.infra.db import Database
-from seawall.infra.redis import RedisClient, UnavailableError
+from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.kernel.errors import RegistryError
 
 # Failures older than this are forgotten (seconds).
@@ -51,7 +51,7 @@ class LoginThrottle:
             try:
                 await self._redis.count(name, _FORGET)
                 return
-            except UnavailableError:
+            except RedisUnavailableError:
                 pass
         await self._db.write(lambda c: _count(c, key))
 
@@ -61,7 +61,7 @@ class LoginThrottle:
             try:
                 await self._redis.delete(_name(key))
                 return
-            except UnavailableError:
+            except RedisUnavailableError:
                 pass
         await self._db.write(
             lambda c: c.execute(delete(login_failures).where(login_failures.c.key == key)), durable=False
@@ -71,7 +71,7 @@ class LoginThrottle:
         if self._redis is not None and self._redis.configured:
             try:
                 return await self._redis.counted(_name(key))
-            except UnavailableError:
+            except RedisUnavailableError:
                 pass
         row = await self._db.point(
             lambda c: c.execute(

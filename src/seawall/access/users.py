@@ -7,10 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from seawall.access.service import USERNAME
 from seawall.access.tables import oidc_users, users
+from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
 _EMAIL = re.compile(r"[^@\s\"<>(),;:\\\[\]]{1,64}@[A-Za-z0-9.-]{1,190}")
@@ -158,3 +159,44 @@ def is_local(connection: Connection, user_id: int) -> bool:
 def oidc_of(connection: Connection, user_id: int) -> Any:
     """The row of `oidc_users`, None for a user of another kind."""
     return connection.execute(select(oidc_users).where(oidc_users.c.user_id == user_id)).first()
+
+
+_FIELDS: Fields = {
+    "username": Field(users.c.username),
+    "email": Field(users.c.email),
+    "user_id": Field(users.c.id, "int"),
+    "sysadmin_flag": Field(users.c.sysadmin, "bool"),
+    "creation_time": Field(users.c.created_at, "time"),
+    "update_time": Field(users.c.updated_at, "time"),
+}
+
+
+def list_users(connection: Connection, page: Page) -> tuple[int, list[UserRow]]:
+    """How many users there are, and a page of them, by name."""
+    total, rows = page.fetch(connection, base_query(), _FIELDS, users.c.username)
+    return total, [UserRow(*row) for row in rows]
+
+
+def search(connection: Connection, part: str, page: Page) -> tuple[int, list[tuple[int, str]]]:
+    """Ids and names of users whose name contains `part`, shortest first, whatever the conditions."""
+    query = select(users.c.id, users.c.username).where(contains(users.c.username, part))
+    query = query.order_by(func.length(users.c.username), users.c.username)
+    total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+    return int(total), [(row[0], row[1]) for row in connection.execute(page.slice(query))]
+
+
+def find(connection: Connection, user_id: int | None, username: str) -> tuple[int, str] | None:
+    """Id and name of the user with that id, or (without an id) that name."""
+    where = users.c.id == user_id if user_id else users.c.username == username
+    row = connection.execute(select(users.c.id, users.c.username).where(where)).first()
+    return (row[0], row[1]) if row else None
+
+
+def first_administrator(connection: Connection) -> int | None:
+    """The id of the oldest system administrator."""
+    return connection.execute(select(func.min(users.c.id)).where(users.c.sysadmin.is_(True))).scalar()
+
+
+def set_cli_secret(connection: Connection, user_id: int, sealed: str) -> None:
+    """Give an OIDC user another CLI secret, which is sealed."""
+    connection.execute(update(oidc_users).where(oidc_users.c.user_id == user_id).values(secret=sealed))

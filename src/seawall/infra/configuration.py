@@ -210,7 +210,7 @@ class Configuration:
                 value = self._keys.encrypt("configuration", value.encode())
             rows.append({"name": name, "value": value, "updated_at": time.time()})
 
-        def run(connection: Connection) -> None:
+        def store_items(connection: Connection) -> None:
             before = _stored(connection).get("auth_mode", "db_auth")
             if mode is not None and mode != before and self._has_other_users(connection):
                 raise InvalidError("auth_mode cannot be changed when there are users other than admin")
@@ -222,7 +222,7 @@ class Configuration:
                 connection.execute(delete(configurations).where(configurations.c.name.in_(checked)))
                 connection.execute(insert(configurations), rows)
 
-        await self._db.write(run)
+        await self._db.write(store_items)
         self._cached = None
 
     @staticmethod

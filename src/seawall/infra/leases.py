@@ -121,14 +121,14 @@ async def acquire_slot(db: Database, name: str, slots: int) -> Lease | None:
     """One of `slots` leases of a name (at most 28 characters), None when all are held."""
     owner = secrets.token_hex(16)
 
-    def run(connection: Connection) -> str | None:
+    def take_slot(connection: Connection) -> str | None:
         for number in range(slots):
             slot = f"{name}-{number}"
             if _take(connection, slot, owner) is None:
                 return slot
         return None
 
-    taken = await db.write(run, durable=False)
+    taken = await db.write(take_slot, durable=False)
     return None if taken is None else Lease(db, taken, owner)
 
 

@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from seawall.infra.redis import RedisClient, UnavailableError
+from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.infra.settings import RateSettings
 from seawall.kernel.errors import RegistryError
 
@@ -129,7 +129,7 @@ class RateLimiter:
         if self._redis.configured:
             # Names have any characters; a digest has none that a tool on the way could trip over.
             name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-            with contextlib.suppress(UnavailableError):
+            with contextlib.suppress(RedisUnavailableError):
                 wait = await self._redis.take(f"rate:{by}:{name}", rate, burst)
         if wait is None:
             assert self._local is not None

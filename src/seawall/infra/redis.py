@@ -1,8 +1,8 @@
 """Redis, as something Seawall is faster with and never depends on.
 
-Every call may fail: then `UnavailableError` is raised, callers go to the database instead, and for a second
-no other call tries (so that a Redis that hangs does not hang the registry). One server, Sentinel and Cluster
-are the same to callers. Keys have the prefix `seawall:`.
+Every call may fail: then `RedisUnavailableError` is raised, callers go to the database instead, and for a
+second no other call tries (so that a Redis that hangs does not hang the registry). One server, Sentinel and
+Cluster are the same to callers. Keys have the prefix `seawall:`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ return string.format('%.6f', wait)
 """
 
 
-class UnavailableError(Exception):
+class RedisUnavailableError(Exception):
     """Redis is not configured, or did not answer."""
 
 
@@ -81,14 +81,14 @@ class RedisClient:
             return "off"
         try:
             await self.run(lambda client: client.ping())
-        except UnavailableError:
+        except RedisUnavailableError:
             return self._error or "lost"
         return "ok"
 
     async def run(self, call: Callable[[Any], Awaitable[T]]) -> T:
-        """`call(client)`; raises UnavailableError when Redis cannot answer in time."""
+        """`call(client)`; raises RedisUnavailableError when Redis cannot answer in time."""
         if not self.configured or time.monotonic() < self._down_until:
-            raise UnavailableError
+            raise RedisUnavailableError
         try:
             if self._client is None:
                 self._client = self._connect()
@@ -98,7 +98,7 @@ class RedisClient:
                 log.warning("redis is lost; the database does its work", error=str(error)[:200])
             self._error = type(error).__name__
             self._down_until = time.monotonic() + _PAUSE
-            raise UnavailableError from None
+            raise RedisUnavailableError from None
         if self._error:
             log.info("redis is back")
             self._error = ""
@@ -144,9 +144,9 @@ class RedisClient:
         await self.run(lambda client: client.publish(PREFIX + channel, message))
 
     async def listen(self, channel: str) -> AsyncIterator[str]:
-        """Messages of `channel`. Raises UnavailableError when the connection breaks."""
+        """Messages of `channel`. Raises RedisUnavailableError when the connection breaks."""
         if not self.configured or self._settings.cluster is not None:
-            raise UnavailableError
+            raise RedisUnavailableError
         try:
             if self._client is None:
                 self._client = self._connect()
@@ -158,7 +158,7 @@ class RedisClient:
                     if message is not None:
                         yield message["data"].decode()
         except _LOST as error:
-            raise UnavailableError from error
+            raise RedisUnavailableError from error
 
     async def close(self) -> None:
         """Close connections."""

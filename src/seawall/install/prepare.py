@@ -47,7 +47,7 @@ PARTS = {
 
 
 @dataclass(slots=True)
-class Report:
+class PrepareReport:
     """What `prepare` did: paths by outcome, and what is worth knowing about harbor.yml."""
 
     written: list[Path] = field(default_factory=list)
@@ -58,7 +58,9 @@ class Report:
     notes: list[Finding] = field(default_factory=list)
 
 
-def prepare(file: Path, output: Path, *, prefix: Path = DEFAULT_PREFIX, user: str = "seawall") -> Report:
+def prepare(
+    file: Path, output: Path, *, prefix: Path = DEFAULT_PREFIX, user: str = "seawall"
+) -> PrepareReport:
     """Write everything that `file` asks for: configuration to `output`, keys to its data volume.
 
     `prefix` is where the program is installed, `user` who runs it. Raises ConfigError with every fault of the
@@ -70,7 +72,7 @@ def prepare(file: Path, output: Path, *, prefix: Path = DEFAULT_PREFIX, user: st
     harbor_yml.refuse(found, file)
     config = output / "common" / "config"
     trial_settings(found, file, output)
-    report = Report(notes=found.notes)
+    report = PrepareReport(notes=found.notes)
     data = Path(found.get("data_volume"))
     owner = owner_of(user)
     report.owner = owner
@@ -422,7 +424,7 @@ def key_paths(data: Path) -> dict[str, Path]:
     }
 
 
-def _make_keys(data: Path, folders: _Folders, report: Report) -> None:
+def _make_keys(data: Path, folders: _Folders, report: PrepareReport) -> None:
     """Make the data volume's folders, and the keys that are missing."""
     folders.make(data, 0o755)
     folders.make(data / "seawall")
@@ -502,7 +504,7 @@ def _give(path: Path, owner: Owner) -> None:
 class _Writer:
     """Writes files whose content has changed, and nothing else."""
 
-    def __init__(self, report: Report, owner: Owner) -> None:
+    def __init__(self, report: PrepareReport, owner: Owner) -> None:
         self._report = report
         self._owner = owner
 

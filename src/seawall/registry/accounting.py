@@ -12,10 +12,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    union_all,
+    update,
+)
 
+from seawall.access.tables import projects, users
 from seawall.infra.db.dialect import upsert
+from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel.errors import RegistryError
 from seawall.registry.tables import blobs, manifests, project_blobs, quotas, repositories, repository_blobs
 
@@ -206,4 +221,59 @@ def _change(connection: Connection, account: Account, difference: int) -> None:
         update(quotas)
         .where(quotas.c.project_id == account.project_id)
         .values(used_storage=account.used, updated_at=time.time())
+    )
+
+
+_FIELDS: Fields = {
+    "id": Field(quotas.c.id, "int"),
+    "hard.storage": Field(quotas.c.hard_storage, "int"),
+    "used.storage": Field(quotas.c.used_storage, "int"),
+    "hard": Field(quotas.c.hard_storage, "int"),
+    "used": Field(quotas.c.used_storage, "int"),
+    "creation_time": Field(quotas.c.created_at, "time"),
+    "update_time": Field(quotas.c.updated_at, "time"),
+}
+
+
+def list_quotas(connection: Connection, project_id: int | None, page: Page) -> tuple[int, list[Row[Any]]]:
+    """Quotas of all projects or of one, oldest first.
+
+    A row has id, project_id, hard_storage, used_storage, created_at, updated_at, the project's name, and the
+    owner's username.
+    """
+    query = _quota_query()
+    if project_id is not None:
+        query = query.where(quotas.c.project_id == project_id)
+    return page.fetch(connection, query, _FIELDS, quotas.c.id, key=quotas.c.id)
+
+
+def quota(connection: Connection, quota_id: int) -> Row[Any] | None:
+    """One row of `list_quotas`."""
+    return connection.execute(_quota_query().where(quotas.c.id == quota_id)).first()
+
+
+def quota_of(connection: Connection, project_id: int) -> Row[Any] | None:
+    """The project's quota: hard_storage and used_storage in bytes, and the rest of its row."""
+    return connection.execute(select(quotas).where(quotas.c.project_id == project_id)).first()
+
+
+def total_used(connection: Connection) -> int:
+    """Bytes that all projects store together."""
+    return int(connection.execute(select(func.sum(quotas.c.used_storage))).scalar() or 0)
+
+
+def _quota_query() -> Select[Any]:
+    return (
+        select(
+            quotas.c.id,
+            quotas.c.project_id,
+            quotas.c.hard_storage,
+            quotas.c.used_storage,
+            quotas.c.created_at,
+            quotas.c.updated_at,
+            projects.c.name,
+            users.c.username,
+        )
+        .join(projects, projects.c.id == quotas.c.project_id)
+        .outerjoin(users, users.c.id == projects.c.owner_id)
     )

@@ -283,7 +283,7 @@ async def _sweep_batch(db: Database, storage: BlobStorage, report: GcReport, bat
 
 
 async def _dry_run(db: Database, report: GcReport, cutoff: float, delete_untagged: bool) -> None:
-    def run(connection: Connection) -> tuple[int, int]:
+    def count_garbage(connection: Connection) -> tuple[int, int]:
         links = connection.execute(
             select(repository_blobs.c.digest).where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
         ).all()
@@ -294,4 +294,4 @@ async def _dry_run(db: Database, report: GcReport, cutoff: float, delete_untagge
         ).all()
         return len(links), len(unlinked)
 
-    report.links, report.blobs = await db.read(run)
+    report.links, report.blobs = await db.read(count_garbage)

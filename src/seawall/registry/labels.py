@@ -9,9 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from seawall.infra.db.dialect import upsert
+from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.registry.artifacts import LABEL_COLUMNS, Label
-from seawall.registry.tables import labels
+from seawall.registry.tables import labels, manifest_labels
 
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}|")
 
@@ -67,3 +69,46 @@ def change(connection: Connection, label_id: int, name: str, description: str, c
 def remove(connection: Connection, label_id: int) -> None:
     """Delete a label; it disappears from its artifacts."""
     connection.execute(delete(labels).where(labels.c.id == label_id))
+
+
+_FIELDS: Fields = {
+    "id": Field(labels.c.id, "int"),
+    "name": Field(labels.c.name),
+    "project_id": Field(labels.c.project_id, "int"),
+    "creation_time": Field(labels.c.created_at, "time"),
+    "update_time": Field(labels.c.updated_at, "time"),
+}
+
+
+def list_labels(
+    connection: Connection, project_id: int | None, name_part: str | None, page: Page
+) -> tuple[int, list[Label]]:
+    """Labels of a project, or (None) the global ones, oldest first."""
+    of = labels.c.project_id.is_(None) if project_id is None else labels.c.project_id == project_id
+    found = query().where(of)
+    if name_part is not None:
+        found = found.where(contains(labels.c.name, name_part))
+    total, rows = page.fetch(connection, found, _FIELDS, labels.c.id)
+    return total, [Label(*row) for row in rows]
+
+
+def put_on(connection: Connection, label_id: int, manifest_id: int, project_id: int) -> None:
+    """Put a label, global or of the project, on an artifact of it. Raises NotFoundError, ConflictError."""
+    row = connection.execute(select(labels.c.project_id).where(labels.c.id == label_id)).first()
+    if row is None or row[0] not in (None, project_id):
+        raise NotFoundError(f"label {label_id} not found")
+    link = {"manifest_id": manifest_id, "label_id": label_id, "created_at": time.time()}
+    add = upsert(connection, manifest_labels, link, ("manifest_id", "label_id"))
+    if connection.execute(add.returning(manifest_labels.c.label_id)).first() is None:
+        raise ConflictError(f"the artifact has label {label_id} already")
+
+
+def take_off(connection: Connection, label_id: int, manifest_id: int) -> None:
+    """Take a label off an artifact. Raises NotFoundError when it does not have it."""
+    gone = connection.execute(
+        delete(manifest_labels).where(
+            manifest_labels.c.manifest_id == manifest_id, manifest_labels.c.label_id == label_id
+        )
+    )
+    if not gone.rowcount:
+        raise NotFoundError(f"the artifact does not have label {label_id}")

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from seawall.infra.redis import RedisClient, UnavailableError
+from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.infra.settings import RedisSettings
 from tests.support.processes import free_port
 from tests.support.registry import Registry
@@ -71,7 +71,7 @@ def test_one_server(node: RedisNode) -> None:
 def test_not_configured() -> None:
     async def work(client: RedisClient) -> None:
         assert await client.status() == "off"
-        with pytest.raises(UnavailableError):
+        with pytest.raises(RedisUnavailableError):
             await client.get("a")
 
     use(RedisSettings(), work)
@@ -129,7 +129,7 @@ def test_sentinel_moves_to_the_promoted_replica(tmp_path: Path, encrypted: bool)
                 try:
                     await client.set("b", "1", 10)
                     break
-                except UnavailableError:
+                except RedisUnavailableError:
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.1)
             await round_trip(client)
@@ -174,7 +174,7 @@ def test_cluster(tmp_path: Path, encrypted: bool) -> None:
 
         async def lost(client: RedisClient) -> None:
             assert await client.status() not in ("ok", "off")
-            with pytest.raises(UnavailableError):
+            with pytest.raises(RedisUnavailableError):
                 await client.get("a")
 
         use(RedisSettings(cluster=where, tls=encrypted, tls_ca_file=tls[1] if tls else None), lost)

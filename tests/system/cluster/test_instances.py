@@ -150,7 +150,7 @@ def test_the_probe_is_for_the_cluster_only(cluster: Cluster) -> None:
 
 
 def test_versions() -> None:
-    from seawall.availability.cluster.check import Report, _versions
+    from seawall.availability.cluster.check import CheckReport, _versions
 
     for found, fine in (
         (["1.2.0", "1.3.5"], True),
@@ -158,7 +158,7 @@ def test_versions() -> None:
         (["1.9.0", "2.0.0"], False),
         (["1.2.0"], True),
     ):
-        report = Report()
+        report = CheckReport()
         _versions(report, {f"http://{n}": {"version": version} for n, version in enumerate(found)})
         assert report.ok == fine, found
 

@@ -29,7 +29,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.features.replication.adapters import ADAPTERS, Adapter, EcrAdapter, Registry, open_adapter
+from seawall.features.replication.adapters import ADAPTERS, Adapter, EcrAdapter, RemoteRegistry, open_adapter
 from seawall.features.replication.client import RemoteError
 from seawall.kernel.sigv4 import sign_v4
 from tests.support.oci.remote import CONFIG, LAYER, MANIFEST, digest_of
@@ -178,7 +178,7 @@ def test_ecr_from_access_key_to_image(
         url = f"http://{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 
         async def push() -> None:
-            adapter = open_adapter(Registry(1, "ecr", "aws-ecr", url, aws["key"], aws["secret"]))
+            adapter = open_adapter(RemoteRegistry(1, "ecr", "aws-ecr", url, aws["key"], aws["secret"]))
             assert isinstance(adapter, EcrAdapter)
             await _exchange(adapter, "team/app")
 
@@ -203,7 +203,7 @@ def test_ecr_refuses_a_wrong_secret(aws: dict[str, str], monkeypatch: pytest.Mon
 
     async def login() -> None:
         url = f"https://{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-        adapter = open_adapter(Registry(1, "ecr", "aws-ecr", url, aws["key"], "wrong"))
+        adapter = open_adapter(RemoteRegistry(1, "ecr", "aws-ecr", url, aws["key"], "wrong"))
         try:
             with pytest.raises(RemoteError, match="GetAuthorizationToken"):
                 await adapter.ping()
@@ -234,8 +234,8 @@ def test_a_name_and_secret_in_basic_form(tmp_path: Path, kind: str, name: str, s
     with _with_password(tmp_path, name, secret) as server:
 
         async def push() -> None:
-            await _exchange(open_adapter(Registry(1, kind, kind, server.url, name, secret)), "team/app")
-            wrong = open_adapter(Registry(1, kind, kind, server.url, name, "x" + secret))
+            await _exchange(open_adapter(RemoteRegistry(1, kind, kind, server.url, name, secret)), "team/app")
+            wrong = open_adapter(RemoteRegistry(1, kind, kind, server.url, name, "x" + secret))
             try:
                 with pytest.raises(RemoteError) as refused:
                     await wrong.ping()
@@ -257,8 +257,8 @@ def test_a_name_and_secret_exchanged_at_a_token_server(second: Server, kind: str
     second.add_member(project, user[0], "developer")
 
     async def push() -> None:
-        await _exchange(open_adapter(Registry(1, kind, kind, second.url, *user)), f"{project}/app")
-        wrong = open_adapter(Registry(1, kind, kind, second.url, user[0], "wrong"))
+        await _exchange(open_adapter(RemoteRegistry(1, kind, kind, second.url, *user)), f"{project}/app")
+        wrong = open_adapter(RemoteRegistry(1, kind, kind, second.url, user[0], "wrong"))
         try:
             with pytest.raises(RemoteError) as refused:
                 await wrong.ping()

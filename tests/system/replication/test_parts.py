@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.features.replication.policies import Filter, Policy
+from seawall.features.replication.policies import Filter, ReplicationPolicy
 from seawall.kernel.errors import InvalidError
 from seawall.kernel.patterns import literals, matches
 from seawall.kernel.sigv4 import sign_v4
@@ -64,17 +64,17 @@ def test_a_pattern_without_wildcards_is_the_name(name: str) -> None:
 
 def test_names_at_the_destination() -> None:
     def named(count: int, repository: str) -> str:
-        return Policy("p", dest_namespace="ns", replace_count=count).destination(repository)
+        return ReplicationPolicy("p", dest_namespace="ns", replace_count=count).destination(repository)
 
     assert named(-1, "a/b/c/d") == "ns/d"
     assert named(0, "a/b/c/d") == "ns/a/b/c/d"
     assert named(1, "a/b/c/d") == "ns/b/c/d"
     assert named(9, "a/b") == "ns/b"
-    assert Policy("p").destination("a/b") == "a/b"
+    assert ReplicationPolicy("p").destination("a/b") == "a/b"
 
 
 def test_labels_and_tags_of_filters() -> None:
-    policy = Policy(
+    policy = ReplicationPolicy(
         "p",
         filters=[Filter("label", ["x", "y"]), Filter("label", ["bad"], "excludes"), Filter("tag", "v*")],
     )

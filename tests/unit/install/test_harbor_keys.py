@@ -12,7 +12,7 @@ import yaml
 
 from seawall.infra.settings import load
 from seawall.install.harbor_keys import RELEASES, effect, is_section, keys
-from seawall.install.prepare import Report, prepare
+from seawall.install.prepare import PrepareReport, prepare
 from seawall.kernel.errors import ConfigError
 from tests.support.harbor import harbor_files
 from tests.support.processes import ROOT, clean_environment
@@ -44,7 +44,7 @@ def outputs(folder: Path) -> dict[str, str]:
     }
 
 
-def noted(report: Report, name: str) -> bool:
+def noted(report: PrepareReport, name: str) -> bool:
     """Whether the report names the key or a section around it."""
     found = {note.key for note in report.notes}
     return any(name == key or name.startswith(f"{key}.") for key in found)

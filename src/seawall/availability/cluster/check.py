@@ -46,7 +46,7 @@ class Fault:
 
 
 @dataclass(slots=True)
-class Report:
+class CheckReport:
     """What a check found. `pairs`: ordered pairs of instances that were tested against each other."""
 
     instances: list[dict[str, Any]] = field(default_factory=list)
@@ -64,10 +64,10 @@ class Report:
         self.faults.append(Fault(kind, sorted(where), message, cure))
 
 
-async def check(db: Database, settings: Settings, keys: KeyRing) -> Report:
+async def check(db: Database, settings: Settings, keys: KeyRing) -> CheckReport:
     """Test every pair of living instances."""
     registry = InstanceRegistry(db, settings, keys, None)
-    report = Report()
+    report = CheckReport()
     known = await registry.list()
     alive = [item for item in known if item.alive]
     for item in known:
@@ -149,7 +149,7 @@ class _Prober:
         return found
 
 
-async def _direct(prober: _Prober, report: Report, alive: list[Instance]) -> dict[str, dict[str, Any]]:
+async def _direct(prober: _Prober, report: CheckReport, alive: list[Instance]) -> dict[str, dict[str, Any]]:
     """Facts of each instance that answers, by address."""
 
     async def one(item: Instance) -> tuple[str, dict[str, Any] | None]:
@@ -203,7 +203,7 @@ def _groups(facts: dict[str, dict[str, Any]], key: str) -> dict[str, list[str]]:
     return found
 
 
-def _same(report: Report, settings: Settings, keys: KeyRing, facts: dict[str, dict[str, Any]]) -> None:
+def _same(report: CheckReport, settings: Settings, keys: KeyRing, facts: dict[str, dict[str, Any]]) -> None:
     report.tested += ["keys", "external_url", "configuration"]
     for name, own in keys.fingerprints().items():
         different = [address for address, fact in facts.items() if fact["fingerprints"].get(name) != own]
@@ -244,7 +244,7 @@ def _same(report: Report, settings: Settings, keys: KeyRing, facts: dict[str, di
         )
 
 
-def _versions(report: Report, facts: dict[str, dict[str, Any]]) -> None:
+def _versions(report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:
     report.tested.append("versions")
     versions = {address: _minor(fact["version"]) for address, fact in facts.items()}
     if not versions:
@@ -265,7 +265,7 @@ def _minor(version: str) -> tuple[int, int]:
     return (int(parts[0]), int(parts[1])) if all(part.isdigit() for part in parts) else (0, 0)
 
 
-def _clocks(report: Report, facts: dict[str, dict[str, Any]]) -> None:
+def _clocks(report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:
     report.tested.append("clocks")
     for one, two in permutations(facts, 2):
         skew = facts[one]["skew"] - facts[two]["skew"]
@@ -279,7 +279,7 @@ def _clocks(report: Report, facts: dict[str, dict[str, Any]]) -> None:
 
 
 async def _all(
-    prober: _Prober, report: Report, questions: dict[str, dict[str, Any]]
+    prober: _Prober, report: CheckReport, questions: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     async def one(address: str, question: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         try:
@@ -296,7 +296,7 @@ async def _all(
     return dict(await asyncio.gather(*(one(a, q) for a, q in questions.items())))
 
 
-async def _accepted(prober: _Prober, report: Report, facts: dict[str, dict[str, Any]]) -> None:
+async def _accepted(prober: _Prober, report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:
     """Tokens, CSRF tokens and sealed credentials of each instance on every other."""
     report.tested.append("tokens")
     order = list(facts)
@@ -313,7 +313,9 @@ async def _accepted(prober: _Prober, report: Report, facts: dict[str, dict[str, 
                 )
 
 
-async def _database(prober: _Prober, report: Report, db: Database, facts: dict[str, dict[str, Any]]) -> None:
+async def _database(
+    prober: _Prober, report: CheckReport, db: Database, facts: dict[str, dict[str, Any]]
+) -> None:
     report.tested.append("database")
     row = f"check{secrets.token_hex(8)}"
 
@@ -338,7 +340,7 @@ async def _database(prober: _Prober, report: Report, db: Database, facts: dict[s
             )
 
 
-async def _storage(prober: _Prober, report: Report, facts: dict[str, dict[str, Any]]) -> None:
+async def _storage(prober: _Prober, report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:
     """Each instance writes an object, every other reads it."""
     report.tested.append("storage")
     keys = {address: f"probe-{secrets.token_hex(12)}" for address in facts}
@@ -378,7 +380,7 @@ async def _storage(prober: _Prober, report: Report, facts: dict[str, dict[str, A
             await _all(prober, report, {address: {"delete": list(keys.values())}})
 
 
-async def _redis(prober: _Prober, report: Report, facts: dict[str, dict[str, Any]]) -> None:
+async def _redis(prober: _Prober, report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:
     having = {address for address, fact in facts.items() if "redis" in fact["health"]}
     if not having:
         return
@@ -407,7 +409,7 @@ async def _redis(prober: _Prober, report: Report, facts: dict[str, dict[str, Any
 
 
 async def _balancer(
-    prober: _Prober, report: Report, settings: Settings, facts: dict[str, dict[str, Any]]
+    prober: _Prober, report: CheckReport, settings: Settings, facts: dict[str, dict[str, Any]]
 ) -> None:
     """Ask through `external_url` until each instance has answered."""
     url = settings.external_url or next((f["external_url"] for f in facts.values() if f["external_url"]), "")
@@ -462,4 +464,4 @@ def _error(value: Any) -> str:
     return str(value.get("error", "not found")) if isinstance(value, dict) else "not found"
 
 
-__all__ = ["Fault", "Report", "check"]
+__all__ = ["CheckReport", "Fault", "check"]

@@ -91,7 +91,7 @@ class InstanceRegistry:
     async def list(self) -> list[Instance]:
         """Every instance known, the living first, by host name."""
 
-        def run(connection: Connection) -> list[Instance]:
+        def read_instances(connection: Connection) -> list[Instance]:
             now = dialect.now(connection)
             dead = self._settings.ha.dead_seconds
             rows: Any = connection.execute(select(instances).where(instances.c.started_at > 0)).all()
@@ -100,11 +100,11 @@ class InstanceRegistry:
                 for row in rows
             ]
 
-        found = await self._db.read(run)
+        found = await self._db.read(read_instances)
         return sorted(found, key=lambda item: (not item.alive, item.hostname, item.address))
 
     async def _write(self, health: dict[str, Any]) -> None:
-        def run(connection: Connection) -> None:
+        def write_heartbeat(connection: Connection) -> None:
             # The middle of the question's way is the best guess for when the database read its clock.
             before = time.time()
             now = dialect.now(connection)
@@ -138,7 +138,7 @@ class InstanceRegistry:
                     )
                 )
 
-        await self._db.write(run, durable=False)
+        await self._db.write(write_heartbeat, durable=False)
 
 
 def own_address(settings: Settings) -> str:

@@ -23,7 +23,7 @@ from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.availability.cluster.tables import instances
 from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient
-from seawall.infra.redis import UnavailableError as RedisUnavailableError
+from seawall.infra.redis import RedisUnavailableError as RedisUnavailableError
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, SeawallError

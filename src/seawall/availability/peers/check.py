@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from seawall.availability.cluster.check import CLOCK_SECONDS, Report
+from seawall.availability.cluster.check import CLOCK_SECONDS, CheckReport
 from seawall.availability.peers.status import Status, Statuses
 
 _SHOWN = 100
 
 
-async def check_peers(statuses: Statuses, report: Report) -> None:
+async def check_peers(statuses: Statuses, report: CheckReport) -> None:
     """Add the faults between this instance and its peers, each with its cure."""
     report.tested.append("peers")
     for item in await statuses.all(_SHOWN):

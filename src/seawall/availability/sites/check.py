@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from seawall.availability.cluster.check import Report
+from seawall.availability.cluster.check import CheckReport
 from seawall.availability.sites.state import ACTIVE, FENCED, STANDBY
 
 # A standby that is further behind than this (seconds) is worth a word.
 LAG_SECONDS = 30.0
 
 
-def check_sites(told: dict[str, Any], report: Report) -> None:
+def check_sites(told: dict[str, Any], report: CheckReport) -> None:
     """Add the faults in `told` (`DrService.status`) to the report."""
     role, site, peer = told["role"], told["site"], told["peer"] or {}
     where = [url for url in (peer.get("url"),) if url]

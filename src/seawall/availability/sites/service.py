@@ -393,17 +393,17 @@ class DrService:
         """The switch has failed: this site, which gave way for it, goes on in its old epoch."""
         lease = await self._new_lease(epoch + 1)
 
-        def run(connection: Connection) -> None:
+        def reign_again(connection: Connection) -> None:
             state.lead(connection, self.id, steal=True)
             state.reign(connection, self.id, FENCED, epoch, lease=lease, keep_cursor=True, heed=False)
             state.let_go(connection, self.id)
 
-        await self._db.write(run)
+        await self._db.write(reign_again)
 
     async def promise(self, epoch: int, seconds: float) -> bool:
         """Promise an active of `epoch` not to be promoted within `seconds`; whether it is given."""
 
-        def run(connection: Connection) -> bool:
+        def store_promise(connection: Connection) -> bool:
             now = dialect.clock(connection)
             query = (
                 update(dr_state)
@@ -412,7 +412,7 @@ class DrService:
             )
             return bool(connection.execute(query).rowcount)
 
-        return await self._db.write(run)
+        return await self._db.write(store_promise)
 
     # -- commands --------------------------------------------------------------------------------------
 
@@ -607,11 +607,11 @@ class DrService:
                 await self._db.write(lambda c: state.lead(c, self.id, seconds=30, steal=True))
                 row = {**row, "now": (await self._row())["now"]}
 
-        def run(connection: Connection) -> None:
+        def take_over(connection: Connection) -> None:
             heed = lease is not None or not force
             state.reign(connection, self.id, row["role"], row["epoch"], lease=lease, heed=heed)
 
-        await self._db.write(run)
+        await self._db.write(take_over)
         log.warning("this site is active", site=row["site"], epoch=row["epoch"] + 1)
         with contextlib.suppress(SeawallError):
             await self.hello(await self._row())

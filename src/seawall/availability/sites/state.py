@@ -19,9 +19,10 @@ from sqlalchemy import Connection, func, insert, inspect, select, update
 from seawall.availability.sites.tables import dr_blobs, dr_divergences
 from seawall.infra.db import changes, dialect, dump, fence
 from seawall.infra.db.tables import dr_state
+from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.settings import DrSettings
 from seawall.kernel.errors import PreconditionError, UnavailableError
-from seawall.registry.tables import blob_trash
+from seawall.registry.tables import blob_trash, blobs
 
 ACTIVE, STANDBY, FENCED, OFF = "active", "standby", "fenced", "off"
 # How long one process does the site's work without saying so again (seconds).
@@ -198,3 +199,15 @@ def follower(connection: Connection, who: str, epoch: int, *, kept: bool) -> Non
 def divergences(connection: Connection) -> int:
     """How many are on record."""
     return int(connection.execute(select(func.count()).select_from(dr_divergences)).scalar_one())
+
+
+def key_rows(connection: Connection) -> list[dict[str, Any]]:
+    """The rows of the cluster's keys, sealed as they are: for a site that joins."""
+    return [dict(row) for row in connection.execute(select(cluster_keys)).mappings()]
+
+
+def blob_place(connection: Connection, digest: str) -> Any:
+    """Where a blob's bytes are (`storage_key`) and its `size`; None when there is no such blob."""
+    return connection.execute(
+        select(blobs.c.storage_key, blobs.c.size).where(blobs.c.digest == digest)
+    ).first()

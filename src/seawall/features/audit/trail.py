@@ -246,7 +246,7 @@ class AuditHook(ContentHook):
             return
         taken, self._pulls = self._pulls, []
 
-        def run(connection: Connection) -> None:
+        def record_pulls(connection: Connection) -> None:
             names = {project for project, _, _, _ in taken}
             found = connection.execute(
                 select(projects.c.name, projects.c.id).where(projects.c.name.in_(names))
@@ -264,7 +264,7 @@ class AuditHook(ContentHook):
                 ],
             )
 
-        await self._db.write(run, durable=False)
+        await self._db.write(record_pulls, durable=False)
 
 
 def _name(repository: str, reference: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from seawall.features.immutability.tables import immutable_rules
+from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel import selectors
 from seawall.kernel.errors import InvalidError, NotFoundError, RegistryError
 from seawall.registry.hooks import ContentHook, Deletion, Push
@@ -25,7 +26,7 @@ RULE_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class ImmutabilityRule:
     """One rule; `rule` has `tag_selectors`, `scope_selectors` and `params`."""
 
     id: int
@@ -55,13 +56,13 @@ def rules_query(project_id: int) -> Select[Any]:
     ).where(immutable_rules.c.project_id == project_id)
 
 
-def rules(connection: Connection, project_id: int) -> list[Rule]:
+def rules(connection: Connection, project_id: int) -> list[ImmutabilityRule]:
     """The project's rules, oldest first."""
     query = rules_query(project_id).order_by(immutable_rules.c.id)
-    return [Rule(*row) for row in connection.execute(query)]
+    return [ImmutabilityRule(*row) for row in connection.execute(query)]
 
 
-def immutable(found: list[Rule], repository: str, tag: str) -> bool:
+def immutable(found: list[ImmutabilityRule], repository: str, tag: str) -> bool:
     """Whether any rule covers the tag (`repository` with its project)."""
     short = repository.partition("/")[2]
     return any(rule.protects(short, tag) for rule in found)
@@ -184,3 +185,16 @@ class ImmutableTags(ContentHook):
 def refusal(repository: str, tag: str) -> RegistryError:
     """The error for a protected tag: 412, as in Harbor."""
     return RegistryError("DENIED", f"{repository}:{tag} is immutable by a rule of the project", status=412)
+
+
+_FIELDS: Fields = {
+    "id": Field(immutable_rules.c.id, "int"),
+    "priority": Field(immutable_rules.c.priority, "int"),
+    "disabled": Field(immutable_rules.c.disabled, "bool"),
+}
+
+
+def list_rules(connection: Connection, project_id: int, page: Page) -> tuple[int, list[ImmutabilityRule]]:
+    """Rules of the project, oldest first."""
+    total, rows = page.fetch(connection, rules_query(project_id), _FIELDS, immutable_rules.c.id)
+    return total, [ImmutabilityRule(*row) for row in rows]

@@ -66,7 +66,7 @@ class InstanceValues:
 
 
 @dataclass(slots=True)
-class Policy:
+class PreheatPolicy:
     """What of a project is told to which network, and when."""
 
     name: str
@@ -114,7 +114,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
+class PreheatExecution:
     """One run of a policy: Running, Success, Error or Stopped. Times are Unix seconds."""
 
     id: int
@@ -161,9 +161,9 @@ def policies_query() -> Select[Any]:
     )
 
 
-def policy_of(row: Any) -> Policy:
+def policy_of(row: Any) -> PreheatPolicy:
     """A row of `policies_query`."""
-    return Policy(
+    return PreheatPolicy(
         name=row.name,
         provider_id=row.provider_id,
         description=row.description,
@@ -233,14 +233,14 @@ class PreheatService:
         )
         row = {**self._checked(made), "created_at": time.time()}
 
-        def run(connection: Connection) -> int:
+        def insert_instance(connection: Connection) -> int:
             if row["is_default"]:
                 connection.execute(update(preheat_instances).values(is_default=False))
             made = connection.execute(insert(preheat_instances).values(row)).inserted_primary_key
             assert made is not None
             return int(made[0])
 
-        return int(await self._unique(run, "an instance has that name or endpoint already"))
+        return int(await self._unique(insert_instance, "an instance has that name or endpoint already"))
 
     async def change_instance(self, name: str, values: InstanceValues) -> None:
         """Change what is given. Raises NotFoundError, InvalidError or ConflictError."""
@@ -264,14 +264,14 @@ class PreheatService:
         )
         changed = self._checked(merged)
 
-        def run(connection: Connection) -> None:
+        def update_instance(connection: Connection) -> None:
             if changed["is_default"]:
                 connection.execute(update(preheat_instances).values(is_default=False))
             connection.execute(
                 update(preheat_instances).where(preheat_instances.c.id == row.id).values(changed)
             )
 
-        await self._unique(run, "an instance has that name or endpoint already")
+        await self._unique(update_instance, "an instance has that name or endpoint already")
 
     def _checked(self, values: InstanceValues) -> dict[str, Any]:
         check_name(values.name or "")
@@ -306,14 +306,14 @@ class PreheatService:
         """Delete an instance. Raises NotFoundError, and PreconditionError while policies use it."""
         found = await self.instance(name)
 
-        def run(connection: Connection) -> None:
+        def delete_instance(connection: Connection) -> None:
             query = select(preheat_policies.c.name).where(preheat_policies.c.provider_id == found.id)
             used = connection.execute(query.limit(1)).scalar()
             if used is not None:
                 raise PreconditionError(f"the instance is used by policy {used}")
             connection.execute(delete(preheat_instances).where(preheat_instances.c.id == found.id))
 
-        await self.db.write(run)
+        await self.db.write(delete_instance)
 
     async def _unique(self, run: Any, message: str) -> Any:
         try:
@@ -323,7 +323,7 @@ class PreheatService:
 
     # -- policies ------------------------------------------------------------------------------------
 
-    async def policy(self, project_id: int, name: str) -> Policy:
+    async def policy(self, project_id: int, name: str) -> PreheatPolicy:
         """One policy of a project. Raises NotFoundError."""
         query = policies_query().where(
             preheat_policies.c.project_id == project_id, preheat_policies.c.name == name
@@ -333,7 +333,7 @@ class PreheatService:
             raise NotFoundError(f"preheat policy {name} not found")
         return policy_of(row)
 
-    async def policy_by_id(self, policy_id: int) -> Policy:
+    async def policy_by_id(self, policy_id: int) -> PreheatPolicy:
         """One policy. Raises NotFoundError."""
         query = policies_query().where(preheat_policies.c.id == policy_id)
         row = await self.db.read(lambda c: c.execute(query).first())
@@ -341,7 +341,7 @@ class PreheatService:
             raise NotFoundError(f"preheat policy {policy_id} not found")
         return policy_of(row)
 
-    async def event_policies(self, project_id: int) -> list[Policy]:
+    async def event_policies(self, project_id: int) -> list[PreheatPolicy]:
         """The project's policies that pushes and scans set off."""
         query = policies_query().where(
             preheat_policies.c.project_id == project_id,
@@ -350,7 +350,7 @@ class PreheatService:
         )
         return await self.db.read(lambda c: [policy_of(row) for row in c.execute(query)])
 
-    async def save_policy(self, policy: Policy) -> int:
+    async def save_policy(self, policy: PreheatPolicy) -> int:
         """Store a new policy (id 0) or a changed one; returns its id.
 
         Raises InvalidError, NotFoundError or ConflictError.
@@ -369,7 +369,7 @@ class PreheatService:
             "updated_at": now,
         }
 
-        def run(connection: Connection) -> int:
+        def store_policy(connection: Connection) -> int:
             provider = select(preheat_instances.c.id).where(preheat_instances.c.id == policy.provider_id)
             if connection.execute(provider).first() is None:
                 raise NotFoundError(f"preheat instance {policy.provider_id} not found")
@@ -387,13 +387,15 @@ class PreheatService:
             self._jobs.set_schedule_in(connection, f"preheat:{identifier}", cron, "preheat", arguments)
             return identifier
 
-        return int(await self._unique(run, f"the project has a preheat policy {policy.name} already"))
+        return int(
+            await self._unique(store_policy, f"the project has a preheat policy {policy.name} already")
+        )
 
-    async def remove_policy(self, policy: Policy) -> None:
+    async def remove_policy(self, policy: PreheatPolicy) -> None:
         """Delete a policy with its executions. Raises PreconditionError while one runs."""
         await self.settle_all(policy.id)
 
-        def run(connection: Connection) -> None:
+        def delete_policy(connection: Connection) -> None:
             executions = preheat_executions.c
             busy = select(executions.id).where(
                 executions.policy_id == policy.id, executions.status == "Running"
@@ -404,12 +406,12 @@ class PreheatService:
             connection.execute(delete(preheat_policies).where(preheat_policies.c.id == policy.id))
             self._jobs.set_schedule_in(connection, f"preheat:{policy.id}", None, "preheat", {})
 
-        await self.db.write(run)
+        await self.db.write(delete_policy)
 
     # -- executions ----------------------------------------------------------------------------------
 
     async def start(
-        self, policy: Policy, trigger: str, candidates: list[dict[str, str]] | None = None
+        self, policy: PreheatPolicy, trigger: str, candidates: list[dict[str, str]] | None = None
     ) -> int:
         """Begin an execution: of `candidates`, or of all that the policy's filters select; returns its id.
 
@@ -423,7 +425,7 @@ class PreheatService:
             raise PreconditionError(f"preheat instance {policy.provider_name} is not enabled")
         await self.ping(self._open(row))
 
-        def run(connection: Connection) -> int:
+        def insert_execution(connection: Connection) -> int:
             made = connection.execute(
                 insert(preheat_executions).values(
                     policy_id=policy.id,
@@ -445,7 +447,7 @@ class PreheatService:
             connection.execute(update(preheat_executions).where(own).values(job_id=job_id))
             return execution
 
-        execution = await self.db.write(run)
+        execution = await self.db.write(insert_execution)
         self._jobs.nudge()
         return execution
 

@@ -12,7 +12,7 @@ from seawall.access.service import AuthService
 from seawall.access.tables import project_metadata
 from seawall.access.tokens import Scope, TokenService
 from seawall.features.preheat.drivers import ERROR, RUNNING, DriverError, Image, open_driver
-from seawall.features.preheat.service import Policy, PreheatService, settle_in
+from seawall.features.preheat.service import PreheatPolicy, PreheatService, settle_in
 from seawall.features.preheat.tables import preheat_executions, preheat_policies, preheat_tasks
 from seawall.features.scan.hub import Shown, scan_overviews
 from seawall.infra.db import Database
@@ -76,7 +76,7 @@ class PreheatJobs:
         if "candidates" not in args:
             chosen = await self._db.read(lambda c: candidates(c, policy))
 
-        def run(connection: Connection) -> None:
+        def store_plan(connection: Connection) -> None:
             own = update(preheat_executions).where(table.id == execution_id, table.planned.is_(False))
             if not connection.execute(own.values(planned=True)).rowcount:
                 return
@@ -100,7 +100,7 @@ class PreheatJobs:
                 connection.execute(update(preheat_tasks).where(mine).values(job_id=job_id))
             settle_in(connection, execution_id)
 
-        await self._db.write(run)
+        await self._db.write(store_plan)
         self._jobs.nudge()
         await context.log(f"{len(chosen)} tasks")
         return {"execution": execution_id, "tasks": len(chosen)}
@@ -122,13 +122,13 @@ class PreheatJobs:
         async def change(**values: Any) -> None:
             now = time.time()
 
-            def run(connection: Connection) -> None:
+            def update_task(connection: Connection) -> None:
                 own = update(preheat_tasks).where(table.id == task_id)
                 connection.execute(own.values(updated_at=now, **values))
                 if "ended_at" in values:
                     settle_in(connection, row.execution_id)
 
-            await self._db.write(run)
+            await self._db.write(update_task)
 
         await change(status="Running", runs=row.runs + 1, started_at=row.started_at or time.time())
         status, message = ERROR, ""
@@ -203,7 +203,7 @@ class PreheatJobs:
 
 
 def candidates(
-    connection: Connection, policy: Policy, repository: str | None = None, digest: str | None = None
+    connection: Connection, policy: PreheatPolicy, repository: str | None = None, digest: str | None = None
 ) -> list[dict[str, str]]:
     """Tags of the project that the policy selects; of one artifact only where it is given.
 

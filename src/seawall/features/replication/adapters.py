@@ -97,7 +97,7 @@ ADAPTERS: dict[str, AdapterInfo] = {
 
 
 @dataclass(slots=True)
-class Registry:
+class RemoteRegistry:
     """A registry endpoint with its secret in clear text; never shown or logged."""
 
     id: int
@@ -113,7 +113,7 @@ class Registry:
 class Adapter:
     """One registry of any kind."""
 
-    def __init__(self, registry: Registry, limiter: Limiter | None = None) -> None:
+    def __init__(self, registry: RemoteRegistry, limiter: Limiter | None = None) -> None:
         self.registry = registry
         self.client = RegistryClient(
             self._registry_url(),
@@ -390,7 +390,7 @@ _CLASSES: dict[str, type[Adapter]] = {
 }
 
 
-def open_adapter(registry: Registry, limiter: Limiter | None = None) -> Adapter:
+def open_adapter(registry: RemoteRegistry, limiter: Limiter | None = None) -> Adapter:
     """The adapter of a registry. Raises InvalidError for an unknown kind or unusable address."""
     if registry.type not in ADAPTERS:
         raise InvalidError(f"no adapter for registries of type {registry.type!r}")

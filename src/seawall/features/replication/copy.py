@@ -31,7 +31,7 @@ _COSIGN = (".sig", ".att", ".sbom")
 
 
 @dataclass(slots=True)
-class Report:
+class CopyReport:
     """What a copy did; `bytes` were transferred, `artifacts` counts subjects and referrers."""
 
     artifacts: int = 0
@@ -76,7 +76,7 @@ class Copier:
         were pushed, and the destination may keep what was pushed later.
         `images_only` leaves out artifacts that are not container images.
         """
-        self.report = Report()
+        self.report = CopyReport()
         self._source = source
         self._destination = destination
         self._from = source_repository
@@ -279,7 +279,7 @@ def _is_image(found: RemoteManifest) -> bool:
     )
 
 
-def describe(report: Report) -> str:
+def describe(report: CopyReport) -> str:
     """A report as a log line."""
     counts: dict[str, Any] = report.as_dict()
     return ", ".join(f"{value} {name}" for name, value in counts.items())

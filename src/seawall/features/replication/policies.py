@@ -24,7 +24,7 @@ class Filter:
 
 
 @dataclass(slots=True)
-class Policy:
+class ReplicationPolicy:
     """A policy; one of the two registry ids is None, which means this registry.
 
     `replace_count`: how many leading path components `dest_namespace` stands in for, -1 for all but the

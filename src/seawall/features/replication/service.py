@@ -12,9 +12,9 @@ from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from seawall.access.tables import projects
-from seawall.features.replication.adapters import ADAPTERS, Adapter, Registry, open_adapter
+from seawall.features.replication.adapters import ADAPTERS, Adapter, RemoteRegistry, open_adapter
 from seawall.features.replication.client import Limiter
-from seawall.features.replication.policies import Filter, Policy
+from seawall.features.replication.policies import Filter, ReplicationPolicy
 from seawall.features.replication.tables import (
     registries,
     replication_executions,
@@ -52,7 +52,7 @@ class RegistryInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
+class ReplicationExecution:
     """One run of a policy. Times are Unix seconds; counts are of its tasks."""
 
     id: int
@@ -70,7 +70,7 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ReplicationTask:
     """A repository's part of an execution."""
 
     id: int
@@ -133,7 +133,7 @@ class ReplicationService:
             raise InvalidError("a registry's name has 1 to 255 characters")
         url = check_url(url)
         await self.try_registry(
-            Registry(0, name, type, url, access_key, access_secret, insecure, ca_certificate)
+            RemoteRegistry(0, name, type, url, access_key, access_secret, insecure, ca_certificate)
         )
         now = time.time()
         row = {
@@ -171,7 +171,7 @@ class ReplicationService:
         secret = values.pop("access_secret", None)
         current = self._open(row)
         await self.try_registry(
-            Registry(
+            RemoteRegistry(
                 registry_id,
                 values.get("name", row.name),
                 row.type,
@@ -196,7 +196,7 @@ class ReplicationService:
     async def remove_registry(self, registry_id: int) -> None:
         """Forget a registry. Raises NotFoundError, PreconditionError while something uses it."""
 
-        def run(connection: Connection) -> None:
+        def delete_registry(connection: Connection) -> None:
             policies = replication_policies.c
             used = connection.execute(
                 select(policies.name).where(
@@ -213,9 +213,9 @@ class ReplicationService:
             if not connection.execute(delete(registries).where(registries.c.id == registry_id)).rowcount:
                 raise NotFoundError(f"registry {registry_id} not found")
 
-        await self.db.write(run)
+        await self.db.write(delete_registry)
 
-    async def try_registry(self, registry: Registry) -> None:
+    async def try_registry(self, registry: RemoteRegistry) -> None:
         """Raise RemoteError unless the registry answers and takes the credentials."""
         adapter = open_adapter(registry)
         try:
@@ -223,7 +223,7 @@ class ReplicationService:
         finally:
             await adapter.close()
 
-    async def secret_registry(self, registry_id: int) -> Registry:
+    async def secret_registry(self, registry_id: int) -> RemoteRegistry:
         """A registry with its secret, for logging in to it. Raises NotFoundError."""
         return self._open(await self._row(registry_id))
 
@@ -247,9 +247,9 @@ class ReplicationService:
                 await self.db.write(lambda c, s=statement, v=values: c.execute(s.values(v)))  # type: ignore[misc]
         return result
 
-    def _open(self, row: Any) -> Registry:
+    def _open(self, row: Any) -> RemoteRegistry:
         secret = self._keys.decrypt(PURPOSE, row.access_secret).decode() if row.access_secret else ""
-        return Registry(
+        return RemoteRegistry(
             row.id,
             row.name,
             row.type,
@@ -265,12 +265,12 @@ class ReplicationService:
 
     # -- policies ------------------------------------------------------------------------------------
 
-    async def policies(self) -> list[Policy]:
+    async def policies(self) -> list[ReplicationPolicy]:
         """All policies, by id."""
         query = select(replication_policies).order_by(replication_policies.c.id)
         return await self.db.read(lambda c: [policy_of(row) for row in c.execute(query)])
 
-    async def policy(self, policy_id: int) -> Policy:
+    async def policy(self, policy_id: int) -> ReplicationPolicy:
         """One policy. Raises NotFoundError."""
         query = select(replication_policies).where(replication_policies.c.id == policy_id)
         row = await self.db.read(lambda c: c.execute(query).first())
@@ -278,11 +278,11 @@ class ReplicationService:
             raise NotFoundError(f"replication policy {policy_id} not found")
         return policy_of(row)
 
-    async def add_policy(self, policy: Policy) -> int:
+    async def add_policy(self, policy: ReplicationPolicy) -> int:
         """Store a policy and its schedule; returns its id. Raises InvalidError or ConflictError."""
         policy.check()
 
-        def run(connection: Connection) -> int:
+        def insert_policy(connection: Connection) -> int:
             _check_registry(connection, policy)
             now = time.time()
             row = {**_policy_row(policy), "created_at": now, "updated_at": now}
@@ -291,13 +291,13 @@ class ReplicationService:
             self._schedule(connection, policy, int(made[0]))
             return int(made[0])
 
-        return await self._unique(run, policy.name)
+        return await self._unique(insert_policy, policy.name)
 
-    async def change_policy(self, policy: Policy) -> None:
+    async def change_policy(self, policy: ReplicationPolicy) -> None:
         """Replace a policy. Raises NotFoundError, InvalidError or ConflictError."""
         policy.check()
 
-        def run(connection: Connection) -> int:
+        def update_policy(connection: Connection) -> int:
             _check_registry(connection, policy)
             changed = connection.execute(
                 update(replication_policies)
@@ -309,13 +309,13 @@ class ReplicationService:
             self._schedule(connection, policy, policy.id)
             return policy.id
 
-        await self._unique(run, policy.name)
+        await self._unique(update_policy, policy.name)
 
     async def remove_policy(self, policy_id: int) -> None:
         """Forget a policy with its executions. Raises NotFoundError, PreconditionError while one runs."""
         await self.settle_all(policy_id)
 
-        def run(connection: Connection) -> None:
+        def delete_policy(connection: Connection) -> None:
             executions = replication_executions.c
             busy = connection.execute(
                 select(executions.id).where(
@@ -331,9 +331,9 @@ class ReplicationService:
                 raise NotFoundError(f"replication policy {policy_id} not found")
             self._jobs.set_schedule_in(connection, _schedule_name(policy_id), None, "replication", {})
 
-        await self.db.write(run)
+        await self.db.write(delete_policy)
 
-    def _schedule(self, connection: Connection, policy: Policy, policy_id: int) -> None:
+    def _schedule(self, connection: Connection, policy: ReplicationPolicy, policy_id: int) -> None:
         cron = policy.cron if policy.trigger == "scheduled" and policy.enabled else None
         self._jobs.set_schedule_in(
             connection, _schedule_name(policy_id), cron, "replication", {"policy": policy_id}
@@ -360,7 +360,7 @@ class ReplicationService:
         if policy.single_active:
             await self.settle_all(policy_id)
 
-        def run(connection: Connection) -> int:
+        def insert_execution(connection: Connection) -> int:
             # The lock makes "none is under way" and "start one" a single step.
             connection.execute(
                 select(replication_policies.c.id)
@@ -395,7 +395,7 @@ class ReplicationService:
             )
             return execution
 
-        execution = await self.db.write(run)
+        execution = await self.db.write(insert_execution)
         self._jobs.nudge()
         return execution
 
@@ -407,7 +407,7 @@ class ReplicationService:
         trigger: str | None = None,
         limit: int = 100,
         offset: int = 0,
-    ) -> tuple[list[Execution], int]:
+    ) -> tuple[list[ReplicationExecution], int]:
         """Executions, newest first, and how many there are in all."""
         await self.settle_all(policy_id)
         table = replication_executions.c
@@ -421,7 +421,7 @@ class ReplicationService:
             if value is not None
         ]
 
-        def run(connection: Connection) -> tuple[list[Execution], int]:
+        def read_executions(connection: Connection) -> tuple[list[ReplicationExecution], int]:
             rows = connection.execute(
                 select(*_EXECUTION).where(*wanted).order_by(table.id.desc()).limit(limit).offset(offset)
             ).all()
@@ -430,9 +430,9 @@ class ReplicationService:
             ).scalar_one()
             return _with_counts(connection, rows), int(total)
 
-        return await self.db.read(run)
+        return await self.db.read(read_executions)
 
-    async def execution(self, execution_id: int) -> Execution:
+    async def execution(self, execution_id: int) -> ReplicationExecution:
         """One execution. Raises NotFoundError."""
         await self.settle(execution_id)
         query = select(*_EXECUTION).where(replication_executions.c.id == execution_id)
@@ -443,7 +443,7 @@ class ReplicationService:
 
     async def tasks(
         self, execution_id: int, *, status: str | None = None, resource_type: str | None = None
-    ) -> list[Task]:
+    ) -> list[ReplicationTask]:
         """The tasks of an execution, by id."""
         table = replication_tasks.c
         query = select(*_TASK).where(table.execution_id == execution_id).order_by(table.id)
@@ -451,7 +451,7 @@ class ReplicationService:
             query = query.where(table.status == status)
         if resource_type is not None:
             query = query.where(table.resource_type == resource_type)
-        return await self.db.read(lambda c: [Task(*row) for row in c.execute(query)])
+        return await self.db.read(lambda c: [ReplicationTask(*row) for row in c.execute(query)])
 
     async def task_log(self, execution_id: int, task_id: int) -> str:
         """A task's log. Raises NotFoundError."""
@@ -588,7 +588,7 @@ _TASK = [
 ]
 
 
-def _with_counts(connection: Connection, rows: Sequence[Any]) -> list[Execution]:
+def _with_counts(connection: Connection, rows: Sequence[Any]) -> list[ReplicationExecution]:
     table = replication_tasks.c
     counts: dict[int, dict[str, int]] = {row[0]: {} for row in rows}
     for execution, status, count in connection.execute(
@@ -602,7 +602,7 @@ def _with_counts(connection: Connection, rows: Sequence[Any]) -> list[Execution]
     for row in rows:
         mine = counts[row[0]]
         values: Any = [*row, sum(mine.values()), *(mine.get(name, 0) for name in _COUNTS)]
-        result.append(Execution(*values))
+        result.append(ReplicationExecution(*values))
     return result
 
 
@@ -624,9 +624,9 @@ def _info(row: Any) -> RegistryInfo:
     )
 
 
-def policy_of(row: Any) -> Policy:
+def policy_of(row: Any) -> ReplicationPolicy:
     """A policy from its row."""
-    return Policy(
+    return ReplicationPolicy(
         name=row.name,
         description=row.description,
         src_registry_id=row.src_registry_id,
@@ -648,7 +648,7 @@ def policy_of(row: Any) -> Policy:
     )
 
 
-def _policy_row(policy: Policy) -> dict[str, Any]:
+def _policy_row(policy: ReplicationPolicy) -> dict[str, Any]:
     row = {
         key: value
         for key, value in asdict(policy).items()
@@ -663,7 +663,7 @@ def _schedule_name(policy_id: int) -> str:
     return f"replication:{policy_id}"
 
 
-def _check_registry(connection: Connection, policy: Policy) -> None:
+def _check_registry(connection: Connection, policy: ReplicationPolicy) -> None:
     other = policy.src_registry_id if policy.dest_registry_id is None else policy.dest_registry_id
     if connection.execute(select(registries.c.id).where(registries.c.id == other)).first() is None:
         raise InvalidError(f"registry {other} not found")
@@ -685,3 +685,8 @@ def check_type(kind: str) -> None:
     """Raise InvalidError for an unknown kind of registry."""
     if kind not in ADAPTERS:
         raise InvalidError(f"no adapter for registries of type {kind!r}")
+
+
+def registry_row(connection: Connection, registry_id: int) -> Any:
+    """The registry's row (its secret is sealed), None when there is none."""
+    return connection.execute(select(registries).where(registries.c.id == registry_id)).first()

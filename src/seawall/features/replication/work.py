@@ -14,7 +14,7 @@ from seawall.features.replication.client import KILOBIT, Limiter, RemoteError
 from seawall.features.replication.copy import Copier, describe
 from seawall.features.replication.endpoint import Endpoint, LocalEndpoint
 from seawall.features.replication.origin import REFUSED, came_from, cluster_id, format_header, registry_mark
-from seawall.features.replication.policies import Policy
+from seawall.features.replication.policies import ReplicationPolicy
 from seawall.features.replication.service import ReplicationService, policy_of, settle_in
 from seawall.features.replication.tables import (
     replication_executions,
@@ -85,7 +85,9 @@ class ReplicationJobs:
         await context.log(f"{made} tasks")
         return {"execution": execution_id, "tasks": made}
 
-    async def _resources(self, context: JobContext, policy: Policy) -> AsyncIterator[dict[str, Any]]:
+    async def _resources(
+        self, context: JobContext, policy: ReplicationPolicy
+    ) -> AsyncIterator[dict[str, Any]]:
         adapter: Adapter | None = None
         try:
             if policy.src_registry_id is None:
@@ -101,7 +103,7 @@ class ReplicationJobs:
             if adapter is not None:
                 await adapter.close()
 
-    async def _local_resources(self, policy: Policy) -> AsyncIterator[tuple[str, list[str]]]:
+    async def _local_resources(self, policy: ReplicationPolicy) -> AsyncIterator[tuple[str, list[str]]]:
         query = select(repositories.c.id, repositories.c.name).order_by(repositories.c.name)
         for repository_id, name in await self._db.read(lambda c: c.execute(query).all()):
             if not policy.wants_repository(name):
@@ -128,7 +130,7 @@ class ReplicationJobs:
         self,
         connection: Connection,
         execution_id: int,
-        policy: Policy,
+        policy: ReplicationPolicy,
         resources: list[dict[str, Any]],
     ) -> int:
         """Write the tasks and their jobs once, whatever the number of runs of the planning job."""
@@ -221,19 +223,19 @@ class ReplicationJobs:
         elif status != "Pending":
             values["ended_at"] = time.time()
 
-        def run(connection: Connection) -> None:
+        def update_task(connection: Connection) -> None:
             connection.execute(
                 update(replication_tasks).where(replication_tasks.c.id == task_id).values(**values)
             )
             if "ended_at" in values:
                 settle_in(connection, execution_id)
 
-        await self._db.write(run)
+        await self._db.write(update_task)
 
     async def _copy(
         self,
         context: JobContext,
-        policy: Policy,
+        policy: ReplicationPolicy,
         work: dict[str, Any],
         task_id: int,
         sessions: dict[str, str],
@@ -292,7 +294,9 @@ class ReplicationJobs:
             )
         return copier.report.as_dict()
 
-    async def _delete(self, context: JobContext, policy: Policy, work: dict[str, Any]) -> dict[str, Any]:
+    async def _delete(
+        self, context: JobContext, policy: ReplicationPolicy, work: dict[str, Any]
+    ) -> dict[str, Any]:
         assert policy.dest_registry_id is not None
         adapter = await self._replication.adapter(policy.dest_registry_id)
         deleted = 0
@@ -334,7 +338,7 @@ def _labels(connection: Connection, manifest_id: int) -> set[str]:
     )
 
 
-async def _remote(adapter: Adapter, policy: Policy) -> AsyncIterator[tuple[str, list[str]]]:
+async def _remote(adapter: Adapter, policy: ReplicationPolicy) -> AsyncIterator[tuple[str, list[str]]]:
     async for name in adapter.repositories(policy.filter_value("name")):
         if not policy.wants_repository(name):
             continue
@@ -427,7 +431,7 @@ def own_id(keys: KeyRing, external_url: str | None) -> str:
     return cluster_id(keys.versions(TOKEN)[0].fingerprint, external_url or "")
 
 
-def _listening(connection: Connection, repository: str) -> list[Policy]:
+def _listening(connection: Connection, repository: str) -> list[ReplicationPolicy]:
     query = select(replication_policies).where(
         replication_policies.c.enabled, replication_policies.c.trigger_type == "event_based"
     )

@@ -67,7 +67,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RetentionPolicy:
     """A project's policy; `cron` empty: only by hand."""
 
     id: int
@@ -78,7 +78,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
+class RetentionExecution:
     """One run of a policy. `status`: Pending, Running, Success, Error, Stopped."""
 
     id: int
@@ -165,12 +165,12 @@ def checked_cron(cron: str) -> str:
     return cron
 
 
-def get(connection: Connection, policy_id: int) -> Policy:
+def get(connection: Connection, policy_id: int) -> RetentionPolicy:
     """One policy. Raises NotFoundError."""
     row = connection.execute(select(*_POLICY).where(retention_policies.c.id == policy_id)).first()
     if row is None:
         raise NotFoundError(f"retention policy {policy_id} not found")
-    return Policy(*row)
+    return RetentionPolicy(*row)
 
 
 def policy_ids(connection: Connection, project_ids: Collection[int]) -> dict[int, int]:
@@ -344,7 +344,7 @@ def start(
     return execution_id
 
 
-def execution(connection: Connection, policy_id: int, execution_id: int) -> Execution:
+def execution(connection: Connection, policy_id: int, execution_id: int) -> RetentionExecution:
     """One execution of a policy. Raises NotFoundError."""
     row = connection.execute(
         select(*_EXECUTION).where(
@@ -353,7 +353,7 @@ def execution(connection: Connection, policy_id: int, execution_id: int) -> Exec
     ).first()
     if row is None:
         raise NotFoundError(f"retention execution {execution_id} not found")
-    return Execution(*row)
+    return RetentionExecution(*row)
 
 
 async def stop(db: Database, jobs: JobService, policy_id: int, execution_id: int) -> None:
@@ -423,13 +423,15 @@ class RetentionJobs:
         """Apply a policy; args `execution`. Repositories that an earlier attempt finished are left out."""
         execution_id = int(args["execution"])
 
-        def load(connection: Connection) -> tuple[Execution, Policy, list[Repository]] | None:
+        def load(
+            connection: Connection,
+        ) -> tuple[RetentionExecution, RetentionPolicy, list[Repository]] | None:
             row = connection.execute(
                 select(*_EXECUTION).where(retention_executions.c.id == execution_id)
             ).first()
             if row is None:
                 return None
-            found = Execution(*row)
+            found = RetentionExecution(*row)
             policy = get(connection, found.policy_id)
             rows = connection.execute(
                 select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
@@ -478,7 +480,7 @@ class RetentionJobs:
     async def _apply(
         self,
         context: JobContext,
-        found: Execution,
+        found: RetentionExecution,
         repository: Repository,
         rules: list[dict[str, Any]],
         who: Actor,
@@ -530,7 +532,7 @@ class RetentionJobs:
 
     async def _decide(
         self,
-        found: Execution,
+        found: RetentionExecution,
         repository: Repository,
         item: Candidate,
         who: Actor,
@@ -575,8 +577,8 @@ class RetentionJobs:
 
     def _event(
         self,
-        policy: Policy,
-        found: Execution,
+        policy: RetentionPolicy,
+        found: RetentionExecution,
         listed: list[Repository],
         total: int,
         kept: int,

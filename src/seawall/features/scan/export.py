@@ -50,7 +50,7 @@ async def start(
     if not criteria["project_ids"]:
         raise InvalidError("projects must name at least one project")
 
-    def run(connection: Connection) -> int:
+    def insert_export(connection: Connection) -> int:
         now = time.time()
         result = connection.execute(
             insert(scan_exports)
@@ -69,7 +69,7 @@ async def start(
         connection.execute(update(scan_exports).where(scan_exports.c.id == number).values(job_id=job_id))
         return number
 
-    number = await db.write(run)
+    number = await db.write(insert_export)
     jobs.nudge()
     return number
 
@@ -202,3 +202,25 @@ async def forget_old(db: Database) -> int:
     return await db.write(
         lambda c: int(c.execute(delete(scan_exports).where(scan_exports.c.ended_at < before)).rowcount)
     )
+
+
+_SHOWN = tuple(
+    scan_exports.c[name]
+    for name in ("id", "user_id", "user_name", "status", "status_text", "started_at", "ended_at")
+)
+
+
+def exports_of(connection: Connection, user_name: str) -> list[Any]:
+    """Up to 100 exports of the user, newest first, without their data."""
+    query = select(*_SHOWN).where(scan_exports.c.user_name == user_name)
+    return list(connection.execute(query.order_by(scan_exports.c.id.desc()).limit(100)))
+
+
+def export_of(connection: Connection, user_name: str, number: int, *, data: bool = False) -> Any:
+    """One export of the user (an export holds what its maker could see), with or without its CSV.
+
+    None when there is none.
+    """
+    columns = (*_SHOWN, scan_exports.c.data) if data else _SHOWN
+    query = select(*columns).where(scan_exports.c.id == number, scan_exports.c.user_name == user_name)
+    return connection.execute(query).first()

@@ -14,6 +14,8 @@ from seawall.features.scan.overview import ACTIVE
 from seawall.features.scan.reports import reports_of
 from seawall.features.scan.tables import scan_findings, scan_reports, scan_runs, scanners
 from seawall.features.scan.targets import IMAGE_CONFIGS
+from seawall.infra.db.listing import Condition, Field, Fields, Page
+from seawall.kernel.errors import InvalidError
 from seawall.registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
@@ -287,3 +289,52 @@ def run_metrics(connection: Connection, trigger: str | None = None) -> dict[str,
         "ongoing": run.status == "Running" or active > 0,
         "trigger": run.trigger,
     }
+
+
+def _score(condition: Condition) -> ColumnElement[bool]:
+    values = condition.values
+    try:
+        numbers = [float(value) if value else None for value in values]
+    except ValueError:
+        raise InvalidError("invalid query: cvss_score_v3 takes numbers") from None
+    column = func.coalesce(scan_findings.c.score, 0)
+    if condition.operator == "range":
+        low, high = numbers
+        return (column >= (low or 0)) & (column <= (10 if high is None else high))
+    if condition.operator == "eq" and numbers[0] is not None:
+        equal: ColumnElement[bool] = column == numbers[0]
+        return equal
+    raise InvalidError("invalid query: cvss_score_v3 takes a number or a range")
+
+
+def _tagged(condition: Condition) -> ColumnElement[bool]:
+    if condition.operator != "eq":
+        raise InvalidError("invalid query: tag is matched exactly")
+    return has_tag(condition.value)
+
+
+SEARCH: Fields = {
+    "cve_id": Field(scan_findings.c.cve),
+    "severity": Field(scan_findings.c.severity),
+    "status": Field(scan_findings.c.status),
+    "package": Field(scan_findings.c.package),
+    "repository_name": Field(repositories.c.name),
+    "project_id": Field(repositories.c.project_id, "int"),
+    "digest": Field(scan_reports.c.digest),
+    "cvss_score_v3": _score,
+    "tag": _tagged,
+}
+
+
+def list_findings(connection: Connection, page: Page, limit: int | None) -> tuple[int, list[Any]]:
+    """How many findings the conditions leave, and rows of a page of them, the worst first.
+
+    `limit`: count at most one more than this. Raises InvalidError for conditions that make no sense.
+    """
+    query = page.filter(search_query(), SEARCH)
+    counted = query.with_only_columns(scan_findings.c.id)
+    if limit is not None:
+        counted = counted.limit(limit + 1)
+    total = connection.execute(select(func.count()).select_from(counted.subquery())).scalar_one()
+    worst = query.order_by(func.coalesce(scan_findings.c.score, 0).desc(), scan_findings.c.id)
+    return int(total), list(connection.execute(page.slice(worst)))

@@ -295,7 +295,7 @@ def _store(db: Database, source: str, items: Iterable[_Item], *, replace: bool) 
                 data = msgspec.msgpack.encode((item.hash, advisory))
                 spool.write(struct.pack(">I", len(data)) + data)
 
-        def run(connection: Connection) -> tuple[int, int, int]:
+        def store_advisories(connection: Connection) -> tuple[int, int, int]:
             known = _known(connection, source)
             added = changed = removed = 0
             batch: list[tuple[str, Advisory]] = []
@@ -323,7 +323,7 @@ def _store(db: Database, source: str, items: Iterable[_Item], *, replace: bool) 
                 _record(connection, source, added + changed + removed, newest)
             return added, changed, removed
 
-        result.added, result.changed, result.removed = db.sync_write(run)
+        result.added, result.changed, result.removed = db.sync_write(store_advisories)
     return result
 
 

@@ -170,13 +170,13 @@ class Scanners:
         identifier = str(uuid.uuid4())
         now = time.time()
 
-        def run(connection: Connection) -> None:
+        def insert_scanner(connection: Connection) -> None:
             _unique(connection, row, None)
             connection.execute(
                 insert(scanners).values(uuid=identifier, created_at=now, updated_at=now, **row)
             )
 
-        await self._db.write(run)
+        await self._db.write(insert_scanner)
         return identifier
 
     async def change(self, identifier: str, values: dict[str, Any]) -> None:
@@ -185,7 +185,7 @@ class Scanners:
         Raises NotFoundError, InvalidError, ConflictError.
         """
 
-        def run(connection: Connection) -> None:
+        def update_scanner(connection: Connection) -> None:
             old = find(connection, identifier)
             if old is None:
                 raise NotFoundError(f"scanner {identifier[:64]} not found")
@@ -204,12 +204,12 @@ class Scanners:
                 update(scanners).where(scanners.c.uuid == identifier).values(updated_at=time.time(), **row)
             )
 
-        await self._db.write(run)
+        await self._db.write(update_scanner)
 
     async def remove(self, identifier: str) -> Scanner:
         """Delete a registration and return what it was. Raises NotFoundError, InvalidError."""
 
-        def run(connection: Connection) -> Scanner:
+        def delete_scanner(connection: Connection) -> Scanner:
             old = find(connection, identifier)
             if old is None:
                 raise NotFoundError(f"scanner {identifier[:64]} not found")
@@ -221,12 +221,12 @@ class Scanners:
             connection.execute(delete(scanners).where(scanners.c.uuid == identifier))
             return old
 
-        return await self._db.write(run)
+        return await self._db.write(delete_scanner)
 
     async def make_default(self, identifier: str) -> None:
         """Make a scanner the default. Raises NotFoundError, InvalidError (disabled)."""
 
-        def run(connection: Connection) -> None:
+        def switch_default(connection: Connection) -> None:
             found = find(connection, identifier)
             if found is None:
                 raise NotFoundError(f"scanner {identifier[:64]} not found")
@@ -235,7 +235,7 @@ class Scanners:
             connection.execute(update(scanners).values(is_default=False))
             connection.execute(update(scanners).where(scanners.c.uuid == identifier).values(is_default=True))
 
-        await self._db.write(run)
+        await self._db.write(switch_default)
 
     def _row(self, values: dict[str, Any], old: Scanner | None) -> dict[str, Any]:
         name, url = str(values.get("name") or "").strip(), str(values.get("url") or "").strip()

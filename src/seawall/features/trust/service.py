@@ -115,7 +115,7 @@ class TrustService:
             raise InvalidError("identities must be printable text")
         now = time.time()
 
-        def run(connection: Connection) -> TrustedKey:
+        def insert_key(connection: Connection) -> TrustedKey:
             if not connection.execute(select(projects.c.id).where(projects.c.id == project_id)).first():
                 raise NotFoundError("project not found")
             for key in _keys(connection, project_id):
@@ -130,7 +130,7 @@ class TrustService:
             ).scalar_one()
             return TrustedKey(made, created_at=now, identities=tuple(identities), **values)
 
-        return await self._db.write(run)
+        return await self._db.write(insert_key)
 
     async def remove_key(self, project_id: int, key_id: int) -> None:
         """Trust a key no longer. Raises NotFoundError."""

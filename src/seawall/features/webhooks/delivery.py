@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from seawall.features.webhooks import guard
 from seawall.features.webhooks import payload as payloads
-from seawall.features.webhooks.policies import PURPOSE, Delivery, Policy, deliveries, policies
+from seawall.features.webhooks.policies import PURPOSE, Delivery, WebhookPolicy, deliveries, policies
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
@@ -71,7 +71,7 @@ class Deliveries:
             query = policies().where(
                 webhook_policies.c.project_id == project_id, webhook_policies.c.enabled.is_(True)
             )
-            found = [Policy(*row) for row in connection.execute(query)]
+            found = [WebhookPolicy(*row) for row in connection.execute(query)]
             return [policy.id for policy in found if kind in policy.event_types]
 
         # Most projects have no webhooks: for them an event costs one read.
@@ -116,13 +116,13 @@ class Deliveries:
         """Send one delivery; arg `delivery`: its id. Tried again with growing waits for about 80 minutes."""
         delivery_id = int(args["delivery"])
 
-        def load(connection: Connection) -> tuple[Delivery, Policy] | None:
+        def load(connection: Connection) -> tuple[Delivery, WebhookPolicy] | None:
             row = connection.execute(deliveries().where(webhook_deliveries.c.id == delivery_id)).first()
             if row is None:
                 return None
             found = Delivery(*row)
             policy = connection.execute(policies().where(webhook_policies.c.id == found.policy_id)).first()
-            return (found, Policy(*policy)) if policy else None
+            return (found, WebhookPolicy(*policy)) if policy else None
 
         loaded = await self._db.read(load)
         if loaded is None:
@@ -147,7 +147,7 @@ class Deliveries:
         await self._note(found, context, "error" if last else "pending", outcome)
         raise DeliveryError(outcome)
 
-    async def _send(self, policy: Policy, found: Delivery) -> str | None:
+    async def _send(self, policy: WebhookPolicy, found: Delivery) -> str | None:
         """POST the event; None when the receiver took it, else what went wrong."""
         content_type, content = payloads.body(
             policy.target_type,
@@ -199,7 +199,7 @@ class Deliveries:
         total = 0
         while True:
 
-            def run(connection: Connection) -> int:
+            def delete_batch(connection: Connection) -> int:
                 old = (
                     select(webhook_deliveries.c.id)
                     .where(webhook_deliveries.c.created_at < cutoff)
@@ -211,7 +211,7 @@ class Deliveries:
                     connection.execute(delete(webhook_deliveries).where(webhook_deliveries.c.id.in_(ids)))
                 return len(ids)
 
-            done = await self._db.write(run)
+            done = await self._db.write(delete_batch)
             total += done
             if done < 500:
                 return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from seawall.features.webhooks.guard import check_url
 from seawall.features.webhooks.payload import DEFAULT, EVENT_TYPES, FORMATS, TARGET_TYPES
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
+from seawall.infra.db.listing import Field, Fields, Page
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
@@ -20,7 +22,7 @@ POLICY_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class WebhookPolicy:
     """One policy; `secret` is the sealed value of its Authorization header."""
 
     id: int
@@ -89,7 +91,7 @@ _DELIVERY = tuple(
 
 
 def policies() -> Select[Any]:
-    """A query of policies; its rows make `Policy(*row)`."""
+    """A query of policies; its rows make `WebhookPolicy(*row)`."""
     return select(*_POLICY)
 
 
@@ -98,14 +100,14 @@ def deliveries() -> Select[Any]:
     return select(*_DELIVERY)
 
 
-def get(connection: Connection, project_id: int, policy_id: int) -> Policy:
+def get(connection: Connection, project_id: int, policy_id: int) -> WebhookPolicy:
     """One policy of the project. Raises NotFoundError."""
     row = connection.execute(
         policies().where(webhook_policies.c.project_id == project_id, webhook_policies.c.id == policy_id)
     ).first()
     if row is None:
         raise NotFoundError(f"webhook policy {policy_id} not found")
-    return Policy(*row)
+    return WebhookPolicy(*row)
 
 
 def checked(wanted: Wanted) -> Wanted:
@@ -202,12 +204,12 @@ def delivery(connection: Connection, policy_id: int, delivery_id: int) -> Delive
     return Delivery(*row)
 
 
-def last_triggers(connection: Connection, project_id: int) -> list[tuple[Policy, str, float | None]]:
+def last_triggers(connection: Connection, project_id: int) -> list[tuple[WebhookPolicy, str, float | None]]:
     """(policy, event type, time of its last delivery) of the project."""
-    result: list[tuple[Policy, str, float | None]] = []
+    result: list[tuple[WebhookPolicy, str, float | None]] = []
     query = policies().where(webhook_policies.c.project_id == project_id).order_by(webhook_policies.c.id)
     for row in connection.execute(query).all():
-        policy = Policy(*row)
+        policy = WebhookPolicy(*row)
         rows = connection.execute(
             select(webhook_deliveries.c.event_type, func.max(webhook_deliveries.c.created_at))
             .where(webhook_deliveries.c.policy_id == policy.id)
@@ -216,3 +218,39 @@ def last_triggers(connection: Connection, project_id: int) -> list[tuple[Policy,
         last: dict[str, float] = {row[0]: row[1] for row in rows}
         result += [(policy, kind, last.get(kind)) for kind in policy.event_types]
     return result
+
+
+_FIELDS: Fields = {
+    "id": Field(webhook_policies.c.id, "int"),
+    "name": Field(webhook_policies.c.name),
+    "enabled": Field(webhook_policies.c.enabled, "bool"),
+    "creation_time": Field(webhook_policies.c.created_at, "time"),
+    "update_time": Field(webhook_policies.c.updated_at, "time"),
+}
+_DELIVERY_FIELDS: Fields = {
+    "id": Field(webhook_deliveries.c.id, "int"),
+    "event_type": Field(webhook_deliveries.c.event_type),
+    "status": Field(func.lower(webhook_deliveries.c.status)),
+    "creation_time": Field(webhook_deliveries.c.created_at, "time"),
+    "update_time": Field(webhook_deliveries.c.updated_at, "time"),
+}
+
+
+def list_policies(connection: Connection, project_id: int, page: Page) -> tuple[int, list[WebhookPolicy]]:
+    """Policies of a project, oldest first."""
+    query = policies().where(webhook_policies.c.project_id == project_id)
+    key = webhook_policies.c.id
+    total, rows = page.fetch(connection, query, _FIELDS, key, key=key)
+    return total, [WebhookPolicy(*row) for row in rows]
+
+
+def list_deliveries(
+    connection: Connection, policy_id: int, page: Page, statuses: Collection[str] | None = None
+) -> tuple[int, list[Delivery]]:
+    """Deliveries of a policy, newest first; of these statuses only, in lower case, when any are given."""
+    query = deliveries().where(webhook_deliveries.c.policy_id == policy_id)
+    if statuses:
+        query = query.where(webhook_deliveries.c.status.in_(statuses))
+    key = webhook_deliveries.c.id
+    total, rows = page.fetch(connection, query, _DELIVERY_FIELDS, key.desc(), key=key)
+    return total, [Delivery(*row) for row in rows]

@@ -87,7 +87,7 @@ class EventRecorder(ContentHook):
             return
         who = actor.get().name
 
-        def run(connection: Connection) -> None:
+        def record_pull(connection: Connection) -> None:
             row = connection.execute(
                 select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
                 .join(projects, projects.c.id == repositories.c.project_id)
@@ -100,12 +100,12 @@ class EventRecorder(ContentHook):
 
         # A pull is served also when the record of it fails.
         with contextlib.suppress(Exception):
-            await self._db.write(run, durable=False)
+            await self._db.write(record_pull, durable=False)
 
     async def refresh(self) -> None:
         """Look which projects want to hear of pulls."""
 
-        def run(connection: Connection) -> frozenset[str]:
+        def read_wanted(connection: Connection) -> frozenset[str]:
             query = (
                 select(projects.c.name, webhook_policies.c.event_types)
                 .join(webhook_policies, webhook_policies.c.project_id == projects.c.id)
@@ -113,7 +113,7 @@ class EventRecorder(ContentHook):
             )
             return frozenset(name for name, kinds in connection.execute(query) if "PULL_ARTIFACT" in kinds)
 
-        self._pulls = await self._db.read(run)
+        self._pulls = await self._db.read(read_wanted)
 
     async def run(self) -> None:
         """Keep looking until cancelled."""

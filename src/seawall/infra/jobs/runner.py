@@ -99,7 +99,7 @@ class RunContext:
             if not lines and not has_progress:
                 return
 
-            def run(connection: Connection) -> None:
+            def write_log(connection: Connection) -> None:
                 if lines:
                     known = connection.execute(select(jobs.c.id).where(jobs.c.id == self.id)).first()
                     if known:
@@ -107,7 +107,7 @@ class RunContext:
                 if has_progress:
                     connection.execute(update(jobs).where(jobs.c.id == self.id).values(progress=progress))
 
-            await self._db.write(run, durable=False)
+            await self._db.write(write_log, durable=False)
 
 
 class Runner:
@@ -206,7 +206,7 @@ class Runner:
             "slots": self.slots,
         }
 
-        def run(connection: Connection) -> None:
+        def insert_runner(connection: Connection) -> None:
             now = dialect.now(connection)
             connection.execute(insert(job_runners), {**row, "started_at": now, "heartbeat_at": now})
             for kind in sorted(self._service.kinds):
@@ -214,7 +214,7 @@ class Runner:
                 connection.execute(dialect.upsert(connection, job_queues, queue, "kind"))
 
         started = time.monotonic()
-        await self._db.write(run)
+        await self._db.write(insert_runner)
         self._last_beat = started
         await self._service.install_defaults()
 
@@ -349,7 +349,7 @@ class Runner:
     async def _finish(self, context: RunContext, runner: str, values: dict[str, Any]) -> None:
         wait = values.pop("wait", 0.0)
 
-        def run(connection: Connection) -> None:
+        def close_job(connection: Connection) -> None:
             now = dialect.now(connection)
             over = values["status"] != "pending"
             # A job that was stopped meanwhile is not tried again.
@@ -377,7 +377,7 @@ class Runner:
         while not self._lost:
             try:
                 await context.flush()
-                await self._db.write(run)
+                await self._db.write(close_job)
             except Exception as error:
                 if isinstance(error, TypeError):
                     values.update(status="error", result=None, error="the job's result is not JSON")

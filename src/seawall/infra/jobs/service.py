@@ -125,11 +125,11 @@ class JobService:
     async def get(self, job_id: str) -> JobInfo | None:
         """See Jobs.get."""
 
-        def run(connection: Connection) -> JobInfo | None:
+        def read_job(connection: Connection) -> JobInfo | None:
             row = connection.execute(select(*_COLUMNS).where(jobs.c.id == job_id)).first()
             return JobInfo(*row) if row else None
 
-        return await self.db.read(run)
+        return await self.db.read(read_job)
 
     async def list(
         self,
@@ -162,11 +162,11 @@ class JobService:
         query = select(*_COLUMNS).join(job_numbers, job_numbers.c.job_id == jobs.c.id)
         query = query.where(job_numbers.c.id == number, jobs.c.kind == kind)
 
-        def run(connection: Connection) -> JobInfo | None:
+        def read_job(connection: Connection) -> JobInfo | None:
             row = connection.execute(query).first()
             return JobInfo(*row) if row else None
 
-        return await self.db.read(run)
+        return await self.db.read(read_job)
 
     async def stop(self, job_id: str) -> bool:
         """See Jobs.stop."""
@@ -189,7 +189,7 @@ class JobService:
         total = 0
         while True:
 
-            def run(connection: Connection) -> int:
+            def delete_batch(connection: Connection) -> int:
                 query = select(jobs.c.id).where(
                     jobs.c.status.in_(FINISHED),
                     jobs.c.ended_at < dialect.now(connection) - older_than_seconds,
@@ -201,7 +201,7 @@ class JobService:
                     connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
                 return len(ids)
 
-            done = await self.db.write(run)
+            done = await self.db.write(delete_batch)
             total += done
             if done < 500:
                 return total
@@ -246,13 +246,13 @@ class JobService:
     async def install_defaults(self) -> None:
         """Write the default schedules that nobody has set or removed yet."""
 
-        def run(connection: Connection) -> None:
+        def insert_defaults(connection: Connection) -> None:
             known = set(connection.execute(select(job_schedules.c.name)).scalars())
             for name in self.defaults.keys() - known:
                 item = self.defaults[name]
                 self.set_schedule_in(connection, name, item.cron, item.kind, item.args)
 
-        await self.db.write(run)
+        await self.db.write(insert_defaults)
 
     async def get_schedule(self, name: str) -> Schedule | None:
         """See Jobs.get_schedule."""
@@ -273,7 +273,7 @@ class JobService:
     async def queues(self) -> Sequence[QueueInfo]:
         """Every kind this version knows or that has waiting jobs."""
 
-        def run(connection: Connection) -> Sequence[QueueInfo]:
+        def read_queues(connection: Connection) -> Sequence[QueueInfo]:
             now = dialect.now(connection)
             waiting = {
                 kind: (count, max(0.0, now - oldest))
@@ -289,7 +289,7 @@ class JobService:
                 for kind in sorted({*self.kinds, *waiting, SCHEDULER})
             ]
 
-        return await self.db.read(run)
+        return await self.db.read(read_queues)
 
     async def pause(self, kind: str, paused: bool) -> None:
         """Stop (or go on) handing out jobs of a kind, in the whole cluster. Raises NotFoundError."""
@@ -309,7 +309,7 @@ class JobService:
         """The live runners, oldest first."""
         columns: Any = [job_runners.c[key] for key in ("id", "host", "pid", "version", "slots")]
 
-        def run(connection: Connection) -> Sequence[RunnerInfo]:
+        def read_runners(connection: Connection) -> Sequence[RunnerInfo]:
             rows: Any = connection.execute(
                 select(*columns, job_runners.c.started_at, job_runners.c.heartbeat_at)
                 .where(job_runners.c.heartbeat_at > dialect.now(connection) - LEASE_SECONDS)
@@ -317,7 +317,7 @@ class JobService:
             )
             return [RunnerInfo(*row) for row in rows]
 
-        return await self.db.read(run)
+        return await self.db.read(read_runners)
 
     def nudge(self) -> None:
         """Tell a runner in this process that there may be work."""

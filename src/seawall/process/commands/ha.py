@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from seawall.availability.cluster.balancer import KINDS, Balancer
-from seawall.availability.cluster.check import Report, check
+from seawall.availability.cluster.check import CheckReport, check
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.secrets.keyring import KeyRing
@@ -212,7 +212,7 @@ def ha_check(
     """Test every pair of instances; names each fault and its cure. Exit code 1 when there is one."""
     settings = settings_of(config, data_dir)
 
-    async def work(db: Database, ring: KeyRing) -> Report:
+    async def work(db: Database, ring: KeyRing) -> CheckReport:
         report = await check(db, settings, ring)
         if settings.peers.urls:
             await _check_peers(settings, report)
@@ -234,7 +234,7 @@ def ha_check(
         raise typer.Exit(1)
 
 
-async def _check_sites(db: Database, settings: Settings, report: Report) -> None:
+async def _check_sites(db: Database, settings: Settings, report: CheckReport) -> None:
     # Imported here, for the same reason.
     from seawall.availability.sites.check import check_sites
     from seawall.availability.sites.service import DrService
@@ -247,7 +247,7 @@ async def _check_sites(db: Database, settings: Settings, report: Report) -> None
         await dr.close()
 
 
-async def _check_peers(settings: Settings, report: Report) -> None:
+async def _check_peers(settings: Settings, report: CheckReport) -> None:
     # Imported here: peers use the services, which use what is below `ha`.
     from seawall.availability.peers.check import check_peers
     from seawall.process.wiring import open_process

@@ -45,7 +45,7 @@ def list_(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Show what each project uses and may use."""
     db = _open(settings_of(config, data_dir).database_url)
 
-    def run(connection: Connection) -> list[tuple[str, int, int]]:
+    def read_quotas(connection: Connection) -> list[tuple[str, int, int]]:
         rows = connection.execute(
             select(projects.c.name, quotas.c.used_storage, quotas.c.hard_storage)
             .join(quotas, quotas.c.project_id == projects.c.id)
@@ -54,7 +54,7 @@ def list_(config: ConfigOption = None, data_dir: DataOption = None) -> None:
         return [(row[0], row[1], row[2]) for row in rows]
 
     table = Table("project", "used", "quota")
-    for name, used, hard in db.sync_read(run):
+    for name, used, hard in db.sync_read(read_quotas):
         table.add_row(name, accounting.human(used), "none" if hard < 0 else accounting.human(hard))
     asyncio.run(db.close())
     console.print(table)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, false, func, or_, select
+from sqlalchemy import Connection
 
 from seawall.access import access as decide
+from seawall.access import members
 from seawall.access.rbac import role_allows
-from seawall.access.tables import project_members
-from seawall.features.audit.tables import audit_log
+from seawall.features.audit import log as audit
 from seawall.features.audit.trail import EVENT_TYPES
 from seawall.web.harbor.deps import (
     Access,
@@ -22,21 +22,9 @@ from seawall.web.harbor.deps import (
     timestamp,
 )
 from seawall.web.harbor.needs import Db
-from seawall.web.harbor.query import Field as QueryField
 from seawall.web.harbor.query import Listing
 
 router = ApiRouter(tags=["auditlog"])
-FIELDS = {
-    "username": QueryField(audit_log.c.username),
-    "resource": QueryField(audit_log.c.resource),
-    "resource_type": QueryField(audit_log.c.resource_type),
-    "operation": QueryField(audit_log.c.operation),
-    "operation_description": QueryField(audit_log.c.description),
-    "operation_result": QueryField(audit_log.c.success, "bool"),
-    "op_time": QueryField(audit_log.c.at, "time"),
-    "project_id": QueryField(audit_log.c.project_id, "int"),
-    "id": QueryField(audit_log.c.id, "int"),
-}
 
 
 class AuditLog(BaseModel):
@@ -67,42 +55,33 @@ class AuditLogEventType(BaseModel):
 async def _list(access: Access, db: Db, page: Listing, project_id: int | None) -> list[AuditLogExt]:
     principal = access.principal
 
-    def run(connection: Connection) -> tuple[int, list[AuditLogExt]]:
-        query = select(audit_log)
+    def read_entries(connection: Connection) -> tuple[int, list[Any]]:
+        ids: set[int] | None = None
         if project_id is not None:
-            query = query.where(audit_log.c.project_id == project_id)
+            ids = {project_id}
         elif not decide.may_system(principal, "audit-log", "list"):
-            # Everyone else sees the logs of the projects whose log he may list.
-            mine = project_members.c.user_id == principal.id
-            if principal.groups:
-                mine = or_(mine, project_members.c.group_id.in_(principal.groups))
-            held = connection.execute(
-                select(project_members.c.project_id, project_members.c.role).where(mine)
-            ).all()
-            ids = {row[0] for row in held if role_allows([row[1]], "log", "list")}
+            # Everyone else sees the logs of the projects whose log they may list.
+            held = members.roles_held(connection, principal.id, principal.groups)
             user = principal.kind == "user"
-            query = query.where(audit_log.c.project_id.in_(ids) if user and ids else false())
-        query = page.filter(query, FIELDS)
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
-        rows = connection.execute(page.slice(page.order(query, FIELDS, audit_log.c.id.desc())))
-        return total, [
-            AuditLogExt(
-                id=row.id,
-                username=row.username,
-                resource=row.resource,
-                resource_type=row.resource_type,
-                operation=row.operation,
-                op_time=timestamp(row.at),
-                operation_description=row.description,
-                operation_result=row.success,
-                client_address=row.address or None,
-            )
-            for row in rows
-        ]
+            ids = {project for project, role in held if user and role_allows([role], "log", "list")}
+        return audit.list_entries(connection, ids, page)
 
-    total, found = await db.read(run)
+    total, found = await db.read(read_entries)
     page.total(total)
-    return found
+    return [
+        AuditLogExt(
+            id=row.id,
+            username=row.username,
+            resource=row.resource,
+            resource_type=row.resource_type,
+            operation=row.operation,
+            op_time=timestamp(row.at),
+            operation_description=row.description,
+            operation_result=row.success,
+            client_address=row.address or None,
+        )
+        for row in found
+    ]
 
 
 @router.get("/audit-logs", response_model=list[AuditLog])

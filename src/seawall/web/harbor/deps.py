@@ -400,12 +400,12 @@ async def _write_audit(request: Request, *, success: bool) -> None:
     entries = access.entries if access.entries and success else [_entry(request, access, success=success)]
     who, intent = access.actor, access.intent
 
-    def run(connection: Connection) -> None:
+    def record_entry(connection: Connection) -> None:
         if intent is not None and intent.written:
             intent.settle(connection)
         access._gate.audit.record(connection, who, *entries)
 
-    await access._gate.db.write(run)
+    await access._gate.db.write(record_entry)
 
 
 async def _settle(request: Request) -> None:
@@ -417,11 +417,11 @@ async def _settle(request: Request) -> None:
     companion.set(None)
     who, entry = access.actor, _entry(request, access, success=False)
 
-    def run(connection: Connection) -> None:
+    def settle_intent(connection: Connection) -> None:
         if intent.settle(connection):
             access._gate.audit.record(connection, who, entry)
 
-    await access._gate.db.write(run)
+    await access._gate.db.write(settle_intent)
 
 
 class ApiRouter(APIRouter):

@@ -6,14 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, func, select
 
 from seawall.features.immutability import rules as domain
-from seawall.features.immutability.tables import immutable_rules
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access
 from seawall.web.harbor.needs import Db
-from seawall.web.harbor.query import Custom
-from seawall.web.harbor.query import Field as QueryField
 
 router = ApiRouter(tags=["immutable"])
 
@@ -40,7 +36,7 @@ class ImmutableRule(BaseModel):
     scope_selectors: dict[str, list[ImmutableSelector]] | None = None
 
 
-def _model(rule: domain.Rule) -> ImmutableRule:
+def _model(rule: domain.ImmutabilityRule) -> ImmutableRule:
     return ImmutableRule(
         id=rule.id,
         priority=rule.priority,
@@ -61,19 +57,8 @@ async def list_immutable_rules(
     access: Annotated[Access, project_access("immutable-tag", "list")], db: Db, page: ListingDep
 ) -> list[ImmutableRule]:
     """Every rule of the project."""
-    fields: dict[str, QueryField | Custom] = {
-        "id": QueryField(immutable_rules.c.id, "int"),
-        "priority": QueryField(immutable_rules.c.priority, "int"),
-        "disabled": QueryField(immutable_rules.c.disabled, "bool"),
-    }
-
-    def run(connection: Connection) -> tuple[int, list[domain.Rule]]:
-        query = page.filter(domain.rules_query(access.project.id), fields)
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-        ordered = page.slice(page.order(query, fields, immutable_rules.c.id))
-        return total, [domain.Rule(*row) for row in connection.execute(ordered)]
-
-    total, found = await db.read(run)
+    project_id = access.project.id
+    total, found = await db.read(lambda c: domain.list_rules(c, project_id, page))
     page.total(total)
     return [_model(rule) for rule in found]
 

@@ -5,27 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query, Request, Response
-from sqlalchemy import Connection, func, select
 
 from seawall.registry import labels as domain
 from seawall.registry.artifacts import Label as LabelRow
-from seawall.registry.tables import labels
-from seawall.web.harbor.artifacts import Label, label_model
+from seawall.web.harbor.artifacts.models import Label, label_model
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
-from seawall.web.harbor.query import Custom, contains
-from seawall.web.harbor.query import Field as QueryField
 
 router = ApiRouter(tags=["label"])
-
-_FIELDS: dict[str, QueryField | Custom] = {
-    "id": QueryField(labels.c.id, "int"),
-    "name": QueryField(labels.c.name),
-    "project_id": QueryField(labels.c.project_id, "int"),
-    "creation_time": QueryField(labels.c.created_at, "time"),
-    "update_time": QueryField(labels.c.updated_at, "time"),
-}
 
 
 async def _may(access: Access, action: str, project_id: int | None) -> None:
@@ -59,18 +47,9 @@ async def list_labels(
     owner = project_id if scope == "p" else None
     await _may(access, "list", owner)
 
-    def run(connection: Connection) -> tuple[int, list[Label]]:
-        query = page.filter(domain.query(), _FIELDS)
-        query = query.where(labels.c.project_id.is_(None) if owner is None else labels.c.project_id == owner)
-        if name is not None:
-            query = query.where(contains(labels.c.name, name))
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-        rows = connection.execute(page.slice(page.order(query, _FIELDS, labels.c.id)))
-        return total, [label_model(LabelRow(*row)) for row in rows]
-
-    total, found = await db.read(run)
+    total, found = await db.read(lambda c: domain.list_labels(c, owner, name, page))
     page.total(total)
-    return found
+    return [label_model(row) for row in found]
 
 
 @router.post("/labels", status_code=201)

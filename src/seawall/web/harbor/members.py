@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from seawall.access import members as domain
+from seawall.access import users as user_domain
 from seawall.access.members import Member
 from seawall.access.rbac import ROLE_IDS, ROLE_NAMES
-from seawall.access.tables import user_groups, users
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -24,8 +24,6 @@ from seawall.web.harbor.deps import (
 )
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Accounts, Db, Ldap
-from seawall.web.harbor.query import Field as QueryField
-from seawall.web.harbor.query import contains
 
 router = ApiRouter()
 
@@ -106,20 +104,10 @@ async def list_project_members(
     entityname: Annotated[str | None, Query(max_length=255)] = None,
 ) -> list[ProjectMemberEntity]:
     """Users and groups of the project; `entityname` matches part of the name."""
-    project = access.project
-
-    def run(connection: Connection) -> tuple[int, list[ProjectMemberEntity]]:
-        found = domain.members_query(project.id)
-        query = select(found)
-        if entityname:
-            query = query.where(contains(found.c.name, entityname))
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
-        rows = connection.execute(page.slice(query.order_by(found.c.name, found.c.id)))
-        return total, [_model(Member(*row)) for row in rows]
-
-    total, result = await db.read(run)
+    project_id = access.project.id
+    total, result = await db.read(lambda c: domain.list_members(c, project_id, entityname, page))
     page.total(total)
-    return result
+    return [_model(item) for item in result]
 
 
 @router.post("/projects/{project_name_or_id}/members", tags=["member"], status_code=201)
@@ -140,13 +128,12 @@ async def create_project_member(
         # A user of the directory who never signed in here can be a member too.
         await directory.ensure_user(user.username)
 
-    def run(connection: Connection) -> tuple[int, str]:
+    def add_member(connection: Connection) -> tuple[int, str]:
         if user is not None:
-            where = users.c.id == user.user_id if user.user_id else users.c.username == (user.username or "")
-            row = connection.execute(select(users.c.id, users.c.username).where(where)).first()
-            if row is None:
+            found = user_domain.find(connection, user.user_id, user.username or "")
+            if found is None:
                 raise ApiError(400, "no such user")
-            return domain.add(connection, project.id, role, user_id=row[0]), row[1]
+            return domain.add(connection, project.id, role, user_id=found[0]), found[1]
         assert group is not None
         if group.id:
             group_id = domain.group(connection, group.id).id
@@ -160,7 +147,7 @@ async def create_project_member(
             domain.group(connection, group_id).name,
         )
 
-    made, name = await db.write(run)
+    made, name = await db.write(add_member)
     access.audited("create", "member", project.name, f"add {name} as {role} to {project.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
@@ -180,11 +167,11 @@ async def update_project_member(
     """Give a member another role."""
     project, role = access.project, _role(body.role_id)
 
-    def run(connection: Connection) -> str:
+    def change_role(connection: Connection) -> str:
         domain.change(connection, project.id, mid, role)
         return domain.member(connection, project.id, mid).name
 
-    name = await db.write(run)
+    name = await db.write(change_role)
     access.audited("update", "member", project.name, f"make {name} {role} of {project.name}", project.id)
     return Response()
 
@@ -196,12 +183,12 @@ async def delete_project_member(
     """Take a member away."""
     project = access.project
 
-    def run(connection: Connection) -> str:
+    def remove_member(connection: Connection) -> str:
         name = domain.member(connection, project.id, mid).name
         domain.remove(connection, project.id, mid)
         return name
 
-    name = await db.write(run)
+    name = await db.write(remove_member)
     access.audited("delete", "member", project.name, f"remove {name} from {project.name}", project.id)
     return Response()
 
@@ -210,9 +197,6 @@ def _group(row: domain.Group) -> UserGroup:
     return UserGroup(
         id=row.id, group_name=row.name, group_type=row.type, ldap_group_dn=row.ldap_group_dn or None
     )
-
-
-_GROUP = (user_groups.c.id, user_groups.c.name, user_groups.c.type, user_groups.c.ldap_group_dn)
 
 
 @router.get("/usergroups", tags=["usergroup"])
@@ -224,25 +208,9 @@ async def list_user_groups(
     group_name: Annotated[str | None, Query(max_length=255)] = None,
 ) -> list[UserGroup]:
     """User groups; `group_name` matches part of the name."""
-    fields = {
-        "group_name": QueryField(user_groups.c.name),
-        "group_type": QueryField(user_groups.c.type, "int"),
-        "ldap_group_dn": QueryField(user_groups.c.ldap_group_dn),
-    }
-
-    def run(connection: Connection) -> tuple[int, list[UserGroup]]:
-        query = page.filter(select(*_GROUP), fields)
-        if ldap_group_dn:
-            query = query.where(func.lower(user_groups.c.ldap_group_dn) == ldap_group_dn.lower())
-        if group_name:
-            query = query.where(contains(user_groups.c.name, group_name))
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
-        rows = connection.execute(page.slice(page.order(query, fields, user_groups.c.name, user_groups.c.id)))
-        return total, [_group(domain.Group(*row)) for row in rows]
-
-    total, result = await db.read(run)
+    total, result = await db.read(lambda c: domain.list_groups(c, group_name, ldap_group_dn, page))
     page.total(total)
-    return result
+    return [_group(item) for item in result]
 
 
 @router.post("/usergroups", tags=["usergroup"], status_code=201)
@@ -271,16 +239,9 @@ async def search_user_groups(
     groupname: Annotated[str, Query(max_length=255)],
 ) -> list[UserGroupSearchItem]:
     """Groups whose name contains `groupname`."""
-
-    def run(connection: Connection) -> tuple[int, list[UserGroupSearchItem]]:
-        query = select(*_GROUP).where(contains(user_groups.c.name, groupname))
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
-        rows = connection.execute(page.slice(query.order_by(user_groups.c.name, user_groups.c.id)))
-        return total, [UserGroupSearchItem(id=row[0], group_name=row[1], group_type=row[2]) for row in rows]
-
-    total, result = await db.read(run)
+    total, result = await db.read(lambda c: domain.search_groups(c, groupname, page))
     page.total(total)
-    return result
+    return [UserGroupSearchItem(id=item.id, group_name=item.name, group_type=item.type) for item in result]
 
 
 @router.get("/usergroups/{group_id}", tags=["usergroup"])
@@ -308,11 +269,11 @@ async def delete_user_group(
 ) -> Response:
     """Remove a group, and with it the roles it gave."""
 
-    def run(connection: Connection) -> str:
+    def remove_group(connection: Connection) -> str:
         name = domain.group(connection, group_id).name
         domain.remove_group(connection, group_id)
         return name
 
-    name = await db.write(run)
+    name = await db.write(remove_group)
     access.audited("delete", "user_group", name, f"delete user group {name}")
     return Response()

@@ -6,20 +6,21 @@ from typing import Annotated, Any
 
 from fastapi import Header, Path, Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection
 
 from seawall.access import access as decide
+from seawall.access import members as member_domain
 from seawall.access import projects as domain
+from seawall.access import users
 from seawall.access.access import Project as ProjectRow
 from seawall.access.access import project_by_name
 from seawall.access.rbac import ROLE_IDS, strongest
-from seawall.access.tables import project_members, projects, users
-from seawall.features.replication.tables import registries
+from seawall.features.replication import service as replication
 from seawall.features.retention import retention as retention_rules
 from seawall.kernel.errors import ConflictError
 from seawall.kernel.names import is_project_name
+from seawall.registry import accounting
 from seawall.registry import projects as content
-from seawall.registry.tables import quotas
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -32,9 +33,7 @@ from seawall.web.harbor.deps import (
 )
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db, Replicating
-from seawall.web.harbor.query import Field as QueryField
-from seawall.web.harbor.query import contains
-from seawall.web.harbor.replication import Registry
+from seawall.web.harbor.replication.models import Registry
 
 router = ApiRouter(tags=["project"])
 
@@ -192,31 +191,14 @@ async def list_projects(
     with_detail: bool = True,
 ) -> list[Project]:
     """Projects that the caller may see. `name` matches part of it, `public` false those that are private."""
-    fields = {
-        "name": QueryField(projects.c.name),
-        "public": QueryField(projects.c.public, "bool"),
-        "project_id": QueryField(projects.c.id, "int"),
-        "owner_id": QueryField(projects.c.owner_id, "int"),
-        "creation_time": QueryField(projects.c.created_at, "time"),
-        "update_time": QueryField(projects.c.updated_at, "time"),
-    }
 
-    def run(connection: Connection) -> tuple[int, list[Project]]:
-        query = page.filter(domain.base_query(), fields)
-        if name is not None:
-            query = query.where(contains(projects.c.name, name))
-        if public is not None:
-            query = query.where(projects.c.public.is_(public))
-        if owner is not None:
-            query = query.where(projects.c.owner_id.in_(select(users.c.id).where(users.c.username == owner)))
-        seen = decide.visible(access.principal)
-        if seen is not None:
-            query = query.where(projects.c.id.in_(seen))
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
-        rows = connection.execute(page.slice(page.order(query, fields, projects.c.name)))
-        return total, project_models(connection, access, [ProjectRow(*row) for row in rows], with_detail)
+    def read_projects(connection: Connection) -> tuple[int, list[Project]]:
+        total, rows = domain.list_projects(
+            connection, access.principal, page, name_part=name, public=public, owner=owner
+        )
+        return total, project_models(connection, access, rows, with_detail)
 
-    total, found = await db.read(run)
+    total, found = await db.read(read_projects)
     page.total(total)
     return found
 
@@ -263,12 +245,10 @@ async def create_project(
     if not await configuration.get("quota_per_project_enable"):
         storage = -1
 
-    def run(connection: Connection) -> int:
+    def make_project(connection: Connection) -> int:
         owner: int | None = principal.id or None
         if principal.kind == "robot" or owner is None:
-            owner = connection.execute(
-                select(func.min(users.c.id)).where(users.c.sysadmin == true())
-            ).scalar()
+            owner = users.first_administrator(connection)
         made = content.create(
             connection,
             name,
@@ -280,7 +260,7 @@ async def create_project(
         _set_allowlist(connection, made, body.cve_allowlist)
         return made
 
-    made = await db.write(run)
+    made = await db.write(make_project)
     access.audited("create", "project", name, f"create project {name}", made)
     return Response(status_code=201, headers=location(request, name if x_resource_name_in_location else made))
 
@@ -306,11 +286,11 @@ async def update_project(
     metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
     metadata.pop("retention_id", None)
 
-    def run(connection: Connection) -> None:
+    def change_project(connection: Connection) -> None:
         domain.set_metadata(connection, project, metadata)
         _set_allowlist(connection, project.id, body.cve_allowlist)
 
-    await db.write(run)
+    await db.write(change_project)
     access.audited("update", "project", project.name, f"update project {project.name}", project.id)
     return Response()
 
@@ -346,37 +326,31 @@ async def get_project_summary(
     members = await access.allowed("member", "list", project)
     quota = await access.allowed("quota", "read", project)
 
-    def run(connection: Connection) -> ProjectSummary:
+    def summarize(connection: Connection) -> ProjectSummary:
         counted = content.count_repositories(connection, [project.id])
         summary = ProjectSummary(repo_count=counted.get(project.id, 0))
         if members:
-            query = (
-                select(project_members.c.role, func.count())
-                .where(project_members.c.project_id == project.id)
-                .group_by(project_members.c.role)
-            )
-            counts: dict[str, int] = dict(connection.execute(query).tuples().all())
+            counts = member_domain.count_by_role(connection, project.id)
             summary.project_admin_count = counts.get("projectAdmin", 0)
             summary.maintainer_count = counts.get("maintainer", 0)
             summary.developer_count = counts.get("developer", 0)
             summary.guest_count = counts.get("guest", 0)
             summary.limited_guest_count = counts.get("limitedGuest", 0)
         if quota:
-            row = connection.execute(select(quotas).where(quotas.c.project_id == project.id)).first()
+            row = accounting.quota_of(connection, project.id)
             if row is not None:
                 summary.quota = ProjectSummaryQuota(
                     hard=ResourceList(storage=row.hard_storage), used=ResourceList(storage=row.used_storage)
                 )
         if project.registry_id is not None:
-            upstream = select(registries).where(registries.c.id == project.registry_id)
-            row = connection.execute(upstream).first()
+            row = replication.registry_row(connection, project.registry_id)
             if row is not None:
                 summary.registry = Registry(
                     id=row.id, name=row.name, type=row.type, url=row.url, status=row.status
                 )
         return summary
 
-    return await db.read(run)
+    return await db.read(summarize)
 
 
 def _shown(metadata: dict[str, str], retention_id: int | None) -> dict[str, str]:
@@ -409,12 +383,12 @@ async def add_project_metadatas(
         raise ApiError(400, "give exactly one metadata value")
     project, (name, value) = access.project, next(iter(body.items()))
 
-    def run(connection: Connection) -> None:
+    def add_value(connection: Connection) -> None:
         if name in _metadata_of(connection, project):
             raise ConflictError(f"metadata {name} is set already")
         domain.set_metadata(connection, project, {name: value})
 
-    await db.write(run)
+    await db.write(add_value)
     access.audited("create", "project_metadata", project.name, f"set {name[:100]}", project.id)
     return Response()
 

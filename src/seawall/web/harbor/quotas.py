@@ -6,17 +6,12 @@ from typing import Annotated, Any
 
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, Select, func, select
 
-from seawall.access.tables import projects, users
 from seawall.registry import accounting
-from seawall.registry.tables import quotas
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
 from seawall.web.harbor.projects import ResourceList
-from seawall.web.harbor.query import Custom
-from seawall.web.harbor.query import Field as QueryField
 
 router = ApiRouter(tags=["quota"])
 
@@ -52,34 +47,6 @@ class QuotaUpdateReq(BaseModel):
     hard: HardStorage
 
 
-_FIELDS: dict[str, QueryField | Custom] = {
-    "id": QueryField(quotas.c.id, "int"),
-    "hard.storage": QueryField(quotas.c.hard_storage, "int"),
-    "used.storage": QueryField(quotas.c.used_storage, "int"),
-    "hard": QueryField(quotas.c.hard_storage, "int"),
-    "used": QueryField(quotas.c.used_storage, "int"),
-    "creation_time": QueryField(quotas.c.created_at, "time"),
-    "update_time": QueryField(quotas.c.updated_at, "time"),
-}
-
-
-def _query() -> Select[Any]:
-    return (
-        select(
-            quotas.c.id,
-            quotas.c.project_id,
-            quotas.c.hard_storage,
-            quotas.c.used_storage,
-            quotas.c.created_at,
-            quotas.c.updated_at,
-            projects.c.name,
-            users.c.username,
-        )
-        .join(projects, projects.c.id == quotas.c.project_id)
-        .outerjoin(users, users.c.id == projects.c.owner_id)
-    )
-
-
 def _model(row: Any) -> Quota:
     return Quota(
         id=row.id,
@@ -105,23 +72,14 @@ async def list_quotas(
     if reference_id and not (reference_id.isascii() and reference_id.isdigit() and len(reference_id) < 16):
         raise ApiError(400, "reference_id must be a project's id")
 
-    def run(connection: Connection) -> tuple[int, list[Quota]]:
-        query = page.filter(_query(), _FIELDS)
-        if reference_id:
-            query = query.where(quotas.c.project_id == int(reference_id))
-        total = connection.execute(
-            select(func.count()).select_from(query.with_only_columns(quotas.c.id).subquery())
-        ).scalar_one()
-        rows = connection.execute(page.slice(page.order(query, _FIELDS, quotas.c.id)))
-        return total, [_model(row) for row in rows]
-
-    total, found = await db.read(run)
+    project_id = int(reference_id) if reference_id else None
+    total, found = await db.read(lambda c: accounting.list_quotas(c, project_id, page))
     page.total(total)
-    return found
+    return [_model(row) for row in found]
 
 
 async def _row(access: Access, db: Db, quota_id: int) -> Any:
-    row = await db.read(lambda c: c.execute(_query().where(quotas.c.id == quota_id)).first())
+    row = await db.read(lambda c: accounting.quota(c, quota_id))
     if row is None:
         raise ApiError(404, f"quota {quota_id} not found")
     return row

@@ -7,19 +7,14 @@ from urllib.parse import unquote
 
 from fastapi import Path, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, Select, func, select, update
 
-from seawall.access import access as decide
-from seawall.access.tables import projects
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_name
-from seawall.registry.artifacts import repository_query, repository_row
-from seawall.registry.tables import repositories
+from seawall.registry import repository_lists as lists
+from seawall.registry.artifacts import repository_row
 from seawall.web.harbor.deps import Access, ApiRouter, ListingDep, anyone, named_project_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Artifacts, Db
-from seawall.web.harbor.query import Custom, Listing
-from seawall.web.harbor.query import Field as QueryField
 
 router = ApiRouter(tags=["repository"])
 
@@ -38,20 +33,6 @@ class Repository(BaseModel):
     pull_count: int | None = None
     creation_time: str | None = None
     update_time: str | None = None
-
-
-FIELDS: dict[str, QueryField | Custom] = {
-    "id": QueryField(repositories.c.id, "int"),
-    "repository_id": QueryField(repositories.c.id, "int"),
-    "name": QueryField(repositories.c.name),
-    "project_id": QueryField(repositories.c.project_id, "int"),
-    "project_name": QueryField(projects.c.name),
-    "description": QueryField(repositories.c.description),
-    "artifact_count": QueryField(repositories.c.artifact_count, "int"),
-    "pull_count": QueryField(repositories.c.pull_count, "int"),
-    "creation_time": QueryField(repositories.c.created_at, "time"),
-    "update_time": QueryField(repositories.c.updated_at, "time"),
-}
 
 
 def full_name(access: Access, name: str) -> str:
@@ -77,31 +58,15 @@ def model(row: Any) -> Repository:
     )
 
 
-def _list(connection: Connection, page: Listing, query: Select[Any]) -> tuple[int, list[Repository]]:
-    query = page.filter(query.where(repositories.c.pushed_at.is_not(None)), FIELDS)
-    total = connection.execute(
-        select(func.count()).select_from(query.with_only_columns(repositories.c.id).subquery())
-    ).scalar_one()
-    ordered = page.order(query, FIELDS, repositories.c.created_at.desc(), repositories.c.id.desc())
-    return total, [model(row) for row in connection.execute(page.slice(ordered))]
-
-
 @router.get("/repositories")
 async def list_all_repositories(
     access: Annotated[Access, anyone()], db: Db, page: ListingDep
 ) -> list[Repository]:
     """Repositories of every project the caller may see."""
 
-    def run(connection: Connection) -> tuple[int, list[Repository]]:
-        query = repository_query()
-        seen = decide.visible(access.principal)
-        if seen is not None:
-            query = query.where(repositories.c.project_id.in_(seen))
-        return _list(connection, page, query)
-
-    total, found = await db.read(run)
+    total, found = await db.read(lambda c: lists.list_visible(c, access.principal, page))
     page.total(total)
-    return found
+    return [model(row) for row in found]
 
 
 @router.get("/projects/{project_name}/repositories")
@@ -109,10 +74,9 @@ async def list_repositories(
     access: Annotated[Access, named_project_access("repository", "list")], db: Db, page: ListingDep
 ) -> list[Repository]:
     """Repositories of a project, newest first."""
-    query = repository_query().where(repositories.c.project_id == access.project.id)
-    total, found = await db.read(lambda c: _list(c, page, query))
+    total, found = await db.read(lambda c: lists.list_of_project(c, access.project.id, page))
     page.total(total)
-    return found
+    return [model(row) for row in found]
 
 
 async def _row(access: Access, db: Db, name: str) -> Any:
@@ -142,11 +106,7 @@ async def update_repository(
 ) -> Response:
     """Change the description."""
     row = await _row(access, db, repository_name)
-    await db.write(
-        lambda c: c.execute(
-            update(repositories).where(repositories.c.id == row.id).values(description=body.description or "")
-        )
-    )
+    await db.write(lambda c: lists.describe(c, row.id, body.description or ""))
     access.audited("update", "repository", row.name, f"describe {row.name}", access.project.id)
     return Response()
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
+from seawall.features.retention import lists
 from seawall.features.retention import retention as domain
-from seawall.features.retention.tables import retention_executions, retention_tasks
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import NotFoundError
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
@@ -183,7 +183,7 @@ def _settings(cron: str) -> dict[str, Any]:
     return {"cron": cron, "next_scheduled_time": timestamp(next_time(cron, time.time()))}
 
 
-def _model(policy: domain.Policy) -> RetentionPolicy:
+def _model(policy: domain.RetentionPolicy) -> RetentionPolicy:
     return RetentionPolicy(
         id=policy.id,
         algorithm=policy.algorithm,
@@ -232,7 +232,7 @@ async def create_retention(
     return Response(status_code=201, headers=location(request, made))
 
 
-async def _policy(access: Access, db: Db, policy_id: int, action: str) -> domain.Policy:
+async def _policy(access: Access, db: Db, policy_id: int, action: str) -> domain.RetentionPolicy:
     """The policy, if the caller may. Raises 401, 403, 404."""
     access.require_known()
     found = await db.read(lambda c: domain.get(c, policy_id))
@@ -306,30 +306,20 @@ async def list_retention_executions(
     """Runs of a policy, newest first."""
     await _policy(access, db, id, "list")
 
-    def run(connection: Connection) -> tuple[int, list[RetentionExecution]]:
-        mine = retention_executions.c.policy_id == id
-        total = connection.execute(
-            select(func.count()).select_from(retention_executions).where(mine)
-        ).scalar_one()
-        rows = connection.execute(
-            page.slice(select(retention_executions).where(mine).order_by(retention_executions.c.id.desc()))
-        )
-        return total, [
-            RetentionExecution(
-                id=row.id,
-                policy_id=row.policy_id,
-                start_time=timestamp(row.started_at),
-                end_time=timestamp(row.ended_at),
-                status=row.status,
-                trigger=row.trigger,
-                dry_run=row.dry_run,
-            )
-            for row in rows
-        ]
-
-    total, found = await db.read(run)
+    total, found = await db.read(lambda c: lists.list_executions(c, id, page))
     page.total(total)
-    return found
+    return [
+        RetentionExecution(
+            id=row.id,
+            policy_id=row.policy_id,
+            start_time=timestamp(row.started_at),
+            end_time=timestamp(row.ended_at),
+            status=row.status,
+            trigger=row.trigger,
+            dry_run=row.dry_run,
+        )
+        for row in found
+    ]
 
 
 @router.patch("/retentions/{id}/executions/{eid}")
@@ -357,13 +347,9 @@ async def list_retention_tasks(
     """What a run did, by repository."""
     await _policy(access, db, id, "list")
 
-    def run(connection: Connection) -> tuple[int, list[RetentionExecutionTask]]:
+    def read_tasks(connection: Connection) -> tuple[int, list[RetentionExecutionTask]]:
         execution = domain.execution(connection, id, eid)
-        mine = retention_tasks.c.execution_id == eid
-        total = connection.execute(select(func.count()).select_from(retention_tasks).where(mine)).scalar_one()
-        rows = connection.execute(
-            page.slice(select(retention_tasks).where(mine).order_by(retention_tasks.c.id))
-        )
+        total, rows = lists.list_tasks(connection, eid, page)
         return total, [
             RetentionExecutionTask(
                 id=row.id,
@@ -381,7 +367,7 @@ async def list_retention_tasks(
             for row in rows
         ]
 
-    total, found = await db.read(run)
+    total, found = await db.read(read_tasks)
     page.total(total)
     return found
 
@@ -393,15 +379,11 @@ async def get_retention_task_log(
     """The log of what a run did in one repository: each artifact, and whether it was kept."""
     await _policy(access, db, id, "read")
 
-    def run(connection: Connection) -> str:
+    def read_log(connection: Connection) -> str:
         domain.execution(connection, id, eid)
-        found = connection.execute(
-            select(retention_tasks.c.log).where(
-                retention_tasks.c.execution_id == eid, retention_tasks.c.id == tid
-            )
-        ).scalar()
+        found = lists.task_log(connection, eid, tid)
         if found is None:
             raise NotFoundError(f"retention task {tid} not found")
         return str(found)
 
-    return Response(await db.read(run), media_type="text/plain; charset=utf-8")
+    return Response(await db.read(read_log), media_type="text/plain; charset=utf-8")

@@ -6,17 +6,16 @@ from typing import Annotated, Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Row
 
 from seawall.access import access as decide
+from seawall.access import members
 from seawall.access import robots as domain
 from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
 from seawall.access.service import AuthService
-from seawall.access.tables import project_members, robots
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Accounts, Config, Db
-from seawall.web.harbor.query import Field as QueryField
 from seawall.web.harbor.users import Permission
 
 router = ApiRouter(tags=["robot"])
@@ -137,7 +136,7 @@ async def _found(
 ) -> tuple[Row[Any], decide.Project | None]:
     """The robot and its project, when the caller may do `action` on robots there."""
     access.require_known()
-    row = await db.point(lambda c: c.execute(select(robots).where(robots.c.id == robot_id)).first())
+    row = await db.point(lambda c: domain.find(c, robot_id))
     if row is None:
         # Ids are no secret, yet only who could see the robot learns that there is none.
         await access.require("robot", action)
@@ -156,7 +155,7 @@ async def list_robot(
     level, project_id = conditions.get("level", "system"), conditions.get("projectid", "")
     access.require_known()
     prefix = await _auth(access, auth).robot_prefix()
-    query = select(robots)
+    owner: int | None = None
     if level == "project":
         if not project_id.isascii() or not project_id.isdigit() or len(project_id) > 15:
             raise ApiError(400, "robots of a project are listed with q=Level=project,ProjectID=<id>")
@@ -164,30 +163,14 @@ async def list_robot(
         if project is None:
             raise ApiError(404, "project not found") if access.principal.sysadmin else access.refusal()
         await access.require("robot", "list", project)
-        query = query.where(robots.c.project_id == project.id)
+        owner = project.id
     elif level == "system":
         await access.require("robot", "list")
-        query = query.where(robots.c.project_id.is_(None))
     else:
         raise ApiError(400, "Level is system or project")
-    fields = {
-        "name": QueryField(robots.c.name),
-        "id": QueryField(robots.c.id, "int"),
-        "disable": QueryField(robots.c.disabled, "bool"),
-        "creation_time": QueryField(robots.c.created_at, "time"),
-        "update_time": QueryField(robots.c.updated_at, "time"),
-        "expires_at": QueryField(robots.c.expires_at, "int"),
-    }
-
-    def run(connection: Connection) -> tuple[int, list[Robot]]:
-        filtered = page.filter(query, fields)
-        total = connection.execute(select(func.count()).select_from(filtered.subquery())).scalar() or 0
-        rows = connection.execute(page.slice(page.order(filtered, fields, robots.c.name)))
-        return total, [_model(row, prefix) for row in rows]
-
-    total, found = await db.read(run)
+    total, found = await db.read(lambda c: domain.list_robots(c, owner, page))
     page.total(total)
-    return found
+    return [_model(row, prefix) for row in found]
 
 
 @router.post("/robots", status_code=201)
@@ -308,15 +291,10 @@ async def get_permissions(access: Annotated[Access, signed_in()], db: Db) -> Per
     """What robots may be given: all of it for administrators, the project part for project admins."""
     principal = access.principal
     if not principal.sysadmin:
-        admin_of = select(project_members.c.id).where(
-            project_members.c.role == "projectAdmin",
-            (project_members.c.user_id == principal.id)
-            | project_members.c.group_id.in_(principal.groups or (0,)),
+        admin = principal.kind == "user" and await db.point(
+            lambda c: members.administers_a_project(c, principal.id, principal.groups)
         )
-        row = None
-        if principal.kind == "user":
-            row = await db.point(lambda c: c.execute(admin_of.limit(1)).first())
-        if row is None:
+        if not admin:
             raise access.refusal()
     project = [Permission(resource=r, action=a) for r, a in sorted(ROBOT_PROJECT)]
     system = [Permission(resource=r, action=a) for r, a in sorted(ROBOT_SYSTEM)]

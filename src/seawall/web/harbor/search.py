@@ -9,18 +9,12 @@ from fastapi import Path, Query
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from seawall.access import access as decide
 from seawall.access import projects as project_domain
-from seawall.access.access import Project as ProjectRow
-from seawall.access.tables import projects
-from seawall.registry import icons
-from seawall.registry.artifacts import repository_query
-from seawall.registry.tables import repositories
+from seawall.registry import icons, repository_lists
 from seawall.web.harbor.deps import Access, ApiRouter, anyone
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
 from seawall.web.harbor.projects import Project, project_models
-from seawall.web.harbor.query import contains
 
 router = ApiRouter()
 
@@ -51,20 +45,9 @@ async def search(
 ) -> Search:
     """Projects and repositories with `q` in their name that the caller may see."""
 
-    def run(connection: Connection) -> Search:
-        seen = decide.visible(access.principal)
-        project_query = project_domain.base_query().where(contains(projects.c.name, q))
-        query = repository_query().where(
-            contains(repositories.c.name, q), repositories.c.pushed_at.is_not(None)
-        )
-        if seen is not None:
-            project_query = project_query.where(projects.c.id.in_(seen))
-            query = query.where(repositories.c.project_id.in_(seen))
-        found = [
-            ProjectRow(*row)
-            for row in connection.execute(project_query.order_by(projects.c.name).limit(_LIMIT))
-        ]
-        rows = connection.execute(query.order_by(repositories.c.name).limit(_LIMIT))
+    def find_names(connection: Connection) -> Search:
+        found = project_domain.search(connection, access.principal, q, _LIMIT)
+        rows = repository_lists.search(connection, access.principal, q, _LIMIT)
         return Search(
             project=project_models(connection, access, found),
             repository=[
@@ -80,7 +63,7 @@ async def search(
             ],
         )
 
-    return await db.read(run)
+    return await db.read(find_names)
 
 
 @router.get("/icons/{digest}", tags=["icon"])

@@ -8,14 +8,12 @@ from typing import Annotated, Any
 
 from fastapi import Response
 from pydantic import BaseModel
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection
 
 from seawall import __version__
-from seawall.access import access as decide
 from seawall.access import projects as domain
-from seawall.access.tables import projects
 from seawall.infra.configuration import ITEMS
-from seawall.registry.tables import quotas, repositories
+from seawall.registry import accounting, repository_lists
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db, Dr, RedisDep, SettingsDep, StorageDep
@@ -149,7 +147,7 @@ async def get_health(
     """Health of each component."""
 
     async def database() -> None:
-        await db.read(lambda c: c.execute(text("SELECT 1")).scalar())
+        await db.check()
 
     async def registry() -> None:
         await storage.check()
@@ -182,31 +180,24 @@ async def get_health(
 async def get_statistic(access: Annotated[Access, signed_in()], db: Db) -> Statistic:
     """Counts of projects and repositories, and the storage used."""
 
-    def count(connection: Connection, public: bool) -> tuple[int, int]:
-        seen = decide.visible(access.principal)
-        chosen = select(projects.c.id).where(projects.c.public.is_(public))
-        if seen is not None:
-            chosen = chosen.where(projects.c.id.in_(seen))
-        found = connection.execute(select(func.count()).select_from(chosen.subquery())).scalar()
-        held = select(func.count()).select_from(repositories).where(repositories.c.project_id.in_(chosen))
-        return found or 0, connection.execute(held).scalar() or 0
+    principal = access.principal
 
-    def run(connection: Connection) -> Statistic:
-        public, private = count(connection, True), count(connection, False)
+    def count(connection: Connection) -> Statistic:
+        public = repository_lists.count_visible(connection, principal, True)
+        private = repository_lists.count_visible(connection, principal, False)
         result = Statistic(
             public_project_count=public[0],
             public_repo_count=public[1],
             private_project_count=private[0],
             private_repo_count=private[1],
         )
-        if access.principal.sysadmin:
+        if principal.sysadmin:
             result.total_project_count = public[0] + private[0]
             result.total_repo_count = public[1] + private[1]
-            used = connection.execute(select(func.sum(quotas.c.used_storage))).scalar()
-            result.total_storage_consumption = int(used or 0)
+            result.total_storage_consumption = accounting.total_used(connection)
         return result
 
-    return await db.read(run)
+    return await db.read(count)
 
 
 def _whole(value: Any) -> Any:

@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from seawall.features.trust.service import TrustedKey as Key
-from seawall.web.harbor.artifacts import _ARTIFACT, Reference, find
+from seawall.web.harbor.artifacts.models import ARTIFACT, Reference, find
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -117,7 +117,7 @@ async def delete_trusted_key(
     return Response(status_code=200)
 
 
-@router.get(_ARTIFACT + "/signatures")
+@router.get(ARTIFACT + "/signatures")
 async def list_signatures(
     repository_name: RepositoryName,
     reference: Reference,

@@ -8,13 +8,12 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection
 
 from seawall.access import access as decide
 from seawall.access import rbac
 from seawall.access import users as domain
 from seawall.access.service import AuthService, check_password
-from seawall.access.tables import oidc_users, users
 from seawall.access.users import UserRow
 from seawall.web.harbor.deps import (
     Access,
@@ -30,8 +29,6 @@ from seawall.web.harbor.deps import (
 )
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Accounts, Config, Db, Keys, SessionsDep
-from seawall.web.harbor.query import Field as QueryField
-from seawall.web.harbor.query import contains
 from seawall.web.harbor.sessions import SESSION_COOKIE
 
 router = ApiRouter(tags=["user"])
@@ -133,24 +130,9 @@ async def list_users(
     access: Annotated[Access, system_access("user", "list")], db: Db, page: ListingDep
 ) -> list[UserResp]:
     """Users, by name."""
-    fields = {
-        "username": QueryField(users.c.username),
-        "email": QueryField(users.c.email),
-        "user_id": QueryField(users.c.id, "int"),
-        "sysadmin_flag": QueryField(users.c.sysadmin, "bool"),
-        "creation_time": QueryField(users.c.created_at, "time"),
-        "update_time": QueryField(users.c.updated_at, "time"),
-    }
-
-    def run(connection: Connection) -> tuple[int, list[UserResp]]:
-        query = page.filter(domain.base_query(), fields)
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
-        rows = connection.execute(page.slice(page.order(query, fields, users.c.username)))
-        return total, [user_model(UserRow(*row)) for row in rows]
-
-    total, found = await db.read(run)
+    total, found = await db.read(lambda c: domain.list_users(c, page))
     page.total(total)
-    return found
+    return [user_model(row) for row in found]
 
 
 @router.post("/users", status_code=201)
@@ -171,7 +153,7 @@ async def create_user(
     auth = _auth(access, auth)
     hashed = await auth.hash(body.password)
 
-    def run(connection: Connection) -> int:
+    def create_user(connection: Connection) -> int:
         return domain.create(
             connection,
             body.username,
@@ -181,7 +163,7 @@ async def create_user(
             comment=body.comment,
         )
 
-    made = await db.write(run)
+    made = await db.write(create_user)
     access.audited("create", "user", body.username, f"create user {body.username}")
     return Response(status_code=201, headers=location(request, made))
 
@@ -199,10 +181,10 @@ async def get_current_user_info(access: Annotated[Access, signed_in()], db: Db, 
     if principal.kind != "user" or not principal.id:
         raise ApiError(412, "the caller is not a user")
 
-    def run(connection: Connection) -> tuple[UserRow | None, object]:
+    def read_self(connection: Connection) -> tuple[UserRow | None, object]:
         return domain.by_id(connection, principal.id), domain.oidc_of(connection, principal.id)
 
-    row, oidc = await db.read(run)
+    row, oidc = await db.read(read_self)
     if row is None:
         raise ApiError(404, "user not found")
     model = user_model(row)
@@ -243,7 +225,7 @@ async def get_current_user_permissions(
         raise ApiError(400, "scope must have the form /project/<id>")
     project_id = int(match[1])
 
-    def run(connection: Connection) -> list[tuple[str, str]]:
+    def allowed_pairs(connection: Connection) -> list[tuple[str, str]]:
         project = decide.project_by_id(connection, project_id)
         if project is None:
             return []
@@ -252,7 +234,7 @@ async def get_current_user_permissions(
 
     base = f"/project/{project_id}"
     result = []
-    for resource, action in await db.read(run):
+    for resource, action in await db.read(allowed_pairs):
         if resource == "self":
             name = "." if relative else base
         else:
@@ -270,15 +252,9 @@ async def search_users(
 ) -> list[UserSearchRespItem]:
     """Users whose name contains `username`."""
 
-    def run(connection: Connection) -> tuple[int, list[UserSearchRespItem]]:
-        query = select(users.c.id, users.c.username).where(contains(users.c.username, username))
-        total = connection.execute(select(func.count()).select_from(query.subquery())).scalar() or 0
-        rows = connection.execute(page.slice(query.order_by(func.length(users.c.username), users.c.username)))
-        return total, [UserSearchRespItem(user_id=row[0], username=row[1]) for row in rows]
-
-    total, found = await db.read(run)
+    total, found = await db.read(lambda c: domain.search(c, username, page))
     page.total(total)
-    return found
+    return [UserSearchRespItem(user_id=user_id, username=name) for user_id, name in found]
 
 
 def _is_self(access: Access, user_id: int) -> bool:
@@ -407,8 +383,6 @@ async def set_cli_secret(
     _auth(access, auth)
     check_password(secret)
     sealed = keys.encrypt("cli-secret", secret.encode())
-    await db.write(
-        lambda c: c.execute(update(oidc_users).where(oidc_users.c.user_id == user_id).values(secret=sealed))
-    )
+    await db.write(lambda c: domain.set_cli_secret(c, user_id, sealed))
     access.audited("update", "user", row.username, f"set CLI secret of {row.username}")
     return Response()

@@ -10,16 +10,14 @@ from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection
 
 from seawall.features.webhooks import payload, policies
-from seawall.features.webhooks.policies import Delivery, Policy, Wanted
-from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
+from seawall.features.webhooks.policies import Delivery, Wanted
+from seawall.features.webhooks.policies import WebhookPolicy as Policy
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Keys
-from seawall.web.harbor.query import Custom
-from seawall.web.harbor.query import Field as QueryField
 
 router = ApiRouter(tags=["webhook"])
 
@@ -178,27 +176,10 @@ async def list_webhook_policies_of_project(
     access: Annotated[Access, project_access("notification-policy", "list")], db: Db, page: ListingDep
 ) -> list[WebhookPolicy]:
     """Policies of the project."""
-    fields: dict[str, QueryField | Custom] = {
-        "id": QueryField(webhook_policies.c.id, "int"),
-        "name": QueryField(webhook_policies.c.name),
-        "enabled": QueryField(webhook_policies.c.enabled, "bool"),
-        "creation_time": QueryField(webhook_policies.c.created_at, "time"),
-        "update_time": QueryField(webhook_policies.c.updated_at, "time"),
-    }
-
-    def run(connection: Connection) -> tuple[int, list[WebhookPolicy]]:
-        query = page.filter(
-            policies.policies().where(webhook_policies.c.project_id == access.project.id), fields
-        )
-        total = connection.execute(
-            select(func.count()).select_from(query.with_only_columns(webhook_policies.c.id).subquery())
-        ).scalar_one()
-        rows = connection.execute(page.slice(page.order(query, fields, webhook_policies.c.id)))
-        return total, [_model(Policy(*row)) for row in rows]
-
-    total, found = await db.read(run)
+    project_id = access.project.id
+    total, found = await db.read(lambda c: policies.list_policies(c, project_id, page))
     page.total(total)
-    return found
+    return [_model(policy) for policy in found]
 
 
 @router.post(f"{_BASE}/policies", status_code=201)
@@ -251,22 +232,6 @@ async def delete_webhook_policy_of_project(
     return Response()
 
 
-def _deliveries(connection: Connection, page: Any, query: Select[Any]) -> tuple[int, list[Delivery]]:
-    fields: dict[str, QueryField | Custom] = {
-        "id": QueryField(webhook_deliveries.c.id, "int"),
-        "event_type": QueryField(webhook_deliveries.c.event_type),
-        "status": QueryField(func.lower(webhook_deliveries.c.status)),
-        "creation_time": QueryField(webhook_deliveries.c.created_at, "time"),
-        "update_time": QueryField(webhook_deliveries.c.updated_at, "time"),
-    }
-    query = page.filter(query, fields)
-    total = connection.execute(
-        select(func.count()).select_from(query.with_only_columns(webhook_deliveries.c.id).subquery())
-    ).scalar_one()
-    ordered = page.slice(page.order(query, fields, webhook_deliveries.c.id.desc()))
-    return total, [Delivery(*row) for row in connection.execute(ordered)]
-
-
 @router.get(f"{_BASE}/policies/{{webhook_policy_id}}/executions")
 async def list_executions_of_webhook_policy(
     webhook_policy_id: Id,
@@ -276,12 +241,11 @@ async def list_executions_of_webhook_policy(
 ) -> list[WebhookExecution]:
     """Events sent for a policy, newest first."""
 
-    def run(connection: Connection) -> tuple[int, list[Delivery]]:
+    def read_deliveries(connection: Connection) -> tuple[int, list[Delivery]]:
         policies.get(connection, access.project.id, webhook_policy_id)
-        query = policies.deliveries().where(webhook_deliveries.c.policy_id == webhook_policy_id)
-        return _deliveries(connection, page, query)
+        return policies.list_deliveries(connection, webhook_policy_id, page)
 
-    total, found = await db.read(run)
+    total, found = await db.read(read_deliveries)
     page.total(total)
     return [
         WebhookExecution(
@@ -310,11 +274,11 @@ async def _delivery(
     if task_id not in (None, execution_id):
         raise ApiError(404, f"webhook task {task_id} not found")
 
-    def run(connection: Connection) -> Delivery:
+    def read_delivery(connection: Connection) -> Delivery:
         policies.get(connection, access.project.id, policy_id)
         return policies.delivery(connection, policy_id, execution_id)
 
-    return await db.read(run)
+    return await db.read(read_delivery)
 
 
 @router.get(f"{_BASE}/policies/{{webhook_policy_id}}/executions/{{execution_id}}/tasks")
@@ -391,14 +355,13 @@ async def list_webhook_jobs(
 ) -> list[WebhookJob]:
     """Deliveries of a policy, newest first."""
 
-    def run(connection: Connection) -> tuple[Policy, int, list[Delivery]]:
-        policy = policies.get(connection, access.project.id, policy_id)
-        query = policies.deliveries().where(webhook_deliveries.c.policy_id == policy_id)
-        if status:
-            query = query.where(webhook_deliveries.c.status.in_([item.lower() for item in status]))
-        return policy, *_deliveries(connection, page, query)
+    statuses = [item.lower() for item in status or []]
 
-    policy, total, found = await db.read(run)
+    def read_deliveries(connection: Connection) -> tuple[Policy, int, list[Delivery]]:
+        policy = policies.get(connection, access.project.id, policy_id)
+        return policy, *policies.list_deliveries(connection, policy_id, page, statuses)
+
+    policy, total, found = await db.read(read_deliveries)
     page.total(total)
     return [
         WebhookJob(

@@ -9,13 +9,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from sqlalchemy import Connection, select
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from seawall.availability.peers import schema as t
-from seawall.availability.peers import wire
+from seawall.availability.peers import asked, wire
 from seawall.availability.peers.service import PeerService
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.context import Actor, actor
@@ -125,7 +123,7 @@ class PeerEndpoint:
                 return {"digests": await service.statuses.digests(str(question["kind"]))}
             case "pulls":
                 since = float(question["after"])
-                return {"pulls": await service.db.read(lambda c: pulls(c, since))}
+                return {"pulls": await service.db.read(lambda c: asked.pulls(c, since))}
         raise wire.WireError("this version does not know that question; upgrade the instance")
 
     async def _manifest(self, repository: str, reference: str) -> dict[str, Any]:
@@ -135,13 +133,7 @@ class PeerEndpoint:
             if error.status == 404:
                 return {}
             raise
-        manifests = t.manifests.c
-        query = (
-            select(manifests.pushed_at)
-            .join(t.repositories, t.repositories.c.id == manifests.repository_id)
-            .where(t.repositories.c.name == repository, manifests.digest == found.digest)
-        )
-        pushed_at = await self._service.db.point(lambda c: c.execute(query).scalar())
+        pushed_at = await self._service.db.point(lambda c: asked.pushed_at(c, repository, found.digest))
         return {
             "digest": found.digest,
             "media_type": found.media_type,
@@ -185,18 +177,3 @@ def changes_something(method: str, path: str) -> bool:
         return False
     # Blobs and their uploads are no entities: they are asked for when something names them.
     return path.startswith(("/v2/", "/api/")) and not (path.startswith("/v2/") and "/blobs/" in path)
-
-
-def pulls(connection: Connection, after: float, limit: int = 5000) -> list[list[Any]]:
-    """What was pulled after a time: [repository, tag or digest, when], oldest first."""
-    found: list[list[Any]] = []
-    for table, name in ((t.manifests, "digest"), (t.tags, "name")):
-        rows = connection.execute(
-            select(t.repositories.c.name, table.c[name], table.c.pulled_at)
-            .join(t.repositories, t.repositories.c.id == table.c.repository_id)
-            .where(table.c.pulled_at > after)
-            .order_by(table.c.pulled_at)
-            .limit(limit)
-        )
-        found += [list(row) for row in rows]
-    return sorted(found, key=lambda row: float(row[2]))[:limit]

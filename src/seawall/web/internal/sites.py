@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import IO, Any
 
 import structlog
-from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
@@ -17,7 +16,6 @@ from seawall.availability.sites.rescue import Intake
 from seawall.availability.sites.service import DrService
 from seawall.availability.sites.wire import PREFIX, received
 from seawall.infra.db import Database, dump
-from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import (
     ForbiddenError,
@@ -27,7 +25,6 @@ from seawall.kernel.errors import (
     UnavailableError,
 )
 from seawall.registry.local import LocalRegistry
-from seawall.registry.tables import blobs
 
 log: Any = structlog.get_logger("seawall.dr")
 _CHUNK = 1024 * 1024
@@ -61,13 +58,10 @@ def dr_routes(
         return JSONResponse({"granted": await dr.promise(int(body["epoch"]), float(body["seconds"]))})
 
     async def keys(_body: dict[str, Any]) -> Response:
-        def read(connection: Any) -> list[dict[str, Any]]:
-            return [dict(row) for row in connection.execute(select(cluster_keys)).mappings()]
-
         row = await db.read(state.read)
         if row is None or row["role"] == state.STANDBY:
             raise PreconditionError("this site is a standby itself")
-        rows = await db.read(read)
+        rows = await db.read(state.key_rows)
         encoded = [
             {k: dump.encode(v) if isinstance(v, bytes | memoryview) else v for k, v in row.items()}
             for row in rows
@@ -90,8 +84,7 @@ def dr_routes(
 
     async def blob(body: dict[str, Any]) -> Response:
         digest = str(body["digest"])
-        query = select(blobs.c.storage_key, blobs.c.size).where(blobs.c.digest == digest)
-        found = await db.read(lambda c: c.execute(query).first())
+        found = await db.read(lambda c: state.blob_place(c, digest))
         if found is None:
             raise NotFoundError(f"no blob {digest}")
         headers = {"Content-Length": str(found.size)}

@@ -165,7 +165,7 @@ def run_jobs(lab_settings: Settings) -> Run:
     return runner
 
 
-async def execute(lab: Lab, policy: int, *, dry_run: bool = False) -> retention.Execution:
+async def execute(lab: Lab, policy: int, *, dry_run: bool = False) -> retention.RetentionExecution:
     """Run the policy and wait."""
     services = lab.services
     started = await lab.db.write(

@@ -7,8 +7,9 @@ import secrets
 import httpx
 import pytest
 
-from seawall.web.harbor.errors import ApiError
-from seawall.web.harbor.query import Condition, parse_q
+from seawall.infra.db.listing import Condition
+from seawall.kernel.errors import InvalidError
+from seawall.web.harbor.query import parse_q
 from tests.support.api import code
 
 
@@ -104,5 +105,5 @@ def test_q(text: str, expected: list[Condition]) -> None:
 
 @pytest.mark.parametrize("text", ["a", "=1", "a=[1", "a=[1]", "a={1", "a=(1", "a b=1"])
 def test_malformed_q(text: str) -> None:
-    with pytest.raises(ApiError):
+    with pytest.raises(InvalidError):
         parse_q(text)

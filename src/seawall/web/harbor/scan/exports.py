@@ -1,0 +1,154 @@
+"""Scanning: exports."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Header, Query, Response
+from pydantic import BaseModel, Field
+
+from seawall.features.scan import export
+from seawall.kernel.errors import InvalidError, NotFoundError
+from seawall.web.harbor.deps import (
+    Access,
+    ApiRouter,
+    Id,
+    checked,
+    signed_in,
+    timestamp,
+)
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.needs import Db, Jobs
+
+router = ApiRouter(tags=["scan"])
+
+
+_DATA_TYPE = "application/vnd.security.vulnerability.report; version=1.1"
+
+
+class ScanDataExportRequest(BaseModel):
+    """Which findings to export; lists are written "{a,b}"."""
+
+    job_name: str = Field(default="", max_length=255)
+    projects: list[int] = Field(default=[], max_length=100)
+    labels: list[int] = Field(default=[], max_length=100)
+    repositories: str = Field(default="", max_length=4096)
+    cveIds: str = Field(default="", max_length=4096)  # noqa: N815 - Harbor's name
+    tags: str = Field(default="", max_length=4096)
+
+
+class ScanDataExportJob(BaseModel):
+    """The export that was started."""
+
+    id: int
+
+
+class ScanDataExportExecution(BaseModel):
+    """An export."""
+
+    id: int
+    user_id: int
+    user_name: str
+    status: str
+    status_text: str
+    trigger: str = "MANUAL"
+    start_time: str | None
+    end_time: str | None = None
+    file_present: bool
+
+
+class ScanDataExportExecutionList(BaseModel):
+    """The caller's exports."""
+
+    items: list[ScanDataExportExecution]
+
+
+@router.post("/export/cve")
+async def export_scan_data(
+    body: ScanDataExportRequest,
+    access: Annotated[Access, checked("export-cve", "create")],
+    db: Db,
+    jobs: Jobs,
+    x_scan_data_type: Annotated[str | None, Header(max_length=200)] = None,
+) -> ScanDataExportJob:
+    """Start an export of findings as CSV."""
+    access.require_known()
+    if x_scan_data_type is not None and x_scan_data_type.replace(" ", "") != _DATA_TYPE.replace(" ", ""):
+        raise ApiError(400, f"X-Scan-Data-Type must be {_DATA_TYPE}")
+    if not body.projects:
+        raise InvalidError("projects must name at least one project")
+    for project_id in body.projects:
+        await access.require("export-cve", "create", project_id)
+    number = await export.start(
+        db,
+        jobs,
+        access.principal.id,
+        access.principal.name,
+        {
+            "name": body.job_name,
+            "project_ids": body.projects,
+            "label_ids": body.labels,
+            "repositories": body.repositories,
+            "cve_ids": body.cveIds,
+            "tags": body.tags,
+        },
+    )
+    access.audited("export", "cve", str(number), project_id=body.projects[0])
+    return ScanDataExportJob(id=number)
+
+
+def _execution(row: Any) -> ScanDataExportExecution:
+    return ScanDataExportExecution(
+        id=row.id,
+        user_id=row.user_id,
+        user_name=row.user_name,
+        status=row.status,
+        status_text=row.status_text,
+        start_time=timestamp(row.started_at),
+        end_time=timestamp(row.ended_at),
+        file_present=row.status == "Success",
+    )
+
+
+@router.get("/export/cve/executions")
+async def get_scan_data_export_execution_list(
+    access: Annotated[Access, signed_in()],
+    db: Db,
+) -> ScanDataExportExecutionList:
+    """The caller's exports, newest first."""
+    rows = await db.read(lambda c: export.exports_of(c, access.principal.name))
+    return ScanDataExportExecutionList(items=[_execution(row) for row in rows])
+
+
+async def _export(access: Access, db: Db, number: int, *, data: bool = False) -> Any:
+    # An export holds what its maker could see, so it is shown to nobody else.
+    name = access.principal.name
+    row = await db.read(lambda c: export.export_of(c, name, number, data=data))
+    if row is None:
+        raise NotFoundError(f"export {number} not found")
+    return row
+
+
+@router.get("/export/cve/execution/{execution_id}")
+async def get_scan_data_export_execution(
+    execution_id: Id, access: Annotated[Access, signed_in()], db: Db
+) -> ScanDataExportExecution:
+    """One export."""
+    return _execution(await _export(access, db, execution_id))
+
+
+@router.get("/export/cve/download/{execution_id}", response_model=None)
+async def download_scan_data(
+    execution_id: Id,
+    access: Annotated[Access, signed_in()],
+    db: Db,
+    format: Annotated[str | None, Query(max_length=16)] = None,
+) -> Response:
+    """The CSV of an export."""
+    if format is not None and format.lower() != "csv":
+        raise ApiError(400, "format must be csv")
+    row = await _export(access, db, execution_id, data=True)
+    if row.data is None:
+        raise NotFoundError("the export has no file (yet)")
+    name = f'attachment; filename="vuln-{execution_id}.csv"'
+    return Response(bytes(row.data), media_type="text/csv", headers={"Content-Disposition": name})

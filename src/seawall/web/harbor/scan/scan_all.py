@@ -1,0 +1,105 @@
+"""Scanning: scan all."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from seawall.features.scan import hub
+from seawall.features.scan.jobs import SCAN_ALL_SCHEDULE
+from seawall.kernel.errors import ConflictError
+from seawall.web.harbor.deps import (
+    Access,
+    ApiRouter,
+    system_access,
+)
+from seawall.web.harbor.errors import ApiError
+from seawall.web.harbor.jobservice import Schedule, apply_schedule, schedule_model
+from seawall.web.harbor.needs import Db, Jobs, Scans
+
+router = ApiRouter(tags=["scan"])
+
+
+class Stats(BaseModel):
+    """How far a scan-all run is."""
+
+    total: int
+    completed: int
+    metrics: dict[str, int] = {}
+    ongoing: bool
+    trigger: str | None = None
+
+
+async def _stats(access: Access, db: Db, trigger: str | None) -> Stats:
+    found = await db.read(lambda c: hub.run_metrics(c, trigger))
+    return Stats(**found) if found else Stats(total=0, completed=0, ongoing=False)
+
+
+@router.get("/scans/all/metrics")
+async def get_latest_scan_all_metrics(
+    access: Annotated[Access, system_access("scan-all", "read")],
+    db: Db,
+) -> Stats:
+    """The latest scan-all run."""
+    return await _stats(access, db, None)
+
+
+@router.get("/scans/schedule/metrics", deprecated=True)
+async def get_latest_scheduled_scan_all_metrics(
+    access: Annotated[Access, system_access("scan-all", "read")],
+    db: Db,
+) -> Stats:
+    """The latest scan-all run by schedule."""
+    return await _stats(access, db, "Schedule")
+
+
+@router.get("/system/scanAll/schedule")
+async def get_scan_all_schedule(
+    access: Annotated[Access, system_access("scan-all", "read")], jobs: Jobs
+) -> Schedule:
+    """When every image is scanned."""
+    return schedule_model(await jobs.get_schedule(SCAN_ALL_SCHEDULE))
+
+
+async def _set_scan_all(access: Access, db: Db, jobs: Jobs, body: Schedule) -> None:
+    if body.schedule is not None and body.schedule.type == "Manual":
+        stats = await db.read(hub.run_metrics)
+        if stats is not None and stats["ongoing"]:
+            raise ConflictError("a scan of all images is running")
+        await jobs.enqueue("scan-all", {"trigger": "Manual"})
+    else:
+        await apply_schedule(jobs, SCAN_ALL_SCHEDULE, "scan-all", body, {"trigger": "Schedule"})
+    access.audited("update", "scan_all", "schedule")
+
+
+@router.post("/system/scanAll/schedule", status_code=201, response_model=None)
+async def create_scan_all_schedule(
+    body: Schedule, access: Annotated[Access, system_access("scan-all", "create")], db: Db, jobs: Jobs
+) -> Response:
+    """Set the schedule, or (type Manual) scan every image now."""
+    periodic = body.schedule is not None and body.schedule.type not in ("Manual", "None")
+    if periodic and await jobs.get_schedule(SCAN_ALL_SCHEDULE) is not None:
+        raise ApiError(409, "there is a schedule already; use PUT")
+    await _set_scan_all(access, db, jobs, body)
+    return Response(status_code=201)
+
+
+@router.put("/system/scanAll/schedule", response_model=None)
+async def update_scan_all_schedule(
+    body: Schedule, access: Annotated[Access, system_access("scan-all", "update")], db: Db, jobs: Jobs
+) -> Response:
+    """Change or (type None) remove the schedule."""
+    await _set_scan_all(access, db, jobs, body)
+    return Response(status_code=200)
+
+
+@router.post("/system/scanAll/stop", status_code=202, response_model=None)
+async def stop_scan_all(
+    access: Annotated[Access, system_access("scan-all", "stop")], scans: Scans
+) -> Response:
+    """Stop the running scan of all images."""
+    await scans.everything.stop()
+    access.audited("stop", "scan_all", "run")
+    return Response(status_code=202)
