@@ -1,5 +1,5 @@
 """`python -m seawall`."""
 
-from seawall.process.commands.main import main
+from seawall.process.commands.boundary import main
 
 main()

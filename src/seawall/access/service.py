@@ -6,6 +6,7 @@ Who may do what is in `seawall.access.rbac`; whoever is not listed there may do 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import re
 import secrets
@@ -30,7 +31,7 @@ from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
+from seawall.kernel.errors import ConfigError, ConflictError, InvalidError, NotFoundError
 from seawall.kernel.names import is_project_name
 
 _ALL = frozenset({"pull", "push", "delete"})
@@ -285,7 +286,12 @@ def ensure_admin(db: Database, password: str | None) -> str | None:
     """Make user `admin` at first start; returns a generated password, else None."""
     if db.sync_read(lambda c: c.execute(select(users.c.id).limit(1)).first()):
         return None
-    given = password or secrets.token_urlsafe(15)
+    if password is not None:
+        try:
+            check_password(password)
+        except InvalidError as error:
+            raise ConfigError(f"admin_password: {error}") from None
+    given = password or generated_password()
     hashed = _hasher.hash(given)
     now = time.time()
 
@@ -310,6 +316,15 @@ def ensure_admin(db: Database, password: str | None) -> str | None:
         # Of instances that start together for the first time another was first.
         return None
     return given if made and password is None else None
+
+
+def generated_password() -> str:
+    """A random password (at least 88 bits) that keeps the rule of `check_password`."""
+    while True:
+        made = secrets.token_urlsafe(15)
+        with contextlib.suppress(InvalidError):
+            check_password(made)
+            return made
 
 
 def check_password(password: str) -> None:

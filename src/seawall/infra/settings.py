@@ -7,16 +7,20 @@ Unknown keys are refused, so a typing mistake is found by `seawall config check`
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, quote, urlencode
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from seawall.kernel.errors import ConfigError
+from seawall.kernel.cron import checked, six_fields
+from seawall.kernel.errors import InvalidError
 
 MIB = 1024 * 1024
 
@@ -93,6 +97,9 @@ class DatabaseSettings(_Section):
     def _known_dialect(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("sqlite:///", "postgresql://", "postgres://")):
             raise ValueError("must start with sqlite:/// or postgresql://")
+        if value is not None and re.search(r"%(?![0-9A-Fa-f]{2})", value):
+            # libpq's own message prints the password from there on.
+            raise ValueError("a % in it, in a password for example, must be written as %25")
         return value
 
     def connection_url(self) -> str:
@@ -400,8 +407,19 @@ class GcSettings(_Section):
     delete_untagged: bool = False
     schedule: str = Field(
         default="0 15 3 * * *",
-        description="cron (seconds first, UTC) until changed through the API; empty: none",
+        description="cron (UTC, five fields, or six with seconds first) until changed through the API; "
+        "empty: none",
     )
+
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        if not value.strip():
+            return ""
+        try:
+            return checked(six_fields(value))
+        except InvalidError as error:
+            raise ValueError(str(error)) from None
 
 
 class JobSettings(_Section):
@@ -504,8 +522,8 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags come as init arguments; the file is merged below the environment by `load`."""
-        return init_settings, env_settings, _FileSource(settings_cls)
+        """Flags come as init arguments; environment and file are read by `seawall.infra.loading`."""
+        return init_settings, *(_Given(settings_cls, values) for values in _sources.get())
 
     @model_validator(mode="after")
     def _one_scheme(self) -> Settings:
@@ -538,45 +556,28 @@ def redacted(section: BaseModel) -> dict[str, Any]:
     return shown
 
 
-class _FileSource(PydanticBaseSettingsSource):
-    """Values of the YAML file that `load` is reading; empty when there is none."""
+class _Given(PydanticBaseSettingsSource):
+    """Values that `use_sources` has set: of the environment, or of the file."""
 
-    current: dict[str, Any] = {}  # noqa: RUF012 - set and cleared by load()
+    def __init__(self, settings: type[BaseSettings], values: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self._values = values
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return self.current.get(field_name), field_name, False
+        return self._values.get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        return dict(self.current)
+        return dict(self._values)
 
 
-def load(file: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
-    """Read settings from flags, environment and `file` (YAML mapping).
+_sources: ContextVar[tuple[Mapping[str, Any], ...]] = ContextVar("sources", default=())
 
-    Raises ConfigError with one line that names the source and the key.
-    """
-    values: dict[str, Any] = {}
-    if file is not None:
-        try:
-            values = yaml.safe_load(file.read_text()) or {}
-        except OSError as error:
-            raise ConfigError(f"{file}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{file}: not UTF-8 text") from None
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            line = f" line {mark.line + 1}" if mark else ""
-            raise ConfigError(f"{file}{line}: not valid YAML") from None
-        if not isinstance(values, dict):
-            raise ConfigError(f"{file}: the top level must be a mapping")
-    _FileSource.current = values
+
+@contextlib.contextmanager
+def use_sources(*sources: Mapping[str, Any]) -> Iterator[None]:
+    """Settings made in this block take what they are not given from `sources`, the first one strongest."""
+    token = _sources.set(sources)
     try:
-        return Settings(**(flags or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "settings"
-        message = first["msg"].removeprefix("Value error, ")
-        where = f"{file}: " if file else ""
-        raise ConfigError(f"{where}{key}: {message}") from None
+        yield
     finally:
-        _FileSource.current = {}
+        _sources.reset(token)

@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import secrets
 import string
 import tempfile
@@ -29,7 +30,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from seawall import __version__
-from seawall.infra.settings import Settings, load
+from seawall.infra.loading import load
+from seawall.infra.settings import Settings
 from seawall.install import certificates, harbor_yml
 from seawall.install.marked import Checked, Finding
 from seawall.install.owner import Owner, can_read, can_write, owner_of
@@ -171,7 +173,7 @@ def trial_settings(found: Checked, file: Path, output: Path) -> Settings:
             return load(trial)
         except ConfigError as error:
             # The mapping makes valid settings of a valid file, so this is about section `seawall`.
-            reason = str(error).removeprefix(f"{trial}: ")
+            reason = re.sub(rf"^{re.escape(str(trial))}( line \d+)?: ", "", str(error))
             raise ConfigError(f"{file} line {found.line('seawall')}: seawall.{reason}") from None
 
 

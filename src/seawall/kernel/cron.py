@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 from croniter import CroniterError, croniter
@@ -31,3 +32,15 @@ def next_time(expression: str, after: float) -> float:
         return float(cron.get_next(datetime).timestamp())
     except (CroniterError, ValueError, KeyError, OverflowError, AttributeError) as error:
         raise InvalidError(f"cron {expression!r}: {error}") from None
+
+
+def six_fields(expression: str) -> str:
+    """`expression` with seconds: the five fields of crontab(5) run at second 0."""
+    fields = expression.split()
+    return " ".join(["0", *fields] if len(fields) == 5 else fields)
+
+
+def checked(expression: str) -> str:
+    """`expression`, when it is well formed and names a time to come. Raises InvalidError."""
+    next_time(expression, time.time())
+    return expression

@@ -46,10 +46,11 @@ from seawall.features.trust.service import TrustService
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database, faults
 from seawall.infra.jobs.service import JobService
+from seawall.infra.loading import load
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.infra.settings import Settings, load
+from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, UnavailableError
 from seawall.process.redirect import Redirect

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import yaml
 
-from seawall.infra.settings import load
+from seawall.infra.loading import load
 from seawall.install import readiness
 from seawall.install.prepare import key_paths, prepare
 from seawall.kernel.errors import ConfigError

@@ -13,6 +13,7 @@ import pytest
 import typer
 import yaml
 
+from seawall.process.commands import boundary
 from seawall.process.commands import main as main_module
 from tests.support.processes import SEAWALL, clean_environment
 
@@ -62,7 +63,7 @@ def test_bad_settings_are_one_line(
     for file in files:
         monkeypatch.setattr("sys.argv", ["seawall", *path, "--config", str(file), *filled(path)])
         with pytest.raises(SystemExit) as ended:
-            main_module.main()
+            boundary.main()
         said = capsys.readouterr()
         assert ended.value.code == 1, (file.name, said)
         assert said.err.startswith("seawall: "), (file.name, said)

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from seawall.infra.jobs.base import JobContext, JobKind
+from seawall.infra.loading import load
 from seawall.infra.part import Part
-from seawall.infra.settings import load
 
 
 async def echo(context: JobContext, args: dict[str, Any]) -> Any:

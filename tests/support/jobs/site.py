@@ -15,8 +15,9 @@ import pytest
 from seawall.infra.db import migrate
 from seawall.infra.jobs.base import FINISHED, JobInfo
 from seawall.infra.jobs.runner import Runner
+from seawall.infra.loading import load
 from seawall.infra.outbox.dispatch import Dispatcher
-from seawall.infra.settings import Settings, load
+from seawall.infra.settings import Settings
 from seawall.process.wiring import Process, open_process
 from tests.support.jobs import kinds
 from tests.support.processes import ROOT, clean_environment

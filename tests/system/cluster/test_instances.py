@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from seawall.availability.cluster.instances import config_hash, own_address
-from seawall.infra.settings import load
+from seawall.infra.loading import load
 from tests.support.cluster import Cluster
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.redis import RedisNode

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from seawall.infra.settings import load
+from seawall.infra.loading import load
 from tests.system.deploy.conftest import CHART, Helm
 
 SCENARIOS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))

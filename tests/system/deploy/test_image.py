@@ -156,7 +156,7 @@ def test_compose_stack() -> None:
 
 def test_compose_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment that the compose file gives is what Seawall's loader takes."""
-    from seawall.infra.settings import load
+    from seawall.infra.loading import load
 
     stack = yaml.safe_load((ROOT / "deploy/docker/compose.yml").read_text())["services"]
     for name, value in stack["seawall-1"]["environment"].items():

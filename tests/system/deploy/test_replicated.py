@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seawall.infra.settings import load
+from seawall.infra.loading import load
 from seawall.install.prepare import prepare
 from tests.support.api import Api
 from tests.support.processes import PASSWORD, clean_environment

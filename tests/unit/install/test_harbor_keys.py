@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from seawall.infra.settings import load
+from seawall.infra.loading import load
 from seawall.install.harbor_keys import RELEASES, effect, is_section, keys
 from seawall.install.prepare import PrepareReport, prepare
 from seawall.kernel.errors import ConfigError

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seawall.infra.settings import load
+from seawall.infra.loading import load
 from seawall.install import harbor_yml
 from seawall.install.marked import check
 from seawall.install.prepare import external_url, key_paths, prepare

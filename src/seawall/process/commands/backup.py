@@ -10,7 +10,7 @@ import typer
 
 from seawall.availability import backup as backup_
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.ha import ConfigOption, DataOption, settings_of
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 from seawall.process.wiring import open_storage
 
 
@@ -24,7 +24,7 @@ def backup(
     if verify:
         asyncio.run(_verify(directory))
         return
-    settings = settings_of(config, data_dir)
+    settings = registry_of(config, data_dir)
     report = asyncio.run(backup_.backup(settings.database_url, open_storage(settings), directory))
     print(
         f"{directory}: {report.rows} rows; {report.copied} blobs copied ({report.bytes} bytes), "

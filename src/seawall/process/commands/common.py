@@ -1,43 +1,82 @@
-"""What the commands share: their options, the settings, a database."""
+"""What all commands share: the options that name an installation, and the settings that follow from them."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+from sqlalchemy.engine import make_url
 
-from seawall.infra.db import migrate, open_database
-from seawall.infra.settings import Settings, load
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.loading import find, load
+from seawall.infra.settings import Settings
+from seawall.kernel.errors import ConfigError
+
+T = TypeVar("T")
 
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="SEAWALL_CONFIG",
+        help="seawall.yml to read; otherwise ./seawall.yml, then /etc/seawall/seawall.yml",
+    ),
 ]
 DataOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
+    Path | None,
+    typer.Option("--data-dir", help="where an embedded Seawall keeps its data; otherwise SEAWALL_DATA_DIR"),
 ]
 
 
-def load_settings(config: Path | None, data_dir: Path | None, **flags: Any) -> Settings:
-    """The settings of a command; `flags` that are None do not count."""
+def settings_of(config: Path | None, data_dir: Path | None, **flags: Any) -> Settings:
+    """The settings that a command works with; a settings file that was found and not named is printed."""
     values = {key: value for key, value in flags.items() if value is not None}
     if data_dir is not None:
         values["data_dir"] = data_dir
-    if config is None and Path("seawall.yml").exists():
-        config = Path("seawall.yml")
+    if config is None:
+        config = find(data_dir)
+        if config is not None:
+            print(f"seawall: settings from {config}", file=sys.stderr)
     return load(config, values)
 
 
-def with_db(settings: Settings, work: Any) -> Any:
-    """Run `work(db)` with an open, migrated database."""
-    migrate.upgrade(settings.database_url)
+def registry_of(config: Path | None, data_dir: Path | None) -> Settings:
+    """The settings of an installation that exists, its schema brought up to date.
 
-    async def run_work() -> Any:
+    Raises ConfigError where there is none: only `serve` and `restore` may make one.
+    """
+    settings = settings_of(config, data_dir)
+    if not migrate.exists(settings.database_url):
+        raise ConfigError(f"there is no registry {_where(settings)}; name it with --data-dir or --config")
+    if data_dir is None and config is None and not settings.database.url:
+        print(f"seawall: registry in {settings.data_dir.absolute()}", file=sys.stderr)
+    migrate.upgrade(settings.database_url)
+    return settings
+
+
+def with_db(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run `work(db)` with an open database."""
+
+    async def opened() -> T:
         db = open_database(settings.database_url, pool_size=4)
         try:
             return await work(db)
         finally:
             await db.close()
 
-    return asyncio.run(run_work())
+    return asyncio.run(opened())
+
+
+def _where(settings: Settings) -> str:
+    if not settings.database.url:
+        directory = settings.data_dir.absolute()
+        named = "SEAWALL_DATA_DIR" in os.environ
+        return f"in {directory}" + (" (SEAWALL_DATA_DIR)" if named else "")
+    url = make_url(settings.database_url)
+    return f"in database {url.database} at {url.host or 'this host'}"

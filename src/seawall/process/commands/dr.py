@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 
 from seawall.availability.sites.service import DrService
-from seawall.infra.db import migrate, open_database
+from seawall.infra.db import open_database
 from seawall.infra.secrets.master import load_master_key, other_master_keys
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.ha import ConfigOption, DataOption, settings_of
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 
 T = TypeVar("T")
 dr_app = typer.Typer(no_args_is_help=True, help="Active-standby data centers.")
@@ -39,8 +39,7 @@ def _with(config: Path | None, data_dir: Path | None, work: Callable[[DrService]
 
     # What is logged on the way must not be among what is printed.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    settings = settings_of(config, data_dir)
-    migrate.upgrade(settings.database_url)
+    settings = registry_of(config, data_dir)
 
     async def run() -> T:
         db = open_database(settings.database_url, pool_size=4)

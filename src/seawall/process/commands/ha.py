@@ -19,24 +19,18 @@ from rich.table import Table
 from seawall.availability.cluster.balancer import KINDS, Balancer
 from seawall.availability.cluster.check import CheckReport, check
 from seawall.availability.cluster.instances import InstanceRegistry
-from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db import Database, open_database
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.master import read_master_key
 from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
-from seawall.infra.settings import Settings, load
+from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError, ConflictError
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of
 
 T = TypeVar("T")
 ha_app = typer.Typer(no_args_is_help=True, help="Instances of the cluster.")
 keys_app = typer.Typer(no_args_is_help=True, help="The cluster's keys.")
 console = Console()
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
-]
-DataOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
-]
 
 
 class Which(StrEnum):
@@ -51,15 +45,7 @@ class Which(StrEnum):
 _NAMES = {Which.token: [TOKEN], Which.csrf: [CSRF], Which.secret: [SECRET], Which.all: list(NAMES)}
 
 
-def settings_of(config: Path | None, data_dir: Path | None) -> Settings:
-    """The settings that a command works with."""
-    if config is None and Path("seawall.yml").exists():
-        config = Path("seawall.yml")
-    return load(config, {"data_dir": data_dir} if data_dir is not None else {})
-
-
 def _with_ring(settings: Settings, work: Callable[[KeyRing], T]) -> T:
-    migrate.upgrade(settings.database_url)
 
     async def run() -> T:
         db = open_database(settings.database_url, pool_size=2)
@@ -93,7 +79,7 @@ def keys_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
                 )
         console.print(table)
 
-    _with_ring(settings_of(config, data_dir), work)
+    _with_ring(registry_of(config, data_dir), work)
 
 
 @keys_app.command("rotate")
@@ -109,7 +95,7 @@ def keys_rotate(
 
     Rotating the secret key waits until the new one is in use and seals every stored credential with it.
     """
-    settings = settings_of(config, data_dir)
+    settings = registry_of(config, data_dir)
     overlap = {
         TOKEN: settings.auth.token_minutes * 60 + 60,
         CSRF: settings.auth.session_hours * 3600,
@@ -145,7 +131,7 @@ def keys_rotate_master(
 
     First give it to all (other_master_key_file); afterwards make it their master_key_file.
     """
-    settings = settings_of(config, data_dir)
+    settings = registry_of(config, data_dir)
     key = read_master_key(new)
 
     async def work(db: Database, ring: KeyRing) -> int:
@@ -164,11 +150,10 @@ def keys_rotate_master(
 @keys_app.command("certificate")
 def keys_certificate(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Print the token signing key's certificate (root.crt) in PEM."""
-    print(_with_ring(settings_of(config, data_dir), lambda ring: ring.certificate), end="")
+    print(_with_ring(registry_of(config, data_dir), lambda ring: ring.certificate), end="")
 
 
 def _with_services(settings: Settings, work: Callable[[Database, KeyRing], Awaitable[T]]) -> T:
-    migrate.upgrade(settings.database_url)
 
     async def run() -> T:
         db = open_database(settings.database_url, pool_size=2)
@@ -183,7 +168,7 @@ def _with_services(settings: Settings, work: Callable[[Database, KeyRing], Await
 @ha_app.command("status")
 def ha_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """List instances and whether they live."""
-    settings = settings_of(config, data_dir)
+    settings = registry_of(config, data_dir)
 
     async def work(db: Database, ring: KeyRing) -> None:
         table = Table("address", "host", "version", "state", "seen", "started", "clock", "health")
@@ -210,7 +195,7 @@ def ha_check(
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
 ) -> None:
     """Test every pair of instances; names each fault and its cure. Exit code 1 when there is one."""
-    settings = settings_of(config, data_dir)
+    settings = registry_of(config, data_dir)
 
     async def work(db: Database, ring: KeyRing) -> CheckReport:
         report = await check(db, settings, ring)
@@ -282,7 +267,7 @@ def ha_lb_config(
     data_dir: DataOption = None,
 ) -> None:
     """Print a load balancer's configuration for this cluster."""
-    settings = settings_of(config, data_dir)
+    settings = registry_of(config, data_dir)
     url = external_url or settings.external_url
     if not url:
         raise ConfigError("external_url is not set; set it, or give --external-url")

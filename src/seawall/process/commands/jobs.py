@@ -12,8 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from seawall.infra.db import migrate, open_database
-from seawall.infra.settings import Settings, load
-from seawall.process.commands.common import ConfigOption, DataOption, load_settings
+from seawall.infra.jobs.service import JobService
+from seawall.infra.loading import load
+from seawall.infra.settings import Settings
+from seawall.kernel.errors import NotFoundError
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 
 jobs_app = typer.Typer(no_args_is_help=True, help="Look at background jobs.")
 
@@ -34,7 +37,7 @@ def jobservice(
         process.die_with_parent(parent)
         settings = load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"]))
     else:
-        settings = load_settings(config, data_dir)
+        settings = settings_of(config, data_dir)
         migrate.upgrade(settings.database_url)
         asyncio.run(_prepare(settings))
     configure_logging(settings)
@@ -57,8 +60,7 @@ def _ask(config: Path | None, data_dir: Path | None, work: Any) -> Any:
 
     from seawall.process.wiring import open_process
 
-    settings = load_settings(config, data_dir)
-    migrate.upgrade(settings.database_url)
+    settings = registry_of(config, data_dir)
 
     async def run() -> Any:
         # All services: every domain's job kinds are known then.
@@ -93,7 +95,13 @@ def list_jobs(
 @jobs_app.command("log")
 def show_log(job_id: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Print a job's stored log."""
-    print(_ask(config, data_dir, lambda jobs: jobs.log(job_id)), end="")
+
+    async def log_of(jobs: JobService) -> str:
+        if await jobs.get(job_id) is None:
+            raise NotFoundError(f"no job {job_id}; `seawall jobs list` shows what there is")
+        return await jobs.log(job_id)
+
+    print(_ask(config, data_dir, log_of), end="")
 
 
 @jobs_app.command("start")

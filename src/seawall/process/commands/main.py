@@ -13,11 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import DBAPIError
 
 from seawall import __version__
 from seawall.access.service import AuthService, ensure_admin
@@ -28,18 +26,16 @@ from seawall.availability.sites.service import prepare as prepare_site
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, redacted
-from seawall.install.certificates import CertificateError, check_pair
-from seawall.install.readiness import listen_fault
-from seawall.kernel.errors import ConfigError, SeawallError
 from seawall.process.commands import backup as backup_cli
 from seawall.process.commands import install as install_cli
-from seawall.process.commands.common import ConfigOption, DataOption, load_settings, with_db
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of, with_db
 from seawall.process.commands.dr import dr_app
 from seawall.process.commands.ha import ha_app, keys_app
 from seawall.process.commands.jobs import jobs_app, jobservice
 from seawall.process.commands.peers import app as peers_app
 from seawall.process.commands.quota import quota_app
 from seawall.process.commands.scan import app as scan_app
+from seawall.process.start import FirstAdmin, preflight
 from seawall.process.wiring import open_storage
 from seawall.process.worker import EmbeddedRunner
 from seawall.registry import fsck as fsck_
@@ -66,31 +62,20 @@ app.add_typer(dr_app, name="dr")
 console = Console()
 
 
-def main() -> None:
-    """Entry point: errors of the operator's are one line on standard error and exit code 1."""
-    try:
-        app()
-    except SeawallError as error:
-        print(f"seawall: {error}", file=sys.stderr)
-        sys.exit(1)
-    except DBAPIError as error:
-        print(f"seawall: database: {str(error.orig).strip().splitlines()[0]}", file=sys.stderr)
-        sys.exit(1)
-    except httpx.HTTPError as error:
-        print(f"seawall: {_where(error)}{str(error).strip() or type(error).__name__}", file=sys.stderr)
-        sys.exit(1)
-    except OSError as error:
-        # Files that are missing or must not be read, full disks, ports in use.
-        named = f"{error.filename}: " if error.filename else ""
-        print(f"seawall: {named}{error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
 
 
-def _where(error: httpx.HTTPError) -> str:
-    try:
-        return f"{error.request.url}: "
-    except RuntimeError:
-        return ""
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="after an error print the trace too")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Seawall, a highly available OCI artifact registry."""
 
 
 @app.command()
@@ -108,16 +93,16 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="server processes")] = None,
 ) -> None:
     """Run the registry until SIGTERM or SIGINT; requests in flight are finished first."""
-    settings = load_settings(config, data_dir)
+    settings = settings_of(config, data_dir)
     http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
     if http:
-        settings = load_settings(config, data_dir, http={**settings.http.model_dump(), **http})
+        settings = settings_of(config, data_dir, http={**settings.http.model_dump(), **http})
     if settings.ca_download is not None:
         check_ca(settings.ca_download)
-    _servable(settings)
+    preflight(settings)
     migrate.upgrade(settings.database_url)
     scheme = "https" if settings.http.tls_certificate else "http"
-    _prepare(settings)
+    writable = _prepare(settings)
     print(f"Seawall {__version__} at {settings.external_url or _address(settings, scheme)}", flush=True)
     os.environ[ID_VARIABLE] = secrets.token_hex(8)
     os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
@@ -126,6 +111,8 @@ def serve(
     os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
     server = _server(settings)
     announce_drain(server, settings.http)
+    if writable and settings.auth.mode == "local" and settings.admin_password is None:
+        server.on_startup(FirstAdmin(settings, _show_password).begin)
     jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
     try:
         with jobs if settings.jobs.embedded else contextlib.nullcontext():
@@ -134,40 +121,30 @@ def serve(
         shutil.rmtree(metrics, ignore_errors=True)
 
 
-def _servable(settings: Settings) -> None:
-    """Raise ConfigError for a certificate or a port that server processes would fail with."""
-    http = settings.http
-    if http.tls_certificate is not None and http.tls_key is not None:
-        try:
-            check_pair(http.tls_certificate, http.tls_key)
-        except CertificateError as error:
-            raise ConfigError(f"http.tls_{error.part.removeprefix('private_')}: {error}") from None
-    for port in (http.port, http.redirect_port):
-        reason = listen_fault(http.host, port) if port else None
-        if reason:
-            raise ConfigError(f"cannot listen on port {port} of {http.host}: {reason}")
-
-
 def _address(settings: Settings, scheme: str) -> str:
     host = f"[{settings.http.host}]" if ":" in settings.http.host else settings.http.host
     return f"{scheme}://{host}:{settings.http.port}"
 
 
-def _prepare(settings: Settings) -> None:
-    async def run() -> str | None:
+def _prepare(settings: Settings) -> bool:
+    """Site, keys and an administrator with a given password; whether this site takes writes."""
+
+    async def prepared() -> bool:
         db: Database = open_database(settings.database_url, pool_size=2)
         try:
             writable = await prepare_site(db, open_storage(settings), settings)
             KeyRing.open(db, settings)
-            if not writable:
-                return None
-            return ensure_admin(db, settings.admin_password) if settings.auth.mode == "local" else None
+            if writable and settings.auth.mode == "local" and settings.admin_password is not None:
+                ensure_admin(db, settings.admin_password)
+            return writable
         finally:
             await db.close()
 
-    password = asyncio.run(run())
-    if password is not None:
-        print(f"First start. User: admin  password: {password}  (shown once; change it)", flush=True)
+    return asyncio.run(prepared())
+
+
+def _show_password(password: str) -> None:
+    print(f"First start. User: admin  password: {password}  (shown once; change it)", flush=True)
 
 
 def _server(settings: Settings) -> Any:
@@ -203,7 +180,7 @@ def gc(
     reader_minutes: Annotated[int, typer.Option(min=0, help="keep trashed bytes this long for readers")] = 15,
 ) -> None:
     """Collect garbage while the registry runs; prints what was done as JSON."""
-    settings = load_settings(config, data_dir)
+    settings = registry_of(config, data_dir)
     grace = settings.gc.grace_minutes if grace_minutes is None else grace_minutes
 
     async def work(db: Database) -> gc_.GcReport:
@@ -227,7 +204,7 @@ def fsck(
     fast: Annotated[bool, typer.Option(help="compare sizes only, do not read every byte")] = False,
 ) -> None:
     """Check that every blob and manifest is there and intact; exit code 1 when not."""
-    settings = load_settings(config, data_dir)
+    settings = registry_of(config, data_dir)
     report = fsck_.FsckReport()
 
     async def work(db: Database) -> None:
@@ -247,7 +224,7 @@ def fsck(
 @config_app.command("check")
 def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Check the settings and print them, defaults filled in and secrets left out."""
-    print(json.dumps(redacted(load_settings(config, data_dir)), indent=2))
+    print(json.dumps(redacted(settings_of(config, data_dir)), indent=2))
 
 
 def _read_password() -> str:
@@ -266,7 +243,7 @@ def user_create(
 ) -> None:
     """Add a user; the password is asked for, or read as a line from standard input."""
     password = _read_password()
-    settings = load_settings(config, data_dir)
+    settings = registry_of(config, data_dir)
     with_db(settings, lambda db: AuthService(db).create_user(username, password, sysadmin=admin))
     print(f"user {username} created")
 
@@ -275,14 +252,14 @@ def user_create(
 def user_passwd(username: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Give a user a new password."""
     password = _read_password()
-    with_db(load_settings(config, data_dir), lambda db: AuthService(db).set_password(username, password))
+    with_db(registry_of(config, data_dir), lambda db: AuthService(db).set_password(username, password))
     print(f"password of {username} changed")
 
 
 @user_app.command("delete")
 def user_delete(username: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Remove a user."""
-    with_db(load_settings(config, data_dir), lambda db: AuthService(db).delete_user(username))
+    with_db(registry_of(config, data_dir), lambda db: AuthService(db).delete_user(username))
     print(f"user {username} deleted")
 
 
@@ -290,7 +267,7 @@ def user_delete(username: str, config: ConfigOption = None, data_dir: DataOption
 def user_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """List users."""
     table = Table("user", "administrator")
-    for item in with_db(load_settings(config, data_dir), lambda db: AuthService(db).list_users()):
+    for item in with_db(registry_of(config, data_dir), lambda db: AuthService(db).list_users()):
         table.add_row(item.name, "yes" if item.sysadmin else "")
     console.print(table)
 
@@ -303,7 +280,7 @@ def project_create(
     data_dir: DataOption = None,
 ) -> None:
     """Add a project."""
-    with_db(load_settings(config, data_dir), lambda db: AuthService(db).create_project(name, public=public))
+    with_db(registry_of(config, data_dir), lambda db: AuthService(db).create_project(name, public=public))
     print(f"project {name} created")
 
 
@@ -311,7 +288,7 @@ def project_create(
 def project_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """List projects."""
     table = Table("project", "access")
-    for name, public in with_db(load_settings(config, data_dir), lambda db: AuthService(db).list_projects()):
+    for name, public in with_db(registry_of(config, data_dir), lambda db: AuthService(db).list_projects()):
         table.add_row(name, "public" if public else "private")
     console.print(table)
 
@@ -321,5 +298,5 @@ def project_member(
     project: str, username: str, role: str, config: ConfigOption = None, data_dir: DataOption = None
 ) -> None:
     """Give a user a role: projectAdmin, maintainer, developer, guest or limitedGuest."""
-    with_db(load_settings(config, data_dir), lambda db: AuthService(db).set_member(project, username, role))
+    with_db(registry_of(config, data_dir), lambda db: AuthService(db).set_member(project, username, role))
     print(f"{username} is {role} in {project}")

@@ -13,9 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from seawall.infra.db import migrate
-from seawall.infra.settings import load
 from seawall.kernel.errors import ConfigError
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of
 from seawall.process.wiring import open_process
 
 if TYPE_CHECKING:
@@ -25,21 +24,11 @@ T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="Own-storage HA: this instance and its peers.")
 console = Console()
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", envvar="SEAWALL_CONFIG", help="seawall.yml to read")
-]
-DataOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="where an embedded Seawall keeps its data")
-]
-
 
 def _with_peers(config: Path | None, data_dir: Path | None, work: Callable[[PeerService], Awaitable[T]]) -> T:
-    if config is None and Path("seawall.yml").exists():
-        config = Path("seawall.yml")
-    settings = load(config, {"data_dir": data_dir} if data_dir is not None else {})
+    settings = registry_of(config, data_dir)
     if not settings.peers.urls:
         raise ConfigError("peers.urls is not set: this instance has no peers")
-    migrate.upgrade(settings.database_url)
 
     async def run() -> T:
         process = open_process(settings)

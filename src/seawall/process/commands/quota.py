@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,9 +13,9 @@ from rich.table import Table
 from sqlalchemy import Connection, select
 
 from seawall.access.tables import projects
-from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db import Database, open_database
 from seawall.kernel.errors import InvalidError, NotFoundError
-from seawall.process.commands.ha import ConfigOption, DataOption, settings_of
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of
 from seawall.registry import accounting, index
 from seawall.registry.tables import quotas, repositories
 
@@ -35,15 +36,14 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _UNITS[(match[2] or "b").lower()]
 
 
-def _open(settings_url: str) -> Database:
-    migrate.upgrade(settings_url)
-    return open_database(settings_url, pool_size=2)
+def _open(config: Path | None, data_dir: Path | None) -> Database:
+    return open_database(registry_of(config, data_dir).database_url, pool_size=2)
 
 
 @quota_app.command("list")
 def list_(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Show what each project uses and may use."""
-    db = _open(settings_of(config, data_dir).database_url)
+    db = _open(config, data_dir)
 
     def read_quotas(connection: Connection) -> list[tuple[str, int, int]]:
         rows = connection.execute(
@@ -67,7 +67,7 @@ def _project(connection: Connection, name: str) -> int:
     return int(found)
 
 
-@quota_app.command("set")
+@quota_app.command("set", context_settings={"ignore_unknown_options": True})
 def set_(
     project: str,
     size: Annotated[str, typer.Argument(help="10GiB, 500MiB, bytes, or none")],
@@ -76,7 +76,7 @@ def set_(
 ) -> None:
     """Set a project's quota; what it holds already stays."""
     hard = parse_size(size)
-    db = _open(settings_of(config, data_dir).database_url)
+    db = _open(config, data_dir)
     try:
         db.sync_write(lambda c: accounting.set_quota(c, _project(c, project), hard))
     finally:
@@ -93,7 +93,7 @@ def refresh(
 
     Needed only after instances of a version without quotas have written to the same database.
     """
-    db = _open(settings_of(config, data_dir).database_url)
+    db = _open(config, data_dir)
 
     def chosen(connection: Connection) -> list[tuple[int, str]]:
         query = select(projects.c.id, projects.c.name).order_by(projects.c.id)

@@ -15,7 +15,7 @@ from seawall.features.scan import importer
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import insert_job
 from seawall.kernel.errors import InvalidError
-from seawall.process.commands.common import ConfigOption, DataOption, load_settings, with_db
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
 
 app = typer.Typer(no_args_is_help=True, help="Scanning.")
 db_app = typer.Typer(no_args_is_help=True, help="The vulnerability database.")
@@ -23,7 +23,7 @@ app.add_typer(db_app, name="db")
 
 
 def _run(config: Path | None, data_dir: Path | None, work: Any) -> Any:
-    return with_db(load_settings(config, data_dir), work)
+    return with_db(registry_of(config, data_dir), work)
 
 
 @db_app.command("import")

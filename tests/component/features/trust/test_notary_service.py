@@ -20,8 +20,8 @@ from seawall.features.trust import tuf
 from seawall.features.trust.notary import NotaryService
 from seawall.features.trust.tuf import Key, TufError
 from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.loading import load
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.infra.settings import load
 from seawall.kernel.errors import ConflictError, NotFoundError
 
 GUN = "team/app"

@@ -23,12 +23,12 @@ from seawall.access.tables import users
 from seawall.access.tokens import Scope, TokenService
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.db.metadata import metadata
+from seawall.infra.loading import load
 from seawall.infra.secrets import sealing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.master import read_master_key
 from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
 from seawall.infra.secrets.tables import cluster_keys
-from seawall.infra.settings import load
 from seawall.kernel.errors import ConfigError, ConflictError
 from tests.support.registry import Registry
 

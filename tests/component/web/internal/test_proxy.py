@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.infra.settings import load
+from seawall.infra.loading import load
 from seawall.kernel.errors import ConfigError
 from seawall.web.internal.proxy import TrustedProxies
 from tests.support.registry import Registry

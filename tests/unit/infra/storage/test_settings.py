@@ -8,7 +8,8 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from seawall.infra.db.postgres import connection_info
-from seawall.infra.settings import Settings, load, redacted
+from seawall.infra.loading import load
+from seawall.infra.settings import Settings, redacted
 from seawall.kernel.errors import ConfigError
 from seawall.process.wiring import open_storage
 

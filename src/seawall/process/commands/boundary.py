@@ -1,0 +1,85 @@
+"""Entry point of the `seawall` command: an error that can be expected is one line on standard error.
+
+Exit codes: 0 done, 1 it could not be done, 2 the command line is wrong, 130 interrupted. With `--debug` (or
+`SEAWALL_DEBUG=1`) the trace follows. Nothing heavy is imported before the boundary stands, so that Ctrl-C
+in the first second ends as quietly as later.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+
+def main() -> None:
+    """Run the command line given in `sys.argv`."""
+    try:
+        from seawall.process.commands.main import app
+
+        app()
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has seen enough. What is still buffered must not be flushed to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        _leave(described(error), 1)
+
+
+def _leave(line: str, code: int) -> None:
+    if debugging():
+        traceback.print_exc()
+    print(f"seawall: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def debugging() -> bool:
+    """Whether the operator wants traces."""
+    return "--debug" in sys.argv or os.environ.get("SEAWALL_DEBUG", "") not in ("", "0")
+
+
+def described(error: Exception) -> str:
+    """One line for the operator: what, where, and what helps where that is known."""
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    from seawall.kernel.errors import SeawallError
+
+    if isinstance(error, SeawallError):
+        return " ".join(str(error).split())
+    if isinstance(error, DBAPIError):
+        return f"database: {_of_database(error)}"
+    if isinstance(error, SQLAlchemyError):
+        return f"database: {_first_line(error)}"
+    if isinstance(error, OSError):
+        return _of_system(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "a file that should be text is not UTF-8"
+    if type(error).__module__.split(".")[0] in ("httpx", "redis", "ldap3", "obstore", "psycopg"):
+        return f"{type(error).__module__.split('.')[0]}: {_first_line(error)}"
+    return f"internal error: {type(error).__name__}: {_first_line(error)}; add --debug for the trace"
+
+
+def _of_database(error: Exception) -> str:
+    original = getattr(error, "orig", None) or error
+    text = _first_line(original)
+    if getattr(original, "sqlstate", None) == "42501" and "schema" in text:
+        grant = "GRANT CREATE, USAGE ON SCHEMA public TO the user of database.url"
+        return f"{text}; let the database's owner run: {grant}"
+    if "unable to open database file" in text or "readonly database" in text:
+        return f"{text}; is the data directory writable for this user?"
+    if "file is not a database" in text:
+        return f"{text}: seawall.db in the data directory is damaged or of another program"
+    return text
+
+
+def _of_system(error: OSError) -> str:
+    reason = error.strerror or _first_line(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return f"{' -> '.join(names)}: {reason}" if names else reason
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

@@ -1,0 +1,215 @@
+"""What a newcomer types works, or one line says why not: never a traceback, never a new empty registry."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from seawall.process.commands import boundary
+
+COMMANDS = [
+    ["fsck"],
+    ["gc"],
+    ["user", "list"],
+    ["user", "delete", "x"],
+    ["project", "list"],
+    ["project", "create", "x"],
+    ["quota", "list"],
+    ["quota", "set", "library", "-1"],
+    ["jobs", "list"],
+    ["jobs", "log", "x"],
+    ["keys", "list"],
+    ["ha", "status"],
+    ["backup", "backup"],
+    ["scan", "db", "status"],
+]
+
+
+@dataclass
+class Done:
+    """What a command left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Runs one command in this process, through the boundary, in an empty working directory."""
+    for name in os.environ:
+        if name.startswith("SEAWALL_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str, **environment: str) -> Done:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["seawall", *arguments])
+        capsys.readouterr()
+        code: int | str | None = 0
+        try:
+            boundary.main()
+        except SystemExit as ended:
+            code = ended.code
+        said = capsys.readouterr()
+        assert isinstance(code, int) or code is None
+        return Done(code or 0, said.out, said.err)
+
+    return call
+
+
+def one_line(done: Done) -> str:
+    assert done.returncode in (1, 2), (done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("seawall: "), done.stderr
+    return last
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_only_serve_and_restore_make_a_registry(
+    run: Callable[..., Done], tmp_path: Path, command: list[str]
+) -> None:
+    missing = tmp_path / "typo"
+    done = run(*command, "--data-dir", str(missing))
+    assert one_line(done).startswith(f"seawall: there is no registry in {missing}")
+    assert not missing.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "message"),
+    [
+        (["--host", "192.0.2.1"], {}, "http.host: 192.0.2.1 is not an address of this host"),
+        (["--host", "no such name"], {}, "http.host: 'no such name' is neither"),
+        (
+            [],
+            {"SEAWALL_HTTP__TLS_CERTIFICATE": "/none.crt"},
+            "tls_certificate and tls_key must be given together",
+        ),
+        (
+            [],
+            {"SEAWALL_HTTP__TLS_CERTIFICATE": "/none.crt", "SEAWALL_HTTP__TLS_KEY": "/none.key"},
+            "http.tls_certificate: /none.crt: No such file",
+        ),
+        (
+            [],
+            {"SEAWALL_HTTP__TLS_CERTIFICATE": "/etc/hostname", "SEAWALL_HTTP__TLS_KEY": "/etc/hostname"},
+            "http.tls_certificate: /etc/hostname: is not a PEM certificate",
+        ),
+        ([], {"SEAWALL_DATABASE_URL": "x"}, "SEAWALL_DATABASE_URL: unknown setting; did you mean"),
+        ([], {"SEAWALL_ADMIN_PASSWORD": "weak"}, "admin_password: passwords have 8 to 128 characters"),
+    ],
+)
+def test_serve_says_why_not(
+    run: Callable[..., Done], flags: list[str], environment: dict[str, str], message: str
+) -> None:
+    port = str(free_port())
+    done = run("serve", "--data-dir", "d", "--port", port, *flags, **environment)
+    assert message in one_line(done)
+
+
+def test_data_directory_that_is_a_file(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "d").write_text("")
+    line = one_line(run("serve", "--data-dir", "d", "--port", str(free_port())))
+    assert re.search(r"/d: (File exists|Not a directory)$", line)
+
+
+def test_port_in_use_and_password_kept_for_the_start_that_serves(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("serve", "--data-dir", "d", "--port", str(port))
+        assert f"http.port: {port} at 127.0.0.1 is in use" in one_line(done)
+        assert "password" not in done.stdout
+    password = _first_password(tmp_path, port)
+    assert password is not None
+
+
+def _first_password(cwd: Path, port: int) -> str | None:
+    """Serve until the administrator's password is shown; prove that it signs in; stop."""
+    log = cwd / "log"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("SEAWALL_")}
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "seawall", "serve", "--data-dir", "d", "--port", str(port)],
+            cwd=cwd,
+            env={**clean, "SEAWALL_HTTP__WORKERS": "1"},
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            found = re.search(r"User: admin  password: (\S+)", log.read_text())
+            if found:
+                answer = httpx.get(
+                    f"http://127.0.0.1:{port}/api/v2.0/users/current", auth=("admin", found[1]), timeout=30
+                )
+                assert answer.status_code == 200
+                assert answer.json()["sysadmin_flag"] is True
+                return found[1]
+            time.sleep(0.2)
+        return None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def test_interrupted_in_the_first_second(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys, threading\n"
+        "from seawall.process.commands.boundary import main\n"
+        "sys.argv = ['seawall', 'user', 'list']\n"
+        "threading.Timer(float(sys.stdin.read()), os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "main()\n"
+    )
+    for wait in ("0.05", "0.3"):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            input=wait,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.stderr, done.returncode) in (
+            ("seawall: interrupted\n", 130),
+            # A very fast machine has answered by then.
+            (f"seawall: there is no registry in {tmp_path}/data; name it with --data-dir or --config\n", 1),
+        )
+
+
+def test_debug_adds_the_trace(run: Callable[..., Done]) -> None:
+    done = run("--debug", "fsck", "--data-dir", "none")
+    assert "Traceback" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("seawall: there is no registry")
+
+
+def test_version(run: Callable[..., Done]) -> None:
+    shown = run("--version").stdout
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", shown)
+    assert run("version").stdout == shown

@@ -1,0 +1,104 @@
+"""Settings from file, environment and flags: what is taken, and the one line for what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seawall.infra.loading import load
+from seawall.kernel.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in os.environ:
+        if name.startswith("SEAWALL_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "SEAWALL_DATABASE_URL",
+            "x",
+            "SEAWALL_DATABASE_URL: unknown setting; did you mean SEAWALL_DATABASE__URL?",
+        ),
+        ("SEAWALL_HTTP__PROT", "1", "SEAWALL_HTTP__PROT: unknown setting; did you mean SEAWALL_HTTP__PORT?"),
+        ("SEAWALL_HTTP_PORT", "80", "SEAWALL_HTTP_PORT: unknown setting; did you mean SEAWALL_HTTP__PORT?"),
+        ("SEAWALL_NONSENSE", "1", "SEAWALL_NONSENSE: unknown setting"),
+        ("SEAWALL_HTTP__PORT", "x", "SEAWALL_HTTP__PORT: Input should be a valid integer"),
+        ("SEAWALL_PEERS__URLS", "[1", "SEAWALL_PEERS__URLS: not valid JSON"),
+        ("SEAWALL_GC__SCHEDULE", "15 3 * *", "SEAWALL_GC__SCHEDULE: cron '15 3"),
+        ("SEAWALL_GC__SCHEDULE", "0 0 30 2 *", "SEAWALL_GC__SCHEDULE: cron"),
+        (
+            "SEAWALL_DATABASE__URL",
+            "postgresql://u:50%off@h/d",
+            "SEAWALL_DATABASE__URL: a % in it, in a password for example, must be written as %25",
+        ),
+    ],
+)
+def test_environment_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as error:
+        load()
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+    assert "off@h" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["10.0.0.0/8, 192.0.2.1", '["10.0.0.0/8", "192.0.2.1"]'])
+@pytest.mark.parametrize(
+    "path",
+    ["http.trusted_proxies", "rate.exempt", "webhooks.allow_networks"],
+)
+def test_lists_take_commas_and_json(monkeypatch: pytest.MonkeyPatch, path: str, value: str) -> None:
+    section, key = path.split(".")
+    monkeypatch.setenv(f"SEAWALL_{section}__{key}".upper(), value)
+    assert getattr(getattr(load(), section), key) == ["10.0.0.0/8", "192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SEAWALL_SERVICE_HOST", "SEAWALL_PORT", "SEAWALL_PORT_80_TCP_ADDR", "SEAWALL_REDIS_SERVICE_PORT_TCP"],
+)
+def test_kubernetes_service_variables_are_no_settings(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "tcp://10.0.0.1:80")
+    load()
+
+
+def test_precedence_and_merging(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "seawall.yml"
+    file.write_text("http: {port: 1000, host: 10.0.0.1}\ngc: {schedule: '15 3 * * *'}\n")
+    monkeypatch.setenv("SEAWALL_HTTP__PORT", "2000")
+    settings = load(file, {"data_dir": tmp_path})
+    assert (settings.http.port, settings.http.host) == (2000, "10.0.0.1")
+    assert settings.gc.schedule == "0 15 3 * * *"
+    assert load(file, {"http": {"port": 3000}}).http.port == 3000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("http:\n  prot: 1\n", "line 2: http.prot: unknown key; did you mean port?"),
+        ("http:\n  port: 1\nhttp:\n  port: 2\n", "line 3: http: given before, on line 1; remove one"),
+        (
+            "http:\n  port: 1\n  port: 2\n",
+            "line 3: http.port: given before, on line 2; remove one",
+        ),
+        ("http:\n  port: high\n", "line 2: http.port: Input should be a valid integer"),
+        ("http: [\n", "line 2: not valid YAML"),
+        ("- 1\n", ": the top level must be a mapping"),
+        ("gc:\n  schedule: 'x'\n", "line 2: gc.schedule: cron"),
+    ],
+)
+def test_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "seawall.yml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(file)
+    assert message in str(error.value)
+    assert str(error.value).startswith(str(file))
