@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.tables import projects
 from seawall.infra.db import Database, migrate, open_database
@@ -173,24 +173,3 @@ def test_pages_by_number_with_and_without_counts(db: Database, monkeypatch: pyte
             )
         assert db.sync_read(lambda c: walk(c, None, 100)) == newest
         assert db.sync_read(lambda c: walk(c, "IMAGE", 50)) == newest[1::2]
-
-
-def test_migration_counts_what_is_there(url: str) -> None:
-    migrate.upgrade(url, "0015")
-    db = open_database(url, pool_size=1)
-
-    def fill(connection: Connection) -> None:
-        place = repository(connection, 1)
-        rows = [row(*place, n, n * 5000.0, KINDS[n % 3], n % 5 > 0) for n in range(60)]
-        connection.execute(insert(manifests), rows)
-
-    db.sync_write(fill)
-    migrate.upgrade(url)
-    db.sync_read(check)
-    migrate.downgrade(url, "0015")
-    db.sync_write(lambda c: c.execute(delete(manifests).where(manifests.c.listed.is_(True))))
-    left = db.sync_read(lambda c: c.execute(select(func.count()).select_from(text("manifests"))).scalar())
-    assert left == 12
-    migrate.upgrade(url)
-    db.sync_read(check)
-    asyncio.run(db.close())
