@@ -22,6 +22,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from seawall.infra.db import dialect
 from seawall.infra.db.migrate import foreign_tables
 from seawall.infra.db.postgres import postgres_engine
 from seawall.infra.redis import RedisClient
@@ -317,7 +318,7 @@ def _ask_database(result: Readiness, engine: Engine) -> None:
         if foreign:
             result.fault("database", foreign, "give Seawall an empty database of its own")
             return
-        if engine.dialect.name == "sqlite":
+        if dialect.is_embedded(connection):
             result.good("database", f"{engine.url.database} is Seawall's")
             return
         version = connection.execute(text("show server_version")).scalar()
@@ -326,7 +327,7 @@ def _ask_database(result: Readiness, engine: Engine) -> None:
             text("select has_schema_privilege(current_user, current_schema(), 'CREATE')")
         ).scalar()
         before = time.time()
-        theirs = float(connection.execute(text("select extract(epoch from clock_timestamp())")).scalar() or 0)
+        theirs = dialect.now(connection)
         skew = (before + time.time()) / 2 - theirs
     if standby:
         result.fault("database", "the server is a standby and takes no writes", "name the primary, or both")

@@ -38,6 +38,11 @@ def upsert(
     return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes), where=when)
 
 
+def is_embedded(connection: Connection) -> bool:
+    """Whether the database is a file of this host (SQLite), not a server."""
+    return connection.dialect.name == "sqlite"
+
+
 def now(connection: Connection) -> float:
     """The time (Unix seconds) by the clock all instances share: the database's, or SQLite's host's."""
     if connection.dialect.name == "sqlite":

@@ -1,0 +1,54 @@
+"""What the house forbids and import-linter cannot see: SQL in `web`, dialects outside of `infra/db`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import seawall
+
+ROOT = Path(seawall.__file__).parent
+# Types and errors; what makes a statement is not among them.
+PLAIN = {"Connection", "Row", "DataError", "IntegrityError", "StatementError"}
+
+
+def imports(folder: Path) -> Iterator[tuple[Path, str, str]]:
+    """(file, module, name) of every `from module import name` below `folder`."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                for alias in node.names:
+                    yield path.relative_to(ROOT), node.module, alias.name
+
+
+def test_no_sql_in_web() -> None:
+    found = [
+        (str(path), module, name)
+        for path, module, name in imports(ROOT / "web")
+        if (module.partition(".")[0] == "sqlalchemy" and name not in PLAIN) or module.endswith(".tables")
+    ]
+    assert found == []
+
+
+def test_dialects_only_in_the_database_layer() -> None:
+    layer = ROOT / "infra" / "db"
+    found = [
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*.py")
+        if layer not in path.parents
+        and ("dialect.name" in (text := path.read_text()) or "sqlalchemy.dialects" in text)
+    ]
+    assert found == []
+
+
+def test_every_table_module_is_loaded() -> None:
+    loaded = {f"{module}.{name}" for _, module, name in imports(ROOT / "process")}
+    tree = ast.parse((ROOT / "process" / "tables.py").read_text())
+    loaded |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    modules = {
+        "seawall." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in ROOT.rglob("tables.py")
+        if "process" not in path.parts
+    }
+    assert modules - loaded == set()
