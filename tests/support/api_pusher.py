@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from typing import Any
 
 import httpx
 
+from tests.support.digests import digest_of
 from tests.support.registry import Registry
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
-
-
-def sha(data: bytes) -> str:
-    """The sha256 digest of bytes."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class Pusher:
@@ -28,7 +23,9 @@ class Pusher:
 
     def blob(self, name: str, data: bytes) -> httpx.Response:
         """Upload a blob."""
-        return self.client.post(f"/v2/{name}/blobs/uploads/", params={"digest": sha(data)}, content=data)
+        return self.client.post(
+            f"/v2/{name}/blobs/uploads/", params={"digest": digest_of(data)}, content=data
+        )
 
     def manifest(self, name: str, reference: str, document: dict[str, Any]) -> httpx.Response:
         """Put a manifest."""
@@ -57,8 +54,8 @@ class Pusher:
         document = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": {"mediaType": config_type, "digest": sha(made), "size": len(made)},
-            "layers": [{"mediaType": layer_type, "digest": sha(layer), "size": len(layer)}],
+            "config": {"mediaType": config_type, "digest": digest_of(made), "size": len(made)},
+            "layers": [{"mediaType": layer_type, "digest": digest_of(layer), "size": len(layer)}],
             **extra,
         }
         done = self.manifest(name, tag, document)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import secrets
 import shutil
@@ -22,18 +21,14 @@ from seawall.infra.settings import Settings
 from seawall.process.wiring import Process, open_process
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from seawall.registry.tables import project_blobs, quotas, repositories
+from tests.support.digests import digest_of
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
-def sha(data: bytes) -> str:
-    """The sha256 digest of bytes."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 def descriptor(data: bytes, media_type: str) -> dict[str, Any]:
     """A descriptor of bytes."""
-    return {"mediaType": media_type, "digest": sha(data), "size": len(data)}
+    return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
 
 
 class Lab:
@@ -60,7 +55,7 @@ class Lab:
         await self.content.repositories.ensure(name)
         writer = await self.services.storage.open_upload(secrets.token_hex(8), 0, {})
         await writer.write(data)
-        return (await self.content.uploads.finish(None, writer, name, sha(data))).digest
+        return (await self.content.uploads.finish(None, writer, name, digest_of(data))).digest
 
     async def image(
         self,
@@ -86,7 +81,9 @@ class Lab:
             **extra,
         }
         payload = json.dumps(document).encode()
-        digest, _ = await self.content.put_manifest(name, reference or sha(payload), payload, OCI_MANIFEST)
+        digest, _ = await self.content.put_manifest(
+            name, reference or digest_of(payload), payload, OCI_MANIFEST
+        )
         return digest
 
     async def index(self, name: str, reference: str, digests: list[str]) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
 import secrets
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,10 @@ from sqlalchemy.pool import NullPool
 from seawall.infra.db import dump
 from seawall.infra.db.postgres import postgres_engine
 from tests.support.cluster import FAST
+from tests.support.digests import digest_of
 from tests.support.processes import SEAWALL, clean_environment, free_port
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -92,11 +92,6 @@ def image(config: tuple[str, int], layer: tuple[str, int]) -> bytes:
             ],
         }
     ).encode()
-
-
-def digest_of(data: bytes) -> str:
-    """sha256."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class Sites:
@@ -211,15 +206,9 @@ def damaged_blobs(site: Site) -> list[str]:
     return [] if done.returncode == 0 else done.stdout.splitlines()
 
 
-def wait(ready: Callable[[], object], told: Callable[[], str] = str, seconds: float = 40) -> None:
+def wait(ready: Callable[[], object], told: Callable[[], str] = str, seconds: float = 120) -> None:
     """Wait until `ready`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
-            if ready():
-                return
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.1)
+    until(ready, told, seconds, ignoring=(httpx.HTTPError, ValueError, KeyError))
 
 
 def noise(size: int = 20_000) -> bytes:

@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.component.registry.test_gc_fsck import connect, digest_of, image, push_blob, put_manifest, server
+from tests.component.registry.test_gc_fsck import connect, image, push_blob, put_manifest, server
+from tests.support.digests import digest_of
 from tests.support.registry import Registry
 
 __all__ = ["server"]

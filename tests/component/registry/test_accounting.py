@@ -19,7 +19,8 @@ from seawall.registry import accounting, index
 from seawall.registry.gc import collect
 from seawall.registry.hooks import ContentHook, QuotaNotice
 from seawall.registry.tables import blobs, manifests, project_blobs, repositories, repository_blobs
-from tests.support.lab import CONFIG, Lab, Run, sha
+from tests.support.digests import digest_of
+from tests.support.lab import CONFIG, Lab, Run
 
 
 async def holdings(lab: Lab, project_id: int) -> int:
@@ -55,10 +56,10 @@ def test_usage_follows_content(run: Run) -> None:
         await lab.blob("p/b", layer)
         assert await lab.used(project) == before
         other = await lab.project("q")
-        assert await lab.content.mount_blob("q/a", sha(layer), "p/a")
+        assert await lab.content.mount_blob("q/a", digest_of(layer), "p/a")
         assert await lab.used(other) == 1000
         await lab.content.delete_manifest("p/a", digest)
-        await lab.content.delete_blob("p/b", sha(layer))
+        await lab.content.delete_blob("p/b", digest_of(layer))
         assert await lab.used(project) == await holdings(lab, project) > 0
         await lab.db.write(lambda c: c.execute(update(repository_blobs).values(touched_at=0.0)))
         await lab.db.write(lambda c: c.execute(update(blobs).values(touched_at=0.0)))
@@ -86,7 +87,7 @@ def test_never_over_the_limit(run: Run) -> None:
         assert all(isinstance(e, RegistryError) and e.code == "DENIED" and e.status == 403 for e in refused)
         assert await lab.used(project) == 12 * 1000 == await holdings(lab, project)
         for n in accepted:
-            blob = await lab.content.blobs.get(names[n], sha(data[n]))
+            blob = await lab.content.blobs.get(names[n], digest_of(data[n]))
             stored = b"".join([part async for part in lab.services.storage.stream(blob.key, 0, 1000)])
             assert stored == data[n]
         # Nothing of the refused ones stays in storage.

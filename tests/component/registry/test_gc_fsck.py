@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.digests import digest_of
 from tests.support.registry import Registry
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -32,10 +33,6 @@ def server(
         yield registry
     finally:
         registry.close()
-
-
-def digest_of(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def push_blob(client: httpx.Client, repository: str, data: bytes) -> str:

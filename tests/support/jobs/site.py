@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from seawall.infra.settings import Settings
 from seawall.process.wiring import Process, open_process
 from tests.support.jobs import kinds
 from tests.support.processes import ROOT, clean_environment
+from tests.support.waiting import eventually
 
 
 class Site:
@@ -82,14 +82,6 @@ def site(database_settings: dict[str, str], tmp_path: Path, request: pytest.Fixt
             process.wait()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
-    """Wait for `condition`; AssertionError when it does not come."""
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        await asyncio.sleep(0.05)
-
-
 async def ended(services: Process, job_id: str, seconds: float = 30) -> JobInfo:
     """The job once it is over."""
     found: JobInfo | None = None
@@ -99,7 +91,7 @@ async def ended(services: Process, job_id: str, seconds: float = 30) -> JobInfo:
         found = await services.jobs.get(job_id)
         return found is not None and found.status in FINISHED
 
-    await until(over, seconds)
+    await eventually(over, seconds=seconds)
     assert found is not None
     return found
 
@@ -113,6 +105,6 @@ async def running(services: Process, job_id: str) -> JobInfo:
         found = await services.jobs.get(job_id)
         return found is not None and found.status == "running" and bool(await services.jobs.log(job_id))
 
-    await until(started)
+    await eventually(started)
     assert found is not None
     return found

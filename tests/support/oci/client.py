@@ -5,7 +5,6 @@ Every call returns the raw response, so a test asserts on what the server really
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit, urlunsplit
 
 import httpx
+
+from tests.support.digests import digest_of
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -75,11 +76,6 @@ class Stream:
 def unique(prefix: str) -> str:
     """A name no other test uses."""
     return f"{prefix}-{os.urandom(5).hex()}"
-
-
-def digest_of(data: bytes, algorithm: str = "sha256") -> str:
-    """`algorithm:hex` of the bytes."""
-    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 def assert_error(response: httpx.Response, status: int | tuple[int, ...], *codes: str) -> None:

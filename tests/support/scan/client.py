@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
 
+from tests.support.digests import digest_of
 from tests.support.registry import Registry
 from tests.support.scan.images import LAYER
+from tests.support.waiting import until
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 GENERIC = "application/vnd.security.vulnerability.report; version=1.1"
-
-
-def digest_of(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class Client:
@@ -85,7 +80,7 @@ class Client:
         return found.get(GENERIC) if found else None
 
     def wait_report(self, repository: str, reference: str) -> dict[str, Any]:
-        found: dict[str, Any] = wait(lambda: self.report(repository, reference))
+        found: dict[str, Any] = until(lambda: self.report(repository, reference))
         return found
 
     def ids(self, repository: str, reference: str) -> list[str]:
@@ -96,14 +91,3 @@ class Client:
 def artifact(repository: str, reference: str) -> str:
     project, _, rest = repository.partition("/")
     return f"/projects/{project}/repositories/{rest.replace('/', '%252F')}/artifacts/{reference}"
-
-
-def wait(question: Callable[[], Any], seconds: float = 60) -> Any:
-    """The first answer that is true; bounded."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = question()
-        if answer:
-            return answer
-        time.sleep(0.2)
-    raise AssertionError("nothing happened in time")

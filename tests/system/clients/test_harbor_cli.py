@@ -19,6 +19,7 @@ import pytest
 from tests.support.api_pusher import Pusher
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 Run = Callable[..., Any]
 
@@ -99,7 +100,10 @@ def test_a_life(harbor: Run, server: Registry) -> None:
     assert harbor("repository", "list", "demo")[0]["artifact_count"] == 1
     assert harbor("quota", "list")
     assert harbor("search", "demo")["repository"]
-    assert {item["status"] for item in harbor("system", "health")["components"]} == {"healthy"}
+    until(
+        lambda: {item["status"] for item in harbor("system", "health")["components"]} == {"healthy"},
+        "healthy",
+    )
     assert harbor("system", "info")["auth_mode"] == "db_auth"
     assert harbor("auditlog", "list", "--limit", "3")
     harbor("gc", "schedule", "create", "--type", "Manual")

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import subprocess
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -40,6 +38,7 @@ from tests.support.api import Api
 from tests.support.oci.layout import write_layout
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +57,6 @@ def server(
         yield registry
     finally:
         registry.close()
-
-
-async def until(check: Callable[[], Awaitable[Any]], what: str) -> Any:
-    """The first true result of `check`."""
-    deadline = time.monotonic() + 120
-    while True:
-        found = await check()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        await asyncio.sleep(0.2)
 
 
 def last(location: str) -> str:
@@ -151,7 +139,7 @@ async def life(registry: Registry, root: Path) -> None:
         assert execution.status not in ("Error", "Stopped"), execution
         return execution.status in ("Succeed", "Success")
 
-    await until(retained, "retention")
+    await eventually(retained, "retention")
     tags = await client.get_artifact_tags(name, "team/app", layout.digest)
     assert "stable" in {tag.name for tag in tags}
     # Delete, collect.
@@ -168,7 +156,7 @@ async def life(registry: Registry, root: Path) -> None:
         assert job.job_status not in ("Error", "Stopped"), job
         return job.job_status == "Success"
 
-    await until(collected, "garbage collection")
+    await eventually(collected, "garbage collection")
     assert await client.get_gc_log(int(last(location)))
     # And away with it all.
     await client.delete_robot(robot.id or 0)
@@ -181,7 +169,11 @@ async def life(registry: Registry, root: Path) -> None:
     logs = await client.get_audit_logs(limit=100)
     told = {(item.operation, item.resource_type) for item in logs if item.resource == name}
     assert {("create", "project"), ("delete", "project")} <= told
-    assert (await client.health_check()).status == "healthy"
+
+    async def healthy() -> bool:
+        return (await client.health_check()).status == "healthy"
+
+    await eventually(healthy, "healthy")
     assert (await client.get_statistics()).total_project_count is not None
     assert (await client.get_system_info()).auth_mode == "db_auth"
     assert (await client.get_config()).auth_mode is not None

@@ -12,7 +12,8 @@ import oras.client
 import oras.oci
 import pytest
 
-from tests.support.oci.client import OCI_MANIFEST, Client, digest_of, unique
+from tests.support.digests import digest_of
+from tests.support.oci.client import OCI_MANIFEST, Client, unique
 from tests.system.clients.conftest import REFUSED, Team
 
 TYPE = "application/vnd.example.notes.v1+json"

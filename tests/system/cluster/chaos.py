@@ -28,6 +28,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.digests import digest_of
 from tests.support.linear import NEVER, Op, linearizable
 from tests.support.processes import PASSWORD
 from tests.support.testbed import INSTANCES, TestBed
@@ -183,7 +184,7 @@ class Pusher(Client):
     def _push(self, tag: str, config: bytes, layer: bytes, manifest: bytes) -> None:
         for data in (config, layer):
             self._blob(data)
-        digest = _digest(manifest)
+        digest = digest_of(manifest)
         headers = {"Content-Type": MANIFEST}
         self.call("PUT", f"/v2/library/chaos/manifests/{tag}", (201,), content=manifest, headers=headers)
         with self.load.lock:
@@ -206,10 +207,10 @@ class Pusher(Client):
         half = len(data) // 2
         for part in (data[:half], data[half:]):
             location = self.call("PATCH", location, (202,), content=part).headers["Location"]
-        joined = f"{location}{'&' if '?' in location else '?'}digest={_digest(data)}"
+        joined = f"{location}{'&' if '?' in location else '?'}digest={digest_of(data)}"
         self.call("PUT", joined, (201,))
         with self.load.lock:
-            self.load.blobs[_digest(data)] = data
+            self.load.blobs[digest_of(data)] = data
 
 
 class Puller(Client):
@@ -239,12 +240,14 @@ class Puller(Client):
         digest, manifest = self.load.pushed[tag]
         got = self.call("GET", f"/v2/library/chaos/manifests/{tag}", (200, 404))
         if got.status_code == 404 or got.content != manifest:
-            self.load.fatal.append(f"LOST tag {tag}: {got.status_code}, {_digest(got.content)} for {digest}")
+            self.load.fatal.append(
+                f"LOST tag {tag}: {got.status_code}, {digest_of(got.content)} for {digest}"
+            )
             return
         document = json.loads(manifest)
         for item in (document["config"], *document["layers"]):
             blob = self.call("GET", f"/v2/library/chaos/blobs/{item['digest']}", (200, 404))
-            if blob.status_code == 404 or _digest(blob.content) != item["digest"]:
+            if blob.status_code == 404 or digest_of(blob.content) != item["digest"]:
                 self.load.fatal.append(f"LOST blob {item['digest']} of {tag}: {blob.status_code}")
 
 
@@ -291,7 +294,7 @@ def _image(root: Path, layer: bytes) -> None:
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
     }
     manifest = {
         "schemaVersion": 2,
@@ -305,12 +308,8 @@ def _image(root: Path, layer: bytes) -> None:
     (root / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
 
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 def _described(data: bytes) -> dict[str, Any]:
-    return {"digest": _digest(data), "size": len(data)}
+    return {"digest": digest_of(data), "size": len(data)}
 
 
 # -- cases ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pytest
 from tests.support.registry import Registry
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.swift import SwiftServer
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 
@@ -66,13 +67,6 @@ def _running(pair: tuple[Registry, Registry]) -> None:
 
 def start(instance: Registry, name: str = "test/repo") -> str:
     return httpx.post(f"{instance.url}/v2/{name}/blobs/uploads/").raise_for_status().headers["Location"]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
 
 
 def leased(instance: Registry, location: str) -> bool:

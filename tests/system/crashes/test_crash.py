@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -16,14 +15,11 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.digests import digest_of
 from tests.support.registry import Registry
 
 PUSHES = int(os.environ.get("SEAWALL_CRASH_PUSHES", "60"))
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-def _digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 class Pushers:
@@ -51,11 +47,15 @@ class Pushers:
                         "mediaType": MANIFEST,
                         "config": {
                             "mediaType": "application/x.test",
-                            "digest": _digest(config),
+                            "digest": digest_of(config),
                             "size": len(config),
                         },
                         "layers": [
-                            {"mediaType": "application/x.layer", "digest": _digest(layer), "size": len(layer)}
+                            {
+                                "mediaType": "application/x.layer",
+                                "digest": digest_of(layer),
+                                "size": len(layer),
+                            }
                         ],
                     }
                 ).encode()
@@ -63,8 +63,8 @@ class Pushers:
                 answer = client.put(f"/manifests/{tag}", content=manifest, headers={"Content-Type": MANIFEST})
                 assert answer.status_code == 201, answer.text
                 with self._lock:
-                    self.manifests[f"r{number % 7}/{_digest(manifest)}"] = manifest
-                    self.tags[f"r{number % 7}/{tag}"] = _digest(manifest)
+                    self.manifests[f"r{number % 7}/{digest_of(manifest)}"] = manifest
+                    self.tags[f"r{number % 7}/{tag}"] = digest_of(manifest)
                 return True
         except httpx.HTTPError:
             return False
@@ -76,11 +76,11 @@ class Pushers:
             data_left = b""
         else:
             data_left = data
-        answer = client.put(location, params={"digest": _digest(data)}, content=data_left)
+        answer = client.put(location, params={"digest": digest_of(data)}, content=data_left)
         answer.raise_for_status()
         assert answer.status_code == 201
         with self._lock:
-            self.blobs[str(client.base_url).rstrip("/").rsplit("/", 1)[1] + "/" + _digest(data)] = data
+            self.blobs[str(client.base_url).rstrip("/").rsplit("/", 1)[1] + "/" + digest_of(data)] = data
 
 
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from seawall.access.tables import projects
 from seawall.features.webhooks import policies
 from seawall.infra.settings import Settings
 from seawall.process.wiring import open_process
-from tests.component.features.webhooks.conftest import until, wanted
+from tests.component.features.webhooks.conftest import wanted
 from tests.support.receiver import Receiver
 from tests.support.registry import Registry
+from tests.support.waiting import eventually
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -83,4 +84,4 @@ def test_kill_after_push(fresh_registry: Registry, receiver: Receiver) -> None:
         taken = receiver.received[2:]
         return {request.json["event_data"]["resources"][0]["tag"] for request in taken} == tags
 
-    asyncio.run(until(arrived, 90))
+    asyncio.run(eventually(arrived, seconds=90))

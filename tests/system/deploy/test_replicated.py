@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from tests.support.processes import PASSWORD, clean_environment
 from tests.support.registry import Registry
 from tests.support.servers.balancers import BalancerServer
 from tests.support.signing import Pusher
+from tests.support.waiting import until
 from tests.system.deploy.docs import Page
 
 PAGE = Page("offline-replication.md")
@@ -48,13 +48,6 @@ def run(block: str, a: Registry, b: Registry) -> None:
         ["bash", "-euc", script], capture_output=True, text=True, timeout=120, env=environment, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.3)
 
 
 def test_harbor_yml_of_the_page(tmp_path: Path) -> None:
@@ -94,9 +87,9 @@ def test_failover_and_failback(pair: tuple[Registry, Registry]) -> None:
     before = at_a.image("old", b"before replication was set up")
     run(PAGE.one("sh", '"to-b"'), a, b)
     # What was there, and what comes.
-    wait(lambda: at_b.pull("old").status_code == 200, "the first copy did not come")
+    until(lambda: at_b.pull("old").status_code == 200, "the first copy did not come")
     during = at_a.image("new", b"while it is running")
-    wait(lambda: at_b.pull("new").status_code == 200, "a push was not replicated")
+    until(lambda: at_b.pull("new").status_code == 200, "a push was not replicated")
     assert at_b.pull("old").headers["docker-content-digest"] == before
     assert at_b.pull("new").headers["docker-content-digest"] == during
     a.kill()
@@ -106,7 +99,7 @@ def test_failover_and_failback(pair: tuple[Registry, Registry]) -> None:
     a.start()
     assert at_a.pull("meanwhile").status_code == 404
     run(PAGE.one("sh", '"back-to-a"'), a, b)
-    wait(lambda: at_a.pull("meanwhile").status_code == 200, "failback did not bring what was missing")
+    until(lambda: at_a.pull("meanwhile").status_code == 200, "failback did not bring what was missing")
     assert at_a.pull("meanwhile").headers["docker-content-digest"] == meanwhile
     api = Api(b, b.admin)
-    wait(lambda: api.get("/replication/executions/1").json()["status"] == "Succeed", "failback did not end")
+    until(lambda: api.get("/replication/executions/1").json()["status"] == "Succeed", "failback did not end")

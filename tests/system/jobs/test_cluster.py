@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 from seawall.process.wiring import Process
-from tests.support.jobs.site import Site, ended, running, until
+from tests.support.jobs.site import Site, ended, running
 from tests.support.registry import Registry
+from tests.support.waiting import eventually
 
 
 async def _started(
@@ -23,7 +24,7 @@ async def _started(
     async def both() -> bool:
         return len(await services.jobs.runners()) == 2
 
-    await until(both)
+    await eventually(both)
     job_id = await services.jobs.enqueue("test-steps", {"seconds": seconds})
     found = await running(services, job_id)
     pids = {item.id: item.pid for item in await services.jobs.runners()}
@@ -54,7 +55,7 @@ def test_a_frozen_runner_loses_its_job_and_says_nothing_of_it(site: Site) -> Non
                 found = await services.jobs.get(job_id)
                 return found is not None and found.status == "running" and found.attempts == 2
 
-            await until(moved)
+            await eventually(moved)
             first.send_signal(signal.SIGCONT)
             done = await ended(services, job_id)
             assert done.result == {"pid": second.pid, "attempt": 2}
@@ -63,7 +64,7 @@ def test_a_frozen_runner_loses_its_job_and_says_nothing_of_it(site: Site) -> Non
                 return len(await services.jobs.runners()) == 2
 
             # The first runner is there again, under a new id, and takes jobs.
-            await until(back)
+            await eventually(back)
             second.terminate()
             assert second.wait(30) == 0
             again = await ended(services, await services.jobs.enqueue("test-tick", {}))
@@ -93,7 +94,7 @@ def test_concurrency_holds_for_all_runners(site: Site) -> None:
             async def both() -> bool:
                 return len(await services.jobs.runners()) == 2
 
-            await until(both)
+            await eventually(both)
             await services.jobs.pause("test-pair", True)
             ids = [await services.jobs.enqueue("test-pair", {}) for _ in range(6)]
             await services.jobs.pause("test-pair", False)
@@ -114,13 +115,13 @@ def test_cron_fires_once_for_three_runners(site: Site) -> None:
             async def three() -> bool:
                 return len(await services.jobs.runners()) == 3
 
-            await until(three)
+            await eventually(three)
             await services.jobs.set_schedule("each-second", "* * * * * *", "test-tick", {})
 
             async def five() -> bool:
                 return await services.jobs.count(schedule="each-second") >= 5
 
-            await until(five)
+            await eventually(five)
             await services.jobs.set_schedule("each-second", None, "test-tick", {})
             fired = sorted(item.created_at for item in await services.jobs.list(schedule="each-second"))
             # Each second is one firing: none starts before its second, and no second twice.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,17 +18,7 @@ from tests.support.registry import Registry
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.postgres import Postgres
 from tests.support.signing import Pusher
-
-
-def wait(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-    """Until `condition` gives something true; returns that."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
+from tests.support.waiting import until
 
 
 @dataclass
@@ -70,7 +59,7 @@ class Site:
     def settle(self) -> None:
         """Until both are equal."""
         try:
-            wait(self.equal, "")
+            until(self.equal, "")
         except AssertionError:
             raise AssertionError(f"they differ: {self.differences()}") from None
 

@@ -19,9 +19,11 @@ from seawall.infra.db import migrate, open_database
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from tests.support.api import Api
+from tests.support.digests import digest_of
 from tests.support.processes import PASSWORD
-from tests.support.signing import OCI, Pusher, digest_of
-from tests.system.peers.conftest import Site, wait
+from tests.support.signing import OCI, Pusher
+from tests.support.waiting import until
+from tests.system.peers.conftest import Site
 
 SKOPEO = ("skopeo", "copy", "-q")
 CREDENTIALS = f"--{{}}-creds=admin:{PASSWORD}"
@@ -296,13 +298,13 @@ def test_killed_in_the_middle(site: Site) -> None:
             site.b.kill()
     with httpx.Client(timeout=30) as client:
         # The balancer finds out, and the one that is left does everything.
-        wait(
+        until(
             lambda: client.get(f"{site.url}/v2/{name}/manifests/a5", auth=("admin", PASSWORD)).is_success,
             "the balancer does not serve what A has",
         )
     made = site.api(site.a).project()
     site.b.start()
-    wait(lambda: site.api(site.b).get(f"/projects/{made}").is_success, "B did not catch up")
+    until(lambda: site.api(site.b).get(f"/projects/{made}").is_success, "B did not catch up")
     for tag, digest in kept.items():
         pulled = site.pusher(site.b, name).pull(tag)
         assert pulled.headers["docker-content-digest"] == digest
@@ -328,7 +330,7 @@ def test_what_cannot_come_is_named(site: Site) -> None:
         checked = site.api(site.a).get("/seawall/ha/check").json()
         return [f"{fault['kind']}: {fault['message']}" for fault in checked["faults"] if fault["cure"]]
 
-    named = wait(
+    named = until(
         lambda: [
             text
             for text in faults()

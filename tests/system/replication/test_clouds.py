@@ -32,7 +32,8 @@ from hypothesis import strategies as st
 from seawall.features.replication.adapters import ADAPTERS, Adapter, EcrAdapter, RemoteRegistry, open_adapter
 from seawall.features.replication.client import RemoteError
 from seawall.kernel.sigv4 import sign_v4
-from tests.support.oci.remote import CONFIG, LAYER, MANIFEST, digest_of
+from tests.support.digests import digest_of
+from tests.support.oci.remote import CONFIG, LAYER, MANIFEST
 from tests.support.processes import PASSWORD, free_port
 from tests.support.registry import Registry as Server
 from tests.support.servers.docker_registry import DockerRegistry

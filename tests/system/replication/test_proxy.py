@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from seawall.features.proxycache.cache import wants
-from tests.support.oci.remote import Remote, digest_of
+from tests.support.digests import digest_of
+from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
 from tests.support.servers.docker_registry import DockerRegistry
 from tests.system.replication.conftest import Api

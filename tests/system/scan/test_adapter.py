@@ -25,7 +25,8 @@ from tests.component.features.scan.test_advisories import ev, record
 from tests.component.features.scan.test_scans import CRITICAL, DEBIAN, advisories, npm, project
 from tests.support.registry import Registry
 from tests.support.scan import spec
-from tests.support.scan.client import Client, artifact, wait
+from tests.support.scan.client import Client, artifact
+from tests.support.waiting import until
 
 TOKEN = "adapter-credential-0123456789"
 METADATA = "application/vnd.scanner.adapter.metadata+json; version=1.1"
@@ -247,7 +248,7 @@ def test_sbom_by_an_adapter(client: Client, scanner: Registry, proxy: Proxy) -> 
     def referrers() -> list[dict[str, Any]]:
         return list(client.http.get(f"/v2/adaptersbom/x/referrers/{digest}").json()["manifests"])
 
-    (entry,) = wait(referrers)
+    (entry,) = until(referrers)
     manifest = client.http.get(f"/v2/adaptersbom/x/manifests/{entry['digest']}").json()
     (layer,) = manifest["layers"]
     assert layer["mediaType"] == "application/spdx+json"
@@ -270,14 +271,14 @@ def test_stop(client: Client, scanner: Registry, proxy: Proxy) -> None:
     use(client, "adapterstop", register(client, "Remote stop", f"{proxy.url}/scanner-adapter"))
     proxy.never = True
     client.scan("adapterstop/x", "v1")
-    wait(lambda: proxy.of("GET", "/report"))
+    until(lambda: proxy.of("GET", "/report"))
     # A second request while one runs is refused.
     client.scan("adapterstop/x", "v1", expect=409)
     client.api(
         "POST", f"{artifact('adapterstop/x', 'v1')}/scan/stop", 202, json={"scan_type": "vulnerability"}
     )
     proxy.never = False
-    wait(lambda: client.http.post(f"/api/v2.0{artifact('adapterstop/x', 'v1')}/scan").status_code == 202)
+    until(lambda: client.http.post(f"/api/v2.0{artifact('adapterstop/x', 'v1')}/scan").status_code == 202)
     assert client.ids("adapterstop/x", "v1") == ["GHSA-1"]
 
 
@@ -317,7 +318,7 @@ def test_the_endpoint_itself(client: Client, scanner: Registry) -> None:
         answer = httpx.get(f"{base}/scan/{identifier}/report", headers={**key, "Accept": GENERIC})
         return answer if answer.status_code != 302 else None
 
-    answer = wait(outcome)
+    answer = until(outcome)
     assert answer.status_code == 500
     assert "registry cannot be read" in answer.json()["error"]["message"]
 
@@ -355,7 +356,7 @@ def test_a_registry_that_lies_is_found_out(scanner: Registry, tmp_path: Path) ->
             answer = httpx.get(f"{base}/scan/{identifier}/report", headers={**key, "Accept": GENERIC})
             return answer if answer.status_code != 302 else None
 
-        assert "another manifest" in wait(outcome).json()["error"]["message"]
+        assert "another manifest" in until(outcome).json()["error"]["message"]
     finally:
         server.shutdown()
         server.server_close()
@@ -459,7 +460,7 @@ def test_an_adapter_like_trivys(client: Client, tmp_path: Path) -> None:
         adapter.reports += [found("strict/x", media_type=spec.FORMATS[1], sbom={"bomFormat": "CycloneDX"})]
         client.scan("strict/x", "v1", "sbom")
         path = f"/api/v2.0{artifact('strict/x', 'v1')}/additions/sbom"
-        answer = wait(lambda: a if (a := client.http.get(path)).status_code == 200 else None)
+        answer = until(lambda: a if (a := client.http.get(path)).status_code == 200 else None)
         assert answer.json() == {"bomFormat": "CycloneDX"}
         assert adapter.asked[-1] == (spec.SBOM, {"sbom_media_type": [spec.FORMATS[1]]})
     assert adapter.faults == []
@@ -503,7 +504,7 @@ def test_an_adapter_like_clairs(client: Client, auth: str) -> None:
             both = (scanned["scan_status"], (shown.get("sbom_overview") or {}).get("scan_status"))
             return both if both == ("Error", "Error") else None
 
-        wait(statuses)
+        until(statuses)
     assert adapter.faults == []
     assert len(adapter.requests) == 2
 
@@ -535,7 +536,7 @@ def test_our_adapter_keeps_to_the_specification(client: Client, scanner: Registr
         return httpx.get(path, headers={**key, "Accept": mime}, params=query)
 
     def finished(identifier: str, mime: str, kind: str = "") -> httpx.Response:
-        found: httpx.Response = wait(
+        found: httpx.Response = until(
             lambda: a if (a := get(identifier, mime, kind)).status_code != 302 else None
         )
         assert found.status_code == 200, found.text

@@ -36,6 +36,7 @@ from tests.support.processes import PASSWORD, SEAWALL, clean_environment
 from tests.support.servers.postgres import PostgresNode
 from tests.support.sites import MANIFEST, differences, push
 from tests.support.testbed import Network
+from tests.support.waiting import until
 
 HOSTS = {"client": 10, "a": 31, "b": 32, "w": 51}
 AUTH = ("admin", PASSWORD)
@@ -151,7 +152,7 @@ class Bed:
         )
         self.a.start(first=True)
         self.b.start(first=True)
-        wait(lambda: self.a.is_("active") and self.b.is_("standby", "following"), self.told)
+        until(lambda: self.a.is_("active") and self.b.is_("standby", "following"), self.told)
 
     def told(self) -> str:
         """What the sites say."""
@@ -160,7 +161,7 @@ class Bed:
     def settled(self, active: NetSite, standby: NetSite) -> float:
         """Wait until one is active and the other follows it; returns how long that took."""
         began = time.monotonic()
-        wait(lambda: active.is_("active") and standby.is_("standby", "following"), self.told)
+        until(lambda: active.is_("active") and standby.is_("standby", "following"), self.told)
         return time.monotonic() - began
 
     def close(self) -> None:
@@ -172,14 +173,6 @@ class Bed:
             self.witness.kill()
             self.witness.wait()
         shutil.rmtree(self.root, ignore_errors=True)
-
-
-def wait(ready: Callable[[], object], told: Callable[[], str], seconds: float = 90) -> None:
-    """Wait until `ready`."""
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.1)
 
 
 @dataclass(slots=True)
@@ -258,7 +251,7 @@ def holds(site: NetSite, acks: list[Ack]) -> list[Ack]:
 
 def first_after(load: Load, site: NetSite, since: float) -> float:
     """Seconds from `since` to the first push that a site acknowledged."""
-    wait(lambda: load.of(site, since), load.bed.told)
+    until(lambda: load.of(site, since), load.bed.told)
     return load.of(site, since)[0].at - since
 
 
@@ -328,7 +321,7 @@ def run(prefix: str, seconds: float, *, both: bool) -> dict[str, Any]:
         acks = len(load.of(a, cut))
         bed.network.mend()
         healed = time.monotonic()
-        wait(lambda: not holds(b, load.of(a)[-3:]) and b.is_("standby", "following"), bed.told)
+        until(lambda: not holds(b, load.of(a)[-3:]) and b.is_("standby", "following"), bed.told)
         phases["link"] = {
             "cut": round(healed - cut, 1),
             "acks": acks,

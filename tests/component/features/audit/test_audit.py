@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from tests.support.api import Api
 from tests.support.processes import free_port
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -28,17 +29,6 @@ def server(tmp_path: Path) -> Iterator[Registry]:
         yield registry
     finally:
         registry.close()
-
-
-def until(check: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """The first true result of `check`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.1)
 
 
 def push(registry: Registry, repository: str) -> str:

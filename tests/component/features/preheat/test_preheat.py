@@ -9,7 +9,6 @@ import base64
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from tests.support.api import Api, code
 from tests.support.api_pusher import Pusher
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 class Network:
@@ -119,14 +119,6 @@ def instance(admin: Api, network: Network) -> Iterator[Callable[..., int]]:
     for name in names:
         with contextlib.suppress(httpx.HTTPError):
             admin.delete(f"/p2p/preheat/instances/{name}")
-
-
-def until(check: Callable[[], Any], seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.1)
-    return found
 
 
 def policy(

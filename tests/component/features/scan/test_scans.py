@@ -18,8 +18,9 @@ from seawall.infra.db import open_database
 from seawall.infra.jobs import tables
 from tests.component.features.scan.test_advisories import ev, record, write
 from tests.support.registry import Registry
-from tests.support.scan.client import GENERIC, INDEX, MANIFEST, Client, artifact, wait
+from tests.support.scan.client import GENERIC, INDEX, MANIFEST, Client, artifact
 from tests.support.scan.images import tar
+from tests.support.waiting import until
 
 CRITICAL = [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]
 MEDIUM = [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:L/I:N/A:N"}]
@@ -144,7 +145,7 @@ def test_scan_on_request(client: Client) -> None:
     client.api("GET", f"{artifact('request/a/b', 'v1')}/scan/nothing/log", 404)
     # Scanned again, the same list of packages is used.
     client.scan("request/a/b", digest)
-    assert wait(lambda: "package list known" in job_logs(client))
+    assert until(lambda: "package list known" in job_logs(client))
 
 
 def test_what_cannot_be_scanned(client: Client) -> None:
@@ -157,7 +158,7 @@ def test_what_cannot_be_scanned(client: Client) -> None:
     client.scan("refused/chart", "v1", "nonsense", expect=422)
     broken = client.push("refused/broken", "v1", b"this is no tar archive" * 50)
     client.scan("refused/broken", broken)
-    assert wait(lambda: "not a tar archive" in job_logs(client))
+    assert until(lambda: "not a tar archive" in job_logs(client))
     assert client.report("refused/broken", broken) is None
 
 
@@ -168,7 +169,7 @@ def test_index(client: Client) -> None:
     children = [{"mediaType": MANIFEST, "digest": d, "size": 1} for d in (first, second)]
     index = client.manifest("index/x", "all", {"schemaVersion": 2, "mediaType": INDEX, "manifests": children})
     client.scan("index/x", "all")
-    wait(lambda: client.report("index/x", first) and client.report("index/x", second))
+    until(lambda: client.report("index/x", first) and client.report("index/x", second))
     report = client.report("index/x", index)
     assert report is not None
     overview = client.get(artifact("index/x", index), with_scan_overview="true")["scan_overview"][GENERIC]
@@ -181,7 +182,7 @@ def test_index(client: Client) -> None:
     children.append({"mediaType": MANIFEST, "digest": third, "size": 1})
     client.manifest("index/x", "all", {"schemaVersion": 2, "mediaType": INDEX, "manifests": children})
     client.scan("index/x", third)
-    wait(lambda: client.report("index/x", third))
+    until(lambda: client.report("index/x", third))
     client.api("PUT", "/projects/index", json={"metadata": {"prevent_vul": "true", "severity": "high"}})
     statuses = [
         client.http.get(f"/v2/index/x/manifests/{name}").status_code for name in ("all", first, second, third)
@@ -221,7 +222,7 @@ def test_scan_on_push_and_gate(client: Client) -> None:
     client.push("gate/x", "v3", npm(("new", "1.0.0")))
     assert client.http.get("/v2/gate/x/manifests/v3").status_code == 412
     client.scan("gate/x", "v3")
-    wait(lambda: client.http.get("/v2/gate/x/manifests/v3").status_code == 200)
+    until(lambda: client.http.get("/v2/gate/x/manifests/v3").status_code == 200)
 
 
 def test_new_advisories_are_matched_without_reading_layers(client: Client, tmp_path: Path) -> None:
@@ -231,9 +232,9 @@ def test_new_advisories_are_matched_without_reading_layers(client: Client, tmp_p
     assert client.ids("fresh/x", "v1") == []
     item = record("GHSA-77", "later", "npm", ev(("introduced", "0")), severity=CRITICAL)
     advisories(client.registry, tmp_path / "more", item)
-    wait(lambda: client.ids("fresh/x", digest) == ["GHSA-77"])
+    until(lambda: client.ids("fresh/x", digest) == ["GHSA-77"])
     advisories(client.registry, tmp_path / "more", {**item, "withdrawn": "2024-05-01T00:00:00Z"})
-    wait(lambda: client.ids("fresh/x", digest) == [])
+    until(lambda: client.ids("fresh/x", digest) == [])
 
 
 def test_sbom_is_a_referrer(client: Client) -> None:
@@ -246,7 +247,7 @@ def test_sbom_is_a_referrer(client: Client) -> None:
         found = client.http.get(f"/v2/sbom/x/referrers/{digest}", params={"artifactType": kind})
         return list(found.json()["manifests"])
 
-    (entry,) = wait(referrers)
+    (entry,) = until(referrers)
     manifest = client.http.get(f"/v2/sbom/x/manifests/{entry['digest']}").json()
     assert manifest["subject"]["digest"] == digest
     layers = {layer["mediaType"]: layer for layer in manifest["layers"]}
@@ -268,7 +269,7 @@ def test_sbom_is_a_referrer(client: Client) -> None:
     assert [a["type"] for a in accessories] == ["sbom.harbor"]
     # Made again, it takes the place of the first.
     client.scan("sbom/x", "v1", "sbom")
-    wait(lambda: [e["digest"] for e in referrers()] not in ([entry["digest"]], []) and len(referrers()) == 1)
+    until(lambda: [e["digest"] for e in referrers()] not in ([entry["digest"]], []) and len(referrers()) == 1)
 
 
 def test_scan_all(client: Client) -> None:
@@ -282,7 +283,7 @@ def test_scan_all(client: Client) -> None:
         stats = client.get("/scans/all/metrics")
         return not stats["ongoing"] and stats["total"] and stats
 
-    stats = wait(over)
+    stats = until(over)
     assert stats["total"] >= 5
     assert stats["completed"] == stats["total"]
     assert stats["metrics"]["Success"] >= 5
@@ -344,7 +345,7 @@ def test_export(client: Client) -> None:
     def rows(**criteria: Any) -> list[dict[str, str]]:
         body = {"projects": [number], **criteria}
         made = client.api("POST", "/export/cve", json=body).json()["id"]
-        wait(lambda: client.get(f"/export/cve/execution/{made}")["file_present"])
+        until(lambda: client.get(f"/export/cve/execution/{made}")["file_present"])
         file = client.api("GET", f"/export/cve/download/{made}")
         assert file.headers["content-type"].startswith("text/csv")
         assert "attachment" in file.headers["content-disposition"]

@@ -40,6 +40,7 @@ from seawall.features.trust.signers import matches_pattern
 from seawall.kernel.errors import InvalidError
 from tests.support import signing
 from tests.support.api import Api
+from tests.support.digests import digest_of
 from tests.support.registry import Registry
 from tests.support.signing import Authority, Pusher
 
@@ -48,7 +49,7 @@ BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
 DAYS = 40
 MANIFEST = b'{"schemaVersion": 2}'
-DIGEST = signing.digest_of(MANIFEST)
+DIGEST = digest_of(MANIFEST)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def sign(out: Path, manifest: bytes) -> Path:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     done = subprocess.run(
-        ["node", str(HERE / "make.mjs"), signing.digest_of(manifest), str(out)],
+        ["node", str(HERE / "make.mjs"), digest_of(manifest), str(out)],
         env={**os.environ, **past},
         capture_output=True,
         text=True,
@@ -405,7 +406,7 @@ def test_notations_jws_by_joserfc(algorithm: str) -> None:
     anchor = Anchor("root", "certificate", signing.certificate_pem(authority.certificate))
     data = json.dumps(made).encode()
     assert notation("application/jose+json", data, DIGEST, [anchor], time.time()).valid
-    other = signing.digest_of(b"other")
+    other = digest_of(b"other")
     assert not notation("application/jose+json", data, other, [anchor], time.time()).valid
     text = made["signature"]
     data = json.dumps(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -76,11 +75,3 @@ def wanted(address: str, *kinds: str, **changes: Any) -> policies.Wanted:
         "enabled": True,
     }
     return policies.Wanted(**{**values, **changes})
-
-
-async def until(condition: Callable[[], Any], seconds: float = 120) -> None:
-    """Wait for `condition`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        await asyncio.sleep(0.05)

@@ -21,9 +21,10 @@ from seawall.features.webhooks.recorder import EventRecorder
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.registry import accounting
-from tests.component.features.webhooks.conftest import until, wanted
+from tests.component.features.webhooks.conftest import wanted
 from tests.support.lab import Lab, Run
 from tests.support.receiver import Receiver
+from tests.support.waiting import eventually
 
 
 async def make(lab: Lab, project: int, policy: policies.Wanted) -> int:
@@ -57,7 +58,7 @@ def test_push_and_delete_in_harbors_format(run_jobs: Run, receiver: Receiver) ->
         policy = wanted(receiver.url, "PUSH_ARTIFACT", "DELETE_ARTIFACT", auth_header="Bearer secret-word")
         await make(lab, project, policy)
         digest = await lab.image("p/deep/a", "v1")
-        await until(lambda: len(receiver.received) == 1)
+        await eventually(lambda: len(receiver.received) == 1)
         request = receiver.received[0]
         assert request.path == "/hook?k=v"
         assert request.headers["authorization"] == "Bearer secret-word"
@@ -78,7 +79,7 @@ def test_push_and_delete_in_harbors_format(run_jobs: Run, receiver: Receiver) ->
             "repo_type": "public",
         }
         await lab.services.artifacts.delete("p/deep/a", "v1")
-        await until(lambda: len(receiver.received) == 2)
+        await eventually(lambda: len(receiver.received) == 2)
         assert receiver.received[1].json["type"] == "DELETE_ARTIFACT"
         found = await settled(lab, 2)
         assert [item.status for item in found] == ["success", "success"]

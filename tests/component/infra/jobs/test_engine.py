@@ -16,7 +16,8 @@ from seawall.infra.outbox.events import Subscription
 from seawall.infra.outbox.tables import outbox
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import InvalidError, NotFoundError
-from tests.support.jobs.site import Site, ended, running, until
+from tests.support.jobs.site import Site, ended, running
+from tests.support.waiting import eventually
 
 
 def test_runs_and_keeps_result_log_and_progress(site: Site) -> None:
@@ -184,7 +185,7 @@ def test_outbox_delivers_and_a_failing_subscriber_blocks_nobody(site: Site) -> N
                     )
                 )
 
-            await until(empty)
+            await eventually(empty)
             assert seen == [0]
             assert len(attempts) == 3
             assert attempts[2] - attempts[1] > 1.5  # 1 s, then 2 s

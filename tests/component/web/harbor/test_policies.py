@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from tests.support.api import Api, code
 from tests.support.api_pusher import Pusher
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -29,15 +29,6 @@ def selectors(tags: str, repositories: str = "**") -> dict[str, Any]:
             "repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": repositories}]
         },
     }
-
-
-def wait(look: Callable[[], Any]) -> Any:
-    """What `look` gives once it gives something."""
-    deadline = time.monotonic() + 60
-    while not (found := look()):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    return found
 
 
 def test_immutable_tags(admin: Api, pusher: Pusher) -> None:
@@ -103,7 +94,7 @@ def test_retention(admin: Api, pusher: Pusher) -> None:
 
     for dry_run in (True, False):
         execution = admin.made(f"/retentions/{made}/executions", {"dry_run": dry_run})
-        result = wait(lambda execution=execution: ended(execution))  # type: ignore[misc]
+        result = until(lambda execution=execution: ended(execution))  # type: ignore[misc]
         assert (result["status"], result["dry_run"]) == ("Success", dry_run)
         tasks = f"/retentions/{made}/executions/{execution}/tasks"
         [task] = admin.get(tasks).json()
@@ -146,7 +137,7 @@ def test_webhook_policies(admin: Api, pusher: Pusher, as_user: Callable[[str], A
     assert as_user(guest).get(f"{base}/policies").status_code == 403
     pusher.image(f"{project}/a", "v1")
     executions = f"{base}/policies/{made}/executions"
-    [execution] = wait(lambda: [e for e in admin.get(executions).json() if e["status"] == "Error"])
+    [execution] = until(lambda: [e for e in admin.get(executions).json() if e["status"] == "Error"])
     assert "may not reach" in execution["status_message"]
     [task] = admin.get(f"{executions}/{execution['id']}/tasks").json()
     assert "127.0.0.1" in admin.get(f"{executions}/{execution['id']}/tasks/{task['id']}/log").text

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.support.oci.client import Client, Repo, Stream, assert_error, digest_of
+from tests.support.digests import digest_of
+from tests.support.oci.client import Client, Repo, Stream, assert_error
 
 ALGORITHMS = ["sha256", "sha512"]
 algorithms = pytest.mark.parametrize("algorithm", ALGORITHMS)

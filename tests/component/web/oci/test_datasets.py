@@ -5,7 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.support.oci.client import Client, Repo, assert_error, digest_of
+from tests.support.digests import digest_of
+from tests.support.oci.client import Client, Repo, assert_error
 from tests.support.oci.content import DATASETS, Content, Descriptor, Manifest
 
 BAD = "bad-digest-image"

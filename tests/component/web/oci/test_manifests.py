@@ -7,7 +7,8 @@ import os
 import httpx
 import pytest
 
-from tests.support.oci.client import OCI_INDEX, OCI_MANIFEST, Client, Repo, assert_error, digest_of
+from tests.support.digests import digest_of
+from tests.support.oci.client import OCI_INDEX, OCI_MANIFEST, Client, Repo, assert_error
 from tests.support.oci.content import TYPE_A, Content, encode
 from tests.support.registry import Registry
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.support.oci.client import OCI_INDEX, OCI_MANIFEST, Client, Repo, Stream, assert_error, digest_of
+from tests.support.digests import digest_of
+from tests.support.oci.client import OCI_INDEX, OCI_MANIFEST, Client, Repo, Stream, assert_error
 from tests.support.oci.content import TYPE_A, TYPE_B, Content, Descriptor, Manifest
 
 
