@@ -242,7 +242,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     )
     tokens = TokenService(keys, service=settings.auth.service, minutes=settings.auth.token_minutes)
     health = Health(db, storage, redis, unready_seconds=settings.ha.unready_seconds)
-    instances = InstanceRegistry(db, settings, keys, health)
+    instances = InstanceRegistry(db, settings, keys)
     jobs = JobService(db)
     artifacts = ArtifactService(db, content)
     trail = AuditTrail(configuration, events)
@@ -277,7 +277,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         retention_part(db, content, jobs, events, settings.external_url),
         pulls.part(db, configuration),
         *([sites_part(dr, leading=leading)] if dr.enabled else []),
-        *([cluster_part(instances)] if leading else []),
+        *([cluster_part(instances, health)] if leading else []),
         webhooks_part(db, events, jobs, keys, configuration, settings),
         preheat_part(db, jobs, preheat, auth, tokens, scanner.registry_url),
         replication_part(db, content, jobs, events, keys, replication, settings.external_url),

@@ -66,7 +66,7 @@ class CheckReport:
 
 async def check(db: Database, settings: Settings, keys: KeyRing) -> CheckReport:
     """Test every pair of living instances."""
-    registry = InstanceRegistry(db, settings, keys, None)
+    registry = InstanceRegistry(db, settings, keys)
     report = CheckReport()
     known = await registry.list()
     alive = [item for item in known if item.alive]

@@ -61,23 +61,20 @@ class Instance:
 class InstanceRegistry:
     """Keeps this instance's row and reads everybody's."""
 
-    def __init__(self, db: Database, settings: Settings, keys: KeyRing, health: Health | None) -> None:
-        """`health` None: for a command, which only reads."""
+    def __init__(self, db: Database, settings: Settings, keys: KeyRing) -> None:
         self._db = db
         self._settings = settings
         self._keys = keys
-        self._health = health
         self.id = os.environ.get(ID_VARIABLE) or secrets.token_hex(8)
         self.address = own_address(settings)
         self.config_hash = config_hash(settings)
         self._started = time.time()
         self._stopping = False
 
-    async def beat(self) -> None:
+    async def beat(self, health: Health) -> None:
         """Say every `ha.heartbeat_seconds` that this instance lives, until cancelled."""
-        assert self._health is not None
         while True:
-            status, parts = await self._health.check()
+            status, parts = await health.check()
             with contextlib.suppress(UnavailableError):
                 await self._write({"status": status, **parts})
             await asyncio.sleep(self._settings.ha.heartbeat_seconds)

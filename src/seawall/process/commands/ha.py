@@ -136,7 +136,7 @@ def keys_rotate_master(
 
     async def work(db: Database, ring: KeyRing) -> int:
         wanted = KeyRing(db, key, settings.keys).masters.fingerprint
-        for item in await InstanceRegistry(db, settings, ring, None).list():
+        for item in await InstanceRegistry(db, settings, ring).list():
             if item.alive and wanted not in item.fingerprints.get("held", "").split(",") and not force:
                 raise ConflictError(
                     f"instance {item.address} does not have the new master key: set its "
@@ -172,7 +172,7 @@ def ha_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
 
     async def work(db: Database, ring: KeyRing) -> None:
         table = Table("address", "host", "version", "state", "seen", "started", "clock", "health")
-        for item in await InstanceRegistry(db, settings, ring, None).list():
+        for item in await InstanceRegistry(db, settings, ring).list():
             table.add_row(
                 item.address,
                 item.hostname,
@@ -273,7 +273,7 @@ def ha_lb_config(
         raise ConfigError("external_url is not set; set it, or give --external-url")
 
     async def alive(db: Database, ring: KeyRing) -> list[str]:
-        registry = InstanceRegistry(db, settings, ring, None)
+        registry = InstanceRegistry(db, settings, ring)
         return sorted(item.address for item in await registry.list() if item.alive)
 
     found = instance or [*_with_services(settings, alive), *settings.peers.urls]

@@ -81,6 +81,9 @@ ROUTERS: list[APIRouter] = [
     trust.router,
 ]
 
+# Signing in and out, at `/c`.
+BROWSER_ROUTERS: list[APIRouter] = [login.router, oidc.browser]
+
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -93,7 +96,7 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 def build_api(offered: Offered, gate: Gate, browsers: BrowserSessions) -> ASGIApp:
     """The application; its routes get what they need from `offered`, and `gate` decides who may."""
     app = make_app()
-    offer(app, offered)
+    offer(app, (*ROUTERS, *BROWSER_ROUTERS), offered)
     app.state.gate = gate
     return _Guard(app, browsers)
 
@@ -112,8 +115,8 @@ def make_app() -> FastAPI:
     )
     for router in ROUTERS:
         app.include_router(router, prefix=PREFIX)
-    app.include_router(login.router)
-    app.include_router(oidc.browser)
+    for router in BROWSER_ROUTERS:
+        app.include_router(router)
     errors.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -9,10 +9,10 @@ not start.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
@@ -58,9 +58,12 @@ def given(kind: Any) -> Any:
     return Depends(Given(kind))
 
 
-def offer(app: FastAPI, offered: Offered) -> None:
-    """Let the routes of `app` have the objects. Raises TypeError when a route needs one that is not there."""
-    for route in app.routes:
+def offer(app: FastAPI, routers: Iterable[APIRouter], offered: Offered) -> None:
+    """Let the routes of `app`, those of `routers`, have the objects.
+
+    Raises TypeError when a route needs one that is not there.
+    """
+    for route in (route for router in routers for route in router.routes):
         if isinstance(route, APIRoute):
             for kind in _kinds(route.dependant):
                 if kind not in offered:
