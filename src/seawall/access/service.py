@@ -115,7 +115,7 @@ class AuthService:
         if account and account.stored and self._known.get(mark, 0) > time.time():
             return account.principal
         key = f"{client[:64]} {username[:255]}"
-        await self._throttle.check(key)
+        failures = await self._throttle.check(key)
         remembered = self._outside.get(mark)
         if remembered is not None and remembered[0] > time.time() and account is not None:
             return remembered[1]
@@ -131,7 +131,8 @@ class AuthService:
             self._outside[mark] = (time.time() + _OUTSIDE_SECONDS, principal)
             if len(self._outside) > 4096:
                 self._outside.popitem(last=False)
-        await self._throttle.passed(key)
+        if failures:
+            await self._throttle.passed(key)
         return principal
 
     async def _checked(

@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import json
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -87,7 +86,7 @@ class SessionStore:
         found = await self._cached(id_hash)
         if found == _GONE:
             return None
-        now = time.time()
+        now = self._db.now()
         session = found if isinstance(found, Session) else None
         if session is None:
             session = await self._stored(id_hash)
@@ -118,7 +117,7 @@ class SessionStore:
         """Replace the session by one with a new id (and `data`, if given); None when there is none."""
         id_hash = _hash(token)
         found = await self._stored(id_hash)
-        if found is None or found.expires_at <= time.time():
+        if found is None or found.expires_at <= self._db.now():
             return None
         fresh, row = self._new(
             found.user_id, found.address, found.agent, found.data if data is None else data
@@ -159,7 +158,7 @@ class SessionStore:
     async def list(self, user_id: int) -> list[Session]:
         """The user's live sessions, newest first."""
         await self._set_idle()
-        now = time.time()
+        now = self._db.now()
         rows = await self._db.read(
             lambda c: list(
                 c.execute(
@@ -181,7 +180,7 @@ class SessionStore:
             # Spread out, so that the instances do not all do it at once.
             await asyncio.sleep(600 + secrets.randbelow(600))
             await self._set_idle()
-            now = time.time()
+            now = self._db.now()
             over = (sessions.c.expires_at < now) | (sessions.c.seen_at < now - self._idle)
             await self._db.write(lambda c, over=over: c.execute(delete(sessions).where(over)))  # type: ignore[misc]
 
@@ -189,7 +188,7 @@ class SessionStore:
         self, user_id: int, address: str, agent: str, data: dict[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         token = secrets.token_urlsafe(32)
-        now = time.time()
+        now = self._db.now()
         return token, {
             "id_hash": _hash(token),
             "user_id": user_id,

@@ -6,18 +6,20 @@ starts anew in the database; when it returns, what it still has counts again.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
-import time
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.tables import login_failures
 from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient, RedisUnavailableError
-from seawall.kernel.errors import RegistryError
+from seawall.kernel.errors import RegistryError, UnavailableError
 
 # Failures older than this are forgotten (seconds).
 _FORGET = 3600
+_FORGIVE_SECONDS = 1.0
 
 
 class LoginThrottle:
@@ -30,30 +32,34 @@ class LoginThrottle:
         self._attempts = attempts
         self._wait = wait_seconds
 
-    async def check(self, key: str) -> None:
-        """Raise RegistryError TOOMANYREQUESTS (with Retry-After) while logins with this key must wait."""
+    async def check(self, key: str) -> int:
+        """How many failures this key has.
+
+        Raises RegistryError TOOMANYREQUESTS (with Retry-After) while logins with it must wait.
+        """
         failures, last = await self._state(key)
         if failures < self._attempts:
-            return
+            return failures
         wait = self._wait * 2 ** min((failures - self._attempts) // self._attempts, 5)
-        left = last + wait - time.time()
+        left = last + wait - self._db.now()
         if left > 0:
             raise RegistryError(
                 "TOOMANYREQUESTS",
                 "too many failed logins; try again later",
                 headers={"Retry-After": str(int(left) + 1)},
             )
+        return failures
 
     async def failed(self, key: str) -> None:
         """Count a failure."""
         if self._redis is not None and self._redis.configured:
             name = _name(key)
             try:
-                await self._redis.count(name, _FORGET)
+                await self._redis.count(name, _FORGET, self._db.now())
                 return
             except RedisUnavailableError:
                 pass
-        await self._db.write(lambda c: _count(c, key))
+        await self._db.write(lambda c: _count(c, key, self._db.now()))
 
     async def passed(self, key: str) -> None:
         """Forget the failures: the right password was given."""
@@ -63,9 +69,13 @@ class LoginThrottle:
                 return
             except RedisUnavailableError:
                 pass
-        await self._db.write(
-            lambda c: c.execute(delete(login_failures).where(login_failures.c.key == key)), durable=False
-        )
+        # A login is part of pulling, which goes on while nothing can be written.
+        with contextlib.suppress(UnavailableError, TimeoutError):
+            async with asyncio.timeout(_FORGIVE_SECONDS):
+                await self._db.write(
+                    lambda c: c.execute(delete(login_failures).where(login_failures.c.key == key)),
+                    durable=False,
+                )
 
     async def _state(self, key: str) -> tuple[int, float]:
         if self._redis is not None and self._redis.configured:
@@ -86,8 +96,7 @@ def _name(key: str) -> str:
     return "login:" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _count(connection: Connection, key: str) -> None:
-    now = time.time()
+def _count(connection: Connection, key: str, now: float) -> None:
     row = connection.execute(
         select(login_failures.c.failures, login_failures.c.last_at)
         .where(login_failures.c.key == key)

@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +64,11 @@ def parse_scopes(values: list[str]) -> list[Scope]:
 class TokenService:
     """Issues and verifies tokens with the cluster's signing keys."""
 
-    def __init__(self, keys: KeyRing, *, service: str, minutes: int) -> None:
+    def __init__(
+        self, keys: KeyRing, *, service: str, minutes: int, now: Callable[[], float] = time.time
+    ) -> None:
+        """`now`: the clock that tokens are dated by; the database's, which the instances share."""
+        self._now = now
         self._keys = keys
         self._generation = keys.generation
         self.service = service
@@ -72,7 +77,7 @@ class TokenService:
 
     def issue(self, subject: str, scopes: list[Scope], lifetime: int | None = None) -> tuple[str, int]:
         """A signed token and its issue time (Unix seconds); it lives for `lifetime` seconds."""
-        now = int(time.time())
+        now = int(self._now())
         claims = {
             "iss": self.service,
             "sub": subject,
@@ -94,7 +99,7 @@ class TokenService:
 
         Raises RegistryError UNAVAILABLE when it cannot be told (see `KeyRing.verifying`).
         """
-        now = time.time()
+        now = self._now()
         if self._generation != self._keys.generation:
             # A key may have been withdrawn: what was verified with it is verified again.
             self._generation = self._keys.generation

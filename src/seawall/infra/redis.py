@@ -19,7 +19,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import OutOfMemoryError, RedisClusterException, RedisError
 
 from seawall.infra.settings import RedisSettings
 
@@ -80,7 +80,8 @@ class RedisClient:
         if not self.configured:
             return "off"
         try:
-            await self.run(lambda client: client.ping())
+            # A write: a Redis that has no memory left, or has become a replica, still answers pings.
+            await self.run(lambda client: client.set(PREFIX + "health", "1", px=60_000))
         except RedisUnavailableError:
             return self._error or "lost"
         return "ok"
@@ -96,7 +97,7 @@ class RedisClient:
         except (*_LOST, TimeoutError) as error:
             if not self._error:
                 log.warning("redis is lost; the database does its work", error=str(error)[:200])
-            self._error = type(error).__name__
+            self._error = "no memory left" if isinstance(error, OutOfMemoryError) else type(error).__name__
             self._down_until = time.monotonic() + _PAUSE
             raise RedisUnavailableError from None
         if self._error:
@@ -122,10 +123,9 @@ class RedisClient:
         """Remove `key`."""
         await self.run(lambda client: client.delete(PREFIX + key))
 
-    async def count(self, key: str, seconds: float) -> None:
-        """Add one to a counter, with the time; forgotten `seconds` after the last one."""
-        now = str(time.time())
-        await self.run(lambda client: client.eval(_COUNT, 1, PREFIX + key, now, int(seconds * 1000)))
+    async def count(self, key: str, seconds: float, now: float) -> None:
+        """Add one to a counter, with the time `now`; forgotten `seconds` after the last one."""
+        await self.run(lambda client: client.eval(_COUNT, 1, PREFIX + key, str(now), int(seconds * 1000)))
 
     async def counted(self, key: str) -> tuple[int, float]:
         """(count, Unix time of the last one) of a counter."""

@@ -51,6 +51,15 @@ class Http(_Section):
         ge=0,
         description="how much longer the port stays open after the notice while transfers are running",
     )
+    body_silence_seconds: float = Field(
+        default=60, gt=0, description="a request whose body pauses for this long is ended"
+    )
+    requests_per_address: int = Field(
+        default=1024, ge=0, description="requests of one address under way in a server process; 0: no limit"
+    )
+    requests: int = Field(
+        default=4096, ge=1, description="requests under way in a server process; health checks do not count"
+    )
     trusted_proxies: list[str] | str = Field(
         default=[], description="addresses and CIDRs whose X-Forwarded-* headers are believed"
     )

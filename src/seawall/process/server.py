@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import contextlib
 import functools
 import json
@@ -24,7 +26,7 @@ from prometheus_client import (
     multiprocess,
 )
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,7 +52,7 @@ from seawall.infra.loading import load
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.infra.settings import Settings
+from seawall.infra.settings import Http, Settings
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, UnavailableError
 from seawall.process.redirect import Redirect
@@ -78,6 +80,7 @@ log: Any = structlog.get_logger("seawall")
 
 REQUESTS = Counter("seawall_http_requests_total", "HTTP requests", ["method", "route", "status"])
 SECONDS = Histogram("seawall_http_request_seconds", "Time to answer a request", ["method", "route"])
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 ACTIVE = Gauge("seawall_http_requests_active", "Requests being served", multiprocess_mode="livesum")
 
 
@@ -105,9 +108,12 @@ def configure_logging(settings: Settings) -> None:
 class Edge:
     """Outermost layer: gives each request an id, logs and counts it, and turns surprises into a 500."""
 
-    def __init__(self, app: ASGIApp, *, access_log: bool) -> None:
+    def __init__(self, app: ASGIApp, *, access_log: bool, http: Http) -> None:
         self._app = app
         self._access_log = access_log
+        self._http = http
+        self._under_way = 0
+        self._of_address: collections.Counter[str] = collections.Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -125,9 +131,33 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
+        expecting = _has_body(scope)
+
+        async def receive_in_time() -> Message:
+            # Who sends no more of a body is treated as if the connection were closed. After the body's end,
+            # `receive` waits for the client to go away, which may take as long as the answer does.
+            nonlocal expecting
+            if not expecting:
+                return await receive()
+            try:
+                async with asyncio.timeout(self._http.body_silence_seconds):
+                    message = await receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            expecting = bool(message.get("more_body"))
+            return message
+
+        peer = scope.get("client")
+        address = peer[0] if peer else ""
+        probing = scope["path"] in _PROBES
         ACTIVE.inc()
+        if not probing:
+            self._under_way += 1
+            self._of_address[address] += 1
         try:
-            await self._app(scope, receive, send_with_id)
+            if not probing:
+                self._bound(address)
+            await self._app(scope, receive_in_time if expecting else receive, send_with_id)
         except Exception as error:
             code, answer = _answer(error, request_id)
             if code >= 500 and not isinstance(error, UnavailableError):
@@ -142,6 +172,11 @@ class Edge:
                     await error_response(answer).send(scope, send_with_id)
         finally:
             ACTIVE.dec()
+            if not probing:
+                self._under_way -= 1
+                self._of_address[address] -= 1
+                if not self._of_address[address]:
+                    del self._of_address[address]
             elapsed = time.perf_counter() - started
             route = _route(scope["path"])
             requests, seconds = _counters(scope["method"], route, status or 499)
@@ -159,11 +194,29 @@ class Edge:
                     client=client[0] if client else None,
                 )
 
+    def _bound(self, address: str) -> None:
+        """Raise RegistryError when too much is under way, in all or of one address."""
+        most = self._http.requests_per_address
+        if most and self._of_address[address] > most:
+            raise RegistryError(
+                "TOOMANYREQUESTS", "too many requests at once from this address", headers={"Retry-After": "1"}
+            )
+        if self._under_way > self._http.requests:
+            raise RegistryError(
+                "UNAVAILABLE", "too many requests at once", headers={"Retry-After": RETRY_AFTER}
+            )
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
 
 def _answer(error: Exception, request_id: str) -> tuple[int, RegistryError]:
     """(HTTP status, error to tell) for what no door has answered."""
     if isinstance(error, RegistryError):
         return error.status, error
+    if isinstance(error, ClientDisconnect):
+        return 400, RegistryError("SIZE_INVALID", "the request's body ended early")
     if isinstance(error, UnavailableError):
         return 503, RegistryError("UNAVAILABLE", str(error), headers={"Retry-After": RETRY_AFTER})
     found = faults.status(error)
@@ -336,7 +389,7 @@ def build(settings: Settings) -> ASGIApp:
         else:
             await rest(scope, receive, send)
 
-    edge = Edge(root, access_log=settings.log.access)
+    edge = Edge(root, access_log=settings.log.access, http=settings.http)
     return TrustedProxies(edge, tuple(settings.http.trusted_proxies))
 
 

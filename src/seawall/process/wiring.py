@@ -240,7 +240,9 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         redis=redis,
         required=not open_access,
     )
-    tokens = TokenService(keys, service=settings.auth.service, minutes=settings.auth.token_minutes)
+    tokens = TokenService(
+        keys, service=settings.auth.service, minutes=settings.auth.token_minutes, now=db.now
+    )
     health = Health(db, storage, redis, unready_seconds=settings.ha.unready_seconds)
     instances = InstanceRegistry(db, settings, keys)
     jobs = JobService(db)

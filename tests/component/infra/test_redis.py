@@ -207,3 +207,17 @@ def test_registry_without_its_redis(fresh_registry: Registry, node: RedisNode) -
     while httpx.get(f"{registry.url}/readyz").json()["status"] != "ok":
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_redis_without_memory_is_degraded(node: RedisNode) -> None:
+    """It still answers pings, and takes no more writes."""
+
+    async def work() -> None:
+        client = RedisClient(RedisSettings(url=node.url))
+        assert await client.status() == "ok"
+        await client.run(lambda redis: redis.config_set("maxmemory-policy", "noeviction"))
+        await client.run(lambda redis: redis.config_set("maxmemory", "1"))
+        assert await client.status() == "no memory left"
+        await client.close()
+
+    asyncio.run(work())

@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,19 @@ def _promote(bed: TestBed) -> None:
     bed.pg.promote()
 
 
+def _hang(bed: TestBed) -> None:
+    bed.pg.primary.freeze()
+    time.sleep(6)
+    bed.pg.promote()
+
+
+def _wake_and_rejoin(bed: TestBed) -> None:
+    # It wakes up as a second primary before somebody makes it a standby.
+    bed.pg.replica.thaw()
+    time.sleep(3)
+    bed.pg.rejoin()
+
+
 def _return_redis(bed: TestBed) -> None:
     bed.redis.primary.start()
 
@@ -388,6 +402,18 @@ CASES = [
         _promote,
         lambda bed: bed.pg.rejoin(),
     ),
+    Case(
+        "hang-standby",
+        "the synchronous PostgreSQL standby hangs",
+        lambda bed: bed.pg.replica.freeze(),
+        lambda bed: bed.pg.replica.thaw(),
+    ),
+    Case(
+        "hang-primary",
+        "the PostgreSQL primary hangs, its standby is promoted after 6 s; it wakes up at the end",
+        _hang,
+        _wake_and_rejoin,
+    ),
 ]
 
 
@@ -408,6 +434,8 @@ def _disturbed(calls: list[Call], since: float, until: float, before: float, lim
         "skopeo": len(seen) - len(http),
         "skopeo_failed": len([call for call in failed if call.kind.startswith("skopeo")]),
         "recovery": round(last - since, 1),
+        "reads_out": _outage([call for call in http if _reads(call)], since, until),
+        "writes_out": _outage([call for call in http if not _reads(call)], since, until),
         "longest": round(max((call.end - call.start for call in http), default=0), 1),
         "slowest": [
             f"{call.kind} {call.end - call.start:.1f} s from {call.start - since:+.1f} s"
@@ -415,6 +443,17 @@ def _disturbed(calls: list[Call], since: float, until: float, before: float, lim
         ],
         "errors": sorted({f"{call.kind}: {call.error[:120]}" for call in failed})[:12],
     }
+
+
+def _reads(call: Call) -> bool:
+    return call.kind.startswith(("GET", "HEAD"))
+
+
+def _outage(calls: list[Call], since: float, until: float) -> float:
+    """The longest time between `since` and `until` in which no call of `calls` succeeded (seconds)."""
+    good = sorted(call.end for call in calls if not call.error and since <= call.end <= until)
+    moments = [since, *good, until]
+    return round(max(after - before for before, after in pairwise(moments)), 1)
 
 
 def run(prefix: str, seconds: float, names: list[str]) -> dict[str, Any]:

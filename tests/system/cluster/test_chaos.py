@@ -69,8 +69,10 @@ failed or took longer than {slow:.0f} s (5 s, or twice the longest request while
 the longest request; the last columns are the same from the moment at which the fault was mended. A
 request that the next fault broke counts in both rows.
 
-| Fault | requests | failed | recovery | longest | skopeo (failed) | mended: failed | recovery |
-|---|--:|--:|--:|--:|--:|--:|--:|
+*Reads out* and *writes out* are the longest times in which no read and no write succeeded.
+
+| Fault | requests | failed | reads out | writes out | recovery | longest | skopeo | mended: failed | recovery |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {rows}
 
 Acknowledged: {manifests} manifests and {blobs} blobs; lost: {lost}. Wrong content: {fatal}. 401 to good
@@ -91,7 +93,8 @@ def page(result: dict[str, Any]) -> str:
     for case in result["cases"]:
         fault, mended = case["fault"], case["mended"]
         rows.append(
-            f"| {case['title']} | {fault['requests']} | {fault['failed']} | {fault['recovery']} s "
+            f"| {case['title']} | {fault['requests']} | {fault['failed']} "
+            f"| {fault['reads_out']} s | {fault['writes_out']} s | {fault['recovery']} s "
             f"| {fault['longest']} s | {fault['skopeo']} ({fault['skopeo_failed']}) "
             f"| {mended['failed']} | {mended['recovery']} s |"
         )

@@ -95,7 +95,8 @@ defaults
     timeout connect 2s
     retries 3
     option redispatch 1
-    timeout http-request 30s
+    # Slow headers (Slowloris) end soon.
+    timeout http-request 10s
     timeout http-keep-alive 75s
     timeout queue 30s
     timeout check 3s
@@ -106,6 +107,10 @@ defaults
 {redirect}
 frontend seawall
     bind {balancer.listen(":")}{tls}
+    # One address cannot take all connections; the same for many is what maxconn is for.
+    stick-table type ipv6 size 200k expire 2m store conn_cur
+    tcp-request connection track-sc0 src
+    tcp-request connection reject if {{ sc0_conn_cur gt 1000 }}
     # What clients claim about forwarding is dropped; instances believe this proxy (http.trusted_proxies).
     http-request del-header X-Forwarded-For
     http-request del-header Forwarded
@@ -166,9 +171,19 @@ upstream seawall {{
     keepalive 64;
 }}
 
+limit_conn_zone $binary_remote_addr zone=seawall_address:10m;
+
 server {{
     listen {listen};
     server_name {host};{tls}
+
+    # One address cannot take all connections, and who sends or takes nothing is let go.
+    limit_conn seawall_address 1000;
+    client_header_timeout 10s;
+    client_body_timeout 60s;
+    send_timeout 60s;
+    keepalive_timeout 75s;
+    reset_timedout_connection on;
 
     # Blobs have any size and pass through as they come.
     client_max_body_size 0;

@@ -16,7 +16,7 @@ from itertools import permutations
 from typing import Any
 
 import httpx
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, text
 
 from seawall import __version__
 from seawall.availability.cluster.instances import Instance, InstanceRegistry, config_hash
@@ -317,6 +317,7 @@ async def _database(
     prober: _Prober, report: CheckReport, db: Database, facts: dict[str, dict[str, Any]]
 ) -> None:
     report.tested.append("database")
+    await _replication(report, db)
     row = f"check{secrets.token_hex(8)}"
 
     def put(connection: Any) -> None:
@@ -338,6 +339,34 @@ async def _database(
                 f"{address} does not see what was written to the database here: {_error(found.get('row'))}",
                 "give it the same database.url as the others",
             )
+
+
+async def _replication(report: CheckReport, db: Database) -> None:
+    """Whether a promoted standby of the database would have everything that was acknowledged."""
+    if db.dialect != "postgresql":
+        return
+
+    def ask(connection: Any) -> tuple[str, str]:
+        names = connection.execute(text("SELECT current_setting('synchronous_standby_names')")).scalar_one()
+        level = connection.execute(text("SELECT current_setting('synchronous_commit')")).scalar_one()
+        standbys = connection.execute(
+            text(
+                "SELECT coalesce(string_agg(coalesce(application_name, 'a standby'), ', '), '')"
+                " FROM pg_stat_replication"
+            )
+        ).scalar_one()
+        waits = bool(names) and level not in ("off", "local")
+        return ("" if waits else standbys), str(level)
+
+    asynchronous, level = await db.read(ask)
+    if asynchronous:
+        report.fault(
+            "replication",
+            [],
+            f"the database replicates asynchronously to {asynchronous} (synchronous_commit {level}): "
+            "promoting a standby can lose what was acknowledged",
+            "set synchronous_standby_names = 'ANY 1 (*)' and synchronous_commit = on (see docs/database.md)",
+        )
 
 
 async def _storage(prober: _Prober, report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -63,6 +64,9 @@ class Database(Protocol):
 
     def writing(self) -> str:
         """`ok`, or why writes fail or wait now; known from the last ones, so it costs nothing to ask."""
+
+    def now(self) -> float:
+        """The database's clock (Unix seconds), which all instances share."""
 
     def change_token(self) -> int | None:
         """A number that differs after any commit by anybody, or None where the backend has no cheap one.
@@ -155,6 +159,10 @@ class SqliteDatabase:
     def writing(self) -> str:
         """See Database.writing."""
         return self._write_fault or "ok"
+
+    def now(self) -> float:
+        """See Database.now; SQLite has this host's clock."""
+        return time.time()
 
     def change_token(self) -> int | None:
         """SQLite's data_version, asked on a connection that never writes, once a turn of the event loop.

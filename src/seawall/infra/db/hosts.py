@@ -36,7 +36,7 @@ _PATIENCE = 1.5
 _SILENCE = 5.0
 _LOOK = 0.25
 # Time between two surveys: while somebody waits, and otherwise (only where there are several hosts).
-_SURVEY_WAITING = 0.5
+_SURVEY_WAITING = 1.0
 _SURVEY_CALM = 5.0
 _SURVEY_TIMEOUT = 2
 # A server that cannot tell (another product that speaks the protocol) is not compared.

@@ -39,7 +39,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
@@ -88,6 +88,8 @@ _SWEEP = text(
     "DELETE FROM commit_markers WHERE connection IN"
     " (SELECT connection FROM commit_markers WHERE at < :before LIMIT 100 FOR UPDATE SKIP LOCKED)"
 )
+_CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
+_GOOD_CLOCK_SECONDS = 1.0
 _MARKER_SECONDS = 86400.0
 # How long a request waits for its turn, and how long for its commit.
 _ANSWER_SECONDS = 10.0
@@ -250,9 +252,14 @@ class PostgresDatabase:
         """`pool_size`: connections for reads and writes together; at least one each, and one to check."""
         self.url = url
         self.hosts = Hosts(connection_info(url), self._drop_pools)
+        # How far the database's clock is ahead of this host's (seconds).
+        self._ahead = 0.0
+        self._clock_known = False
 
         def lane(size: int, name: str) -> _Lane:
-            return _Lane(self.hosts, max(1, size), name, statement_seconds, retry_seconds + 2)
+            found = _Lane(self.hosts, max(1, size), name, statement_seconds, retry_seconds + 2)
+            event.listen(found.engine, "connect", self._first_look)
+            return found
 
         self._reads = lane((pool_size + 1) // 2, "db-read")
         self._writes = lane(pool_size // 2, "db-write")
@@ -287,8 +294,13 @@ class PostgresDatabase:
         """See Database.check."""
         lane = self._checks
 
+        def ask(connection: Connection) -> None:
+            before = time.time()
+            there = connection.execute(_CLOCK).scalar_one()
+            self._set_clock(before, there, time.time())
+
         def once(_work: _Work) -> None:
-            self._run(lambda: self._read(lane, lambda c: c.execute(text("SELECT 1")).scalar()), 0)
+            self._run(lambda: self._read(lane, ask), 0)
 
         await self._submit(lane, once)
 
@@ -301,6 +313,25 @@ class PostgresDatabase:
         if longest > _SLOW_COMMIT_SECONDS:
             return f"a commit waits for {longest:.0f} s"
         return self._write_fault or "ok"
+
+    def now(self) -> float:
+        """See Database.now."""
+        return time.time() + self._ahead
+
+    def _first_look(self, connection: Any, _record: Any) -> None:
+        if self._clock_known:
+            return
+        before = time.time()
+        cursor = connection.execute(str(_CLOCK))
+        self._set_clock(before, cursor.fetchone()[0], time.time())
+        connection.rollback()
+
+    def _set_clock(self, before: float, there: float, after: float) -> None:
+        # The middle of the question's way is the best guess for when the database read its clock; a slow
+        # answer is a bad guess, but better than none.
+        if after - before < _GOOD_CLOCK_SECONDS or not self._clock_known:
+            self._ahead = there - (before + after) / 2
+            self._clock_known = True
 
     def change_token(self) -> int | None:
         """PostgreSQL has no cheap change counter."""

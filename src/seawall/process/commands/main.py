@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import secrets
 import shutil
 import sys
@@ -60,6 +61,8 @@ app.add_typer(ha_app, name="ha")
 app.add_typer(peers_app, name="peers")
 app.add_typer(dr_app, name="dr")
 console = Console()
+_BACKLOG = 4096
+_MOST_CONNECTIONS = 50_000
 
 
 def _print_version(wanted: bool) -> None:
@@ -147,6 +150,19 @@ def _show_password(password: str) -> None:
     print(f"First start. User: admin  password: {password}  (shown once; change it)", flush=True)
 
 
+def open_connections() -> int:
+    """How many connections a server process may have; raises the limit of open files as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    if soft == resource.RLIM_INFINITY or soft > _MOST_CONNECTIONS * 2:
+        return _MOST_CONNECTIONS
+    # Blobs, storage and databases need files too.
+    return max(256, soft * 3 // 4)
+
+
 def _server(settings: Settings) -> Any:
     # Server processes are forked: what is imported here, each of them has without importing it again.
     from granian.constants import HTTPModes, Interfaces, Loops
@@ -167,6 +183,9 @@ def _server(settings: Settings) -> Any:
         ssl_key=settings.http.tls_key,
         workers_kill_timeout=settings.http.drain_seconds or None,
         respawn_failed_workers=True,
+        # A connection costs memory only. Granian's own bound (1024 in all) is one that idle clients reach.
+        backlog=_BACKLOG,
+        backpressure=open_connections(),
     )
 
 
