@@ -71,7 +71,7 @@ request that the next fault broke counts in both rows.
 
 *Reads out* and *writes out* are the longest times in which no read and no write succeeded.
 
-| Fault | requests | failed | reads out | writes out | recovery | longest | skopeo | mended: failed | recovery |
+| Fault | requests | failed | reads out | writes out | recovery | longest | skopeo | mended: failed | after |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {rows}
 
