@@ -18,6 +18,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 
 from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.secrets.material import TOKEN
 
 _SCOPE = re.compile(
     r"(?P<type>[a-z]+(?:\([a-z0-9]+\))?):(?P<name>[^\s\0]+):(?P<actions>[a-z*]+(?:,[a-z*]+)*)"
@@ -113,6 +114,29 @@ class TokenService:
             if len(self._verified) > 2048:
                 self._verified.popitem(last=False)
         return grant if grant.expires > now else None
+
+    def refusal(self, token: str) -> str | None:
+        """Why `verify` does not take the token, in a sentence for client and operator; None when it does."""
+        if self.verify(token) is not None:
+            return None
+        try:
+            kid = jws.extract_compact(token.encode()).headers().get("kid")
+        except (JoseError, ValueError, TypeError):
+            return "the token is malformed"
+        key = self._keys.verifying(kid) if isinstance(kid, str) else None
+        if key is None:
+            if any(known.fingerprint == kid for known in self._keys.versions(TOKEN)):
+                return "the token was signed by a key that is no longer accepted"
+            return "the token was signed by a key that this registry does not know"
+        try:
+            claims: dict[str, Any] = jwt.decode(token, key, algorithms=["RS256"]).claims
+        except (JoseError, ValueError, TypeError):
+            return "the token's signature is wrong"
+        if claims.get("iss") != self.service or claims.get("aud") != self.service:
+            return "the token is for another service"
+        if isinstance(claims.get("exp"), int) and claims["exp"] <= time.time():
+            return "the token has expired"
+        return "the token is not valid yet; compare the clocks of the hosts"
 
     def _decode(self, token: str, now: float) -> Grant | None:
         try:

@@ -488,7 +488,10 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     external_url: str | None = None
-    ca_download: Path | None = Field(default=None, description="the balancer's CA (PEM), offered to clients")
+    ca_download: Path | None = Field(
+        default=None,
+        description="the balancer's CA: a file, or a folder of *.crt (default: ca_download below data_dir)",
+    )
     admin_password: str | None = Field(default=None, repr=False)
     master_key: str | None = Field(default=None, repr=False)
     master_key_file: Path | None = None

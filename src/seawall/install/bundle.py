@@ -44,7 +44,7 @@ from seawall.kernel.errors import ConfigError
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # pyproject.toml, requires-python
 _OLDEST = 11
-_FILES = ("install.sh", "harbor.yml.tmpl")
+_FILES = {"install.sh": 0o755, "prepare": 0o755, "harbor.yml.tmpl": 0o644}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +205,8 @@ def _assemble(
     missing = sorted(versions.keys() - {p.name for p in packages} - {"pip"})
     packages = [*packages, *(Package(name, versions[name], None, ()) for name in missing)]
     data = importlib.resources.files("seawall.install") / "data"
-    for name in _FILES:
-        files[name] = ((data / name).read_bytes(), 0o755 if name.endswith(".sh") else 0o644)
+    for name, mode in _FILES.items():
+        files[name] = ((data / name).read_bytes(), mode)
     about = {
         "version": __version__,
         "revision": _revision(source),

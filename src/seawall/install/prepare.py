@@ -224,9 +224,7 @@ def settings_of(found: Checked, config: Path) -> dict[str, Any]:
         },
         "jobs": {"embedded": False, "slots": min(found.get("jobservice.max_job_workers", 10), 200)},
     }
-    authority = data / "ca_download" / "ca.crt"
-    if authority.exists():
-        settings["ca_download"] = str(authority)
+    settings["ca_download"] = str(data / "ca_download")
     if settings["admin_password"] is None:
         del settings["admin_password"]
     if found.get("jobservice.logger_sweeper_duration"):

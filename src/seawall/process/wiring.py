@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +49,7 @@ from seawall.features.trust.notary import NotaryService
 from seawall.features.trust.part import part as trust_part
 from seawall.features.trust.service import TrustService
 from seawall.features.webhooks.part import part as webhooks_part
+from seawall.infra.ca import ca_digest
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database, open_database
 from seawall.infra.jobs.purge import PURGE_SCHEDULE, purge_kind
@@ -256,7 +258,8 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     registry: Registry = ProxyCache(content, pull_through)
     preheat = PreheatService(db, keys, jobs)
     dr = DrService(db, storage, settings)
-    probe = Probe(db, storage, redis, keys, instances, health, settings.external_url)
+    authority = functools.partial(ca_digest, settings)
+    probe = Probe(db, storage, redis, keys, instances, health, settings.external_url, authority)
     # Imported here: `seawall serve` imports this module before it has said where its processes count
     # together, which prometheus-client wants to know when it is imported.
     from seawall.availability.peers.part import part as peers_part

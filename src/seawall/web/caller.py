@@ -21,12 +21,16 @@ from seawall.kernel.errors import SeawallError
 
 
 class CredentialsError(SeawallError):
-    """The credentials are not right. `bearer`: they are a token; `malformed`: not even well formed."""
+    """The credentials are not right. `bearer`: they are a token; `malformed`: not even well formed.
 
-    def __init__(self, *, bearer: bool = False, malformed: bool = False) -> None:
+    `reason` says why a token of this registry is not taken, for the client and the operator.
+    """
+
+    def __init__(self, *, bearer: bool = False, malformed: bool = False, reason: str | None = None) -> None:
         super().__init__("wrong user name or password")
         self.bearer = bearer
         self.malformed = malformed
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ class Callers:
         if token is not None:
             grant = self.tokens.verify(token)
             if grant is None:
-                raise CredentialsError(bearer=True)
+                raise CredentialsError(bearer=True, reason=self.tokens.refusal(token))
             await self._rates.check_user(grant.subject, address)
             caller, name = Caller(ANONYMOUS, grant), grant.subject
         else:

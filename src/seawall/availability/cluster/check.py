@@ -8,6 +8,7 @@ answered there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import ssl
 import time
@@ -22,9 +23,11 @@ from seawall import __version__
 from seawall.availability.cluster.instances import Instance, InstanceRegistry, config_hash
 from seawall.availability.cluster.probe import PATH, probe_token
 from seawall.availability.cluster.tables import instances
+from seawall.infra.ca import read_ca
 from seawall.infra.db import Database, dialect
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
+from seawall.kernel.errors import NotFoundError
 
 CLOCK_SECONDS = 5.0
 _PATIENCE = 15.0
@@ -86,6 +89,7 @@ async def check(db: Database, settings: Settings, keys: KeyRing) -> CheckReport:
         facts = await _direct(prober, report, alive)
         report.pairs = len(facts) * (len(facts) - 1)
         _same(report, settings, keys, facts)
+        _authorities(report, facts)
         _versions(report, facts)
         _clocks(report, facts)
         await _accepted(prober, report, facts)
@@ -120,8 +124,8 @@ class _Prober:
         # By address, instances have no certificate that names it; the cluster's key tells them instead.
         self._direct = httpx.AsyncClient(verify=False, timeout=_PATIENCE)  # noqa: S501
         context: Any = ssl.create_default_context()
-        if settings.ca_download is not None:
-            context.load_verify_locations(settings.ca_download)
+        with contextlib.suppress(NotFoundError):
+            context.load_verify_locations(cadata=read_ca(settings).decode())
         self._balanced_context = context
 
     async def __aenter__(self) -> _Prober:
@@ -241,6 +245,21 @@ def _same(report: CheckReport, settings: Settings, keys: KeyRing, facts: dict[st
             odd,
             f"settings that must be the same on all instances differ: {', '.join(sorted(odd))}",
             "compare `seawall config check` there with the others'",
+        )
+
+
+def _authorities(report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:
+    report.tested.append("ca_download")
+    # Instances from before this was asked say nothing about it.
+    known = {address: fact for address, fact in facts.items() if "ca" in fact}
+    groups = _groups(known, "ca")
+    if len(groups) > 1:
+        told = "; ".join(f"{ca or 'none'}: {', '.join(sorted(who))}" for ca, who in sorted(groups.items()))
+        report.fault(
+            "ca_download",
+            list(known),
+            f"instances offer different CA certificates to clients: {told}",
+            "copy the same *.crt files to the folder ca_download of each",
         )
 
 
@@ -446,13 +465,17 @@ async def _balancer(
         return
     report.tested.append("balancer")
     missing = {fact["id"]: address for address, fact in facts.items()}
+    strangers: list[str] = []
     error = ""
     failures = 0
 
     async def ask() -> str | Exception:
         try:
             return str((await prober.through(url))["id"])
-        except (httpx.HTTPError, ValueError, KeyError, PermissionError) as problem:
+        except PermissionError:
+            strangers.append(url)
+            return ""
+        except (httpx.HTTPError, ValueError, KeyError) as problem:
             return problem
 
     # A balancer that chooses the instance with the fewest requests chooses none that is busier than the
@@ -468,11 +491,21 @@ async def _balancer(
             else:
                 error = f"{type(answer).__name__}: {answer}".splitlines()[0][:200]
                 failures += 1
-        if not missing or failures >= 5 or time.monotonic() > deadline:
+        if not missing or strangers or failures >= 5 or time.monotonic() > deadline:
             break
         count = min(2 * count, _MOST_QUESTIONS)
         await asyncio.sleep(0.5)
-    if error:
+    if strangers:
+        report.fault(
+            "clusters",
+            list(facts),
+            f"these are two clusters: behind {url} answers a registry that does not know this one's keys, so "
+            "clients get 401 wherever the next request goes to the other one",
+            "give all of them the same database.url and master key (one cluster), or `peers.urls` with the "
+            "same keys (`seawall keys import DIR`, docs/peers.md), or keep each client at one of them "
+            "(`balance source` in HAProxy, `ip_hash` in nginx) with replication policies between them",
+        )
+    elif error:
         report.fault(
             "balancer",
             list(missing.values()) or list(facts),

@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import re
 import time
+from collections.abc import Callable
 from typing import Any
 
 from joserfc import jws, jwt
@@ -67,7 +68,9 @@ class Probe:
         instances: InstanceRegistry,
         health: Health,
         external_url: str | None,
+        authority: Callable[[], str],
     ) -> None:
+        """`authority` gives the digest of the CA certificates that clients are offered, "" for none."""
         self._db = db
         self._storage = storage
         self._redis = redis
@@ -75,6 +78,7 @@ class Probe:
         self._instances = instances
         self._health = health
         self._external_url = external_url or ""
+        self._authority = authority
 
     def welcome(self, token: str) -> bool:
         """Whether `token` is the proof of a caller that holds the cluster's key."""
@@ -98,6 +102,7 @@ class Probe:
                 "address": registry.address,
                 "external_url": self._external_url,
                 "config_hash": registry.config_hash,
+                "ca": await asyncio.to_thread(self._authority),
                 "fingerprints": self._keys.fingerprints(),
                 "time": time.time(),
                 "status": status,

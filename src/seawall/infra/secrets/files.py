@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,17 @@ from seawall.infra.secrets.versions import KeyVersions
 from seawall.infra.settings import KeysSettings
 from seawall.kernel.errors import ConfigError
 
+# How a file holds bytes that are no text.
+BASE64 = b"base64:"
+
 log: Any = structlog.get_logger("seawall.keys")
 
 
 class KeyFiles:
     """The key files that settings name, read once. Raises ConfigError naming a file that is no key."""
 
-    def __init__(self, settings: KeysSettings) -> None:
+    def __init__(self, settings: KeysSettings, *, held: tuple[str, ...] = ()) -> None:
+        """`held` are keys that the cluster has: a file of such a key may be missing."""
         self._files: dict[str, tuple[Path, bytes]] = {}
         self._root: tuple[Path, str] | None = None
         for name, path in (
@@ -30,11 +36,14 @@ class KeyFiles:
             (CSRF, settings.csrf_key_file),
             (SECRET, settings.secret_key_file),
         ):
-            if path is not None:
+            if path is not None and not _gone(path, name, held):
                 data = _read(path)
-                self._files[name] = (path, _private_key(path, data) if name == TOKEN else _random(path, data))
-        if settings.root_crt_file is not None:
+                key = _private_key(path, data) if name == TOKEN else random_key(path, data)
+                self._files[name] = (path, key)
+        if settings.root_crt_file is not None and not _gone(settings.root_crt_file, TOKEN, held):
             path = settings.root_crt_file
+            if TOKEN not in self._files and TOKEN in held:
+                return  # a certificate alone says nothing about the cluster's key
             if TOKEN not in self._files:
                 raise ConfigError(f"keys.root_crt_file {path} is given without keys.private_key_file")
             self._root = (path, _root_crt(path, *self._files[TOKEN]))
@@ -74,10 +83,20 @@ class KeyFiles:
         if heal:
             log.warning("key file differs from the cluster's key, which is used", file=str(path), key=name)
             return
+        # Harbor's places: the key's folder and its certificate's are below one.
+        folder = path.parent.parent if path.parent.name in ("core", "keys", "registry") else path.parent
         raise ConfigError(
-            f"{path} differs from the cluster's {name} key: replace it with the other instances' file, "
-            "remove it, or set keys.on_mismatch to heal to use the cluster's"
+            f"{path} differs from the cluster's {name} key: `seawall keys export` writes the cluster's key "
+            f"there, `seawall keys import {folder}` makes the file's key the cluster's, and "
+            "keys.on_mismatch: heal leaves the file and uses the cluster's"
         )
+
+
+def _gone(path: Path, name: str, held: tuple[str, ...]) -> bool:
+    if name not in held or path.exists():
+        return False
+    log.warning("key file is missing; the cluster's key is used", file=str(path), key=name)
+    return True
 
 
 def _read(path: Path) -> bytes:
@@ -97,8 +116,14 @@ def _private_key(path: Path, data: bytes) -> bytes:
     return pem(key)
 
 
-def _random(path: Path, data: bytes) -> bytes:
+def random_key(path: Path, data: bytes) -> bytes:
+    """The key in `data`, which `path` holds. Raises ConfigError when it is too short."""
     data = data.strip()
+    if data.startswith(BASE64):
+        try:
+            data = base64.b64decode(data.removeprefix(BASE64), validate=True)
+        except binascii.Error:
+            raise ConfigError(f"key file {path}: not base64 after {BASE64.decode()}") from None
     if len(data) < 16:
         raise ConfigError(f"key file {path}: must hold 16 bytes or more, has {len(data)}")
     return data

@@ -58,19 +58,37 @@ class KeyRing:
         self.watch = self._watch.run
 
     @classmethod
-    def open(cls, db: Database, settings: Settings, *, files: bool = True) -> KeyRing:
+    def open(
+        cls,
+        db: Database,
+        settings: Settings,
+        *,
+        files: bool = True,
+        generate_missing: bool = True,
+        master: bytes | None = None,
+    ) -> KeyRing:
         """The ring of the cluster in `db`: keys that are missing are imported from files or generated.
+
+        Without `generate_missing` they stay missing. `master` opens stored keys too, and is the master key
+        where nothing is stored yet.
 
         Raises ConfigError: no or a wrong master key, an unreadable key file, or a key file that is not
         the cluster's (unless `keys.on_mismatch` is `heal`). `files` False leaves the key files alone.
         """
         existing = db.sync_read(lambda c: c.execute(select(cluster_keys.c.name).limit(1)).first())
-        master = load_master_key(settings, create=existing is None)
-        ring = cls(db, master, settings.keys, other_master_keys(settings))
-        given = KeyFiles(settings.keys) if files else None
+        others = other_master_keys(settings)
+        if master is not None and existing is None:
+            own = master
+        else:
+            own = load_master_key(settings, create=existing is None)
+        if master is not None:
+            others = (*others, master)
+        ring = cls(db, own, settings.keys, others)
         ring.reload()
-        missing = [name for name in NAMES if not any(key.version > 0 for key in ring.versions(name))]
-        if missing:
+        held = tuple(name for name in NAMES if any(key.version > 0 for key in ring.versions(name)))
+        given = KeyFiles(settings.keys, held=held) if files else None
+        missing = [name for name in NAMES if name not in held]
+        if missing and generate_missing:
             ring.rotation.publish_first(
                 {name: (given.material(name) if given else None) or generate(name) for name in missing}
             )
@@ -123,9 +141,10 @@ class KeyRing:
         while: then "unknown" would be a guess, and a guess must not cost a client its login.
         """
         now = time.time()
-        for key in self.versions(TOKEN):
-            if key.fingerprint == kid:
-                return None if is_over(key, now) else self._versions.rsa(kid)
+        known = [key for key in self.versions(TOKEN) if key.fingerprint == kid]
+        if known:
+            # A key may be there twice: once retired, and then brought again.
+            return None if all(is_over(key, now) for key in known) else self._versions.rsa(kid)
         self._watch.wake()
         if self._watch.overdue:
             raise RegistryError("UNAVAILABLE", "this instance cannot read the cluster's keys now")

@@ -54,6 +54,11 @@ def read_master_key(path: Path) -> bytes:
     """The master key in a file. Raises ConfigError naming it."""
     try:
         return _parse_master(path.read_bytes(), f"master key {path}")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"master key {path}: No such file or directory; copy it from an instance that runs, or, before "
+            "the first start of all, make one: `head -c 32 /dev/urandom | base64`"
+        ) from None
     except OSError as error:
         raise ConfigError(f"master key {path}: {error.strerror}") from None
 
@@ -100,8 +105,8 @@ def decrypt(master: bytes, sealed: bytes, purpose: str) -> bytes:
     except InvalidTag:
         raise ConfigError(
             f"the master key does not open the cluster's {purpose} key: this instance has another master "
-            "key than the one that wrote the database; give it the cluster's (master_key_file or "
-            "SEAWALL_MASTER_KEY)"
+            "key than the one that wrote the database; copy the file that master_key_file names from an "
+            "instance that runs over the one here, or set SEAWALL_MASTER_KEY to its content"
         ) from None
 
 

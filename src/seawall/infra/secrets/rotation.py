@@ -87,7 +87,36 @@ class KeyRotation:
         `at_once`: the new key is used now and the old ones are refused now, for a key that leaked; logins
         made with the old one are over. Raises ConflictError while the last rotation is not in use yet.
         """
-        material, public = generate(name)
+        return self.publish(name, generate(name), overlap_seconds=overlap_seconds, at_once=at_once)
+
+    def bring(
+        self, name: str, key: tuple[bytes, str], *, overlap_seconds: float, at_once: bool
+    ) -> Key | None:
+        """`publish` a key from elsewhere; None when it is the one in use, or the next, already.
+
+        A signing key's certificate is replaced where only that differs. Before the first start the key is the
+        cluster's first.
+        """
+        own = [known for known in self._versions.all(name) if known.version > 0]
+        if not own:
+            self.publish_first({name: key})
+            self._versions.reload()
+            return self._versions.all(name)[-1]
+        material, public = key
+        if own[-1].fingerprint != self._masters.key_fingerprint(name, material):
+            return self.publish(name, key, overlap_seconds=overlap_seconds, at_once=at_once)
+        if public and public != own[-1].public:
+            where = (cluster_keys.c.name == name, cluster_keys.c.version == own[-1].version)
+            query = update(cluster_keys).where(*where).values(public=public)
+            self._db.sync_write(lambda c: c.execute(query))
+            self._versions.reload()
+        return None
+
+    def publish(
+        self, name: str, key: tuple[bytes, str], *, overlap_seconds: float, at_once: bool = False
+    ) -> Key:
+        """`rotate` with (material, certificate) that is at hand."""
+        material, public = key
         now = time.time()
         active = now if at_once else now + self._settings.publish_seconds
         sealed, print_ = (

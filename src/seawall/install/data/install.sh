@@ -3,17 +3,22 @@
 # unpacked bundle. Run it again after a change of harbor.yml, and for an upgrade from a newer bundle.
 #
 #   ./install.sh [--prefix DIR] [--user NAME] [--no-start]
+#
+# Harbor's flags --with-trivy, --with-clair, --with-notary and --with-chartmuseum are taken and explained.
 set -eu
 cd "$(dirname "$0")"
 here=$(pwd)
 prefix=/opt/seawall
 user=seawall
 start=yes
+with=""
 while [ $# -gt 0 ]; do
   case $1 in
     --prefix) prefix=$2; shift 2 ;;
     --user) user=$2; shift 2 ;;
     --no-start) start=no; shift ;;
+    --with-trivy | --with-clair | --with-notary | --with-chartmuseum) with="$with $1"; shift ;;
+    -h | --help) echo "usage: install.sh [--prefix DIR] [--user NAME] [--no-start]"; exit 0 ;;
     *) echo "usage: install.sh [--prefix DIR] [--user NAME] [--no-start]" >&2; exit 2 ;;
   esac
 done
@@ -62,7 +67,7 @@ if [ ! -e harbor.yml ]; then
   echo "Next: cp harbor.yml.tmpl harbor.yml, edit it, and run install.sh again"
   exit 0
 fi
-"$prefix/venv/bin/seawall" prepare --harbor-yml "$here/harbor.yml" --prefix "$prefix" --user "$user"
+"$prefix/venv/bin/seawall" prepare --harbor-yml "$here/harbor.yml" --prefix "$prefix" --user "$user" $with
 
 if [ -d /etc/logrotate.d ] && [ -e common/config/logrotate.conf ]; then
   install -m 644 common/config/logrotate.conf /etc/logrotate.d/seawall

@@ -6,10 +6,12 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.console import Console
 from sqlalchemy.engine import make_url
 
 from seawall.infra.db import Database, migrate, open_database
@@ -32,6 +34,20 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="where an embedded Seawall keeps its data; otherwise SEAWALL_DATA_DIR"),
 ]
+
+
+class Output(StrEnum):
+    """How a command prints."""
+
+    text = "text"
+    json = "json"
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="the same as --output json")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text or json")]
+
+# A terminal's width is rich's affair; what is piped is read by programs, and must not be cut at 80 columns.
+console = Console(width=None if sys.stdout.isatty() else 1000)
 
 
 def settings_of(config: Path | None, data_dir: Path | None, **flags: Any) -> Settings:

@@ -12,19 +12,25 @@ from typing import Annotated, Any, TypeVar
 
 import structlog
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from seawall.availability.sites.service import DrService
 from seawall.infra.db import open_database
 from seawall.infra.secrets.master import load_master_key, other_master_keys
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    Output,
+    OutputOption,
+    console,
+    registry_of,
+    settings_of,
+)
 
 T = TypeVar("T")
 dr_app = typer.Typer(no_args_is_help=True, help="Active-standby data centers.")
-console = Console()
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 def _when(seconds: float | None) -> str | None:
@@ -80,9 +86,14 @@ def _show(told: dict[str, Any], as_json: bool) -> None:
 
 
 @dr_app.command("status")
-def dr_status(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
+def dr_status(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """Show what this site is and how far it follows."""
-    _show(_with(config, data_dir, lambda dr: dr.status()), as_json)
+    _show(_with(config, data_dir, lambda dr: dr.status()), as_json or output is Output.json)
 
 
 @dr_app.command("promote")
@@ -93,32 +104,44 @@ def dr_promote(
     config: ConfigOption = None,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Make this site the active one; the other gives way first, or the witness says that it has."""
-    _show(_with(config, data_dir, lambda dr: dr.promote(force=force)), as_json)
+    _show(_with(config, data_dir, lambda dr: dr.promote(force=force)), as_json or output is Output.json)
 
 
 @dr_app.command("demote")
-def dr_demote(config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False) -> None:
+def dr_demote(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """Take no more writes at this site; nobody does until a site is promoted."""
-    _show(_with(config, data_dir, lambda dr: dr.demote()), as_json)
+    _show(_with(config, data_dir, lambda dr: dr.demote()), as_json or output is Output.json)
 
 
 @dr_app.command("failback")
 def dr_failback(
-    config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Switch the roles of the two sites with nothing lost; both must answer."""
-    _show(_with(config, data_dir, lambda dr: dr.failback()), as_json)
+    _show(_with(config, data_dir, lambda dr: dr.failback()), as_json or output is Output.json)
 
 
 @dr_app.command("divergences")
 def dr_divergences(
-    config: ConfigOption = None, data_dir: DataOption = None, as_json: JsonOption = False
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """List what an old active had acknowledged and the new one never received, and what became of it."""
     found = _with(config, data_dir, lambda dr: dr.divergences())
-    if as_json:
+    if as_json or output is Output.json:
         print(json.dumps([{**item, "at": _when(item["at"])} for item in found]))
         return
     table = Table("at", "kind", "name", "outcome", "detail")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime
 import json
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -13,24 +15,32 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from seawall.availability.cluster.balancer import KINDS, Balancer
-from seawall.availability.cluster.check import CheckReport, check
+from seawall.availability.cluster.check import CheckReport, check, shown
 from seawall.availability.cluster.instances import InstanceRegistry
-from seawall.infra.db import Database, open_database
+from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.secrets.carry import Found, read_folder, replace_file, write_files
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.master import read_master_key
 from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError, ConflictError
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    Output,
+    OutputOption,
+    console,
+    registry_of,
+    settings_of,
+)
 
 T = TypeVar("T")
 ha_app = typer.Typer(no_args_is_help=True, help="Instances of the cluster.")
 keys_app = typer.Typer(no_args_is_help=True, help="The cluster's keys.")
-console = Console()
 
 
 class Which(StrEnum):
@@ -96,11 +106,7 @@ def keys_rotate(
     Rotating the secret key waits until the new one is in use and seals every stored credential with it.
     """
     settings = registry_of(config, data_dir)
-    overlap = {
-        TOKEN: settings.auth.token_minutes * 60 + 60,
-        CSRF: settings.auth.session_hours * 3600,
-        SECRET: 0,
-    }
+    overlap = _overlaps(settings)
 
     def work(ring: KeyRing) -> None:
         wait = 0.0
@@ -147,18 +153,126 @@ def keys_rotate_master(
     print(f"{_with_services(settings, work)} keys sealed under the new master key; make it master_key_file")
 
 
+@keys_app.command("import")
+def keys_import(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="private_key.pem, root.crt, secretkey, ...")],
+    now: Annotated[
+        bool, typer.Option("--now", help="refuse the old keys at once; logins made with them end")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="take a master key that a running instance does not have")
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Make the keys in a folder the cluster's: a Harbor's secret folder, or another Seawall's.
+
+    Works before the first start, and later while instances run: old keys are accepted as after a rotation.
+    A `master.key` becomes the master key too, and the file that the settings name is replaced.
+    """
+    settings = settings_of(config, data_dir)
+    found = read_folder(folder)
+    # Before the first start too: then this makes the database.
+    migrate.upgrade(settings.database_url)
+    overlap = _overlaps(settings)
+
+    async def work(db: Database, ring: KeyRing) -> None:
+        if found.master is not None:
+            await _take_master(settings, db, ring, found, force)
+        wait = 0.0
+        for name, key in found.keys.items():
+            new = await asyncio.to_thread(
+                ring.rotation.bring, name, key, overlap_seconds=overlap[name], at_once=now
+            )
+            if new is None:
+                print(f"{name}: {found.files[name]} is the cluster's key already")
+                continue
+            left = max(0.0, new.active_at - time.time())
+            print(f"{name}: version {new.version} from {found.files[name]} is in use in {left:.0f} s")
+            if name == SECRET and new.version > 1:
+                wait = left + (0 if now else 2 * settings.keys.poll_seconds)
+        for path in write_files(ring, settings.keys, None):
+            print(f"written: {path}")
+        if wait:
+            await asyncio.sleep(wait)
+            sealed = await asyncio.to_thread(ring.rotation.finish_secret_rotation)
+            print(f"{SECRET}: {sealed} stored credentials sealed with the new key")
+
+    _with_services(settings, work, generate=False, master=found.master)
+
+
+async def _take_master(settings: Settings, db: Database, ring: KeyRing, found: Found, force: bool) -> None:
+    """Seal the keys under the folder's master key, and put it where the settings have it."""
+    assert found.master is not None
+    wanted = KeyRing(db, found.master, settings.keys).masters.fingerprint
+    if ring.masters.fingerprint != wanted:
+        for item in await InstanceRegistry(db, settings, ring).list():
+            if item.alive and wanted not in item.fingerprints.get("held", "").split(",") and not force:
+                raise ConflictError(
+                    f"instance {item.address} runs without the master key {found.master_file}: stop it "
+                    "and import again, or restart it with that file as other_master_key_file first"
+                )
+        await asyncio.to_thread(ring.rotation.rotate_master, found.master)
+    if settings.master_key is not None:
+        print(f"master: set SEAWALL_MASTER_KEY to the content of {found.master_file} before the next start")
+        return
+    place = settings.master_key_file or settings.data_dir / "master.key"
+    content = base64.b64encode(found.master) + b"\n"
+    if not (place.exists() and read_master_key(place) == found.master):
+        replace_file(place, content)
+        print(f"master: {place} is {found.master_file} now")
+
+
+@keys_app.command("export")
+def keys_export(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="instead of the files that the settings name")
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Write the cluster's keys to the key files of the settings (keys.private_key_file, ...)."""
+    settings = registry_of(config, data_dir)
+    written = _with_ring(settings, lambda ring: write_files(ring, settings.keys, folder))
+    for path in written:
+        print(f"written: {path}")
+    if not written:
+        named = folder or settings.keys.private_key_file or settings.keys.csrf_key_file
+        print(
+            "the files hold the cluster's keys already"
+            if named or settings.keys.secret_key_file
+            else "the settings name no key files (keys.private_key_file, ...); name a folder"
+        )
+
+
+def _overlaps(settings: Settings) -> dict[str, float]:
+    return {
+        TOKEN: settings.auth.token_minutes * 60 + 60,
+        CSRF: settings.auth.session_hours * 3600,
+        SECRET: 0,
+    }
+
+
 @keys_app.command("certificate")
 def keys_certificate(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Print the token signing key's certificate (root.crt) in PEM."""
     print(_with_ring(registry_of(config, data_dir), lambda ring: ring.certificate), end="")
 
 
-def _with_services(settings: Settings, work: Callable[[Database, KeyRing], Awaitable[T]]) -> T:
+def _with_services(
+    settings: Settings,
+    work: Callable[[Database, KeyRing], Awaitable[T]],
+    *,
+    generate: bool = True,
+    master: bytes | None = None,
+) -> T:
+    """Run `work`. Without `generate` keys that the cluster lacks stay missing; `master` may open keys too."""
 
     async def run() -> T:
         db = open_database(settings.database_url, pool_size=2)
         try:
-            return await work(db, KeyRing.open(db, settings, files=False))
+            ring = KeyRing.open(db, settings, files=False, generate_missing=generate, master=master)
+            return await work(db, ring)
         finally:
             await db.close()
 
@@ -166,13 +280,22 @@ def _with_services(settings: Settings, work: Callable[[Database, KeyRing], Await
 
 
 @ha_app.command("status")
-def ha_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+def ha_status(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """List instances and whether they live."""
     settings = registry_of(config, data_dir)
 
     async def work(db: Database, ring: KeyRing) -> None:
+        found = await InstanceRegistry(db, settings, ring).list()
+        if as_json or output is Output.json:
+            print(json.dumps([shown(item) for item in found]))
+            return
         table = Table("address", "host", "version", "state", "seen", "started", "clock", "health")
-        for item in await InstanceRegistry(db, settings, ring).list():
+        for item in found:
             table.add_row(
                 item.address,
                 item.hostname,
@@ -192,7 +315,8 @@ def ha_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
 def ha_check(
     config: ConfigOption = None,
     data_dir: DataOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Test every pair of instances; names each fault and its cure. Exit code 1 when there is one."""
     settings = registry_of(config, data_dir)
@@ -206,7 +330,7 @@ def ha_check(
         return report
 
     report = _with_services(settings, work)
-    if as_json:
+    if as_json or output is Output.json:
         print(json.dumps({**asdict(report), "ok": report.ok}))
     else:
         living = sum(item["alive"] for item in report.instances)
@@ -284,4 +408,11 @@ def ha_lb_config(
         ca=ca,
         **{k: v for k, v in (("certificate", certificate), ("key", key)) if v},
     )
+    if not ca and any(item.startswith("https://") for item in found):
+        warning = (
+            "without --ca the balancer does not verify the instances' certificates, so whoever gets between "
+            "them can read everything; name the PEM of their authority with --ca"
+        )
+        print(f"warning: {warning}", file=sys.stderr)
+        print(f"# WARNING: {warning}")
     print(KINDS[kind.value](balancer), end="")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from seawall import __version__
@@ -29,7 +28,14 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, redacted
 from seawall.process.commands import backup as backup_cli
 from seawall.process.commands import install as install_cli
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of, with_db
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    console,
+    registry_of,
+    settings_of,
+    with_db,
+)
 from seawall.process.commands.dr import dr_app
 from seawall.process.commands.ha import ha_app, keys_app
 from seawall.process.commands.jobs import jobs_app, jobservice
@@ -41,7 +47,6 @@ from seawall.process.wiring import open_storage
 from seawall.process.worker import EmbeddedRunner
 from seawall.registry import fsck as fsck_
 from seawall.registry import gc as gc_
-from seawall.web.internal.ca import check_ca
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Seawall, an OCI registry.")
 user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
@@ -60,7 +65,6 @@ backup_cli.register(app)
 app.add_typer(ha_app, name="ha")
 app.add_typer(peers_app, name="peers")
 app.add_typer(dr_app, name="dr")
-console = Console()
 _BACKLOG = 4096
 _MOST_CONNECTIONS = 50_000
 
@@ -100,8 +104,6 @@ def serve(
     http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
     if http:
         settings = settings_of(config, data_dir, http={**settings.http.model_dump(), **http})
-    if settings.ca_download is not None:
-        check_ca(settings.ca_download)
     preflight(settings)
     migrate.upgrade(settings.database_url)
     scheme = "https" if settings.http.tls_certificate else "http"

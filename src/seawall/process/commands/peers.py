@@ -7,14 +7,21 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    Output,
+    OutputOption,
+    console,
+    registry_of,
+)
 from seawall.process.wiring import open_process
 
 if TYPE_CHECKING:
@@ -22,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 app = typer.Typer(no_args_is_help=True, help="Own-storage HA: this instance and its peers.")
-console = Console()
 
 
 def _with_peers(config: Path | None, data_dir: Path | None, work: Callable[[PeerService], Awaitable[T]]) -> T:
@@ -44,11 +50,12 @@ def _with_peers(config: Path | None, data_dir: Path | None, work: Callable[[Peer
 def status(
     config: ConfigOption = None,
     data_dir: DataOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print as JSON")] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Ask every peer; exit code 1 when one is away, or something differs."""
     found = _with_peers(config, data_dir, lambda peers: peers.statuses.all())
-    if as_json:
+    if as_json or output is Output.json:
         print(json.dumps([asdict(item) for item in found]))
     else:
         table = Table("peer", "url", "reachable", "lag", "behind", "differences", "conflicts", "error")
@@ -78,7 +85,7 @@ def status(
 def sync(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Compare everything, and take what peers have new, now."""
     _with_peers(config, data_dir, lambda peers: peers.rounds.once())
-    status(config, data_dir, False)
+    status(config, data_dir, False, Output.text)
 
 
 @app.command("conflicts")

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, select
 
 from seawall.access.tables import projects
 from seawall.infra.db import Database, open_database
 from seawall.kernel.errors import InvalidError, NotFoundError
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of
+from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of
 from seawall.registry import accounting, index
 from seawall.registry.tables import quotas, repositories
 
 quota_app = typer.Typer(no_args_is_help=True, help="Storage quotas of projects.")
-console = Console()
 
 _SIZE = re.compile(r"(\d{1,12})\s*(b|kib|mib|gib|tib)?", re.IGNORECASE)
 _UNITS = {"b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}

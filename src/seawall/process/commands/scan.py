@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from seawall.features.scan import importer
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import insert_job
 from seawall.kernel.errors import InvalidError
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
+from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of, with_db
 
 app = typer.Typer(no_args_is_help=True, help="Scanning.")
 db_app = typer.Typer(no_args_is_help=True, help="The vulnerability database.")
@@ -99,7 +98,7 @@ def db_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
             age(time.time() - row["imported_at"]),
             _moment(row["modified_at"]) if row["modified_at"] else "",
         )
-    Console().print(table)
+    console.print(table)
 
 
 def _moment(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import Response
@@ -10,11 +11,11 @@ from pydantic import BaseModel
 from seawall.availability.cluster import check as check_
 from seawall.availability.peers.check import check_peers
 from seawall.availability.sites.check import check_sites
+from seawall.infra.ca import read_ca
 from seawall.kernel.errors import NotFoundError
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Dr, Instances, Keys, Peers, SettingsDep
-from seawall.web.internal.ca import read_ca
 
 router = ApiRouter(tags=["ha"])
 
@@ -96,7 +97,7 @@ async def check_instances(
 async def get_cert(access: Annotated[Access, anyone()], settings: SettingsDep) -> Response:
     """The balancer's CA certificate (`ca_download`)."""
     try:
-        data = read_ca(settings)
+        data = await asyncio.to_thread(read_ca, settings)
     except NotFoundError as error:
         raise ApiError(404, str(error)) from None
     return Response(

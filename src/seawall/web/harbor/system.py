@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 
 from seawall import __version__
 from seawall.access import projects as domain
+from seawall.infra.ca import has_ca
 from seawall.infra.configuration import ITEMS
 from seawall.registry import accounting, repository_lists
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
@@ -123,7 +125,7 @@ async def get_system_info(
         info.registry_storage_provider_name = settings.storage.driver
         info.read_only = values["read_only"]
         info.notification_enable = values["notification_enable"]
-        info.has_ca_root = settings.ca_download is not None
+        info.has_ca_root = await asyncio.to_thread(has_ca, settings)
         if dr.enabled:
             info.dr_role, info.active_site_url = await dr.standing()
     return info

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
+import structlog
 from sqlalchemy import Connection
 
 from seawall.features.replication.origin import parse_header
@@ -14,6 +16,8 @@ from seawall.kernel.errors import RegistryError
 from seawall.registry.protocol import Visible
 from seawall.web.caller import Caller, Callers, CredentialsError
 from seawall.web.oci.http import Request, base_url
+
+log: Any = structlog.get_logger("seawall.oci")
 
 _CATALOG = "registry:catalog:*"
 
@@ -95,7 +99,11 @@ class RegistryAccess:
             return await self._callers.of_registry(header, request.address, agent)
         except CredentialsError as error:
             invalid = "invalid_token" if error.bearer or error.malformed else None
-            raise self._challenge(request, scope if error.bearer else None, invalid) from None
+            if error.reason is not None:
+                # Two registries behind one address look like this, and so do clocks that are wrong.
+                log.warning("token refused", reason=error.reason, path=request.scope["path"])
+            wanted = scope if error.bearer else None
+            raise self._challenge(request, wanted, invalid, error.reason) from None
 
     async def _allows(self, caller: Caller, name: str, action: str) -> bool:
         if caller.unrestricted:
@@ -105,7 +113,9 @@ class RegistryAccess:
         known = caller.principal if caller.principal.known else None
         return action in await self._callers.auth.actions(known, name)
 
-    def _challenge(self, request: Request, scope: str | None, error: str | None) -> RegistryError:
+    def _challenge(
+        self, request: Request, scope: str | None, error: str | None, reason: str | None = None
+    ) -> RegistryError:
         value = (
             f'Bearer realm="{self.base_url(request)}/service/token",service="{self._callers.tokens.service}"'
         )
@@ -113,7 +123,7 @@ class RegistryAccess:
             value += f',scope="{scope}"'
         if error:
             value += f',error="{error}"'
-        return RegistryError("UNAUTHORIZED", headers={"WWW-Authenticate": value})
+        return RegistryError("UNAUTHORIZED", reason, headers={"WWW-Authenticate": value})
 
 
 def _everything(_connection: Connection) -> None:

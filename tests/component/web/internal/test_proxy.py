@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from seawall.infra.loading import load
 from seawall.kernel.errors import ConfigError
 from seawall.web.internal.proxy import TrustedProxies
 from tests.support.registry import Registry
+from tests.support.servers.certificates import Authority
 
 
 def seen(peer: str, headers: dict[str, str], trusted: tuple[str, ...] = ("10.0.0.0/8", "::1")) -> Any:
@@ -123,25 +123,35 @@ def test_external_url_is_the_one_address(fresh_registry: Registry) -> None:
 
 
 def test_ca_download(fresh_registry: Registry, tmp_path: Path) -> None:
-    key, crt = tmp_path / "ca.key", tmp_path / "ca.crt"
-    subprocess.run(
-        f"openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=ca -keyout {key} -out {crt}".split(),
-        check=True,
-        capture_output=True,
-    )
+    """Read at each request: the file may come, change and go; a missing one is no reason not to start."""
+    first, second = Authority(tmp_path / "1").certificate, Authority(tmp_path / "2").certificate
     registry = fresh_registry
     registry.start()
-    assert httpx.get(f"{registry.url}/ca.crt").status_code == 404
-    assert httpx.get(f"{registry.url}/ca").status_code == 404
-    registry.stop()
-    registry.environment["SEAWALL_CA_DOWNLOAD"] = str(crt)
-    registry.start()
+    pages = ("/ca.crt", "/ca", "/api/v2.0/systeminfo/getcert")
+    assert [httpx.get(registry.url + page).status_code for page in pages] == [404, 404, 404]
+    folder = registry.data_dir / "ca_download"
+    folder.mkdir()
+    assert registry.api("GET", "/systeminfo").json()["has_ca_root"] is False
+    (folder / "registry.example.com.crt").write_bytes(first.read_bytes())
     answer = httpx.get(f"{registry.url}/ca.crt")
-    assert answer.text == crt.read_text()
+    assert answer.content == first.read_bytes()
     assert "attachment" in answer.headers["Content-Disposition"]
     assert "/ca.crt" in httpx.get(f"{registry.url}/ca").text
+    assert httpx.get(registry.url + pages[2]).content == first.read_bytes()
+    assert registry.api("GET", "/systeminfo").json()["has_ca_root"] is True
+    # Another one beside it; nothing secret and nothing else is given.
+    (folder / "b.crt").write_bytes(second.read_bytes())
+    (folder / "key.crt").write_text("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n")
+    (folder / "note.txt").write_text("x")
+    found = httpx.get(f"{registry.url}/ca.crt").content
+    assert found == second.read_bytes() + first.read_bytes()
+    for file in folder.iterdir():
+        file.unlink()
+    assert [httpx.get(registry.url + page).status_code for page in pages] == [404, 404, 404]
     registry.stop()
-    registry.environment["SEAWALL_CA_DOWNLOAD"] = str(key)
-    refused = registry.cli("serve", "--port", str(registry.port))
-    assert refused.returncode == 1
-    assert refused.stderr == f"seawall: ca_download {key}: not a PEM certificate\n"
+    # A file instead of the folder.
+    registry.environment["SEAWALL_CA_DOWNLOAD"] = str(tmp_path / "later.crt")
+    registry.start()
+    assert httpx.get(f"{registry.url}/ca.crt").status_code == 404
+    (tmp_path / "later.crt").write_bytes(first.read_bytes())
+    assert httpx.get(f"{registry.url}/ca.crt").content == first.read_bytes()
