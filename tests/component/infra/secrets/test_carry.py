@@ -21,13 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.infra.db import migrate, open_database
+from seawall.infra.loading import load
 from seawall.infra.secrets.carry import read_folder
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.material import make_certificate
-from seawall.infra.settings import load
 from seawall.install.prepare import key_paths, prepare
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.main import main
+from seawall.process.commands.boundary import main
 from tests.support.folders import open_folder
 from tests.support.processes import PASSWORD, clean_environment, free_port
 from tests.support.registry import Registry
