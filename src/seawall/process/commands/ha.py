@@ -391,7 +391,8 @@ def ha_lb_config(
     data_dir: DataOption = None,
 ) -> None:
     """Print a load balancer's configuration for this cluster."""
-    settings = registry_of(config, data_dir)
+    # A configuration for instances that are named needs no registry on this host.
+    settings = settings_of(config, data_dir) if instance else registry_of(config, data_dir)
     url = external_url or settings.external_url
     if not url:
         raise ConfigError("external_url is not set; set it, or give --external-url")
