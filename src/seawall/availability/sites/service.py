@@ -38,6 +38,7 @@ from seawall.kernel.errors import PreconditionError, SeawallError, UnavailableEr
 log: Any = structlog.get_logger("seawall.dr")
 
 _SWEEP_SECONDS = 60.0
+_STALLED_SECONDS = 10.0
 _FORGET_SECONDS = 600.0
 _LOOK_SECONDS = 5.0
 
@@ -332,7 +333,7 @@ class DrService:
             "base": row["base"],
             "complete": row["complete"],
             "lag": _lag(row),
-            "behind": row["behind"],
+            "behind": None if self._stalled(row) else row["behind"],
             "revision": await self._db.read(migrate.current),
         }
 
@@ -414,6 +415,20 @@ class DrService:
 
         return await self._db.write(store_promise)
 
+    def _stalled(self, row: dict[str, Any]) -> str | None:
+        """Why the row's word on a standby is old; None while it is not.
+
+        A standby that cannot write, because its disk is full, cannot note that either: it shows in the time
+        at which it last did.
+        """
+        lag = _lag(row)
+        limit = _STALLED_SECONDS + 2 * (self.settings.poll_seconds + self.settings.timeout_seconds)
+        if row["role"] != STANDBY or not row["complete"] or lag is None or lag <= limit:
+            return None
+        writing = self._db.writing()
+        why = "" if writing == "ok" else f"; writing to this site's database: {writing}"
+        return f"nothing was applied for {lag:.0f} s{why}"
+
     # -- commands --------------------------------------------------------------------------------------
 
     async def status(self) -> dict[str, Any]:
@@ -436,6 +451,7 @@ class DrService:
                 "can": [],
             }
         seen, witness = row["peer"] or {}, row["witness"] or {}
+        stalled = self._stalled(row)
         active = row["role"] == ACTIVE
         can = {ACTIVE: ["demote", "failback"], STANDBY: ["promote", "failback"], FENCED: ["promote"]}
         return {
@@ -460,10 +476,10 @@ class DrService:
             "lag_seconds": (seen.get("lag") if seen.get("role") == STANDBY else None)
             if active
             else _lag(row),
-            "behind_changes": seen.get("behind") if active else row["behind"],
+            "behind_changes": seen.get("behind") if active else None if stalled else row["behind"],
             "last_applied_at": row["applied_at"],
             "syncing": row["syncing"] if row["role"] == STANDBY else None,
-            "error": row["error"],
+            "error": row["error"] or stalled,
             "divergences": await self._db.read(state.divergences),
             "can": can[row["role"]],
         }

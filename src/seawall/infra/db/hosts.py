@@ -40,7 +40,7 @@ _SURVEY_WAITING = 1.0
 _SURVEY_CALM = 5.0
 _SURVEY_TIMEOUT = 2
 # A server that cannot tell (another product that speaks the protocol) is not compared.
-_STANDING = (
+STANDING = (
     "SELECT (SELECT system_identifier FROM pg_control_system())::text,"
     " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
 )
@@ -185,6 +185,10 @@ class Hosts:
         """Whether a connection's server is, as far as is known, the newest one."""
         return connection.standing is None or not connection.standing.older(self._newest)
 
+    def superseded(self, system: str, timeline: int) -> bool:
+        """Whether a server that says so of itself is older than the newest one seen."""
+        return Standing(system, timeline).older(self._newest)
+
     def close(self) -> None:
         """Stop watching and leave every connection."""
         self._closed.set()
@@ -284,7 +288,7 @@ class Hosts:
 def _standing(connection: WatchedConnection) -> Standing | None:
     limit, connection.limit = connection.limit, _SURVEY_TIMEOUT
     try:
-        row = connection.execute(_STANDING).fetchone()
+        row = connection.execute(STANDING).fetchone()
     except psycopg.Error:
         return None
     finally:

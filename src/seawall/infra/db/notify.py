@@ -10,9 +10,13 @@ import psycopg
 from sqlalchemy import Connection, text
 
 from seawall.infra.db.engine import Database
+from seawall.infra.db.hosts import STANDING
 from seawall.infra.db.postgres import PostgresDatabase, connection_info
 
 _AGAIN_SECONDS = 2.0
+# How long nothing is heard before the server is asked whether it is still there, and how long that may take.
+_SILENCE_SECONDS = 10.0
+_PATIENCE_SECONDS = 3.0
 
 
 def notify(connection: Connection, channel: str) -> None:
@@ -30,11 +34,17 @@ async def listen(db: Database, channel: str) -> AsyncIterator[None]:
     if not isinstance(db, PostgresDatabase):
         return
     while True:
-        with contextlib.suppress(psycopg.Error, OSError):
+        with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
             connection = await psycopg.AsyncConnection.connect(connection_info(db.url), autocommit=True)
             async with connection:
                 await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
                 yield
-                async for _ in connection.notifies():
-                    yield
+                while True:
+                    async for _ in connection.notifies(timeout=_SILENCE_SECONDS):
+                        yield
+                    # A server that hangs, or was superseded and woke up, notifies nobody.
+                    async with asyncio.timeout(_PATIENCE_SECONDS):
+                        row = await (await connection.execute(STANDING)).fetchone()
+                    if row is not None and db.hosts.superseded(row[0], row[1]):
+                        break
         await asyncio.sleep(_AGAIN_SECONDS)
