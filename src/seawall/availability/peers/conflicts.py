@@ -77,6 +77,7 @@ class Conflicts:
 
         return [
             {
+                "id": row.id,
                 "at": row.at,
                 "kind": row.kind,
                 "key": documents.show(json.loads(row.key)),
@@ -84,6 +85,8 @@ class Conflicts:
                 "dropped": document(row.dropped),
                 "by": row.kept_version.partition("@")[2],
                 "note": row.note,
+                "acknowledged_at": row.acknowledged_at,
+                "acknowledged_by": row.acknowledged_by,
             }
             for row in connection.execute(query).all()
         ]

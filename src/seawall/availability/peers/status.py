@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from seawall.availability.peers import documents
 from seawall.availability.peers import schema as t
@@ -56,6 +56,7 @@ class Statuses:
         self._observer = observer
         self._peers = peers
         self._tasks = tasks
+        self._asking: dict[str, asyncio.Task[Status | None]] = {}
 
     async def summary(self) -> dict[str, Any]:
         """What is here, in short: a number and a digest of each kind."""
@@ -82,30 +83,54 @@ class Statuses:
         rows = await self._db.read(lambda c: c.execute(query).all())
         return {row.key: row.digest for row in rows}
 
-    async def all(self, limit: int = 100) -> list[Status]:
-        """How this instance stands to each peer, as asked now."""
-        found: list[Status] = await self._tasks.start(self._statuses(limit))
+    async def all(self, limit: int = 100, within: float | None = None) -> list[Status]:
+        """How this instance stands to each peer, as asked now.
+
+        `within`: seconds after which a peer that has not answered is shown by what is known here; its answer
+        is still waited for, and the next call has it. None waits as long as a peer may take.
+        """
+        found: list[Status] = await self._tasks.start(self._statuses(limit, within))
         return found
 
-    async def _statuses(self, limit: int) -> list[Status]:
+    async def _statuses(self, limit: int, within: float | None) -> list[Status]:
         await self._observer.prepare()
         with contextlib.suppress(PeerError):
             await self._observer.observe()
         mine = await self.summary()
-        found = await asyncio.gather(*(self._status(peer, mine, limit) for peer in self._peers))
+        found = await asyncio.gather(*(self._asked(peer, mine, limit, within) for peer in self._peers))
         return [item for item in found if item is not None]
 
-    async def _status(self, peer: Peer, mine: dict[str, Any], limit: int) -> Status | None:
+    async def _asked(
+        self, peer: Peer, mine: dict[str, Any], limit: int, within: float | None
+    ) -> Status | None:
+        if within is None:
+            return await self._status(peer, mine, limit)
+        # One question to a peer at a time: one that hangs must not collect a question of every reader.
+        running = self._asking.get(peer.url)
+        if running is None or running.done():
+            running = self._asking[peer.url] = asyncio.ensure_future(self._status(peer, mine, limit))
+        done, _pending = await asyncio.wait({running}, timeout=within)
+        if done:
+            return running.result()
+        status = await self._known(peer)
+        status.error = f"no answer within {within:g} s" + (
+            f"; before that: {status.error}" if status.error else ""
+        )
+        return status
+
+    async def _known(self, peer: Peer) -> Status:
+        """What is known here of a peer, without asking it."""
         link = await link_to(self._db, peer)
-        conflicts = t.peer_conflicts
-        total = await self._db.read(lambda c: c.execute(select(func.count(conflicts.c.id))).scalar_one())
+        conflicts = t.peer_conflicts.c
+        open_ones = select(func.count(conflicts.id)).where(conflicts.acknowledged_at.is_(None))
+        total = await self._db.read(lambda c: c.execute(open_ones).scalar_one())
         waiting = await self._db.read(
             lambda c: c.execute(
                 select(func.count()).select_from(t.peer_pending).where(t.peer_pending.c.url == peer.url)
             ).scalar_one()
         )
         synced = link.synced_at if link is not None else None
-        status = Status(
+        return Status(
             peer.name or (link.name if link is not None else ""),
             peer.url,
             False,
@@ -116,6 +141,10 @@ class Statuses:
             total,
             link.error if link is not None else None,
         )
+
+    async def _status(self, peer: Peer, mine: dict[str, Any], limit: int) -> Status | None:
+        status = await self._known(peer)
+        link = await link_to(self._db, peer)
         try:
             asked = time.time()
             theirs = await peer.call("summary")
@@ -161,6 +190,22 @@ class Statuses:
     async def conflicts(self, limit: int = 500) -> list[dict[str, Any]]:
         """What lost by the conflict rule, newest first; documents without what is secret."""
         return await self._db.read(lambda c: self._store.conflicts.newest(c, limit))
+
+    async def acknowledge(self, number: int, name: str) -> bool:
+        """Note that `name` has seen the conflict; False when there is none of that number."""
+        table = t.peer_conflicts
+        note = (
+            update(table)
+            .where(table.c.id == number, table.c.acknowledged_at.is_(None))
+            .values(acknowledged_at=time.time(), acknowledged_by=name[:255])
+        )
+        known = select(table.c.id).where(table.c.id == number)
+
+        def acknowledge_conflict(connection: Connection) -> bool:
+            connection.execute(note)
+            return connection.execute(known).first() is not None
+
+        return await self._db.write(acknowledge_conflict)
 
 
 def _digests(connection: Connection) -> Iterable[tuple[str, int, str]]:

@@ -67,6 +67,9 @@ peer_conflicts = Table(
     Column("kept_version", String(128), nullable=False),
     Column("dropped_version", String(128), nullable=False, index=True),
     Column("note", Text, nullable=False, server_default=""),
+    # Who has seen it, and when: it is history from then on.
+    Column("acknowledged_at", Float, nullable=True),
+    Column("acknowledged_by", String(255), nullable=True),
     Column("kept", Text, nullable=False, info={"sealed": True}),
     Column("dropped", Text, nullable=False, info={"sealed": True}),
 )

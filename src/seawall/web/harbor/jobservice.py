@@ -42,7 +42,8 @@ def vendor_of(kind: str) -> str:
 
 def _kind_of(jobs: JobService, vendor: str) -> str:
     for kind in (*jobs.kinds, SCHEDULER):
-        if vendor_of(kind) == vendor:
+        # Harbor's own portal writes the scheduler's name in small letters.
+        if vendor_of(kind).lower() == vendor.lower():
             return kind
     raise ApiError(404, f"job type {vendor[:64]} not found")
 

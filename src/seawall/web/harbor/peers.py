@@ -7,10 +7,13 @@ from typing import Annotated, Any
 from fastapi import Response
 from pydantic import BaseModel
 
-from seawall.web.harbor.deps import Access, ApiRouter, system_access, timestamp
+from seawall.web.harbor.deps import Access, ApiRouter, Id, system_access, timestamp
+from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Peers
 
 router = ApiRouter(tags=["peers"])
+# Seconds that an answer waits for a peer: the page must not hang because another host does.
+_WITHIN = 1.0
 
 
 class DifferenceModel(BaseModel):
@@ -39,6 +42,7 @@ class PeerModel(BaseModel):
 class ConflictModel(BaseModel):
     """Changes made at two instances that did not know of each other; `by` made the one that was kept."""
 
+    id: int
     at: str | None
     kind: str
     key: str
@@ -46,11 +50,16 @@ class ConflictModel(BaseModel):
     dropped: dict[str, Any] | None
     by: str
     note: str
+    acknowledged_at: str | None = None
+    acknowledged_by: str | None = None
 
 
 @router.get("/peers")
 async def list_peers(access: Annotated[Access, system_access("ha", "read")], peers: Peers) -> list[PeerModel]:
-    """Every peer, asked now; none where own-storage HA is not set up."""
+    """Every peer, asked now; none where own-storage HA is not set up.
+
+    A peer that does not answer within a second is shown as not reachable, with what is known of it here.
+    """
     if not peers.enabled:
         return []
     return [
@@ -65,7 +74,7 @@ async def list_peers(access: Annotated[Access, system_access("ha", "read")], pee
             conflicts=item.conflicts,
             error=item.error,
         )
-        for item in await peers.statuses.all()
+        for item in await peers.statuses.all(within=_WITHIN)
     ]
 
 
@@ -77,7 +86,27 @@ async def list_peer_conflicts(
     if not peers.enabled:
         return []
     found = await peers.statuses.conflicts()
-    return [ConflictModel(**{**item, "at": timestamp(item["at"])}) for item in found]
+    return [
+        ConflictModel(
+            **{
+                **item,
+                "at": timestamp(item["at"]),
+                "acknowledged_at": timestamp(item["acknowledged_at"]),
+            }
+        )
+        for item in found
+    ]
+
+
+@router.post("/peers/conflicts/{conflict_id}/acknowledge", response_class=Response)
+async def acknowledge_peer_conflict(
+    conflict_id: Id, access: Annotated[Access, system_access("ha", "update")], peers: Peers
+) -> Response:
+    """Note that somebody has seen a conflict; it no longer counts among the open ones."""
+    if not peers.enabled or not await peers.statuses.acknowledge(conflict_id, access.principal.name):
+        raise ApiError(404, f"conflict {conflict_id} not found")
+    access.audited("update", "peer_conflict", str(conflict_id), f"acknowledge conflict {conflict_id}")
+    return Response(status_code=200)
 
 
 @router.post("/peers/sync", status_code=202, response_class=Response)

@@ -256,7 +256,7 @@ async def list_executions_of_webhook_policy(
             status_message=_last_line(item),
             metrics=WebhookMetrics.model_validate({f"{item.status}_task_count": 1}),
             trigger="EVENT",
-            extra_attrs={"event_type": item.event_type},
+            extra_attrs={"event_type": item.event_type, "attempts": item.attempts},
             start_time=timestamp(item.created_at),
             end_time=timestamp(item.ended_at),
         )
@@ -265,7 +265,8 @@ async def list_executions_of_webhook_policy(
 
 
 def _last_line(item: Delivery) -> str:
-    return item.log.rstrip("\n").rpartition("\n")[2][:500] if item.status == "error" else ""
+    # A delivery that waits for its next attempt has failed before, and says why.
+    return item.log.rstrip("\n").rpartition("\n")[2][:500] if item.status != "success" else ""
 
 
 async def _delivery(

@@ -292,6 +292,8 @@ def upgrade() -> None:
         sa.Column("kept_version", sa.String(length=128), nullable=False),
         sa.Column("dropped_version", sa.String(length=128), nullable=False),
         sa.Column("note", sa.Text(), server_default="", nullable=False),
+        sa.Column("acknowledged_at", sa.Float(), nullable=True),
+        sa.Column("acknowledged_by", sa.String(length=255), nullable=True),
         sa.Column("kept", sa.Text(), nullable=False),
         sa.Column("dropped", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_peer_conflicts")),
