@@ -28,6 +28,6 @@ def slim(node: Any) -> Any:
     return kept
 
 
-document = slim(make_app(None).openapi())
+document = slim(make_app().openapi())
 document["info"] = {"title": "Seawall", "version": "2.0"}
 json.dump(document, sys.stdout)

@@ -73,15 +73,6 @@ const resolver: CSSVariablesResolver = () => ({
   },
 });
 
-// A page that was opened before an upgrade asks for files that the new version no longer has.
-window.addEventListener("vite:preloadError", (event) => {
-  const last = Number(sessionStorage.getItem("seawall-reloaded") ?? 0);
-  if (Date.now() - last < 30_000) return;
-  event.preventDefault();
-  sessionStorage.setItem("seawall-reloaded", String(Date.now()));
-  location.reload();
-});
-
 const client = new QueryClient({
   defaultOptions: {
     queries: {

@@ -1,5 +1,6 @@
 // HTTP to the v2.0 API: session cookie, CSRF token, the error envelope, and paging headers.
 
+import { report } from "../lib/connection";
 import type { paths } from "./schema";
 
 export const BASE = "/api/v2.0";
@@ -45,6 +46,7 @@ export interface Page<T> {
   total: number;
 }
 
+export const CURRENT = "/users/current";
 let csrf = "";
 let onExpired: () => void = () => {};
 
@@ -117,7 +119,8 @@ async function send(method: string, template: string, options: Options = {}): Pr
   if (token) csrf = token;
   if (!response.ok) {
     const error = await failure(response);
-    if (error.status === 401 && !template.startsWith("/c/")) onExpired();
+    // Who is signed in is asked for because of this very notice: that question must not raise it again.
+    if (error.status === 401 && !template.startsWith("/c/") && template !== CURRENT) onExpired();
     throw error;
   }
   return response;
@@ -131,12 +134,38 @@ async function attempt(target: string, init: RequestInit): Promise<Response> {
     const last = (init.method !== "GET" && init.method !== "PUT") || round === 3;
     try {
       const response = await fetch(target, init);
-      if (last || ![502, 503, 504].includes(response.status)) return response;
+      const away = [502, 503, 504].includes(response.status);
+      // An answer with the API's own error is an answer: something behind the registry is away, not the registry.
+      if (!away) report(true);
+      if (last || !away) return response;
     } catch (error) {
       if (init.signal?.aborted) throw error;
+      if (round > 0 || last) report(false);
       if (last) throw new ApiError(0, "NETWORK", "The registry cannot be reached");
     }
     await new Promise((resolve) => setTimeout(resolve, 300 * 2 ** round));
+  }
+}
+
+/** Whether an instance answers now; tried once, within five seconds. */
+export async function answers(): Promise<boolean> {
+  try {
+    const response = await fetch(`${BASE}/ping`, { signal: AbortSignal.timeout(5000), cache: "no-store" });
+    if (response.status >= 502 && response.status <= 504) return false;
+    report(true);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the page itself can be had: reloading without it would end on the browser's own error page. */
+export async function pageAnswers(): Promise<boolean> {
+  try {
+    const response = await fetch(location.href, { signal: AbortSignal.timeout(5000), cache: "no-store" });
+    return response.ok && (response.headers.get("content-type") ?? "").includes("text/html");
+  } catch {
+    return false;
   }
 }
 
@@ -171,6 +200,15 @@ export const api = {
   },
   put: async <T = void>(template: PathOf<"put">, options?: Options) =>
     json<T>(await send("PUT", template, options)),
+  /** Reads what is stored, changes it and writes it back whole: what the caller does not know of is not lost. */
+  edit: async <T>(
+    template: PathOf<"get"> & PathOf<"put">,
+    path: Options["path"],
+    change: (stored: T) => unknown,
+  ) => {
+    const stored = await json<T>(await send("GET", template, { path }));
+    await send("PUT", template, { path, body: change(stored) });
+  },
   patch: async <T = void>(template: PathOf<"patch">, options?: Options) =>
     json<T>(await send("PATCH", template, options)),
   delete: async (template: PathOf<"delete">, options?: Options) => {

@@ -372,6 +372,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/peers/conflicts/{conflict_id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["acknowledgePeerConflict"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/peers/sync": {
         parameters: {
             query?: never;
@@ -2511,6 +2527,7 @@ export interface components {
             editable: boolean;
         };
         ConflictModel: {
+            id: number;
             at: string | null;
             kind: string;
             key: string;
@@ -2522,6 +2539,8 @@ export interface components {
             } | null;
             by: string;
             note: string;
+            acknowledged_at?: string | null;
+            acknowledged_by?: string | null;
         };
         DangerousArtifact: {
             project_id: number;
@@ -4341,6 +4360,25 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["ConflictModel"][];
                 };
+            };
+        };
+    };
+    acknowledgePeerConflict: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                conflict_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

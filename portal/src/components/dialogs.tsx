@@ -1,6 +1,7 @@
 // Dialogs: a form made from a list of fields, and a job's log.
 import {
   Alert,
+  Autocomplete,
   Button,
   Checkbox,
   Group,
@@ -16,12 +17,13 @@ import {
   Textarea,
   TextInput,
 } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { useDebouncedValue } from "@mantine/hooks";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { type ReactNode, useEffect, useId, useRef, useState } from "react";
 import { api, type Options, type PathOf } from "../api/client";
 import { useErrorText } from "../hooks";
 import { useI18n } from "../i18n";
-import { Loading } from "./ui";
+import { Failure, Loading } from "./ui";
 
 export interface Field {
   name: string;
@@ -37,7 +39,10 @@ export interface Field {
     | "check"
     | "textarea"
     | "color"
-    | "date";
+    | "date"
+    | "suggest";
+  /** For `suggest`: names that begin or go on with the text. */
+  suggest?: (text: string) => Promise<string[]>;
   help?: string;
   required?: boolean;
   placeholder?: string;
@@ -49,22 +54,45 @@ export interface Field {
   /** Says what is wrong with the value, or nothing. */
   check?: (value: never, values: Values) => string | undefined | false;
   hidden?: (values: Values) => boolean;
+  /** Where the value is in the object, when that is not under the field's name. */
+  get?: (object: Values) => unknown;
+  /** The object with the value in its place, everything else as it was. */
+  put?: (object: Values, value: never) => Values;
 }
 export type Values = Record<string, any>;
 
+const read = (field: Field, object: Values) => (field.get ? field.get(object) : object[field.name]);
+
+/** Stored the other way round: "Verify the certificate" is `insecure: false`. */
+export const negated = (name: string): Pick<Field, "get" | "put"> => ({
+  get: (object) => !object[name],
+  put: (object, value: boolean) => ({ ...object, [name]: !value }),
+});
+
+/** Keys of `object` that are not as in `stored`, with their values: what a request that changes parts sends. */
+export function changes(stored: Values, object: Values): Values {
+  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+  return Object.fromEntries(Object.entries(object).filter(([name, value]) => !same(stored[name], value)));
+}
+
+/**
+ * The state of a form is the stored object itself. A field that is touched changes its own part of it; what no
+ * field shows is never written. The whole is sent where the API replaces, `changes` where it changes parts.
+ */
 export function useForm(fields: Field[], initial: Values) {
   const { t } = useI18n();
   const [values, setValues] = useState<Values>(initial);
   const [errors, setErrors] = useState<Record<string, string>>({});
   const set = (name: string, value: unknown) => {
-    setValues((old) => ({ ...old, [name]: value }));
+    const field = fields.find((item) => item.name === name);
+    setValues((old) => (field?.put ? field.put(old, value as never) : { ...old, [name]: value }));
     setErrors(({ [name]: _, ...rest }) => rest);
   };
   const validate = () => {
     const found: Record<string, string> = {};
     for (const field of fields) {
       if (field.hidden?.(values)) continue;
-      const value = values[field.name];
+      const value = read(field, values);
       const missing =
         value === undefined || value === null || value === "" || (Array.isArray(value) && !value.length);
       if (field.required && missing) found[field.name] = t("This is needed");
@@ -98,7 +126,7 @@ export function Fields(props: {
             name: field.name,
             "data-autofocus": index === 0 || undefined,
           };
-          const value = values[field.name];
+          const value = read(field, values) as any;
           switch (field.type) {
             case "password":
               return (
@@ -188,6 +216,17 @@ export function Fields(props: {
                   onChange={(event) => set(field.name, event.currentTarget.value)}
                 />
               );
+            case "suggest":
+              return (
+                <Suggest
+                  key={field.name}
+                  {...common}
+                  withAsterisk={field.required}
+                  suggest={field.suggest}
+                  value={value ?? ""}
+                  onChange={(next: string) => set(field.name, next)}
+                />
+              );
             default:
               return (
                 <TextInput
@@ -213,8 +252,12 @@ export function FormModal(props: {
   title: string;
   submit: string;
   fields: Field[];
+  /** What is stored, or what a new thing starts with. */
   initial: Values;
-  onSubmit: (values: Values) => Promise<unknown>;
+  /** Fetches what is stored when the dialog opens: a list may have been read before somebody else changed it. */
+  load?: () => Promise<Values>;
+  /** Gets the object with the touched fields changed, and the object as it was. */
+  onSubmit: (values: Values, stored: Values) => Promise<unknown>;
   size?: string | number;
   note?: ReactNode;
   /** A second button beside the first, such as "Test connection". */
@@ -230,15 +273,27 @@ export function FormModal(props: {
       closeButtonProps={{ "aria-label": t("Close") }}
       closeOnClickOutside={false}
     >
-      <FormBody {...props} />
+      {props.load ? <Loaded {...props} load={props.load} /> : <FormBody {...props} />}
     </Modal>
   );
+}
+
+function Loaded(props: Parameters<typeof FormModal>[0] & { load: () => Promise<Values> }) {
+  const id = useId();
+  const query = useQuery({ queryKey: ["form", id], queryFn: props.load, gcTime: 0, staleTime: Infinity });
+  // What is edited stays as it was when the dialog opened, whatever is read again behind it.
+  const stored = useRef<Values>(undefined);
+  stored.current ??= query.data;
+  if (stored.current) return <FormBody {...props} initial={stored.current} />;
+  if (query.error) return <Failure error={query.error} retry={query.refetch} />;
+  return <Loading />;
 }
 
 function FormBody(props: Parameters<typeof FormModal>[0]) {
   const { t } = useI18n();
   const text = useErrorText();
   const form = useForm(props.fields, props.initial);
+  const client = useQueryClient();
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   return (
@@ -250,7 +305,8 @@ function FormBody(props: Parameters<typeof FormModal>[0]) {
         setBusy(true);
         setError(null);
         try {
-          await props.onSubmit(form.values);
+          await props.onSubmit(form.values, props.initial);
+          await client.invalidateQueries();
           props.onClose();
         } catch (problem) {
           setError(problem);
@@ -324,4 +380,19 @@ export function LogModal(props: {
       )}
     </Modal>
   );
+}
+
+/** A text field that offers names while one types; any other text may be given too. */
+function Suggest({
+  suggest,
+  ...input
+}: { suggest?: (text: string) => Promise<string[]>; value: string } & Parameters<typeof Autocomplete>[0]) {
+  const [asked] = useDebouncedValue(input.value.trim(), 200);
+  const found = useQuery({
+    queryKey: ["suggest", input.label, asked],
+    queryFn: () => suggest?.(asked) ?? [],
+    enabled: asked.length > 0,
+    retry: false,
+  });
+  return <Autocomplete {...input} data={found.data ?? []} filter={({ options }) => options} />;
 }

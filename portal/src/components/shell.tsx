@@ -26,6 +26,7 @@ import {
   Copy,
   FolderKanban,
   Gauge,
+  Info,
   Languages,
   ListTree,
   LogIn,
@@ -35,17 +36,40 @@ import {
   Search,
   Server,
   Settings,
+  Share2,
   ShieldCheck,
+  SlidersHorizontal,
   Sun,
   Tag,
   User,
   Users,
 } from "lucide-react";
-import { type ComponentType, type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
+import {
+  type ComponentType,
+  type FormEvent,
+  type ReactNode,
+  Suspense,
+  useEffect,
+  useRef,
+  useState,
+} from "react";
 import { Link, NavLink, useLocation, useNavigate } from "react-router";
 import { BASE, logout, PROVIDER_LOGOUT } from "../api/client";
-import { type Text as Key, useI18n } from "../i18n";
+import { useGet } from "../hooks";
+import { type Text as Key, LANGUAGES, type Language, useI18n } from "../i18n";
+import { part } from "../lib/pages";
 import { useSession } from "../session";
+import type { Command } from "./palette";
+
+const Palette = part<"Palette", { pages: Command[]; onClose: () => void }>(
+  () => import("./palette"),
+  "Palette",
+);
+const Preferences = part<"Preferences", { onClose: () => void }>(
+  () => import("../features/account/preferences"),
+  "Preferences",
+);
+const About = part<"About", { onClose: () => void }>(() => import("../features/account/about"), "About");
 
 type Icon = ComponentType<{ size?: number; "aria-hidden"?: boolean; strokeWidth?: number }>;
 const MAIN: [Key, string, Icon][] = [
@@ -58,6 +82,7 @@ const ADMINISTRATION: [Key, string, Icon][] = [
   ["Robot accounts", "/harbor/robot-accounts", Bot],
   ["Registries", "/harbor/registries", Boxes],
   ["Replications", "/harbor/replications", Copy],
+  ["Distributions", "/harbor/distribution/instances", Share2],
   ["Labels", "/harbor/labels", Tag],
   ["Project quotas", "/harbor/project-quotas", Gauge],
   ["Interrogation services", "/harbor/interrogation-services", ShieldCheck],
@@ -74,6 +99,16 @@ export function Shell({ children }: { children: ReactNode }) {
   const location = useLocation();
   const main = useRef<HTMLElement>(null);
   const path = location.pathname;
+  // Those who may see the log of no project would find it empty for ever.
+  const seen = useGet<unknown[]>(
+    "/auditlog-exts",
+    { query: { page_size: 1 } },
+    { enabled: !!user && !admin, staleTime: 300_000 },
+  );
+  const navigate = useNavigate();
+  const [commands, palette] = useDisclosure(false);
+  useHotkeys([["mod+K", palette.open]], []);
+  const logs = !!user && (admin || !!seen.data?.length);
 
   // A new page starts at its top, and the drawer of small screens closes.
   // biome-ignore lint/correctness/useExhaustiveDependencies: the path is the reason to run
@@ -82,6 +117,7 @@ export function Shell({ children }: { children: ReactNode }) {
     main.current?.scrollTo(0, 0);
   }, [path]);
 
+  const entries = [...(logs ? MAIN : MAIN.slice(0, 1)), ...(admin ? ADMINISTRATION : [])];
   return (
     <div className="shell" data-nav={opened || undefined}>
       <a className="skip" href="#main">
@@ -122,8 +158,21 @@ export function Shell({ children }: { children: ReactNode }) {
           )}
         </Group>
       </header>
+      {commands && (
+        <Suspense fallback={null}>
+          <Palette
+            onClose={palette.close}
+            pages={entries.map(([label, to]) => ({
+              id: to,
+              label: t(label),
+              hint: t("Page"),
+              run: () => navigate(to),
+            }))}
+          />
+        </Suspense>
+      )}
       <nav className="nav" aria-label={t("Navigation")}>
-        <NavList items={user ? MAIN : MAIN.slice(0, 1)} />
+        <NavList items={logs ? MAIN : MAIN.slice(0, 1)} />
         {admin && (
           <>
             <Text size="xs" fw={700} tt="uppercase" className="nav-head" id="nav-administration">
@@ -208,6 +257,7 @@ function GlobalSearch() {
         aria-label={t("Search projects and repositories")}
         leftSection={<Search size={15} aria-hidden />}
         rightSection={<Kbd size="xs">/</Kbd>}
+        title={t("Ctrl K opens the command palette")}
       />
     </form>
   );
@@ -223,14 +273,14 @@ export function LanguageMenu({ color }: { color?: string }) {
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
-        {(["en", "zh"] as const).map((code) => (
+        {(Object.keys(LANGUAGES) as Language[]).map((code) => (
           <Menu.Item
             key={code}
             onClick={() => setLanguage(code)}
             fw={language === code ? 700 : undefined}
             lang={code}
           >
-            {code === "en" ? "English" : "简体中文"}
+            {LANGUAGES[code]}
           </Menu.Item>
         ))}
       </Menu.Dropdown>
@@ -262,35 +312,57 @@ function UserMenu() {
   const { user, refresh } = useSession();
   const { t } = useI18n();
   const navigate = useNavigate();
+  const [shown, setShown] = useState<"preferences" | "about" | null>(null);
   return (
-    <Menu position="bottom-end" width={200}>
-      <Menu.Target>
-        <UnstyledButton className="user-button" aria-label={t("Account of {name}", { name: user!.username })}>
-          <CircleUser size={18} aria-hidden />
-          <span>{user!.username}</span>
-          <ChevronDown size={14} aria-hidden />
-        </UnstyledButton>
-      </Menu.Target>
-      <Menu.Dropdown>
-        <Menu.Item leftSection={<Cable size={15} aria-hidden />} onClick={() => navigate("/harbor/profile")}>
-          {t("Profile and password")}
-        </Menu.Item>
-        <Menu.Item
-          leftSection={<LogOut size={15} aria-hidden />}
-          onClick={async () => {
-            if (user!.oidc_user_meta) {
-              window.location.assign(PROVIDER_LOGOUT);
-              return;
-            }
-            await logout().catch(() => {});
-            navigate("/account/sign-in");
-            await refresh();
-          }}
-        >
-          {t("Sign out")}
-        </Menu.Item>
-      </Menu.Dropdown>
-    </Menu>
+    <>
+      <Suspense fallback={null}>
+        {shown === "preferences" && <Preferences onClose={() => setShown(null)} />}
+        {shown === "about" && <About onClose={() => setShown(null)} />}
+      </Suspense>
+      <Menu position="bottom-end" width={200}>
+        <Menu.Target>
+          <UnstyledButton
+            className="user-button"
+            aria-label={t("Account of {name}", { name: user!.username })}
+          >
+            <CircleUser size={18} aria-hidden />
+            <span>{user!.username}</span>
+            <ChevronDown size={14} aria-hidden />
+          </UnstyledButton>
+        </Menu.Target>
+        <Menu.Dropdown>
+          <Menu.Item
+            leftSection={<Cable size={15} aria-hidden />}
+            onClick={() => navigate("/harbor/profile")}
+          >
+            {t("Profile and password")}
+          </Menu.Item>
+          <Menu.Item
+            leftSection={<SlidersHorizontal size={15} aria-hidden />}
+            onClick={() => setShown("preferences")}
+          >
+            {t("Preferences")}
+          </Menu.Item>
+          <Menu.Item leftSection={<Info size={15} aria-hidden />} onClick={() => setShown("about")}>
+            {t("About Seawall")}
+          </Menu.Item>
+          <Menu.Item
+            leftSection={<LogOut size={15} aria-hidden />}
+            onClick={async () => {
+              if (user!.oidc_user_meta) {
+                window.location.assign(PROVIDER_LOGOUT);
+                return;
+              }
+              await logout().catch(() => {});
+              navigate("/account/sign-in");
+              await refresh();
+            }}
+          >
+            {t("Sign out")}
+          </Menu.Item>
+        </Menu.Dropdown>
+      </Menu>
+    </>
   );
 }
 

@@ -1,6 +1,7 @@
 // The list that most pages are: columns, server paging and sorting, row selection, and its empty states.
 import {
   ActionIcon,
+  Button,
   Checkbox,
   Group,
   Menu,
@@ -14,10 +15,11 @@ import {
 } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
 import { ArrowDown, ArrowUp, ArrowUpDown, EllipsisVertical, RotateCw, Search } from "lucide-react";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { type List, PAGE_SIZES } from "../hooks";
 import { useI18n } from "../i18n";
-import { Failure } from "./ui";
+import { useSession } from "../session";
+import { DateTime, Failure } from "./ui";
 
 export interface Column<T> {
   title: string;
@@ -29,7 +31,8 @@ export interface Column<T> {
 }
 
 export interface RowAction<T> {
-  label: string;
+  /** What it does to this row: "Enable" for one that is disabled. */
+  label: string | ((row: T) => string);
   run: (row: T) => void;
   hidden?: (row: T) => boolean;
   disabled?: (row: T) => boolean;
@@ -38,6 +41,9 @@ export interface RowAction<T> {
 
 type Source<T> = Partial<Omit<List<T>, "refetch">> & Pick<List<T>, "rows"> & { refetch?: () => unknown };
 
+/** Rows that are chosen, by key, those of other pages included. */
+export type Selection<T> = Map<string | number, T>;
+
 export function DataTable<T>(props: {
   label: string;
   list: Source<T>;
@@ -45,30 +51,52 @@ export function DataTable<T>(props: {
   rowKey: (row: T) => string | number;
   empty: ReactNode;
   actions?: RowAction<T>[];
-  selected?: (string | number)[];
-  onSelect?: (keys: (string | number)[]) => void;
+  selected?: Selection<T>;
+  onSelect?: (rows: Selection<T>) => void;
   /** More about a row, shown below it when asked for. */
   expand?: (row: T) => ReactNode;
+  /** Whether a row has more to show; without it every row has. */
+  expandable?: (row: T) => boolean;
 }) {
   const { t } = useI18n();
   const { list, columns, rowKey, selected, onSelect } = props;
   const [open, setOpen] = useState<string | number | null>(null);
   if (list.error && !list.rows.length) return <Failure error={list.error} retry={list.refetch} />;
   const keys = list.rows.map(rowKey);
-  const all = keys.length > 0 && keys.every((key) => selected?.includes(key));
+  const all = keys.length > 0 && keys.every((key) => selected?.has(key));
   const width = columns.length + (onSelect ? 1 : 0) + (props.actions ? 1 : 0) + (props.expand ? 1 : 0);
   const pages = Math.max(1, Math.ceil((list.total ?? 0) / (list.pageSize ?? 15)));
+  const choose = (rows: T[], on: boolean) => {
+    const next = new Map(selected);
+    for (const row of rows) {
+      if (on) next.set(rowKey(row), row);
+      else next.delete(rowKey(row));
+    }
+    onSelect?.(next);
+  };
 
   return (
-    <div className="table-card">
+    <div className="table-card" data-stale={!!list.error || undefined}>
+      {!!list.error && (
+        <Group justify="space-between" className="stale" role="status">
+          <Text size="sm">
+            {t("Could not be refreshed; this is how it was:")} <DateTime value={list.updatedAt} seconds />
+          </Text>
+          {list.refetch && (
+            <Button size="compact-xs" variant="default" onClick={() => list.refetch?.()}>
+              {t("Try again")}
+            </Button>
+          )}
+        </Group>
+      )}
       <Table.ScrollContainer
-        minWidth={560}
+        minWidth={0}
         scrollAreaProps={{ tabIndex: 0, viewportProps: { tabIndex: -1 } }}
         type="native"
       >
         <Table
-          verticalSpacing="xs"
-          horizontalSpacing="md"
+          verticalSpacing={7}
+          horizontalSpacing="sm"
           highlightOnHover
           aria-label={props.label}
           aria-busy={list.loading}
@@ -81,8 +109,8 @@ export function DataTable<T>(props: {
                     size="xs"
                     aria-label={t("Select all")}
                     checked={all}
-                    indeterminate={!all && keys.some((key) => selected?.includes(key))}
-                    onChange={() => onSelect(all ? [] : keys)}
+                    indeterminate={!all && keys.some((key) => selected?.has(key))}
+                    onChange={() => choose(list.rows, !all)}
                   />
                 </Table.Th>
               )}
@@ -111,7 +139,7 @@ export function DataTable<T>(props: {
                 </Table.Th>
               ))}
               {props.actions && (
-                <Table.Th w={48}>
+                <Table.Th w={48} className="row-actions">
                   <span className="sr-only">{t("Actions")}</span>
                 </Table.Th>
               )}
@@ -128,47 +156,52 @@ export function DataTable<T>(props: {
                 ))
               : list.rows.map((row) => {
                   const key = rowKey(row);
-                  const actions = props.actions?.filter((action) => !action.hidden?.(row)) ?? [];
+                  const actions = (props.actions ?? []).filter((action) => !action.hidden?.(row));
+                  const more = props.expand && (props.expandable?.(row) ?? true);
                   return [
-                    <Table.Tr key={key} data-selected={selected?.includes(key) || undefined}>
+                    <Table.Tr
+                      key={key}
+                      bg={selected?.has(key) ? "var(--mantine-color-sea-light)" : undefined}
+                    >
                       {onSelect && (
                         <Table.Td>
                           <Checkbox
                             size="xs"
                             aria-label={t("Select row")}
-                            checked={!!selected?.includes(key)}
-                            onChange={(event) =>
-                              onSelect(
-                                event.currentTarget.checked
-                                  ? [...(selected ?? []), key]
-                                  : (selected ?? []).filter((other) => other !== key),
-                              )
-                            }
+                            checked={!!selected?.has(key)}
+                            onChange={(event) => choose([row], event.currentTarget.checked)}
                           />
                         </Table.Td>
                       )}
                       {props.expand && (
                         <Table.Td>
-                          <ActionIcon
-                            size="sm"
-                            variant="subtle"
-                            color="gray"
-                            aria-expanded={open === key}
-                            aria-label={t("Details")}
-                            onClick={() => setOpen(open === key ? null : key)}
-                            className={open === key ? "chevron open" : "chevron"}
-                          >
-                            ›
-                          </ActionIcon>
+                          {more && (
+                            <ActionIcon
+                              size="sm"
+                              variant="subtle"
+                              color="gray"
+                              aria-expanded={open === key}
+                              aria-label={t("Details")}
+                              onClick={() => setOpen(open === key ? null : key)}
+                              className={open === key ? "chevron open" : "chevron"}
+                            >
+                              ›
+                            </ActionIcon>
+                          )}
                         </Table.Td>
                       )}
                       {columns.map((column) => (
-                        <Table.Td key={column.title} ta={column.align}>
+                        <Table.Td
+                          key={column.title}
+                          ta={column.align}
+                          data-label={column.title}
+                          className={column.narrow ? "narrow" : undefined}
+                        >
                           {column.cell(row)}
                         </Table.Td>
                       ))}
                       {props.actions && (
-                        <Table.Td ta="right">
+                        <Table.Td ta="right" className="row-actions">
                           {actions.length > 0 && (
                             <Menu position="bottom-end" withinPortal>
                               <Menu.Target>
@@ -177,25 +210,29 @@ export function DataTable<T>(props: {
                                 </ActionIcon>
                               </Menu.Target>
                               <Menu.Dropdown>
-                                {actions.map((action) => (
-                                  <Menu.Item
-                                    key={action.label}
-                                    className={action.danger ? "danger" : undefined}
-                                    disabled={action.disabled?.(row)}
-                                    onClick={() => action.run(row)}
-                                  >
-                                    {action.label}
-                                  </Menu.Item>
-                                ))}
+                                {actions.map((action) => {
+                                  const label =
+                                    typeof action.label === "string" ? action.label : action.label(row);
+                                  return (
+                                    <Menu.Item
+                                      key={label}
+                                      className={action.danger ? "danger" : undefined}
+                                      disabled={action.disabled?.(row)}
+                                      onClick={() => action.run(row)}
+                                    >
+                                      {label}
+                                    </Menu.Item>
+                                  );
+                                })}
                               </Menu.Dropdown>
                             </Menu>
                           )}
                         </Table.Td>
                       )}
                     </Table.Tr>,
-                    props.expand && open === key && (
+                    more && open === key && (
                       <Table.Tr key={`${key}-more`} className="expanded">
-                        <Table.Td colSpan={width}>{props.expand(row)}</Table.Td>
+                        <Table.Td colSpan={width}>{props.expand?.(row)}</Table.Td>
                       </Table.Tr>
                     ),
                   ];
@@ -214,7 +251,9 @@ export function DataTable<T>(props: {
               <NativeSelect
                 size="xs"
                 aria-label={t("Rows per page")}
-                data={PAGE_SIZES.map(String)}
+                data={[...new Set([...PAGE_SIZES, list.pageSize ?? PAGE_SIZES[0]])]
+                  .sort((a, b) => a - b)
+                  .map(String)}
                 value={String(list.pageSize)}
                 onChange={(event) => list.setPageSize?.(Number(event.currentTarget.value))}
               />
@@ -262,27 +301,62 @@ function SortButton(props: {
   );
 }
 
+/** A field whose text is given on when typing pauses; it follows `value` when that changes elsewhere (Back). */
+export function SearchInput(props: {
+  value: string;
+  onChange: (value: string) => void;
+  label: string;
+  w?: number | string;
+  icon?: boolean;
+}) {
+  const [text, setText] = useState(props.value);
+  const given = useRef(props.value);
+  useEffect(() => {
+    if (given.current !== props.value) {
+      given.current = props.value;
+      setText(props.value);
+    }
+  }, [props.value]);
+  const give = useDebouncedCallback((next: string) => {
+    given.current = next.trim();
+    props.onChange(next.trim());
+  }, 250);
+  return (
+    <TextInput
+      type="search"
+      placeholder={props.label}
+      aria-label={props.label}
+      leftSection={props.icon === false ? undefined : <Search size={15} aria-hidden />}
+      value={text}
+      onChange={(event) => {
+        setText(event.currentTarget.value);
+        give(event.currentTarget.value);
+      }}
+      w={props.w ?? 240}
+      className="search-input"
+    />
+  );
+}
+
 /** What stands above a list: search on the left, refresh and further buttons on the right. */
 export function Toolbar(props: {
   search?: (value: string) => void;
+  value?: string;
   placeholder?: string;
   refresh?: () => unknown;
   left?: ReactNode;
   children?: ReactNode;
 }) {
   const { t } = useI18n();
-  const search = useDebouncedCallback((value: string) => props.search?.(value.trim()), 250);
+  const { check } = useSession();
   return (
     <Group justify="space-between" className="toolbar">
       <Group gap="xs">
         {props.search && (
-          <TextInput
-            type="search"
-            placeholder={props.placeholder ?? t("Filter by name")}
-            aria-label={props.placeholder ?? t("Filter by name")}
-            leftSection={<Search size={15} aria-hidden />}
-            onChange={(event) => search(event.currentTarget.value)}
-            w={260}
+          <SearchInput
+            value={props.value ?? ""}
+            onChange={props.search}
+            label={props.placeholder ?? t("Filter by name")}
           />
         )}
         {props.left}
@@ -290,7 +364,16 @@ export function Toolbar(props: {
       <Group gap="xs">
         {props.children}
         {props.refresh && (
-          <ActionIcon variant="default" size="lg" aria-label={t("Refresh")} onClick={() => props.refresh?.()}>
+          <ActionIcon
+            variant="default"
+            size="lg"
+            aria-label={t("Refresh")}
+            onClick={() => {
+              props.refresh?.();
+              // Lists of public things answer without a session too: it is looked at as well.
+              check();
+            }}
+          >
             <RotateCw size={16} aria-hidden />
           </ActionIcon>
         )}

@@ -8,7 +8,6 @@ import {
   Breadcrumbs,
   Button,
   Code,
-  CopyButton,
   Group,
   Loader,
   Stack,
@@ -17,12 +16,14 @@ import {
   Tooltip,
 } from "@mantine/core";
 import { CircleAlert, Copy, CopyCheck, Inbox, RotateCw } from "lucide-react";
-import { type ReactNode, useEffect } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Link } from "react-router";
 import { ApiError } from "../api/client";
-import { dateTime, isTime, relative, shortDigest } from "../format";
 import { useErrorText } from "../hooks";
 import { useI18n } from "../i18n";
+import { copyText } from "../lib/clipboard";
+import { dateTime, isTime, relative, shortDigest } from "../lib/format";
+import { usePreference } from "../lib/preferences";
 
 export interface Crumb {
   label: string;
@@ -159,17 +160,52 @@ export function Await<T>(props: {
 
 export function Time({ value }: { value?: string | null }) {
   const { language } = useI18n();
+  const [dates] = usePreference("dates");
   if (!isTime(value)) return <span>–</span>;
   return (
-    <time dateTime={value} title={dateTime(value, language)} className="nowrap">
-      {relative(value, language)}
+    <time dateTime={value} title={dateTime(value, language, true)} className="nowrap">
+      {dates === "relative"
+        ? relative(value, language)
+        : dates === "iso"
+          ? new Date(value).toISOString().slice(0, 19).concat("Z")
+          : dateTime(value, language)}
     </time>
   );
 }
 
-export function DateTime({ value }: { value?: string | number | null }) {
+export function DateTime({ value, seconds }: { value?: string | number | null; seconds?: boolean }) {
   const { language } = useI18n();
-  return <span className="nowrap">{dateTime(value, language)}</span>;
+  return <span className="nowrap">{dateTime(value, language, seconds)}</span>;
+}
+
+export function CopyIcon({ value, label }: { value: string; label?: string }) {
+  const { t } = useI18n();
+  const [state, setState] = useState<"" | "copied" | "failed">("");
+  const timer = useRef<number>(undefined);
+  const name = label ?? t("Copy");
+  const said = state === "copied" ? t("Copied") : state === "failed" ? t("Select the text and copy it") : "";
+  return (
+    <>
+      <Tooltip label={said || name} opened={said ? true : undefined}>
+        <ActionIcon
+          variant="subtle"
+          color={state === "copied" ? "teal" : state === "failed" ? "red" : "gray"}
+          size="sm"
+          aria-label={name}
+          onClick={async (event) => {
+            setState((await copyText(value, event.currentTarget)) ? "copied" : "failed");
+            window.clearTimeout(timer.current);
+            timer.current = window.setTimeout(() => setState(""), 2000);
+          }}
+        >
+          {state === "copied" ? <CopyCheck size={14} aria-hidden /> : <Copy size={14} aria-hidden />}
+        </ActionIcon>
+      </Tooltip>
+      <span className="sr-only" aria-live="polite">
+        {said}
+      </span>
+    </>
+  );
 }
 
 export function Copyable({
@@ -181,25 +217,10 @@ export function Copyable({
   label?: string;
   children?: ReactNode;
 }) {
-  const { t } = useI18n();
   return (
     <Group gap={4} wrap="nowrap" className="copyable">
       {children}
-      <CopyButton value={value} timeout={1500}>
-        {({ copied, copy }) => (
-          <Tooltip label={copied ? t("Copied") : (label ?? t("Copy"))}>
-            <ActionIcon
-              variant="subtle"
-              color={copied ? "teal" : "gray"}
-              size="sm"
-              onClick={copy}
-              aria-label={label ?? t("Copy")}
-            >
-              {copied ? <CopyCheck size={14} aria-hidden /> : <Copy size={14} aria-hidden />}
-            </ActionIcon>
-          </Tooltip>
-        )}
-      </CopyButton>
+      <CopyIcon value={value} label={label} />
     </Group>
   );
 }
@@ -294,6 +315,15 @@ export const untilFinished =
 export function YesNo({ value }: { value: unknown }) {
   const { t } = useI18n();
   return <span>{value === true || value === "true" ? t("Yes") : t("No")}</span>;
+}
+
+export function Enabled({ value }: { value: unknown }) {
+  const { t } = useI18n();
+  return (
+    <Badge color={value ? "teal" : "gray"} variant="light" tt="none">
+      {value ? t("Enabled") : t("Disabled")}
+    </Badge>
+  );
 }
 
 export function Card({ title, children, right }: { title?: string; children: ReactNode; right?: ReactNode }) {

@@ -4,7 +4,15 @@ import { createContext, type ReactNode, useCallback, useContext, useEffect, useM
 import type { zh } from "./zh";
 
 export type Text = keyof typeof zh;
-export type Language = "en" | "zh";
+/** The languages, each by its own name. */
+export const LANGUAGES = { en: "English", zh: "简体中文" } as const;
+export type Language = keyof typeof LANGUAGES;
+type Dictionary = Record<Text, string>;
+const DICTIONARIES: Record<Exclude<Language, "en">, () => Promise<Dictionary>> = {
+  zh: () => import("./zh").then((module) => module.zh),
+};
+/** What a page says of its language (BCP 47). */
+const TAGS: Partial<Record<Language, string>> = { zh: "zh-CN" };
 type Values = Record<string, string | number>;
 export type Translate = (text: Text, values?: Values) => string;
 
@@ -42,8 +50,12 @@ const Context = createContext<I18n | null>(null);
 
 function initial(): Language {
   const stored = localStorage.getItem("seawall-language");
-  if (stored === "en" || stored === "zh") return stored;
-  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+  if (stored && stored in LANGUAGES) return stored as Language;
+  for (const wanted of navigator.languages) {
+    const exact = Object.keys(LANGUAGES).find((code) => wanted.toLowerCase().startsWith(code.toLowerCase()));
+    if (exact) return exact as Language;
+  }
+  return "en";
 }
 
 function fill(text: string, values?: Values) {
@@ -55,10 +67,10 @@ export function I18nProvider({ children }: { children: ReactNode }) {
   const [dictionary, setDictionary] = useState<Record<string, string> | null>(null);
 
   useEffect(() => {
-    document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+    document.documentElement.lang = TAGS[language] ?? language;
     let stale = false;
     if (language === "en") setDictionary(null);
-    else import("./zh").then((module) => !stale && setDictionary(module.zh));
+    else DICTIONARIES[language]().then((found) => !stale && setDictionary(found));
     return () => {
       stale = true;
     };

@@ -224,7 +224,7 @@ def test_robot_may_what_its_matrix_says(visit: Visit, site: Site) -> None:
     shown.get_by_role("button", name="Done").click()
     assert may(secret, "GET", "web/backend/manifests/latest") == 401
     assert may(fresh, "GET", "web/backend/manifests/latest") == 200
-    admin.act("reader", "Enable or disable")
+    admin.act("reader", "Disable")
     expect(admin.row("reader")).to_contain_text("Disabled")
     assert may(fresh, "GET", "web/backend/manifests/latest") == 401
 
@@ -262,7 +262,7 @@ def test_rules_are_edited_and_scheduled(visit: Visit, site: Site) -> None:
     tag = "/projects/ruled/repositories/app/artifacts/v1/tags/v1"
     assert site.api.delete(tag).status_code == 412
     immutable.get_by_role("button", name="Actions").click()
-    page.get_by_role("menuitem", name="Enable or disable").click()
+    page.get_by_role("menuitem", name="Disable", exact=True).click()
     expect(immutable).to_contain_text("Disabled")
     assert site.api.delete(tag).status_code == 200
 

@@ -67,7 +67,7 @@ def test_webhook_is_made_and_switched_off(visit: Visit, site: Site) -> None:
     dialog.get_by_label("Address").fill("https://chat.example.com/hook")
     dialog.get_by_role("button", name="Save").click()
     expect(admin.row("chat.example.com")).to_contain_text("Enabled")
-    admin.act("chat.example.com", "Enable or disable")
+    admin.act("chat.example.com", "Disable")
     expect(admin.row("chat.example.com")).to_contain_text("Disabled")
     [policy] = site.api.get("/projects/web/webhook/policies").json()
     assert policy["enabled"] is False
@@ -129,6 +129,7 @@ def test_garbage_collection_runs_and_its_log_is_shown(visit: Visit) -> None:
     page = admin.page
     admin.go("/harbor/clearing-job/gc")
     page.get_by_role("button", name="Collect now").click()
+    page.get_by_role("dialog").get_by_role("button", name="Collect now").click()
     admin.said("Started")
     history = page.get_by_role("table", name="History")
     expect(history.get_by_role("row").filter(has_text="Success").first).to_be_visible(timeout=60_000)

@@ -94,7 +94,7 @@ def test_directory_from_its_configuration_to_its_outage(window: Window, door: Do
         page.get_by_label(label, exact=True).or_(page.get_by_label(f"{label} *", exact=True)).fill(value)
     page.locator("input[name=ldap_search_password]").fill(ADMIN_PASSWORD)
     page.get_by_role("button", name="Test connection").click()
-    admin.said("That did not work")
+    admin.said("The connection failed")
     page.get_by_label("LDAP address").fill(door.directory.url)
     page.get_by_role("button", name="Test connection").click()
     admin.said("The connection works.")

@@ -4,9 +4,9 @@ import { Alert, Anchor, Box, Button, Stack, Text, TextInput, Title } from "@mant
 import { useEffect, useState } from "react";
 import { Link, Navigate, useNavigate, useSearchParams } from "react-router";
 import { ApiError, onboard } from "../../api/client";
-import { localPath } from "../../format";
 import { useErrorText } from "../../hooks";
 import { useT } from "../../i18n";
+import { localPath } from "../../lib/format";
 import { useSession } from "../../session";
 
 export function Onboard() {

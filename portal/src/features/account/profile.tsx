@@ -40,7 +40,8 @@ function Details({ local }: { local: boolean }) {
     { name: "realname", label: t("Full name"), required: true, disabled: !local },
     { name: "comment", label: t("Comment"), disabled: !local },
   ];
-  const form = useForm(fields, { email: user!.email, realname: user!.realname, comment: user!.comment });
+  const stored = { email: user!.email, realname: user!.realname, comment: user!.comment };
+  const form = useForm(fields, stored);
   const save = useAction(async () => {
     await api.put("/users/{user_id}", { path: { user_id: user!.user_id }, body: form.values });
   }, "Saved");

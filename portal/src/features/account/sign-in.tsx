@@ -13,13 +13,13 @@ import {
 } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { KeyRound } from "lucide-react";
-import { lazy, Suspense, useEffect, useState } from "react";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { Link, Navigate, useSearchParams } from "react-router";
 import { ApiError, login, providerLogin } from "../../api/client";
 import { LanguageMenu, SchemeButton } from "../../components/shell";
-import { localPath } from "../../format";
 import { useErrorText } from "../../hooks";
 import { type Text as Key, useT } from "../../i18n";
+import { localPath } from "../../lib/format";
 import { useSession } from "../../session";
 
 // Forms are a large part of the code, and few people need this one.
@@ -33,30 +33,81 @@ const FAILED: Record<string, Key | undefined> = {
 
 export function SignIn() {
   const t = useT();
-  const text = useErrorText();
-  const { user, info, refresh } = useSession();
+  const { user, ended, refresh } = useSession();
   const [search] = useSearchParams();
-  const [principal, setPrincipal] = useState("");
-  const [password, setPassword] = useState("");
-  // What the server says, in the address, when the way through the provider ended early.
-  const failed = FAILED[search.get("oidc") ?? ""];
-  const [error, setError] = useState<string | null>(failed ? t(failed) : null);
-  const [busy, setBusy] = useState(false);
-  const [registering, register] = useDisclosure(false);
-
   useEffect(() => {
     document.title = `${t("Sign in")} · Seawall`;
   }, [t]);
-
   const target = localPath(search.get("redirect_url"));
-  if (user) return <Navigate to={target} replace />;
+  if (user && !ended) return <Navigate to={target} replace />;
+  return (
+    <main className="sign-in">
+      <Card target={target} failed={FAILED[search.get("oidc") ?? ""]} onDone={refresh} />
+    </main>
+  );
+}
 
+/**
+ * The sign-in over a page whose session has ended. The page stays as it is behind it, forms filled in half
+ * included, and goes on when the same person is back.
+ */
+export function SignInAgain() {
+  const t = useT();
+  const { user, check } = useSession();
+  const dialog = useRef<HTMLDialogElement>(null);
+  const here = location.pathname + location.search;
+  useEffect(() => {
+    const shown = dialog.current;
+    const title = document.title;
+    document.title = `${t("Sign in")} · Seawall`;
+    // Modal: the page behind takes neither focus nor clicks, and no dialog of its own lies above.
+    if (shown && !shown.open) shown.showModal();
+    return () => {
+      document.title = title;
+      shown?.close();
+    };
+  }, [t]);
+  return (
+    <dialog
+      ref={dialog}
+      className="sign-in"
+      aria-label={t("Sign in")}
+      onCancel={(event) => event.preventDefault()}
+    >
+      <Card
+        target={here}
+        again={user?.username}
+        onDone={check}
+        notice={t("Your session has ended. Sign in again to go on where you were.")}
+      />
+    </dialog>
+  );
+}
+
+function Card(props: {
+  target: string;
+  failed?: Key;
+  notice?: string;
+  /** Who was signed in; the page behind waits for this person. */
+  again?: string;
+  onDone: () => Promise<unknown>;
+}) {
+  const t = useT();
+  const text = useErrorText();
+  const { info } = useSession();
+  const { target, failed, notice, again } = props;
+  const [principal, setPrincipal] = useState(again ?? "");
+  const [password, setPassword] = useState("");
+  // What the server says, in the address, when the way through the provider ended early.
+  const [error, setError] = useState<string | null>(failed ? t(failed) : null);
+  const [busy, setBusy] = useState(false);
+  const [registering, register] = useDisclosure(false);
   const oidc = info.auth_mode === "oidc_auth";
   const provider = info.oidc_provider_name || "OIDC";
   return (
-    <main className="sign-in">
+    <>
       <Group className="sign-in-tools" gap={4}>
-        <LanguageMenu color="gray" />
+        {!again && <LanguageMenu color="gray" />}
         <SchemeButton color="gray" />
       </Group>
       <Box className="sign-in-card">
@@ -71,6 +122,11 @@ export function SignIn() {
             </Text>
           </div>
         </Group>
+        {notice && (
+          <Alert color="orange" role="alert" mb="md">
+            {notice}
+          </Alert>
+        )}
         {oidc && (
           <>
             {failed && error && (
@@ -81,6 +137,8 @@ export function SignIn() {
             <Button
               component="a"
               href={providerLogin(target)}
+              // In a tab of its own when a page waits here: leaving would lose what was filled in.
+              target={again ? "_blank" : undefined}
               fullWidth
               leftSection={<KeyRound size={16} aria-hidden />}
             >
@@ -96,7 +154,7 @@ export function SignIn() {
             setError(null);
             try {
               await login(principal, password);
-              await refresh();
+              await props.onDone();
             } catch (problem) {
               const refused = problem instanceof ApiError && problem.status === 401;
               setError(refused ? t("Wrong user name or password.") : text(problem));
@@ -109,7 +167,7 @@ export function SignIn() {
               label={t("User name")}
               name="username"
               autoComplete="username"
-              autoFocus
+              autoFocus={!again}
               required
               withAsterisk={false}
               value={principal}
@@ -119,6 +177,7 @@ export function SignIn() {
               label={t("Password")}
               name="password"
               autoComplete="current-password"
+              autoFocus={!!again}
               required
               withAsterisk={false}
               value={password}
@@ -134,22 +193,24 @@ export function SignIn() {
             </Button>
           </Stack>
         </form>
-        <Group justify="space-between" mt="md">
-          <Anchor component={Link} to="/harbor/projects" size="sm">
-            {t("Browse public projects")}
-          </Anchor>
-          {info.self_registration && !oidc && (
-            <Anchor component="button" size="sm" onClick={register.open}>
-              {t("Create an account")}
+        {!again && (
+          <Group justify="space-between" mt="md">
+            <Anchor component={Link} to="/harbor/projects" size="sm">
+              {t("Browse public projects")}
             </Anchor>
-          )}
-        </Group>
+            {info.self_registration && !oidc && (
+              <Anchor component="button" size="sm" onClick={register.open}>
+                {t("Create an account")}
+              </Anchor>
+            )}
+          </Group>
+        )}
       </Box>
       {registering && (
         <Suspense fallback={null}>
           <Register onClose={register.close} />
         </Suspense>
       )}
-    </main>
+    </>
   );
 }

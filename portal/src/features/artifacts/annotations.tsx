@@ -1,8 +1,8 @@
 import { Text } from "@mantine/core";
 import type { Artifact } from "../../api/types";
 import { Card, Facts } from "../../components/ui";
-import { dateTime } from "../../format";
 import { useI18n } from "../../i18n";
+import { dateTime } from "../../lib/format";
 
 export function Details({ artifact }: { artifact: Artifact }) {
   const { t, language } = useI18n();

@@ -4,7 +4,7 @@ export function registryHost(url: string | undefined): string {
   return (url || location.host).replace(/^https?:\/\//, "").replace(/\/+$/, "");
 }
 
-const IMAGE_CLIENTS = ["docker", "podman", "nerdctl", "skopeo", "crane"] as const;
+export const IMAGE_CLIENTS = ["docker", "podman", "nerdctl", "skopeo", "crane"] as const;
 
 /** Client name and the command that pulls `reference` with it. */
 export function pullCommands(kind: string, host: string, repository: string, tag?: string, digest?: string) {

@@ -4,8 +4,8 @@ import { api } from "../../api/client";
 import type { HistoryEntry } from "../../api/types";
 import { DataTable } from "../../components/table";
 import { Await, DateTime, Digest, Empty } from "../../components/ui";
-import { bytes } from "../../format";
 import { useI18n } from "../../i18n";
+import { bytes } from "../../lib/format";
 import { ROOT, type Where } from "./where";
 
 interface Blob {

@@ -1,18 +1,19 @@
 import { Group } from "@mantine/core";
+import type { ReactNode } from "react";
 import type { Artifact } from "../../api/types";
 import { Card, DateTime, Digest, Facts, Status, Time } from "../../components/ui";
-import { bytes } from "../../format";
 import { useI18n } from "../../i18n";
+import { bytes } from "../../lib/format";
 import { LabelChip } from "../labels/chip";
 import { overview } from "../scanning/severity";
 
-export function Overview({ artifact }: { artifact: Artifact }) {
+export function Overview({ artifact, labels }: { artifact: Artifact; labels?: ReactNode }) {
   const { t } = useI18n();
   const extra = artifact.extra_attrs ?? {};
   const platform = [extra.os, extra.architecture].filter((part) => typeof part === "string").join("/");
   const report = overview(artifact);
   return (
-    <Card title={t("Overview")}>
+    <Card title={t("Overview")} right={labels}>
       <Facts
         items={[
           [t("Digest"), <Digest key="d" value={artifact.digest} />],

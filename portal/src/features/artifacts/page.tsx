@@ -9,15 +9,19 @@ import { useConfirm } from "../../components/confirm";
 import { Await, Page } from "../../components/ui";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { useFilter } from "../../lib/address";
+import { shortDigest } from "../../lib/format";
 import { useSession } from "../../session";
+import { LabelMenu, useLabels } from "../labels/choose";
 import { usePermissions } from "../projects/permissions";
 import { overview } from "../scanning/severity";
 import { Details } from "./annotations";
 import { registryHost } from "./commands";
 import { Addition } from "./files";
+import { KindIcon, Platforms } from "./kind";
 import { History } from "./layers";
 import { Overview } from "./overview";
-import { Platforms } from "./platforms";
+import { Parts } from "./platforms";
 import { PullButton } from "./pull";
 import { Referrers } from "./referrers";
 import { Sbom } from "./sbom";
@@ -35,11 +39,20 @@ export function ArtifactPage() {
   );
 }
 
+/** The name that was opened: the tag of the address, or the only tag of the digest, or the digest. */
+function titleOf(full: string, artifact: Artifact, reference: string) {
+  if (!reference.includes(":")) return `${full}:${reference}`;
+  return artifact.tags?.length === 1
+    ? `${full}:${artifact.tags[0].name}`
+    : `${full}@${shortDigest(artifact.digest)}`;
+}
+
 function Loaded(props: { project: Project; repository: string; reference: string }) {
   const { t } = useI18n();
   const { info } = useSession();
   const { project, repository, reference } = props;
   const navigate = useNavigate();
+  const [tab, setTab] = useFilter("tab", { push: true });
   const confirm = useConfirm();
   const { can } = usePermissions(project.project_id);
   const where: Where = { project_name: project.name, repository_name: repository, reference };
@@ -73,6 +86,11 @@ function Loaded(props: { project: Project; repository: string; reference: string
     // The job is queued; what it says of itself appears a little later.
     setWatching(Date.now() + 60_000);
   }, "Started");
+  const stop = useAction(
+    () => api.post(`${ROOT}/scan/stop`, { path: where, body: { scan_type: "vulnerability" } }),
+    "Stopped",
+  );
+  const labels = useLabels(project.project_id, can("artifact-label", "create"));
   const remove = useAction(async () => {
     await api.delete(ROOT, { path: where });
     navigate(
@@ -91,9 +109,16 @@ function Loaded(props: { project: Project; repository: string; reference: string
         );
         const image = artifact.type === "IMAGE" && !artifact.references?.length;
         const layered = !artifact.references?.length;
+        const first = artifact.references?.length ? "platforms" : image ? "layers" : (files[0] ?? "layers");
+        const tabs = [
+          first,
+          ...(layered ? ["layers"] : []),
+          ...files,
+          ...["vulnerabilities", "sbom", "accessories", "annotations"],
+        ];
         return (
           <Page
-            title={artifact.tags?.length ? `${full}:${artifact.tags[0].name}` : full}
+            title={titleOf(full, artifact, reference)}
             crumbs={[
               { label: t("Projects"), to: "/harbor/projects" },
               { label: project.name, to: `${base}/repositories` },
@@ -103,7 +128,13 @@ function Loaded(props: { project: Project; repository: string; reference: string
               },
               { label: artifact.digest.slice(0, 19) },
             ]}
-            badges={artifact.type && <Badge variant="light">{artifact.type}</Badge>}
+            badges={
+              <>
+                <KindIcon artifact={artifact} />
+                {artifact.type && <Badge variant="light">{artifact.type}</Badge>}
+                <Platforms artifact={artifact} most={6} />
+              </>
+            }
             actions={
               <>
                 <PullButton
@@ -114,9 +145,15 @@ function Loaded(props: { project: Project; repository: string; reference: string
                 />
                 {can("scan", "create") && (
                   <>
-                    <Button variant="default" onClick={() => scan.mutate("vulnerability")}>
-                      {t("Scan")}
-                    </Button>
+                    {["Pending", "Running", "Scheduled"].includes(overview(artifact)?.scan_status ?? "") ? (
+                      <Button variant="default" onClick={() => stop.mutate()}>
+                        {t("Stop scan")}
+                      </Button>
+                    ) : (
+                      <Button variant="default" onClick={() => scan.mutate("vulnerability")}>
+                        {t("Scan")}
+                      </Button>
+                    )}
                     <Button variant="default" onClick={() => scan.mutate("sbom")}>
                       {t("Make SBOM")}
                     </Button>
@@ -143,7 +180,18 @@ function Loaded(props: { project: Project; repository: string; reference: string
             }
           >
             <div className="grid wide">
-              <Overview artifact={artifact} />
+              <Overview
+                artifact={artifact}
+                labels={
+                  can("artifact-label", "create") && (
+                    <LabelMenu
+                      rows={[artifact]}
+                      labels={labels}
+                      path={{ project_name: project.name ?? "", repository_name: repository }}
+                    />
+                  )
+                }
+              />
               <TagsCard
                 artifact={artifact}
                 where={where}
@@ -152,9 +200,8 @@ function Loaded(props: { project: Project; repository: string; reference: string
               />
             </div>
             <Tabs
-              defaultValue={
-                artifact.references?.length ? "platforms" : image ? "layers" : (files[0] ?? "layers")
-              }
+              value={tabs.includes(tab) ? tab : tabs[0]}
+              onChange={(next) => next && setTab(next)}
               keepMounted={false}
             >
               <Tabs.List className="tabs" mb="md">
@@ -174,7 +221,7 @@ function Loaded(props: { project: Project; repository: string; reference: string
               </Tabs.List>
               {!!artifact.references?.length && (
                 <Tabs.Panel value="platforms">
-                  <Platforms artifact={artifact} project={project} repository={repository} />
+                  <Parts artifact={artifact} project={project} repository={repository} />
                 </Tabs.Panel>
               )}
               {layered && (

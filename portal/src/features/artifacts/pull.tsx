@@ -3,6 +3,7 @@ import { Terminal } from "lucide-react";
 import type { Artifact } from "../../api/types";
 import { Command } from "../../components/ui";
 import { useI18n } from "../../i18n";
+import { usePreference } from "../../lib/preferences";
 import { pullCommands } from "./commands";
 
 export function PullButton(props: { artifact: Artifact; host: string; repository: string; wide?: boolean }) {
@@ -17,6 +18,10 @@ export function PullButton(props: { artifact: Artifact; host: string; repository
     tag ? undefined : artifact.digest,
   );
   const byDigest = pullCommands(artifact.type ?? "", host, repository, undefined, artifact.digest);
+  const [client] = usePreference("client");
+  // The client that the person uses comes first.
+  const preferred = (list: string[][]) =>
+    [...list].sort((a, b) => Number(b[0] === client) - Number(a[0] === client));
   return (
     <Popover position="bottom-start" width={580} trapFocus withArrow>
       <Popover.Target>
@@ -32,7 +37,7 @@ export function PullButton(props: { artifact: Artifact; host: string; repository
       </Popover.Target>
       <Popover.Dropdown>
         <Stack gap="sm">
-          {(commands.length ? commands : byDigest).map(([client, command]) => (
+          {preferred(commands.length ? commands : byDigest).map(([client, command]) => (
             <div key={client}>
               <Text size="xs" fw={600} mb={2}>
                 {client}
@@ -45,7 +50,7 @@ export function PullButton(props: { artifact: Artifact; host: string; repository
               <Text size="xs" fw={600} mb={2}>
                 {t("By digest")}
               </Text>
-              <Command value={byDigest[0][1]} />
+              <Command value={preferred(byDigest)[0][1]} />
             </div>
           )}
         </Stack>

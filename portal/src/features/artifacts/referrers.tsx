@@ -1,9 +1,9 @@
 import { Badge, Text } from "@mantine/core";
 import type { Accessory, Artifact, Project, SignatureVerdict } from "../../api/types";
 import { Card, Digest, Failure, Loading, Time } from "../../components/ui";
-import { bytes } from "../../format";
 import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { bytes } from "../../lib/format";
 import { artifactPath } from "../repositories/names";
 import { isSignature } from "./marks";
 import { ROOT, type Where } from "./where";

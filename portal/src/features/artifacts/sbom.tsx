@@ -18,7 +18,7 @@ interface Component {
 }
 
 // SPDX and CycloneDX name the same things differently.
-function components(document: any): Component[] {
+export function components(document: any): Component[] {
   if (Array.isArray(document?.components)) {
     return document.components.map((item: any) => ({
       name: item.name ?? "",

@@ -11,7 +11,7 @@ import { useI18n } from "../../i18n";
 import { overview, SEVERITIES, Severity, SeverityBar } from "../scanning/severity";
 import { ROOT, type Where } from "./where";
 
-const REPORT_TYPES =
+export const REPORT_TYPES =
   "application/vnd.security.vulnerability.report; version=1.1, application/vnd.scanner.adapter.vuln.report.harbor+json; version=1.0";
 
 export function Vulnerabilities({ artifact, where }: { artifact: Artifact; where: Where }) {

@@ -1,11 +1,9 @@
 import { Switch } from "@mantine/core";
-import { useState } from "react";
 import { useI18n } from "../../i18n";
 import { Job } from "./job";
 
 export function Garbage() {
   const { t } = useI18n();
-  const [untagged, setUntagged] = useState(false);
   return (
     <Job
       title={t("Garbage collection")}
@@ -13,15 +11,16 @@ export function Garbage() {
       one="/system/gc/{gc_id}"
       id="gc_id"
       run={t("Collect now")}
-      parameters={{ delete_untagged: untagged, workers: 1 }}
-      form={
+      warning={t("Blobs that nothing uses are deleted from storage. A dry run shows first how much that is.")}
+      standard={{ delete_untagged: false, workers: 1 }}
+      form={(parameters, set) => (
         <Switch
           label={t("Delete untagged artifacts too")}
           description={t("The registry stays writable while it runs.")}
-          checked={untagged}
-          onChange={(event) => setUntagged(event.currentTarget.checked)}
+          checked={parameters.delete_untagged === true}
+          onChange={(event) => set({ delete_untagged: event.currentTarget.checked })}
         />
-      }
+      )}
     />
   );
 }

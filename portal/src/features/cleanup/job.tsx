@@ -2,13 +2,16 @@ import { Button, Group, Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { JobHistory, Schedule } from "../../api/types";
+import { useConfirm } from "../../components/confirm";
 import { LogModal } from "../../components/dialogs";
 import { ScheduleEditor } from "../../components/schedule";
 import { DataTable } from "../../components/table";
 import { Card, Empty, finished, Status, Time } from "../../components/ui";
-import { bytes } from "../../format";
 import { useAction, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { bytes } from "../../lib/format";
+
+export type Parameters = Record<string, unknown>;
 
 export function parameters(value: string | undefined): Record<string, unknown> {
   try {
@@ -24,17 +27,24 @@ export function Job(props: {
   base: "/system/gc" | "/system/purgeaudit";
   one: "/system/gc/{gc_id}" | "/system/purgeaudit/{purge_id}";
   id: "gc_id" | "purge_id";
-  parameters: Record<string, unknown>;
-  form: React.ReactNode;
+  /** What a job without a schedule starts with. */
+  standard: Parameters;
+  form: (parameters: Parameters, set: (changed: Parameters) => void) => React.ReactNode;
   run: string;
-  children?: React.ReactNode;
+  /** What cannot be undone, when the job is started for good. */
+  warning: string;
 }) {
   const { t, word } = useI18n();
   const [log, setLog] = useState<number | null>(null);
+  const confirm = useConfirm();
   const schedule = useGet<Schedule>(`${props.base}/schedule`);
+  // Those of the schedule, and over them what was touched here: what is not shown stays.
+  const [touched, setTouched] = useState<Parameters>({});
+  const stored = schedule.data?.parameters ?? {};
+  const current: Parameters = { ...(Object.keys(stored).length ? stored : props.standard), ...touched };
   const list = useList<JobHistory>(
     props.base,
-    { sort: "-creation_time" },
+    { sort: "-creation_time", address: "" },
     {
       refetchInterval: (query) =>
         query.state.data?.rows.some((row) => !finished(row.job_status)) ? 2000 : 20_000,
@@ -43,14 +53,13 @@ export function Job(props: {
   const start = useAction(
     (dry_run: boolean) =>
       api.create(`${props.base}/schedule`, {
-        body: { parameters: { ...props.parameters, dry_run }, schedule: { type: "Manual" } },
+        body: { parameters: { ...current, dry_run }, schedule: { type: "Manual" } },
       }),
     "Started",
   );
   const save = useAction(async (value: object) => {
-    const body = { parameters: props.parameters, schedule: value };
-    if (schedule.data?.schedule) await api.put(`${props.base}/schedule`, { body });
-    else await api.create(`${props.base}/schedule`, { body });
+    await api.put(`${props.base}/schedule`, { body: { parameters: current, schedule: value } });
+    setTouched({});
   }, "Saved");
   const stop = useAction(
     (row: JobHistory) => api.put(props.one, { path: { [props.id]: row.id } }),
@@ -66,14 +75,26 @@ export function Job(props: {
             <Button size="xs" variant="default" onClick={() => start.mutate(true)}>
               {t("Dry run")}
             </Button>
-            <Button size="xs" onClick={() => start.mutate(false)}>
+            <Button
+              size="xs"
+              onClick={async () => {
+                const yes = await confirm({
+                  title: `${props.run}?`,
+                  body: props.warning,
+                  confirm: props.run,
+                  danger: true,
+                });
+                if (yes) start.mutate(false);
+              }}
+            >
               {props.run}
             </Button>
           </Group>
         }
       >
         <Stack>
-          {props.form}
+          {schedule.data !== undefined &&
+            props.form(current, (changed) => setTouched((old) => ({ ...old, ...changed })))}
           {(schedule.data !== undefined || schedule.error) && (
             <ScheduleEditor
               key={schedule.data?.schedule?.cron}
@@ -82,7 +103,6 @@ export function Job(props: {
               onSave={(value) => save.mutate(value)}
             />
           )}
-          {props.children}
         </Stack>
       </Card>
       <DataTable

@@ -10,9 +10,9 @@ import { ApiError, api } from "../../api/client";
 import type { Divergence, DrState } from "../../api/types";
 import { DataTable } from "../../components/table";
 import { Await, Card, Empty, Facts, Status, Time } from "../../components/ui";
-import { seconds } from "../../format";
 import { useErrorText, useGet } from "../../hooks";
 import { type Text as Key, useI18n } from "../../i18n";
+import { seconds } from "../../lib/format";
 
 type Action = "promote" | "force" | "demote" | "failback";
 

@@ -1,14 +1,15 @@
 // Sites that each take writes and copy one another: how far each is, what differs, and what was decided.
 
-import { Badge, Button, Stack, Text } from "@mantine/core";
+import { Badge, Button, Stack, Switch, Text } from "@mantine/core";
 import { RefreshCw } from "lucide-react";
+import { useState } from "react";
 import { ApiError, api } from "../../api/client";
 import type { Peer, PeerConflict } from "../../api/types";
 import { DataTable } from "../../components/table";
 import { Card, Empty, Status, Time } from "../../components/ui";
-import { seconds } from "../../format";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { seconds } from "../../lib/format";
 
 export function Peers() {
   const { t } = useI18n();
@@ -68,7 +69,14 @@ export function Peers() {
             {
               title: t("State"),
               cell: (row) => (
-                <Status value={row.reachable ? "reachable" : "away"} title={row.error ?? undefined} />
+                <div>
+                  <Status value={row.reachable ? "reachable" : "away"} />
+                  {row.error && (
+                    <Text size="xs" c="dimmed" className="wrap">
+                      {row.error}
+                    </Text>
+                  )}
+                </div>
               ),
             },
             { title: t("Lag"), align: "right", cell: (row) => seconds(row.lag_seconds) },
@@ -127,31 +135,90 @@ const shown = (value: unknown) =>
       ? JSON.stringify(value)
       : String(value);
 
+type Document = Record<string, unknown> | null | undefined;
+
+/** The fields in which the two documents differ; what is the same in both says nothing. */
+function differing(kept: Document, dropped: Document): string[] {
+  const names = new Set([...Object.keys(kept ?? {}), ...Object.keys(dropped ?? {})]);
+  return [...names].filter((name) => JSON.stringify(kept?.[name]) !== JSON.stringify(dropped?.[name]));
+}
+
 function Conflicts() {
   const { t, word } = useI18n();
   const query = useGet<PeerConflict[]>("/peers/conflicts", {}, { refetchInterval: 15_000, retry: false });
+  const [all, setAll] = useState(false);
+  const rows = (query.data ?? []).filter((row) => all || !row.acknowledged_at);
+  const acknowledge = useAction(
+    (row: PeerConflict) =>
+      api.post("/peers/conflicts/{conflict_id}/acknowledge", { path: { conflict_id: row.id } }),
+    "Acknowledged",
+  );
   return (
-    <Card title={t("Conflicts")}>
+    <Card
+      title={t("Conflicts")}
+      right={
+        <Switch
+          size="xs"
+          label={t("Show acknowledged ones")}
+          checked={all}
+          onChange={(event) => setAll(event.currentTarget.checked)}
+        />
+      }
+    >
       <Stack gap="sm">
         <Text size="sm" c="dimmed">
           {t("Two sites changed the same thing before they heard of each other: one change was kept.")}
         </Text>
         <DataTable
           label={t("Conflicts")}
-          list={{ rows: query.data ?? [], loading: query.isPending, error: query.error }}
-          rowKey={(row) => `${row.at} ${row.kind} ${row.key}`}
-          expand={(row) => <Text size="sm">{row.note || "–"}</Text>}
+          list={{ rows, loading: query.isPending, error: query.error }}
+          rowKey={(row) => row.id}
+          expand={(row) => (
+            <Stack gap="xs">
+              {row.note && <Text size="sm">{row.note}</Text>}
+              <DataTable
+                label={t("Differences")}
+                list={{
+                  rows: differing(row.kept as Document, row.dropped as Document).map((name) => ({ name })),
+                }}
+                rowKey={({ name }) => name}
+                empty={<Empty title={t("Nothing differs")} />}
+                columns={[
+                  { title: t("Field"), cell: ({ name }) => name },
+                  { title: t("Kept"), cell: ({ name }) => shown((row.kept as Document)?.[name]) },
+                  { title: t("Dropped"), cell: ({ name }) => shown((row.dropped as Document)?.[name]) },
+                ]}
+              />
+            </Stack>
+          )}
           empty={<Empty title={t("No conflicts")} />}
           columns={[
             { title: t("When"), cell: (row) => <Time value={row.at} /> },
             { title: t("Kind"), cell: (row) => word(row.kind) },
-            { title: t("Name"), cell: (row) => <b>{row.key}</b> },
+            { title: t("Name"), cell: (row) => <b className="wrap">{row.key}</b> },
             {
-              title: t("Kept"),
-              cell: (row) => <code className="wrap">{shown(row.kept)}</code>,
+              title: t("Differs in"),
+              cell: (row) =>
+                row.dropped
+                  ? differing(row.kept as Document, row.dropped as Document)
+                      .slice(0, 4)
+                      .join(", ") || "–"
+                  : t("Deleted on one site"),
             },
-            { title: t("Dropped"), cell: (row) => <code className="wrap">{shown(row.dropped)}</code> },
             { title: t("Decided by"), cell: (row) => row.by },
+            {
+              title: t("Acknowledged"),
+              cell: (row) =>
+                row.acknowledged_at ? (
+                  <>
+                    {row.acknowledged_by} · <Time value={row.acknowledged_at} />
+                  </>
+                ) : (
+                  <Button size="compact-xs" variant="default" onClick={() => acknowledge.mutate(row)}>
+                    {t("Acknowledge")}
+                  </Button>
+                ),
+            },
           ]}
         />
       </Stack>

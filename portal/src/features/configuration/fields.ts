@@ -1,9 +1,41 @@
 import type { Field, Values } from "../../components/dialogs";
 import type { Translate } from "../../i18n";
 
+/** A field of the item `item` of the configuration, where that is not the field's own name. */
+export type ConfigField = Field & { item?: string };
+
+// The banner is one item: JSON text with the message and how it is shown, as Harbor has it.
+function parsed(text: unknown): Values {
+  if (typeof text !== "string" || !text) return {};
+  try {
+    const value = JSON.parse(text);
+    return value && typeof value === "object" ? value : { message: text };
+  } catch {
+    return { message: text };
+  }
+}
+const banner = (key: string): Pick<Field, "get" | "put"> => ({
+  get: (values) => {
+    const value = parsed(values.banner_message)[key];
+    // Harbor writes dates as 12/31/2026; a date field wants 2026-12-31.
+    const day = /^(\d\d)\/(\d\d)\/(\d{4})$/.exec(String(value ?? ""));
+    return day ? `${day[3]}-${day[1]}-${day[2]}` : value;
+  },
+  put: (values, value: unknown) => {
+    const standard = { type: "info", closable: true };
+    const text =
+      typeof value === "string" && key.endsWith("Date")
+        ? value.replace(/^(\d{4})-(\d\d)-(\d\d)$/, "$2/$3/$1")
+        : value;
+    const next: Values = { ...standard, ...parsed(values.banner_message), [key]: text };
+    return { ...values, banner_message: String(next.message ?? "").trim() ? JSON.stringify(next) : "" };
+  },
+});
+const noBanner = (values: Values) => !parsed(values.banner_message).message;
+
 const is = (mode: string) => (values: Values) => values.auth_mode !== mode;
 
-export function authentication(t: Translate): Field[] {
+export function authentication(t: Translate): ConfigField[] {
   const ldap = is("ldap_auth");
   const oidc = is("oidc_auth");
   return [
@@ -106,7 +138,7 @@ const scopes = (t: Translate) => [
   { value: "2", label: t("Whole subtree") },
 ];
 
-export function system(t: Translate): Field[] {
+export function system(t: Translate): ConfigField[] {
   return [
     {
       name: "project_creation_restriction",
@@ -147,10 +179,50 @@ export function system(t: Translate): Field[] {
     },
     { name: "scanner_skip_update_pulltime", label: t("Scans do not count as pulls"), type: "switch" },
     {
-      name: "banner_message",
+      name: "banner_text",
+      item: "banner_message",
       label: t("Banner message"),
       type: "textarea",
       help: t("Shown to everyone at the top of each page."),
+      ...banner("message"),
+    },
+    {
+      name: "banner_type",
+      item: "banner_message",
+      label: t("Banner type"),
+      type: "select",
+      hidden: noBanner,
+      options: [
+        { value: "info", label: t("Information") },
+        { value: "success", label: t("Success") },
+        { value: "warning", label: t("Warning") },
+        { value: "danger", label: t("Danger") },
+      ],
+      ...banner("type"),
+    },
+    {
+      name: "banner_closable",
+      item: "banner_message",
+      label: t("People may close the banner"),
+      type: "switch",
+      hidden: noBanner,
+      ...banner("closable"),
+    },
+    {
+      name: "banner_from",
+      item: "banner_message",
+      label: t("Show the banner from"),
+      type: "date",
+      hidden: noBanner,
+      ...banner("fromDate"),
+    },
+    {
+      name: "banner_to",
+      item: "banner_message",
+      label: t("Show the banner until"),
+      type: "date",
+      hidden: noBanner,
+      ...banner("toDate"),
     },
   ];
 }

@@ -8,11 +8,11 @@ import { useI18n } from "../../i18n";
 
 export function Schedules() {
   const { t, word } = useI18n();
-  const list = useList<ScheduleTask>("/schedules");
+  const list = useList<ScheduleTask>("/schedules", { address: "" });
   const paused = useGet<SchedulerStatus>("/schedules/{job_type}/paused", { path: { job_type: "all" } });
   const act = useAction(
     (action: "pause" | "resume") =>
-      api.put("/jobservice/queues/{job_type}", { path: { job_type: "scheduler" }, body: { action } }),
+      api.put("/jobservice/queues/{job_type}", { path: { job_type: "SCHEDULER" }, body: { action } }),
     "Done",
   );
   return (

@@ -1,13 +1,12 @@
 import { Group, NativeSelect, Text, TextInput } from "@mantine/core";
-import { useDebouncedCallback } from "@mantine/hooks";
-import { useState } from "react";
 import type { PathOf } from "../../api/client";
 import type { AuditLog } from "../../api/types";
-import { DataTable, Toolbar } from "../../components/table";
+import { DataTable, SearchInput, Toolbar } from "../../components/table";
 import { DateTime, Empty, Page, Status } from "../../components/ui";
-import { like, q } from "../../format";
 import { useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { useFilter } from "../../lib/address";
+import { like, q } from "../../lib/format";
 import type { ProjectTab } from "../projects/tab";
 
 export function Logs() {
@@ -23,34 +22,54 @@ export function ProjectLogs({ project }: ProjectTab) {
   return <AuditList template="/projects/{project_name}/auditlog-exts" project={project.name} />;
 }
 
+// The fields have the time of the person's place; the API takes UTC.
+const utc = (local: string, otherwise: string) => {
+  const time = new Date(local);
+  return local && !Number.isNaN(time.valueOf())
+    ? time.toISOString().slice(0, 19).replace("T", " ")
+    : otherwise;
+};
+const range = (from: string, until: string) =>
+  `[${utc(from, "1970-01-01 00:00:00")}~${utc(until, "9999-12-31 23:59:59")}]`;
+
 const OPERATIONS = ["create", "delete", "pull", "update", "login", "logout"];
 
 function AuditList({ template, project }: { template: PathOf<"get">; project?: string }) {
   const { t, word } = useI18n();
-  const [resource, setResource] = useState("");
-  const [username, setUsername] = useState("");
-  const [operation, setOperation] = useState("");
+  const [resource, setResource] = useFilter("resource");
+  const [username, setUsername] = useFilter("user");
+  const [operation, setOperation] = useFilter("operation", { push: true });
+  const [from, setFrom] = useFilter("from", { push: true });
+  const [until, setUntil] = useFilter("until", { push: true });
   const list = useList<AuditLog>(template, {
     path: project ? { project_name: project } : undefined,
-    query: { q: q({ resource: like(resource), username: like(username), operation }) },
+    query: {
+      q: q({
+        resource: like(resource),
+        username: like(username),
+        operation,
+        op_time: from || until ? range(from, until) : undefined,
+      }),
+    },
+    address: "",
     sort: "-op_time",
     pageSize: 25,
   });
-  const user = useDebouncedCallback((value: string) => setUsername(value.trim()), 250);
   return (
     <>
       <Toolbar
         search={setResource}
+        value={resource}
         placeholder={t("Filter by resource")}
         refresh={list.refetch}
         left={
           <Group gap="xs">
-            <TextInput
-              type="search"
-              w={180}
-              aria-label={t("Filter by user")}
-              placeholder={t("Filter by user")}
-              onChange={(event) => user(event.currentTarget.value)}
+            <SearchInput
+              w={150}
+              icon={false}
+              label={t("Filter by user")}
+              value={username}
+              onChange={setUsername}
             />
             <NativeSelect
               aria-label={t("Operation")}
@@ -60,6 +79,22 @@ function AuditList({ template, project }: { template: PathOf<"get">; project?: s
                 { value: "", label: t("Every operation") },
                 ...OPERATIONS.map((value) => ({ value, label: word(value) })),
               ]}
+            />
+            <TextInput
+              type="datetime-local"
+              step={1}
+              aria-label={t("From")}
+              title={t("From")}
+              value={from}
+              onChange={(event) => setFrom(event.currentTarget.value)}
+            />
+            <TextInput
+              type="datetime-local"
+              step={1}
+              aria-label={t("Until")}
+              title={t("Until")}
+              value={until}
+              onChange={(event) => setUntil(event.currentTarget.value)}
             />
           </Group>
         }
@@ -71,7 +106,7 @@ function AuditList({ template, project }: { template: PathOf<"get">; project?: s
           rowKey={(row) => row.id}
           empty={<Empty title={t("Nothing was logged that matches")} />}
           columns={[
-            { title: t("Time"), sort: "op_time", cell: (row) => <DateTime value={row.op_time} /> },
+            { title: t("Time"), sort: "op_time", cell: (row) => <DateTime value={row.op_time} seconds /> },
             { title: t("User"), cell: (row) => row.username || t("anonymous") },
             { title: t("Operation"), cell: (row) => word(row.operation) },
             { title: t("Kind"), cell: (row) => word(row.resource_type) },

@@ -1,18 +1,16 @@
-import {
-  Button,
-  Group,
-  Modal,
-  NativeSelect,
-  NumberInput,
-  Stack,
-  Switch,
-  Text,
-  TextInput,
-} from "@mantine/core";
-import { useState } from "react";
 import type { RetentionRule } from "../../api/types";
+import { FormModal, type Values } from "../../components/dialogs";
 import { useI18n } from "../../i18n";
-import { TEMPLATES } from "./selectors";
+import { selector, TEMPLATES } from "./selectors";
+
+// Harbor keeps further wishes of a selector as JSON text; without it untagged artifacts count.
+function extras(text: unknown): Values {
+  try {
+    return typeof text === "string" && text ? JSON.parse(text) : {};
+  } catch {
+    return {};
+  }
+}
 
 export function RetentionRuleForm(props: {
   rule: RetentionRule;
@@ -20,119 +18,75 @@ export function RetentionRuleForm(props: {
   onSave: (rule: RetentionRule) => Promise<unknown>;
 }) {
   const { t } = useI18n();
-  const { rule } = props;
-  const scope = rule.scope_selectors.repository?.[0];
-  const tag = rule.tag_selectors[0];
-  const [values, setValues] = useState({
-    scope: scope?.decoration ?? "repoMatches",
-    repositories: scope?.pattern ?? "**",
-    tags: tag?.decoration ?? "matches",
-    pattern: tag?.pattern ?? "**",
-    untagged: !tag?.extras || /"untagged":\s*true/.test(tag.extras),
-    template: rule.template,
-    n: Number(rule.params?.[rule.template] ?? 10),
-  });
-  const set = (part: Partial<typeof values>) => setValues({ ...values, ...part });
+  const options = (matches: string, excludes: string) => [
+    { value: matches, label: t("matching") },
+    { value: excludes, label: t("not matching") },
+  ];
+  const extra = selector("tag", "extras");
   return (
-    <Modal
+    <FormModal
       opened
       onClose={props.onClose}
       title={t("Retention rule")}
+      submit={t("Save")}
       size="lg"
-      closeButtonProps={{ "aria-label": t("Close") }}
-    >
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          props
-            .onSave({
-              ...rule,
-              action: "retain",
-              template: values.template,
-              params: values.template === "always" ? {} : { [values.template]: values.n },
-              tag_selectors: [
-                {
-                  kind: "doublestar",
-                  decoration: values.tags,
-                  pattern: values.pattern,
-                  extras: JSON.stringify({ untagged: values.untagged }),
-                },
-              ],
-              scope_selectors: {
-                repository: [{ kind: "doublestar", decoration: values.scope, pattern: values.repositories }],
-              },
-            })
-            .catch(() => {});
-        }}
-      >
-        <Stack gap="sm">
-          <Group grow align="flex-end">
-            <NativeSelect
-              label={t("Repositories")}
-              value={values.scope}
-              onChange={(event) => set({ scope: event.currentTarget.value })}
-              data={[
-                { value: "repoMatches", label: t("matching") },
-                { value: "repoExcludes", label: t("not matching") },
-              ]}
-            />
-            <TextInput
-              aria-label={t("Repository pattern")}
-              required
-              value={values.repositories}
-              onChange={(event) => set({ repositories: event.currentTarget.value })}
-            />
-          </Group>
-          <Group grow align="flex-end">
-            <NativeSelect
-              label={t("Tags")}
-              value={values.tags}
-              onChange={(event) => set({ tags: event.currentTarget.value })}
-              data={[
-                { value: "matches", label: t("matching") },
-                { value: "excludes", label: t("not matching") },
-              ]}
-            />
-            <TextInput
-              aria-label={t("Tag pattern")}
-              required
-              value={values.pattern}
-              onChange={(event) => set({ pattern: event.currentTarget.value })}
-            />
-          </Group>
-          <Switch
-            label={t("Look at untagged artifacts too")}
-            checked={values.untagged}
-            onChange={(event) => set({ untagged: event.currentTarget.checked })}
-          />
-          <Group grow align="flex-end">
-            <NativeSelect
-              label={t("Keep")}
-              value={values.template}
-              onChange={(event) => set({ template: event.currentTarget.value })}
-              data={TEMPLATES.map(([value, label]) => ({ value, label: t(label) }))}
-            />
-            {values.template !== "always" && (
-              <NumberInput
-                label={t("Number")}
-                min={0}
-                max={15000}
-                value={values.n}
-                onChange={(n) => set({ n: Number(n) || 0 })}
-              />
-            )}
-          </Group>
-          <Text size="xs" c="dimmed">
-            {t("Patterns: * is any text without a slash, ** any text, {a,b} one of several.")}
-          </Text>
-          <Group justify="flex-end">
-            <Button variant="default" onClick={props.onClose}>
-              {t("Cancel")}
-            </Button>
-            <Button type="submit">{t("Save")}</Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+      initial={props.rule}
+      onSubmit={(rule) => props.onSave(rule as RetentionRule)}
+      fields={[
+        {
+          name: "scope",
+          label: t("Repositories"),
+          type: "select",
+          options: options("repoMatches", "repoExcludes"),
+          ...selector("repository", "decoration"),
+        },
+        {
+          name: "repositories",
+          label: t("Repository pattern"),
+          required: true,
+          help: t("Patterns: * is any text without a slash, ** any text, {a,b} one of several."),
+          ...selector("repository", "pattern"),
+        },
+        {
+          name: "tags",
+          label: t("Tags"),
+          type: "select",
+          options: options("matches", "excludes"),
+          ...selector("tag", "decoration"),
+        },
+        { name: "pattern", label: t("Tag pattern"), required: true, ...selector("tag", "pattern") },
+        {
+          name: "untagged",
+          label: t("Look at untagged artifacts too"),
+          type: "switch",
+          get: (rule) => extras(extra.get?.(rule)).untagged ?? true,
+          put: (rule, untagged: boolean) => {
+            const text = JSON.stringify({ ...extras(extra.get?.(rule)), untagged });
+            return extra.put?.(rule, text as never) ?? rule;
+          },
+        },
+        {
+          name: "template",
+          label: t("Keep"),
+          type: "select",
+          options: TEMPLATES.map(([value, label]) => ({ value, label: t(label) })),
+          put: (rule, template: string) => {
+            const n = rule.params?.[rule.template] ?? 10;
+            return { ...rule, template, params: template === "always" ? {} : { [template]: n } };
+          },
+        },
+        {
+          name: "n",
+          label: t("Number"),
+          type: "number",
+          min: 0,
+          max: 15_000,
+          required: true,
+          hidden: (rule) => rule.template === "always",
+          get: (rule) => rule.params?.[rule.template],
+          put: (rule, n: number) => ({ ...rule, params: { ...rule.params, [rule.template]: n } }),
+        },
+      ]}
+    />
   );
 }

@@ -5,9 +5,9 @@ import type { RetentionExecution, RetentionTask } from "../../api/types";
 import { LogModal } from "../../components/dialogs";
 import { DataTable } from "../../components/table";
 import { Empty, finished, Status, Time, untilFinished } from "../../components/ui";
-import { duration } from "../../format";
 import { useAction, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { duration } from "../../lib/format";
 
 export function RetentionRuns({ id, mayRun }: { id: number; mayRun: boolean }) {
   const { t, word } = useI18n();

@@ -1,12 +1,12 @@
-import { Badge, Button, Group, Stack } from "@mantine/core";
+import { Button, Group, Stack } from "@mantine/core";
 import { Plus } from "lucide-react";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { RetentionPolicy, RetentionRule } from "../../api/types";
 import { useConfirm } from "../../components/confirm";
+import { ResourceTable } from "../../components/resource-table";
 import { ScheduleEditor } from "../../components/schedule";
-import { DataTable } from "../../components/table";
-import { Await, Card, Empty } from "../../components/ui";
+import { Await, Card, Empty, Enabled } from "../../components/ui";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 import type { ProjectTab } from "../projects/tab";
@@ -47,7 +47,9 @@ export function Retention({ project, can }: ProjectTab) {
 
   const body = (
     <Stack>
-      <DataTable
+      <ResourceTable<{ rule: RetentionRule; index: number }>
+        toolbar={false}
+        name={({ rule }) => ruleText(t, rule)}
         label={t("Retention rules")}
         list={{ rows: policy.rules.map((rule, index) => ({ rule, index })) }}
         rowKey={(row) => row.index}
@@ -65,16 +67,7 @@ export function Retention({ project, can }: ProjectTab) {
           { title: t("Keep"), cell: ({ rule }) => ruleText(t, rule) },
           {
             title: t("State"),
-            cell: ({ rule }) =>
-              rule.disabled ? (
-                <Badge color="gray" variant="light" tt="none">
-                  {t("Disabled")}
-                </Badge>
-              ) : (
-                <Badge color="teal" variant="light" tt="none">
-                  {t("Enabled")}
-                </Badge>
-              ),
+            cell: ({ rule }) => <Enabled value={!rule.disabled} />,
           },
         ]}
         actions={
@@ -82,18 +75,19 @@ export function Retention({ project, can }: ProjectTab) {
             ? [
                 { label: t("Edit"), run: ({ rule, index }) => setEditing({ rule, index }) },
                 {
-                  label: t("Enable or disable"),
+                  label: ({ rule }) => (rule.disabled ? t("Enable") : t("Disable")),
                   run: ({ rule, index }) =>
                     save.mutate(withRule({ ...rule, disabled: !rule.disabled }, index)),
                 },
-                {
-                  label: t("Delete"),
-                  danger: true,
-                  run: ({ index }) =>
-                    save.mutate({ ...policy, rules: policy.rules.filter((_, at) => at !== index) }),
-                },
               ]
             : undefined
+        }
+        remove={
+          mayEdit && {
+            run: ({ index }) => write({ ...policy, rules: policy.rules.filter((_, at) => at !== index) }),
+            title: () => t("Delete this rule?"),
+            consequence: t("Tags that only this rule keeps are deleted at the next run."),
+          }
         }
       />
       {mayEdit && policy.rules.length > 0 && (

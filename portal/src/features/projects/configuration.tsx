@@ -5,31 +5,40 @@ import type { CVEAllowlist, ProjectMetadata } from "../../api/types";
 import { Card } from "../../components/ui";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { day, endOf, itemsOf } from "../scanning/allowlist";
 import type { ProjectTab } from "./tab";
 import { TrustedKeys } from "./trusted-keys";
 
 export function ProjectConfiguration({ project, can }: ProjectTab) {
   const { t, word } = useI18n();
-  const [metadata, setMetadata] = useState<ProjectMetadata>(project.metadata ?? {});
-  const [allow, setAllow] = useState<CVEAllowlist>(project.cve_allowlist ?? {});
+  const [touched, touch] = useState<ProjectMetadata>({});
+  const [list, setList] = useState<CVEAllowlist | null>(null);
+  const metadata: ProjectMetadata = { ...project.metadata, ...touched };
+  const setMetadata = (next: ProjectMetadata) => touch((old) => ({ ...old, ...next }));
+  const allow = list ?? project.cve_allowlist ?? {};
+  const setAllow = (next: CVEAllowlist) => setList(next);
   const system = useGet<CVEAllowlist>("/system/CVEAllowlist");
-  const save = useAction(
-    () =>
-      api.put("/projects/{project_name_or_id}", {
-        path: { project_name_or_id: project.project_id },
-        body: { metadata, cve_allowlist: { ...allow, project_id: project.project_id } },
-      }),
-    "Saved",
-  );
+  const save = useAction(async () => {
+    await api.put("/projects/{project_name_or_id}", {
+      path: { project_name_or_id: project.project_id },
+      // Only what was touched: the rest may have been changed elsewhere since.
+      body: {
+        ...(Object.keys(touched).length ? { metadata: touched } : {}),
+        ...(list ? { cve_allowlist: { ...list, project_id: project.project_id } } : {}),
+      },
+    });
+    touch({});
+    setList(null);
+  }, "Saved");
   const readOnly = !can("project", "update") && !can("configuration", "update");
   const flag = (name: keyof ProjectMetadata) => ({
     checked: metadata[name] === "true",
     disabled: readOnly,
     onChange: (event: React.ChangeEvent<HTMLInputElement>) =>
-      setMetadata({ ...metadata, [name]: String(event.currentTarget.checked) }),
+      setMetadata({ [name]: String(event.currentTarget.checked) }),
   });
   const own = metadata.reuse_sys_cve_allowlist === "false";
-  const expires = allow.expires_at ? new Date(allow.expires_at * 1000).toISOString().slice(0, 10) : "";
+  const expires = day(allow.expires_at);
   return (
     <Stack>
       <div className="grid wide">
@@ -59,7 +68,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
                 label={t("From this severity on")}
                 disabled={readOnly}
                 value={metadata.severity ?? "low"}
-                onChange={(event) => setMetadata({ ...metadata, severity: event.currentTarget.value })}
+                onChange={(event) => setMetadata({ severity: event.currentTarget.value })}
                 data={["critical", "high", "medium", "low", "none"].map((value) => ({
                   value,
                   label: word(value[0].toUpperCase() + value.slice(1)),
@@ -73,9 +82,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
             <Radio.Group
               aria-label={t("CVE allowlist")}
               value={own ? "own" : "system"}
-              onChange={(value) =>
-                setMetadata({ ...metadata, reuse_sys_cve_allowlist: String(value === "system") })
-              }
+              onChange={(value) => setMetadata({ reuse_sys_cve_allowlist: String(value === "system") })}
             >
               <Group>
                 <Radio value="system" label={t("The system's")} disabled={readOnly} />
@@ -86,7 +93,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
               label={t("CVEs that are let through")}
               disabled={readOnly || !own}
               value={((own ? allow.items : system.data?.items) ?? []).map((item) => item.cve_id)}
-              onChange={(ids) => setAllow({ ...allow, items: ids.map((cve_id) => ({ cve_id })) })}
+              onChange={(ids) => setAllow({ ...allow, items: itemsOf(allow, ids) })}
             />
             {own && (
               <TextInput
@@ -95,14 +102,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
                 description={t("Empty: never")}
                 disabled={readOnly}
                 value={expires}
-                onChange={(event) =>
-                  setAllow({
-                    ...allow,
-                    expires_at: event.currentTarget.value
-                      ? Math.floor(new Date(event.currentTarget.value).valueOf() / 1000)
-                      : null,
-                  } as CVEAllowlist)
-                }
+                onChange={(event) => setAllow({ ...allow, expires_at: endOf(event.currentTarget.value) })}
               />
             )}
           </Stack>
@@ -114,7 +114,7 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
               description={t("-1 means no limit")}
               disabled={readOnly}
               value={metadata.proxy_speed_kb ?? "-1"}
-              onChange={(event) => setMetadata({ ...metadata, proxy_speed_kb: event.currentTarget.value })}
+              onChange={(event) => setMetadata({ proxy_speed_kb: event.currentTarget.value })}
             />
             <Switch
               mt="sm"

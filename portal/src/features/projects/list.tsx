@@ -1,16 +1,15 @@
-import { Anchor, Badge, Button, SegmentedControl } from "@mantine/core";
+import { Anchor, Badge, SegmentedControl } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { Plus } from "lucide-react";
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense } from "react";
 import { Link } from "react-router";
 import { api } from "../../api/client";
 import type { Project, Statistics } from "../../api/types";
-import { useConfirm } from "../../components/confirm";
-import { DataTable, Toolbar } from "../../components/table";
+import { ResourceTable } from "../../components/resource-table";
 import { Empty, Page, Time } from "../../components/ui";
-import { bytes, like, q } from "../../format";
-import { useAction, useGet, useList } from "../../hooks";
+import { useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { useFilter } from "../../lib/address";
+import { bytes, like, q } from "../../lib/format";
 import { useSession } from "../../session";
 import { roleName } from "./roles";
 
@@ -20,39 +19,26 @@ const NewProject = lazy(() => import("./new").then((module) => ({ default: modul
 export function Projects() {
   const { t } = useI18n();
   const { user, admin, info } = useSession();
-  const [name, setName] = useState("");
-  const [kind, setKind] = useState("all");
+  const [name, setName] = useFilter("name");
+  const [kind, setKind] = useFilter("access", { push: true, standard: "all" });
   const [creating, create] = useDisclosure(false);
-  const confirm = useConfirm();
   const visibility = kind === "private" ? false : kind === "public" ? true : undefined;
   const list = useList<Project>("/projects", {
     query: { q: q({ name: like(name), public: visibility }), with_detail: true },
     sort: "-creation_time",
+    address: "",
   });
-  const remove = useAction(
-    (project: Project) =>
-      api.delete("/projects/{project_name_or_id}", { path: { project_name_or_id: project.project_id } }),
-    "Project deleted",
-  );
   const mayCreate = !!user && (admin || info.project_creation_restriction !== "adminonly");
 
   return (
-    <Page
-      title={t("Projects")}
-      description={t("A project holds repositories and says who may use them.")}
-      actions={
-        mayCreate && (
-          <Button leftSection={<Plus size={16} aria-hidden />} onClick={create.open}>
-            {t("New project")}
-          </Button>
-        )
-      }
-    >
+    <Page title={t("Projects")} description={t("A project holds repositories and says who may use them.")}>
       {user && <Totals />}
-      <Toolbar
-        search={setName}
-        refresh={list.refetch}
-        left={
+      <ResourceTable<Project>
+        name={(row) => row.name ?? ""}
+        search={{ value: name, onChange: setName }}
+        create={mayCreate && { label: t("New project"), run: create.open }}
+        selectable={!!user}
+        filters={
           <SegmentedControl
             aria-label={t("Access level")}
             value={kind}
@@ -64,8 +50,6 @@ export function Projects() {
             ]}
           />
         }
-      />
-      <DataTable
         label={t("Projects")}
         list={list}
         rowKey={(row) => row.project_id}
@@ -104,22 +88,13 @@ export function Projects() {
           { title: t("Repositories"), align: "right", cell: (row) => row.repo_count ?? 0 },
           { title: t("Created"), sort: "creation_time", cell: (row) => <Time value={row.creation_time} /> },
         ]}
-        actions={[
-          {
-            label: t("Delete"),
-            danger: true,
-            hidden: (row) => !(admin || row.current_user_role_id === 1),
-            run: async (row) => {
-              const yes = await confirm({
-                title: t("Delete project {name}?", { name: row.name }),
-                body: t("A project can be deleted only when it has no repositories."),
-                confirm: t("Delete"),
-                danger: true,
-              });
-              if (yes) remove.mutate(row);
-            },
-          },
-        ]}
+        remove={{
+          may: (row) => admin || row.current_user_role_id === 1,
+          run: (row) =>
+            api.delete("/projects/{project_name_or_id}", { path: { project_name_or_id: row.project_id } }),
+          title: (row) => t("Delete project {name}?", { name: row.name ?? "" }),
+          consequence: t("A project can be deleted only when it has no repositories."),
+        }}
       />
       {creating && (
         <Suspense fallback={null}>

@@ -1,19 +1,20 @@
 // A project: its header, and one tab for each thing it has.
 
 import { Badge, Tabs } from "@mantine/core";
-import { type ComponentType, lazy, Suspense } from "react";
+import { type ComponentType, Suspense } from "react";
 import { Navigate, useNavigate, useParams } from "react-router";
 import type { Project } from "../../api/types";
 import { Await, Empty, Loading, Page } from "../../components/ui";
 import { useGet } from "../../hooks";
 import { type Text, useI18n } from "../../i18n";
+import { part } from "../../lib/pages";
 import { useSession } from "../../session";
 import { usePermissions } from "./permissions";
 import { roleName } from "./roles";
 import type { ProjectTab } from "./tab";
 
 const tab = <K extends string>(load: () => Promise<Record<K, ComponentType<ProjectTab>>>, name: K) =>
-  lazy(() => load().then((module) => ({ default: module[name] })));
+  part<K, ProjectTab>(load, name);
 
 type Entry = {
   id: string;
@@ -69,6 +70,12 @@ const TABS: Entry[] = [
     label: "Webhooks",
     component: tab(() => import("../webhooks/list"), "Webhooks"),
     shown: ({ can }) => can("notification-policy", "list"),
+  },
+  {
+    id: "p2p-provider",
+    label: "P2P preheat",
+    component: tab(() => import("../preheat/policies"), "Preheat"),
+    shown: ({ can }) => can("preheat-policy", "list"),
   },
   {
     id: "logs",

@@ -1,9 +1,9 @@
 import { Progress, Text } from "@mantine/core";
 import type { ProjectSummary } from "../../api/types";
 import { Await, Card, DateTime, Facts, YesNo } from "../../components/ui";
-import { bytes } from "../../format";
 import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { bytes } from "../../lib/format";
 import { roleName } from "./roles";
 import type { ProjectTab } from "./tab";
 

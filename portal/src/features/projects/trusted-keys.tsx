@@ -3,9 +3,9 @@ import { useState } from "react";
 import { api } from "../../api/client";
 import type { TrustedKey } from "../../api/types";
 import { FormModal } from "../../components/dialogs";
-import { DataTable } from "../../components/table";
+import { ResourceTable } from "../../components/resource-table";
 import { Card, Digest, Empty, Time } from "../../components/ui";
-import { useAction, useGet } from "../../hooks";
+import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 
 /** The keys and certificates by which the project tells good signatures from others. */
@@ -14,13 +14,6 @@ export function TrustedKeys({ project, may }: { project: number; may: boolean })
   const [adding, setAdding] = useState(false);
   const path = { project_name_or_id: project };
   const query = useGet<TrustedKey[]>("/projects/{project_name_or_id}/trustedkeys", { path });
-  const remove = useAction(
-    (key: TrustedKey) =>
-      api.delete("/projects/{project_name_or_id}/trustedkeys/{key_id}", {
-        path: { ...path, key_id: key.id },
-      }),
-    "Deleted",
-  );
   return (
     <Card
       title={t("Trusted keys and certificates")}
@@ -32,7 +25,9 @@ export function TrustedKeys({ project, may }: { project: number; may: boolean })
         )
       }
     >
-      <DataTable
+      <ResourceTable<TrustedKey>
+        toolbar={false}
+        name={(row) => row.name}
         label={t("Trusted keys and certificates")}
         list={{ rows: query.data ?? [], error: query.error, loading: query.isPending }}
         rowKey={(row) => row.id}
@@ -54,7 +49,17 @@ export function TrustedKeys({ project, may }: { project: number; may: boolean })
           { title: t("Fingerprint"), cell: (row) => <Digest value={`sha256:${row.fingerprint}`} /> },
           { title: t("Created"), cell: (row) => <Time value={row.creation_time} /> },
         ]}
-        actions={may ? [{ label: t("Delete"), danger: true, run: (row) => remove.mutate(row) }] : undefined}
+        remove={
+          may && {
+            run: (row) =>
+              api.delete("/projects/{project_name_or_id}/trustedkeys/{key_id}", {
+                path: { ...path, key_id: row.id },
+              }),
+            consequence: t(
+              "Images that only this key verifies are no longer served where signatures are required.",
+            ),
+          }
+        }
       />
       {adding && (
         <FormModal

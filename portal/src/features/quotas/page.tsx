@@ -6,11 +6,14 @@ import type { Configurations, Quota } from "../../api/types";
 import { FormModal } from "../../components/dialogs";
 import { DataTable, Toolbar } from "../../components/table";
 import { Card, Empty, Page } from "../../components/ui";
-import { bytes } from "../../format";
 import { useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { bytes } from "../../lib/format";
 
 const GIB = 1024 ** 3;
+const gib = (value: number) => (value < 0 ? -1 : value / GIB);
+const inBytes = (limit: number | undefined) =>
+  limit === undefined ? undefined : limit < 0 ? -1 : Math.round(limit * GIB);
 const share = (row: Quota) =>
   (row.hard?.storage ?? -1) > 0 ? (100 * (row.used?.storage ?? 0)) / (row.hard?.storage ?? 1) : 0;
 const tone = (percent: number) => (percent > 90 ? "red" : percent > 75 ? "orange" : "sea");
@@ -19,7 +22,11 @@ export function Quotas() {
   const { t } = useI18n();
   const [editing, setEditing] = useState<Quota | null>(null);
   const [standard, setStandard] = useState(false);
-  const list = useList<Quota>("/quotas", { query: { reference: "project" }, sort: "-used.storage" });
+  const list = useList<Quota>("/quotas", {
+    query: { reference: "project" },
+    sort: "-used.storage",
+    address: "",
+  });
   const top = useGet<Quota[]>("/quotas", {
     query: { reference: "project", sort: "-used.storage", page_size: 8 },
   });
@@ -95,14 +102,16 @@ export function Quotas() {
           onClose={() => setEditing(null)}
           title={t("Quota of {name}", { name: editing.ref?.name ?? "" })}
           submit={t("Save")}
-          initial={{ limit: (editing.hard?.storage ?? -1) < 0 ? -1 : (editing.hard?.storage ?? 0) / GIB }}
-          fields={[limitField]}
-          onSubmit={async ({ limit }) => {
-            const storage = limit < 0 ? -1 : Math.round(limit * GIB);
-            await api.put("/quotas/{id}", { path: { id: editing.id }, body: { hard: { storage } } });
-            list.refetch();
-            top.refetch();
-          }}
+          initial={{ hard: editing.hard ?? {} }}
+          fields={[
+            {
+              ...limitField,
+              get: (quota) => gib(quota.hard?.storage ?? -1),
+              // Other limits than that of storage stay.
+              put: (quota, limit: number) => ({ ...quota, hard: { ...quota.hard, storage: inBytes(limit) } }),
+            },
+          ]}
+          onSubmit={(body) => api.put("/quotas/{id}", { path: { id: editing.id }, body })}
         />
       )}
       <FormModal
@@ -110,14 +119,15 @@ export function Quotas() {
         onClose={() => setStandard(false)}
         title={t("Quota of new projects")}
         submit={t("Save")}
-        initial={{ limit: limit < 0 ? -1 : limit / GIB }}
-        fields={[limitField]}
-        onSubmit={async (values) => {
-          await api.put("/configurations", {
-            body: { storage_per_project: values.limit < 0 ? -1 : Math.round(values.limit * GIB) },
-          });
-          config.refetch();
-        }}
+        initial={{ storage: limit }}
+        fields={[
+          {
+            ...limitField,
+            get: (value) => gib(value.storage),
+            put: (_, value: number) => ({ storage: inBytes(value) }),
+          },
+        ]}
+        onSubmit={({ storage }) => api.put("/configurations", { body: { storage_per_project: storage } })}
       />
     </Page>
   );

@@ -1,19 +1,19 @@
-import { Button, Progress, Stack, Text, Title } from "@mantine/core";
+import { Button, Group, Progress, Stack, Text, Title } from "@mantine/core";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { ReplicationExecution, ReplicationPolicy, ReplicationTask } from "../../api/types";
 import { LogModal } from "../../components/dialogs";
 import { DataTable } from "../../components/table";
 import { Empty, finished, Status, Time, untilFinished } from "../../components/ui";
-import { duration } from "../../format";
 import { useAction, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { duration } from "../../lib/format";
 
-export function Executions({ policy }: { policy?: ReplicationPolicy }) {
+export function Executions({ policy, onAll }: { policy?: ReplicationPolicy; onAll: () => void }) {
   const { t, word } = useI18n();
   const list = useList<ReplicationExecution>(
     "/replication/executions",
-    { query: { policy_id: policy?.id }, sort: "-start_time" },
+    { query: { policy_id: policy?.id }, sort: "-start_time", address: "run_" },
     {
       refetchInterval: (query) =>
         query.state.data?.rows.some((row) => !finished(row.status)) ? 2000 : 15_000,
@@ -25,9 +25,16 @@ export function Executions({ policy }: { policy?: ReplicationPolicy }) {
   );
   return (
     <section>
-      <Title order={2} size="h4" mb="sm">
-        {policy ? t("Runs of {name}", { name: policy.name }) : t("Runs of every rule")}
-      </Title>
+      <Group justify="space-between" mb="sm">
+        <Title order={2} size="h4">
+          {policy ? t("Execution history of {name}", { name: policy.name }) : t("Execution history")}
+        </Title>
+        {policy && (
+          <Button size="compact-sm" variant="subtle" onClick={onAll}>
+            {t("Show all rules")}
+          </Button>
+        )}
+      </Group>
       <DataTable
         label={t("Runs")}
         list={list}

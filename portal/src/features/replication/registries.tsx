@@ -1,16 +1,15 @@
 import { Button } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
-import { Plus } from "lucide-react";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { Registry } from "../../api/types";
-import { useConfirm } from "../../components/confirm";
-import { type Field, FormModal, type Values } from "../../components/dialogs";
-import { DataTable, Toolbar } from "../../components/table";
+import { changes, type Field, FormModal, negated, type Values } from "../../components/dialogs";
+import { ResourceTable } from "../../components/resource-table";
 import { Empty, Page, Status, Time, YesNo } from "../../components/ui";
-import { like, q } from "../../format";
 import { useAction, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { useFilter } from "../../lib/address";
+import { like, q } from "../../lib/format";
 
 type Adapters = Record<
   string,
@@ -19,41 +18,41 @@ type Adapters = Record<
 
 export function Registries() {
   const { t } = useI18n();
-  const confirm = useConfirm();
-  const [name, setName] = useState("");
+  const [name, setName] = useFilter("name");
   const [editing, setEditing] = useState<Partial<Registry> | null>(null);
   const adapters = useGet<string[]>("/replication/adapters");
   const details = useGet<Adapters>("/replication/adapterinfos");
-  const list = useList<Registry>("/registries", { query: { q: q({ name: like(name) }) } });
-  const remove = useAction(
-    (row: Registry) => api.delete("/registries/{id}", { path: { id: row.id } }),
-    "Deleted",
+  const list = useList<Registry>("/registries", { query: { q: q({ name: like(name) }) }, address: "" });
+  const ping = useAction(
+    async (values: Values) => {
+      const { name, description, type, url, insecure, ca_certificate, credential = {} } = values;
+      const given = credential.access_key || credential.access_secret;
+      // A stored secret is never sent back to us, so an unchanged one is tested by the registry's id.
+      await api.post("/registries/ping", {
+        body: {
+          ...(editing?.id ? { id: editing.id } : {}),
+          ...{ name, description, type, url, insecure: !!insecure },
+          ca_certificate: ca_certificate || undefined,
+          ...(given
+            ? {
+                credential_type: "basic",
+                access_key: credential.access_key,
+                ...(credential.access_secret ? { access_secret: credential.access_secret } : {}),
+              }
+            : {}),
+        },
+      });
+      notifications.show({ message: t("The registry answers."), color: "teal" });
+    },
+    undefined,
+    "The connection failed",
   );
-  const shape = (values: Values) => ({
-    name: values.name,
-    description: values.description,
-    type: values.type,
-    url: values.url,
-    insecure: !values.verify,
-    ca_certificate: values.ca_certificate || undefined,
-  });
-  const ping = useAction(async (values: Values) => {
-    const given = values.access_key || values.access_secret;
-    // A stored secret is never sent back to us, so an unchanged one is tested by the registry's id.
-    await api.post("/registries/ping", {
-      body: {
-        ...(editing?.id ? { id: editing.id } : {}),
-        ...shape(values),
-        ...(given
-          ? {
-              credential_type: "basic",
-              access_key: values.access_key,
-              ...(values.access_secret ? { access_secret: values.access_secret } : {}),
-            }
-          : {}),
-      },
-    });
-    notifications.show({ message: t("The registry answers."), color: "teal" });
+  const credential = (key: string): Pick<Field, "get" | "put"> => ({
+    get: (registry) => registry.credential?.[key],
+    put: (registry, value: string) => ({
+      ...registry,
+      credential: { ...registry.credential, [key]: value },
+    }),
   });
   const fields: Field[] = [
     {
@@ -72,31 +71,53 @@ export function Registries() {
       placeholder: "https://registry.example.com",
       check: (value: string) => !/^https?:\/\/\S+$/.test(value) && t("Not an http or https address"),
     },
-    { name: "access_key", label: t("Access ID"), help: t("A user name, robot account or key.") },
+    {
+      name: "access_key",
+      label: t("Access ID"),
+      help: t("A user name, robot account or key."),
+      ...credential("access_key"),
+    },
     {
       name: "access_secret",
       label: t("Access secret"),
       type: "password",
       help: editing?.id ? t("Empty: the stored one stays.") : undefined,
+      // The API shows stars in place of a stored secret.
+      get: (registry) =>
+        /^\*+$/.test(registry.credential?.access_secret ?? "") ? "" : registry.credential?.access_secret,
+      put: credential("access_secret").put,
     },
-    { name: "verify", label: t("Verify the certificate"), type: "check" },
+    { name: "verify", label: t("Verify the certificate"), type: "check", ...negated("insecure") },
     { name: "ca_certificate", label: t("CA certificate (PEM)"), type: "textarea" },
   ];
+  // An update takes the fields that change, the parts of the credential by names of their own.
+  const update = (stored: Values, values: Values) => {
+    const { credential: after = {}, ...body } = changes(stored, values);
+    const before = stored.credential ?? {};
+    if (after.access_key !== undefined && after.access_key !== before.access_key) {
+      body.credential_type = "basic";
+      body.access_key = after.access_key;
+    }
+    if (after.access_secret && after.access_secret !== before.access_secret) {
+      body.credential_type = "basic";
+      body.access_key = after.access_key ?? before.access_key;
+      body.access_secret = after.access_secret;
+    }
+    return body;
+  };
   return (
     <Page
       title={t("Registries")}
       description={t("Other registries: for replication, and for proxy-cache projects.")}
-      actions={
-        <Button leftSection={<Plus size={16} aria-hidden />} onClick={() => setEditing({})}>
-          {t("New registry")}
-        </Button>
-      }
     >
-      <Toolbar search={setName} refresh={list.refetch} />
-      <DataTable
+      <ResourceTable<Registry>
         label={t("Registries")}
         list={list}
         rowKey={(row) => row.id}
+        name={(row) => row.name}
+        search={{ value: name, onChange: setName }}
+        create={{ label: t("New registry"), run: () => setEditing({}) }}
+        selectable
         empty={
           <Empty title={name ? t("No registry matches") : t("No registries yet")}>
             {t("Add the registry you want to copy to or from.")}
@@ -106,27 +127,16 @@ export function Registries() {
           { title: t("Name"), sort: "name", cell: (row) => <b>{row.name}</b> },
           { title: t("Status"), cell: (row) => <Status value={row.status} /> },
           { title: t("Provider"), cell: (row) => row.type },
-          { title: t("Address"), cell: (row) => row.url },
+          { title: t("Address"), cell: (row) => <span className="wrap">{row.url}</span> },
           { title: t("Credentials"), cell: (row) => row.credential?.access_key || "–" },
           { title: t("Verify the certificate"), cell: (row) => <YesNo value={!row.insecure} /> },
           { title: t("Created"), sort: "creation_time", cell: (row) => <Time value={row.creation_time} /> },
         ]}
-        actions={[
-          { label: t("Edit"), run: setEditing },
-          {
-            label: t("Delete"),
-            danger: true,
-            run: async (row) => {
-              const yes = await confirm({
-                title: t("Delete {name}?", { name: row.name }),
-                body: t("Replication rules that use it must be deleted first."),
-                confirm: t("Delete"),
-                danger: true,
-              });
-              if (yes) remove.mutate(row);
-            },
-          },
-        ]}
+        actions={[{ label: t("Edit"), run: setEditing }]}
+        remove={{
+          run: (row) => api.delete("/registries/{id}", { path: { id: row.id } }),
+          consequence: t("Replication rules that use it must be deleted first."),
+        }}
       />
       {editing && (
         <FormModal
@@ -137,38 +147,28 @@ export function Registries() {
           size="lg"
           fields={fields}
           initial={{
-            type: editing.type ?? (adapters.data?.includes("harbor") ? "harbor" : adapters.data?.[0]),
-            name: editing.name,
-            description: editing.description,
-            url:
-              editing.url ??
-              details.data?.[editing.type ?? ""]?.endpoint_pattern?.endpoints?.[0]?.value ??
-              "",
-            access_key: editing.credential?.access_key,
-            verify: !editing.insecure,
-            ca_certificate: editing.ca_certificate,
+            type: adapters.data?.includes("harbor") ? "harbor" : adapters.data?.[0],
+            url: details.data?.[""]?.endpoint_pattern?.endpoints?.[0]?.value ?? "",
+            insecure: false,
           }}
+          load={editing.id ? () => api.get("/registries/{id}", { path: { id: editing.id } }) : undefined}
           extra={(values) => (
             <Button variant="default" loading={ping.isPending} onClick={() => ping.mutate(values)}>
               {t("Test connection")}
             </Button>
           )}
-          onSubmit={async (values) => {
+          onSubmit={async (values, stored) => {
             if (editing.id) {
-              const body: Record<string, unknown> = shape(values);
-              if (values.access_key) {
-                body.credential_type = "basic";
-                body.access_key = values.access_key;
-                if (values.access_secret) body.access_secret = values.access_secret;
-              }
-              await api.put("/registries/{id}", { path: { id: editing.id }, body });
-            } else {
-              const credential = values.access_key
-                ? { type: "basic", access_key: values.access_key, access_secret: values.access_secret ?? "" }
-                : undefined;
-              await api.create("/registries", { body: { ...shape(values), credential } });
+              await api.put("/registries/{id}", { path: { id: editing.id }, body: update(stored, values) });
+              return;
             }
-            list.refetch();
+            const given = values.credential?.access_key;
+            await api.create("/registries", {
+              body: {
+                ...values,
+                credential: given ? { type: "basic", access_secret: "", ...values.credential } : undefined,
+              },
+            });
           }}
         />
       )}

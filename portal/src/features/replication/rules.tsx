@@ -1,62 +1,81 @@
 // Replication rules, their runs with live progress, and the tasks and logs of a run.
 
-import { Badge, Button, Text } from "@mantine/core";
-import { Plus } from "lucide-react";
+import { Button, Text } from "@mantine/core";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { ReplicationPolicy } from "../../api/types";
-import { useConfirm } from "../../components/confirm";
-import { DataTable, Toolbar } from "../../components/table";
-import { Empty, Page } from "../../components/ui";
-import { like, q } from "../../format";
-import { useAction, useList } from "../../hooks";
+import { ResourceTable } from "../../components/resource-table";
+import { Empty, Enabled, Page } from "../../components/ui";
+import { useAction, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { useFilter } from "../../lib/address";
+import { like, q } from "../../lib/format";
 import { Executions } from "./executions";
 import { PolicyForm } from "./form";
 
 export function Replications() {
   const { t, word } = useI18n();
-  const confirm = useConfirm();
-  const [name, setName] = useState("");
+  const [name, setName] = useFilter("name");
+  const [chosen, choose] = useFilter("rule", { push: true });
   const [editing, setEditing] = useState<Partial<ReplicationPolicy> | null>(null);
-  const [chosen, setChosen] = useState<(string | number)[]>([]);
-  const list = useList<ReplicationPolicy>("/replication/policies", { query: { q: q({ name: like(name) }) } });
-  const policy = list.rows.find((row) => row.id === chosen[0]);
+  const list = useList<ReplicationPolicy>("/replication/policies", {
+    query: { q: q({ name: like(name) }) },
+    address: "",
+  });
+  const one = useGet<ReplicationPolicy>(
+    "/replication/policies/{id}",
+    { path: { id: chosen } },
+    { enabled: !!chosen },
+  );
+  const policy = chosen ? one.data : undefined;
   const start = useAction(
     (row: ReplicationPolicy) => api.create("/replication/executions", { body: { policy_id: row.id } }),
     "Replication started",
+    (row) => t("Could not start {name}", { name: row.name }),
   );
-  const put = useAction(
-    (row: ReplicationPolicy) => api.put("/replication/policies/{id}", { path: { id: row.id }, body: row }),
+  const toggle = useAction(
+    (row: ReplicationPolicy) =>
+      api.edit<ReplicationPolicy>("/replication/policies/{id}", { id: row.id }, (stored) => ({
+        ...stored,
+        enabled: !row.enabled,
+      })),
     "Saved",
-  );
-  const remove = useAction(
-    (row: ReplicationPolicy) => api.delete("/replication/policies/{id}", { path: { id: row.id } }),
-    "Deleted",
   );
   const pulls = (row: Partial<ReplicationPolicy>) => !!row.src_registry?.id;
   return (
-    <Page
-      title={t("Replications")}
-      description={t("Rules that copy artifacts to or from another registry.")}
-      actions={
-        <Button leftSection={<Plus size={16} aria-hidden />} onClick={() => setEditing({ enabled: true })}>
-          {t("New rule")}
-        </Button>
-      }
-    >
-      <Toolbar search={setName} refresh={list.refetch}>
-        <Button variant="default" disabled={!policy?.enabled} onClick={() => policy && start.mutate(policy)}>
-          {t("Replicate now")}
-        </Button>
-      </Toolbar>
-      <DataTable
+    <Page title={t("Replications")} description={t("Rules that copy artifacts to or from another registry.")}>
+      <ResourceTable<ReplicationPolicy>
         label={t("Replication rules")}
         list={list}
         rowKey={(row) => row.id}
-        selected={chosen}
-        // One rule at a time: its runs are shown below.
-        onSelect={(keys) => setChosen(keys.slice(-1))}
+        name={(row) => row.name}
+        search={{ value: name, onChange: setName }}
+        create={{
+          label: t("New rule"),
+          run: () =>
+            setEditing({
+              enabled: true,
+              override: true,
+              speed: -1,
+              dest_namespace: "",
+              dest_namespace_replace_count: 1,
+              trigger: { type: "manual", trigger_settings: { cron: "" } },
+              filters: [],
+            }),
+        }}
+        selectable
+        bulk={(rows) => (
+          <Button
+            size="xs"
+            variant="default"
+            disabled={!rows.every((row) => row.enabled)}
+            onClick={() => {
+              for (const row of rows) start.mutate(row);
+            }}
+          >
+            {t("Replicate now")}
+          </Button>
+        )}
         empty={
           <Empty title={name ? t("No rule matches") : t("No rules yet")}>
             {t("Register the other registry first, then say what to copy and when.")}
@@ -64,14 +83,7 @@ export function Replications() {
         }
         columns={[
           { title: t("Name"), sort: "name", cell: (row) => <b>{row.name}</b> },
-          {
-            title: t("State"),
-            cell: (row) => (
-              <Badge color={row.enabled ? "teal" : "gray"} variant="light" tt="none">
-                {row.enabled ? t("Enabled") : t("Disabled")}
-              </Badge>
-            ),
-          },
+          { title: t("State"), cell: (row) => <Enabled value={row.enabled} /> },
           { title: t("Mode"), cell: (row) => (pulls(row) ? t("Pull") : t("Push")) },
           {
             title: t("Registry"),
@@ -83,10 +95,11 @@ export function Replications() {
             cell: (row) => (
               <Text size="xs">
                 {row.filters
-                  ?.map(
-                    (item) =>
-                      `${word(item.type)}: ${Array.isArray(item.value) ? item.value.join("|") : item.value}`,
-                  )
+                  ?.map((item) => {
+                    const value = Array.isArray(item.value) ? item.value.join("|") : item.value;
+                    const except = item.decoration === "excludes" ? `${t("excluding")} ` : "";
+                    return `${word(item.type)}: ${except}${value}`;
+                  })
                   .join(", ") || t("everything")}
               </Text>
             ),
@@ -94,24 +107,19 @@ export function Replications() {
         ]}
         actions={[
           { label: t("Replicate now"), disabled: (row) => !row.enabled, run: (row) => start.mutate(row) },
+          { label: t("Execution history"), run: (row) => choose(String(row.id)) },
           { label: t("Edit"), run: setEditing },
-          { label: t("Enable or disable"), run: (row) => put.mutate({ ...row, enabled: !row.enabled }) },
           {
-            label: t("Delete"),
-            danger: true,
-            run: async (row) => {
-              const yes = await confirm({
-                title: t("Delete {name}?", { name: row.name }),
-                body: t("What it copied stays where it is."),
-                confirm: t("Delete"),
-                danger: true,
-              });
-              if (yes) remove.mutate(row);
-            },
+            label: (row) => (row.enabled ? t("Disable") : t("Enable")),
+            run: (row) => toggle.mutate(row),
           },
         ]}
+        remove={{
+          run: (row) => api.delete("/replication/policies/{id}", { path: { id: row.id } }),
+          consequence: t("What it copied stays where it is."),
+        }}
       />
-      <Executions policy={policy} />
+      <Executions policy={policy} onAll={() => choose("")} />
       {editing && (
         <PolicyForm policy={editing} onClose={() => setEditing(null)} onDone={() => list.refetch()} />
       )}

@@ -1,11 +1,12 @@
-import { Anchor, Button, Group, Stack, Textarea } from "@mantine/core";
-import { useState } from "react";
+import { Anchor, Button, Group, Stack, Text, Textarea } from "@mantine/core";
+import { Suspense, useState } from "react";
 import { Link } from "react-router";
 import { api } from "../../api/client";
 import type { Project, Repository } from "../../api/types";
-import { Await, Card, Facts, Time } from "../../components/ui";
+import { Await, Card, Facts, Loading, Time } from "../../components/ui";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { Markdown } from "../artifacts/files";
 import { ROOT } from "../artifacts/list";
 import { usePermissions } from "../projects/permissions";
 import { within } from "./names";
@@ -27,7 +28,15 @@ export function Information({ project, repository }: { project: Project; reposit
           <Card title={t("Description")}>
             {text === null ? (
               <Stack align="flex-start">
-                <div className="markdown">{found.description || t("No description yet.")}</div>
+                {found.description ? (
+                  <Suspense fallback={<Loading />}>
+                    <Markdown text={found.description} />
+                  </Suspense>
+                ) : (
+                  <Text size="sm" c="dimmed">
+                    {t("No description yet.")}
+                  </Text>
+                )}
                 {can("repository", "update") && (
                   <Button size="xs" variant="default" onClick={() => setText(found.description ?? "")}>
                     {t("Edit")}

@@ -1,15 +1,19 @@
+// A robot account: its rights in each project, and in the system.
 import {
+  ActionIcon,
   Alert,
   Button,
   Checkbox,
   Group,
   Modal,
-  MultiSelect,
   NumberInput,
+  Select,
   Stack,
+  Text,
   Textarea,
   TextInput,
 } from "@mantine/core";
+import { Trash2 } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { api } from "../../api/client";
 import type {
@@ -20,9 +24,10 @@ import type {
   RobotCreated,
   RobotPermission,
 } from "../../api/types";
+import { Await } from "../../components/ui";
 import { useErrorText, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
-import { key, Matrix } from "./permissions";
+import { Matrix } from "./permissions";
 
 const DEFAULTS = [
   "repository:pull",
@@ -32,78 +37,37 @@ const DEFAULTS = [
   "artifact:read",
   "tag:list",
 ];
+const access = (keys: string[]): Access[] =>
+  keys.map((item) => ({
+    resource: item.slice(0, item.lastIndexOf(":")),
+    action: item.slice(item.lastIndexOf(":") + 1),
+  }));
 
-export function RobotForm(props: {
+interface Props {
   robot: Partial<Robot>;
   project?: Project;
   onClose: () => void;
   onDone: (created?: RobotCreated) => void;
-}) {
+}
+
+export function RobotForm(props: Props) {
   const { t } = useI18n();
-  const text = useErrorText();
   const { robot, project } = props;
-  const old = (kind: string) => robot.permissions?.filter((item) => item.kind === kind) ?? [];
-  const [name, setName] = useState(robot.name ?? "");
-  const [description, setDescription] = useState(robot.description ?? "");
-  const [days, setDays] = useState(robot.duration ?? 30);
-  const everywhere = !project && (old("project").some((item) => item.namespace === "*") || !robot.id);
-  const [all, setAll] = useState(everywhere);
-  const [namespaces, setNamespaces] = useState(
-    old("project")
-      .map((item) => item.namespace)
-      .filter((n) => n !== "*"),
+  // What is stored now: the list may be older than somebody else's change.
+  const stored = useGet<Robot>(
+    "/robots/{robot_id}",
+    { path: { robot_id: robot.id } },
+    { enabled: !!robot.id, staleTime: 0 },
   );
-  const [inProject, setInProject] = useState<string[]>(
-    robot.id ? (old("project")[0]?.access ?? []).map(key) : DEFAULTS,
-  );
-  const [inSystem, setInSystem] = useState<string[]>((old("system")[0]?.access ?? []).map(key));
-  const [error, setError] = useState("");
-  const [busy, setBusy] = useState(false);
-  const catalogue = useGet<PermissionCatalogue>("/permissions");
-  const projects = useList<Project>("/projects", { pageSize: 100 }, { enabled: !project });
-
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    const access = (keys: string[]): Access[] =>
-      keys.map((item) => ({
-        resource: item.slice(0, item.lastIndexOf(":")),
-        action: item.slice(item.lastIndexOf(":") + 1),
-      }));
-    const permissions: RobotPermission[] = [];
-    const where = project ? [project.name] : all ? ["*"] : namespaces;
-    if (inProject.length) {
-      for (const namespace of where)
-        permissions.push({ kind: "project", namespace, access: access(inProject) });
-    }
-    if (!project && inSystem.length)
-      permissions.push({ kind: "system", namespace: "/", access: access(inSystem) });
-    if (!permissions.length) {
-      setError(t("Choose at least one permission and where it holds."));
-      return;
-    }
-    const body = {
-      ...robot,
-      name,
-      description,
-      duration: days,
-      level: project ? "project" : "system",
-      disable: robot.disable ?? false,
-      permissions,
-    };
-    setBusy(true);
-    try {
-      if (robot.id) {
-        await api.put("/robots/{robot_id}", { path: { robot_id: robot.id }, body });
-        props.onDone();
-      } else {
-        props.onDone(await api.post<RobotCreated>("/robots", { body }));
-      }
-    } catch (problem) {
-      setError(text(problem));
-      setBusy(false);
-    }
+  const [first, setFirst] = useState<Partial<Robot> | null>(null);
+  if (robot.id && !first && stored.data && !stored.isFetching) setFirst(stored.data);
+  const fresh: Partial<Robot> = {
+    ...robot,
+    permissions: [
+      { kind: "project", namespace: project?.name ?? "*", access: access(DEFAULTS) } as RobotPermission,
+    ],
   };
-
+  const start = robot.id ? first : fresh;
   return (
     <Modal
       opened
@@ -113,83 +77,191 @@ export function RobotForm(props: {
       closeOnClickOutside={false}
       closeButtonProps={{ "aria-label": t("Close") }}
     >
-      <form onSubmit={submit}>
-        <Stack gap="sm">
-          <Group grow align="flex-start">
-            <TextInput
-              label={t("Name")}
-              required
-              disabled={!!robot.id}
-              value={name}
-              data-autofocus
-              description={t("A prefix is put before it.")}
-              onChange={(event) => setName(event.currentTarget.value)}
-            />
-            <NumberInput
-              label={t("Days until it expires")}
-              description={t("-1 means never")}
-              min={-1}
-              hideControls
-              value={days}
-              onChange={(value) => setDays(Number(value))}
-            />
-          </Group>
-          <Textarea
-            label={t("Description")}
-            value={description}
-            onChange={(event) => setDescription(event.currentTarget.value)}
-          />
-          {!project && (
-            <Stack gap="xs">
-              <Checkbox
-                label={t("All projects, those to come included")}
-                checked={all}
-                onChange={(event) => setAll(event.currentTarget.checked)}
-              />
-              {!all && (
-                <MultiSelect
-                  label={t("Projects")}
-                  searchable
-                  data={projects.rows.map((item) => item.name)}
-                  value={namespaces}
-                  onChange={setNamespaces}
-                />
-              )}
-            </Stack>
-          )}
-          {catalogue.data && (
-            <>
-              <Matrix
-                title={t("In projects")}
-                items={catalogue.data.project ?? []}
-                chosen={inProject}
-                onChange={setInProject}
-              />
-              {!project && (
-                <Matrix
-                  title={t("In the system")}
-                  items={catalogue.data.system ?? []}
-                  chosen={inSystem}
-                  onChange={setInSystem}
-                />
-              )}
-            </>
-          )}
-          {error && (
-            <Alert color="red" role="alert">
-              {error}
-            </Alert>
-          )}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={props.onClose}>
-              {t("Cancel")}
-            </Button>
-            <Button type="submit" loading={busy}>
-              {robot.id ? t("Save") : t("Create")}
-            </Button>
-          </Group>
-        </Stack>
-      </form>
+      {start ? (
+        <Body {...props} stored={start} />
+      ) : (
+        <Await query={{ ...stored, data: undefined }}>{() => null}</Await>
+      )}
     </Modal>
+  );
+}
+
+// The draft is the stored robot itself: each field changes its own part of it, and the whole is sent.
+function Body({ stored, project, onClose, onDone }: Props & { stored: Partial<Robot> }) {
+  const { t } = useI18n();
+  const text = useErrorText();
+  const [draft, setDraft] = useState<Partial<Robot>>(stored);
+  const [error, setError] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [adding, setAdding] = useState("");
+  const catalogue = useGet<PermissionCatalogue>("/permissions");
+  const projects = useList<Project>("/projects", { pageSize: 100, sort: "name" }, { enabled: !project });
+  const set = (part: Partial<Robot>) => setDraft((old) => ({ ...old, ...part }));
+  const permissions = draft.permissions ?? [];
+  const inProjects = permissions.filter((item) => item.kind === "project");
+  const inSystem = permissions.find((item) => item.kind === "system");
+  const everywhere = inProjects.some((item) => item.namespace === "*");
+  // The permissions of one place; those of other places stay as they are.
+  const change = (kind: string, namespace: string, next: string[] | null) => {
+    const old = permissions.find((item) => item.kind === kind && item.namespace === namespace);
+    const kept = new Map((old?.access ?? []).map((item) => [`${item.resource}:${item.action}`, item]));
+    const entry = {
+      ...old,
+      kind,
+      namespace,
+      access: access(next ?? []).map((item) => kept.get(`${item.resource}:${item.action}`) ?? item),
+    } as RobotPermission;
+    const others = old ? permissions.map((item) => (item === old ? entry : item)) : [...permissions, entry];
+    set({ permissions: next === null ? permissions.filter((item) => item !== old) : others });
+  };
+  const keys = (item?: RobotPermission) => (item?.access ?? []).map((one) => `${one.resource}:${one.action}`);
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    const body = { ...draft, permissions: permissions.filter((item) => item.access.length) };
+    if (!body.permissions.length) {
+      setError(t("Choose at least one permission and where it holds."));
+      return;
+    }
+    setBusy(true);
+    try {
+      if (draft.id) {
+        await api.put("/robots/{robot_id}", { path: { robot_id: draft.id }, body });
+        onDone();
+      } else {
+        onDone(await api.post<RobotCreated>("/robots", { body: { disable: false, ...body } }));
+      }
+    } catch (problem) {
+      setError(text(problem));
+      setBusy(false);
+    }
+  };
+  const free = projects.rows
+    .map((item) => item.name ?? "")
+    .filter((name) => !inProjects.some((item) => item.namespace === name));
+  return (
+    <form onSubmit={submit}>
+      <Stack gap="sm">
+        <Group grow align="flex-start">
+          <TextInput
+            label={t("Name")}
+            required
+            disabled={!!draft.id}
+            value={draft.name ?? ""}
+            data-autofocus
+            description={t("A prefix is put before it.")}
+            onChange={(event) => set({ name: event.currentTarget.value })}
+          />
+          <NumberInput
+            label={t("Days until it expires")}
+            description={t("-1 means never")}
+            min={-1}
+            hideControls
+            value={draft.duration ?? 30}
+            onChange={(value) => set({ duration: Number(value) })}
+          />
+        </Group>
+        <Textarea
+          label={t("Description")}
+          value={draft.description ?? ""}
+          onChange={(event) => set({ description: event.currentTarget.value })}
+        />
+        {!project && (
+          <Stack gap="xs">
+            <Checkbox
+              label={t("All projects, those to come included")}
+              checked={everywhere}
+              onChange={(event) => change("project", "*", event.currentTarget.checked ? DEFAULTS : null)}
+            />
+            <Group gap="xs" align="flex-end">
+              <Select
+                label={everywhere ? t("Projects with rights of their own") : t("Projects")}
+                placeholder={t("Add a project")}
+                searchable
+                data={free}
+                value={adding || null}
+                nothingFoundMessage={t("No project matches")}
+                onChange={(name) => {
+                  if (name)
+                    change(
+                      "project",
+                      name,
+                      keys(inProjects[inProjects.length - 1]).length
+                        ? keys(inProjects[inProjects.length - 1])
+                        : DEFAULTS,
+                    );
+                  setAdding("");
+                }}
+              />
+            </Group>
+          </Stack>
+        )}
+        {catalogue.data && (
+          <>
+            {inProjects.map((item) => (
+              <section key={item.namespace} aria-label={item.namespace}>
+                <Matrix
+                  title={
+                    project
+                      ? t("In projects")
+                      : item.namespace === "*"
+                        ? t("In all projects")
+                        : t("In project {name}", { name: item.namespace })
+                  }
+                  prefix={project || item.namespace === "*" ? "" : `${item.namespace} `}
+                  items={catalogue.data?.project ?? []}
+                  chosen={keys(item)}
+                  onChange={(next) => change("project", item.namespace, next)}
+                  right={
+                    !project &&
+                    item.namespace !== "*" && (
+                      <ActionIcon
+                        variant="subtle"
+                        color="red"
+                        aria-label={t("Remove {name}", { name: item.namespace })}
+                        onClick={() => change("project", item.namespace, null)}
+                      >
+                        <Trash2 size={15} aria-hidden />
+                      </ActionIcon>
+                    )
+                  }
+                />
+              </section>
+            ))}
+            {project && !inProjects.length && (
+              <Button variant="default" onClick={() => change("project", project.name ?? "", DEFAULTS)}>
+                {t("In projects")}
+              </Button>
+            )}
+            {!project && !inProjects.length && (
+              <Text size="sm" c="dimmed">
+                {t("No project yet: choose one above, or all.")}
+              </Text>
+            )}
+            {!project && (
+              <Matrix
+                title={t("In the system")}
+                items={catalogue.data.system ?? []}
+                chosen={keys(inSystem)}
+                onChange={(next) => change("system", "/", next)}
+              />
+            )}
+          </>
+        )}
+        {error && (
+          <Alert color="red" role="alert">
+            {error}
+          </Alert>
+        )}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onClose}>
+            {t("Cancel")}
+          </Button>
+          <Button type="submit" loading={busy}>
+            {draft.id ? t("Save") : t("Create")}
+          </Button>
+        </Group>
+      </Stack>
+    </form>
   );
 }

@@ -1,4 +1,5 @@
 import { Button, Checkbox, Group, ScrollArea, Stack, Table, Text } from "@mantine/core";
+import type { ReactNode } from "react";
 import type { Permission, RobotPermission } from "../../api/types";
 import { useI18n } from "../../i18n";
 
@@ -34,6 +35,9 @@ export function Matrix(props: {
   items: Permission[];
   chosen: string[];
   onChange: (keys: string[]) => void;
+  /** Before the names of the boxes, where several matrices stand in one form. */
+  prefix?: string;
+  right?: ReactNode;
 }) {
   const { t } = useI18n();
   const resources = [...new Set(props.items.map((item) => item.resource))];
@@ -52,6 +56,7 @@ export function Matrix(props: {
           <Button size="compact-xs" variant="subtle" onClick={() => props.onChange([])}>
             {t("None")}
           </Button>
+          {props.right}
         </Group>
       </Group>
       <ScrollArea.Autosize mah={260} className="table-card" viewportProps={{ tabIndex: 0 }}>
@@ -69,7 +74,7 @@ export function Matrix(props: {
                           key={key(item)}
                           size="xs"
                           label={item.action}
-                          aria-label={`${item.resource} ${item.action}`}
+                          aria-label={`${props.prefix ?? ""}${item.resource} ${item.action}`}
                           checked={props.chosen.includes(key(item))}
                           onChange={(event) => toggle(key(item), event.currentTarget.checked)}
                         />

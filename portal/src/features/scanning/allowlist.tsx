@@ -18,20 +18,9 @@ export function Allowlist() {
 
 function AllowlistForm({ list }: { list: CVEAllowlist }) {
   const { t } = useI18n();
-  const [ids, setIds] = useState((list?.items ?? []).map((item) => item.cve_id));
-  const [expires, setExpires] = useState(
-    list?.expires_at ? new Date(list.expires_at * 1000).toISOString().slice(0, 10) : "",
-  );
-  const save = useAction(
-    () =>
-      api.put("/system/CVEAllowlist", {
-        body: {
-          items: ids.map((cve_id) => ({ cve_id })),
-          expires_at: expires ? Math.floor(new Date(expires).valueOf() / 1000) : null,
-        },
-      }),
-    "Saved",
-  );
+  // The stored list; an entry that stays is the entry that was.
+  const [draft, setDraft] = useState<CVEAllowlist>(list ?? {});
+  const save = useAction(() => api.put("/system/CVEAllowlist", { body: draft }), "Saved");
   return (
     <Stack align="flex-start">
       <TagsInput
@@ -39,15 +28,15 @@ function AllowlistForm({ list }: { list: CVEAllowlist }) {
         label={t("CVEs that are let through")}
         description={t("Projects may have their own list instead.")}
         splitChars={[",", " ", "\n"]}
-        value={ids}
-        onChange={setIds}
+        value={(draft.items ?? []).map((item) => item.cve_id)}
+        onChange={(ids) => setDraft({ ...draft, items: itemsOf(draft, ids) })}
       />
       <TextInput
         type="date"
         label={t("Expires")}
         description={t("Empty: never")}
-        value={expires}
-        onChange={(event) => setExpires(event.currentTarget.value)}
+        value={day(draft.expires_at)}
+        onChange={(event) => setDraft({ ...draft, expires_at: endOf(event.currentTarget.value) })}
       />
       <Button size="xs" onClick={() => save.mutate()} loading={save.isPending}>
         {t("Save")}
@@ -55,3 +44,12 @@ function AllowlistForm({ list }: { list: CVEAllowlist }) {
     </Stack>
   );
 }
+
+export const itemsOf = (list: CVEAllowlist, ids: string[]) =>
+  ids.map((cve_id) => list.items?.find((item) => item.cve_id === cve_id) ?? { cve_id });
+/** The day of a time in Unix seconds, as a date field has it. */
+export const day = (seconds?: number | null) =>
+  seconds ? new Date(seconds * 1000).toISOString().slice(0, 10) : "";
+// Null says "never" to the API; left out it would say "as before".
+export const endOf = (date: string) =>
+  (date ? Math.floor(new Date(date).valueOf() / 1000) : null) as number | undefined;

@@ -1,121 +1,96 @@
 import { Badge, Button, Group } from "@mantine/core";
 import { notifications } from "@mantine/notifications";
-import { Plus } from "lucide-react";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { Scanner } from "../../api/types";
-import { useConfirm } from "../../components/confirm";
-import { FormModal, type Values } from "../../components/dialogs";
-import { DataTable, Toolbar } from "../../components/table";
-import { Empty, Status } from "../../components/ui";
+import { FormModal, negated, type Values } from "../../components/dialogs";
+import { ResourceTable } from "../../components/resource-table";
+import { Empty, Enabled, Status } from "../../components/ui";
 import { useAction, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
 
+const ONE = "/scanners/{registration_id}";
+
 export function Scanners() {
   const { t } = useI18n();
-  const confirm = useConfirm();
-  const list = useList<Scanner>("/scanners");
+  const list = useList<Scanner>("/scanners", { address: "" });
   const [editing, setEditing] = useState<Partial<Scanner> | null>(null);
-  const path = (row: Scanner) => ({ registration_id: row.uuid });
+  const path = (row: Partial<Scanner>) => ({ registration_id: row.uuid });
   const standard = useAction(
-    (row: Scanner) =>
-      api.patch("/scanners/{registration_id}", { path: path(row), body: { is_default: true } }),
+    (row: Scanner) => api.patch(ONE, { path: path(row), body: { is_default: true } }),
     "Saved",
   );
-  const put = useAction(
-    (row: Scanner) => api.put("/scanners/{registration_id}", { path: path(row), body: row }),
+  const toggle = useAction(
+    (row: Scanner) => api.edit<Scanner>(ONE, path(row), (stored) => ({ ...stored, disabled: !row.disabled })),
     "Saved",
   );
-  const remove = useAction(
-    (row: Scanner) => api.delete("/scanners/{registration_id}", { path: path(row) }),
-    "Deleted",
+  const ping = useAction(
+    async (values: Values) => {
+      const { name, url, auth, access_credential, skip_certVerify, use_internal_addr } = values;
+      await api.post("/scanners/ping", {
+        body: { name, url, auth, access_credential, skip_certVerify, use_internal_addr },
+      });
+      notifications.show({ message: t("The scanner answers."), color: "teal" });
+    },
+    undefined,
+    "The connection failed",
   );
-  const shape = (values: Values) => ({
-    name: values.name,
-    description: values.description,
-    url: values.url,
-    auth: values.auth,
-    access_credential: values.access_credential,
-    skip_certVerify: !values.verify,
-    use_internal_addr: !!values.use_internal_addr,
-  });
-  const ping = useAction(async (values: Values) => {
-    await api.post("/scanners/ping", { body: shape(values) });
-    notifications.show({ message: t("The scanner answers."), color: "teal" });
-  });
   return (
     <>
-      <Toolbar refresh={list.refetch}>
-        <Button leftSection={<Plus size={16} aria-hidden />} onClick={() => setEditing({})}>
-          {t("New scanner")}
-        </Button>
-      </Toolbar>
-      <div className="spaced">
-        <DataTable
-          label={t("Scanners")}
-          list={list}
-          rowKey={(row) => row.uuid}
-          empty={<Empty title={t("No scanner")}>{t("Add one that speaks the Pluggable Scanner API.")}</Empty>}
-          columns={[
-            {
-              title: t("Name"),
-              cell: (row) => (
-                <Group gap={6}>
-                  <b>{row.name}</b>
-                  {row.is_default && (
-                    <Badge variant="light" tt="none">
-                      {t("Default")}
-                    </Badge>
-                  )}
-                </Group>
-              ),
-            },
-            { title: t("Address"), cell: (row) => row.url || "–" },
-            { title: t("Health"), cell: (row) => (row.health ? <Status value={row.health} /> : "–") },
-            {
-              title: t("State"),
-              cell: (row) => (
-                <Badge color={row.disabled ? "gray" : "teal"} variant="light" tt="none">
-                  {row.disabled ? t("Disabled") : t("Enabled")}
-                </Badge>
-              ),
-            },
-            {
-              title: t("Adapter"),
-              cell: (row) => [row.adapter, row.version].filter(Boolean).join(" ") || "–",
-            },
-          ]}
-          actions={[
-            {
-              label: t("Make default"),
-              hidden: (row) => !!row.is_default,
-              run: (row) => standard.mutate(row),
-            },
-            { label: t("Edit"), run: setEditing },
-            { label: t("Enable or disable"), run: (row) => put.mutate({ ...row, disabled: !row.disabled }) },
-            {
-              label: t("Delete"),
-              danger: true,
-              run: async (row) => {
-                const yes = await confirm({
-                  title: t("Delete {name}?", { name: row.name }),
-                  body: t("Its reports so far stay."),
-                  confirm: t("Delete"),
-                  danger: true,
-                });
-                if (yes) remove.mutate(row);
-              },
-            },
-          ]}
-        />
-      </div>
+      <ResourceTable<Scanner>
+        label={t("Scanners")}
+        list={list}
+        rowKey={(row) => row.uuid}
+        name={(row) => row.name}
+        create={{ label: t("New scanner"), run: () => setEditing({ auth: "" }) }}
+        empty={<Empty title={t("No scanner")}>{t("Add one that speaks the Pluggable Scanner API.")}</Empty>}
+        columns={[
+          {
+            title: t("Name"),
+            cell: (row) => (
+              <Group gap={6}>
+                <b>{row.name}</b>
+                {row.is_default && (
+                  <Badge variant="light" tt="none">
+                    {t("Default")}
+                  </Badge>
+                )}
+              </Group>
+            ),
+          },
+          { title: t("Address"), cell: (row) => <span className="wrap">{row.url || "–"}</span> },
+          { title: t("Health"), cell: (row) => (row.health ? <Status value={row.health} /> : "–") },
+          { title: t("State"), cell: (row) => <Enabled value={!row.disabled} /> },
+          {
+            title: t("Adapter"),
+            cell: (row) => [row.adapter, row.version].filter(Boolean).join(" ") || "–",
+          },
+        ]}
+        actions={[
+          {
+            label: t("Make default"),
+            hidden: (row) => !!row.is_default,
+            run: (row) => standard.mutate(row),
+          },
+          { label: t("Edit"), run: setEditing },
+          {
+            label: (row) => (row.disabled ? t("Enable") : t("Disable")),
+            run: (row) => toggle.mutate(row),
+          },
+        ]}
+        remove={{
+          run: (row) => api.delete(ONE, { path: path(row) }),
+          consequence: t("Its reports so far stay."),
+        }}
+      />
       {editing && (
         <FormModal
           opened
           onClose={() => setEditing(null)}
           title={editing.uuid ? t("Edit scanner") : t("New scanner")}
           submit={t("Save")}
-          initial={{ ...editing, auth: editing.auth ?? "", verify: !editing.skip_certVerify }}
+          initial={editing}
+          load={editing.uuid ? () => api.get(ONE, { path: path(editing) }) : undefined}
           fields={[
             { name: "name", label: t("Name"), required: true },
             { name: "description", label: t("Description") },
@@ -137,7 +112,12 @@ export function Scanners() {
               type: "password",
               hidden: (values) => !values.auth,
             },
-            { name: "verify", label: t("Verify the certificate"), type: "check" },
+            {
+              name: "verify",
+              label: t("Verify the certificate"),
+              type: "check",
+              ...negated("skip_certVerify"),
+            },
             {
               name: "use_internal_addr",
               label: t("Give it the internal address of this registry"),
@@ -149,15 +129,9 @@ export function Scanners() {
               {t("Test connection")}
             </Button>
           )}
-          onSubmit={async (values) => {
-            if (editing.uuid) {
-              await api.put("/scanners/{registration_id}", {
-                path: { registration_id: editing.uuid },
-                body: { ...editing, ...shape(values) },
-              });
-            } else await api.create("/scanners", { body: shape(values) });
-            list.refetch();
-          }}
+          onSubmit={(body) =>
+            editing.uuid ? api.put(ONE, { path: path(editing), body }) : api.create("/scanners", { body })
+          }
         />
       )}
     </>

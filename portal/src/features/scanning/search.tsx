@@ -3,9 +3,9 @@ import { type FormEvent, useState } from "react";
 import type { VulnerabilityItem } from "../../api/types";
 import { DataTable } from "../../components/table";
 import { Card, Digest, Empty } from "../../components/ui";
-import { q } from "../../format";
 import { useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { q } from "../../lib/format";
 import { artifactPath } from "../repositories/names";
 import { SEVERITIES, Severity } from "./severity";
 

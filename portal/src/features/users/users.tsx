@@ -1,16 +1,16 @@
-import { Badge, Button } from "@mantine/core";
+import { Badge } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
-import { Plus } from "lucide-react";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { User } from "../../api/types";
 import { useConfirm } from "../../components/confirm";
 import { FormModal } from "../../components/dialogs";
-import { DataTable, Toolbar } from "../../components/table";
+import { ResourceTable } from "../../components/resource-table";
 import { Empty, Page, Time } from "../../components/ui";
-import { like, q } from "../../format";
 import { useAction, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { useFilter } from "../../lib/address";
+import { like, q } from "../../lib/format";
 import { useSession } from "../../session";
 import { accountFields, passwordFields } from "../account/fields";
 
@@ -18,10 +18,14 @@ export function Users() {
   const { t } = useI18n();
   const { user, info } = useSession();
   const confirm = useConfirm();
-  const [name, setName] = useState("");
+  const [name, setName] = useFilter("name");
   const [creating, create] = useDisclosure(false);
   const [resetting, setResetting] = useState<User | null>(null);
-  const list = useList<User>("/users", { query: { q: q({ username: like(name) }) }, sort: "username" });
+  const list = useList<User>("/users", {
+    query: { q: q({ username: like(name) }) },
+    sort: "username",
+    address: "",
+  });
   const local = !info.auth_mode || info.auth_mode === "db_auth";
   const promote = useAction(
     (row: User) =>
@@ -30,10 +34,6 @@ export function Users() {
         body: { sysadmin_flag: !row.sysadmin_flag },
       }),
     "Saved",
-  );
-  const remove = useAction(
-    (row: User) => api.delete("/users/{user_id}", { path: { user_id: row.user_id } }),
-    "Deleted",
   );
   return (
     <Page
@@ -45,16 +45,12 @@ export function Users() {
               provider: info.oidc_provider_name || info.auth_mode || "",
             })
       }
-      actions={
-        local && (
-          <Button leftSection={<Plus size={16} aria-hidden />} onClick={create.open}>
-            {t("New user")}
-          </Button>
-        )
-      }
     >
-      <Toolbar search={setName} refresh={list.refetch} />
-      <DataTable
+      <ResourceTable<User>
+        name={(row) => row.username ?? ""}
+        search={{ value: name, onChange: setName }}
+        create={local && { label: t("New user"), run: create.open }}
+        selectable
         label={t("Users")}
         list={list}
         rowKey={(row) => row.user_id}
@@ -78,7 +74,7 @@ export function Users() {
         ]}
         actions={[
           {
-            label: t("Make or unmake administrator"),
+            label: (row) => (row.sysadmin_flag ? t("Take administration away") : t("Make administrator")),
             hidden: (row) => row.user_id === user?.user_id,
             run: async (row) => {
               const yes = await confirm({
@@ -94,21 +90,12 @@ export function Users() {
             },
           },
           { label: t("Set password"), hidden: () => !local, run: setResetting },
-          {
-            label: t("Delete"),
-            danger: true,
-            hidden: (row) => row.user_id === user?.user_id || row.user_id === 1,
-            run: async (row) => {
-              const yes = await confirm({
-                title: t("Delete {name}?", { name: row.username }),
-                body: t("The account's memberships go with it; what it pushed stays."),
-                confirm: t("Delete"),
-                danger: true,
-              });
-              if (yes) remove.mutate(row);
-            },
-          },
         ]}
+        remove={{
+          may: (row) => row.user_id !== user?.user_id && row.user_id !== 1,
+          run: (row) => api.delete("/users/{user_id}", { path: { user_id: row.user_id } }),
+          consequence: t("The account's memberships go with it; what it pushed stays."),
+        }}
       />
       <FormModal
         opened={creating}
@@ -117,10 +104,7 @@ export function Users() {
         submit={t("Create")}
         fields={accountFields(t)}
         initial={{}}
-        onSubmit={async ({ again: _, ...body }) => {
-          await api.create("/users", { body });
-          list.refetch();
-        }}
+        onSubmit={({ again: _, ...body }) => api.create("/users", { body })}
       />
       {resetting && (
         <FormModal

@@ -27,12 +27,42 @@ export function Deliveries({ project, policy }: { project: number; policy: numbe
       expand={(row) => <Attempts path={{ ...path, execution_id: row.id }} execution={row} />}
       columns={[
         { title: t("Delivery"), cell: (row) => row.id },
-        { title: t("Status"), cell: (row) => <Status value={row.status} title={row.status_message} /> },
+        {
+          title: t("Status"),
+          cell: (row) => (
+            <Attempted
+              status={row.status}
+              attempts={Number(row.extra_attrs?.attempts ?? 0)}
+              message={row.status_message}
+            />
+          ),
+        },
         { title: t("Event"), cell: (row) => word(String(row.extra_attrs?.event_type ?? row.vendor_type)) },
         { title: t("Started"), cell: (row) => <Time value={row.start_time} /> },
         { title: t("Ended"), cell: (row) => <Time value={row.end_time} /> },
       ]}
     />
+  );
+}
+
+/** A delivery that was refused and is tried again is neither waiting nor failed for good. */
+function Attempted(props: { status?: string; attempts: number; message?: string }) {
+  const { t } = useI18n();
+  const again = props.attempts > 0 && !finished(props.status);
+  return (
+    <div>
+      <Status value={again ? "Retrying" : props.status} title={props.message} />
+      {again && (
+        <Text size="xs" c="dimmed">
+          {t("{n} attempts failed", { n: props.attempts })}
+        </Text>
+      )}
+      {props.message && (again || props.status === "Error") && (
+        <Text size="xs" className="wrap">
+          {props.message}
+        </Text>
+      )}
+    </div>
   );
 }
 
@@ -60,7 +90,10 @@ function Attempts(props: { path: Record<string, number>; execution: Execution })
           </Code>
         )}
         columns={[
-          { title: t("Status"), cell: (row) => <Status value={row.status} /> },
+          {
+            title: t("Status"),
+            cell: (row) => <Attempted status={row.status} attempts={row.run_count ?? 0} />,
+          },
           { title: t("Tried"), align: "right", cell: (row) => t("{n} times", { n: row.run_count }) },
           { title: t("Answer"), cell: (row) => <Text size="sm">{row.status_message || "–"}</Text> },
           { title: t("Last change"), cell: (row) => <Time value={row.update_time} /> },

@@ -1,52 +1,62 @@
-import { Badge, Button, Stack, Text } from "@mantine/core";
-import { Plus } from "lucide-react";
+import { Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import { api } from "../../api/client";
 import type { WebhookEvents, WebhookPolicy } from "../../api/types";
-import { useConfirm } from "../../components/confirm";
-import { FormModal } from "../../components/dialogs";
-import { DataTable, Toolbar } from "../../components/table";
-import { Empty, Time } from "../../components/ui";
+import { type Field, FormModal, type Values } from "../../components/dialogs";
+import { ResourceTable } from "../../components/resource-table";
+import { Empty, Enabled, Time } from "../../components/ui";
 import { useAction, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { useFilter } from "../../lib/address";
+import { like, q } from "../../lib/format";
 import type { ProjectTab } from "../projects/tab";
 import { Deliveries } from "./deliveries";
 import { LIST, ONE } from "./paths";
 
 export function Webhooks({ project, can }: ProjectTab) {
   const { t, word } = useI18n();
-  const confirm = useConfirm();
   const path = { project_name_or_id: project.project_id };
   const events = useGet<WebhookEvents>("/projects/{project_name_or_id}/webhook/events", { path });
-  const list = useList<WebhookPolicy>(LIST, { path });
+  const [name, setName] = useFilter("name");
+  const list = useList<WebhookPolicy>(LIST, { path, query: { q: q({ name: like(name) }) }, address: "" });
   const [editing, setEditing] = useState<Partial<WebhookPolicy> | null>(null);
-  const put = useAction(
-    (policy: WebhookPolicy) =>
-      api.put(ONE, { path: { ...path, webhook_policy_id: policy.id }, body: policy }),
+  const one = (policy: Partial<WebhookPolicy>) => ({ ...path, webhook_policy_id: policy.id });
+  const toggle = useAction(
+    (row: WebhookPolicy) =>
+      api.edit<WebhookPolicy>(ONE, one(row), (stored) => ({ ...stored, enabled: !row.enabled })),
     "Saved",
   );
-  const remove = useAction(
-    (policy: WebhookPolicy) => api.delete(ONE, { path: { ...path, webhook_policy_id: policy.id } }),
-    "Deleted",
-  );
-  const target = editing?.targets?.[0];
   const formats = (kind: string) =>
     events.data?.payload_formats?.find((item) => item.notify_type === kind)?.formats ?? ["Default"];
+  const target = (key: string): Pick<Field, "get" | "put"> => ({
+    get: (policy) => policy.targets?.[0]?.[key],
+    put: (policy, value: unknown) => {
+      const [first, ...others] = policy.targets ?? [];
+      return { ...policy, targets: [{ ...first, [key]: value }, ...others] };
+    },
+  });
+  const slack = (policy: Values) => policy.targets?.[0]?.type !== "http";
   return (
     <Stack>
-      <Toolbar refresh={list.refetch}>
-        {can("notification-policy", "create") && (
-          <Button leftSection={<Plus size={16} aria-hidden />} onClick={() => setEditing({ enabled: true })}>
-            {t("New webhook")}
-          </Button>
-        )}
-      </Toolbar>
-      <DataTable
+      <ResourceTable<WebhookPolicy>
         label={t("Webhooks")}
         list={list}
         rowKey={(row) => row.id}
+        name={(row) => row.name}
+        search={{ value: name, onChange: setName }}
+        create={
+          can("notification-policy", "create") && {
+            label: t("New webhook"),
+            run: () =>
+              setEditing({
+                enabled: true,
+                event_types: [],
+                targets: [{ type: "http", payload_format: "Default", skip_cert_verify: false }],
+              }),
+          }
+        }
         empty={
-          <Empty title={t("No webhooks yet")}>
+          <Empty title={name ? t("No webhook matches") : t("No webhooks yet")}>
             {t("A webhook tells another system of pushes, pulls, scans and more.")}
           </Empty>
         }
@@ -56,7 +66,7 @@ export function Webhooks({ project, can }: ProjectTab) {
           {
             title: t("Target"),
             cell: (row) => (
-              <Text size="sm">
+              <Text size="sm" className="wrap">
                 {row.targets?.[0]?.address} ({row.targets?.[0]?.type})
               </Text>
             ),
@@ -65,38 +75,23 @@ export function Webhooks({ project, can }: ProjectTab) {
             title: t("Events"),
             cell: (row) => <Text size="sm">{row.event_types?.map(word).join(", ")}</Text>,
           },
-          {
-            title: t("State"),
-            cell: (row) => (
-              <Badge color={row.enabled ? "teal" : "gray"} variant="light" tt="none">
-                {row.enabled ? t("Enabled") : t("Disabled")}
-              </Badge>
-            ),
-          },
+          { title: t("State"), cell: (row) => <Enabled value={row.enabled} /> },
           { title: t("Created"), cell: (row) => <Time value={row.creation_time} /> },
         ]}
         actions={[
           { label: t("Edit"), hidden: () => !can("notification-policy", "update"), run: setEditing },
           {
-            label: t("Enable or disable"),
+            label: (row) => (row.enabled ? t("Disable") : t("Enable")),
             hidden: () => !can("notification-policy", "update"),
-            run: (row) => put.mutate({ ...row, enabled: !row.enabled }),
-          },
-          {
-            label: t("Delete"),
-            danger: true,
-            hidden: () => !can("notification-policy", "delete"),
-            run: async (row) => {
-              const yes = await confirm({
-                title: t("Delete {name}?", { name: row.name }),
-                body: t("Its deliveries so far are forgotten too."),
-                confirm: t("Delete"),
-                danger: true,
-              });
-              if (yes) remove.mutate(row);
-            },
+            run: (row) => toggle.mutate(row),
           },
         ]}
+        remove={
+          can("notification-policy", "delete") && {
+            run: (row) => api.delete(ONE, { path: one(row) }),
+            consequence: t("Its deliveries so far are forgotten too."),
+          }
+        }
       />
       {editing && (
         <FormModal
@@ -105,16 +100,8 @@ export function Webhooks({ project, can }: ProjectTab) {
           title={editing.id ? t("Edit webhook") : t("New webhook")}
           submit={t("Save")}
           size="lg"
-          initial={{
-            name: editing.name,
-            description: editing.description,
-            events: editing.event_types ?? [],
-            type: target?.type ?? "http",
-            address: target?.address,
-            auth_header: target?.auth_header,
-            format: target?.payload_format ?? "Default",
-            verify: !target?.skip_cert_verify,
-          }}
+          initial={editing}
+          load={editing.id ? () => api.get(ONE, { path: one(editing) }) : undefined}
           fields={[
             { name: "name", label: t("Name"), required: true },
             { name: "description", label: t("Description") },
@@ -126,16 +113,18 @@ export function Webhooks({ project, can }: ProjectTab) {
                 value,
                 label: value,
               })),
+              ...target("type"),
             },
             {
               name: "format",
               label: t("Payload format"),
               type: "select",
               options: formats("http").map((value) => ({ value, label: value })),
-              hidden: (values) => values.type !== "http",
+              hidden: slack,
+              ...target("payload_format"),
             },
             {
-              name: "events",
+              name: "event_types",
               label: t("Events"),
               type: "multi",
               required: true,
@@ -147,35 +136,26 @@ export function Webhooks({ project, can }: ProjectTab) {
               required: true,
               placeholder: "https://example.com/hook",
               check: (value: string) => !/^https?:\/\/\S+$/.test(value) && t("Not an http or https address"),
+              ...target("address"),
             },
             {
               name: "auth_header",
               label: t("Authorization header"),
-              hidden: (values) => values.type !== "http",
+              hidden: slack,
+              ...target("auth_header"),
             },
-            { name: "verify", label: t("Verify the certificate"), type: "check" },
+            {
+              name: "verify",
+              label: t("Verify the certificate"),
+              type: "check",
+              get: (policy) => !policy.targets?.[0]?.skip_cert_verify,
+              put: (policy, value: boolean) =>
+                target("skip_cert_verify").put?.(policy, !value as never) ?? policy,
+            },
           ]}
-          onSubmit={async (values) => {
-            const body = {
-              ...editing,
-              name: values.name,
-              description: values.description,
-              enabled: editing.enabled ?? true,
-              event_types: values.events,
-              targets: [
-                {
-                  type: values.type,
-                  address: values.address,
-                  auth_header: values.type === "http" ? values.auth_header : undefined,
-                  skip_cert_verify: !values.verify,
-                  payload_format: values.type === "http" ? values.format : undefined,
-                },
-              ],
-            };
-            if (editing.id) await api.put(ONE, { path: { ...path, webhook_policy_id: editing.id }, body });
-            else await api.create(LIST, { path, body });
-            list.refetch();
-          }}
+          onSubmit={(body) =>
+            editing.id ? api.put(ONE, { path: one(editing), body }) : api.create(LIST, { path, body })
+          }
         />
       )}
     </Stack>

@@ -12,26 +12,33 @@ export function bytes(value: number | null | undefined): string {
   return `${unit === 0 || rest >= 100 ? Math.round(rest) : rest.toFixed(rest >= 10 ? 1 : 2)} ${UNITS[unit]}`;
 }
 
+/** The locale of dates and numbers; English dates name the day first, as ISO 8601 has no month names. */
+const localeOf = (language: string) => (language === "en" ? "en-GB" : language === "zh" ? "zh-CN" : language);
+
 /** A time that was never reached comes as null or as year 1 from Go-minded APIs. */
 export function isTime(value: string | null | undefined): value is string {
   return !!value && !value.startsWith("0001-01-01");
 }
 
-export function dateTime(value: string | number | null | undefined, language: string): string {
+export function dateTime(
+  value: string | number | null | undefined,
+  language: string,
+  seconds = false,
+): string {
   if (typeof value === "string" && !isTime(value)) return "–";
   if (value === null || value === undefined) return "–";
   const date = new Date(value);
   if (Number.isNaN(date.valueOf())) return String(value);
-  return new Intl.DateTimeFormat(language === "zh" ? "zh-CN" : "en-GB", {
+  return new Intl.DateTimeFormat(localeOf(language), {
     dateStyle: "medium",
-    timeStyle: "short",
+    timeStyle: seconds ? "medium" : "short",
   }).format(date);
 }
 
 export function relative(value: string | null | undefined, language: string): string {
   if (!isTime(value)) return "–";
   const seconds = (new Date(value).valueOf() - Date.now()) / 1000;
-  const format = new Intl.RelativeTimeFormat(language === "zh" ? "zh-CN" : "en", { numeric: "auto" });
+  const format = new Intl.RelativeTimeFormat(localeOf(language), { numeric: "auto" });
   const steps: [Intl.RelativeTimeFormatUnit, number][] = [
     ["year", 31557600],
     ["month", 2629800],
