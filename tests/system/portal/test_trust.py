@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
+import secrets
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +121,44 @@ def test_refresh_of_a_public_list_notices_the_end(window: Window, desk: Desk) ->
     person.page.context.clear_cookies()
     person.page.get_by_role("button", name="Refresh").click()
     expect(person.page.get_by_text("Your session has ended")).to_be_visible()
+
+
+# -- a peer that hangs -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hung(tmp_path: Path) -> Iterator[Registry]:
+    """A registry whose peer takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        registry = Registry(
+            tmp_path / "data",
+            {
+                "SEAWALL_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+                "SEAWALL_HTTP__WORKERS": "1",
+                "SEAWALL_JOBS__EMBEDDED": "false",
+                "SEAWALL_PEERS__NAME": "a",
+                "SEAWALL_PEERS__URLS": f'["http://127.0.0.1:{silent.getsockname()[1]}"]',
+            },
+        )
+        registry.launch()
+        try:
+            registry.wait_ready()
+            yield registry
+        finally:
+            registry.kill()
+
+
+def test_a_peer_that_hangs_does_not_hold_the_page(portal_dist: Path, window: Window, hung: Registry) -> None:
+    asked = time.monotonic()
+    answer = httpx.get(f"{hung.url}/api/v2.0/peers", auth=("admin", PASSWORD), timeout=30)
+    assert time.monotonic() - asked < 4
+    [peer] = answer.json()
+    assert peer["reachable"] is False
+    assert "no answer within" in peer["error"]
+    admin = window(hung.url)
+    admin.sign_in("admin")
+    admin.go("/harbor/cluster/peers")
+    expect(admin.page.get_by_text("no answer within")).to_be_visible()
 
 
 # -- forms change what was touched, and nothing else ---------------------------------------------------
