@@ -59,7 +59,7 @@ from seawall.process.redirect import Redirect
 from seawall.process.wiring import Process, open_process
 from seawall.registry.artifacts import ArtifactService
 from seawall.web.harbor.app import PREFIX as API_PREFIX
-from seawall.web.harbor.app import build_api
+from seawall.web.harbor.app import build_api, clean_path
 from seawall.web.harbor.deps import Gate
 from seawall.web.harbor.errors import RETRY_AFTER, envelope
 from seawall.web.harbor.sessions import BrowserSessions
@@ -120,6 +120,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = clean_path(scope)
         request_id = _request_id(scope)
         started = time.perf_counter()
         status = 0

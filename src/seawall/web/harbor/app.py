@@ -84,6 +84,24 @@ ROUTERS: list[APIRouter] = [
 # Signing in and out, at `/c`.
 BROWSER_ROUTERS: list[APIRouter] = [login.router, oidc.browser]
 
+_SLASHES = re.compile("/{2,}")
+
+
+def clean_path(scope: Scope) -> Scope:
+    """The scope with one slash where the path has several, and none at its end, as Harbor routes requests.
+
+    Paths of neither the API nor `/c` stay as they are: names of the registry API are the registry's matter.
+    """
+    path = _SLASHES.sub("/", scope["path"])
+    if not path.startswith(("/api/", "/c/")) or len(path) < len("/c/x"):
+        return scope
+    path = path.rstrip("/")
+    if path == scope["path"]:
+        return scope
+    raw = _SLASHES.sub("/", (scope.get("raw_path") or b"").decode("latin-1")).rstrip("/")
+    return {**scope, "path": path, "raw_path": raw.encode("latin-1")}
+
+
 _HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -178,4 +196,11 @@ class _Guard:
             response: JSONResponse = envelope(400, "NUL characters are not allowed")
             await response(scope, receive, with_headers)
             return
-        await self._app(scope, bounded, with_headers)
+        await self._app(_without_empty(scope), bounded, with_headers)
+
+
+def _without_empty(scope: Scope) -> Scope:
+    """Without the parameters of query and headers that are empty: to Harbor they are not given."""
+    query = b"&".join(part for part in scope["query_string"].split(b"&") if part.partition(b"=")[2])
+    headers = [item for item in scope["headers"] if item[1].strip() or not item[0].startswith(b"x-")]
+    return {**scope, "query_string": query, "headers": headers}

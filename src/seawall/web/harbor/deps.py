@@ -27,6 +27,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from fastapi.routing import APIRoute
 from sqlalchemy import Connection
+from starlette.routing import compile_path
 
 from seawall.access import access as decide
 from seawall.access.access import Project
@@ -325,6 +326,8 @@ class ApiRoute(APIRoute):
             **(options.get("responses") or {}),
         }
         super().__init__(path, endpoint, **options)
+        # The document has Harbor's paths, some of which end in a slash; requests have none (`clean_path`).
+        self.path_regex, _, _ = compile_path(path.rstrip("/"))
         calls = [dependency.call for dependency in self.dependant.dependencies]
         requirements: list[Any] = [call for call in calls if isinstance(call, Requirement)]
         if not requirements:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, unquote_plus, urlencode
 
 from fastapi import Query, Request, Response
 
@@ -22,8 +22,20 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
 
 
 def parse_q(text: str | None) -> list[Condition]:
-    """The conditions of a `q` parameter. Raises InvalidError when it is malformed."""
-    return [_condition(part) for part in _split(text or "", ",") if part.strip()]
+    """The conditions of a `q` parameter, encoded once more or not. Raises InvalidError when malformed."""
+    text = _decoded(text or "")
+    if "\0" in text:
+        raise bad_query("NUL characters are not allowed")
+    return [_condition(part) for part in _split(text, ",") if part.strip()]
+
+
+def _decoded(text: str) -> str:
+    # Harbor decodes `q` once more, and its clients count on that. Without a "=" the whole is encoded once
+    # more, and "+" may be a space; else a "+" is one, as in the name of an account.
+    try:
+        return unquote(text, errors="strict") if "=" in text else unquote_plus(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -9,8 +9,9 @@ import pytest
 
 from seawall.infra.db.listing import Condition
 from seawall.kernel.errors import InvalidError
+from seawall.web.harbor.app import make_app
 from seawall.web.harbor.query import parse_q
-from tests.support.api import code
+from tests.support.api import Api, code
 
 
 def test_project_life(admin: httpx.Client, anonymous: httpx.Client) -> None:
@@ -73,6 +74,53 @@ def test_pages_filters_and_sort(admin: httpx.Client) -> None:
     assert admin.get("/projects", params={"q": "nonsense"}).status_code == 400
 
 
+def test_one_route_however_many_slashes(admin: Api, anonymous: Api) -> None:
+    """Every GET without an id in its path: with a slash at its end, and with two inside, as without."""
+    host = str(admin.base_url).removesuffix("/api/v2.0/")
+    paths = [
+        path for path, item in make_app().openapi()["paths"].items() if "get" in item and "{" not in path
+    ]
+    assert len(paths) > 30
+    for path in paths:
+        plain = path.rstrip("/")
+        wanted = admin.get(host + plain).status_code
+        # Without a CA there is nothing to download.
+        assert wanted != 404 or plain.endswith("/getcert"), plain
+        for way in (f"{plain}/", plain.replace("/v2.0/", "/v2.0//"), f"/{plain}", f"/{plain}//"):
+            assert admin.get(host + way).status_code == wanted, way
+    name = admin.project()
+    for way in (
+        f"/projects/{name}/metadatas",
+        f"/projects/{name}/metadatas/",
+        f"/projects//{name}///metadatas/",
+    ):
+        assert admin.get(way).json() == {"public": "false"}
+    assert admin.post(f"/projects/{name}/metadatas", json={"auto_scan": "true"}).status_code == 200
+    assert admin.put(f"/projects/{name}/metadatas/auto_scan/", json={"auto_scan": "false"}).status_code == 200
+    assert anonymous.get(host + "/c//log_out/").status_code == 200
+    # The Terraform provider's way to a project's quota.
+    quotas = admin.get("/quotas/?page=1&page_size=100")
+    assert quotas.json() == admin.get("/quotas", params={"page_size": 100}).json() != []
+
+
+def test_empty_parameters_mean_the_default(admin: Api) -> None:
+    """Of every list operation without an id in its path: each of its parameters given as nothing."""
+    for path, item in make_app().openapi()["paths"].items():
+        given = [one for one in item.get("get", {}).get("parameters", []) if one["in"] in ("query", "header")]
+        if "{" in path or any(one.get("required") for one in given):
+            continue
+        query = "&".join(f"{one['name']}=" for one in given if one["in"] == "query")
+        headers = {one["name"]: "" for one in given if one["in"] == "header"}
+        short = path.removeprefix("/api/v2.0")
+        answer = admin.get(f"{short}?{query}", headers=headers)
+        assert answer.status_code == admin.get(short).status_code, f"{path}: {answer.text}"
+    body = {"project_name": f"p{secrets.token_hex(4)}", "metadata": {}}
+    made = admin.post("/projects", json=body, headers={"X-Resource-Name-In-Location": ""})
+    assert made.status_code == 201, made.text
+    twice = admin.get(f"/projects?q=name%253D{body['project_name']}&sort=&page=&page_size=").json()
+    assert [item["name"] for item in twice] == [body["project_name"]]
+
+
 def test_errors_are_in_the_envelope(admin: httpx.Client, anonymous: httpx.Client) -> None:
     assert code(anonymous.get("/nothing")) == "NOT_FOUND"
     assert code(anonymous.patch("/projects")) == "METHOD_NOT_ALLOWED"
@@ -97,13 +145,18 @@ def test_errors_are_in_the_envelope(admin: httpx.Client, anonymous: httpx.Client
         ('k={"a b" c}', [Condition("k", "any", ("a b", "c"))]),
         ("k=(1 2)", [Condition("k", "all", ("1", "2"))]),
         ("", []),
+        # Encoded once more, wholly or in its values, as Harbor's clients do it.
+        ("name%3D~x+y", [Condition("name", "fuzzy", ("x y",))]),
+        ("name=~a%2Fb%20c", [Condition("name", "fuzzy", ("a/b c",))]),
+        ("email=a+b@c", [Condition("email", "eq", ("a+b@c",))]),
+        ("name=100%,b=%FF", [Condition("name", "eq", ("100%",)), Condition("b", "eq", ("%FF",))]),
     ],
 )
 def test_q(text: str, expected: list[Condition]) -> None:
     assert parse_q(text) == expected
 
 
-@pytest.mark.parametrize("text", ["a", "=1", "a=[1", "a=[1]", "a={1", "a=(1", "a b=1"])
+@pytest.mark.parametrize("text", ["a", "=1", "a=[1", "a=[1]", "a={1", "a=(1", "a b=1", "a=%00"])
 def test_malformed_q(text: str) -> None:
     with pytest.raises(InvalidError):
         parse_q(text)
