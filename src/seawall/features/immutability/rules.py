@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from seawall.features.immutability.tables import immutable_rules
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel import selectors
-from seawall.kernel.errors import InvalidError, NotFoundError, RegistryError
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.model import Repository
 from seawall.registry.tables import manifests, tags
@@ -90,7 +90,10 @@ def checked(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def create(connection: Connection, project_id: int, raw: dict[str, Any]) -> int:
-    """Add a rule; returns its id. Raises InvalidError."""
+    """Add a rule; returns its id. Raises InvalidError, ConflictError (the project has the same rule)."""
+    wanted = checked(raw)
+    if any(item.rule == wanted for item in rules(connection, project_id)):
+        raise ConflictError("immutable rule already exists")
     count = connection.execute(
         select(func.count()).where(immutable_rules.c.project_id == project_id)
     ).scalar_one()
@@ -101,7 +104,7 @@ def create(connection: Connection, project_id: int, raw: dict[str, Any]) -> int:
         "project_id": project_id,
         "disabled": bool(raw.get("disabled")),
         "priority": int(raw.get("priority") or 0),
-        "rule": checked(raw),
+        "rule": wanted,
         "created_at": now,
         "updated_at": now,
     }
@@ -184,7 +187,9 @@ class ImmutableTags(ContentHook):
 
 def refusal(repository: str, tag: str) -> RegistryError:
     """The error for a protected tag: 412, as in Harbor."""
-    return RegistryError("DENIED", f"{repository}:{tag} is immutable by a rule of the project", status=412)
+    return RegistryError(
+        "DENIED", f"{repository}:{tag} is configured as immutable by a rule of the project", status=412
+    )
 
 
 _FIELDS: Fields = {

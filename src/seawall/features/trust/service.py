@@ -215,7 +215,8 @@ class TrustService:
                 continue
             if not await self._any_signed(repository, digests, what, anchors):
                 tool = "cosign" if what == "cosign" else "notation or Notary"
-                return f"the project takes only artifacts that are signed by {tool}, and this one is not"
+                # Harbor's words first, for scripts that look for them.
+                return f"The image is not signed by {what}. The project takes only what {tool} has signed"
         return None
 
     async def _any_signed(

@@ -148,6 +148,10 @@ def _operation_id(route: Any) -> str:
 def _openapi(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        # Requests have no slash at their end (`clean_path`); Harbor's description has it for this one.
+        schema["paths"] = {
+            path + "/" * path.endswith("_id}/metadatas"): item for path, item in schema["paths"].items()
+        }
         schema["info"]["description"] = f"Harbor's management API v2.0 as Seawall {__version__} has it."
         schema["components"].setdefault("securitySchemes", {}).update(
             basic={"type": "http", "scheme": "basic"},

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Path, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from seawall.infra.jobs.base import JobInfo
 from seawall.infra.jobs.base import Schedule as StoredSchedule
@@ -20,7 +20,6 @@ from seawall.web.harbor.needs import Jobs
 
 router = ApiRouter(tags=["jobservice"])
 
-ScheduleType = Literal["Hourly", "Daily", "Weekly", "Custom", "Manual", "None", "Schedule"]
 _PRESETS = {"Hourly": "0 0 * * * *", "Daily": "0 0 0 * * *", "Weekly": "0 0 0 * * 0"}
 STATUS = {
     "pending": "Pending",
@@ -30,28 +29,51 @@ STATUS = {
     "stopped": "Stopped",
 }
 # Harbor's names of job kinds, where it has one.
-_VENDORS = {"gc": "GARBAGE_COLLECTION", "purge-audit": "PURGE_AUDIT_LOG"}
+_VENDORS = {
+    "gc": "GARBAGE_COLLECTION",
+    "preheat": "P2P_PREHEAT",
+    "preheat-event": "P2P_PREHEAT",
+    "preheat-task": "P2P_PREHEAT",
+    "purge-audit": "PURGE_AUDIT_LOG",
+    "purge-jobs": "EXECUTION_SWEEP",
+    "replication-task": "REPLICATION",
+    "retention-schedule": "RETENTION",
+    "scan": "IMAGE_SCAN",
+    "scan-export": "SCAN_DATA_EXPORT",
+}
 # What the audit log calls them.
 _RESOURCES = {"gc": "garbage_collection", "purge-audit": "purge_audit"}
 
 
 def vendor_of(kind: str) -> str:
-    """A job kind as Harbor's API writes it."""
+    """A job kind as Harbor's API writes it; several kinds may be one job of Harbor's."""
     return _VENDORS.get(kind, kind.upper().replace("-", "_"))
 
 
-def _kind_of(jobs: JobService, vendor: str) -> str:
-    for kind in (*jobs.kinds, SCHEDULER):
-        # Harbor's own portal writes the scheduler's name in small letters.
-        if vendor_of(kind).lower() == vendor.lower():
-            return kind
-    raise ApiError(404, f"job type {vendor[:64]} not found")
+def _kinds_of(jobs: JobService, vendor: str) -> list[str]:
+    """The kinds that Harbor's API calls so, in any letter case; `all` means every one."""
+    kinds, name = [*jobs.kinds, SCHEDULER], vendor.upper()
+    found = [kind for kind in kinds if name in ("ALL", vendor_of(kind))]
+    if not found:
+        raise ApiError(404, f"job type {vendor[:64]} not found")
+    return found
+
+
+def _capital(value: object) -> object:
+    return value.capitalize() if isinstance(value, str) else value
+
+
+def _small(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+ScheduleType = Literal["Hourly", "Daily", "Weekly", "Custom", "Manual", "None", "Schedule"]
 
 
 class ScheduleObj(BaseModel):
     """When: `cron` (six fields, seconds first, UTC) for Custom and Schedule."""
 
-    type: ScheduleType | None = None
+    type: Annotated[ScheduleType | None, BeforeValidator(_capital)] = None
     cron: str | None = Field(default=None, max_length=255)
     next_scheduled_time: str | None = None
 
@@ -153,13 +175,9 @@ def history(job: JobInfo, number: int, **found: Any) -> dict[str, Any]:
 async def start_or_schedule(
     access: Access, jobs: Jobs, request: Request, body: Schedule, name: str, kind: str, args: dict[str, Any]
 ) -> Response:
-    """The answer to POST of a schedule: set it, or run the job now; 409 when there is a schedule already."""
-    jobs, resource = jobs, _RESOURCES[kind]
-    periodic = body.schedule is not None and body.schedule.type not in ("Manual", "None")
-    if periodic and await jobs.get_schedule(name) is not None:
-        raise ApiError(409, "there is a schedule already; use PUT")
+    """The answer to POST of a schedule: set it, in the place of one that there is, or run the job now."""
     job_id = await apply_schedule(jobs, name, kind, body, args)
-    access.audited("create", resource, "schedule" if job_id is None else job_id)
+    access.audited("create", _RESOURCES[kind], "schedule" if job_id is None else job_id)
     if job_id is None:
         return Response(status_code=201)
     number = (await jobs.numbers([job_id]))[job_id]
@@ -309,7 +327,7 @@ class JobQueue(BaseModel):
 class ActionRequest(BaseModel):
     """What to do to a queue."""
 
-    action: Literal["stop", "pause", "resume"]
+    action: Annotated[Literal["stop", "pause", "resume"], BeforeValidator(_small)]
 
 
 Monitor = Annotated[Access, system_access("jobservice-monitor", "list")]
@@ -339,8 +357,9 @@ async def get_workers(
     pool_id: Annotated[str, Path(max_length=64)], access: Monitor, jobs: Jobs
 ) -> list[Worker]:
     """The places of one process (or of `all`) and the jobs in them."""
-    pools = [item for item in await jobs.runners() if pool_id in ("all", item.id)]
-    if not pools and pool_id != "all":
+    everyone = pool_id.lower() == "all"
+    pools = [item for item in await jobs.runners() if everyone or item.id == pool_id]
+    if not pools and not everyone:
         raise ApiError(404, f"pool {pool_id} not found")
     running = await jobs.list(status="running", limit=1000)
     result = []
@@ -366,7 +385,7 @@ async def get_workers(
 @router.put("/jobservice/jobs/{job_id}", response_model=None)
 async def stop_running_job(job_id: JobId, access: MonitorStop, jobs: Jobs) -> Response:
     """Stop a job, or with `all` every running one."""
-    if job_id == "all":
+    if job_id.lower() == "all":
         for item in await jobs.list(status="running", limit=10000):
             await jobs.stop(item.id)
     elif await jobs.get(job_id) is None:
@@ -388,15 +407,14 @@ async def action_get_job_log(job_id: JobId, access: Monitor, jobs: Jobs) -> Plai
 @router.get("/jobservice/queues")
 async def list_job_queues(access: Monitor, jobs: Jobs) -> list[JobQueue]:
     """Waiting jobs by type."""
-    return [
-        JobQueue(
-            job_type=vendor_of(item.kind),
-            count=item.count,
-            latency=int(item.latency_seconds),
-            paused=item.paused,
-        )
-        for item in await jobs.queues()
-    ]
+    found: dict[str, JobQueue] = {}
+    for item in await jobs.queues():
+        name = vendor_of(item.kind)
+        queue = found.setdefault(name, JobQueue(job_type=name, count=0, latency=0, paused=False))
+        queue.count += item.count
+        queue.latency = max(queue.latency, int(item.latency_seconds))
+        queue.paused = queue.paused or item.paused
+    return [found[name] for name in sorted(found)]
 
 
 @router.put("/jobservice/queues/{job_type}", response_model=None)
@@ -404,8 +422,7 @@ async def action_pending_jobs(
     job_type: JobType, body: ActionRequest, access: MonitorStop, jobs: Jobs
 ) -> Response:
     """Stop the waiting jobs of a type (or of `all`), or pause or resume its queue."""
-    kinds = [*jobs.kinds, SCHEDULER] if job_type == "all" else [_kind_of(jobs, job_type)]
-    for kind in kinds:
+    for kind in _kinds_of(jobs, job_type):
         if body.action == "stop":
             await jobs.stop_all(kind, pending_only=True)
         else:
@@ -457,6 +474,6 @@ async def get_schedule_paused(
     job_type: JobType, access: Annotated[Access, signed_in()], jobs: Jobs
 ) -> SchedulerStatus:
     """Whether schedules are held; only `all` can be asked for."""
-    if job_type != "all":
+    if job_type.lower() != "all":
         raise ApiError(400, "only 'all' is supported")
     return SchedulerStatus(paused=await jobs.paused(SCHEDULER))

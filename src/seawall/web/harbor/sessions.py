@@ -22,7 +22,8 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.web.harbor.errors import ApiError
 
 SESSION_COOKIE = "sid"
-CSRF_COOKIE = "_csrf"
+# Harbor's name; clients with a session from elsewhere (Terraform's `session_id`) look for it.
+CSRF_COOKIE = "_gorilla_csrf"
 CSRF_HEADER = "X-Harbor-CSRF-Token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -63,13 +64,16 @@ class BrowserSessions:
             raise ApiError(403, f"CSRF token invalid: {CSRF_HEADER} is missing or not of this session")
 
     def csrf_headers(self, connection: HTTPConnection) -> list[tuple[bytes, bytes]]:
-        """What an answer to a browser carries: the token and, before a session, the cookie it is bound to."""
+        """What an answer to a browser carries: the token, and a cookie unless the browser has one.
+
+        Before a session, the token is bound to that cookie.
+        """
         if not self._auth.required or "authorization" in connection.headers:
             return []
         bound, headers = _binding(connection), []
-        if not bound:
+        if CSRF_COOKIE not in connection.cookies:
             value = secrets.token_urlsafe(24)
-            bound = f"cookie {value}"
+            bound = bound or f"cookie {value}"
             carrier = Response()
             carrier.set_cookie(
                 CSRF_COOKIE,

@@ -20,6 +20,8 @@ from seawall.kernel.errors import RegistryError, UnavailableError
 from seawall.web.caller import Callers, CredentialsError
 from seawall.web.oci.http import base_url, without_host
 
+# What Harbor calls its registry: scripts that ask its token endpoint have the name in them.
+HARBOR_SERVICE = "harbor-registry"
 _FORM_BYTES = 65536
 
 
@@ -93,7 +95,7 @@ class TokenEndpoint:
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
     def _check_service(self, service: str | None) -> None:
-        if service and service != self._tokens.service:
+        if service and service not in (self._tokens.service, HARBOR_SERVICE):
             raise RegistryError("UNSUPPORTED", "unknown service", status=400)
 
 

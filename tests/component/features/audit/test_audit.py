@@ -99,7 +99,7 @@ def test_content_and_purge(server: Registry) -> None:
         assert [item["id"] for item in admin.get("/system/purgeaudit").json()] == [run]
         weekly = {"schedule": {"type": "Weekly"}, "parameters": {"audit_retention_hour": 24}}
         assert admin.post(schedule, json=weekly).status_code == 201
-        assert admin.post(schedule, json=weekly).status_code == 409
+        assert admin.post(schedule, json=weekly).status_code == 201
         assert admin.get(schedule).json()["schedule"]["type"] == "Weekly"
         assert admin.put(schedule, json={"schedule": {"type": "None"}}).status_code == 200
         assert admin.get(schedule).json()["schedule"]["type"] == "None"

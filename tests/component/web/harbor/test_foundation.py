@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from seawall.kernel.errors import InvalidError
 from seawall.web.harbor.app import make_app
 from seawall.web.harbor.query import parse_q
 from tests.support.api import Api, code
+from tests.support.processes import free_port
 
 
 def test_project_life(admin: httpx.Client, anonymous: httpx.Client) -> None:
@@ -86,8 +88,8 @@ def test_one_route_however_many_slashes(admin: Api, anonymous: Api) -> None:
         wanted = admin.get(host + plain).status_code
         # Without a CA there is nothing to download.
         assert wanted != 404 or plain.endswith("/getcert"), plain
-        for way in (f"{plain}/", plain.replace("/v2.0/", "/v2.0//"), f"/{plain}", f"/{plain}//"):
-            assert admin.get(host + way).status_code == wanted, way
+        way = "/" + plain.replace("/v2.0/", "/v2.0//") + "/"
+        assert admin.get(host + way).status_code == wanted, way
     name = admin.project()
     for way in (
         f"/projects/{name}/metadatas",
@@ -119,6 +121,52 @@ def test_empty_parameters_mean_the_default(admin: Api) -> None:
     assert made.status_code == 201, made.text
     twice = admin.get(f"/projects?q=name%253D{body['project_name']}&sort=&page=&page_size=").json()
     assert [item["name"] for item in twice] == [body["project_name"]]
+
+
+def test_words_and_statuses_that_clients_look_for(
+    admin: Api, anonymous: Api, as_user: Callable[..., Api]
+) -> None:
+    project = admin.project()
+    missing = admin.get(f"/projects/{project}/repositories/nothing/artifacts")
+    assert (missing.status_code, missing.json(), missing.headers["X-Total-Count"]) == (200, [], "0")
+    assert anonymous.get(f"/projects/{project}/repositories/nothing/artifacts").status_code == 401
+    # An adapter that does not answer is not registered.
+    scanner = {"name": f"s-{project}", "url": f"http://127.0.0.1:{free_port()}"}
+    assert admin.post("/scanners", json=scanner).status_code == 400
+    assert scanner["name"] not in admin.get("/scanners").text
+    # Harbor's name of the registry, and ours.
+    host = str(admin.base_url).removesuffix("/api/v2.0/")
+    for service, status in (("harbor-registry", 200), ("seawall", 200), ("other", 400)):
+        scope = f"repository:{project}/a:pull"
+        got = admin.get(f"{host}/service/token", params={"service": service, "scope": scope})
+        assert got.status_code == status, service
+        if status == 200:
+            bearer = {"Authorization": f"Bearer {got.json()['token']}"}
+            listed = httpx.get(f"{host}/v2/{project}/a/tags/list", headers=bearer)
+            assert listed.json()["errors"][0]["code"] == "NAME_UNKNOWN"
+    _, name = admin.user()
+    assert admin.put("/configurations", json={"project_creation_restriction": "adminonly"}).status_code == 200
+    try:
+        refused = as_user(name).post("/projects", json={"project_name": f"{project}-b"})
+        assert (refused.status_code, code(refused)) == (403, "FORBIDDEN")
+        assert "Only system admin can create project" in refused.text
+    finally:
+        admin.put("/configurations", json={"project_creation_restriction": "everyone"})
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("/projects", {"projekt_name": "x", "metadata": {"publik": "true"}}, "projekt_name, metadata.publik"),
+        ("/projects", {"project_name": 5, "nmae": 1}, "nmae"),
+        ("/replication/policies", {"filters": [{"typ": "name"}]}, "filters.0.typ"),
+        ("/system/gc/schedule", {"schedule": {"typ": "Daily"}, "parameters": {"x": 1}}, "schedule.typ"),
+    ],
+)
+def test_unknown_members_are_named_in_errors(admin: Api, path: str, body: object, named: str) -> None:
+    answer = admin.post(path, json=body)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["errors"][0]["message"].endswith(f"unknown members: {named}")
 
 
 def test_errors_are_in_the_envelope(admin: httpx.Client, anonymous: httpx.Client) -> None:

@@ -48,11 +48,12 @@ def test_gc_runs_now_and_by_schedule(admin: httpx.Client) -> None:
     # By default there is a schedule.
     assert admin.get("/system/gc/schedule").json()["schedule"]["cron"] == "0 15 3 * * *"
     daily = {"schedule": {"type": "Daily"}}
-    assert admin.post("/system/gc/schedule", json=daily).status_code == 409
+    assert admin.post("/system/gc/schedule", json={"schedule": {"type": "weekly"}}).status_code == 201
+    assert admin.get("/system/gc/schedule").json()["schedule"]["type"] == "Weekly"
     assert admin.put("/system/gc/schedule", json=daily).status_code == 200
     assert admin.get("/system/gc/schedule").json()["schedule"]["type"] == "Daily"
     listed = admin.get("/schedules").json()
-    assert {"GARBAGE_COLLECTION", "PURGE_JOBS"} <= {item["vendor_type"] for item in listed}
+    assert {"GARBAGE_COLLECTION", "EXECUTION_SWEEP"} <= {item["vendor_type"] for item in listed}
     assert admin.put("/system/gc/schedule", json={"schedule": {"type": "None"}}).status_code == 200
     assert admin.get("/system/gc/schedule").json()["schedule"]["type"] == "None"
     for wrong in ({"type": "Custom", "cron": "* * *"}, {"type": "Custom"}, {"type": "Never"}, None):
@@ -86,6 +87,35 @@ def test_monitor(admin: httpx.Client) -> None:
     assert admin.get("/schedules/all/paused").json() == {"paused": True}
     assert admin.put("/jobservice/queues/all", json={"action": "resume"}).status_code == 200
     assert admin.get("/schedules/all/paused").json() == {"paused": False}
+
+
+@pytest.mark.parametrize("path", ["/system/gc", "/system/scanAll", "/system/purgeaudit"])
+def test_a_posted_schedule_replaces_the_one_there_is(admin: httpx.Client, path: str) -> None:
+    parameters = {"audit_retention_hour": 24, "include_event_types": "create_artifact"}
+    for kind in ("Daily", "Weekly"):
+        body = {"schedule": {"type": kind}, "parameters": parameters}
+        assert admin.post(f"{path}/schedule", json=body).status_code == 201
+        assert admin.get(f"{path}/schedule").json()["schedule"]["type"] == kind
+    assert admin.put(f"{path}/schedule", json={"schedule": {"type": "None"}}).status_code == 200
+
+
+def test_queues_have_harbors_names(admin: httpx.Client) -> None:
+    names = [item["job_type"] for item in admin.get("/jobservice/queues").json()]
+    assert len(names) == len(set(names))
+    harbors = {
+        "EXECUTION_SWEEP", "GARBAGE_COLLECTION", "IMAGE_SCAN", "P2P_PREHEAT", "PURGE_AUDIT_LOG",
+        "REPLICATION", "RETENTION", "SCAN_ALL", "SCAN_DATA_EXPORT", "SCHEDULER", "WEBHOOK",
+    }  # fmt: skip
+    assert harbors <= set(names)
+    for name in (*names, "All"):
+        for word, action, paused in ((name.lower(), "Pause", True), (name.title(), "RESUME", False)):
+            answer = admin.put(f"/jobservice/queues/{word}", json={"action": action})
+            assert answer.status_code == 200, answer.text
+            queues = {item["job_type"]: item["paused"] for item in admin.get("/jobservice/queues").json()}
+            assert {queues[one] for one in (names if name == "All" else [name])} == {paused}
+    assert admin.put("/jobservice/queues/scheduler", json={"action": "pause"}).status_code == 200
+    assert admin.get("/schedules/ALL/paused").json() == {"paused": True}
+    assert admin.put("/jobservice/queues/scheduler", json={"action": "resume"}).status_code == 200
 
 
 def test_only_administrators(registry: Registry) -> None:

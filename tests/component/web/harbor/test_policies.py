@@ -39,8 +39,10 @@ def test_immutable_tags(admin: Api, pusher: Pusher) -> None:
     made = admin.made(path, rule)
     [listed] = admin.get(path).json()
     assert (listed["id"], listed["disabled"]) == (made, False)
+    assert code(admin.post(path, json={**rule, "disabled": True})) == "CONFLICT"
     artifact = f"/projects/{project}/repositories/a/artifacts/{digest}"
     assert code(admin.delete(artifact)) == "PRECONDITION"
+    assert "configured as immutable" in admin.delete(artifact).text
     assert admin.delete(f"{artifact}/tags/v1").status_code == 412
     [tag] = admin.get(f"{artifact}/tags", params={"with_immutable_status": True}).json()
     assert tag["immutable"] is True

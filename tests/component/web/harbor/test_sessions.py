@@ -52,6 +52,20 @@ def test_login_and_csrf(registry: Registry, admin: Api) -> None:
         assert thief.get("/users/current").status_code == 401
 
 
+def test_session_from_elsewhere(registry: Registry, admin: Api) -> None:
+    """Terraform's `session_id`: the session's cookie alone; it looks for the CSRF cookie by its name."""
+    _, name = admin.user()
+    with Api(registry) as browser, Api(registry) as provider:
+        assert _login(browser, name) == 200
+        provider.cookies.set("sid", browser.cookies["sid"])
+        first = provider.get("/users/current")
+        assert first.json()["username"] == name
+        assert first.cookies["_gorilla_csrf"]
+        token = first.headers[HEADER]
+        again = provider.post("/projects", json={"project_name": f"{name}-p"}, headers={HEADER: token})
+        assert (again.status_code, "_gorilla_csrf" in again.cookies) == (201, False)
+
+
 def test_basic_needs_no_csrf_token(admin: Api) -> None:
     assert admin.project()
 

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from fastapi import Query, Response
 
+from seawall.kernel.errors import NotFoundError
 from seawall.registry import artifact_lists
 from seawall.registry.artifacts import Artifact as ArtifactRow
 from seawall.registry.artifacts import Cursor
@@ -59,9 +60,16 @@ async def list_artifacts(
     wanted: WantedDep,
     after: After = None,
 ) -> list[Artifact]:
-    """Artifacts of a repository, newest push first. `after` comes with the link to the next page."""
+    """Artifacts of a repository, newest push first; none of one that is not there, as in Harbor.
+
+    `after` comes with the link to the next page.
+    """
     name = full_name(access, repository_name)
-    repository = await artifact_service.repository(name)
+    try:
+        repository = await artifact_service.repository(name)
+    except NotFoundError:
+        page.total(0)
+        return []
     found = await _page(access, db, page, ("repository_id", repository.id), after)
     return await models(access, db, artifact_service, found, wanted)
 

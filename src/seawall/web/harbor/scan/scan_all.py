@@ -15,7 +15,6 @@ from seawall.web.harbor.deps import (
     ApiRouter,
     system_access,
 )
-from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.jobservice import Schedule, apply_schedule, schedule_model
 from seawall.web.harbor.needs import Db, Jobs, Scans
 
@@ -78,10 +77,7 @@ async def _set_scan_all(access: Access, db: Db, jobs: Jobs, body: Schedule) -> N
 async def create_scan_all_schedule(
     body: Schedule, access: Annotated[Access, system_access("scan-all", "create")], db: Db, jobs: Jobs
 ) -> Response:
-    """Set the schedule, or (type Manual) scan every image now."""
-    periodic = body.schedule is not None and body.schedule.type not in ("Manual", "None")
-    if periodic and await jobs.get_schedule(SCAN_ALL_SCHEDULE) is not None:
-        raise ApiError(409, "there is a schedule already; use PUT")
+    """Set the schedule, in the place of one that there is, or (type Manual) scan every image now."""
     await _set_scan_all(access, db, jobs, body)
     return Response(status_code=201)
 

@@ -179,8 +179,9 @@ async def create_scanner(
     db: Db,
     scans: Scans,
 ) -> Response:
-    """Register an adapter by its URL."""
+    """Register an adapter by its URL; it must answer there."""
     await _ensure(access, db)
+    await _answers(body)
     identifier = await scans.scanners.create(body.model_dump())
     access.audited("create", "scanner", body.name)
     return Response(status_code=201, headers=location(request, identifier))
@@ -192,6 +193,12 @@ async def ping_scanner(
     body: ScannerRegistrationSettings, access: Annotated[Access, system_access("scanner", "read")]
 ) -> Response:
     """Ask an adapter for its metadata, to see whether the settings are right."""
+    await _answers(body)
+    return Response(status_code=200)
+
+
+async def _answers(body: ScannerRegistrationReq | ScannerRegistrationSettings) -> None:
+    """Ask for the adapter's metadata. Raises InvalidError, ApiError 400 when it gives none."""
     if not body.url.startswith(("http://", "https://")):
         raise InvalidError("a scanner's url starts with http:// or https://")
     registration = Registration(body.url, body.auth, body.access_credential, body.skip_certVerify)
@@ -200,7 +207,6 @@ async def ping_scanner(
             await client.metadata()
     except AdapterError as error:
         raise ApiError(400, str(error)) from None
-    return Response(status_code=200)
 
 
 @router.get("/scanners/{registration_id}")
