@@ -25,9 +25,9 @@ from typing import Annotated, Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy import Connection
-from starlette.routing import compile_path
 
 from seawall.access import access as decide
 from seawall.access.access import Project
@@ -38,6 +38,7 @@ from seawall.infra.db import Database
 from seawall.kernel.context import Actor, companion
 from seawall.kernel.errors import SeawallError
 from seawall.web.caller import Callers, CredentialsError
+from seawall.web.harbor import unknown
 from seawall.web.harbor.errors import ApiError, Errors, status_of
 from seawall.web.harbor.query import Listing, listing
 from seawall.web.harbor.sessions import SAFE_METHODS, BrowserSessions
@@ -304,9 +305,12 @@ def checked(resource: str, action: str, scope: str = "project") -> Any:
 
 
 class _Request(Request):
+    given: Any = None
+
     async def json(self) -> Any:
         """The body; members that are null are left out, which is what they mean to Harbor."""
-        return _without_nulls(await super().json())
+        self.given = await super().json()
+        return _without_nulls(self.given)
 
 
 def _without_nulls(value: Any) -> Any:
@@ -326,8 +330,6 @@ class ApiRoute(APIRoute):
             **(options.get("responses") or {}),
         }
         super().__init__(path, endpoint, **options)
-        # The document has Harbor's paths, some of which end in a slash; requests have none (`clean_path`).
-        self.path_regex, _, _ = compile_path(path.rstrip("/"))
         calls = [dependency.call for dependency in self.dependant.dependencies]
         requirements: list[Any] = [call for call in calls if isinstance(call, Requirement)]
         if not requirements:
@@ -344,7 +346,12 @@ class ApiRoute(APIRoute):
                 await self._check_mode(request)
             try:
                 response = await handler(request)
+            except RequestValidationError as error:
+                self._name_unknown(request, error)
+                raise
             except SeawallError as error:
+                if status_of(error) in (400, 422):
+                    self._name_unknown(request, error)
                 if request.method not in SAFE_METHODS:
                     if status_of(error) == 403:
                         await _write_audit(request, success=False)
@@ -364,6 +371,12 @@ class ApiRoute(APIRoute):
             return response
 
         return handle
+
+    def _name_unknown(self, request: _Request, error: Exception) -> None:
+        for item in self.dependant.body_params:
+            said = unknown.note(item.field_info.annotation, request.given)
+            if said:
+                error.add_note(said)
 
     async def _check_mode(self, request: Request) -> None:
         # What must go on in read only mode: signing in, mending accounts, and switching the mode off.

@@ -98,6 +98,10 @@ def envelope(
     return JSONResponse({"errors": [item]}, status, headers=headers)
 
 
+def _with_notes(error: Exception, message: str) -> str:
+    return "; ".join([message, *getattr(error, "__notes__", ())])
+
+
 def install(app: FastAPI) -> None:
     """Render every error of `app` in the envelope."""
 
@@ -111,7 +115,7 @@ def install(app: FastAPI) -> None:
         headers = error.headers if isinstance(error, (ApiError, RegistryError)) else None
         if isinstance(error, UnavailableError):
             headers = {"Retry-After": RETRY_AFTER}
-        return envelope(status, str(error), code, headers)
+        return envelope(status, _with_notes(error, str(error)), code, headers)
 
     @app.exception_handler(RequestValidationError)
     async def validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -121,7 +125,8 @@ def install(app: FastAPI) -> None:
         if first["type"] == "json_invalid":
             return envelope(400, "the request body is not valid JSON")
         place = f"{'.'.join(where[1:])} in {where[0]}" if len(where) > 1 else ".".join(where)
-        return envelope(422, f"{place}: {first['msg'].removeprefix('Value error, ')}")
+        message = f"{place}: {first['msg'].removeprefix('Value error, ')}"
+        return envelope(422, _with_notes(error, message))
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
