@@ -167,7 +167,7 @@ def build(
         for name in ("src", "portal"):
             if (source / name).is_dir():
                 shutil.copytree(source / name, tree / name, ignore=leave)
-        for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md"):
+        for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "NOTICE"):
             if (source / name).is_file():
                 shutil.copy2(source / name, tree)
         _pip("wheel", "--no-deps", "-w", str(target), *find, str(tree))
