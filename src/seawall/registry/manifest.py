@@ -71,7 +71,8 @@ class Manifest:
     optional: tuple[str, ...] = ()
     """digests of non-distributable layers: kept when present, not required"""
     manifests: tuple[str, ...] = ()
-    """digests of child manifests that must be present in the repository"""
+    """digests of child manifests that must be present in the repository; an index's other descriptors are
+    in `blobs`"""
     layer_types: frozenset[str] = frozenset()
     """media types of the layers (or blobs)"""
 
@@ -112,15 +113,18 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
     optional: list[str] = []
     children: tuple[str, ...] = ()
     config_media_type: str | None = None
+    # A list that is absent or null is an empty one: that is how Go writes an empty slice.
     if wanted == 0:
-        if document.manifests is None:
-            raise RegistryError("MANIFEST_INVALID", "an index needs a manifests list")
-        children = tuple(dict.fromkeys(_digest(item) for item in document.manifests))
+        named = document.manifests or []
+        children = tuple(dict.fromkeys(_digest(item) for item in named if names_manifest(item.media_type)))
+        _collect(blobs, optional, [item for item in named if not names_manifest(item.media_type)])
+        if not blobs.keys().isdisjoint(children):
+            raise RegistryError("MANIFEST_INVALID", "a digest is listed as a manifest and as a blob")
     elif wanted == 1:
-        if document.config is None or document.layers is None:
-            raise RegistryError("MANIFEST_INVALID", "a manifest needs config and layers")
+        if document.config is None:
+            raise RegistryError("MANIFEST_INVALID", "a manifest needs a config")
         config_media_type = document.config.media_type
-        _collect(blobs, optional, [document.config, *document.layers])
+        _collect(blobs, optional, [document.config, *(document.layers or [])])
     else:
         _collect(blobs, optional, document.blobs or [])
     if len(blobs) + len(children) > _MAX_REFERENCES:
@@ -140,6 +144,15 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
         manifests=children,
         layer_types=frozenset(item.media_type for item in document.layers or document.blobs or ()),
     )
+
+
+def names_manifest(media_type: str) -> bool:
+    """Whether a descriptor of an index names a manifest; others name blobs.
+
+    BuildKit's cache index (`--cache-to type=registry,image-manifest=false`) names layers and
+    `application/vnd.buildkit.cacheconfig.v0`. A descriptor without a media type names a manifest.
+    """
+    return not media_type or media_type in SUPPORTED
 
 
 def _collect(blobs: dict[str, int], optional: list[str], descriptors: list[_Descriptor]) -> None:

@@ -229,7 +229,41 @@ def test_a_manifest_with_one_field_changed(key: str, value: Any) -> None:
 @given(st.sampled_from(sorted(VALID)))
 def test_a_manifest_with_one_field_left_out(key: str) -> None:
     parsed = parse(json.dumps({k: v for k, v in VALID.items() if k != key}).encode())
-    assert (parsed is None) == (key in ("schemaVersion", "config", "layers"))
+    assert (parsed is None) == (key in ("schemaVersion", "config"))
+
+
+@pytest.mark.parametrize("lists", [{}, {"layers": None}, {"layers": [], "manifests": None}])
+def test_an_absent_list_of_layers_is_an_empty_one(lists: dict[str, Any]) -> None:
+    value = {**{k: v for k, v in VALID.items() if k != "layers"}, **lists}
+    parsed = parse(json.dumps(value).encode())
+    assert parsed is not None
+    assert list(parsed.blobs) == [VALID["config"]["digest"]]
+
+
+@pytest.mark.parametrize("lists", [{}, {"manifests": None}, {"manifests": [], "config": None}])
+def test_an_absent_list_of_manifests_is_an_empty_one(lists: dict[str, Any]) -> None:
+    value = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, **lists}
+    parsed = manifests.parse(json.dumps(value).encode(), manifests.OCI_INDEX)
+    assert (parsed.manifests, parsed.blobs) == ((), {})
+
+
+def test_an_index_names_blobs_by_their_media_type() -> None:
+    def named(data: bytes, media_type: str) -> dict[str, Any]:
+        return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
+
+    layer = named(b"layer", "application/vnd.oci.image.layer.v1.tar+gzip")
+    config = named(b"cache config", "application/vnd.buildkit.cacheconfig.v0")
+    child = named(b"child", manifests.OCI_MANIFEST)
+
+    def index(*items: dict[str, Any]) -> manifests.Manifest:
+        value = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, "manifests": list(items)}
+        return manifests.parse(json.dumps(value).encode(), manifests.OCI_INDEX)
+
+    parsed = index(layer, child, config)
+    assert parsed.blobs == {layer["digest"]: 5, config["digest"]: 12}
+    assert parsed.manifests == (child["digest"],)
+    with pytest.raises(RegistryError):
+        index(child, {**child, "mediaType": layer["mediaType"]})
 
 
 def test_the_manifest_itself_is_valid() -> None:

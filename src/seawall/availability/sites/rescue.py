@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import time
 import uuid
@@ -229,7 +230,9 @@ def _named(payload: bytes) -> set[str]:
         document = json.loads(payload)
     except ValueError:
         return set()
-    entries = [document.get("config"), *(document.get("layers") or []), *(document.get("blobs") or [])]
+    # An index names blobs too (BuildKit's cache does); a child manifest's digest is no blob's.
+    lists = [document.get(key) or [] for key in ("layers", "blobs", "manifests")]
+    entries = [document.get("config"), *itertools.chain.from_iterable(lists)]
     return {str(entry["digest"]) for entry in entries if isinstance(entry, dict) and "digest" in entry}
 
 

@@ -227,11 +227,12 @@ class PullThrough:
     async def _keep(self, repository: str, reference: str, found: RemoteManifest) -> None:
         """Have a fetched manifest stored, now or by a job."""
         parsed = manifests.parse(found.payload, found.media_type or None)
-        if parsed.manifests:
-            for child in parsed.manifests:
-                self._parents[(repository, child)] = found.digest
-            while len(self._parents) > 20_000:
-                self._parents.popitem(last=False)
+        for child in parsed.manifests:
+            self._parents[(repository, child)] = found.digest
+        while len(self._parents) > 20_000:
+            self._parents.popitem(last=False)
+        # An index that names blobs (BuildKit's cache) is kept like an image, after its blobs.
+        if parsed.manifests and not parsed.blobs:
             try:
                 await store(self._content, repository, reference, found)
             except SeawallError as error:

@@ -15,6 +15,7 @@ from sqlalchemy import (
 
 from seawall.access.tables import projects
 from seawall.registry.artifacts.model import Artifact, Label, Reference, Tag
+from seawall.registry.manifest import names_manifest
 from seawall.registry.tables import (
     labels,
     manifest_labels,
@@ -191,6 +192,7 @@ def references_of(connection: Connection, found: Iterable[Artifact]) -> dict[int
                 item["urls"] if isinstance(item.get("urls"), list) else None,
             )
             for item in listed
+            if names_manifest(item.get("mediaType") or "")
         ]
     return result
 
