@@ -37,16 +37,25 @@ class RegistryAccess:
         """The address clients see: `external_url`, else what this request was sent to."""
         return base_url(self._external_url, request.headers, request.scope.get("scheme", "http"))
 
-    async def authorize(self, request: Request, name: str, action: str) -> None:
-        """Raise RegistryError unless the caller may do `action` (pull, push, delete) to repository `name`."""
+    async def authorize(self, request: Request, name: str, action: str, *, source: str | None = None) -> None:
+        """Raise RegistryError unless the caller may do `action` (pull, push, delete) to repository `name`.
+
+        `source`: the repository that a blob is mounted from. A challenge names it, so that the client gets
+        one token for both; whoever may not pull from it uploads.
+        """
         wanted = f"repository:{name}:{'pull,push' if action == 'push' else action}"
+        if source is not None and source != name:
+            wanted += f" repository:{source}:pull"
         caller = request.caller = await self._caller(request, wanted)
         if not await self._allows(caller, name, action):
+            # Harbor's words.
+            refusal = f"unauthorized to access repository: {name}, action: {action}"
             if caller.principal.known:
-                raise RegistryError("DENIED")
+                raise RegistryError("DENIED", refusal)
             # A token without the access gets a challenge too: the client asks for a better token, and the
             # refusal is final only when that one lacks the access as well.
-            raise self._challenge(request, wanted, "insufficient_scope" if caller.grant else None)
+            message = refusal if caller.grant and caller.grant.subject else None
+            raise self._challenge(request, wanted, "insufficient_scope" if caller.grant else None, message)
         # After the decision: a caller who may not write gets the same answer in every mode.
         if action != "pull" and self._configuration and await self._configuration.get("read_only"):
             raise RegistryError("DENIED", "the registry is in read only mode")

@@ -20,7 +20,7 @@ from seawall.web.oci.blobs import BlobHandlers
 from seawall.web.oci.http import ClientGoneError, Request, Response, error_response
 from seawall.web.oci.lists import ListHandlers
 from seawall.web.oci.manifests import ManifestHandlers
-from seawall.web.oci.uploads import UploadHandlers
+from seawall.web.oci.uploads import UploadHandlers, mount_source
 
 _ROUTES = (
     ("manifest", re.compile(r"(?P<name>.+)/manifests/(?P<reference>[^/]+)")),
@@ -89,7 +89,8 @@ class OciApp:
         action, handler = methods[request.method]
         name, *item = match.groups()
         check_name(name)
-        await self._access.authorize(request, name, action)
+        source = mount_source(request) if kind == "uploads" else None
+        await self._access.authorize(request, name, action, source=source)
         return await handler(request, name, *item)
 
     async def _whole(self, request: Request, path: str) -> Response:

@@ -25,8 +25,8 @@ class UploadHandlers:
 
     async def start(self, request: Request, name: str) -> Response:
         """POST: mount a blob, take one that comes in this request, or open a session."""
-        mount, source = request.query.get("mount"), request.query.get("from")
-        if mount is not None and await self._mount(request, name, mount, source):
+        mount = request.query.get("mount")
+        if mount is not None and await self._mount(request, name, mount):
             return self._created(request, name, mount)
         digest = request.query.get("digest")
         if digest is not None:
@@ -36,14 +36,11 @@ class UploadHandlers:
             raise RegistryError("DIGEST_INVALID", "unsupported digest algorithm; use sha256 or sha512")
         return self._session(request, name, await self._registry.start_upload(name), 0)
 
-    async def _mount(self, request: Request, name: str, digest: str, source: str | None) -> bool:
+    async def _mount(self, request: Request, name: str, digest: str) -> bool:
         check_digest(digest)
-        if source is None:
-            return False  # the spec's "anonymous mount" is optional; the client uploads instead
-        try:
-            if not await self._access.may_pull(request, check_name(source)):
-                return False
-        except RegistryError:
+        source = mount_source(request)
+        # The spec's "anonymous mount", without a source, is optional; the client uploads instead.
+        if source is None or not await self._access.may_pull(request, source):
             return False
         return await self._registry.mount_blob(name, digest, source)
 
@@ -92,6 +89,17 @@ class UploadHandlers:
     def _created(self, request: Request, name: str, digest: str) -> Response:
         location = f"{self._access.base_url(request)}/v2/{name}/blobs/{digest}"
         return Response(201, {"Location": location, "Docker-Content-Digest": digest})
+
+
+def mount_source(request: Request) -> str | None:
+    """The repository that a request mounts a blob from, None where it mounts none or names none."""
+    source = request.query.get("from")
+    if source is None or "mount" not in request.query:
+        return None
+    try:
+        return check_name(source)
+    except RegistryError:
+        return None
 
 
 def _chunk(request: Request) -> Chunk:

@@ -119,6 +119,48 @@ def test_a_mount_needs_pull_on_its_source(registry: Registry, project: str) -> N
     assert answer.status_code == 202, "an upload session instead of somebody else's blob"
 
 
+def test_a_challenge_names_the_source_of_a_mount(registry: Registry, project: str) -> None:
+    own = f"own-{os.urandom(4).hex()}"
+    registry.create_project(own)
+    digest = "sha256:" + hashlib.sha256(project.encode()).hexdigest()
+    url, parameters = f"{registry.url}/v2/{own}/app/blobs/uploads/", {"mount": digest}
+    asked = httpx.post(url, params={**parameters, "from": f"{project}/app"})
+    scope = f"repository:{own}/app:pull,push repository:{project}/app:pull"
+    assert (asked.status_code, f'scope="{scope}"' in asked.headers["WWW-Authenticate"]) == (401, True)
+    # A client that goes by the challenge need not upload.
+    answer = httpx.get(
+        f"{registry.url}/service/token", params={"service": "seawall", "scope": scope}, auth=registry.admin
+    )
+    bearer = {"Authorization": f"Bearer {answer.json()['token']}"}
+    mounted = httpx.post(url, params={**parameters, "from": f"{project}/app"}, headers=bearer)
+    assert mounted.status_code == 201
+    for source in ('x"y/z', f"{own}/app", "no slash"):
+        asked = httpx.post(url, params={**parameters, "from": source})
+        assert f'scope="repository:{own}/app:pull,push"' in asked.headers["WWW-Authenticate"]
+
+
+def test_who_lacks_the_right_is_told_so(registry: Registry, project: str) -> None:
+    user = f"guest-{os.urandom(3).hex()}"
+    registry.create_user(user, PASSWORD)
+    registry.add_member(project, user, "guest")
+    name = f"{project}/app"
+    url = f"{registry.url}/v2/{name}/blobs/uploads/"
+    answer = httpx.get(
+        f"{registry.url}/service/token",
+        params={"service": "seawall", "scope": f"repository:{name}:pull,push"},
+        auth=(user, PASSWORD),
+    )
+    by_token = httpx.post(url, headers={"Authorization": f"Bearer {answer.json()['token']}"})
+    by_password = httpx.post(url, auth=(user, PASSWORD))
+    message = f"unauthorized to access repository: {name}, action: push"
+    errors = [(item.status_code, item.json()["errors"][0]) for item in (by_token, by_password)]
+    assert errors == [
+        (401, {"code": "UNAUTHORIZED", "message": message}),
+        (403, {"code": "DENIED", "message": message}),
+    ]
+    assert httpx.post(url).json()["errors"][0]["message"] == "authentication required"
+
+
 def test_failed_logins_are_slowed(registry: Registry) -> None:
     user = f"slow-{os.urandom(3).hex()}"
     registry.create_user(user, PASSWORD)
