@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, insert, select
 from seawall.access import projects
 from seawall.access.access import Project
 from seawall.kernel.errors import ConflictError, InvalidError
-from seawall.registry.tables import quotas, repositories
+from seawall.registry import accounting
+from seawall.registry.tables import REPOSITORY_EXISTS, quotas, repositories
 
 
 def create(
@@ -44,7 +45,7 @@ def count_repositories(connection: Connection, project_ids: Collection[int]) -> 
     """How many repositories each project has; those without any are left out."""
     query = (
         select(repositories.c.project_id, func.count())
-        .where(repositories.c.project_id.in_(project_ids))
+        .where(repositories.c.project_id.in_(project_ids), REPOSITORY_EXISTS)
         .group_by(repositories.c.project_id)
     )
     return dict(connection.execute(query).tuples().all())
@@ -53,7 +54,7 @@ def count_repositories(connection: Connection, project_ids: Collection[int]) -> 
 def not_deletable(connection: Connection, project: Project) -> str | None:
     """Why the project cannot be deleted, None when it can."""
     if connection.execute(
-        select(repositories.c.id).where(repositories.c.project_id == project.id).limit(1)
+        select(repositories.c.id).where(repositories.c.project_id == project.id, REPOSITORY_EXISTS).limit(1)
     ).first():
         return "the project contains repositories, can not be deleted"
     return None
@@ -65,6 +66,8 @@ def remove(connection: Connection, project: Project) -> None:
     The foreign key from repositories would delete them too, so emptiness is checked in the transaction.
     """
     projects.lock(connection, project)
+    # A push of a first manifest holds the quota: it is over before this looks, or comes after it.
+    accounting.lock(connection, project.id)
     reason = not_deletable(connection, project)
     if reason is not None:
         raise ConflictError(reason)

@@ -11,7 +11,7 @@ from seawall.access.principal import Principal
 from seawall.access.tables import projects
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.registry.artifacts import repository_query
-from seawall.registry.tables import repositories
+from seawall.registry.tables import REPOSITORY_EXISTS, repositories
 
 FIELDS: Fields = {
     "id": Field(repositories.c.id, "int"),
@@ -39,9 +39,7 @@ def list_of_project(connection: Connection, project_id: int, page: Page) -> tupl
 
 def search(connection: Connection, principal: Principal, name_part: str, limit: int) -> list[Any]:
     """Up to `limit` rows of `repository_query` that the principal may see, by name."""
-    query = repository_query().where(
-        contains(repositories.c.name, name_part), repositories.c.pushed_at.is_not(None)
-    )
+    query = repository_query().where(contains(repositories.c.name, name_part), REPOSITORY_EXISTS)
     query = _seen(query, principal)
     return list(connection.execute(query.order_by(repositories.c.name).limit(limit)))
 
@@ -53,7 +51,8 @@ def count_visible(connection: Connection, principal: Principal, public: bool) ->
     if seen is not None:
         chosen = chosen.where(projects.c.id.in_(seen))
     found = connection.execute(select(func.count()).select_from(chosen.subquery())).scalar()
-    held = select(func.count()).select_from(repositories).where(repositories.c.project_id.in_(chosen))
+    held = select(func.count()).select_from(repositories)
+    held = held.where(repositories.c.project_id.in_(chosen), REPOSITORY_EXISTS)
     return found or 0, connection.execute(held).scalar() or 0
 
 
@@ -75,6 +74,6 @@ def _seen(query: Select[Any], principal: Principal) -> Select[Any]:
 
 
 def _page(connection: Connection, query: Select[Any], page: Page) -> tuple[int, list[Any]]:
-    pushed = query.where(repositories.c.pushed_at.is_not(None))
+    pushed = query.where(REPOSITORY_EXISTS)
     newest_first = (repositories.c.created_at.desc(), repositories.c.id.desc())
     return page.fetch(connection, pushed, FIELDS, *newest_first, key=repositories.c.id)

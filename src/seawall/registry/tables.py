@@ -92,6 +92,9 @@ repositories = Table(
     Column("pushed_at", Float),
     Index("ix_repositories_created", "project_id", "created_at", "id"),
 )
+# A repository exists once a manifest does: what an unfinished push leaves is neither shown nor counted, and
+# keeps nothing from being deleted.
+REPOSITORY_EXISTS = repositories.c.pushed_at.is_not(None)
 
 blobs = Table(
     "blobs",

@@ -35,7 +35,7 @@ from seawall.registry import accounting
 from seawall.registry.incoming import incoming
 from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Repository
-from seawall.registry.tables import manifest_references, manifests, repositories, tags
+from seawall.registry.tables import REPOSITORY_EXISTS, manifest_references, manifests, repositories, tags
 
 RULE_LIMIT = 15
 _DAY = 86400.0
@@ -436,7 +436,7 @@ class RetentionJobs:
             rows = connection.execute(
                 select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
                 .join(projects, projects.c.id == repositories.c.project_id)
-                .where(repositories.c.project_id == policy.project_id, repositories.c.pushed_at.is_not(None))
+                .where(repositories.c.project_id == policy.project_id, REPOSITORY_EXISTS)
                 .order_by(repositories.c.name)
             )
             return found, policy, [Repository(*item) for item in rows]

@@ -17,6 +17,7 @@ from seawall.access.tables import projects
 from seawall.registry.artifacts.model import Artifact, Label, Reference, Tag
 from seawall.registry.manifest import names_manifest
 from seawall.registry.tables import (
+    REPOSITORY_EXISTS,
     labels,
     manifest_labels,
     manifest_payloads,
@@ -199,7 +200,7 @@ def references_of(connection: Connection, found: Iterable[Artifact]) -> dict[int
 
 def repository_row(connection: Connection, name: str) -> Any:
     """The repository's columns, None when it does not exist or never held a manifest."""
-    query = repository_query().where(repositories.c.name == name, repositories.c.pushed_at.is_not(None))
+    query = repository_query().where(repositories.c.name == name, REPOSITORY_EXISTS)
     return connection.execute(query).first()
 
 
