@@ -40,6 +40,8 @@ class Principal:
     grants: tuple[RobotGrant, ...] = ()
     # Project of a project-level robot, None for other callers.
     robot_project: int | None = None
+    # When a robot ends (Unix seconds), -1 for never.
+    expires_at: int = -1
     via: Literal["basic", "bearer", "session", "none"] = "basic"
 
     @property

@@ -95,6 +95,14 @@ def _end(duration: int, now: float) -> int:
     return -1 if duration == -1 else int(now) + duration * 86400
 
 
+def check_end(creator: Principal, expires_at: int) -> None:
+    """Raise ForbiddenError when a robot would make one that outlives it."""
+    if creator.kind != "robot" or creator.expires_at == -1:
+        return
+    if expires_at == -1 or expires_at > creator.expires_at:
+        raise ForbiddenError("a robot cannot make a robot that outlives it")
+
+
 def create(
     connection: Connection,
     request: RobotRequest,
@@ -112,6 +120,8 @@ def create(
     if connection.execute(select(robots.c.id).where(robots.c.name == name)).first():
         raise ConflictError(f"robot {request.name} exists")
     now = time.time()
+    expires_at = _end(request.duration, now)
+    check_end(creator, expires_at)
     made = connection.execute(
         insert(robots).values(
             name=name,
@@ -121,7 +131,7 @@ def create(
             permissions=request.permissions,
             disabled=request.disabled,
             duration=request.duration,
-            expires_at=_end(request.duration, now),
+            expires_at=expires_at,
             creator_type="robot" if creator.kind == "robot" else "local",
             creator_id=creator.id,
             created_at=now,
@@ -152,8 +162,11 @@ def change(
     row = get(connection, robot_id)
     check_permissions(connection, request.permissions, project)
     check_no_more(actor, request.permissions)
+    # Nor may it switch on, or take over, one that could do more than itself.
+    check_no_more(actor, row.permissions)
     # The time runs from when the robot was made, unless the duration changes.
     expires = row.expires_at if request.duration == row.duration else _end(request.duration, row.created_at)
+    check_end(actor, expires)
     connection.execute(
         update(robots)
         .where(robots.c.id == robot_id)
@@ -168,8 +181,11 @@ def change(
     )
 
 
-def set_secret(connection: Connection, robot_id: int, secret_hash: str) -> None:
-    """Store the hash of a new secret."""
+def set_secret(connection: Connection, robot_id: int, secret_hash: str, *, actor: Principal) -> None:
+    """Store the hash of a new secret. Raises NotFoundError, ForbiddenError (a robot that could do more)."""
+    row = get(connection, robot_id)
+    check_no_more(actor, row.permissions)
+    check_end(actor, row.expires_at)
     connection.execute(
         update(robots).where(robots.c.id == robot_id).values(secret_hash=secret_hash, updated_at=time.time())
     )

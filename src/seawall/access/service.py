@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -25,7 +26,7 @@ from seawall.access import access
 from seawall.access.principal import ANONYMOUS, Principal, RobotGrant
 from seawall.access.rbac import OCI_ACTIONS, ROLES
 from seawall.access.tables import oidc_users, project_members, projects, robots, user_group_members, users
-from seawall.access.throttle import LoginThrottle
+from seawall.access.throttle import LoginThrottle, guess
 from seawall.access.tokens import Scope
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
@@ -91,8 +92,10 @@ class AuthService:
         self._pepper = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._outside: OrderedDict[bytes, tuple[float, Principal]] = OrderedDict()
+        self._wrong: OrderedDict[bytes, float] = OrderedDict()
         # argon2 is meant to be slow: without a bound, a burst of logins would starve everything else.
         self._slots = asyncio.Semaphore(2)
+        self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def robot_prefix(self) -> str:
         """What the names of robot accounts begin with."""
@@ -108,35 +111,42 @@ class AuthService:
         """
         prefix = await self.robot_prefix()
         account = await self._db.point(lambda c: _account(c, username, prefix))
-        mark = hmac.digest(
-            self._pepper, f"{username}\0{password}\0{account.stored if account else None}".encode(), "sha256"
-        )
-        # The stored hash is part of the mark, so a changed password or deleted user counts at once.
-        if account and account.stored and self._known.get(mark, 0) > time.time():
-            return account.principal
-        key = f"{client[:64]} {username[:255]}"
-        failures = await self._throttle.check(key)
-        remembered = self._outside.get(mark)
-        if remembered is not None and remembered[0] > time.time() and account is not None:
-            return remembered[1]
-        principal = await self._checked(account, username, password, prefix)
-        if principal is None:
-            await self._throttle.failed(key)
-            return None
-        if account and account.stored:
-            self._known[mark] = time.time() + 300
-            if len(self._known) > 4096:
-                self._known.popitem(last=False)
+        stored = account.stored if account else None
+        mark = hmac.digest(self._pepper, f"{username}\0{password}\0{stored}".encode(), "sha256")
+        this = guess(username, password, client, stored)
+        # Before anything is remembered: past the limit a right secret must not be told from a wrong one.
+        async with self._throttle.attempt(this) as failures:
+            # The stored hash is part of the mark, so a changed password or deleted user counts at once.
+            remembered = self._remembered(account, mark)
+            if remembered is not None:
+                return remembered
+            principal = None
+            if self._wrong.get(mark, 0) <= time.time():
+                principal = await self._checked(account, username, password, prefix, client)
+            if principal is None:
+                if stored is not None:
+                    _remember(self._wrong, mark, time.time() + 300)
+                await self._throttle.failed(this)
+                return None
+        if account and stored:
+            _remember(self._known, mark, time.time() + 300)
         elif account and not account.sealed:
-            self._outside[mark] = (time.time() + _OUTSIDE_SECONDS, principal)
-            if len(self._outside) > 4096:
-                self._outside.popitem(last=False)
+            _remember(self._outside, mark, (time.time() + _OUTSIDE_SECONDS, principal))
         if failures:
-            await self._throttle.passed(key)
+            await self._throttle.passed(this)
         return principal
 
+    def _remembered(self, account: _Account | None, mark: bytes) -> Principal | None:
+        """Whom this process has let in with this very secret a short time ago."""
+        if account is None:
+            return None
+        if account.stored and self._known.get(mark, 0) > time.time():
+            return account.principal
+        outside = self._outside.get(mark)
+        return outside[1] if outside is not None and outside[0] > time.time() else None
+
     async def _checked(
-        self, account: _Account | None, username: str, password: str, prefix: str
+        self, account: _Account | None, username: str, password: str, prefix: str, client: str
     ) -> Principal | None:
         if account is not None and account.sealed is not None and self._keys is not None:
             secret = self._keys.decrypt("cli-secret", account.sealed).decode()
@@ -148,7 +158,9 @@ class AuthService:
         outside = (account is None or account.stored is None) and not username.startswith(prefix)
         if outside and self._external is not None and await self._external.enabled():
             return await self._external.login(username, password)
-        async with self._slots:
+        # One at a time of an address, so that many bad clients of one do not keep the others waiting.
+        line = self._lines.setdefault(client[:64], asyncio.Lock())
+        async with line, self._slots:
             right = await asyncio.to_thread(_verify, account.stored if account else None, password)
         return account.principal if account is not None and right else None
 
@@ -342,6 +354,12 @@ def check_password(password: str) -> None:
         raise InvalidError("passwords have 8 to 128 characters with upper case, lower case and a digit")
 
 
+def _remember(where: OrderedDict[bytes, Any], mark: bytes, value: Any) -> None:
+    where[mark] = value
+    if len(where) > 4096:
+        where.popitem(last=False)
+
+
 _DUMMY = _hasher.hash(secrets.token_hex(8))
 
 
@@ -399,7 +417,14 @@ def robot_principal(row: Any, prefix: str) -> Principal:
         )
         for item in row.permissions
     )
-    return Principal(row.id, prefix + row.name, kind="robot", grants=grants, robot_project=row.project_id)
+    return Principal(
+        row.id,
+        prefix + row.name,
+        kind="robot",
+        grants=grants,
+        robot_project=row.project_id,
+        expires_at=row.expires_at,
+    )
 
 
 def _actions(connection: Connection, user: Principal | None, repository: str) -> frozenset[str]:

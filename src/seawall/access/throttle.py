@@ -1,7 +1,14 @@
-"""Login throttling: failures of a user from an address, counted for the whole cluster.
+"""Login throttling: different wrong secrets of an account from an address, counted for the whole cluster.
+
+A secret that was wrong before is no new guess: a client that goes on with an old one after a rotation locks
+nobody out. Past the limit every login of this account from this address is refused, with the right secret
+too, so that the answer says nothing about a guess; guesses that come anyway make the wait grow.
 
 Counted in Redis where there is one, else (also while it is lost) in the database. When Redis goes, counting
 starts anew in the database; when it returns, what it still has counts again.
+
+Of a secret only 32 bits of a hash that is bound to account and address are kept: enough to tell it from the
+few others of its counter, too few to look for it.
 """
 
 from __future__ import annotations
@@ -9,8 +16,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import unicodedata
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from seawall.access.tables import login_failures
 from seawall.infra.db import Database
@@ -20,97 +31,158 @@ from seawall.kernel.errors import RegistryError, UnavailableError
 # Failures older than this are forgotten (seconds).
 _FORGET = 3600
 _FORGIVE_SECONDS = 1.0
+# So many wrong secrets of a counter are kept apart; of more each counts.
+_MARKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One login: the counter it belongs to, and what tells its secret from others there."""
+
+    key: str
+    mark: str
+
+
+def guess(username: str, secret: str, client: str, stored: str | None = None) -> Guess:
+    """The guess that a login is.
+
+    `client` is the caller's address, `stored` the hash that the secret must fit.
+
+    Every spelling that a directory may take for the same name has one counter. A new password has a new
+    one: what was guessed of the old does not keep its owner out.
+    """
+    name = unicodedata.normalize("NFKC", username).strip().casefold()
+    key = _hash("login", client[:64], name, stored or "")
+    return Guess(key, _hash(key, secret)[:8])
+
+
+def _hash(*parts: str) -> str:
+    # User names have any characters; a digest has none that a tool on the way could trip over.
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class LoginThrottle:
-    """Counts failures by key, and refuses while a wait is on."""
+    """Counts wrong secrets by counter, and refuses while a wait is on."""
 
     def __init__(self, db: Database, redis: RedisClient | None, *, attempts: int, wait_seconds: int) -> None:
-        """`attempts` failures impose a wait of `wait_seconds`, doubled with further ones up to 32 times."""
+        """`attempts` wrong secrets impose a wait of `wait_seconds`, further ones up to 32 times that."""
         self._db = db
         self._redis = redis
         self._attempts = attempts
         self._wait = wait_seconds
+        # Of each counter, the secrets that are being tried by this process.
+        self._trying: dict[str, Counter[str]] = {}
 
-    async def check(self, key: str) -> int:
-        """How many failures this key has.
+    @contextlib.asynccontextmanager
+    async def attempt(self, of: Guess) -> AsyncIterator[int]:
+        """Try a guess inside; gives how many wrong secrets its counter has.
 
-        Raises RegistryError TOOMANYREQUESTS (with Retry-After) while logins with it must wait.
+        Raises RegistryError TOOMANYREQUESTS (with Retry-After) while logins of this counter must wait; the
+        guess counts all the same. Of guesses that come at once no more are tried than are left.
         """
-        failures, last = await self._state(key)
-        if failures < self._attempts:
-            return failures
-        wait = self._wait * 2 ** min((failures - self._attempts) // self._attempts, 5)
-        left = last + wait - self._db.now()
-        if left > 0:
-            raise RegistryError(
-                "TOOMANYREQUESTS",
-                "too many failed logins; try again later",
-                headers={"Retry-After": str(int(left) + 1)},
-            )
-        return failures
+        trying = self._trying.setdefault(of.key, Counter())
+        others = len(trying) - (of.mark in trying)
+        trying[of.mark] += 1
+        try:
+            failures, last = await self._state(of)
+            if self._left(failures, last) > 0 or (others and failures + others >= self._attempts):
+                raise await self._refusal(of)
+            yield failures
+        finally:
+            trying[of.mark] -= 1
+            if not trying[of.mark]:
+                del trying[of.mark]
+            if not trying:
+                self._trying.pop(of.key, None)
 
-    async def failed(self, key: str) -> None:
-        """Count a failure."""
+    async def _refusal(self, of: Guess) -> RegistryError:
+        failures, last, new = await self._count(of)
+        left = self._left(failures + 1, self._db.now()) if new else self._left(failures, last)
+        return RegistryError(
+            "TOOMANYREQUESTS",
+            "too many failed logins; try again later",
+            headers={"Retry-After": str(max(0, int(left)) + 1)},
+        )
+
+    async def failed(self, of: Guess) -> None:
+        """Count a wrong secret, unless it was counted before."""
+        await self._count(of)
+
+    async def passed(self, of: Guess) -> None:
+        """Forget the failures: the right secret was given."""
         if self._redis is not None and self._redis.configured:
-            name = _name(key)
             try:
-                await self._redis.count(name, _FORGET, self._db.now())
+                await self._redis.delete(f"login:{of.key}")
                 return
             except RedisUnavailableError:
                 pass
-        await self._db.write(lambda c: _count(c, key, self._db.now()))
-
-    async def passed(self, key: str) -> None:
-        """Forget the failures: the right password was given."""
-        if self._redis is not None and self._redis.configured:
-            try:
-                await self._redis.delete(_name(key))
-                return
-            except RedisUnavailableError:
-                pass
+        mine = or_(login_failures.c.key == of.key, login_failures.c.key.startswith(f"{of.key}#"))
         # A login is part of pulling, which goes on while nothing can be written.
         with contextlib.suppress(UnavailableError, TimeoutError):
             async with asyncio.timeout(_FORGIVE_SECONDS):
-                await self._db.write(
-                    lambda c: c.execute(delete(login_failures).where(login_failures.c.key == key)),
-                    durable=False,
-                )
+                await self._db.write(lambda c: c.execute(delete(login_failures).where(mine)), durable=False)
 
-    async def _state(self, key: str) -> tuple[int, float]:
+    def _left(self, failures: int, last: float) -> float:
+        """Seconds that are left to wait."""
+        if failures < self._attempts:
+            return 0
+        wait = float(self._wait << min((failures - self._attempts) // self._attempts, 5))
+        return last + wait - self._db.now()
+
+    async def _count(self, of: Guess) -> tuple[int, float, bool]:
+        """(wrong secrets, time of the last one) before this guess, and whether it is a new one."""
         if self._redis is not None and self._redis.configured:
             try:
-                return await self._redis.counted(_name(key))
+                return await self._redis.count(f"login:{of.key}", of.mark, _MARKS, _FORGET, self._db.now())
+            except RedisUnavailableError:
+                pass
+        return await self._db.write(lambda c: _count(c, of, self._db.now()))
+
+    async def _state(self, of: Guess) -> tuple[int, float]:
+        if self._redis is not None and self._redis.configured:
+            try:
+                return await self._redis.counted(f"login:{of.key}")
             except RedisUnavailableError:
                 pass
         row = await self._db.point(
             lambda c: c.execute(
-                select(login_failures.c.failures, login_failures.c.last_at).where(login_failures.c.key == key)
+                select(login_failures.c.failures, login_failures.c.last_at).where(
+                    login_failures.c.key == of.key
+                )
             ).first()
         )
         return (row[0], row[1]) if row else (0, 0.0)
 
 
-def _name(key: str) -> str:
-    # User names have any characters; a digest has none that a tool on the way could trip over.
-    return "login:" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _count(connection: Connection, key: str, now: float) -> None:
+def _count(connection: Connection, of: Guess, now: float) -> tuple[int, float, bool]:
+    columns = login_failures.c
     row = connection.execute(
-        select(login_failures.c.failures, login_failures.c.last_at)
-        .where(login_failures.c.key == key)
-        .with_for_update()
+        select(columns.failures, columns.last_at).where(columns.key == of.key).with_for_update()
     ).first()
+    failures, last = (row[0], row[1]) if row is not None else (0, 0.0)
+    if now - last > _FORGET:
+        failures = 0
+    mark = f"{of.key}#{of.mark}"
+    known = (
+        failures > 0
+        and connection.execute(
+            select(columns.key).where(columns.key == mark, columns.last_at > now - _FORGET)
+        ).first()
+    )
+    if known:
+        return failures, last, False
     if row is None:
         # Old entries go when new ones come, so the table stays small.
-        connection.execute(delete(login_failures).where(login_failures.c.last_at < now - 86400))
-        connection.execute(insert(login_failures).values(key=key, failures=1, last_at=now))
+        connection.execute(delete(login_failures).where(columns.last_at < now - 86400))
+        connection.execute(insert(login_failures).values(key=of.key, failures=1, last_at=now))
     else:
-        failures = 1 if now - row[1] > _FORGET else row[0] + 1
         connection.execute(
-            update(login_failures).where(login_failures.c.key == key).values(failures=failures, last_at=now)
+            update(login_failures).where(columns.key == of.key).values(failures=failures + 1, last_at=now)
         )
+    if failures < _MARKS:
+        connection.execute(delete(login_failures).where(columns.key == mark))
+        connection.execute(insert(login_failures).values(key=mark, failures=0, last_at=now))
+    return failures, last, True
 
 
-__all__ = ["LoginThrottle"]
+__all__ = ["Guess", "LoginThrottle", "guess"]

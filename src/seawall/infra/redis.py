@@ -34,11 +34,17 @@ if redis.call('GET', KEYS[1]) == ARGV[3] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
+# A counter of different things: each field of them counts once, while there are fewer than ARGV[4].
 _COUNT = """
+local n = tonumber(redis.call('HGET', KEYS[1], 'n') or '0')
+local at = redis.call('HGET', KEYS[1], 'at') or '0'
+local mark = '#' .. ARGV[3]
+if redis.call('HEXISTS', KEYS[1], mark) == 1 then return {n, at, 0} end
+if n < tonumber(ARGV[4]) then redis.call('HSET', KEYS[1], mark, 1) end
 redis.call('HINCRBY', KEYS[1], 'n', 1)
 redis.call('HSET', KEYS[1], 'at', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
+return {n, at, 1}
 """
 
 _TAKE = """
@@ -123,9 +129,18 @@ class RedisClient:
         """Remove `key`."""
         await self.run(lambda client: client.delete(PREFIX + key))
 
-    async def count(self, key: str, seconds: float, now: float) -> None:
-        """Add one to a counter, with the time `now`; forgotten `seconds` after the last one."""
-        await self.run(lambda client: client.eval(_COUNT, 1, PREFIX + key, str(now), int(seconds * 1000)))
+    async def count(
+        self, key: str, mark: str, most: int, seconds: float, now: float
+    ) -> tuple[int, float, bool]:
+        """Add one to a counter, at the time `now`, unless `mark` is in it; forgotten `seconds` after that.
+
+        Returns the count and the Unix time of the last one as they were, and whether it was added. No more
+        than `most` marks are kept.
+        """
+        values = await self.run(
+            lambda client: client.eval(_COUNT, 1, PREFIX + key, str(now), int(seconds * 1000), mark, most)
+        )
+        return int(values[0]), float(values[1]), bool(values[2])
 
     async def counted(self, key: str) -> tuple[int, float]:
         """(count, Unix time of the last one) of a counter."""

@@ -14,6 +14,7 @@ from seawall.kernel.errors import InvalidError
 
 TAG_DECORATIONS = ("matches", "excludes")
 REPOSITORY_DECORATIONS = ("repoMatches", "repoExcludes")
+_MATCHING = ("matches", "repoMatches")
 
 
 def checked(raw: dict[str, Any], decorations: tuple[str, ...]) -> dict[str, str]:
@@ -48,6 +49,19 @@ def selects_repository(selector: dict[str, str], name: str) -> bool:
 def selects_tag(selector: dict[str, str], tag: str) -> bool:
     """Whether a single tag is selected."""
     return _match(selector["pattern"], tag) != (selector["decoration"] == "excludes")
+
+
+def together(answers: Iterable[tuple[str, bool]]) -> bool:
+    """Whether selectors of one rule select together, from (decoration, what each says alone).
+
+    One of those that match is enough; what any of the others excludes is not selected. Of patterns that all
+    had to match, two different ones would select nothing.
+    """
+    found = list(answers)
+    matching = [says for decoration, says in found if decoration in _MATCHING]
+    return (any(matching) or not matching) and all(
+        says for decoration, says in found if decoration not in _MATCHING
+    )
 
 
 def selects_artifact(selector: dict[str, str], tags: Iterable[str]) -> bool:

@@ -105,11 +105,17 @@ def configure_logging(settings: Settings) -> None:
     )
 
 
+# Browsers that were here over https come back over https only (RFC 6797), for a year.
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+
 class Edge:
     """Outermost layer: gives each request an id, logs and counts it, and turns surprises into a 500."""
 
-    def __init__(self, app: ASGIApp, *, access_log: bool, http: Http) -> None:
+    def __init__(self, app: ASGIApp, *, access_log: bool, http: Http, https: bool = False) -> None:
+        """`https`: whether clients reach this server over TLS even where a balancer ends it."""
         self._app = app
+        self._https = https
         self._access_log = access_log
         self._http = http
         self._under_way = 0
@@ -130,6 +136,8 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self._https or scope.get("scheme") == "https":
+                    message["headers"].append(_HSTS)
             await send(message)
 
         expecting = _has_body(scope)
@@ -390,7 +398,8 @@ def build(settings: Settings) -> ASGIApp:
         else:
             await rest(scope, receive, send)
 
-    edge = Edge(root, access_log=settings.log.access, http=settings.http)
+    https = (settings.external_url or "").startswith("https://")
+    edge = Edge(root, access_log=settings.log.access, http=settings.http, https=https)
     return TrustedProxies(edge, tuple(settings.http.trusted_proxies))
 
 

@@ -40,8 +40,10 @@ class ImmutabilityRule:
         if self.disabled:
             return False
         repositories = self.rule["scope_selectors"].get("repository", [])
-        return all(selectors.selects_repository(item, repository) for item in repositories) and all(
-            selectors.selects_tag(item, tag) for item in self.rule["tag_selectors"]
+        return selectors.together(
+            [(item["decoration"], selectors.selects_repository(item, repository)) for item in repositories]
+        ) and selectors.together(
+            [(item["decoration"], selectors.selects_tag(item, tag)) for item in self.rule["tag_selectors"]]
         )
 
 

@@ -22,6 +22,17 @@ from seawall.kernel.errors import InvalidError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# The only IPv6 addresses that are given out for use between networks (IANA, RFC 4291). What is outside,
+# site-local fec0::/10 and local NAT64 64:ff9b:1::/48 among it, is somebody's inside or nobody's.
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Of IANA's special-purpose registries, what Python 3.11 takes for global.
+_SPECIAL: tuple[Network, ...] = (
+    ipaddress.IPv4Network("192.0.0.0/24"),
+    ipaddress.IPv4Network("192.88.99.0/24"),
+    ipaddress.IPv6Network("2001::/23"),
+    ipaddress.IPv6Network("3ffe::/16"),
+    ipaddress.IPv6Network("3fff::/20"),
+)
 _ANSWER_LIMIT = 2048
 
 
@@ -65,6 +76,10 @@ def allowed(address: Address, allow: Iterable[Network]) -> bool:
     inner = _inner(address)
     if inner is not None:
         return allowed(inner, allow)
+    if isinstance(address, ipaddress.IPv6Address) and address not in _UNICAST:
+        return False
+    if any(address.version == item.version and address in item for item in _SPECIAL):
+        return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback
     )

@@ -38,7 +38,10 @@ async def log_in(
         await db.write(lambda c: audit.record(c, Actor(principal, address), failed))
         raise unauthorized("wrong user name or password")
     response = Response()
-    await browsers.begin(request, response, user.id, {"admin": user.sysadmin} if user.sysadmin else {})
+    stored = await auth.user_by_id(user.id)
+    # Only a right that a directory's group gives is the session's: what is stored is looked up each time.
+    by_group = user.sysadmin and stored is not None and not stored.sysadmin
+    await browsers.begin(request, response, user.id, {"admin": True} if by_group else {})
     access.audited("login", "user", user.name, f"login of {user.name}")
     access.principal = user
     return response

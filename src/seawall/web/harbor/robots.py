@@ -268,7 +268,7 @@ async def refresh_sec(
     auth = _auth(access, auth)
     secret = body.secret or domain.new_secret()
     hashed = await auth.hash(secret)
-    await db.write(lambda c: domain.set_secret(c, robot_id, hashed))
+    await db.write(lambda c: domain.set_secret(c, robot_id, hashed, actor=access.principal))
     full = await auth.robot_prefix() + row.name
     access.audited("update", "robot", full, f"refresh secret of robot {full}", row.project_id)
     return RobotSec(secret=None if body.secret else secret)

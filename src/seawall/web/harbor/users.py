@@ -269,6 +269,9 @@ async def _found(access: Access, db: Db, user_id: int, action: str) -> UserRow:
     row = await db.point(lambda c: domain.by_id(c, user_id))
     if row is None:
         raise ApiError(404, f"user {user_id} not found")
+    # A right over users is none over those who have every right.
+    if action != "read" and row.sysadmin and not access.principal.sysadmin and not _is_self(access, user_id):
+        raise access.refusal()
     return row
 
 
@@ -330,7 +333,9 @@ async def set_user_sys_admin(
     row = await _found(access, db, user_id, "update")
     await db.write(lambda c: domain.set_sysadmin(c, user_id, body.sysadmin_flag))
     # Rights changed: sessions that began with the old ones end.
-    await sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE))
+    # Who gives the right up signs in again: the session may have it from a group.
+    spared = access.request.cookies.get(SESSION_COOKIE) if body.sysadmin_flag else None
+    await sessions.delete_user(user_id, keep=spared)
     verb = "give" if body.sysadmin_flag else "take"
     access.audited("update", "user", row.username, f"{verb} system administration: {row.username}")
     return Response()
@@ -355,7 +360,8 @@ async def update_user_password(
             raise ApiError(403, "the old password is wrong")
         if body.old_password == body.new_password:
             raise ApiError(400, "the new password is the old one")
-    elif not access.principal.sysadmin and row.sysadmin:
+    elif not access.principal.sysadmin:
+        # Who sets a password can sign in with it, so this would give a robot the rights of any user.
         raise access.refusal()
     hashed = await auth.hash(body.new_password)
     await db.write(lambda c: domain.set_hash(c, user_id, hashed))

@@ -293,7 +293,16 @@ async def get_scanner_of_project(
     found = await db.point(lambda c: scanners.of_project(c, project_id))
     if found is None:
         raise NotFoundError("there is no scanner")
-    return await _with_metadata(access, scans, found)
+    if await access.allowed("scanner", "create", access.project):
+        return await _with_metadata(access, scans, found)
+    # Where a scanner is says how the network looks inside: only those who may choose scanners see it. The
+    # adapter is asked for those only who may have it scan, not for anybody who passes by.
+    if found.embedded or await access.allowed("scan", "create", access.project):
+        shown = await _with_metadata(access, scans, found)
+    else:
+        shown = _model(found)
+    shown.url = found.url if found.embedded else ""
+    return shown
 
 
 @router.put("/projects/{project_name_or_id}/scanner", response_model=None)

@@ -1,0 +1,89 @@
+"""Guessing passwords: few different ones are tried, and the answers to the others say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from seawall.access.service import AuthService
+from seawall.access.throttle import guess
+from seawall.kernel.errors import RegistryError
+from tests.support.lab import Lab, Run
+
+RIGHT = "Right12345"
+
+
+async def attempt(auth: AuthService, secret: str, name: str = "alice", address: str = "192.0.2.1") -> str:
+    """What a login is answered: in, wrong or wait."""
+    try:
+        found = await auth.authenticate(name, secret, address)
+    except RegistryError as error:
+        assert error.code == "TOOMANYREQUESTS"
+        return "wait"
+    return "in" if found is not None else "wrong"
+
+
+def test_past_the_limit_nothing_shines_through(run: Run) -> None:
+    async def body(lab: Lab) -> None:
+        auth = lab.services.auth
+        await auth.create_user("alice", RIGHT)
+        # This process remembers the right one.
+        assert await attempt(auth, RIGHT) == "in"
+        guesses = [f"Wrong{number:05}" for number in range(40)]
+        guesses.insert(20, RIGHT)
+        answers = [await attempt(auth, secret) for secret in guesses]
+        assert answers == ["wrong"] * 5 + ["wait"] * 36
+        assert await attempt(auth, RIGHT, address="192.0.2.2") == "in"
+
+    run(body)
+
+
+def test_guesses_at_once_are_not_all_tried(run: Run) -> None:
+    async def body(lab: Lab) -> None:
+        auth = lab.services.auth
+        await auth.create_user("alice", RIGHT)
+        answers = await asyncio.gather(*(attempt(auth, f"Wrong{number:05}") for number in range(40)))
+        assert answers.count("wrong") == 5
+        assert answers.count("wait") == 35
+
+    run(body)
+
+
+def test_an_old_secret_locks_nobody_out(run: Run) -> None:
+    async def body(lab: Lab) -> None:
+        auth = lab.services.auth
+        await auth.create_user("alice", RIGHT)
+        for _ in range(30):
+            assert await attempt(auth, "Old1234567") == "wrong"
+            assert await attempt(auth, RIGHT) == "in"
+        # A rotation: what was guessed of the old password does not count for the new one.
+        for number in range(20):
+            await attempt(auth, f"Wrong{number:05}")
+        assert await attempt(auth, RIGHT) == "wait"
+        await auth.set_password("alice", "Newer12345")
+        assert await attempt(auth, "Newer12345") == "in"
+
+    run(body)
+
+
+@pytest.mark.parametrize("name", ["ALICE", " alice ", "Alice", "\uff41lice"])
+def test_spellings_have_one_counter(name: str) -> None:
+    assert guess(name, "x", "192.0.2.1") == guess("alice", "x", "192.0.2.1")
+    assert guess(name, "x", "192.0.2.1").key != guess("alice", "x", "192.0.2.2").key
+
+
+def test_guesses_that_come_anyway_make_the_wait_grow(run: Run) -> None:
+    async def body(lab: Lab) -> None:
+        auth = lab.services.auth
+        await auth.create_user("alice", RIGHT)
+        waits = []
+        for number in range(60):
+            try:
+                await auth.authenticate("alice", f"Wrong{number:05}", "192.0.2.1")
+            except RegistryError as error:
+                waits.append(int(error.headers["Retry-After"]))
+        assert waits[0] <= 31
+        assert waits[-1] > 500
+
+    run(body)
