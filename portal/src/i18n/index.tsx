@@ -5,11 +5,12 @@ import type { zh } from "./zh";
 
 export type Text = keyof typeof zh;
 /** The languages, each by its own name. */
-export const LANGUAGES = { en: "English", zh: "简体中文" } as const;
+export const LANGUAGES = { en: "English", zh: "简体中文", "zh-TW": "繁體中文" } as const;
 export type Language = keyof typeof LANGUAGES;
 type Dictionary = Record<Text, string>;
 const DICTIONARIES: Record<Exclude<Language, "en">, () => Promise<Dictionary>> = {
   zh: () => import("./zh").then((module) => module.zh),
+  "zh-TW": () => import("./zh-TW").then((module) => module.zhTW),
 };
 /** What a page says of its language (BCP 47). */
 const TAGS: Partial<Record<Language, string>> = { zh: "zh-CN" };
@@ -52,8 +53,9 @@ function initial(): Language {
   const stored = localStorage.getItem("seawall-language");
   if (stored && stored in LANGUAGES) return stored as Language;
   for (const wanted of navigator.languages) {
-    const exact = Object.keys(LANGUAGES).find((code) => wanted.toLowerCase().startsWith(code.toLowerCase()));
-    if (exact) return exact as Language;
+    if (/^zh-(tw|hk|mo|hant)/i.test(wanted)) return "zh-TW";
+    const code = wanted.toLowerCase().split("-")[0];
+    if (code in LANGUAGES) return code as Language;
   }
   return "en";
 }
