@@ -151,7 +151,8 @@ def hung(tmp_path: Path) -> Iterator[Registry]:
 def test_a_peer_that_hangs_does_not_hold_the_page(portal_dist: Path, window: Window, hung: Registry) -> None:
     asked = time.monotonic()
     answer = httpx.get(f"{hung.url}/api/v2.0/peers", auth=("admin", PASSWORD), timeout=30)
-    assert time.monotonic() - asked < 4
+    # A peer may take ten seconds; on a loaded machine the sign-in alone takes some.
+    assert time.monotonic() - asked < 8
     [peer] = answer.json()
     assert peer["reachable"] is False
     assert "no answer within" in peer["error"]
