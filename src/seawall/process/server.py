@@ -55,6 +55,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Http, Settings
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.process.answering import Exchange
 from seawall.process.redirect import Redirect
 from seawall.process.wiring import Process, open_process
 from seawall.registry.artifacts import ArtifactService
@@ -128,6 +129,7 @@ class Edge:
             return
         scope = clean_path(scope)
         request_id = _request_id(scope)
+        exchange = Exchange(scope, receive, send)
         started = time.perf_counter()
         status = 0
 
@@ -138,7 +140,7 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
                 if self._https or scope.get("scheme") == "https":
                     message["headers"].append(_HSTS)
-            await send(message)
+            await exchange.send(message)
 
         expecting = _has_body(scope)
 
@@ -147,10 +149,10 @@ class Edge:
             # `receive` waits for the client to go away, which may take as long as the answer does.
             nonlocal expecting
             if not expecting:
-                return await receive()
+                return await exchange.receive()
             try:
                 async with asyncio.timeout(self._http.body_silence_seconds):
-                    message = await receive()
+                    message = await exchange.receive()
             except TimeoutError:
                 return {"type": "http.disconnect"}
             expecting = bool(message.get("more_body"))
@@ -166,7 +168,7 @@ class Edge:
         try:
             if not probing:
                 self._bound(address)
-            await self._app(scope, receive_in_time if expecting else receive, send_with_id)
+            await self._app(scope, receive_in_time if expecting else exchange.receive, send_with_id)
         except Exception as error:
             code, answer = _answer(error, request_id)
             if code >= 500 and not isinstance(error, UnavailableError):
