@@ -51,7 +51,9 @@ async def _pieces() -> Any:
 
 
 @pytest.mark.parametrize(
-    "answer", [Response(b"a body"), StreamingResponse(_pieces()), Response(status_code=204)], ids=str
+    "answer",
+    [Response(b"a body"), StreamingResponse(_pieces()), Response(status_code=204)],
+    ids=["whole", "stream", "empty"],
 )
 def test_no_body_in_an_answer_to_head(answer: Response) -> None:
     assert Client(0).call(answer, "HEAD") == [answer.status_code, (b"", False)]
