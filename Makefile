@@ -6,6 +6,10 @@ STAMP := $(VENV)/.installed
 # Processes that run tests: one more than there are processors, since tests also wait.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
+# Memory, network namespaces, a machine's worth of servers: what must not run beside other tests.
+HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
+  tests/system/cluster/test_storage.py tests/system/host tests/system/crashes
+
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
@@ -36,11 +40,13 @@ serve: install
 	$(BIN)/seawall serve --data-dir ./data
 
 # Debian packages (servers and clients the tests talk to) are installed once, by the script, as root.
-# A test that fails beside others runs once more by itself; one that fails twice has failed.
+# A test that fails beside others runs once more by itself; one that fails twice has failed. Tests that measure
+# the host run last, one after the other.
 test: install
 	bash .ci/packages.sh
-	$(BIN)/python -m pytest -n $(WORKERS) || \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest -n $(WORKERS) $(addprefix --ignore=,$(HOST)) || \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(addprefix --ignore=,$(HOST))
+	$(BIN)/python -m pytest $(HOST)
 
 # The same with branch coverage, servers included; below 90 % of src it fails.
 coverage: install

@@ -203,10 +203,15 @@ class TestBed:
 
     def wait_instance(self, name: str) -> None:
         """Wait until an instance is ready."""
-        _wait(
-            lambda: httpx.get(f"{self.address(name)}/readyz", timeout=3).json()["status"] == "ok",
-            lambda: self.log(name),
-        )
+        said = "nothing"
+
+        def ready() -> bool:
+            nonlocal said
+            answer = httpx.get(f"{self.address(name)}/readyz", timeout=3)
+            said = answer.text
+            return bool(answer.json()["status"] == "ok")
+
+        _wait(ready, lambda: f"/readyz said {said}\n{self.log(name)}")
 
     def log(self, name: str) -> str:
         """The end of an instance's log."""
