@@ -8,6 +8,8 @@ not exist and carry empty bodies, so 404 and 422 are what an allowed caller most
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +59,27 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 OPERATIONS = operations()
 
 
+def _push(registry: Registry, repository: str) -> None:
+    config = b"{}"
+    digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+    base = f"{registry.url}/v2/{repository}"
+    upload = httpx.post(
+        f"{base}/blobs/uploads/?digest={digest}", content=config, auth=registry.admin, timeout=60
+    )
+    assert upload.status_code == 201
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    about = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(config)}
+    manifest = {"schemaVersion": 2, "mediaType": kind, "config": about, "layers": []}
+    put = httpx.put(
+        f"{base}/manifests/1",
+        content=json.dumps(manifest),
+        headers={"Content-Type": kind},
+        auth=registry.admin,
+        timeout=60,
+    )
+    assert put.status_code == 201
+
+
 class Callers:
     """One client for each kind of caller, on a private and on a public project."""
 
@@ -74,10 +97,7 @@ class Callers:
         self.clients["system robot"] = self._robot(registry, "system", "/", SYSTEM_PAIRS)
         # A project with a repository cannot be deleted, so an allowed DELETE leaves it there.
         for project in (self.private, self.public):
-            upload = httpx.post(
-                f"{registry.url}/v2/{project}/kept/blobs/uploads/", auth=registry.admin, timeout=60
-            )
-            assert upload.status_code == 202
+            _push(registry, f"{project}/kept")
 
     def _robot(self, registry: Registry, level: str, namespace: str, pairs: set[tuple[str, str]]) -> Api:
         access = [{"resource": r, "action": a} for r, a in sorted(pairs)]
