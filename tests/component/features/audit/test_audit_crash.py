@@ -27,6 +27,7 @@ from seawall.registry.tables import labels
 from seawall.web.harbor import deps
 from seawall.web.harbor.errors import ApiError
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -152,7 +153,9 @@ def test_killed_while_changes_are_made(tmp_path: Path) -> None:
         threads = [threading.Thread(target=make, args=(n,)) for n in range(4)]
         for thread in threads:
             thread.start()
-        time.sleep(1 + chance.random() / 2)
+        wanted = len(acknowledged) + 15
+        until(lambda wanted=wanted: len(acknowledged) >= wanted)  # type: ignore[misc]
+        time.sleep(chance.random() / 2)
         registry.kill()
         stop.set()
         for thread in threads:

@@ -512,6 +512,8 @@ def test_no_osv_field_crashes_the_parser(affected: Any, rated: Any, specific: An
 
 
 def test_command_line(fresh_registry: Registry, tmp_path: Path) -> None:
+    # Only `serve` and `restore` make a registry: a command does not.
+    migrate.upgrade(f"sqlite:///{fresh_registry.data_dir / 'seawall.db'}")
     assert "no advisories imported" in fresh_registry.cli("scan", "db", "status").stdout
     folder = write(tmp_path / "osv", record("GHSA-9", "p", "npm", ev(("introduced", "0"))))
     done = fresh_registry.cli("scan", "db", "import", str(folder))

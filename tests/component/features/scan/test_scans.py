@@ -291,7 +291,7 @@ def test_scan_all(client: Client) -> None:
     schedule = {"schedule": {"type": "Custom", "cron": "0 0 1 * * *"}}
     client.api("POST", "/system/scanAll/schedule", 201, json=schedule)
     assert client.get("/system/scanAll/schedule")["schedule"]["cron"] == "0 0 1 * * *"
-    client.api("POST", "/system/scanAll/schedule", 409, json=schedule)
+    client.api("POST", "/system/scanAll/schedule", 201, json=schedule)
     client.api("PUT", "/system/scanAll/schedule", json={"schedule": {"type": "None"}})
     assert client.get("/system/scanAll/schedule")["schedule"]["type"] == "None"
     client.api("POST", "/system/scanAll/stop", 202)
