@@ -51,14 +51,14 @@ console = Console(width=None if sys.stdout.isatty() else 1000)
 
 
 def settings_of(config: Path | None, data_dir: Path | None, **flags: Any) -> Settings:
-    """The settings that a command works with; a settings file that was found and not named is printed."""
+    """The settings that a command works with; a terminal shows the file that was found."""
     values = {key: value for key, value in flags.items() if value is not None}
     if data_dir is not None:
         values["data_dir"] = data_dir
     if config is None:
         config = find(data_dir)
         if config is not None:
-            print(f"seawall: settings from {config}", file=sys.stderr)
+            _tell(f"settings from {config}")
     return load(config, values)
 
 
@@ -71,7 +71,7 @@ def registry_of(config: Path | None, data_dir: Path | None) -> Settings:
     if not migrate.exists(settings.database_url):
         raise ConfigError(f"there is no registry {_where(settings)}; name it with --data-dir or --config")
     if data_dir is None and config is None and not settings.database.url:
-        print(f"seawall: registry in {settings.data_dir.absolute()}", file=sys.stderr)
+        _tell(f"registry in {settings.data_dir.absolute()}")
     migrate.upgrade(settings.database_url)
     return settings
 
@@ -87,6 +87,12 @@ def with_db(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
             await db.close()
 
     return asyncio.run(opened())
+
+
+def _tell(what: str) -> None:
+    # For people: a script reads standard error for errors, and named what it uses.
+    if sys.stderr.isatty():
+        print(f"seawall: {what}", file=sys.stderr)
 
 
 def _where(settings: Settings) -> str:

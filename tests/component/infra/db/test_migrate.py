@@ -50,7 +50,7 @@ def _set(url: str, statement: str) -> None:
 
 def test_instances_that_start_together_migrate_once(postgres: Postgres) -> None:
     url = postgres.database()
-    script = f"from seawall.infra.db import migrate; migrate.upgrade({url!r})"
+    script = f"import seawall.process.tables; from seawall.infra.db import migrate; migrate.upgrade({url!r})"
     # Four processes at once; without the lock they fail on tables that are there already.
     processes = [
         subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) for _ in range(4)
@@ -74,7 +74,8 @@ def test_migration_waits_for_transactions_and_does_not_block_them_for_long(postg
             [
                 sys.executable,
                 "-c",
-                "import sys; from pathlib import Path; from seawall.infra.db import migrate;"
+                "import sys; from pathlib import Path; import seawall.process.tables;"
+                "from seawall.infra.db import migrate;"
                 "migrate.upgrade(sys.argv[1], scripts=Path(sys.argv[2]))",
                 url,
                 str(scripts),
