@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from typer.testing import CliRunner, Result
 
 from seawall.access.tables import projects
-from seawall.infra.db import open_database
+from seawall.infra.db import migrate, open_database
 from seawall.kernel.errors import InvalidError, NotFoundError, RegistryError
 from seawall.process.commands.quota import parse_size, quota_app
 from seawall.registry import accounting, index
@@ -272,6 +272,7 @@ def test_quota_commands(tmp_path: Path) -> None:
     def command(*arguments: str) -> Result:
         return CliRunner().invoke(quota_app, [*arguments, "--data-dir", str(tmp_path)])
 
+    migrate.upgrade(f"sqlite:///{tmp_path / 'seawall.db'}")
     assert "project" in command("list").stdout
     db = open_database(f"sqlite:///{tmp_path / 'seawall.db'}")
     row = {"name": "team", "public": False, "created_at": 1.0, "updated_at": 1.0}
