@@ -224,7 +224,7 @@ def _fault(
     for length in range(len(path), 0, -1):
         given = path[:length]
         if _has(flags, given):
-            return f"--{given[-1].replace('_', '-')}: {message}"
+            return f"{'.'.join(given)}: {message}"
         if _has(environment, given):
             return f"{PREFIX}{'__'.join(given).upper()}: {message}"
         if file is not None and given in lines:

@@ -14,6 +14,7 @@ _VALUES: dict[str, Any] = {
     "external_url": "https://registry.example.com",
     "harbor_admin_password": "Harbor12345",
     "log.level": "warning",
+    "https.port": 7443,
     "log.external_endpoint.protocol": "tcp",
     "proxy.components": ["core", "jobservice"],
     "jobservice.job_loggers": ["FILE"],

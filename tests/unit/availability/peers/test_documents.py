@@ -31,6 +31,7 @@ LOCAL = {
     "tags": {"manifest_id", "pulled_at"},
     "job_schedules": {"next_at", "created_at", "updated_at"},
     "robots": {"creator_id"},
+    "peer_conflicts": {"acknowledged_at", "acknowledged_by"},
 }
 
 
