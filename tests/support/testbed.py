@@ -209,7 +209,10 @@ class TestBed:
             nonlocal said
             answer = httpx.get(f"{self.address(name)}/readyz", timeout=3)
             said = answer.text
-            return bool(answer.json()["status"] == "ok")
+            # The bed has no job runner, which makes an instance `degraded` after a while.
+            found = answer.json()["checks"]
+            found.pop("jobs", None)
+            return answer.status_code == 200 and set(found.values()) == {"ok"}
 
         _wait(ready, lambda: f"/readyz said {said}\n{self.log(name)}")
 

@@ -245,9 +245,15 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     tokens = TokenService(
         keys, service=settings.auth.service, minutes=settings.auth.token_minutes, now=db.now
     )
-    health = Health(db, storage, redis, unready_seconds=settings.ha.unready_seconds)
-    instances = InstanceRegistry(db, settings, keys)
     jobs = JobService(db)
+    dr = DrService(db, storage, settings)
+
+    async def runners() -> bool:
+        # A standby's jobs are the active site's.
+        return bool(await jobs.runners()) or not await dr.writable()
+
+    health = Health(db, storage, redis, runners=runners, unready_seconds=settings.ha.unready_seconds)
+    instances = InstanceRegistry(db, settings, keys)
     artifacts = ArtifactService(db, content)
     trail = AuditTrail(configuration, events)
     trust = TrustService(db, artifacts)
@@ -257,7 +263,6 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     pull_through = PullThrough(db, content, jobs, replication, settings.proxy.fresh_seconds)
     registry: Registry = ProxyCache(content, pull_through)
     preheat = PreheatService(db, keys, jobs)
-    dr = DrService(db, storage, settings)
     authority = functools.partial(ca_digest, settings)
     probe = Probe(db, storage, redis, keys, instances, health, settings.external_url, authority)
     # Imported here: `seawall serve` imports this module before it has said where its processes count

@@ -49,9 +49,23 @@ async def tick(context: JobContext, args: dict[str, Any]) -> Any:
     return os.getpid()
 
 
+async def bad(context: JobContext, args: dict[str, Any]) -> Any:
+    """Ends in each way that a work should not."""
+    how = args["how"]
+    if how == "exit":
+        raise SystemExit(3)
+    if how == "text":
+        await context.log("a NUL \0 and half a pair \udcff")
+        raise ValueError("a NUL \0 and half a pair \udcff")
+    if how == "progress":
+        await context.progress({"at": object()})
+    return {"object": object(), "nan": float("nan"), "nul": "a\0"}[how]
+
+
 PART = Part(
     jobs=(
         JobKind("test-echo", echo, concurrency=10),
+        JobKind("test-bad", bad),
         JobKind("test-flaky", flaky, retries=2, backoff_seconds=0.1),
         JobKind("test-steps", steps, concurrency=10),
         JobKind("test-deaf", deaf),

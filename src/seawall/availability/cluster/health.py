@@ -23,18 +23,35 @@ from seawall.infra.storage import BlobStorage
 
 PATIENCE = 1.5
 # An answer is good for this long (seconds): a balancer asks often, and asking S3 costs money.
-_GOOD = {"database": 0.5, "storage": 2.0}
+_GOOD = {"database": 0.5, "storage": 2.0, "jobs": 2.0}
+# No job runner for this long (seconds) is a fault; one that starts, or takes over, needs less.
+RUNNER_SECONDS = 30.0
 # Names a file that is there from SIGTERM on, for the server processes to see.
 DRAIN_VARIABLE = "SEAWALL_DRAIN_FILE"
+
+
+async def _always() -> bool:
+    return True
 
 
 class Health:
     """Checks of one process."""
 
     def __init__(
-        self, db: Database, storage: BlobStorage, redis: RedisClient, *, unready_seconds: float = 0
+        self,
+        db: Database,
+        storage: BlobStorage,
+        redis: RedisClient,
+        *,
+        runners: Callable[[], Awaitable[bool]] = _always,
+        unready_seconds: float = 0,
     ) -> None:
-        """`unready_seconds`: how long a fault must last to make the instance unready."""
+        """`unready_seconds`: how long a fault must last to make the instance unready.
+
+        `runners`: whether a job runner of the cluster lives, or none is needed.
+        """
+        self._runners = runners
+        self._worked = time.monotonic()
         self._patience = unready_seconds
         self._well: dict[str, float] = {}
         drain = os.environ.get(DRAIN_VARIABLE)
@@ -43,6 +60,7 @@ class Health:
         self._parts: dict[str, Callable[[], Awaitable[Any]]] = {
             "database": db.check,
             "storage": storage.check,
+            "jobs": self._ask_runners,
         }
         self._redis = redis
         self._writing = db.writing
@@ -51,10 +69,11 @@ class Health:
     async def check(self) -> tuple[str, dict[str, str]]:
         """(`ok`, `degraded`, `draining` or `failed`; `ok` or the fault of each part).
 
-        `degraded`: everything works, but more slowly (no Redis), only reading works (`writes` says why), or a
-        fault is too new to tell. An instance that is `draining` or `failed` should get no new requests.
+        `degraded`: everything works, but more slowly (no Redis), only reading works (`writes` says why),
+        nobody does background work (`jobs`), or a fault is too new to tell. An instance that is `draining`
+        or `failed` should get no new requests.
         """
-        names = list(self._parts)
+        names = ("database", "storage")
         results = await asyncio.gather(*(self._part(name) for name in names))
         parts = dict(zip(names, results, strict=True))
         now = time.monotonic()
@@ -77,9 +96,18 @@ class Health:
             parts["redis"] = redis
             if status == "ok" and redis != "ok":
                 status = "degraded"
+        # A database that cannot be asked is told as such above.
+        if await self._part("jobs") == "ok" and time.monotonic() - self._worked > RUNNER_SECONDS:
+            parts["jobs"] = "no job runner"
+            if status == "ok":
+                status = "degraded"
         if status != "failed" and self._draining():
             status = "draining"
         return status, parts
+
+    async def _ask_runners(self) -> None:
+        if await self._runners():
+            self._worked = time.monotonic()
 
     async def _part(self, name: str) -> str:
         task = self._running.get(name)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import socket
@@ -27,15 +28,17 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Connection, case, delete, exists, func, insert, select, update
+from sqlalchemy.exc import StatementError
 
 from seawall import __version__
 from seawall.infra.db import Database, dialect
+from seawall.infra.db.faults import Fault, classify
 from seawall.infra.jobs.base import JobKind, JobStoppedError
 from seawall.infra.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, insert_job
 from seawall.infra.jobs.tables import job_logs, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.cron import next_time
-from seawall.kernel.errors import SeawallError
+from seawall.kernel.errors import InvalidError, SeawallError, UnavailableError
 
 log: Any = structlog.get_logger("seawall.infra.jobs")
 
@@ -46,6 +49,8 @@ MAX_TAKEOVERS = 5
 # A job that was asked to stop and reaches no checkpoint in this time is cancelled.
 STOP_SECONDS = 30.0
 MAX_BACKOFF = 3600.0
+# A schedule whose cron cannot be read is looked at again after this time.
+BAD_SCHEDULE_SECONDS = 3600.0
 
 
 async def _always() -> bool:
@@ -75,9 +80,11 @@ class RunContext:
         self._written += len(line)
         if self._written > LOG_LIMIT:
             line = f"{now} [WARNING] log is full; further lines are not stored\n"
-        self._lines.append(line)
+        self._lines.append(_storable(line))
         if len(self._lines) >= 200:
-            await self.flush()
+            # The lines stay, and are written by a later attempt.
+            with contextlib.suppress(UnavailableError):
+                await self.flush()
 
     async def checkpoint(self) -> None:
         """See JobContext.checkpoint."""
@@ -86,7 +93,8 @@ class RunContext:
             raise JobStoppedError
 
     async def progress(self, value: Any) -> None:
-        """See JobContext.progress; written at most once a second."""
+        """See JobContext.progress; written at most once a second. Raises TypeError, ValueError: not JSON."""
+        json.dumps(value, allow_nan=False)
         self._progress = value
         self._has_progress = True
 
@@ -107,7 +115,13 @@ class RunContext:
                 if has_progress:
                     connection.execute(update(jobs).where(jobs.c.id == self.id).values(progress=progress))
 
-            await self._db.write(write_log, durable=False)
+            try:
+                await self._db.write(write_log, durable=False)
+            except UnavailableError:
+                self._lines[:0] = lines
+                if has_progress and not self._has_progress:
+                    self._progress, self._has_progress = progress, True
+                raise
 
 
 class Runner:
@@ -208,7 +222,9 @@ class Runner:
 
         def insert_runner(connection: Connection) -> None:
             now = dialect.now(connection)
-            connection.execute(insert(job_runners), {**row, "started_at": now, "heartbeat_at": now})
+            values = {**row, "started_at": now, "heartbeat_at": now}
+            # A former attempt may have written the row and failed after that.
+            connection.execute(dialect.upsert(connection, job_runners, values, "id", ["heartbeat_at"]))
             for kind in sorted(self._service.kinds):
                 queue = {"kind": kind, "paused": False}
                 connection.execute(dialect.upsert(connection, job_queues, queue, "kind"))
@@ -216,7 +232,8 @@ class Runner:
         started = time.monotonic()
         await self._db.write(insert_runner)
         self._last_beat = started
-        await self._service.install_defaults()
+        for name, reason in (await self._service.install_defaults()).items():
+            log.error("a default schedule cannot be used; it never runs", schedule=name, error=reason)
 
     def _beat_thread(self) -> None:
         asyncio.run(self._beat())
@@ -311,7 +328,7 @@ class Runner:
         flusher = asyncio.create_task(_flush_often(context))
         try:
             result = await kind.work(context, args)
-            values = {"status": "success", "result": result, "error": None}
+            values = _success(result)
         except JobStoppedError:
             await context.log("stopped")
             values = {"status": "stopped"}
@@ -324,7 +341,7 @@ class Runner:
             else:
                 # Draining: somebody else goes on at once.
                 values = {"status": "pending", "runner": None, "started_at": None}
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             message = _describe(error)
             if not isinstance(error, SeawallError):
                 log.exception("job failed", job=context.id, kind=kind.name, attempt=context.attempt)
@@ -379,8 +396,9 @@ class Runner:
                 await context.flush()
                 await self._db.write(close_job)
             except Exception as error:
-                if isinstance(error, TypeError):
-                    values.update(status="error", result=None, error="the job's result is not JSON")
+                if isinstance(error, StatementError) and classify(error) in (Fault.INVALID, Fault.BUG):
+                    # No waiting changes this, and the job must end.
+                    values.update(status="error", result=None, error="the job's result cannot be stored")
                 log.warning("cannot record a job's end; trying again", error=_describe(error))
                 await asyncio.sleep(1)
             else:
@@ -395,8 +413,22 @@ async def _flush_often(context: RunContext) -> None:
             await context.flush()
 
 
+def _success(result: Any) -> dict[str, Any]:
+    """What is stored of a job that came to its end."""
+    try:
+        json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return {"status": "error", "result": None, "error": "the job's result is not JSON"}
+    return {"status": "success", "result": result, "error": None}
+
+
+def _storable(text: str) -> str:
+    """`text` without what PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
 def _describe(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
+    text = _storable(str(error)).strip().splitlines()
     first = text[0] if text else ""
     return (
         first
@@ -460,12 +492,20 @@ def _fire_schedules(connection: Connection, leads_elsewhere: Callable[[Connectio
     ).all()
     elsewhere = rows and leads_elsewhere(connection)
     for name, cron, kind, args in rows:
+        try:
+            next_at = next_time(cron, now)
+        except InvalidError as error:
+            # Written by hand, or by a version that took it: the others must go on.
+            log.error("a schedule cannot be used", schedule=name, cron=cron, error=str(error))
+            next_at = now + BAD_SCHEDULE_SECONDS
+            connection.execute(
+                update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_at)
+            )
+            continue
         # What changes or copies content that peers have too is for one of them to do.
         if not (elsewhere and name.startswith(("retention:", "replication:", "preheat:"))):
             insert_job(connection, kind, args, trigger="schedule", schedule=name, now=now)
-        connection.execute(
-            update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_time(cron, now))
-        )
+        connection.execute(update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_at))
 
 
 def _take_over(connection: Connection) -> None:

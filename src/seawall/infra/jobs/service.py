@@ -243,16 +243,20 @@ class JobService:
         row = {"name": name, **values, "created_at": now}
         connection.execute(upsert(connection, job_schedules, row, "name", values))
 
-    async def install_defaults(self) -> None:
-        """Write the default schedules that nobody has set or removed yet."""
+    async def install_defaults(self) -> dict[str, str]:
+        """Write the default schedules that nobody has set or removed yet.
 
-        def insert_defaults(connection: Connection) -> None:
-            known = set(connection.execute(select(job_schedules.c.name)).scalars())
-            for name in self.defaults.keys() - known:
-                item = self.defaults[name]
-                self.set_schedule_in(connection, name, item.cron, item.kind, item.args)
-
-        await self.db.write(insert_defaults)
+        Each is written by itself: one that cannot be used keeps out no other. Returns why, by name.
+        """
+        refused: dict[str, str] = {}
+        known = await self.db.read(lambda c: set(c.execute(select(job_schedules.c.name)).scalars()))
+        for name in sorted(self.defaults.keys() - known):
+            item = self.defaults[name]
+            try:
+                await self.set_schedule(name, item.cron, item.kind, item.args)
+            except (InvalidError, NotFoundError) as error:
+                refused[name] = str(error)
+        return refused
 
     async def get_schedule(self, name: str) -> Schedule | None:
         """See Jobs.get_schedule."""

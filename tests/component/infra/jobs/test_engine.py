@@ -9,13 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, insert, select
 
+from seawall.availability.cluster import health
 from seawall.infra.jobs import runner as runner_
+from seawall.infra.jobs.base import DefaultSchedule
+from seawall.infra.jobs.runner import Runner
+from seawall.infra.jobs.tables import job_schedules
 from seawall.infra.outbox.events import Subscription
 from seawall.infra.outbox.tables import outbox
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import InvalidError, NotFoundError
+from seawall.process.wiring import Process
 from tests.support.jobs.site import Site, ended, running
 from tests.support.waiting import eventually
 
@@ -64,6 +69,94 @@ def test_retries_then_gives_up(site: Site) -> None:
             done = await ended(services, fails)
             assert (done.status, done.attempts, done.error) == ("error", 3, "ValueError: attempt 3")
             assert (await services.jobs.log(fails)).count("will be tried again") == 2
+
+    asyncio.run(scenario())
+
+
+def test_no_job_takes_the_runner_along(site: Site) -> None:
+    async def scenario() -> None:
+        async with site.services(runner=True) as services:
+            for how, status, said in (
+                ("exit", "error", "SystemExit: 3"),
+                ("text", "error", "ValueError: a NUL \N{REPLACEMENT CHARACTER} and half a pair ?"),
+                ("progress", "error", "TypeError: Object of type object is not JSON serializable"),
+                ("object", "error", "the job's result is not JSON"),
+                ("nan", "error", "the job's result is not JSON"),
+                ("nul", "success", None),
+            ):
+                done = await ended(services, await services.jobs.enqueue("test-bad", {"how": how}))
+                assert (done.status, done.error) == (status, said), how
+            assert (await ended(services, await services.jobs.enqueue("test-tick", {}))).status == "success"
+            assert len(await services.jobs.runners()) == 1
+
+    asyncio.run(scenario())
+
+
+def test_bad_schedules_stop_nothing(site: Site) -> None:
+    """A default that cannot be used, and one in the database that cannot be read."""
+
+    async def scenario() -> None:
+        async with site.services() as services:
+            jobs = services.jobs
+            jobs.register(
+                (),
+                [
+                    DefaultSchedule("a-bad", "0 0 31 2 *", "test-tick", {}),
+                    DefaultSchedule("b-unknown", "0 0 0 1 1 *", "no-such-kind", {}),
+                    DefaultSchedule("c-good", "0 0 0 1 1 *", "test-tick", {}),
+                ],
+            )
+            row = {
+                "name": "0-broken", "cron": "whenever", "kind": "test-tick", "args": {}, "next_at": 0.0,
+                "enabled": True, "created_at": 0.0, "updated_at": 0.0,
+            }  # fmt: skip
+            due = {**row, "name": "due", "cron": "0 0 0 1 1 *"}
+            await services.db.write(lambda c: c.execute(insert(job_schedules), [row, due]))
+            engine = Runner(jobs)
+            # The second attempt of a start whose first one failed half-way.
+            await engine._register()
+            assert set(await jobs.install_defaults()) == {"a-bad", "b-unknown"}
+            task = asyncio.create_task(engine.run())
+            try:
+                await eventually(lambda: _count(services, "due"))
+                assert (await ended(services, await jobs.enqueue("test-tick", {}))).status == "success"
+                names = {item.name for item in await jobs.schedules()}
+                assert {"0-broken", "c-good", "due", "system:gc"} <= names
+                assert not names & {"a-bad", "b-unknown"}
+                assert not await jobs.count(schedule="0-broken")
+                assert len(await jobs.runners()) == 1
+            finally:
+                await engine.drain(0)
+                await task
+
+    asyncio.run(scenario())
+
+
+async def _count(services: Process, schedule: str) -> bool:
+    return await services.jobs.count(schedule=schedule, status="success") == 1
+
+
+def test_readiness_misses_a_runner(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "RUNNER_SECONDS", 1.0)
+    monkeypatch.setitem(health._GOOD, "jobs", 0.1)
+
+    async def scenario() -> None:
+        async with site.services() as services:
+            assert (await services.health.check())[0] == "ok"
+
+            async def says(status: str) -> bool:
+                found, parts = await services.health.check()
+                assert found in ("ok", "degraded")
+                assert parts.get("jobs", "no job runner") == "no job runner"
+                return found == status
+
+            await eventually(lambda: says("degraded"))
+            engine = Runner(services.jobs)
+            task = asyncio.create_task(engine.run())
+            await eventually(lambda: says("ok"))
+            await engine.drain(0)
+            await task
+            await eventually(lambda: says("degraded"))
 
     asyncio.run(scenario())
 
