@@ -27,6 +27,7 @@ from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, redacted
 from seawall.process.commands import backup as backup_cli
+from seawall.process.commands import demo as demo_cli
 from seawall.process.commands import install as install_cli
 from seawall.process.commands.common import (
     ConfigOption,
@@ -62,6 +63,7 @@ app.add_typer(scan_app, name="scan")
 app.command()(jobservice)
 install_cli.register(app)
 backup_cli.register(app)
+demo_cli.register(app)
 app.add_typer(ha_app, name="ha")
 app.add_typer(peers_app, name="peers")
 app.add_typer(dr_app, name="dr")

@@ -1,0 +1,88 @@
+"""`seawall demo`: something to push, for the first minutes with a registry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seawall.infra.settings import Settings
+from seawall.install import demo as demo_
+from seawall.kernel.errors import ConfigError
+from seawall.kernel.names import check_name, is_tag
+from seawall.process.commands.common import ConfigOption, DataOption, settings_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    repository: Annotated[str, typer.Argument(help="where to push it, project/repository")] = "library/demo",
+    tag: Annotated[str, typer.Option(help="its tag")] = "1.0",
+    url: Annotated[str | None, typer.Option(help="the registry; otherwise the one of the settings")] = None,
+    user: Annotated[
+        str, typer.Option(help="who pushes; the password is in SEAWALL_PASSWORD or asked")
+    ] = "admin",
+    layout: Annotated[
+        Path | None, typer.Option(help="push nothing; write an OCI layout that clients can push")
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Push a tiny image (two platforms, an SBOM; 6 KB) to a registry that runs, and say how to pull it.
+
+    Example: seawall demo library/app --tag 1.0
+    """
+    if layout is not None:
+        demo_.write_layout(layout, tag)
+        print(f"written: oci:{layout}:{tag}")
+        return
+    check_name(repository)
+    if not is_tag(tag):
+        raise ConfigError(f"{tag!r} is no tag")
+    address = (url or _address(settings_of(config, data_dir))).rstrip("/")
+    host = re.sub(r"^https?://", "", address)
+    if host == address:
+        raise ConfigError(f"{address}: must start with http:// or https://")
+    password = _password(user, address)
+    digest = asyncio.run(_push(address, user, password, repository, tag))
+    plain = " --tls-verify=false" if address.startswith("http:") else ""
+    print(f"pushed: {host}/{repository}:{tag} ({digest})")
+    print(f"look:   skopeo inspect --raw{plain} docker://{host}/{repository}:{tag}")
+    print(f"pull:   docker pull {host}/{repository}:{tag}")
+    print(f"run:    docker run --rm {host}/{repository}:{tag}")
+
+
+async def _push(address: str, user: str, password: str, repository: str, tag: str) -> str:
+    from seawall.features.replication.client import Credentials, RegistryClient
+
+    client = RegistryClient(address, Credentials(user, password))
+    try:
+        return (await demo_.push(client, repository, tag)).index.digest
+    finally:
+        await client.close()
+
+
+def _address(settings: Settings) -> str:
+    if settings.external_url:
+        return settings.external_url
+    scheme = "https" if settings.http.tls_certificate else "http"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)  # noqa: S104
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http.port}"
+
+
+def _password(user: str, address: str) -> str:
+    # Never an argument: the process list shows those to everyone on the host.
+    given = os.environ.get("SEAWALL_PASSWORD")
+    if given is not None:
+        return given
+    if sys.stdin.isatty():
+        return str(typer.prompt(f"Password of {user} at {address}", hide_input=True))
+    return sys.stdin.readline().rstrip("\n")
