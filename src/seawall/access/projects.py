@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select
 from seawall.access.access import Project, visible
 from seawall.access.principal import Principal
 from seawall.access.tables import cve_allowlists, project_members, project_metadata, projects, users
+from seawall.infra.db.dialect import upsert
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.kernel.names import is_project_name
@@ -109,6 +110,59 @@ def create(
 def metadata_of(connection: Connection, project: Project) -> dict[str, str]:
     """Every metadata value of the project."""
     return _metadata(connection, [project])[project.id]
+
+
+def settings_of(connection: Connection, project_id: int) -> dict[str, str]:
+    """The stored metadata values of a project by its id; "public" is not among them."""
+    query = select(project_metadata.c.name, project_metadata.c.value)
+    query = query.where(project_metadata.c.project_id == project_id)
+    return dict(connection.execute(query).tuples().all())
+
+
+def settings_of_named(
+    connection: Connection, name: str, wanted: Collection[str]
+) -> tuple[int, dict[str, str]] | None:
+    """(project id, its metadata values among `wanted`), None where it has none of them; one query."""
+    query = (
+        select(project_metadata.c.name, project_metadata.c.value, project_metadata.c.project_id)
+        .join(projects, projects.c.id == project_metadata.c.project_id)
+        .where(projects.c.name == name, project_metadata.c.name.in_(wanted))
+    )
+    rows = connection.execute(query).all()
+    return (rows[0].project_id, {row.name: row.value for row in rows}) if rows else None
+
+
+def ids_of(connection: Connection, names: Collection[str]) -> dict[str, int]:
+    """Project name -> id of those that exist."""
+    query = select(projects.c.name, projects.c.id).where(projects.c.name.in_(names))
+    return dict(connection.execute(query).tuples().all())
+
+
+def id_of(connection: Connection, name: str) -> int:
+    """The project's id. Raises NotFoundError."""
+    found = ids_of(connection, [name]).get(name)
+    if found is None:
+        raise NotFoundError(f"project {name} not found")
+    return found
+
+
+def all_names(connection: Connection) -> dict[int, str]:
+    """Id -> name of every project, by id."""
+    query = select(projects.c.id, projects.c.name).order_by(projects.c.id)
+    return dict(connection.execute(query).tuples().all())
+
+
+def using_registry(connection: Connection, registry_id: int) -> str | None:
+    """The name of a proxy-cache project of that registry."""
+    query = select(projects.c.name).where(projects.c.registry_id == registry_id).limit(1)
+    return connection.execute(query).scalar()
+
+
+def ensure_public(connection: Connection, name: str) -> None:
+    """Make a public project unless there is one of that name; only sensible without authentication."""
+    now = time.time()
+    row = {"name": name, "public": True, "created_at": now, "updated_at": now}
+    connection.execute(upsert(connection, projects, row, ["name"], None))
 
 
 def _metadata(connection: Connection, found: list[Project]) -> dict[int, dict[str, str]]:

@@ -20,6 +20,8 @@ from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, N
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 Permissions = list[dict[str, Any]]
+# `creator_type` of a robot that a scan made.
+_SCANNER = "scanner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,41 @@ def create(
     ).inserted_primary_key
     assert made is not None
     return get(connection, int(made[0]))
+
+
+def create_for_scan(
+    connection: Connection, project: tuple[int, str], name: str, secret_hash: str, expires_at: int
+) -> int:
+    """Add a robot that may pull from a project, (id, name); returns its id.
+
+    It ends at `expires_at` (Unix seconds). A scan makes it for its adapter and removes it afterwards.
+    """
+    project_id, project_name = project
+    access_list = [{"resource": "repository", "action": "pull"}]
+    now = time.time()
+    made = connection.execute(
+        insert(robots).values(
+            name=f"{project_name}+{name}",
+            project_id=project_id,
+            description="pulls for one scan",
+            secret_hash=secret_hash,
+            permissions=[{"kind": "project", "namespace": project_name, "access": access_list}],
+            disabled=False,
+            duration=1,
+            expires_at=expires_at,
+            creator_type=_SCANNER,
+            created_at=now,
+            updated_at=now,
+        )
+    ).inserted_primary_key
+    assert made is not None
+    return int(made[0])
+
+
+def is_of_scan(connection: Connection, name: str) -> bool:
+    """Whether the robot called `name` (without the configurable prefix) was made for a scan."""
+    query = select(robots.c.id).where(robots.c.name == name, robots.c.creator_type == _SCANNER)
+    return connection.execute(query).first() is not None
 
 
 def get(connection: Connection, robot_id: int) -> Row[Any]:

@@ -117,6 +117,11 @@ async def acquire(db: Database, upload_id: str) -> Lease:
         await asyncio.sleep(_LOOK)
 
 
+def forget(connection: Connection, upload_id: str) -> None:
+    """Drop the lease of a session that is deleted, which its holder may have died with."""
+    connection.execute(delete(upload_leases).where(upload_leases.c.upload_id == upload_id))
+
+
 async def acquire_slot(db: Database, name: str, slots: int) -> Lease | None:
     """One of `slots` leases of a name (at most 28 characters), None when all are held."""
     owner = secrets.token_hex(16)

@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from seawall.access.tables import projects, users
+from seawall.access.views import projects, users
 from seawall.infra.db.dialect import upsert
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel.errors import RegistryError
@@ -255,6 +255,13 @@ def quota(connection: Connection, quota_id: int) -> Row[Any] | None:
 def quota_of(connection: Connection, project_id: int) -> Row[Any] | None:
     """The project's quota: hard_storage and used_storage in bytes, and the rest of its row."""
     return connection.execute(select(quotas).where(quotas.c.project_id == project_id)).first()
+
+
+def usage(connection: Connection) -> list[tuple[str, int, int]]:
+    """(project, bytes it stores, quota in bytes or -1) of every project, by name."""
+    query = select(projects.c.name, quotas.c.used_storage, quotas.c.hard_storage)
+    query = query.join(quotas, quotas.c.project_id == projects.c.id).order_by(projects.c.name)
+    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
 
 def total_used(connection: Connection) -> int:

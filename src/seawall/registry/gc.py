@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, exists, func, insert, select, tuple_
 
+from seawall.infra import leases
 from seawall.infra.db import Database, fence
 from seawall.infra.storage import BlobStorage
-from seawall.infra.tables import upload_leases
 from seawall.registry import accounting, index
 from seawall.registry.incoming import incoming
 from seawall.registry.tables import (
@@ -116,7 +116,7 @@ async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cu
 
         def drop(connection: Connection, upload_id: str = upload_id) -> int:
             # What an instance that died while writing left behind.
-            connection.execute(delete(upload_leases).where(upload_leases.c.upload_id == upload_id))
+            leases.forget(connection, upload_id)
             return connection.execute(
                 delete(uploads).where(uploads.c.id == upload_id, uploads.c.updated_at < cutoff)
             ).rowcount

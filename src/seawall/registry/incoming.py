@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, literal
+from sqlalchemy import ColumnElement, Connection, exists, func, literal, select
 
-from seawall.registry.tables import peer_pending
+from seawall.registry.tables import peer_pending, repositories
 
 _KINDS = ("manifest", "tag")
 
@@ -20,3 +20,10 @@ def incoming(name: ColumnElement[Any]) -> ColumnElement[bool]:
     # A pending entity's key is a JSON list that begins with the repository.
     start = func.substr(peer_pending.c.key, 1, func.length(name) + 4)
     return exists().where(peer_pending.c.kind.in_(_KINDS), start == literal('["') + name + literal('",'))
+
+
+def incomplete(connection: Connection, repository_id: int) -> bool:
+    """Whether something of the repository is still to come."""
+    name = repositories.c.name
+    query = select(name).where(repositories.c.id == repository_id, incoming(name))
+    return connection.execute(query).first() is not None

@@ -6,7 +6,8 @@ import time
 
 from sqlalchemy import Connection, select
 
-from seawall.access.tables import projects
+from seawall.access.projects import ensure_public
+from seawall.access.views import projects
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
@@ -61,15 +62,7 @@ def create_repository(connection: Connection, name: str, create_project: bool) -
     project_name = name.partition("/")[0]
     now = time.time()
     if create_project:
-        connection.execute(
-            upsert(
-                connection,
-                projects,
-                {"name": project_name, "public": True, "created_at": now, "updated_at": now},
-                ["name"],
-                None,
-            )
-        )
+        ensure_public(connection, project_name)
     row = connection.execute(select(projects.c.id).where(projects.c.name == project_name)).first()
     if row is None:
         raise RegistryError("NAME_UNKNOWN", f"project {project_name} not found", detail={"name": name})

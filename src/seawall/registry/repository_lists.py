@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from seawall.access.access import visible
 from seawall.access.principal import Principal
-from seawall.access.tables import projects
+from seawall.access.views import projects
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.registry.artifacts import repository_query
 from seawall.registry.tables import REPOSITORY_EXISTS, repositories

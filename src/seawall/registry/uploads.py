@@ -15,7 +15,7 @@ import uuid
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from seawall.access.tables import projects
+from seawall.access.views import projects
 from seawall.infra import leases
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert

@@ -24,7 +24,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, or_, select
 
-from seawall.access.tables import projects
+from seawall.access.projects import ids_of
 from seawall.features.audit.tables import audit_intents, audit_log
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
@@ -248,10 +248,7 @@ class AuditHook(ContentHook):
 
         def record_pulls(connection: Connection) -> None:
             names = {project for project, _, _, _ in taken}
-            found = connection.execute(
-                select(projects.c.name, projects.c.id).where(projects.c.name.in_(names))
-            )
-            ids: dict[str, int] = dict(found.tuples().all())
+            ids = ids_of(connection, names)
             self._trail.record_all(
                 connection,
                 [

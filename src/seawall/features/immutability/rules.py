@@ -20,7 +20,7 @@ from seawall.kernel import selectors
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.model import Repository
-from seawall.registry.tables import manifests, tags
+from seawall.registry.tags import tags_of_repository, taken_by_others
 
 RULE_LIMIT = 100
 
@@ -153,16 +153,7 @@ class ImmutableTags(ContentHook):
         protected = [tag for tag in push.tags if immutable(found, push.repository.name, tag)]
         if not protected:
             return
-        taken = connection.execute(
-            select(tags.c.name)
-            .join(manifests, manifests.c.id == tags.c.manifest_id)
-            .where(
-                tags.c.repository_id == push.repository.id,
-                tags.c.name.in_(protected),
-                manifests.c.digest != push.digest,
-            )
-            .limit(1)
-        ).scalar()
+        taken = taken_by_others(connection, push.repository.id, protected, push.digest)
         if taken is not None:
             raise refusal(push.repository.name, taken)
 
@@ -181,8 +172,7 @@ class ImmutableTags(ContentHook):
         found = rules(connection, repository.project_id)
         if not found:
             return
-        query = select(tags.c.name).where(tags.c.repository_id == repository.id)
-        for tag in connection.execute(query).scalars():
+        for tag, _ in tags_of_repository(connection, repository.id):
             if immutable(found, repository.name, tag):
                 raise refusal(repository.name, tag)
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from seawall.features.scan import foreign, report
 from seawall.features.scan.model import Inventory, Limits, Log
@@ -16,7 +16,7 @@ from seawall.features.trust.service import TrustService
 from seawall.infra.db import Database
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.registry.local import LocalRegistry
-from seawall.registry.tables import manifest_payloads, manifest_references, manifests
+from seawall.registry.lookups import accessory_digests, newest_accessories, parent_payloads, payloads_of
 
 IN_TOTO = "application/vnd.in-toto+json"
 _BUILDKIT_SUBJECT = "vnd.docker.reference.digest"
@@ -79,63 +79,26 @@ class AttachedSboms:
 
 def _attached(connection: Connection, target: Target) -> list[tuple[str, bytes]]:
     """(digest, manifest) of what may be an SBOM of the image by others, newest first."""
-    query = (
-        select(manifests.c.digest, manifest_payloads.c.payload)
-        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
-        .where(
-            manifests.c.repository_id == target.repository_id,
-            manifests.c.accessory_of == target.digest,
-            # Our own, made of the layers.
-            manifests.c.accessory_type != "sbom.harbor",
-        )
-        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
-        .limit(100)
-    )
-    found = [(row[0], bytes(row[1])) for row in connection.execute(query)]
-    return found + _beside(connection, target)
+    # "sbom.harbor" is our own, made of the layers.
+    found = newest_accessories(connection, target.repository_id, target.digest, but="sbom.harbor", limit=100)
+    return [(item.digest, item.payload) for item in found] + _beside(connection, target)
 
 
 def _beside(connection: Connection, target: Target) -> list[tuple[str, bytes]]:
     """The same of attestations that BuildKit puts beside an image, into the index that has it."""
-    payloads = (
-        select(manifest_payloads.c.payload)
-        .join(manifest_references, manifest_references.c.manifest_id == manifest_payloads.c.manifest_id)
-        .where(
-            manifest_references.c.repository_id == target.repository_id,
-            manifest_references.c.digest == target.digest,
-            manifest_references.c.kind == "manifest",
-        )
-        .limit(20)
-    )
     wanted = set()
-    for payload in connection.execute(payloads).scalars().fetchall():
-        for item in report.json_items(bytes(payload), "manifests"):
+    for payload in parent_payloads(connection, target.repository_id, target.digest, 20):
+        for item in report.json_items(payload, "manifests"):
             notes = item.get("annotations")
             if isinstance(notes, dict) and notes.get(_BUILDKIT_SUBJECT) == target.digest:
                 wanted.add(str(item.get("digest")))
-    query = (
-        select(manifests.c.digest, manifest_payloads.c.payload)
-        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
-        .where(
-            manifests.c.repository_id == target.repository_id, manifests.c.digest.in_(sorted(wanted)[:100])
-        )
-        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
-    )
-    return [(row[0], bytes(row[1])) for row in connection.execute(query)]
+    return payloads_of(connection, target.repository_id, sorted(wanted)[:100])
 
 
 def attached_sbom(connection: Connection, repository_id: int, digest: str) -> str | None:
     """Digest of the newest accessory that is an SBOM by others."""
-    found = connection.execute(
-        select(manifests.c.digest)
-        .where(
-            manifests.c.repository_id == repository_id,
-            manifests.c.accessory_of == digest,
-            manifests.c.accessory_type.in_(("sbom.cyclonedx", "sbom.spdx")),
-        )
-        .order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
-    ).scalar()
-    return str(found) if found is not None else None
+    types = ("sbom.cyclonedx", "sbom.spdx")
+    return next(iter(accessory_digests(connection, repository_id, digest, types, 1)), None)
 
 
 def _read_sbom(data: bytes, subject: str | None, limit: int) -> Inventory | None:

@@ -11,12 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
 
-from seawall.access.tables import projects
+from seawall.access.views import projects
 from seawall.features.scan.tables import scan_exports, scan_findings, scan_reports, scanners
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import InvalidError
-from seawall.registry.tables import manifest_labels, manifests, repositories, tags
+from seawall.registry.tags import tag_names
+from seawall.registry.views import manifest_labels, manifests, repositories
 
 HEADER = (
     "Repository",
@@ -169,8 +170,7 @@ def _rows(connection: Connection, criteria: dict[str, Any]) -> Iterator[list[Any
             continue
         if wanted_tags:
             if row.manifest_id not in tagged:
-                query = select(tags.c.name).where(tags.c.manifest_id == row.manifest_id)
-                tagged[row.manifest_id] = list(connection.execute(query).scalars())
+                tagged[row.manifest_id] = tag_names(connection, row.manifest_id)
             names = tagged[row.manifest_id]
             if not any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted_tags for name in names):
                 continue

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import secrets
 import time
 from typing import Any
 
 from argon2 import PasswordHasher
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection
 
+from seawall.access import robots
 from seawall.access.service import AuthService
-from seawall.access.tables import robots
 from seawall.access.tokens import Scope, TokenService
 from seawall.features.scan import report, sbom
 from seawall.features.scan.adapter import AUTHORIZATION, AdapterClient, Request, capability, sbom_format
@@ -23,7 +24,9 @@ from seawall.features.scan.sbom_push import SbomPublisher
 from seawall.features.scan.scanners import Scanner, Scanners
 from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
-from seawall.registry.tables import manifests, tags
+from seawall.kernel.errors import NotFoundError
+from seawall.registry.lookups import total_size
+from seawall.registry.tags import newest_tag
 
 # Subject of the tokens that adapters pull with; no user or robot can have a name with a space.
 PULLER = "seawall scanner"
@@ -56,40 +59,20 @@ class PullCredentials:
         secret = secrets.token_urlsafe(32)
         hashed = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(secret)
         name = f"scanner-{secrets.token_hex(8)}"
-        now = time.time()
-        project = target.repository.partition("/")[0]
-        access = [{"resource": "repository", "action": "pull"}]
-
-        def create_robot(connection: Connection) -> int:
-            connection.execute(
-                insert(robots).values(
-                    name=f"{project}+{name}",
-                    project_id=target.project_id,
-                    description="pulls for one scan",
-                    secret_hash=hashed,
-                    permissions=[{"kind": "project", "namespace": project, "access": access}],
-                    disabled=False,
-                    duration=1,
-                    expires_at=int(now) + self._limits.seconds * 5,
-                    creator_type="scanner",
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
-            return int(
-                connection.execute(
-                    select(robots.c.id).where(robots.c.name == f"{project}+{name}")
-                ).scalar_one()
-            )
-
-        robot_id = await self._db.write(create_robot)
-        pair = f"{await self._auth.robot_prefix()}{project}+{name}:{secret}"
+        project = (target.project_id, target.repository.partition("/")[0])
+        expires_at = int(time.time()) + self._limits.seconds * 5
+        robot_id = await self._db.write(
+            lambda c: robots.create_for_scan(c, project, name, hashed, expires_at)
+        )
+        pair = f"{await self._auth.robot_prefix()}{project[1]}+{name}:{secret}"
         return "Basic " + base64.b64encode(pair.encode()).decode(), robot_id
 
     async def revoke(self, robot_id: int | None) -> None:
         """Delete the robot account of `issue`, if it made one."""
         if robot_id is not None:
-            await self._db.write(lambda c: c.execute(delete(robots).where(robots.c.id == robot_id)))
+            # Gone already with its project.
+            with contextlib.suppress(NotFoundError):
+                await self._db.write(lambda c: robots.remove(c, robot_id))
 
 
 class ExternalScanner:
@@ -182,10 +165,5 @@ def _pick(produces: list[str]) -> str:
 
 
 def _tag_and_size(connection: Connection, target: Target) -> tuple[str, int]:
-    name = connection.execute(
-        select(tags.c.name).where(tags.c.manifest_id == target.manifest_id).order_by(tags.c.pushed_at.desc())
-    ).scalar()
-    size = connection.execute(
-        select(manifests.c.total_size).where(manifests.c.id == target.manifest_id)
-    ).scalar()
-    return name or "", int(size or 0)
+    tag = newest_tag(connection, target.manifest_id)
+    return tag or "", total_size(connection, target.manifest_id)

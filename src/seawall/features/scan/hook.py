@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, delete, select
 
 from seawall.access import projects as project_rules
+from seawall.access import robots
 from seawall.access.access import project_by_id
 from seawall.access.service import AuthService
-from seawall.access.tables import project_metadata, projects, robots
 from seawall.features.scan import scanners
 from seawall.features.scan.external import PULLER
 from seawall.features.scan.requests import ScanRequests
 from seawall.features.scan.severity import ORDER, RANK
 from seawall.features.scan.tables import scan_reports
-from seawall.features.scan.targets import IMAGE_CONFIGS, Target
+from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.registry.gates import OpenProjects
 from seawall.registry.hooks import ContentHook, Deletion, Push
+from seawall.registry.images import IMAGE_CONFIGS
+from seawall.registry.lookups import find_manifest
 from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST
-from seawall.registry.tables import manifests, repositories
 
 if TYPE_CHECKING:
     from seawall.registry.model import StoredManifest
@@ -62,13 +63,7 @@ class ScanHook(ContentHook):
         ):
             return
         repository = push.repository
-        wanted = connection.execute(
-            select(project_metadata.c.name).where(
-                project_metadata.c.project_id == repository.project_id,
-                project_metadata.c.name.in_(_ON_PUSH),
-                project_metadata.c.value == "true",
-            )
-        ).scalars()
+        settings = project_rules.settings_of(connection, repository.project_id)
         target = Target(
             manifest_id,
             repository.id,
@@ -77,12 +72,14 @@ class ScanHook(ContentHook):
             push.digest,
             manifest.media_type,
         )
-        for name in wanted.fetchall():
+        for name, kind in _ON_PUSH.items():
+            if settings.get(name) != "true":
+                continue
             # The instance that took the push makes the SBOM; it comes from there.
             if name == "auto_sbom_generation" and push.actor == REPLICATOR:
                 continue
             try:
-                self._requests.request_in(connection, target, _ON_PUSH[name], trigger="push")
+                self._requests.request_in(connection, target, kind, trigger="push")
             except InvalidError:
                 # A project without a usable scanner takes pushes all the same.
                 continue
@@ -108,44 +105,23 @@ class ScanHook(ContentHook):
             return
         if self._auth.required and who:
             name = who.removeprefix(await self._auth.robot_prefix())
-            if name != who and await self._db.point(lambda c: _is_scanner(c, name)):
+            if name != who and await self._db.point(lambda c: robots.is_of_scan(c, name)):
                 return
         raise RegistryError("DENIED", message, status=412)
 
 
-def _is_scanner(connection: Connection, robot: str) -> bool:
-    query = select(robots.c.id).where(robots.c.name == robot, robots.c.creator_type == "scanner")
-    return connection.execute(query).first() is not None
-
-
 def _policy(connection: Connection, project: str) -> tuple[int, str] | None:
     """(project id, severity from which images are held back), None where nothing is."""
-    found = {
-        row.name: row
-        for row in connection.execute(
-            select(project_metadata.c.name, project_metadata.c.value, project_metadata.c.project_id)
-            .join(projects, projects.c.id == project_metadata.c.project_id)
-            .where(
-                projects.c.name == project,
-                project_metadata.c.name.in_(("prevent_vul", "severity")),
-            )
-        )
-    }
-    gate = found.get("prevent_vul")
-    if gate is None or gate.value != "true":
+    found = project_rules.settings_of_named(connection, project, ("prevent_vul", "severity"))
+    if found is None or found[1].get("prevent_vul") != "true":
         return None
-    chosen = found.get("severity")
-    return gate.project_id, (chosen.value if chosen is not None else "low").capitalize()
+    return found[0], found[1].get("severity", "low").capitalize()
 
 
 def _refusal(connection: Connection, policy: tuple[int, str], repository: str, digest: str) -> str | None:
     """Why the image may not be pulled, None when it may."""
     project_id, limit = policy
-    image = connection.execute(
-        select(manifests.c.repository_id, manifests.c.config_media_type, manifests.c.subject_digest)
-        .join(repositories, repositories.c.id == manifests.c.repository_id)
-        .where(repositories.c.name == repository, manifests.c.digest == digest)
-    ).first()
+    image = find_manifest(connection, repository, digest)
     if image is None or image.config_media_type not in IMAGE_CONFIGS or image.subject_digest is not None:
         return None
     scanner = scanners.of_project(connection, project_id)

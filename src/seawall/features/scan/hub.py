@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from seawall.features.scan.model import ReportRow
 from seawall.features.scan.overview import ACTIVE
 from seawall.features.scan.reports import reports_of
 from seawall.features.scan.tables import scan_findings, scan_reports, scan_runs, scanners
-from seawall.features.scan.targets import IMAGE_CONFIGS
 from seawall.infra.db.listing import Condition, Field, Fields, Page
 from seawall.kernel.errors import InvalidError
-from seawall.registry.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
-from seawall.registry.tables import manifest_references, manifests, repositories, tags
+from seawall.registry.images import count_images
+from seawall.registry.lookups import child_digests
+from seawall.registry.manifest import DOCKER_LIST, OCI_INDEX
+from seawall.registry.views import manifests, repositories, tags
 
 _RANK = case(
     *((scan_findings.c.severity == name, rank) for name, rank in severity.RANK.items()),
@@ -38,17 +39,9 @@ class Shown:
 
 def _images(connection: Connection, items: Sequence[Shown]) -> dict[int, list[str]]:
     """artifact id -> digests whose reports speak for it."""
-    result = {item.id: [item.digest] for item in items}
     indexes = [item.id for item in items if item.media_type in (OCI_INDEX, DOCKER_LIST)]
-    for identifier in indexes:
-        result[identifier] = []
-    if indexes:
-        query = select(manifest_references.c.manifest_id, manifest_references.c.digest).where(
-            manifest_references.c.manifest_id.in_(indexes), manifest_references.c.kind == "manifest"
-        )
-        for identifier, digest in connection.execute(query):
-            result[identifier].append(digest)
-    return result
+    found = child_digests(connection, indexes) if indexes else {}
+    return {item.id: [item.digest] for item in items} | found
 
 
 def _reports(connection: Connection, items: Sequence[Shown], kind: str) -> dict[int, list[ReportRow]]:
@@ -133,12 +126,6 @@ def summary(connection: Connection, *, cves: bool, artifacts: bool) -> dict[str,
         ).group_by(scan_findings.c.severity)
     ).fetchall()
     by_severity = {row[0]: int(row[1]) for row in rows}
-    image = and_(
-        manifests.c.media_type.in_((OCI_MANIFEST, DOCKER_MANIFEST)),
-        manifests.c.config_media_type.in_(IMAGE_CONFIGS),
-        manifests.c.subject_digest.is_(None),
-    )
-    total = connection.execute(select(func.count()).select_from(manifests).where(image)).scalar_one()
     scanned = connection.execute(
         select(func.count())
         .select_from(scan_reports)
@@ -158,7 +145,7 @@ def summary(connection: Connection, *, cves: bool, artifacts: bool) -> dict[str,
         "total_vuls": sum(by_severity.values()),
         "fixable_cnt": sum(int(row[2] or 0) for row in rows),
         "scanned_cnt": int(scanned),
-        "total_artifact": int(total),
+        "total_artifact": count_images(connection),
     }
     if cves:
         result["dangerous_cves"] = _dangerous_cves(connection)
@@ -256,15 +243,6 @@ def has_tag(name: str) -> ColumnElement[bool]:
         .where(tags.c.manifest_id == manifests.c.id, tags.c.name == name)
         .correlate(manifests)
     ).exists()
-
-
-def tag_names(connection: Connection, ids: Iterable[int]) -> dict[int, list[str]]:
-    """manifest id -> tags."""
-    result: dict[int, list[str]] = {}
-    query = select(tags.c.manifest_id, tags.c.name).where(tags.c.manifest_id.in_(set(ids)))
-    for identifier, name in connection.execute(query.order_by(tags.c.name)):
-        result.setdefault(identifier, []).append(name)
-    return result
 
 
 def run_metrics(connection: Connection, trigger: str | None = None) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
 from seawall.registry.local import LocalRegistry
-from seawall.registry.tables import manifests
+from seawall.registry.views import manifests
 
 _UNUSED_SECONDS = 90 * 86400
 

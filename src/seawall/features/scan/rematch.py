@@ -16,11 +16,11 @@ from seawall.features.scan.reports import REPORT, ScanReports, as_report, report
 from seawall.features.scan.requests import ScanRequests
 from seawall.features.scan.scanners import EMBEDDED
 from seawall.features.scan.tables import scan_reports
-from seawall.features.scan.targets import Target, image_query
+from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import InvalidError
-from seawall.registry.tables import manifests
+from seawall.registry.images import image_query
 
 
 class Rematcher:
@@ -70,11 +70,7 @@ class Rematcher:
     async def _match_one(self, row: ReportRow) -> int:
         def match_again(connection: Connection) -> tuple[dict[str, Any] | None, float | None]:
             inventory = stored_inventory(connection, row.digest)
-            found = connection.execute(
-                image_query().where(
-                    manifests.c.repository_id == row.repository_id, manifests.c.digest == row.digest
-                )
-            ).first()
+            found = connection.execute(image_query(row.repository_id, row.digest)).first()
             if found is None:
                 return None, None
             if inventory is None:

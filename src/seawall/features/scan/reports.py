@@ -12,14 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from seawall.access.tables import projects
 from seawall.features.scan import overview, report, scanners
 from seawall.features.scan.model import ReportRow
 from seawall.features.scan.overview import ACTIVE
 from seawall.features.scan.tables import scan_findings, scan_reports
 from seawall.infra.db import Database
 from seawall.infra.outbox.events import Subscribers
-from seawall.registry.tables import manifests, repositories, tags
+from seawall.registry.lookups import created_at, repository_by_id
+from seawall.registry.tags import tag_names_of_digest
 
 _FINDINGS = 20_000
 
@@ -129,22 +129,10 @@ class ScanReports:
 
     def _event(self, connection: Connection, row: ReportRow, status: str) -> None:
         kinds = {"Success": "SCANNING_COMPLETED", "Error": "SCANNING_FAILED", "Stopped": "SCANNING_STOPPED"}
-        where = connection.execute(
-            select(
-                repositories.c.name,
-                repositories.c.project_id,
-                repositories.c.created_at,
-                projects.c.public,
-            )
-            .join(projects, projects.c.id == repositories.c.project_id)
-            .where(repositories.c.id == row.repository_id)
-        ).one()
-        names = connection.execute(
-            select(tags.c.name)
-            .join(manifests, manifests.c.id == tags.c.manifest_id)
-            .where(manifests.c.repository_id == row.repository_id, manifests.c.digest == row.digest)
-        ).scalars()
-        resource: dict[str, Any] = {"digest": row.digest, "tag": next(iter(sorted(names)), row.digest)}
+        where = repository_by_id(connection, row.repository_id)
+        assert where is not None  # a report goes with its repository (foreign key)
+        names = tag_names_of_digest(connection, row.repository_id, row.digest)
+        resource: dict[str, Any] = {"digest": row.digest, "tag": next(iter(names), row.digest)}
         now = find_report(connection, row.uuid)
         if now is not None and row.kind == "vulnerability":
             resource["scan_overview"] = {report.GENERIC: overview.of([now])}
@@ -160,7 +148,7 @@ class ScanReports:
                 "operator": "auto",
                 "project_id": where.project_id,
                 "repository": where.name,
-                "repository_created": where.created_at,
+                "repository_created": created_at(connection, where.id),
                 "public": where.public,
                 "resources": [resource],
             },

@@ -16,7 +16,7 @@ from seawall.features.scan.targets import NotScannableError, Target, resolve
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
-from seawall.registry.tables import repositories
+from seawall.registry.views import repositories
 
 KINDS = ("vulnerability", "sbom")
 

@@ -15,9 +15,9 @@ from seawall.features.scan.overview import ACTIVE
 from seawall.features.scan.reports import find_report
 from seawall.features.scan.scanners import Scanner
 from seawall.features.scan.tables import scan_reports
-from seawall.features.scan.targets import Target, image_query
+from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
-from seawall.registry.tables import manifests
+from seawall.registry.images import image_query
 
 
 class ScanRunner:
@@ -36,11 +36,7 @@ class ScanRunner:
             row = find_report(connection, identifier)
             if row is None or row.status not in ACTIVE:
                 return None
-            target = connection.execute(
-                image_query().where(
-                    manifests.c.repository_id == row.repository_id, manifests.c.digest == row.digest
-                )
-            ).first()
+            target = connection.execute(image_query(row.repository_id, row.digest)).first()
             scanner = scanners.find(connection, row.scanner)
             if target is None or scanner is None:
                 # Deleted since it was asked for.

@@ -12,11 +12,11 @@ from seawall.features.scan.overview import ACTIVE
 from seawall.features.scan.reports import REPORT, as_report
 from seawall.features.scan.requests import ScanRequests
 from seawall.features.scan.tables import scan_reports, scan_runs
-from seawall.features.scan.targets import Target, image_query, is_attestation
+from seawall.features.scan.targets import Target, is_attestation
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import InvalidError, NotFoundError
-from seawall.registry.tables import manifests
+from seawall.registry.images import images_after
 
 
 class ScanAll:
@@ -49,9 +49,8 @@ class ScanAll:
             await step()
 
             def request_batch(connection: Connection, after: int = after) -> tuple[int, int, int]:
-                query = image_query().where(manifests.c.id > after).order_by(manifests.c.id).limit(100)
                 last, done, bad = 0, 0, 0
-                for row in connection.execute(query).fetchall():
+                for row in images_after(connection, after, 100):
                     target = Target(*row)
                     last = target.manifest_id
                     if is_attestation(connection, target):

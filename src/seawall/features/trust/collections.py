@@ -7,11 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
-from seawall.access.tables import projects
+from seawall.access.projects import id_of
 from seawall.features.trust import tuf
 from seawall.features.trust.tables import tuf_changes, tuf_keys, tuf_metadata
 from seawall.features.trust.tuf import Document, Key
-from seawall.kernel.errors import NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +36,7 @@ class Change:
 
 def project_of(connection: Connection, gun: str) -> int:
     """Id of the project of a collection. Raises NotFoundError."""
-    name = gun.partition("/")[0]
-    found = connection.execute(select(projects.c.id).where(projects.c.name == name)).scalar()
-    if found is None:
-        raise NotFoundError(f"project {name} not found")
-    return int(found)
+    return id_of(connection, gun.partition("/")[0])
 
 
 def latest_metadata(connection: Connection, gun: str, role: str) -> Document | None:

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
-from seawall.access.tables import project_metadata, projects
+from seawall.access.access import project_by_id
+from seawall.access.projects import settings_of_named
+from seawall.access.views import projects
 from seawall.features.trust.anchors import (
     BUNDLE_PREFIX,
     COSE,
@@ -32,12 +34,12 @@ from seawall.infra.db import Database
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.gates import OpenProjects
-from seawall.registry.manifest import DOCKER_LIST, OCI_INDEX
-from seawall.registry.tables import manifest_payloads, manifest_references, manifests, repositories
+from seawall.registry.lookups import StoredAccessory, find_manifest, oldest_accessories, parent_digests
 
 # Signatures are small; whatever is larger is none.
 _PAYLOAD_BYTES = 4 * 1024 * 1024
 _ACCESSORIES = 100
+_PARENTS = 50
 _LAYERS = 20
 COSIGN, NOTATION = "enable_content_trust_cosign", "enable_content_trust"
 
@@ -63,14 +65,6 @@ class Signed:
     type: str
     verdict: Verdict
     layer: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Accessory:
-    digest: str
-    type: str
-    pushed_at: float
-    payload: bytes
 
 
 class TrustService:
@@ -116,7 +110,7 @@ class TrustService:
         now = time.time()
 
         def insert_key(connection: Connection) -> TrustedKey:
-            if not connection.execute(select(projects.c.id).where(projects.c.id == project_id)).first():
+            if project_by_id(connection, project_id) is None:
                 raise NotFoundError("project not found")
             for key in _keys(connection, project_id):
                 if key.name == name or key.fingerprint == fingerprint:
@@ -151,7 +145,7 @@ class TrustService:
         return found
 
     async def _verify(
-        self, repository: str, digest: str, accessory: _Accessory, anchors: Sequence[Anchor]
+        self, repository: str, digest: str, accessory: StoredAccessory, anchors: Sequence[Anchor]
     ) -> tuple[Signed, ...]:
         key = (repository, digest, accessory.digest, accessory.pushed_at, tuple(anchors))
         known = self._verified.get(key)
@@ -167,7 +161,7 @@ class TrustService:
         return result
 
     async def _check(
-        self, repository: str, digest: str, accessory: _Accessory, anchors: Sequence[Anchor]
+        self, repository: str, digest: str, accessory: StoredAccessory, anchors: Sequence[Anchor]
     ) -> list[Signed]:
         manifest = msgspec.json.decode(accessory.payload)
         found = []
@@ -205,10 +199,11 @@ class TrustService:
         if not wanted:
             self._open.remember(project, mark)
             return None
-        row = await self._db.point(lambda c: _manifest(c, repository, digest))
-        if row is None or row[1] is not None:
+        found = await self._db.point(lambda c: find_manifest(c, repository, digest))
+        if found is None or found.accessory_of is not None:
             return None
-        digests = [digest, *await self._db.point(lambda c: _parents(c, repository, digest))]
+        parents = await self._db.point(lambda c: parent_digests(c, repository, digest, _PARENTS))
+        digests = [digest, *parents]
         anchors = await self._db.point(lambda c: _anchors(c, repository.partition("/")[0]))
         for name, what in ((COSIGN, "cosign"), (NOTATION, "notation")):
             if name not in wanted:
@@ -271,54 +266,11 @@ def _anchors(connection: Connection, project: str) -> list[Anchor]:
 
 def _signatures(
     connection: Connection, repository: str, digest: str
-) -> tuple[list[Anchor], list[_Accessory]]:
-    query = (
-        select(
-            manifests.c.digest, manifests.c.accessory_type, manifests.c.pushed_at, manifest_payloads.c.payload
-        )
-        .join(repositories, repositories.c.id == manifests.c.repository_id)
-        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
-        .where(repositories.c.name == repository, manifests.c.accessory_of == digest)
-        .order_by(manifests.c.id)
-        .limit(_ACCESSORIES)
-    )
-    found = [_Accessory(row[0], row[1] or "", row[2], bytes(row[3])) for row in connection.execute(query)]
-    return _anchors(connection, repository.partition("/")[0]), found
+) -> tuple[list[Anchor], list[StoredAccessory]]:
+    anchors = _anchors(connection, repository.partition("/")[0])
+    return anchors, oldest_accessories(connection, repository, digest, _ACCESSORIES)
 
 
 def _policy(connection: Connection, repository: str) -> set[str]:
-    query = (
-        select(project_metadata.c.name)
-        .join(projects, projects.c.id == project_metadata.c.project_id)
-        .where(
-            projects.c.name == repository.partition("/")[0],
-            project_metadata.c.name.in_((COSIGN, NOTATION)),
-            project_metadata.c.value == "true",
-        )
-    )
-    return set(connection.execute(query).scalars())
-
-
-def _manifest(connection: Connection, repository: str, digest: str) -> Any:
-    query = (
-        select(manifests.c.id, manifests.c.accessory_of)
-        .join(repositories, repositories.c.id == manifests.c.repository_id)
-        .where(repositories.c.name == repository, manifests.c.digest == digest)
-    )
-    return connection.execute(query).first()
-
-
-def _parents(connection: Connection, repository: str, digest: str) -> list[str]:
-    query = (
-        select(manifests.c.digest)
-        .join(manifest_references, manifest_references.c.manifest_id == manifests.c.id)
-        .join(repositories, repositories.c.id == manifests.c.repository_id)
-        .where(
-            repositories.c.name == repository,
-            manifest_references.c.repository_id == repositories.c.id,
-            manifest_references.c.digest == digest,
-            manifests.c.media_type.in_((OCI_INDEX, DOCKER_LIST)),
-        )
-        .limit(50)
-    )
-    return list(connection.execute(query).scalars())
+    found = settings_of_named(connection, repository.partition("/")[0], (COSIGN, NOTATION))
+    return {name for name, value in found[1].items() if value == "true"} if found else set()

@@ -10,14 +10,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from seawall.access.tables import projects
+from seawall.access.views import projects
 from seawall.features.webhooks.tables import webhook_policies
 from seawall.infra.db import Database
 from seawall.infra.outbox.events import Subscribers
 from seawall.kernel.context import actor
 from seawall.registry.hooks import ContentHook, Deletion, Push, QuotaNotice
+from seawall.registry.lookups import created_at
 from seawall.registry.model import Repository, StoredManifest
-from seawall.registry.tables import repositories
+from seawall.registry.repositories import find_repository
 
 _REFRESH_SECONDS = 5.0
 
@@ -26,16 +27,13 @@ def artifact_event(
     connection: Connection, repository: Repository, operator: str, resources: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """The data of an event about artifacts of a repository."""
-    created = connection.execute(
-        select(repositories.c.created_at).where(repositories.c.id == repository.id)
-    ).scalar()
     return {
         "id": str(uuid.uuid4()),
         "occur_at": time.time(),
         "operator": operator,
         "project_id": repository.project_id,
         "repository": repository.name,
-        "repository_created": created,
+        "repository_created": created_at(connection, repository.id),
         "public": repository.public,
         "resources": resources,
     }
@@ -88,14 +86,10 @@ class EventRecorder(ContentHook):
         who = actor.get().name
 
         def record_pull(connection: Connection) -> None:
-            row = connection.execute(
-                select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
-                .join(projects, projects.c.id == repositories.c.project_id)
-                .where(repositories.c.name == repository)
-            ).first()
-            if row is not None:
+            found = find_repository(connection, repository)
+            if found is not None:
                 resources = [{"digest": manifest.digest, "tag": reference}]
-                data = artifact_event(connection, Repository(*row), who, resources)
+                data = artifact_event(connection, found, who, resources)
                 self._events.record(connection, "PULL_ARTIFACT", data)
 
         # A pull is served also when the record of it fails.

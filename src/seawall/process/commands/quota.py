@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from seawall.access.tables import projects
+from seawall.access.projects import all_names, id_of
 from seawall.infra.db import Database, open_database
-from seawall.kernel.errors import InvalidError, NotFoundError
+from seawall.kernel.errors import InvalidError
 from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of
 from seawall.registry import accounting, index
-from seawall.registry.tables import quotas, repositories
+from seawall.registry.lookups import repository_ids
 
 quota_app = typer.Typer(no_args_is_help=True, help="Storage quotas of projects.")
 
@@ -42,27 +42,11 @@ def _open(config: Path | None, data_dir: Path | None) -> Database:
 def list_(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Show what each project uses and may use."""
     db = _open(config, data_dir)
-
-    def read_quotas(connection: Connection) -> list[tuple[str, int, int]]:
-        rows = connection.execute(
-            select(projects.c.name, quotas.c.used_storage, quotas.c.hard_storage)
-            .join(quotas, quotas.c.project_id == projects.c.id)
-            .order_by(projects.c.name)
-        )
-        return [(row[0], row[1], row[2]) for row in rows]
-
     table = Table("project", "used", "quota")
-    for name, used, hard in db.sync_read(read_quotas):
+    for name, used, hard in db.sync_read(accounting.usage):
         table.add_row(name, accounting.human(used), "none" if hard < 0 else accounting.human(hard))
     asyncio.run(db.close())
     console.print(table)
-
-
-def _project(connection: Connection, name: str) -> int:
-    found = connection.execute(select(projects.c.id).where(projects.c.name == name)).scalar()
-    if found is None:
-        raise NotFoundError(f"project {name} not found")
-    return int(found)
 
 
 @quota_app.command("set", context_settings={"ignore_unknown_options": True})
@@ -76,7 +60,7 @@ def set_(
     hard = parse_size(size)
     db = _open(config, data_dir)
     try:
-        db.sync_write(lambda c: accounting.set_quota(c, _project(c, project), hard))
+        db.sync_write(lambda c: accounting.set_quota(c, id_of(c, project), hard))
     finally:
         asyncio.run(db.close())
 
@@ -93,20 +77,13 @@ def refresh(
     """
     db = _open(config, data_dir)
 
-    def chosen(connection: Connection) -> list[tuple[int, str]]:
-        query = select(projects.c.id, projects.c.name).order_by(projects.c.id)
-        if project is not None:
-            query = query.where(projects.c.id == _project(connection, project))
-        return [(row[0], row[1]) for row in connection.execute(query)]
+    def chosen(connection: Connection) -> dict[int, str]:
+        return all_names(connection) if project is None else {id_of(connection, project): project}
 
     try:
-        for project_id, name in db.sync_read(chosen):
+        for project_id, name in db.sync_read(chosen).items():
             before, after = db.sync_write(lambda c, p=project_id: accounting.refresh(c, p))  # type: ignore[misc]
-            for repository_id in db.sync_read(
-                lambda c, p=project_id: list(  # type: ignore[misc]
-                    c.execute(select(repositories.c.id).where(repositories.c.project_id == p)).scalars()
-                )
-            ):
+            for repository_id in db.sync_read(lambda c, p=project_id: repository_ids(c, p)):  # type: ignore[misc]
                 db.sync_write(lambda c, r=repository_id: index.recount(c, r))  # type: ignore[misc]
             note = "" if before == after else f" (was {accounting.human(before)})"
             print(f"{name}: {accounting.human(after)}{note}")

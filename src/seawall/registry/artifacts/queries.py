@@ -13,7 +13,7 @@ from sqlalchemy import (
     select,
 )
 
-from seawall.access.tables import projects
+from seawall.access.views import projects
 from seawall.registry.artifacts.model import Artifact, Label, Reference, Tag
 from seawall.registry.manifest import names_manifest
 from seawall.registry.tables import (

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from seawall.features.scan import hub
+from seawall.registry.tags import tag_names_of_many
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -110,7 +111,7 @@ async def list_vulnerabilities(
 
     def find_findings(connection: Connection) -> tuple[int, list[Any], dict[int, list[str]]]:
         total, rows = hub.list_findings(connection, listing, _TUNED if tune_count else None)
-        named = hub.tag_names(connection, [row.manifest_id for row in rows]) if with_tag else {}
+        named = tag_names_of_many(connection, [row.manifest_id for row in rows]) if with_tag else {}
         return total, rows, named
 
     total, rows, named = await db.read(find_findings)
