@@ -23,9 +23,10 @@ from urllib.parse import quote
 
 import httpx
 
-from seawall.features.replication.client import Credentials, RegistryClient
+from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.copy import Copier
 from seawall.features.replication.endpoint import RemoteEndpoint
+from seawall.features.replication.login import Credentials
 from seawall.kernel.errors import ConfigError, SeawallError
 
 _PAGE = 100

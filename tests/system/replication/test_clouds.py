@@ -30,7 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seawall.features.replication.adapters import ADAPTERS, Adapter, EcrAdapter, RemoteRegistry, open_adapter
-from seawall.features.replication.client import RemoteError
+from seawall.features.replication.remote import RemoteError
 from seawall.kernel.sigv4 import sign_v4
 from tests.support.digests import digest_of
 from tests.support.oci.remote import CONFIG, LAYER, MANIFEST

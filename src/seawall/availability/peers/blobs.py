@@ -13,8 +13,8 @@ from sqlalchemy import Connection, delete, select
 
 from seawall.availability.peers import schema as t
 from seawall.availability.peers.client import Peer, PeerError
-from seawall.features.replication.client import WHOLE_LIMIT
 from seawall.features.replication.endpoint import LocalEndpoint
+from seawall.features.replication.uploads import WHOLE_LIMIT
 from seawall.infra import leases
 from seawall.infra.db import Database
 from seawall.infra.storage.base import UploadBusyError

@@ -25,8 +25,9 @@ from sqlalchemy import select
 
 from seawall.access.tables import project_metadata, projects
 from seawall.features.replication.adapters import Adapter, open_adapter
-from seawall.features.replication.client import KILOBIT, Limiter, RemoteError, RemoteManifest
 from seawall.features.replication.endpoint import LocalEndpoint
+from seawall.features.replication.limiter import KILOBIT, Limiter
+from seawall.features.replication.remote import RemoteError, RemoteManifest
 from seawall.features.replication.service import ReplicationService
 from seawall.features.replication.tables import registries
 from seawall.infra import leases

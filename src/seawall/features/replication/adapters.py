@@ -18,8 +18,11 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from seawall.features.replication.client import Credentials, Limiter, RegistryClient, RemoteError
+from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.endpoint import RemoteEndpoint
+from seawall.features.replication.limiter import Limiter
+from seawall.features.replication.login import Credentials
+from seawall.features.replication.remote import RemoteError
 from seawall.kernel import patterns
 from seawall.kernel.errors import InvalidError
 from seawall.kernel.sigv4 import sign_v4
@@ -189,14 +192,15 @@ class HarborAdapter(Adapter):
         if basic:
             headers["Authorization"] = basic
         try:
-            response = await self.client.http.request(
-                method, f"{self.client.url}/api/v2.0{path}", headers=headers, json=json
+            response = await self.client.session.http.request(
+                method, f"{self.client.session.url}/api/v2.0{path}", headers=headers, json=json
             )
         except httpx.HTTPError as error:
-            raise RemoteError(f"{self.client.url}: {error}") from None
+            raise RemoteError(f"{self.client.session.url}: {error}") from None
         if response.status_code not in accept:
             raise RemoteError(
-                f"{method} {self.client.url}/api/v2.0{path}: {response.status_code}", response.status_code
+                f"{method} {self.client.session.url}/api/v2.0{path}: {response.status_code}",
+                response.status_code,
             )
         return response
 
@@ -282,7 +286,7 @@ class DockerHubAdapter(Adapter):
             raise InvalidError("Docker Hub lists repositories by namespace only: write namespace/pattern")
         token = ""
         if self.registry.username:
-            login = await self.client.http.post(
+            login = await self.client.session.http.post(
                 f"{self.registry.url}/v2/users/login",
                 json={"username": self.registry.username, "password": self.registry.secret},
             )
@@ -290,7 +294,7 @@ class DockerHubAdapter(Adapter):
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         for name in namespace:
             for page in range(1, 10_000):
-                response = await self.client.http.get(
+                response = await self.client.session.http.get(
                     f"{self.registry.url}/v2/repositories/{quote(name)}/?page={page}&page_size=100",
                     headers=headers,
                 )
@@ -334,20 +338,20 @@ class EcrAdapter(Adapter):
             expires = float(data["expiresAt"])
         except (KeyError, IndexError, ValueError, TypeError):
             raise RemoteError("Amazon ECR: the answer to GetAuthorizationToken is not understood") from None
-        if ".dkr." not in self.client.url:
+        if ".dkr." not in self.client.session.url:
             # An address of the API was given; the registry's own comes with the token.
-            self.client.url = str(data["proxyEndpoint"]).rstrip("/")
+            self.client.session.move(str(data["proxyEndpoint"]))
         return username, secret, expires
 
     async def ping(self) -> None:
         """See Adapter.ping."""
-        await self.client._fresh_credentials()
+        await self.client.session.login.refresh()
         await self.client.ping()
 
     async def prepare(self, repository: str) -> None:
         """Make the repository; ECR does not make it on push."""
         if self.registry.username not in ("", "AWS"):
-            await self._call(self.client.http, "CreateRepository", {"repositoryName": repository})
+            await self._call(self.client.session.http, "CreateRepository", {"repositoryName": repository})
 
     async def _call(self, http: httpx.AsyncClient, action: str, body: dict[str, Any]) -> dict[str, Any]:
         region = self._region()

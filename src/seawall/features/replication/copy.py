@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seawall.features.replication.client import MOUNTED, RemoteError, RemoteManifest
 from seawall.features.replication.endpoint import Endpoint
 from seawall.features.replication.origin import REFUSED
+from seawall.features.replication.remote import RemoteError, RemoteManifest
+from seawall.features.replication.uploads import MOUNTED
 from seawall.kernel.errors import SeawallError
 from seawall.registry import manifest as manifests
 

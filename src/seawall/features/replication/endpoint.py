@@ -9,14 +9,10 @@ from typing import Protocol
 from sqlalchemy import Connection, select
 
 from seawall.access.tables import projects
-from seawall.features.replication.client import (
-    MOUNTED,
-    WHOLE_LIMIT,
-    BlobSource,
-    Limiter,
-    RegistryClient,
-    RemoteManifest,
-)
+from seawall.features.replication.client import RegistryClient
+from seawall.features.replication.limiter import Limiter
+from seawall.features.replication.remote import RemoteManifest
+from seawall.features.replication.uploads import MOUNTED, WHOLE_LIMIT, BlobSource
 from seawall.infra.db import Database
 from seawall.kernel.errors import ConflictError, RegistryError
 from seawall.registry import projects as project_content

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from seawall.access.tables import projects
 from seawall.features.replication.adapters import ADAPTERS, Adapter, RemoteRegistry, open_adapter
-from seawall.features.replication.client import Limiter
+from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.policies import Filter, ReplicationPolicy
 from seawall.features.replication.tables import (
     registries,

@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from seawall.features.replication.adapters import Adapter
-from seawall.features.replication.client import KILOBIT, Limiter, RemoteError
 from seawall.features.replication.copy import Copier, describe
 from seawall.features.replication.endpoint import Endpoint, LocalEndpoint
+from seawall.features.replication.limiter import KILOBIT, Limiter
 from seawall.features.replication.origin import REFUSED, came_from, cluster_id, format_header, registry_mark
 from seawall.features.replication.policies import ReplicationPolicy
+from seawall.features.replication.remote import RemoteError
 from seawall.features.replication.service import ReplicationService, policy_of, settle_in
 from seawall.features.replication.tables import (
     replication_executions,

@@ -8,8 +8,8 @@ from fastapi import Request, Response
 
 from seawall.features.replication.adapters import ADAPTERS, AdapterInfo
 from seawall.features.replication.adapters import RemoteRegistry as SecretRegistry
-from seawall.features.replication.client import RemoteError
 from seawall.features.replication.policies import RESOURCES, TRIGGERS
+from seawall.features.replication.remote import RemoteError
 from seawall.features.replication.service import check_type, check_url
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, system_access
 from seawall.web.harbor.errors import ApiError

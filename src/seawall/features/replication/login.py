@@ -1,0 +1,123 @@
+"""Logging in to another registry: Basic, or tokens from the server that its challenge names.
+
+Source: Docker's token authentication ("Bearer realm=..."); the form with an OAuth2 refresh token is not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from seawall.features.replication.remote import RemoteError, reason, refused
+
+
+@dataclass(slots=True)
+class Credentials:
+    """How to log in: a name and secret, or a function that gets fresh ones (cloud registries)."""
+
+    username: str = ""
+    secret: str = ""
+    refresh: Callable[[httpx.AsyncClient], Any] | None = None
+    expires_at: float = 0
+
+    def basic(self) -> str | None:
+        """The Basic header, None without credentials."""
+        if not self.username and not self.secret:
+            return None
+        return "Basic " + base64.b64encode(f"{self.username}:{self.secret}".encode()).decode()
+
+
+class Login:
+    """How one registry wants to be logged in to, once it has said so, and the tokens it has given."""
+
+    def __init__(self, url: str, credentials: Credentials, http: httpx.AsyncClient) -> None:
+        self.url = url
+        self._credentials = credentials
+        self._http = http
+        # Realm and service of the token server, or Basic.
+        self._bearer: tuple[str, str] | None = None
+        self._basic = False
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._token_locks: dict[str, asyncio.Lock] = {}
+
+    async def check_headers(self) -> dict[str, str]:
+        """The headers that show whether the credentials are right, after `learn`. Raises RemoteError."""
+        await self.refresh()
+        if self._bearer is not None:
+            return {"Authorization": f"Bearer {(await self._fetch_token(''))[0]}"}
+        if self._basic:
+            return {"Authorization": self._credentials.basic() or ""}
+        return {}
+
+    async def headers(self, scope: str) -> dict[str, str]:
+        """The headers of a request in `scope` (Docker's form; empty for none). Raises RemoteError."""
+        await self.refresh()
+        if self._basic:
+            basic = self._credentials.basic()
+            return {"Authorization": basic} if basic else {}
+        if self._bearer is None or not scope:
+            return {}
+        lock = self._token_locks.setdefault(scope, asyncio.Lock())
+        async with lock:
+            token, expires = self._tokens.get(scope, ("", 0.0))
+            if time.monotonic() > expires - 10:
+                token, expires = await self._fetch_token(scope)
+                self._tokens[scope] = (token, expires)
+        return {"Authorization": f"Bearer {token}"}
+
+    async def refresh(self) -> None:
+        """Get new credentials where the registry gives them for a time only, and that is nearly over."""
+        credentials = self._credentials
+        if credentials.refresh is not None and time.time() > credentials.expires_at - 300:
+            credentials.username, credentials.secret, credentials.expires_at = await credentials.refresh(
+                self._http
+            )
+
+    def learn(self, response: httpx.Response, scope: str) -> bool:
+        """Take up the challenge of a 401; whether asking once more makes sense."""
+        sent = response.request.headers.get("authorization", "")
+        for challenge in response.headers.get_list("www-authenticate"):
+            scheme, _, rest = challenge.partition(" ")
+            if scheme.lower() == "bearer":
+                values = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+                realm = urljoin(self.url, values.get("realm", ""))
+                if urlsplit(self.url).scheme == "https" and urlsplit(realm).scheme != "https":
+                    raise RemoteError(f"{self.url}: its token server has no TLS; credentials are not sent")
+                self._bearer = (realm, values.get("service", ""))
+                # Another request may have got a newer token meanwhile; that one is good.
+                if sent == f"Bearer {self._tokens.get(scope, ('', 0.0))[0]}":
+                    del self._tokens[scope]
+                return bool(scope)
+            if scheme.lower() == "basic" and self._credentials.basic():
+                self._basic = True
+                return not sent
+        return False
+
+    async def _fetch_token(self, scope: str) -> tuple[str, float]:
+        assert self._bearer is not None
+        realm, service = self._bearer
+        parameters: list[Any] = [("service", service), *(("scope", item) for item in scope.split())]
+        basic = self._credentials.basic()
+        try:
+            response = await self._http.get(
+                realm, params=parameters, headers={"Authorization": basic} if basic else {}
+            )
+        except httpx.HTTPError as error:
+            raise RemoteError(f"{realm}: {reason(error)}") from None
+        if response.status_code != 200:
+            raise refused("GET", realm, response)
+        try:
+            body = response.json()
+            token = str(body.get("token") or body["access_token"])
+            seconds = float(body.get("expires_in") or 60)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise RemoteError(f"{realm}: the token server's answer is not understood") from None
+        return token, time.monotonic() + seconds
