@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seawall.features.replication.client import RegistryClient, RemoteError
+from seawall.features.replication.client import RegistryClient
+from seawall.features.replication.remote import RemoteError
 from seawall.kernel.errors import ConfigError
 from seawall.kernel.names import digest_of
 
@@ -182,7 +183,7 @@ async def push(client: RegistryClient, repository: str, tag: str) -> Demo:
     await client.put_manifest(repository, tag, demo.index.media_type, demo.index.data)
     await client.put_manifest(repository, demo.sbom.digest, demo.sbom.media_type, demo.sbom.data)
     if await client.head_manifest(repository, tag) != demo.index.digest:
-        raise RemoteError(f"{client.url}: {repository}:{tag} is not what was pushed")
+        raise RemoteError(f"{client.session.url}: {repository}:{tag} is not what was pushed")
     return demo
 
 

@@ -61,7 +61,8 @@ def demo(
 
 
 async def _push(address: str, user: str, password: str, repository: str, tag: str) -> str:
-    from seawall.features.replication.client import Credentials, RegistryClient
+    from seawall.features.replication.client import RegistryClient
+    from seawall.features.replication.login import Credentials
 
     client = RegistryClient(address, Credentials(user, password))
     try:
