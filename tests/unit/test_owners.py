@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,3 +53,33 @@ def test_every_table_module_is_loaded() -> None:
         if "process" not in path.parts
     }
     assert modules - loaded == set()
+
+
+def modules_named(name: str) -> set[str]:
+    return {
+        "seawall." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in ROOT.rglob(name)
+        if "process" not in path.parts
+    }
+
+
+def test_every_table_module_is_protected() -> None:
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())
+    contracts = project["tool"]["importlinter"]["contracts"]
+    protected = {
+        module for item in contracts if item["type"] == "protected" for module in item["protected_modules"]
+    }
+    assert modules_named("tables.py") == protected
+    assert not any(item.get("ignore_imports") for item in contracts)
+
+
+def test_views_are_given_out_to_be_read_only() -> None:
+    """`FromClause` is the type that mypy lets nobody insert into, change or delete from."""
+    found = modules_named("views.py")
+    assert "seawall.registry.views" in found
+    for module in found:
+        tree = ast.parse((ROOT.parent / (module.replace(".", "/") + ".py")).read_text())
+        assert not [node for node in tree.body if isinstance(node, ast.Assign)], module
+        given = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
+        assert given, module
+        assert {ast.unparse(node.annotation) for node in given} == {"FromClause"}, module

@@ -47,6 +47,16 @@ class TaggedArtifact(NamedTuple):
     tag: str
 
 
+class ListedArtifact(NamedTuple):
+    """An artifact as rules see it; times in Unix seconds."""
+
+    id: int
+    digest: str
+    pushed_at: float
+    pulled_at: float | None
+    kind: str | None
+
+
 class StoredAccessory(NamedTuple):
     """An accessory with its bytes; `pushed_at` in Unix seconds."""
 
@@ -189,6 +199,28 @@ def tagged_artifacts(
     if repository is not None:
         query = query.where(repositories.c.name == repository, manifests.c.digest == digest)
     return [TaggedArtifact(*row) for row in connection.execute(query)]
+
+
+def listed_artifacts(connection: Connection, repository_id: int) -> list[ListedArtifact]:
+    """What lists of a repository show, but for accessories."""
+    query = select(
+        manifests.c.id, manifests.c.digest, manifests.c.pushed_at, manifests.c.pulled_at, manifests.c.kind
+    ).where(
+        manifests.c.repository_id == repository_id,
+        manifests.c.listed.is_(True),
+        manifests.c.accessory_of.is_(None),
+    )
+    return [ListedArtifact(*row) for row in connection.execute(query)]
+
+
+def times_of(
+    connection: Connection, repository_id: int, manifest_id: int
+) -> tuple[float, float | None] | None:
+    """When a manifest was pushed and last pulled (Unix seconds), None when it is gone."""
+    query = select(manifests.c.pushed_at, manifests.c.pulled_at)
+    query = query.where(manifests.c.id == manifest_id, manifests.c.repository_id == repository_id)
+    row = connection.execute(query).first()
+    return (row[0], row[1]) if row is not None else None
 
 
 def unpulled_copies(connection: Connection, cutoff: float) -> list[tuple[str, str]]:

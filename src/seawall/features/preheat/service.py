@@ -21,7 +21,7 @@ from seawall.features.preheat.tables import (
 )
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
-from seawall.infra.jobs.tables import jobs
+from seawall.infra.jobs.views import jobs, outcome
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel import globs
 from seawall.kernel.cron import next_time
@@ -505,13 +505,11 @@ def settle_in(connection: Connection, execution_id: int) -> None:
         connection.execute(update(preheat_tasks).where(task.id == task_id).values(values))
     message = ""
     if not row.planned:
-        planner = connection.execute(
-            select(jobs.c.status, jobs.c.error).where(jobs.c.id == row.job_id)
-        ).first()
-        if planner is not None and planner.status not in over:
+        planner = outcome(connection, row.job_id)
+        if planner is not None and planner[0] not in over:
             return
-        status = "Stopped" if planner is not None and planner.status == "stopped" else "Error"
-        message = (planner.error or "") if planner is not None else "its job is gone"
+        status = "Stopped" if planner is not None and planner[0] == "stopped" else "Error"
+        message = (planner[1] or "") if planner is not None else "its job is gone"
     else:
         found = counts(connection, [execution_id]).get(execution_id, {})
         if any(found.get(name) for name in OPEN):

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from seawall.access.projects import settings_of
 from seawall.access.service import AuthService
-from seawall.access.tables import project_metadata
 from seawall.access.tokens import Scope, TokenService
 from seawall.features.preheat.drivers import ERROR, RUNNING, DriverError, Image, open_driver
 from seawall.features.preheat.service import PreheatPolicy, PreheatService, settle_in
@@ -21,7 +21,7 @@ from seawall.infra.jobs.service import JobService
 from seawall.kernel import globs
 from seawall.kernel.errors import PreconditionError, SeawallError
 from seawall.registry.hooks import ContentHook, Push
-from seawall.registry.tables import labels, manifest_labels, manifests, repositories, tags
+from seawall.registry.lookups import TaggedArtifact, accessory_digests, label_names, tagged_artifacts
 
 KINDS = ("IMAGE", "CNAI")
 LABELED = "ARTIFACT_LABELED"
@@ -210,43 +210,19 @@ def candidates(
     Where the project wants signatures or no vulnerabilities, that goes before the policy's own filters.
     """
     wanted = {item["type"]: item["value"] for item in policy.filters}
-    settings = dict(
-        connection.execute(
-            select(project_metadata.c.name, project_metadata.c.value).where(
-                project_metadata.c.project_id == policy.project_id
-            )
-        ).all()
-    )
+    settings = settings_of(connection, policy.project_id)
     if "true" in (settings.get("enable_content_trust"), settings.get("enable_content_trust_cosign")):
         wanted["signature"] = True
     if settings.get("prevent_vul") == "true" and settings.get("severity"):
         wanted["vulnerability"] = SEVERITIES.get(str(settings["severity"]).capitalize(), _UNSCANNED)
-    query = (
-        select(
-            manifests.c.id,
-            manifests.c.repository_id,
-            manifests.c.digest,
-            manifests.c.media_type,
-            manifests.c.kind,
-            repositories.c.name,
-            tags.c.name.label("tag"),
-        )
-        .join(manifests, manifests.c.id == tags.c.manifest_id)
-        .join(repositories, repositories.c.id == tags.c.repository_id)
-        .where(repositories.c.project_id == policy.project_id, manifests.c.kind.in_(KINDS))
-        .where(manifests.c.accessory_of.is_(None))
-        .order_by(repositories.c.name, tags.c.name)
-    )
-    if repository is not None:
-        query = query.where(repositories.c.name == repository, manifests.c.digest == digest)
     result = []
-    for row in connection.execute(query).all():
-        path = row.name.partition("/")[2]
+    for row in tagged_artifacts(connection, policy.project_id, KINDS, repository, digest):
+        path = row.repository.partition("/")[2]
         if "repository" in wanted and not globs.matches(wanted["repository"] or "**", path):
             continue
         if "tag" in wanted and not globs.matches(wanted["tag"] or "**", row.tag):
             continue
-        if "label" in wanted and not _labels(wanted["label"]) <= _labels_of(connection, row.id):
+        if "label" in wanted and not _labels(wanted["label"]) <= label_names(connection, row.id):
             continue
         if "signature" in wanted and wanted["signature"] != _signed(connection, row):
             continue
@@ -254,7 +230,7 @@ def candidates(
             shown = Shown(row.id, row.repository_id, policy.project_id, row.digest, row.media_type)
             if _severity(connection, shown) >= wanted["vulnerability"]:
                 continue
-        result.append({"repository": row.name, "tag": row.tag, "digest": row.digest, "kind": row.kind})
+        result.append({"repository": row.repository, "tag": row.tag, "digest": row.digest, "kind": row.kind})
     return result
 
 
@@ -262,18 +238,8 @@ def _labels(text: str) -> set[str]:
     return {name.strip() for name in text.split(",") if name.strip()}
 
 
-def _labels_of(connection: Connection, manifest_id: int) -> set[str]:
-    query = select(labels.c.name).join(manifest_labels, manifest_labels.c.label_id == labels.c.id)
-    return set(connection.execute(query.where(manifest_labels.c.manifest_id == manifest_id)).scalars())
-
-
-def _signed(connection: Connection, row: Any) -> bool:
-    query = select(manifests.c.id).where(
-        manifests.c.repository_id == row.repository_id,
-        manifests.c.accessory_of == row.digest,
-        manifests.c.accessory_type.in_(_SIGNATURES),
-    )
-    return connection.execute(query.limit(1)).first() is not None
+def _signed(connection: Connection, row: TaggedArtifact) -> bool:
+    return bool(accessory_digests(connection, row.repository_id, row.digest, _SIGNATURES, 1))
 
 
 def _severity(connection: Connection, shown: Shown) -> int:

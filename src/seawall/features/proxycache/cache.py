@@ -21,15 +21,14 @@ from typing import Any
 
 import re2
 import structlog
-from sqlalchemy import select
 
-from seawall.access.tables import project_metadata, projects
+from seawall.access.projects import settings_of
 from seawall.features.replication.adapters import Adapter, open_adapter
 from seawall.features.replication.endpoint import LocalEndpoint
 from seawall.features.replication.limiter import KILOBIT, Limiter
 from seawall.features.replication.remote import RemoteError, RemoteManifest
 from seawall.features.replication.service import ReplicationService
-from seawall.features.replication.tables import registries
+from seawall.features.replication.upstreams import upstream_of
 from seawall.infra import leases
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobContext
@@ -40,9 +39,8 @@ from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.errors import InvalidError, RegistryError, SeawallError
 from seawall.registry import manifest as manifests
 from seawall.registry.local import LocalRegistry
+from seawall.registry.lookups import unpulled_copies
 from seawall.registry.model import StoredManifest
-from seawall.registry.tables import manifests as manifest_table
-from seawall.registry.tables import repositories
 
 log: Any = structlog.get_logger("seawall.proxy")
 
@@ -135,26 +133,14 @@ class PullThrough:
         return found
 
     async def _look_up(self, project: str) -> Upstream | None:
-        query = (
-            select(
-                projects.c.id.label("project_id"), registries.c.id, registries.c.url, registries.c.updated_at
-            )
-            .join(registries, registries.c.id == projects.c.registry_id)
-            .where(projects.c.name == project)
-        )
-        row = await self._db.point(lambda c: c.execute(query).first())
+        row = await self._db.point(lambda c: upstream_of(c, project))
         old = self._upstreams.get(project)
         if row is None:
             if old is not None:
                 del self._upstreams[project]
                 self._later(old.adapter.close())
             return None
-        settings = select(project_metadata.c.name, project_metadata.c.value).where(
-            project_metadata.c.project_id == row.project_id
-        )
-        metadata: dict[str, str] = {
-            item[0]: item[1] for item in await self._db.point(lambda c: c.execute(settings).all())
-        }
+        metadata = await self._db.point(lambda c: settings_of(c, row.project_id))
         speed = metadata.get("proxy_speed_kb", "")
         rate = int(speed) * KILOBIT if speed.isdigit() else 0
         stamp = (row.id, row.url, row.updated_at, rate)
@@ -477,20 +463,8 @@ class ProxyJobs:
         if days <= 0:
             return {"deleted": 0}
         cutoff = time.time() - days * 86400
-        table = manifest_table.c
-        query = (
-            select(repositories.c.name, table.digest)
-            .join(repositories, repositories.c.id == table.repository_id)
-            .join(projects, projects.c.id == repositories.c.project_id)
-            .where(
-                projects.c.registry_id.is_not(None),
-                table.pushed_at < cutoff,
-                (table.pulled_at.is_(None)) | (table.pulled_at < cutoff),
-            )
-            .order_by(table.id.desc())
-        )
         deleted = 0
-        for repository, digest in await self._db.read(lambda c: c.execute(query).all()):
+        for repository, digest in await self._db.read(lambda c: unpulled_copies(c, cutoff)):
             await context.checkpoint()
             try:
                 await self._content.delete_manifest(repository, digest)

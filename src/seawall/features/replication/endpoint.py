@@ -6,9 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
-from sqlalchemy import Connection, select
-
-from seawall.access.tables import projects
+from seawall.access.access import project_by_name
 from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.remote import RemoteManifest
@@ -17,8 +15,9 @@ from seawall.infra.db import Database
 from seawall.kernel.errors import ConflictError, RegistryError
 from seawall.registry import projects as project_content
 from seawall.registry.local import LocalRegistry
+from seawall.registry.lookups import blob_holders, referrer_digests
 from seawall.registry.model import Upload
-from seawall.registry.tables import manifests, repositories, repository_blobs, tags
+from seawall.registry.tags import pushed_at
 
 Remember = Callable[[str], Awaitable[None]]
 # Local sessions are recorded this often (bytes), so an interrupted pull goes on from there.
@@ -138,13 +137,7 @@ class LocalEndpoint:
 
     async def referrers(self, repository: str, digest: str) -> list[str]:
         """See Endpoint.referrers."""
-        query = (
-            select(manifests.c.digest)
-            .join(repositories, repositories.c.id == manifests.c.repository_id)
-            .where(repositories.c.name == repository, manifests.c.subject_digest == digest)
-            .order_by(manifests.c.id)
-        )
-        return await self._db.read(lambda c: list(c.execute(query).scalars()))
+        return await self._db.read(lambda c: referrer_digests(c, repository, digest))
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """See Endpoint.has_blob."""
@@ -163,13 +156,7 @@ class LocalEndpoint:
 
     async def holders(self, digest: str, limit: int = 20) -> list[str]:
         """Repositories that have the blob."""
-        query = (
-            select(repositories.c.name)
-            .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
-            .where(repository_blobs.c.digest == digest)
-            .limit(limit)
-        )
-        return await self._db.read(lambda c: list(c.execute(query).scalars()))
+        return await self._db.read(lambda c: blob_holders(c, digest, limit))
 
     async def blob(self, repository: str, digest: str, offset: int) -> AsyncIterator[bytes]:
         """See Endpoint.blob."""
@@ -180,13 +167,7 @@ class LocalEndpoint:
     async def prepare(self, repository: str) -> None:
         """Make sure the repository's project is there; a missing one is made, private."""
         name = repository.partition("/")[0]
-
-        def there(connection: Connection) -> bool:
-            return (
-                connection.execute(select(projects.c.id).where(projects.c.name == name)).first() is not None
-            )
-
-        if await self._db.read(there):
+        if await self._db.read(lambda c: project_by_name(c, name)) is not None:
             return
         with contextlib.suppress(ConflictError):
             await self._db.write(
@@ -239,12 +220,7 @@ class LocalEndpoint:
 
     async def pushed_at(self, repository: str, tag: str) -> float | None:
         """See Endpoint.pushed_at."""
-        query = (
-            select(tags.c.pushed_at)
-            .join(repositories, repositories.c.id == tags.c.repository_id)
-            .where(repositories.c.name == repository, tags.c.name == tag)
-        )
-        return await self._db.read(lambda c: c.execute(query).scalar())
+        return await self._db.read(lambda c: pushed_at(c, repository, tag))
 
     async def put_manifest(
         self, repository: str, reference: str, media_type: str, payload: bytes, origin: str = ""

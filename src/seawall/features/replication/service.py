@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from seawall.access.tables import projects
+from seawall.access.projects import using_registry
 from seawall.features.replication.adapters import ADAPTERS, Adapter, RemoteRegistry, open_adapter
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.policies import Filter, ReplicationPolicy
@@ -23,7 +23,7 @@ from seawall.features.replication.tables import (
 )
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
-from seawall.infra.jobs.tables import jobs
+from seawall.infra.jobs.views import jobs, outcome
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError, SeawallError
 
@@ -205,9 +205,7 @@ class ReplicationService:
             ).scalar()
             if used is not None:
                 raise PreconditionError(f"replication policy {used} uses this registry")
-            project = connection.execute(
-                select(projects.c.name).where(projects.c.registry_id == registry_id)
-            ).scalar()
+            project = using_registry(connection, registry_id)
             if project is not None:
                 raise PreconditionError(f"proxy-cache project {project} uses this registry")
             if not connection.execute(delete(registries).where(registries.c.id == registry_id)).rowcount:
@@ -525,7 +523,7 @@ def settle_in(connection: Connection, execution_id: int) -> None:
     )
     text = ""
     if not row[1]:
-        job = connection.execute(select(jobs.c.status, jobs.c.error).where(jobs.c.id == row[2])).first()
+        job = outcome(connection, row[2])
         status = "Stopped" if job is not None and job[0] == "stopped" else "Failed"
         text = (job[1] or "") if job is not None else "its job is gone"
     elif counts.get("Failed"):
@@ -557,8 +555,8 @@ def _ended_tasks(connection: Connection, execution_id: int) -> list[tuple[int, s
 
 def _is_over(connection: Connection, execution_id: int, row: Any) -> bool:
     if not row[1]:
-        status = connection.execute(select(jobs.c.status).where(jobs.c.id == row[2])).scalar()
-        return row[2] is not None and status in (None, "error", "stopped", "success")
+        job = outcome(connection, row[2])
+        return row[2] is not None and (job is None or job[0] in ("error", "stopped", "success"))
     left = connection.execute(
         select(replication_tasks.c.id).where(
             replication_tasks.c.execution_id == execution_id, replication_tasks.c.status.in_(OPEN)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from seawall.features.replication.adapters import Adapter
 from seawall.features.replication.copy import Copier, describe
@@ -33,7 +33,8 @@ from seawall.kernel.errors import PreconditionError, RegistryError, SeawallError
 from seawall.kernel.names import is_tag
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.local import LocalRegistry
-from seawall.registry.tables import labels, manifest_labels, manifests, repositories, tags
+from seawall.registry.lookups import all_repositories, label_names
+from seawall.registry.tags import pushed_later, set_pushed_at, tags_of_repository
 
 PUSHED = "REPLICATION_PUSH"
 DELETED = "REPLICATION_DELETE"
@@ -105,23 +106,18 @@ class ReplicationJobs:
                 await adapter.close()
 
     async def _local_resources(self, policy: ReplicationPolicy) -> AsyncIterator[tuple[str, list[str]]]:
-        query = select(repositories.c.id, repositories.c.name).order_by(repositories.c.name)
-        for repository_id, name in await self._db.read(lambda c: c.execute(query).all()):
+        for repository_id, name in await self._db.read(all_repositories):
             if not policy.wants_repository(name):
                 continue
 
             def read(connection: Connection, repository_id: int = repository_id) -> list[str]:
-                rows = connection.execute(
-                    select(tags.c.name, tags.c.manifest_id)
-                    .where(tags.c.repository_id == repository_id)
-                    .order_by(tags.c.name)
-                ).all()
+                rows = tags_of_repository(connection, repository_id)
                 wanted = [(tag, manifest) for tag, manifest in rows if policy.wants_tag(tag)]
                 if policy.looks_at_labels:
                     wanted = [
                         (tag, manifest)
                         for tag, manifest in wanted
-                        if policy.wants_labels(_labels(connection, manifest))
+                        if policy.wants_labels(label_names(connection, manifest))
                     ]
                 return [tag for tag, _ in wanted]
 
@@ -329,16 +325,6 @@ class ReplicationJobs:
         return await self._replication.check_all()
 
 
-def _labels(connection: Connection, manifest_id: int) -> set[str]:
-    return set(
-        connection.execute(
-            select(labels.c.name)
-            .join(manifest_labels, manifest_labels.c.label_id == labels.c.id)
-            .where(manifest_labels.c.manifest_id == manifest_id)
-        ).scalars()
-    )
-
-
 async def _remote(adapter: Adapter, policy: ReplicationPolicy) -> AsyncIterator[tuple[str, list[str]]]:
     async for name in adapter.repositories(policy.filter_value("name")):
         if not policy.wants_repository(name):
@@ -369,18 +355,7 @@ class ReplicationHook(ContentHook):
         if not names:
             # Nothing goes the other way: the sender's word is the last.
             return
-        later = connection.execute(
-            select(tags.c.name)
-            .join(manifests, manifests.c.id == tags.c.manifest_id)
-            .where(
-                tags.c.repository_id == push.repository.id,
-                tags.c.name.in_(push.tags),
-                or_(
-                    tags.c.pushed_at > push.actor.pushed_at,
-                    and_(tags.c.pushed_at == push.actor.pushed_at, manifests.c.digest > push.digest),
-                ),
-            )
-        ).scalar()
+        later = pushed_later(connection, push.repository.id, push.tags, push.actor.pushed_at, push.digest)
         if later is not None:
             raise RegistryError("DENIED", f"tag {later} was pushed here later", status=REFUSED)
 
@@ -396,11 +371,7 @@ class ReplicationHook(ContentHook):
         """See ContentHook.after_push."""
         if push.actor.pushed_at is not None and push.tags:
             # A tag keeps the time of its first push on its way.
-            connection.execute(
-                update(tags)
-                .where(tags.c.repository_id == push.repository.id, tags.c.name.in_(push.tags))
-                .values(pushed_at=push.actor.pushed_at)
-            )
+            set_pushed_at(connection, push.repository.id, push.tags, push.actor.pushed_at)
         # Children of an index go with it; signatures and the like have a subject to go to.
         if (push.tags or push.manifest.subject) and _listened_to(connection):
             references = list(push.tags) or [push.digest]

@@ -20,7 +20,6 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, insert, select, update
 
-from seawall.access.tables import projects
 from seawall.features.immutability import rules as immutability
 from seawall.features.retention.tables import retention_executions, retention_policies, retention_tasks
 from seawall.infra.db import Database
@@ -32,10 +31,11 @@ from seawall.kernel.context import SYSTEM, Actor
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry import accounting
-from seawall.registry.incoming import incoming
+from seawall.registry.incoming import incomplete
 from seawall.registry.local import LocalRegistry
+from seawall.registry.lookups import listed_artifacts, parent_ids, repositories_of, times_of
 from seawall.registry.model import Repository
-from seawall.registry.tables import REPOSITORY_EXISTS, manifest_references, manifests, repositories, tags
+from seawall.registry.tags import tag_names, tags_of_repository
 
 RULE_LIMIT = 15
 _DAY = 86400.0
@@ -283,29 +283,22 @@ def _kept(rule: dict[str, Any], chosen: list[Candidate], now: float) -> list[Can
 
 def candidates(connection: Connection, repository_id: int) -> list[Candidate]:
     """The artifacts of a repository that lists show, with their tags; none while some are still to come."""
-    name = repositories.c.name
-    if connection.execute(select(name).where(repositories.c.id == repository_id, incoming(name))).first():
+    if incomplete(connection, repository_id):
         return []
     names: dict[int, list[str]] = {}
-    for manifest_id, name in connection.execute(
-        select(tags.c.manifest_id, tags.c.name)
-        .where(tags.c.repository_id == repository_id)
-        .order_by(tags.c.name)
-    ):
+    for name, manifest_id in tags_of_repository(connection, repository_id):
         names.setdefault(manifest_id, []).append(name)
-    rows = connection.execute(
-        select(
-            manifests.c.id, manifests.c.digest, manifests.c.pushed_at, manifests.c.pulled_at, manifests.c.kind
-        ).where(
-            manifests.c.repository_id == repository_id,
-            manifests.c.listed.is_(True),
-            # Signatures and the like go with their subject, not by rules.
-            manifests.c.accessory_of.is_(None),
-        )
-    )
+    # Signatures and the like go with their subject, not by rules.
     return [
-        Candidate(row[0], row[1], row[2], row[3] or 0.0, tuple(names.get(row[0], ())), row[4] or "IMAGE")
-        for row in rows
+        Candidate(
+            item.id,
+            item.digest,
+            item.pushed_at,
+            item.pulled_at or 0.0,
+            tuple(names.get(item.id, ())),
+            item.kind or "IMAGE",
+        )
+        for item in listed_artifacts(connection, repository_id)
     ]
 
 
@@ -433,13 +426,7 @@ class RetentionJobs:
                 return None
             found = RetentionExecution(*row)
             policy = get(connection, found.policy_id)
-            rows = connection.execute(
-                select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
-                .join(projects, projects.c.id == repositories.c.project_id)
-                .where(repositories.c.project_id == policy.project_id, REPOSITORY_EXISTS)
-                .order_by(repositories.c.name)
-            )
-            return found, policy, [Repository(*item) for item in rows]
+            return found, policy, repositories_of(connection, policy.project_id)
 
         loaded = await self._db.read(load)
         if loaded is None:
@@ -543,7 +530,7 @@ class RetentionJobs:
             return await self._db.write(lambda c: self._remove(c, repository, item, who))
 
         def look(connection: Connection) -> str:
-            if set(_parents(connection, repository, item)) - doomed:
+            if set(parent_ids(connection, repository.id, item.digest)) - doomed:
                 return "IN USE"
             return "IMMUTABLE" if _protected(connection, repository, item) else "DEL"
 
@@ -552,19 +539,13 @@ class RetentionJobs:
     def _remove(self, connection: Connection, repository: Repository, item: Candidate, who: Actor) -> str:
         """Delete one artifact unless something speaks for it; returns what happened."""
         accounting.lock(connection, repository.project_id)
-        row = connection.execute(
-            select(manifests.c.pushed_at, manifests.c.pulled_at).where(
-                manifests.c.id == item.id, manifests.c.repository_id == repository.id
-            )
-        ).first()
+        row = times_of(connection, repository.id, item.id)
         if row is None:
             return "GONE"
-        names = connection.execute(
-            select(tags.c.name).where(tags.c.manifest_id == item.id).order_by(tags.c.name)
-        ).scalars()
+        names = tag_names(connection, item.id)
         if row[0] != item.pushed_at or (row[1] or 0.0) != item.pulled_at or tuple(names) != item.tags:
             return "CHANGED"
-        if _parents(connection, repository, item):
+        if parent_ids(connection, repository.id, item.digest):
             return "IN USE"
         if _protected(connection, repository, item):
             return "IMMUTABLE"
@@ -611,19 +592,6 @@ class RetentionJobs:
                 }
             },
         }
-
-
-def _parents(connection: Connection, repository: Repository, item: Candidate) -> list[int]:
-    """Ids of the indexes that name the artifact."""
-    return list(
-        connection.execute(
-            select(manifest_references.c.manifest_id).where(
-                manifest_references.c.repository_id == repository.id,
-                manifest_references.c.digest == item.digest,
-                manifest_references.c.kind == "manifest",
-            )
-        ).scalars()
-    )
 
 
 def _begin_task(connection: Connection, execution_id: int, name: str) -> tuple[int, str, int, int]:

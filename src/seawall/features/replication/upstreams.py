@@ -1,0 +1,30 @@
+"""Which registry a proxy-cache project has behind it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from seawall.access.views import projects
+from seawall.features.replication.tables import registries
+
+
+class UpstreamRow(NamedTuple):
+    """A proxy-cache project and its registry; `id` is the registry's. `updated_at` in Unix seconds."""
+
+    project_id: int
+    id: int
+    url: str
+    updated_at: float
+
+
+def upstream_of(connection: Connection, project: str) -> UpstreamRow | None:
+    """The registry behind the project of that name, None when it is no proxy-cache project."""
+    query = (
+        select(projects.c.id, registries.c.id, registries.c.url, registries.c.updated_at)
+        .join(registries, registries.c.id == projects.c.registry_id)
+        .where(projects.c.name == project)
+    )
+    row = connection.execute(query).first()
+    return UpstreamRow(*row) if row is not None else None
