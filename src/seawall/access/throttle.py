@@ -21,10 +21,11 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
 from seawall.access.tables import login_failures
 from seawall.infra.db import Database
+from seawall.infra.db.dialect import upsert
 from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.kernel.errors import RegistryError, UnavailableError
 
@@ -156,10 +157,14 @@ class LoginThrottle:
 
 def _count(connection: Connection, of: Guess, now: float) -> tuple[int, float, bool]:
     columns = login_failures.c
-    row = connection.execute(
+    # The row is there before it is locked, so that guesses that come at once take turns at the first one too.
+    fresh = {"key": of.key, "failures": 0, "last_at": now}
+    if connection.execute(upsert(connection, login_failures, fresh, "key")).rowcount:
+        # Old entries go when new ones come, so the table stays small.
+        connection.execute(delete(login_failures).where(columns.last_at < now - 86400))
+    failures, last = connection.execute(
         select(columns.failures, columns.last_at).where(columns.key == of.key).with_for_update()
-    ).first()
-    failures, last = (row[0], row[1]) if row is not None else (0, 0.0)
+    ).one()
     if now - last > _FORGET:
         failures = 0
     mark = f"{of.key}#{of.mark}"
@@ -171,17 +176,12 @@ def _count(connection: Connection, of: Guess, now: float) -> tuple[int, float, b
     )
     if known:
         return failures, last, False
-    if row is None:
-        # Old entries go when new ones come, so the table stays small.
-        connection.execute(delete(login_failures).where(columns.last_at < now - 86400))
-        connection.execute(insert(login_failures).values(key=of.key, failures=1, last_at=now))
-    else:
-        connection.execute(
-            update(login_failures).where(columns.key == of.key).values(failures=failures + 1, last_at=now)
-        )
+    connection.execute(
+        update(login_failures).where(columns.key == of.key).values(failures=failures + 1, last_at=now)
+    )
     if failures < _MARKS:
-        connection.execute(delete(login_failures).where(columns.key == mark))
-        connection.execute(insert(login_failures).values(key=mark, failures=0, last_at=now))
+        marked = {"key": mark, "failures": 0, "last_at": now}
+        connection.execute(upsert(connection, login_failures, marked, "key", ["last_at"]))
     return failures, last, True
 
 

@@ -20,6 +20,7 @@ import pytest
 from seawall import __version__
 from tests.support.processes import PASSWORD, SEAWALL, clean_environment
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 def certificate(directory: Path) -> tuple[Path, Path]:
@@ -116,6 +117,8 @@ def test_upload_sessions_survive_a_restart(fresh_registry: Registry) -> None:
 def test_first_start_prints_a_password_once(fresh_registry: Registry) -> None:
     del fresh_registry.environment["SEAWALL_ADMIN_PASSWORD"]
     fresh_registry.start()
+    # It comes once the server serves, so a moment after that may pass.
+    until(lambda: "password:" in fresh_registry.log.read_text(), "the password of admin")
     shown = [line for line in fresh_registry.log.read_text().splitlines() if "password:" in line]
     assert len(shown) == 1
     password = shown[0].split("password: ")[1].split()[0]

@@ -13,7 +13,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.tables import projects
 from seawall.infra.db import Database, migrate, open_database
-from seawall.registry import artifacts, windows
+from seawall.registry import windows
+from seawall.registry.artifacts import pages as listing
+from seawall.registry.artifacts.queries import NEWEST_FIRST
 from seawall.registry.tables import artifact_windows, manifests, repositories
 
 KINDS = ("IMAGE", "CHART", None)
@@ -131,20 +133,20 @@ def pages(connection: Connection, places: list[tuple[int, int]]) -> None:
                 manifests.c[scope[0]] == scope[1], manifests.c.listed.is_(True)
             )
             query = query if kind is None else query.where(manifests.c.kind == kind)
-            ids = list(connection.execute(query.order_by(*artifacts.NEWEST_FIRST)).scalars())
+            ids = list(connection.execute(query.order_by(*NEWEST_FIRST)).scalars())
             assert windows.count(connection, scope, kind) == len(ids)
             for ordinal, expected in enumerate(ids):
                 place = windows.locate(connection, scope, ordinal, kind)
                 assert place is not None
                 before, rest = place
                 assert rest <= ordinal
-                later = query.where(manifests.c.pushed_at < before).order_by(*artifacts.NEWEST_FIRST)
+                later = query.where(manifests.c.pushed_at < before).order_by(*NEWEST_FIRST)
                 assert connection.execute(later.limit(1).offset(rest)).scalar_one() == expected
             assert windows.locate(connection, scope, len(ids), kind) is None
 
 
 def test_pages_by_number_with_and_without_counts(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "_WALK", 0)
+    monkeypatch.setattr(listing, "_WALK", 0)
 
     def fill(connection: Connection) -> tuple[int, int]:
         place = repository(connection, 1)
@@ -158,7 +160,7 @@ def test_pages_by_number_with_and_without_counts(db: Database, monkeypatch: pyte
     def walk(connection: Connection, kind: str | None, total: int) -> list[str]:
         found: list[str] = []
         for offset in range(0, total + 14, 7):
-            part = artifacts.page(connection, scope, limit=7, offset=offset, total=total, kind=kind)
+            part = listing.page(connection, scope, limit=7, offset=offset, total=total, kind=kind)
             found += [item.digest for item in part]
         return found
 

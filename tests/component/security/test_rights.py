@@ -12,6 +12,7 @@ import httpx
 from tests.support.api import PREFIX, Api
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
+from tests.support.scan import spec
 
 
 def robot(maker: Api, duration: int, *pairs: tuple[str, str]) -> httpx.Response:
@@ -94,8 +95,10 @@ def test_who_gives_up_administration_has_lost_it(registry: Registry, admin: Api)
 def test_a_public_project_does_not_say_where_the_scanner_is(
     admin: Api, anonymous: Api, as_user: Callable[..., Api]
 ) -> None:
-    url = "http://127.0.0.1:9/inside"
-    made = admin.post("/scanners", json={"name": f"s{secrets.token_hex(4)}", "url": url})
+    adapter = spec.Adapter(spec.TRIVY, [])
+    with adapter.serve():
+        url = adapter.url
+        made = admin.post("/scanners", json={"name": f"s{secrets.token_hex(4)}", "url": url})
     assert made.status_code == 201, made.text
     uuid = made.headers["Location"].rpartition("/")[2]
     project = admin.project(public="true")

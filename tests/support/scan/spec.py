@@ -108,6 +108,29 @@ SBOM_REPORT = thing(
     sbom={"type": "object"},
 )
 
+MANIFESTS = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+]
+# What Trivy's adapter says of itself.
+TRIVY: dict[str, Any] = {
+    "scanner": {"name": "Trivy", "vendor": "Aqua Security", "version": "v0.60.0"},
+    "capabilities": [
+        {
+            "type": "vulnerability",
+            "consumes_mime_types": MANIFESTS,
+            "produces_mime_types": [NATIVE, GENERIC],
+        },
+        {
+            "type": "sbom",
+            "consumes_mime_types": MANIFESTS,
+            "produces_mime_types": [SBOM],
+            "additional_attributes": {"sbom_media_types": FORMATS[1:]},
+        },
+    ],
+    "properties": {"harbor.scanner-adapter/scanner-type": "os-package-vulnerability"},
+}
+
 
 def holds(document: Any, schema: dict[str, Any]) -> None:
     """Raises jsonschema.ValidationError."""

@@ -82,7 +82,7 @@ def test_platforms_of_an_index_lead_to_their_images(visit: Visit) -> None:
     table = guest.page.get_by_role("table", name="Platforms")
     expect(table).to_contain_text("linux/arm64")
     guest.row("linux/arm64").get_by_role("link").click()
-    expect(guest.page.get_by_text("linux/arm64")).to_be_visible()
+    expect(guest.page.get_by_role("definition").filter(has_text="linux/arm64")).to_be_visible()
     expect(guest.page.get_by_role("tab", name="Layers and history")).to_be_visible()
 
 

@@ -364,32 +364,11 @@ def test_a_registry_that_lies_is_found_out(scanner: Registry, tmp_path: Path) ->
 
 # -- held against the specification --------------------------------------------------------------------
 
-MANIFESTS = [
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-]
-TRIVY: dict[str, Any] = {
-    "scanner": {"name": "Trivy", "vendor": "Aqua Security", "version": "v0.60.0"},
-    "capabilities": [
-        {
-            "type": "vulnerability",
-            "consumes_mime_types": MANIFESTS,
-            "produces_mime_types": [spec.NATIVE, spec.GENERIC],
-        },
-        {
-            "type": "sbom",
-            "consumes_mime_types": MANIFESTS,
-            "produces_mime_types": [spec.SBOM],
-            "additional_attributes": {"sbom_media_types": spec.FORMATS[1:]},
-        },
-    ],
-    "properties": {"harbor.scanner-adapter/scanner-type": "os-package-vulnerability"},
-}
 # As before 1.1: no types, no report but Harbor's own, no properties.
 CLAIR: dict[str, Any] = {
     "scanner": {"name": "Clair", "vendor": "CoreOS", "version": "2.x"},
     "capabilities": [
-        {"consumes_mime_types": MANIFESTS[1:] + MANIFESTS[:1], "produces_mime_types": [spec.NATIVE]}
+        {"consumes_mime_types": spec.MANIFESTS[1:] + spec.MANIFESTS[:1], "produces_mime_types": [spec.NATIVE]}
     ],
 }
 
@@ -398,7 +377,7 @@ def found(name: str, *items: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "generated_at": "2026-01-02T03:04:05.678Z",
         "artifact": {"repository": name, "digest": "sha256:0"},
-        "scanner": TRIVY["scanner"],
+        "scanner": spec.TRIVY["scanner"],
         "severity": "High",
         "vulnerabilities": list(items),
         **more,
@@ -437,7 +416,9 @@ def test_an_adapter_like_trivys(client: Client, tmp_path: Path) -> None:
         "vendor_attributes": {"CVSS": {}},
     }
     adapter = spec.Adapter(
-        TRIVY, [1, 0, found("strict/x", ITEM, negligible)], credential=("Authorization", f"Bearer {TOKEN}")
+        spec.TRIVY,
+        [1, 0, found("strict/x", ITEM, negligible)],
+        credential=("Authorization", f"Bearer {TOKEN}"),
     )
     with adapter.serve(tls):
         settings = {"name": "x", "url": adapter.url, "auth": "Bearer", "access_credential": TOKEN}
@@ -522,7 +503,7 @@ def test_our_adapter_keeps_to_the_specification(client: Client, scanner: Registr
     digest = client.push("specified/x", "v1", npm(("left", "1.0.0"), ("own", "specified")))
     body: dict[str, Any] = {
         "registry": {"url": client.registry.url, "authorization": ""},
-        "artifact": {"repository": "specified/x", "digest": digest, "mime_type": MANIFESTS[0]},
+        "artifact": {"repository": "specified/x", "digest": digest, "mime_type": spec.MANIFESTS[0]},
     }
     spec.holds(body, spec.REQUEST)
 

@@ -102,9 +102,9 @@ def test_throttling_counts_the_client_not_the_proxy(fresh_registry: Registry) ->
 
     challenge = login("192.0.2.1", "wrong").headers["WWW-Authenticate"]
     assert 'realm="https://reg.example/service/token"' in challenge
-    for _ in range(5):
-        login("192.0.2.1", "wrong")
-    assert login("192.0.2.1", "wrong").status_code == 429
+    for number in range(5):
+        login("192.0.2.1", f"wrong {number}")
+    assert login("192.0.2.1", "another").status_code == 429
     assert login("192.0.2.2", registry.admin[1]).status_code == 200
 
 

@@ -45,7 +45,8 @@ def load(client: Client, project: str, name: str, suffix: str = "") -> Pushed:
 
 
 @pytest.fixture(scope="module")
-def cache() -> dict[str, Pushed]:
+def cache(client: Client) -> dict[str, Pushed]:
+    """Pushed by this client: the tests go on to another database, and then come back or not."""
     return {}
 
 
