@@ -3,7 +3,7 @@
 A login searches the user's entry as the search account, then binds as that entry with the password
 (RFC 4513, 5.1.3; an empty password would be an "unauthenticated bind", which succeeds, so it is refused
 before). Groups are those the entry names in `ldap_group_membership_attribute` and, of those below
-`ldap_group_base_dn`, the ones that name the entry as a member.
+`ldap_group_base_dn`, the ones that name the entry as a member. Groups in groups count in Active Directory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import structlog
 from ldap3 import BASE, LEVEL, NONE, SUBTREE, Connection, Server, Tls
 from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
-from ldap3.utils.dn import parse_dn
 from sqlalchemy import Connection as DbConnection
 from sqlalchemy import select
 
 from seawall.access import members, users
+from seawall.access.dn import first_value, normal_dn
 from seawall.access.principal import Principal
 from seawall.access.service import principal_of
 from seawall.access.tables import users as users_table
@@ -35,6 +35,9 @@ T = TypeVar("T")
 log: Any = structlog.get_logger("seawall.ldap")
 _SCOPES: dict[int, Any] = {0: BASE, 1: LEVEL, 2: SUBTREE}
 _RESULTS = 200
+# Active Directory's LDAP_MATCHING_RULE_IN_CHAIN: groups in groups. Other directories do not know the rule. To
+# them the clause is undefined (RFC 4511, section 4.5.1.7), which leaves the others of an "or" as they are.
+_IN_CHAIN = "1.2.840.113556.1.4.1941"
 
 
 class DirectoryError(InvalidError):
@@ -79,15 +82,6 @@ class LdapGroup:
 
     dn: str
     name: str
-
-
-def normal_dn(dn: str) -> str:
-    """The DN in a form that compares equal for equal names, whatever case and spacing. "" when malformed."""
-    try:
-        parts = parse_dn(dn, strip=True)
-    except LDAPException:
-        return ""
-    return ",".join(f"{name.lower()}={value.strip().lower()}" for name, value, _ in parts)
 
 
 class Directory:
@@ -343,16 +337,17 @@ def _groups(settings: LdapSettings, name: str, dn: str) -> list[LdapGroup]:
 
 def _groups_of(settings: LdapSettings, entry: LdapEntry) -> list[LdapGroup]:
     """Groups of the user: those it names, and those below the group base that name it."""
-    result = [LdapGroup(dn, _rdn(dn)) for dn in entry.groups]
+    result = [LdapGroup(dn, first_value(dn)) for dn in entry.groups]
     if not settings.group_base_dn:
         return result
     attribute = settings.group_attribute_name or "cn"
     dn, uid = escape_filter_chars(entry.dn), escape_filter_chars(entry.username)
+    named = f"(member={dn})(uniqueMember={dn})(member:{_IN_CHAIN}:={dn})"
 
     def work(connection: Connection) -> list[LdapGroup]:
         connection.search(
             settings.group_base_dn,
-            _filter(settings.group_search_filter, f"(|(member={dn})(uniqueMember={dn})(memberUid={uid}))"),
+            _filter(settings.group_search_filter, f"(|{named}(memberUid={uid}))"),
             _SCOPES[settings.group_search_scope],
             attributes=[attribute],
             size_limit=_RESULTS,
@@ -368,15 +363,8 @@ def _group_entries(connection: Connection, attribute: str) -> list[LdapGroup]:
     for item in connection.response or []:
         if item.get("type") == "searchResEntry":
             has = {key.lower(): values for key, values in item["attributes"].items()}
-            found.append(LdapGroup(item["dn"], _first(has, attribute) or _rdn(item["dn"])))
+            found.append(LdapGroup(item["dn"], _first(has, attribute) or first_value(item["dn"])))
     return found
-
-
-def _rdn(dn: str) -> str:
-    try:
-        return str(parse_dn(dn)[0][1])
-    except (LDAPException, IndexError):
-        return dn
 
 
 def _all(attributes: dict[str, Any], name: str) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, literal, or_, select, union_all, update
 from sqlalchemy.sql.selectable import Subquery
 
+from seawall.access.dn import first_value, normal_dn
 from seawall.access.rbac import ROLES
 from seawall.access.tables import project_members, user_group_members, user_groups, users
 from seawall.infra.db.listing import Field, Fields, Page, contains
@@ -145,10 +146,10 @@ def group(connection: Connection, group_id: int) -> Group:
 
 
 def find_group(connection: Connection, name: str, type_: int, dn: str = "") -> int | None:
-    """Id of the group: an LDAP group by its DN (whatever the case), others by name."""
+    """Id of the group: an LDAP group by its DN (in any of its spellings), others by name."""
     query = select(user_groups.c.id).where(user_groups.c.type == type_)
     if type_ == LDAP:
-        query = query.where(func.lower(user_groups.c.ldap_group_dn) == dn.lower())
+        query = query.where(user_groups.c.ldap_group_dn == normal_dn(dn))
     else:
         query = query.where(user_groups.c.name == name)
     return connection.execute(query).scalar()
@@ -160,6 +161,9 @@ def create_group(connection: Connection, name: str, type_: int, dn: str = "") ->
         raise InvalidError("group_type must be 1 (LDAP), 2 (HTTP) or 3 (OIDC)")
     if type_ == LDAP and not dn.strip():
         raise InvalidError("an LDAP group needs ldap_group_dn")
+    if type_ == LDAP:
+        dn = _stored_dn(dn)
+        name = name.strip() or first_value(dn)
     name = name.strip()
     if not name or len(name) > 255:
         raise InvalidError("group names have 1 to 255 characters")
@@ -173,6 +177,15 @@ def create_group(connection: Connection, name: str, type_: int, dn: str = "") ->
     ).inserted_primary_key
     assert made is not None
     return int(made[0])
+
+
+def _stored_dn(dn: str) -> str:
+    normal = normal_dn(dn)
+    if not normal:
+        raise InvalidError(f"{dn[:200]!r} is not a distinguished name such as cn=admins,ou=groups,dc=example")
+    if len(normal) > 512:
+        raise InvalidError("a group's DN has at most 512 characters")
+    return normal
 
 
 def rename_group(connection: Connection, group_id: int, name: str) -> None:
@@ -239,7 +252,7 @@ def list_groups(
     """User groups by name; `name_part` matches part of it, `dn` is the whole LDAP DN."""
     query = select(*_GROUP)
     if dn:
-        query = query.where(func.lower(user_groups.c.ldap_group_dn) == dn.lower())
+        query = query.where(user_groups.c.ldap_group_dn == normal_dn(dn))
     if name_part:
         query = query.where(contains(user_groups.c.name, name_part))
     total, rows = page.fetch(connection, query, _GROUP_FIELDS, user_groups.c.name, user_groups.c.id)

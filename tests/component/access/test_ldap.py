@@ -154,3 +154,33 @@ def test_a_removed_user_is_out(server: Registry, directory: Slapd) -> None:
 def test_auth_mode_stays_while_there_are_users(root: Api) -> None:
     refused = root.put("/configurations", json={"auth_mode": "db_auth"})
     assert (refused.status_code, code(refused)) == (400, "BAD_REQUEST")
+
+
+def test_a_group_with_capitals_beyond_ascii(directory: Slapd, server: Registry, root: Api) -> None:
+    user = directory.add_user("ulla", "Directory-12345")
+    group = directory.add_group("\u00dcbersee Ops", user)
+    project = root.project()
+    spaced = group.replace(",", " , ").replace("cn=", "CN = ")
+    added = root.post(
+        f"/projects/{project}/members", json={"role_id": 2, "member_group": {"ldap_group_dn": spaced}}
+    )
+    assert added.status_code == 201, added.text
+    # As before the first login, so after it: the group is found again.
+    for _ in range(2):
+        with Api(server, ("ulla", "Directory-12345")) as ulla:
+            assert ulla.get(f"/projects/{project}").json()["current_user_role_id"] == 2
+    shown = root.get(f"/projects/{project}/members").json()
+    assert [item["entity_name"] for item in shown if item["entity_type"] == "g"] == ["\u00dcbersee Ops"]
+    listed = root.get("/usergroups", params={"ldap_group_dn": group}).json()
+    assert [item["group_name"] for item in listed] == ["\u00dcbersee Ops"]
+    again = root.post("/usergroups", json={"group_name": "twin", "group_type": 1, "ldap_group_dn": spaced})
+    assert again.status_code == 409
+
+
+def test_groups_that_the_directory_does_not_have_are_refused(root: Api) -> None:
+    project = root.project()
+    for dn, status in ((f"cn=nobody,{GROUPS}", 404), ("nobody", 400), ("cn=a,,dc=x", 400)):
+        member = {"role_id": 2, "member_group": {"ldap_group_dn": dn, "group_name": "nobody"}}
+        assert root.post(f"/projects/{project}/members", json=member).status_code == status, dn
+        body = {"group_name": "nobody", "group_type": 1, "ldap_group_dn": dn}
+        assert root.post("/usergroups", json=body).status_code == status, dn

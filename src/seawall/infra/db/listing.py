@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import string
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -78,9 +79,15 @@ def parse_time(value: str) -> float:
         raise bad_query(f"{value[:50]!r} is not a time like 2020-04-09 02:36:00") from None
 
 
+_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
 def contains(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
-    """`column` contains `text`, literally, whatever the case."""
-    escaped = re.sub(r"([\\%_])", r"\\\1", text.lower())
+    """`column` contains `text`, literally, whatever the case of ASCII letters.
+
+    Only those are lowered on both sides: SQLite's `lower` knows no others, nor does PostgreSQL's under "C".
+    """
+    escaped = re.sub(r"([\\%_])", r"\\\1", text.translate(_LOWER))
     return func.lower(column).like(f"%{escaped}%", escape="\\")
 
 

@@ -127,6 +127,12 @@ async def create_project_member(
     if user is not None and not user.user_id and user.username and auth.required:
         # A user of the directory who never signed in here can be a member too.
         await directory.ensure_user(user.username)
+    kind, name, dn = 0, "", ""
+    if group is not None and not group.id:
+        kind = group.group_type or (domain.LDAP if group.ldap_group_dn else domain.OIDC)
+        name, dn = group.group_name or "", group.ldap_group_dn or ""
+        if kind == domain.LDAP and dn and auth.required:
+            name = await directory.checked_group(dn, name)
 
     def add_member(connection: Connection) -> tuple[int, str]:
         if user is not None:
@@ -138,8 +144,6 @@ async def create_project_member(
         if group.id:
             group_id = domain.group(connection, group.id).id
         else:
-            kind = group.group_type or (domain.LDAP if group.ldap_group_dn else domain.OIDC)
-            name, dn = group.group_name or group.ldap_group_dn or "", group.ldap_group_dn or ""
             known = domain.find_group(connection, name, kind, dn)
             group_id = known or domain.create_group(connection, name, kind, dn)
         return (
