@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,15 +18,20 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Protocol
 
 from seawall.availability.peers.lead import leads_elsewhere
 from seawall.infra.jobs.runner import Runner
+from seawall.infra.loading import load
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.part import Part
 from seawall.infra.settings import Settings
 from seawall.process.wiring import open_process
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+# What `ps` shows of the process, in at most 15 bytes.
+_NAME = b"seawall-jobs"
 
 
 def run(settings: Settings, *more: Part) -> None:
@@ -63,6 +70,50 @@ def die_with_parent(parent: int) -> None:
         sys.exit(1)
 
 
+def run_as_child(parent: int) -> None:
+    """Run jobs for the server `parent` (a pid), with the settings it left in the environment."""
+    from seawall.process.server import configure_logging
+
+    die_with_parent(parent)
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, _NAME)
+    settings = load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"]))
+    configure_logging(settings)
+    run(settings)
+
+
+class _Child(Protocol):
+    """The part of `subprocess.Popen` that is used of a child."""
+
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> int | None: ...
+
+
+class _Forked:
+    """A child forked from this process, which has everything imported already: it starts in no time."""
+
+    def __init__(self) -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=run_as_child, args=(os.getpid(),))
+        self._process.start()
+        self.terminate, self.kill = self._process.terminate, self._process.kill
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("jobservice", timeout or 0)
+        return self._process.exitcode
+
+
 class EmbeddedRunner:
     """Keeps one job-runner child alive while `seawall serve` runs; a context manager.
 
@@ -72,14 +123,15 @@ class EmbeddedRunner:
     def __init__(self, stopping: Callable[[], bool], drain_seconds: float) -> None:
         self._stopping = stopping
         self._drain_seconds = drain_seconds
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: _Child | None = None
         self._ended = threading.Event()
         # PR_SET_PDEATHSIG means the death of the parent's *thread*: both the one that enters and this one
         # live as long as the process.
         self._thread = threading.Thread(target=self._watch, name="job-runner", daemon=True)
 
     def __enter__(self) -> EmbeddedRunner:
-        self._child = self._start()
+        # Forked while this process has one thread. Later, when it has several, a new one is executed.
+        self._child = _Forked()
         self._thread.start()
         return self
 
@@ -113,7 +165,7 @@ class EmbeddedRunner:
         return self._ended.is_set() or self._stopping()
 
     @staticmethod
-    def _start() -> subprocess.Popen[bytes]:
+    def _start() -> _Child:
         # Settings travel through SEAWALL_RESOLVED_SETTINGS, as they do to the server's processes.
         command = [sys.executable, "-m", "seawall", "jobservice", "--parent", str(os.getpid())]
         # close_fds=False has Popen use posix_spawn. Its other way reports through a pipe, which a server

@@ -136,10 +136,10 @@ def _children(pid: int) -> list[int]:
         if entry.name.isdigit():
             try:
                 stat = (entry / "stat").read_text()
-                command = (entry / "cmdline").read_bytes()
+                name = (entry / "comm").read_text().strip()
             except OSError:
                 continue
-            if int(stat.rpartition(")")[2].split()[1]) == pid and b"jobservice" in command:
+            if int(stat.rpartition(")")[2].split()[1]) == pid and name == "seawall-jobs":
                 found.append(int(entry.name))
     return found
 

@@ -112,10 +112,10 @@ def _runner(server: int) -> int:
         if entry.name.isdigit():
             try:
                 stat = (entry / "stat").read_text()
-                command = (entry / "cmdline").read_bytes()
+                name = (entry / "comm").read_text().strip()
             except OSError:
                 continue
-            if int(stat.rpartition(")")[2].split()[1]) == server and b"jobservice" in command:
+            if int(stat.rpartition(")")[2].split()[1]) == server and name == "seawall-jobs":
                 return int(entry.name)
     raise AssertionError("no job runner")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,6 @@ import typer
 
 from seawall.infra.db import migrate, open_database
 from seawall.infra.jobs.service import JobService
-from seawall.infra.loading import load
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import NotFoundError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
@@ -34,12 +32,11 @@ def jobservice(
     from seawall.process.server import configure_logging
 
     if parent is not None:
-        process.die_with_parent(parent)
-        settings = load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"]))
-    else:
-        settings = settings_of(config, data_dir)
-        migrate.upgrade(settings.database_url)
-        asyncio.run(_prepare(settings))
+        process.run_as_child(parent)
+        return
+    settings = settings_of(config, data_dir)
+    migrate.upgrade(settings.database_url)
+    asyncio.run(_prepare(settings))
     configure_logging(settings)
     process.run(settings)
 

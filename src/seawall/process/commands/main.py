@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc as garbage
 import json
 import os
 import resource
@@ -168,10 +169,16 @@ def open_connections() -> int:
 
 
 def _server(settings: Settings) -> Any:
-    # Server processes are forked: what is imported here, each of them has without importing it again.
+    # Server processes and the job runner are forked: what is imported here, each of them has without
+    # importing it again, and in the same memory. Not sooner: prometheus_client decides at import how
+    # processes count.
     from granian.constants import HTTPModes, Interfaces, Loops
     from granian.server import Server
 
+    import seawall.process.server  # noqa: F401
+
+    garbage.collect()
+    garbage.freeze()
     return Server(
         "seawall.process.server:create",
         factory=True,
