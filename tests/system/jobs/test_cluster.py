@@ -144,7 +144,7 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _wait(condition: object, seconds: float = 20) -> None:
+def _wait(condition: object, seconds: float = 120) -> None:
     assert callable(condition)
     deadline = time.monotonic() + seconds
     while not condition():
