@@ -177,6 +177,57 @@ def test_harbors_names(helm: Helm) -> None:
     assert settings_of(documents)["http"]["tls_key"] == "/etc/seawall/tls/tls.key"
 
 
+def test_harbors_values_without_meaning(helm: Helm, tmp_path: Path) -> None:
+    paths = (CHART / "harbor-values.txt").read_text().split()
+    assert paths == sorted(set(paths))
+    content: dict[str, Any] = {}
+    for path in paths:
+        *heads, last = path.split(".")
+        node = content
+        for head in heads:
+            node = node.setdefault(head, {})
+        node[last] = {"enabled": True}
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(content))
+    (config,) = [d for d in render(helm, "-f", str(file)) if d["kind"] == "ConfigMap"]
+    assert config["metadata"]["annotations"]["seawall/ignored-values"] == ", ".join(paths)
+    shown = helm.run("install", "release", str(CHART), "--dry-run=client", "--set", "trivy.enabled=true")
+    assert shown.stdout.endswith("no effect here: trivy\n"), shown.stderr
+    (config,) = [d for d in render(helm) if d["kind"] == "ConfigMap"]
+    assert "annotations" not in config["metadata"]
+
+
+def test_harbors_images_are_not_used(helm: Helm) -> None:
+    names = [f"{part}.internal.image.repository" for part in ("database", "redis")]
+    text = helm.template(
+        *["--set", f"{names[0]}=goharbor/harbor-db", "--set", f"{names[1]}=goharbor/redis-photon"]
+    )
+    assert "image: goharbor/" not in text
+    assert "image: postgres:17" in text
+    assert "image: redis:7" in text
+    assert 'seawall/ignored-values: "database.internal.image, redis.internal.image"' in text
+
+
+def test_storage_encryption_and_authority(helm: Helm) -> None:
+    storage = "persistence.imageChartStorage"
+    words = [
+        f"{storage}.type=s3",
+        f"{storage}.s3.bucket=b",
+        f"{storage}.s3.encrypt=true",
+        "caSecretName=my-ca",
+    ]
+    documents = render(helm, *[item for word in words for item in ("--set", word)])
+    settings = settings_of(documents)
+    assert settings["storage"]["s3"]["encrypt"] is True
+    assert settings["ca_download"] == "/etc/seawall/ca-download"
+    for component in ("core", "jobservice"):
+        pod = one(documents, "Deployment", f"release-seawall-{component}")["spec"]["template"]["spec"]
+        (volume,) = [item for item in pod["volumes"] if item["name"] == "ca-download"]
+        assert volume["secret"]["secretName"] == "my-ca"
+        (mount,) = [item for item in pod["containers"][0]["volumeMounts"] if item["name"] == "ca-download"]
+        assert mount["mountPath"] == settings["ca_download"]
+
+
 def test_made_keys_are_good(helm: Helm) -> None:
     documents = render(helm, "-f", values("default"))
     data = one(documents, "Secret", "release-seawall")["data"]

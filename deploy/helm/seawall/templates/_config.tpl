@@ -32,6 +32,9 @@
 {{- if or $v.existingSecretSecretKey $v.secretKey -}}
 {{- $_ := set $keys "secret_key_file" "/etc/seawall/keys/secretkey" -}}
 {{- end -}}
+{{- if $v.caSecretName -}}
+{{- $_ := set $config "ca_download" "/etc/seawall/ca-download" -}}
+{{- end -}}
 {{- with $keys -}}
 {{- $_ := set $config "keys" . -}}
 {{- end -}}

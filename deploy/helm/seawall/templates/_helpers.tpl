@@ -27,6 +27,32 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
 {{- end -}}
 
+{{/* Values of Harbor's chart that are given and mean nothing here, with commas between them. */}}
+{{- define "seawall.ignored" -}}
+{{- $found := list -}}
+{{- range $path := .Files.Lines "harbor-values.txt" -}}
+{{- $node := $.Values -}}
+{{- $there := not (empty $path) -}}
+{{- range $name := splitList "." $path -}}
+{{- if and $there (kindIs "map" $node) (hasKey $node $name) -}}
+{{- $node = get $node $name -}}
+{{- else -}}
+{{- $there = false -}}
+{{- end -}}
+{{- end -}}
+{{- if $there -}}
+{{- $found = append $found $path -}}
+{{- end -}}
+{{- end -}}
+{{- range $name := list "database" "redis" -}}
+{{- $part := get $.Values $name -}}
+{{- if and (eq $part.type "internal") (hasPrefix "goharbor/" $part.internal.image.repository) -}}
+{{- $found = append $found (printf "%s.internal.image" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- join ", " $found -}}
+{{- end -}}
+
 {{/* Replicas of core: Harbor's three numbers are one here. */}}
 {{- define "seawall.core.replicas" -}}
 {{- max (int .Values.core.replicas) (int .Values.registry.replicas) (int .Values.portal.replicas) -}}

@@ -69,6 +69,11 @@
   mountPath: /etc/seawall/tls
   readOnly: true
 {{- end }}
+{{- if .Values.caSecretName }}
+- name: ca-download
+  mountPath: /etc/seawall/ca-download
+  readOnly: true
+{{- end }}
 {{- if .Values.caBundleSecretName }}
 - name: ca
   mountPath: /etc/seawall/ca
@@ -141,6 +146,14 @@
   secret:
     secretName: {{ include "seawall.tls.secret" . }}
     defaultMode: 0440
+{{- end }}
+{{- with .Values.caSecretName }}
+- name: ca-download
+  secret:
+    secretName: {{ . }}
+    items:
+      - key: ca.crt
+        path: ca.crt
 {{- end }}
 {{- with .Values.caBundleSecretName }}
 - name: ca

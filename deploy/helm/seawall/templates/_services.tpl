@@ -18,6 +18,15 @@ s3:
   {{- with $s.s3.rootdirectory }}
   rootdirectory: {{ . | quote }}
   {{- end }}
+  {{- if $s.s3.encrypt }}
+  encrypt: true
+  {{- end }}
+  {{- with $s.s3.keyid }}
+  keyid: {{ . | quote }}
+  {{- end }}
+  {{- if $s.s3.skipverify }}
+  skipverify: true
+  {{- end }}
   {{- if $s.caBundleSecretName }}
   cacert: /etc/seawall/storage-ca/ca.crt
   {{- end }}

@@ -70,7 +70,7 @@ def foreign_tables(connection: Connection) -> str | None:
     if {"harbor_user", "project"} <= present and schema_compatibility.name not in present:
         return (
             "this is a Harbor's database, and nothing in it was changed: give Seawall an empty database of "
-            "its own, and bring the content with `seawall adopt-harbor` or `seawall migrate-from-harbor`"
+            "its own, and bring the content with `seawall migrate-from-harbor`"
         )
     return None
 

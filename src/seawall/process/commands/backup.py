@@ -20,7 +20,10 @@ def backup(
     data_dir: DataOption = None,
     verify: Annotated[bool, typer.Option("--verify", help="read a backup and check it instead")] = False,
 ) -> None:
-    """Back up metadata and blobs while the registry runs; the master key is not part of it."""
+    """Back up metadata and blobs while the registry runs; the master key is not part of it.
+
+    Example: seawall backup /srv/backups/registry
+    """
     if verify:
         asyncio.run(_verify(directory))
         return
@@ -47,7 +50,10 @@ def restore(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Restore a backup into an empty database and storage."""
+    """Restore a backup into an empty database and storage.
+
+    Example: seawall restore /srv/backups/registry --data-dir /var/lib/seawall
+    """
     settings = settings_of(config, data_dir)
     count = asyncio.run(backup_.restore(settings.database_url, open_storage(settings), directory))
     print(f"{directory}: restored, {count} blobs; it needs the master key it was made under")

@@ -92,7 +92,10 @@ def dr_status(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Show what this site is and how far it follows."""
+    """Show what this site is and how far it follows.
+
+    Example: seawall dr status --output json
+    """
     _show(_with(config, data_dir, lambda dr: dr.status()), as_json or output is Output.json)
 
 
@@ -106,7 +109,10 @@ def dr_promote(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Make this site the active one; the other gives way first, or the witness says that it has."""
+    """Make this site the active one; the other gives way first, or the witness says that it has.
+
+    Example: seawall dr promote
+    """
     _show(_with(config, data_dir, lambda dr: dr.promote(force=force)), as_json or output is Output.json)
 
 
@@ -117,7 +123,10 @@ def dr_demote(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Take no more writes at this site; nobody does until a site is promoted."""
+    """Take no more writes at this site; nobody does until a site is promoted.
+
+    Example: seawall dr demote
+    """
     _show(_with(config, data_dir, lambda dr: dr.demote()), as_json or output is Output.json)
 
 
@@ -128,7 +137,10 @@ def dr_failback(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Switch the roles of the two sites with nothing lost; both must answer."""
+    """Switch the roles of the two sites with nothing lost; both must answer.
+
+    Example: seawall dr failback
+    """
     _show(_with(config, data_dir, lambda dr: dr.failback()), as_json or output is Output.json)
 
 
@@ -139,7 +151,10 @@ def dr_divergences(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """List what an old active had acknowledged and the new one never received, and what became of it."""
+    """List what an old active had acknowledged and the new one never received, and what became of it.
+
+    Example: seawall dr divergences
+    """
     found = _with(config, data_dir, lambda dr: dr.divergences())
     if as_json or output is Output.json:
         print(json.dumps([{**item, "at": _when(item["at"])} for item in found]))
@@ -161,7 +176,10 @@ def dr_witness(
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM)")] = None,
     key: Annotated[Path | None, typer.Option(help="its key (PEM)")] = None,
 ) -> None:
-    """Run a witness, at a third place; it needs the sites' master key and nothing else of theirs."""
+    """Run a witness, at a third place; it needs the sites' master key and nothing else of theirs.
+
+    Example: seawall dr witness --host 0.0.0.0 --port 8090 --certificate witness.crt --key witness.key
+    """
     from granian.constants import Interfaces
     from granian.server.embed import Server
 

@@ -74,7 +74,10 @@ def _when(seconds: float) -> str:
 
 @keys_app.command("list")
 def keys_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """List keys and their versions; no secret is shown."""
+    """List keys and their versions; no secret is shown.
+
+    Example: seawall keys list
+    """
 
     def work(ring: KeyRing) -> None:
         table = Table("key", "version", "state", "made", "until", "fingerprint")
@@ -104,6 +107,8 @@ def keys_rotate(
     """Make new keys; the old ones are accepted until what was made with them has ended.
 
     Rotating the secret key waits until the new one is in use and seals every stored credential with it.
+
+    Example: seawall keys rotate token
     """
     settings = registry_of(config, data_dir)
     overlap = _overlaps(settings)
@@ -136,6 +141,8 @@ def keys_rotate_master(
     """Seal the cluster's keys under a new master key, which every running instance must have already.
 
     First give it to all (other_master_key_file); afterwards make it their master_key_file.
+
+    Example: seawall keys rotate-master /data/secret/keys/new-master.key
     """
     settings = registry_of(config, data_dir)
     key = read_master_key(new)
@@ -169,6 +176,8 @@ def keys_import(
 
     Works before the first start, and later while instances run: old keys are accepted as after a rotation.
     A `master.key` becomes the master key too, and the file that the settings name is replaced.
+
+    Example: seawall keys import /net/a.example.com/data/secret
     """
     settings = settings_of(config, data_dir)
     found = read_folder(folder)
@@ -231,7 +240,10 @@ def keys_export(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Write the cluster's keys to the key files of the settings (keys.private_key_file, ...)."""
+    """Write the cluster's keys to the key files of the settings (keys.private_key_file, ...).
+
+    Example: seawall keys export /root/keys
+    """
     settings = registry_of(config, data_dir)
     written = _with_ring(settings, lambda ring: write_files(ring, settings.keys, folder))
     for path in written:
@@ -255,7 +267,10 @@ def _overlaps(settings: Settings) -> dict[str, float]:
 
 @keys_app.command("certificate")
 def keys_certificate(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Print the token signing key's certificate (root.crt) in PEM."""
+    """Print the token signing key's certificate (root.crt) in PEM.
+
+    Example: seawall keys certificate > root.crt
+    """
     print(_with_ring(registry_of(config, data_dir), lambda ring: ring.certificate), end="")
 
 
@@ -286,7 +301,10 @@ def ha_status(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """List instances and whether they live."""
+    """List instances and whether they live.
+
+    Example: seawall ha status --output json
+    """
     settings = registry_of(config, data_dir)
 
     async def work(db: Database, ring: KeyRing) -> None:
@@ -318,7 +336,10 @@ def ha_check(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Test every pair of instances; names each fault and its cure. Exit code 1 when there is one."""
+    """Test every pair of instances; names each fault and its cure. Exit code 1 when there is one.
+
+    Example: seawall ha check
+    """
     settings = registry_of(config, data_dir)
 
     async def work(db: Database, ring: KeyRing) -> CheckReport:
@@ -377,7 +398,7 @@ class BalancerKind(StrEnum):
 
 @ha_app.command("lb-config")
 def ha_lb_config(
-    kind: BalancerKind,
+    kind: Annotated[BalancerKind, typer.Argument(help="the balancer: haproxy or nginx")],
     instance: Annotated[
         list[str] | None,
         typer.Option(help="URL of an instance; without any, those alive and peers.urls"),
@@ -390,7 +411,10 @@ def ha_lb_config(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Print a load balancer's configuration for this cluster."""
+    """Print a load balancer's configuration for this cluster.
+
+    Example: seawall ha lb-config haproxy --bind :443 --certificate /etc/haproxy/registry.pem
+    """
     # A configuration for instances that are named needs no registry on this host.
     settings = settings_of(config, data_dir) if instance else registry_of(config, data_dir)
     url = external_url or settings.external_url

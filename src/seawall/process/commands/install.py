@@ -39,7 +39,7 @@ _ACTIONS = {
 
 def prepare(
     action: Annotated[
-        Action, typer.Argument(help="gencert and migrate are Harbor's; there is nothing to do", metavar="")
+        Action, typer.Argument(help="gencert and migrate are Harbor's; there is nothing to do")
     ] = Action.prepare,
     file: Annotated[Path, typer.Option("--harbor-yml", "--conf", "-f", help="the harbor.yml to read")] = Path(
         "harbor.yml"
@@ -60,7 +60,10 @@ def prepare(
     migrated: Annotated[str | None, typer.Option("--input", "-i", hidden=True)] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", hidden=True)] = None,
 ) -> None:
-    """Write settings, keys, systemd units and a compose file from a harbor.yml; keys are kept."""
+    """Write settings, keys, systemd units and a compose file from a harbor.yml; keys are kept.
+
+    Example: seawall prepare --conf harbor.yml --check
+    """
     del path, migrated, target
     given = {
         "trivy": with_trivy,
@@ -113,7 +116,10 @@ def bundle(
         list[str] | None, typer.Option(help="further Python versions to carry wheels for, 3.12 say")
     ] = None,
 ) -> None:
-    """Make one archive that installs Seawall on hosts without a network."""
+    """Make one archive that installs Seawall on hosts without a network.
+
+    Example: seawall bundle --output seawall-offline.tar.gz --python 3.12
+    """
     from seawall.install import bundle as bundle_
 
     path = output or Path(f"seawall-offline-{__version__}.tar.gz")
@@ -142,6 +148,8 @@ def migrate_from_harbor(
     """Bring projects, users, robots, policies and artifacts from a Harbor; can be run again.
 
     Passwords come from SEAWALL_SOURCE_PASSWORD and SEAWALL_TARGET_PASSWORD, or are asked for.
+
+    Example: seawall migrate-from-harbor --source https://harbor.example.com --target https://registry.example.com
     """
     import asyncio
 

@@ -16,6 +16,7 @@ from seawall.infra.settings import Settings
 from seawall.kernel.errors import NotFoundError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 
+JobArgument = Annotated[str, typer.Argument(help="the id that `jobs list` and `jobs start` print")]
 jobs_app = typer.Typer(no_args_is_help=True, help="Look at background jobs.")
 
 
@@ -27,6 +28,8 @@ def jobservice(
     """Run background jobs in a process of its own, until SIGTERM or SIGINT.
 
     `seawall serve` starts one by itself unless `jobs.embedded` is false.
+
+    Example: seawall jobservice --config /etc/seawall/seawall.yml
     """
     from seawall.process import worker as process
     from seawall.process.server import configure_logging
@@ -82,7 +85,10 @@ def list_jobs(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    Example: seawall jobs list --status error
+    """
     found = _ask(config, data_dir, lambda jobs: jobs.list(kind=kind, status=status, limit=limit))
     for item in found:
         line = f"{item.id}  {item.kind:20}  {item.status:8}  {_when(item.created_at)}"
@@ -90,8 +96,11 @@ def list_jobs(
 
 
 @jobs_app.command("log")
-def show_log(job_id: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Print a job's stored log."""
+def show_log(job_id: JobArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Print a job's stored log.
+
+    Example: seawall jobs log 0b4f5c1e-8a55-4d0e-9e5e-0f2b8f0c7d11
+    """
 
     async def log_of(jobs: JobService) -> str:
         if await jobs.get(job_id) is None:
@@ -103,12 +112,15 @@ def show_log(job_id: str, config: ConfigOption = None, data_dir: DataOption = No
 
 @jobs_app.command("start")
 def start(
-    kind: str,
+    kind: Annotated[str, typer.Argument(help="what to do: gc, purge-jobs, scan-all, ...; see `jobs list`")],
     args: Annotated[str, typer.Argument(help="arguments as a JSON object")] = "{}",
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Start a job; prints its id."""
+    """Start a job; prints its id.
+
+    Example: seawall jobs start gc
+    """
     try:
         parsed = json.loads(args)
     except ValueError:
@@ -119,8 +131,11 @@ def start(
 
 
 @jobs_app.command("stop")
-def stop(job_id: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Ask a job to stop."""
+def stop(job_id: JobArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Ask a job to stop.
+
+    Example: seawall jobs stop 0b4f5c1e-8a55-4d0e-9e5e-0f2b8f0c7d11
+    """
     if not _ask(config, data_dir, lambda jobs: jobs.stop(job_id)):
         print("nothing to stop: the job is over or unknown")
         raise typer.Exit(1)
@@ -128,6 +143,9 @@ def stop(job_id: str, config: ConfigOption = None, data_dir: DataOption = None) 
 
 @jobs_app.command("schedules")
 def schedules(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """List cron schedules (UTC) with the time of their next run."""
+    """List cron schedules (UTC) with the time of their next run.
+
+    Example: seawall jobs schedules
+    """
     for item in _ask(config, data_dir, lambda jobs: jobs.schedules()):
         print(f"{item.name:30}  {item.cron:20}  {item.kind:20}  {_when(item.next_at)}")

@@ -68,6 +68,7 @@ demo_cli.register(app)
 app.add_typer(ha_app, name="ha")
 app.add_typer(peers_app, name="peers")
 app.add_typer(dr_app, name="dr")
+UserArgument = Annotated[str, typer.Argument(help="the name that the user signs in with")]
 _BACKLOG = 4096
 _MOST_CONNECTIONS = 50_000
 
@@ -90,7 +91,10 @@ def _options(
 
 @app.command()
 def version() -> None:
-    """Print the version."""
+    """Print the version.
+
+    Example: seawall version
+    """
     print(__version__)
 
 
@@ -102,7 +106,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="port to listen on")] = None,
     workers: Annotated[int | None, typer.Option(help="server processes")] = None,
 ) -> None:
-    """Run the registry until SIGTERM or SIGINT; requests in flight are finished first."""
+    """Run the registry until SIGTERM or SIGINT; requests in flight are finished first.
+
+    Example: seawall serve --data-dir /var/lib/seawall --port 8080
+    """
     settings = settings_of(config, data_dir)
     http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
     if http:
@@ -209,7 +216,10 @@ def gc(
     grace_minutes: Annotated[int | None, typer.Option(min=0, help="spare what is younger")] = None,
     reader_minutes: Annotated[int, typer.Option(min=0, help="keep trashed bytes this long for readers")] = 15,
 ) -> None:
-    """Collect garbage while the registry runs; prints what was done as JSON."""
+    """Collect garbage while the registry runs; prints what was done as JSON.
+
+    Example: seawall gc --dry-run --delete-untagged
+    """
     settings = registry_of(config, data_dir)
     grace = settings.gc.grace_minutes if grace_minutes is None else grace_minutes
 
@@ -233,7 +243,10 @@ def fsck(
     data_dir: DataOption = None,
     fast: Annotated[bool, typer.Option(help="compare sizes only, do not read every byte")] = False,
 ) -> None:
-    """Check that every blob and manifest is there and intact; exit code 1 when not."""
+    """Check that every blob and manifest is there and intact; exit code 1 when not.
+
+    Example: seawall fsck --fast
+    """
     settings = registry_of(config, data_dir)
     report = fsck_.FsckReport()
 
@@ -253,7 +266,10 @@ def fsck(
 
 @config_app.command("check")
 def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Check the settings and print them, defaults filled in and secrets left out."""
+    """Check the settings and print them, defaults filled in and secrets left out.
+
+    Example: seawall config check --config /etc/seawall/seawall.yml
+    """
     print(json.dumps(redacted(settings_of(config, data_dir)), indent=2))
 
 
@@ -266,12 +282,15 @@ def _read_password() -> str:
 
 @user_app.command("create")
 def user_create(
-    username: str,
+    username: UserArgument,
     admin: Annotated[bool, typer.Option("--admin", help="system administrator")] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Add a user; the password is asked for, or read as a line from standard input."""
+    """Add a user; the password is asked for, or read as a line from standard input.
+
+    Example: seawall user create alice --admin < password.txt
+    """
     password = _read_password()
     settings = registry_of(config, data_dir)
     with_db(settings, lambda db: AuthService(db).create_user(username, password, sysadmin=admin))
@@ -279,23 +298,32 @@ def user_create(
 
 
 @user_app.command("passwd")
-def user_passwd(username: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Give a user a new password."""
+def user_passwd(username: UserArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Give a user a new password.
+
+    Example: seawall user passwd admin
+    """
     password = _read_password()
     with_db(registry_of(config, data_dir), lambda db: AuthService(db).set_password(username, password))
     print(f"password of {username} changed")
 
 
 @user_app.command("delete")
-def user_delete(username: str, config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Remove a user."""
+def user_delete(username: UserArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Remove a user.
+
+    Example: seawall user delete alice
+    """
     with_db(registry_of(config, data_dir), lambda db: AuthService(db).delete_user(username))
     print(f"user {username} deleted")
 
 
 @user_app.command("list")
 def user_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """List users."""
+    """List users.
+
+    Example: seawall user list
+    """
     table = Table("user", "administrator")
     for item in with_db(registry_of(config, data_dir), lambda db: AuthService(db).list_users()):
         table.add_row(item.name, "yes" if item.sysadmin else "")
@@ -304,19 +332,25 @@ def user_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
 
 @project_app.command("create")
 def project_create(
-    name: str,
+    name: Annotated[str, typer.Argument(help="its name: lower case, digits, and . _ - between them")],
     public: Annotated[bool, typer.Option("--public", help="anyone may pull")] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Add a project."""
+    """Add a project.
+
+    Example: seawall project create web --public
+    """
     with_db(registry_of(config, data_dir), lambda db: AuthService(db).create_project(name, public=public))
     print(f"project {name} created")
 
 
 @project_app.command("list")
 def project_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """List projects."""
+    """List projects.
+
+    Example: seawall project list
+    """
     table = Table("project", "access")
     for name, public in with_db(registry_of(config, data_dir), lambda db: AuthService(db).list_projects()):
         table.add_row(name, "public" if public else "private")
@@ -325,8 +359,15 @@ def project_list(config: ConfigOption = None, data_dir: DataOption = None) -> No
 
 @project_app.command("member")
 def project_member(
-    project: str, username: str, role: str, config: ConfigOption = None, data_dir: DataOption = None
+    project: Annotated[str, typer.Argument(help="a project's name")],
+    username: UserArgument,
+    role: Annotated[str, typer.Argument(help="projectAdmin, maintainer, developer, guest or limitedGuest")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
 ) -> None:
-    """Give a user a role: projectAdmin, maintainer, developer, guest or limitedGuest."""
+    """Give a user a role: projectAdmin, maintainer, developer, guest or limitedGuest.
+
+    Example: seawall project member web alice developer
+    """
     with_db(registry_of(config, data_dir), lambda db: AuthService(db).set_member(project, username, role))
     print(f"{username} is {role} in {project}")

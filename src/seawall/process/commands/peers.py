@@ -53,7 +53,10 @@ def status(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Ask every peer; exit code 1 when one is away, or something differs."""
+    """Ask every peer; exit code 1 when one is away, or something differs.
+
+    Example: seawall peers status --output json
+    """
     found = _with_peers(config, data_dir, lambda peers: peers.statuses.all())
     if as_json or output is Output.json:
         print(json.dumps([asdict(item) for item in found]))
@@ -83,13 +86,19 @@ def status(
 
 @app.command("sync")
 def sync(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Compare everything, and take what peers have new, now."""
+    """Compare everything, and take what peers have new, now.
+
+    Example: seawall peers sync
+    """
     _with_peers(config, data_dir, lambda peers: peers.rounds.once())
     status(config, data_dir, False, Output.text)
 
 
 @app.command("conflicts")
 def conflicts(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """What lost by the conflict rule, newest first, as JSON lines."""
+    """What lost by the conflict rule, newest first, as JSON lines.
+
+    Example: seawall peers conflicts
+    """
     for item in _with_peers(config, data_dir, lambda peers: peers.statuses.conflicts()):
         print(json.dumps(item))

@@ -40,7 +40,10 @@ def _open(config: Path | None, data_dir: Path | None) -> Database:
 
 @quota_app.command("list")
 def list_(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Show what each project uses and may use."""
+    """Show what each project uses and may use.
+
+    Example: seawall quota list
+    """
     db = _open(config, data_dir)
     table = Table("project", "used", "quota")
     for name, used, hard in db.sync_read(accounting.usage):
@@ -51,12 +54,15 @@ def list_(config: ConfigOption = None, data_dir: DataOption = None) -> None:
 
 @quota_app.command("set", context_settings={"ignore_unknown_options": True})
 def set_(
-    project: str,
-    size: Annotated[str, typer.Argument(help="10GiB, 500MiB, bytes, or none")],
+    project: Annotated[str, typer.Argument(help="a project's name")],
+    size: Annotated[str, typer.Argument(help="10GiB, 500MiB, bytes; none or -1: no bound")],
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Set a project's quota; what it holds already stays."""
+    """Set a project's quota; what it holds already stays.
+
+    Example: seawall quota set web 10GiB
+    """
     hard = parse_size(size)
     db = _open(config, data_dir)
     try:
@@ -74,6 +80,8 @@ def refresh(
     """Count usage and numbers of artifacts anew from what is stored.
 
     Needed only after instances of a version without quotas have written to the same database.
+
+    Example: seawall quota refresh web
     """
     db = _open(config, data_dir)
 

@@ -35,6 +35,8 @@ def db_import(
 
     What has not changed since the last import is left alone. Images are matched anew afterwards, without
     reading their layers.
+
+    Example: seawall scan db import /mnt/advisories/osv /mnt/advisories/oval.xml
     """
     rejected = changed = 0
 
@@ -68,7 +70,10 @@ def db_remove(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Forget what a source said, say of a file that goes by another name now."""
+    """Forget what a source said, say of a file that goes by another name now.
+
+    Example: seawall scan db remove debian-tracker
+    """
 
     async def work(db: Database) -> int:
         removed = importer.remove(db, source)
@@ -80,7 +85,10 @@ def db_remove(
 
 @db_app.command("status")
 def db_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Show the imported sources and how old they are."""
+    """Show the imported sources and how old they are.
+
+    Example: seawall scan db status
+    """
 
     async def work(db: Database) -> list[dict[str, Any]]:
         return await db.read(importer.status)
