@@ -60,8 +60,8 @@ from seawall.infra.ratelimit import RateLimiter
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
-from seawall.infra.storage import BlobStorage, FilesystemStorage
-from seawall.infra.storage.connect import open_objects
+from seawall.infra.storage import BlobStorage
+from seawall.process.storage import open_storage
 from seawall.registry import jobs as content_jobs
 from seawall.registry import pulls
 from seawall.registry.artifacts import ArtifactService
@@ -144,13 +144,6 @@ async def _forever(work: Background) -> None:
                 "background work failed; starting it again", work=getattr(work, "__qualname__", "?")
             )
             await asyncio.sleep(1)
-
-
-def open_storage(settings: Settings) -> BlobStorage:
-    """The storage backend that the settings choose."""
-    if settings.storage.driver == "filesystem":
-        return FilesystemStorage(settings.storage_root)
-    return open_objects(settings.storage)
 
 
 def open_scanner(

@@ -11,7 +11,7 @@ import typer
 from seawall.availability import backup as backup_
 from seawall.kernel.errors import ConfigError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
-from seawall.process.wiring import open_storage
+from seawall.process.storage import open_storage
 
 
 def backup(

@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from seawall.infra.settings import Settings
-from seawall.install import demo as demo_
 from seawall.kernel.errors import ConfigError
 from seawall.kernel.names import check_name, is_tag
 from seawall.process.commands.common import ConfigOption, DataOption, settings_of
@@ -41,7 +40,9 @@ def demo(
     Example: seawall demo library/app --tag 1.0
     """
     if layout is not None:
-        demo_.write_layout(layout, tag)
+        from seawall.install.demo import write_layout
+
+        write_layout(layout, tag)
         print(f"written: oci:{layout}:{tag}")
         return
     check_name(repository)
@@ -63,10 +64,11 @@ def demo(
 async def _push(address: str, user: str, password: str, repository: str, tag: str) -> str:
     from seawall.features.replication.client import RegistryClient
     from seawall.features.replication.login import Credentials
+    from seawall.install.demo import push
 
     client = RegistryClient(address, Credentials(user, password))
     try:
-        return (await demo_.push(client, repository, tag)).index.digest
+        return (await push(client, repository, tag)).index.digest
     finally:
         await client.close()
 

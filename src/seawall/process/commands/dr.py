@@ -8,13 +8,12 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import structlog
 import typer
 from rich.table import Table
 
-from seawall.availability.sites.service import DrService
 from seawall.infra.db import open_database
 from seawall.infra.secrets.master import load_master_key, other_master_keys
 from seawall.kernel.errors import ConfigError
@@ -29,6 +28,9 @@ from seawall.process.commands.common import (
     settings_of,
 )
 
+if TYPE_CHECKING:
+    from seawall.availability.sites.service import DrService
+
 T = TypeVar("T")
 dr_app = typer.Typer(no_args_is_help=True, help="Active-standby data centers.")
 
@@ -40,8 +42,9 @@ def _when(seconds: float | None) -> str | None:
 
 
 def _with(config: Path | None, data_dir: Path | None, work: Callable[[DrService], Awaitable[T]]) -> T:
-    # Imported here: `seawall.process.wiring` imports this package.
-    from seawall.process.wiring import open_storage
+    # Imported here, so that other commands start without it.
+    from seawall.availability.sites.service import DrService
+    from seawall.process.storage import open_storage
 
     # What is logged on the way must not be among what is printed.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

@@ -368,7 +368,7 @@ async def _check_sites(db: Database, settings: Settings, report: CheckReport) ->
     # Imported here, for the same reason.
     from seawall.availability.sites.check import check_sites
     from seawall.availability.sites.service import DrService
-    from seawall.process.wiring import open_storage
+    from seawall.process.storage import open_storage
 
     dr = DrService(db, open_storage(settings), settings)
     try:

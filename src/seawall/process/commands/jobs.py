@@ -46,7 +46,7 @@ def jobservice(
 
 async def _prepare(settings: Settings) -> None:
     from seawall.availability.sites.service import prepare
-    from seawall.process.wiring import open_storage
+    from seawall.process.storage import open_storage
 
     db = open_database(settings.database_url, pool_size=2)
     try:

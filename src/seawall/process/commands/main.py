@@ -23,7 +23,6 @@ from seawall.access.service import AuthService, ensure_admin
 from seawall.availability.cluster.drain import announce_drain
 from seawall.availability.cluster.health import DRAIN_VARIABLE
 from seawall.availability.cluster.instances import ID_VARIABLE
-from seawall.availability.sites.service import prepare as prepare_site
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, redacted
@@ -45,8 +44,7 @@ from seawall.process.commands.peers import app as peers_app
 from seawall.process.commands.quota import quota_app
 from seawall.process.commands.scan import app as scan_app
 from seawall.process.start import FirstAdmin, preflight
-from seawall.process.wiring import open_storage
-from seawall.process.worker import EmbeddedRunner
+from seawall.process.storage import open_storage
 from seawall.registry import fsck as fsck_
 from seawall.registry import gc as gc_
 
@@ -110,6 +108,8 @@ def serve(
 
     Example: seawall serve --data-dir /var/lib/seawall --port 8080
     """
+    from seawall.process.worker import EmbeddedRunner
+
     settings = settings_of(config, data_dir)
     http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
     if http:
@@ -143,6 +143,7 @@ def _address(settings: Settings, scheme: str) -> str:
 
 def _prepare(settings: Settings) -> bool:
     """Site, keys and an administrator with a given password; whether this site takes writes."""
+    from seawall.availability.sites.service import prepare as prepare_site
 
     async def prepared() -> bool:
         db: Database = open_database(settings.database_url, pool_size=2)
@@ -182,9 +183,10 @@ def _server(settings: Settings) -> Any:
     from granian.constants import HTTPModes, Interfaces, Loops
     from granian.server import Server
 
+    garbage.disable()
     import seawall.process.server  # noqa: F401
 
-    garbage.collect()
+    garbage.enable()
     garbage.freeze()
     return Server(
         "seawall.process.server:create",

@@ -22,7 +22,6 @@ from seawall.process.commands.common import (
     console,
     registry_of,
 )
-from seawall.process.wiring import open_process
 
 if TYPE_CHECKING:
     from seawall.availability.peers.service import PeerService
@@ -32,6 +31,9 @@ app = typer.Typer(no_args_is_help=True, help="Own-storage HA: this instance and 
 
 
 def _with_peers(config: Path | None, data_dir: Path | None, work: Callable[[PeerService], Awaitable[T]]) -> T:
+    # What needs every feature is imported by the command that runs it: the others start sooner.
+    from seawall.process.wiring import open_process
+
     settings = registry_of(config, data_dir)
     if not settings.peers.urls:
         raise ConfigError("peers.urls is not set: this instance has no peers")

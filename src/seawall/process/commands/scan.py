@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from seawall.features.scan import importer
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import insert_job
 from seawall.kernel.errors import InvalidError
@@ -38,6 +37,8 @@ def db_import(
 
     Example: seawall scan db import /mnt/advisories/osv /mnt/advisories/oval.xml
     """
+    from seawall.features.scan import importer
+
     rejected = changed = 0
 
     async def work(db: Database) -> None:
@@ -75,6 +76,8 @@ def db_remove(
     Example: seawall scan db remove debian-tracker
     """
 
+    from seawall.features.scan import importer
+
     async def work(db: Database) -> int:
         removed = importer.remove(db, source)
         await db.write(lambda c: insert_job(c, "scan-rematch", {}))
@@ -89,6 +92,8 @@ def db_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
 
     Example: seawall scan db status
     """
+
+    from seawall.features.scan import importer
 
     async def work(db: Database) -> list[dict[str, Any]]:
         return await db.read(importer.status)

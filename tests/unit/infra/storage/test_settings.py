@@ -11,7 +11,7 @@ from seawall.infra.db.postgres import connection_info
 from seawall.infra.loading import load
 from seawall.infra.settings import Settings, redacted
 from seawall.kernel.errors import ConfigError
-from seawall.process.wiring import open_storage
+from seawall.process.storage import open_storage
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,14 @@
+"""The blob storage that the settings choose: apart from the wiring, which a command need not import."""
+
+from __future__ import annotations
+
+from seawall.infra.settings import Settings
+from seawall.infra.storage import BlobStorage, FilesystemStorage
+from seawall.infra.storage.connect import open_objects
+
+
+def open_storage(settings: Settings) -> BlobStorage:
+    """The storage backend that the settings choose."""
+    if settings.storage.driver == "filesystem":
+        return FilesystemStorage(settings.storage_root)
+    return open_objects(settings.storage)
