@@ -116,7 +116,7 @@ def settings_of(connection: Connection, project_id: int) -> dict[str, str]:
     """The stored metadata values of a project by its id; "public" is not among them."""
     query = select(project_metadata.c.name, project_metadata.c.value)
     query = query.where(project_metadata.c.project_id == project_id)
-    return dict(connection.execute(query).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def settings_of_named(
@@ -135,7 +135,7 @@ def settings_of_named(
 def ids_of(connection: Connection, names: Collection[str]) -> dict[str, int]:
     """Project name -> id of those that exist."""
     query = select(projects.c.name, projects.c.id).where(projects.c.name.in_(names))
-    return dict(connection.execute(query).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def id_of(connection: Connection, name: str) -> int:
@@ -149,7 +149,7 @@ def id_of(connection: Connection, name: str) -> int:
 def all_names(connection: Connection) -> dict[int, str]:
     """Id -> name of every project, by id."""
     query = select(projects.c.id, projects.c.name).order_by(projects.c.id)
-    return dict(connection.execute(query).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def using_registry(connection: Connection, registry_id: int) -> str | None:
