@@ -83,3 +83,71 @@ def test_views_are_given_out_to_be_read_only() -> None:
         given = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
         assert given, module
         assert {ast.unparse(node.annotation) for node in given} == {"FromClause"}, module
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, str, set[str]]]:
+    """(receiver, method, keywords) of every awaited call."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Await)
+            and isinstance(node.value, ast.Call)
+            and isinstance(node.value.func, ast.Attribute)
+        ):
+            call, func = node.value, node.value.func
+            yield ast.unparse(func.value), func.attr, {item.arg or "" for item in call.keywords}
+
+
+def methods_that_carry() -> set[str]:
+    """Names of methods below `web` that take an `also`."""
+    return {
+        node.name
+        for path in ROOT.rglob("*.py")
+        if "web" not in path.relative_to(ROOT).parts and "db" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.AsyncFunctionDef) and "also" in {item.arg for item in node.args.kwonlyargs}
+    }
+
+
+def test_routes_let_every_write_carry_the_trace_of_the_request() -> None:
+    """A write that a route forgets to give its `also` could commit without an entry in the audit log."""
+    carrying = methods_that_carry()
+    assert {"add_key", "set_schedule", "start", "delete_repository"} <= carrying
+    # Writes nothing.
+    others = {"service.begin"}
+    forgotten = []
+    for path in (ROOT / "web" / "harbor").rglob("*.py"):
+        for receiver, method, keywords in calls(ast.parse(path.read_text())):
+            if receiver.endswith("db") and method == "write" and path.name != "deps.py":
+                forgotten.append(f"{path.name}: {receiver}.write instead of access.write")
+            if method in carrying and "also" not in keywords and f"{receiver}.{method}" not in others:
+                forgotten.append(f"{path.name}: {receiver}.{method} without also")
+    assert forgotten == []
+
+
+def test_what_a_route_calls_and_writes_takes_what_it_carries() -> None:
+    """The services of `web/harbor/needs.py`: a method that writes, and that a route calls, has an `also`."""
+    called = {
+        method
+        for path in (ROOT / "web" / "harbor").rglob("*.py")
+        for _, method, _ in calls(ast.parse(path.read_text()))
+    }
+    carrying = methods_that_carry()
+    deaf = set()
+    for _, module, name in imports(ROOT / "web" / "harbor"):
+        path = ROOT.parent / (module.replace(".", "/") + ".py")
+        if not path.exists() or path.name in ("deps.py", "engine.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                for item in node.body:
+                    if (
+                        isinstance(item, ast.AsyncFunctionDef)
+                        and item.name in called - carrying
+                        and any(
+                            method == "write" and receiver.endswith("db") and "durable" not in keywords
+                            for receiver, method, keywords in calls(item)
+                        )
+                    ):
+                        deaf.add(f"{name}.{item.name}")
+    # A list of executions brings them up to date too; that is no change of the caller's.
+    assert deaf == {"PreheatService.settle", "ReplicationService.settle"}

@@ -29,6 +29,7 @@ from seawall.access.service import principal_of
 from seawall.access.tables import users as users_table
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, StandbyError, UnavailableError
 
 T = TypeVar("T")
@@ -191,16 +192,16 @@ class Directory:
             raise NotFoundError(f"the directory has no group {dn[:200]}")
         return name or found[0].name
 
-    async def ensure_user(self, username: str) -> None:
+    async def ensure_user(self, username: str, *, also: Also = nothing) -> None:
         """Make the directory's user known here, so that it can be given a role before it ever signs in."""
         if not await self.enabled():
             return
         exists = select(users_table.c.id).where(users_table.c.username == username)
         if await self._db.point(lambda c: c.execute(exists).first()):
             return
-        await self.import_user(username)
+        await self.import_user(username, also=also)
 
-    async def import_user(self, username: str) -> None:
+    async def import_user(self, username: str, *, also: Also = nothing) -> None:
         """Add one user of the directory. Raises NotFoundError, ConflictError, DirectoryError."""
         settings = await self.settings()
         found = await asyncio.to_thread(_users, settings, username, exact=True)
@@ -211,7 +212,7 @@ class Directory:
             if _ensure(connection, found[0]) is None:
                 raise ConflictError(f"{username[:100]} is the name of a local user")
 
-        await self._db.write(add_user)
+        await self._db.write(add_user, also=also)
 
 
 def _ensure(connection: DbConnection, entry: LdapEntry) -> int | None:

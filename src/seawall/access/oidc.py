@@ -39,6 +39,7 @@ from seawall.access.tables import oidc_users
 from seawall.access.tables import users as users_table
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError, StandbyError
 
@@ -285,7 +286,9 @@ class OidcService:
 
     # -- users ---------------------------------------------------------------------------------------
 
-    async def arrive(self, identity: Identity, *, onboard_as: str | None = None) -> Principal | None:
+    async def arrive(
+        self, identity: Identity, *, onboard_as: str | None = None, also: Also = nothing
+    ) -> Principal | None:
         """The identity's user here, brought up to date; None when there is none and none is to be made.
 
         `onboard_as` names the user to be made. Raises InvalidError or ConflictError for that name: an
@@ -337,7 +340,7 @@ class OidcService:
             return principal_of(connection, users_table.c.id.in_(query))
 
         try:
-            principal = await self._db.write(refresh_user)
+            principal = await self._db.write(refresh_user, also=also)
         except StandbyError:
             # Users and their groups are as the active site last saw them; nobody new is made.
             principal = await self._db.read(look)

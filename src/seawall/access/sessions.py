@@ -25,6 +25,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.tables import sessions
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.redis import RedisClient, RedisUnavailableError
 
 CACHE_SECONDS = 30
@@ -72,11 +73,17 @@ class SessionStore:
             self._idle = await self._configured_idle() * 60
 
     async def create(
-        self, user_id: int, *, address: str = "", agent: str = "", data: dict[str, Any] | None = None
+        self,
+        user_id: int,
+        *,
+        address: str = "",
+        agent: str = "",
+        data: dict[str, Any] | None = None,
+        also: Also = nothing,
     ) -> str:
         """A new session of the user; returns its id, for the cookie."""
         token, row = self._new(user_id, address, agent, data or {})
-        await self._db.write(lambda c: c.execute(insert(sessions), row))
+        await self._db.write(lambda c: c.execute(insert(sessions), row), also=also)
         return token
 
     async def get(self, token: str) -> Session | None:
@@ -134,13 +141,15 @@ class SessionStore:
         await self._forget(id_hash)
         return fresh if done else None
 
-    async def delete(self, token: str) -> None:
+    async def delete(self, token: str, *, also: Also = nothing) -> None:
         """End the session; an unknown one is no error."""
         id_hash = _hash(token)
-        await self._db.write(lambda c: c.execute(delete(sessions).where(sessions.c.id_hash == id_hash)))
+        await self._db.write(
+            lambda c: c.execute(delete(sessions).where(sessions.c.id_hash == id_hash)), also=also
+        )
         await self._forget(id_hash)
 
-    async def delete_user(self, user_id: int, *, keep: str | None = None) -> int:
+    async def delete_user(self, user_id: int, *, keep: str | None = None, also: Also = nothing) -> int:
         """End every session of the user (but the one with id `keep`); returns how many."""
         spared = _hash(keep) if keep is not None else ""
 
@@ -150,7 +159,7 @@ class SessionStore:
             connection.execute(delete(sessions).where(*where))
             return found
 
-        ended = await self._db.write(delete_sessions)
+        ended = await self._db.write(delete_sessions, also=also)
         for id_hash in ended:
             await self._forget(id_hash)
         return len(ended)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, insert, select
 
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.tables import configurations
@@ -199,7 +200,7 @@ class Configuration:
             return self._keys.decrypt("configuration", value).decode()
         return value
 
-    async def set(self, values: dict[str, Any]) -> None:
+    async def set(self, values: dict[str, Any], *, also: Also = nothing) -> None:
         """Change items, all or none. Raises InvalidError naming the first that is not acceptable."""
         checked = {name: self._checked(name, value) for name, value in values.items()}
         mode = checked.get("auth_mode")
@@ -222,7 +223,7 @@ class Configuration:
                 connection.execute(delete(configurations).where(configurations.c.name.in_(checked)))
                 connection.execute(insert(configurations), rows)
 
-        await self._db.write(store_items)
+        await self._db.write(store_items, also=also)
         self._cached = None
 
     @staticmethod

@@ -22,6 +22,7 @@ from seawall.availability.peers.observer import Observer
 from seawall.availability.peers.store import Store
 from seawall.availability.peers.tasks import Tasks
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 
 _NOT_COMPARED = frozenset({"session"})
 
@@ -191,7 +192,7 @@ class Statuses:
         """What lost by the conflict rule, newest first; documents without what is secret."""
         return await self._db.read(lambda c: self._store.conflicts.newest(c, limit))
 
-    async def acknowledge(self, number: int, name: str) -> bool:
+    async def acknowledge(self, number: int, name: str, *, also: Also = nothing) -> bool:
         """Note that `name` has seen the conflict; False when there is none of that number."""
         table = t.peer_conflicts
         note = (
@@ -205,7 +206,7 @@ class Statuses:
             connection.execute(note)
             return connection.execute(known).first() is not None
 
-        return await self._db.write(acknowledge_conflict)
+        return await self._db.write(acknowledge_conflict, also=also)
 
 
 def _digests(connection: Connection) -> Iterable[tuple[str, int, str]]:

@@ -29,6 +29,7 @@ from seawall.availability.sites.tables import dr_divergences
 from seawall.availability.sites.wire import Peer, Signer
 from seawall.infra.db import Database, changes, dialect, dump, fence, migrate
 from seawall.infra.db.tables import dr_state
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.master import load_master_key, other_master_keys
 from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.settings import Settings
@@ -489,16 +490,16 @@ class DrService:
         query = select(dr_divergences).order_by(dr_divergences.c.at.desc(), dr_divergences.c.id)
         return await self._db.read(lambda c: [dict(row) for row in c.execute(query).mappings()])
 
-    async def demote(self) -> dict[str, Any]:
+    async def demote(self, *, also: Also = nothing) -> dict[str, Any]:
         """The active takes no more writes; nobody does, until a site is promoted."""
         row = await self._row()
         if row["role"] != ACTIVE:
             raise PreconditionError(f"this site is {row['role']}, not active")
-        row = await self._db.write(lambda c: state.give_way(c, row["epoch"]))
+        row = await self._db.write(lambda c: state.give_way(c, row["epoch"]), also=also)
         await self._release(row)
         return await self.status()
 
-    async def failback(self) -> dict[str, Any]:
+    async def failback(self, *, also: Also = nothing) -> dict[str, Any]:
         """A planned switch that loses nothing: this site becomes active, or, if it is, the other one."""
         row = await self._row()
         if row["role"] == ACTIVE:
@@ -507,9 +508,11 @@ class DrService:
             with contextlib.suppress(SeawallError):
                 await self.hello(await self._row())
             return await self.status()
-        return await self.promote(planned=True)
+        return await self.promote(planned=True, also=also)
 
-    async def promote(self, *, force: bool = False, planned: bool = False) -> dict[str, Any]:
+    async def promote(
+        self, *, force: bool = False, planned: bool = False, also: Also = nothing
+    ) -> dict[str, Any]:
         """This site becomes the active one.
 
         While the peer answers it gives way first and is followed to its last change. Otherwise the witness
@@ -531,22 +534,26 @@ class DrService:
             seen = None
         try:
             if seen is None:
-                return await self._promote_alone(force)
-            return await self._promote_before(row, seen, force)
+                return await self._promote_alone(force, also)
+            return await self._promote_before(row, seen, force, also)
         finally:
             with contextlib.suppress(SeawallError):
                 await self._db.write(lambda c: state.let_go(c, self.id))
 
-    async def _promote_before(self, row: dict[str, Any], seen: dict[str, Any], force: bool) -> dict[str, Any]:
+    async def _promote_before(
+        self, row: dict[str, Any], seen: dict[str, Any], force: bool, also: Also
+    ) -> dict[str, Any]:
         if seen["role"] == ACTIVE and row["role"] == FENCED:
             raise PreconditionError(
                 f"site {seen['site']} is active at epoch {seen['epoch']}; this one has not followed it yet"
             )
         if seen["role"] == STANDBY and row["role"] == STANDBY and not force:
             raise PreconditionError("both sites are standbys; the one that is further ahead needs --force")
-        return await self._switch(row, seen, force)
+        return await self._switch(row, seen, force, also)
 
-    async def _switch(self, row: dict[str, Any], seen: dict[str, Any], force: bool) -> dict[str, Any]:
+    async def _switch(
+        self, row: dict[str, Any], seen: dict[str, Any], force: bool, also: Also
+    ) -> dict[str, Any]:
         assert self.peer is not None
         await self._db.write(lambda c: state.lead(c, self.id, seconds=30, steal=True))
         if row["role"] == STANDBY and not row["complete"] and not force:
@@ -574,7 +581,7 @@ class DrService:
                 and not (await self.peer.ask("promise", epoch=row["epoch"] + 1, seconds=15.0))["granted"]
             ):
                 raise PreconditionError("the other site has become active; nothing is changed here")
-            return await self._reign(row, deadline)
+            return await self._reign(row, deadline, also)
         except (SeawallError, OSError):
             # Only when it is sure that this site is not active.
             with contextlib.suppress(SeawallError):
@@ -593,7 +600,7 @@ class DrService:
             if time.monotonic() > deadline:
                 raise UnavailableError("the switch took longer than dr.switch_seconds")
 
-    async def _promote_alone(self, force: bool) -> dict[str, Any]:
+    async def _promote_alone(self, force: bool, also: Also) -> dict[str, Any]:
         await self._db.write(lambda c: state.lead(c, self.id, seconds=60, steal=True))
         row = await self._row()
         if not row["complete"] and not force:
@@ -601,9 +608,11 @@ class DrService:
                 "this site has never been equal to the active one; --force takes it as it is"
             )
         deadline = time.monotonic() + 2 * self.settings.lease_seconds + self.settings.timeout_seconds
-        return await self._reign(row, deadline, force=force)
+        return await self._reign(row, deadline, also, force=force)
 
-    async def _reign(self, row: dict[str, Any], deadline: float, *, force: bool = False) -> dict[str, Any]:
+    async def _reign(
+        self, row: dict[str, Any], deadline: float, also: Also, *, force: bool = False
+    ) -> dict[str, Any]:
         lease: float | None = None
         if self._witness is not None:
             while True:
@@ -627,7 +636,7 @@ class DrService:
             heed = lease is not None or not force
             state.reign(connection, self.id, row["role"], row["epoch"], lease=lease, heed=heed)
 
-        await self._db.write(take_over)
+        await self._db.write(take_over, also=also)
         log.warning("this site is active", site=row["site"], epoch=row["epoch"] + 1)
         with contextlib.suppress(SeawallError):
             await self.hello(await self._row())

@@ -140,8 +140,8 @@ class AuditTrail:
 class Intent:
     """Sees to it that a request's change cannot commit without leaving a trace.
 
-    Made the `context.companion` of the request, it adds a row to each of its write transactions (the same
-    one); `settle` takes it back, in the transaction of the entry.
+    Given to each write of the request as its `also`, it adds a row in that transaction (the same one every
+    time); `settle` takes it back, in the transaction of the entry.
     """
 
     def __init__(self, who: Actor, entry: Callable[[], Entry]) -> None:

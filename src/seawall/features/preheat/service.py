@@ -20,6 +20,7 @@ from seawall.features.preheat.tables import (
     preheat_tasks,
 )
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.service import JobService
 from seawall.infra.jobs.views import jobs, outcome
 from seawall.infra.secrets.keyring import KeyRing
@@ -218,7 +219,7 @@ class PreheatService:
         finally:
             await driver.close()
 
-    async def add_instance(self, values: InstanceValues) -> int:
+    async def add_instance(self, values: InstanceValues, *, also: Also = nothing) -> int:
         """Store an instance; returns its id. Raises InvalidError or ConflictError."""
         made = InstanceValues(
             name=values.name or "",
@@ -240,9 +241,11 @@ class PreheatService:
             assert made is not None
             return int(made[0])
 
-        return int(await self._unique(insert_instance, "an instance has that name or endpoint already"))
+        return int(
+            await self._unique(insert_instance, "an instance has that name or endpoint already", also=also)
+        )
 
-    async def change_instance(self, name: str, values: InstanceValues) -> None:
+    async def change_instance(self, name: str, values: InstanceValues, *, also: Also = nothing) -> None:
         """Change what is given. Raises NotFoundError, InvalidError or ConflictError."""
         query = select(preheat_instances).where(preheat_instances.c.name == name)
         row = await self.db.read(lambda c: c.execute(query).first())
@@ -271,7 +274,7 @@ class PreheatService:
                 update(preheat_instances).where(preheat_instances.c.id == row.id).values(changed)
             )
 
-        await self._unique(update_instance, "an instance has that name or endpoint already")
+        await self._unique(update_instance, "an instance has that name or endpoint already", also=also)
 
     def _checked(self, values: InstanceValues) -> dict[str, Any]:
         check_name(values.name or "")
@@ -302,7 +305,7 @@ class PreheatService:
             "insecure": values.insecure,
         }
 
-    async def remove_instance(self, name: str) -> None:
+    async def remove_instance(self, name: str, *, also: Also = nothing) -> None:
         """Delete an instance. Raises NotFoundError, and PreconditionError while policies use it."""
         found = await self.instance(name)
 
@@ -313,11 +316,11 @@ class PreheatService:
                 raise PreconditionError(f"the instance is used by policy {used}")
             connection.execute(delete(preheat_instances).where(preheat_instances.c.id == found.id))
 
-        await self.db.write(delete_instance)
+        await self.db.write(delete_instance, also=also)
 
-    async def _unique(self, run: Any, message: str) -> Any:
+    async def _unique(self, run: Any, message: str, *, also: Also = nothing) -> Any:
         try:
-            return await self.db.write(run)
+            return await self.db.write(run, also=also)
         except IntegrityError:
             raise ConflictError(message) from None
 
@@ -350,7 +353,7 @@ class PreheatService:
         )
         return await self.db.read(lambda c: [policy_of(row) for row in c.execute(query)])
 
-    async def save_policy(self, policy: PreheatPolicy) -> int:
+    async def save_policy(self, policy: PreheatPolicy, *, also: Also = nothing) -> int:
         """Store a new policy (id 0) or a changed one; returns its id.
 
         Raises InvalidError, NotFoundError or ConflictError.
@@ -388,10 +391,12 @@ class PreheatService:
             return identifier
 
         return int(
-            await self._unique(store_policy, f"the project has a preheat policy {policy.name} already")
+            await self._unique(
+                store_policy, f"the project has a preheat policy {policy.name} already", also=also
+            )
         )
 
-    async def remove_policy(self, policy: PreheatPolicy) -> None:
+    async def remove_policy(self, policy: PreheatPolicy, *, also: Also = nothing) -> None:
         """Delete a policy with its executions. Raises PreconditionError while one runs."""
         await self.settle_all(policy.id)
 
@@ -406,12 +411,17 @@ class PreheatService:
             connection.execute(delete(preheat_policies).where(preheat_policies.c.id == policy.id))
             self._jobs.set_schedule_in(connection, f"preheat:{policy.id}", None, "preheat", {})
 
-        await self.db.write(delete_policy)
+        await self.db.write(delete_policy, also=also)
 
     # -- executions ----------------------------------------------------------------------------------
 
     async def start(
-        self, policy: PreheatPolicy, trigger: str, candidates: list[dict[str, str]] | None = None
+        self,
+        policy: PreheatPolicy,
+        trigger: str,
+        candidates: list[dict[str, str]] | None = None,
+        *,
+        also: Also = nothing,
     ) -> int:
         """Begin an execution: of `candidates`, or of all that the policy's filters select; returns its id.
 
@@ -447,11 +457,11 @@ class PreheatService:
             connection.execute(update(preheat_executions).where(own).values(job_id=job_id))
             return execution
 
-        execution = await self.db.write(insert_execution)
+        execution = await self.db.write(insert_execution, also=also)
         self._jobs.nudge()
         return execution
 
-    async def stop(self, execution_id: int) -> None:
+    async def stop(self, execution_id: int, *, also: Also = nothing) -> None:
         """Stop an execution with its tasks."""
         query = select(preheat_executions.c.job_id).where(preheat_executions.c.id == execution_id)
         mine = select(preheat_tasks.c.job_id).where(
@@ -462,7 +472,7 @@ class PreheatService:
         )
         for job_id in found:
             if job_id:
-                await self._jobs.stop(job_id)
+                await self._jobs.stop(job_id, also=also)
         await self.settle(execution_id)
 
     async def log(self, job_id: str) -> str:

@@ -22,6 +22,7 @@ from seawall.features.replication.tables import (
     replication_tasks,
 )
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.service import JobService
 from seawall.infra.jobs.views import jobs, outcome
 from seawall.infra.secrets.keyring import KeyRing
@@ -124,6 +125,7 @@ class ReplicationService:
         access_secret: str = "",
         insecure: bool = False,
         ca_certificate: str | None = None,
+        also: Also = nothing,
     ) -> int:
         """Store a registry that answers and takes the credentials; returns its id.
 
@@ -153,14 +155,16 @@ class ReplicationService:
         }
         try:
             made = await self.db.write(
-                lambda c: c.execute(insert(registries).values(row)).inserted_primary_key
+                lambda c: c.execute(insert(registries).values(row)).inserted_primary_key, also=also
             )
         except IntegrityError:
             raise ConflictError(f"registry {name} exists") from None
         assert made is not None
         return int(made[0])
 
-    async def change_registry(self, registry_id: int, changes: dict[str, Any]) -> None:
+    async def change_registry(
+        self, registry_id: int, changes: dict[str, Any], *, also: Also = nothing
+    ) -> None:
         """Change name, description, url, credential_type, access_key, access_secret, insecure,
         ca_certificate; those not given stay. Raises as `add_registry`.
         """
@@ -188,12 +192,13 @@ class ReplicationService:
         values.update(updated_at=now, status="healthy", checked_at=now)
         try:
             await self.db.write(
-                lambda c: c.execute(update(registries).where(registries.c.id == registry_id).values(values))
+                lambda c: c.execute(update(registries).where(registries.c.id == registry_id).values(values)),
+                also=also,
             )
         except IntegrityError:
             raise ConflictError(f"registry {values['name']} exists") from None
 
-    async def remove_registry(self, registry_id: int) -> None:
+    async def remove_registry(self, registry_id: int, *, also: Also = nothing) -> None:
         """Forget a registry. Raises NotFoundError, PreconditionError while something uses it."""
 
         def delete_registry(connection: Connection) -> None:
@@ -211,7 +216,7 @@ class ReplicationService:
             if not connection.execute(delete(registries).where(registries.c.id == registry_id)).rowcount:
                 raise NotFoundError(f"registry {registry_id} not found")
 
-        await self.db.write(delete_registry)
+        await self.db.write(delete_registry, also=also)
 
     async def try_registry(self, registry: RemoteRegistry) -> None:
         """Raise RemoteError unless the registry answers and takes the credentials."""
@@ -276,7 +281,7 @@ class ReplicationService:
             raise NotFoundError(f"replication policy {policy_id} not found")
         return policy_of(row)
 
-    async def add_policy(self, policy: ReplicationPolicy) -> int:
+    async def add_policy(self, policy: ReplicationPolicy, *, also: Also = nothing) -> int:
         """Store a policy and its schedule; returns its id. Raises InvalidError or ConflictError."""
         policy.check()
 
@@ -289,9 +294,9 @@ class ReplicationService:
             self._schedule(connection, policy, int(made[0]))
             return int(made[0])
 
-        return await self._unique(insert_policy, policy.name)
+        return await self._unique(insert_policy, policy.name, also=also)
 
-    async def change_policy(self, policy: ReplicationPolicy) -> None:
+    async def change_policy(self, policy: ReplicationPolicy, *, also: Also = nothing) -> None:
         """Replace a policy. Raises NotFoundError, InvalidError or ConflictError."""
         policy.check()
 
@@ -307,9 +312,9 @@ class ReplicationService:
             self._schedule(connection, policy, policy.id)
             return policy.id
 
-        await self._unique(update_policy, policy.name)
+        await self._unique(update_policy, policy.name, also=also)
 
-    async def remove_policy(self, policy_id: int) -> None:
+    async def remove_policy(self, policy_id: int, *, also: Also = nothing) -> None:
         """Forget a policy with its executions. Raises NotFoundError, PreconditionError while one runs."""
         await self.settle_all(policy_id)
 
@@ -329,7 +334,7 @@ class ReplicationService:
                 raise NotFoundError(f"replication policy {policy_id} not found")
             self._jobs.set_schedule_in(connection, _schedule_name(policy_id), None, "replication", {})
 
-        await self.db.write(delete_policy)
+        await self.db.write(delete_policy, also=also)
 
     def _schedule(self, connection: Connection, policy: ReplicationPolicy, policy_id: int) -> None:
         cron = policy.cron if policy.trigger == "scheduled" and policy.enabled else None
@@ -337,15 +342,22 @@ class ReplicationService:
             connection, _schedule_name(policy_id), cron, "replication", {"policy": policy_id}
         )
 
-    async def _unique(self, run: Any, name: str) -> int:
+    async def _unique(self, run: Any, name: str, *, also: Also = nothing) -> int:
         try:
-            return int(await self.db.write(run))
+            return int(await self.db.write(run, also=also))
         except IntegrityError:
             raise ConflictError(f"replication policy {name} exists") from None
 
     # -- executions ----------------------------------------------------------------------------------
 
-    async def start(self, policy_id: int, trigger: str, resources: list[dict[str, Any]] | None = None) -> int:
+    async def start(
+        self,
+        policy_id: int,
+        trigger: str,
+        resources: list[dict[str, Any]] | None = None,
+        *,
+        also: Also = nothing,
+    ) -> int:
         """Start an execution and return its id.
 
         `resources` (of events): `{"operation", "repository", "references"}`; None means all that the
@@ -393,7 +405,7 @@ class ReplicationService:
             )
             return execution
 
-        execution = await self.db.write(insert_execution)
+        execution = await self.db.write(insert_execution, also=also)
         self._jobs.nudge()
         return execution
 
@@ -458,17 +470,17 @@ class ReplicationService:
             raise NotFoundError(f"task {task_id} of replication execution {execution_id} not found")
         return await self._jobs.log(found[0].job_id or "")
 
-    async def stop(self, execution_id: int) -> None:
+    async def stop(self, execution_id: int, *, also: Also = nothing) -> None:
         """Stop an execution with its tasks. Raises NotFoundError."""
         await self.execution(execution_id)
         table = replication_executions.c
         query = select(table.job_id).where(table.id == execution_id)
         planner = await self.db.read(lambda c: c.execute(query).scalar())
         if planner:
-            await self._jobs.stop(planner)
+            await self._jobs.stop(planner, also=also)
         for item in await self.tasks(execution_id):
             if item.status in OPEN and item.job_id:
-                await self._jobs.stop(item.job_id)
+                await self._jobs.stop(item.job_id, also=also)
         await self.settle(execution_id)
 
     async def settle_all(self, policy_id: int | None = None) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, and_, delete, insert, select, update
 from seawall.features.immutability import rules as immutability
 from seawall.features.retention.tables import retention_executions, retention_policies, retention_tasks
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.base import JobContext, JobStoppedError
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers
@@ -349,17 +350,19 @@ def execution(connection: Connection, policy_id: int, execution_id: int) -> Rete
     return RetentionExecution(*row)
 
 
-async def stop(db: Database, jobs: JobService, policy_id: int, execution_id: int) -> None:
+async def stop(
+    db: Database, jobs: JobService, policy_id: int, execution_id: int, *, also: Also = nothing
+) -> None:
     """Ask an execution to stop before its next repository. Raises NotFoundError."""
     found = await db.read(lambda c: execution(c, policy_id, execution_id))
     if found.status != "Running":
         return
     if found.job_id is not None:
-        await jobs.stop(found.job_id)
+        await jobs.stop(found.job_id, also=also)
         state = await jobs.get(found.job_id)
         if state is not None and state.status == "running":
             return  # the job itself says so once it has stopped
-    await db.write(lambda c: _finish(c, execution_id, "Stopped"))
+    await db.write(lambda c: _finish(c, execution_id, "Stopped"), also=also)
 
 
 def _finish(connection: Connection, execution_id: int, status: str) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, delete, insert, select, update
 from seawall.access.views import projects
 from seawall.features.scan.tables import scan_exports, scan_findings, scan_reports, scanners
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import InvalidError
 from seawall.registry.tags import tag_names
@@ -42,7 +43,13 @@ def _items(text: str | None) -> list[str]:
 
 
 async def start(
-    db: Database, jobs: JobService, user_id: int, user_name: str, criteria: dict[str, Any]
+    db: Database,
+    jobs: JobService,
+    user_id: int,
+    user_name: str,
+    criteria: dict[str, Any],
+    *,
+    also: Also = nothing,
 ) -> int:
     """Make an export and its job; returns the export's id. Raises InvalidError.
 
@@ -70,7 +77,7 @@ async def start(
         connection.execute(update(scan_exports).where(scan_exports.c.id == number).values(job_id=job_id))
         return number
 
-    number = await db.write(insert_export)
+    number = await db.write(insert_export, also=also)
     jobs.nudge()
     return number
 

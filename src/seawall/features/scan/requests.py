@@ -14,6 +14,7 @@ from seawall.features.scan.reports import REPORT, ScanReports, as_report, find_r
 from seawall.features.scan.tables import scan_reports
 from seawall.features.scan.targets import NotScannableError, Target, resolve
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.registry.views import repositories
@@ -30,7 +31,13 @@ class ScanRequests:
         self._reports = reports
 
     async def request(
-        self, repository: str, reference: str, kind: str = "vulnerability", *, run_id: int | None = None
+        self,
+        repository: str,
+        reference: str,
+        kind: str = "vulnerability",
+        *,
+        run_id: int | None = None,
+        also: Also = nothing,
     ) -> list[str]:
         """Start scanning an artifact (or the images of an index); returns the reports' uuids.
 
@@ -45,7 +52,7 @@ class ScanRequests:
                 raise NotScannableError(f"{repository}:{reference} is not an image that can be scanned")
             return [uuid_ for target in found if (uuid_ := self.request_in(connection, target, kind, run_id))]
 
-        started = await self._db.write(request_images)
+        started = await self._db.write(request_images, also=also)
         if not started:
             raise ConflictError("a scan of this artifact is running already")
         self._jobs.nudge()
@@ -109,7 +116,9 @@ class ScanRequests:
             )
         return identifier
 
-    async def stop(self, repository: str, reference: str, kind: str = "vulnerability") -> int:
+    async def stop(
+        self, repository: str, reference: str, kind: str = "vulnerability", *, also: Also = nothing
+    ) -> int:
         """Stop the running scans of an artifact; returns how many. Raises NotFoundError."""
 
         def running_scans(connection: Connection) -> list[ReportRow]:
@@ -125,16 +134,16 @@ class ScanRequests:
 
         found = await self._db.read(running_scans)
         for item in found:
-            await self.stop_report(item)
+            await self.stop_report(item, also=also)
         return len(found)
 
-    async def stop_report(self, item: ReportRow) -> None:
+    async def stop_report(self, item: ReportRow, *, also: Also = nothing) -> None:
         """Stop one report's job; one that has not started ends here and now."""
-        if item.job_id is None or not await self._jobs.stop(item.job_id):
+        if item.job_id is None or not await self._jobs.stop(item.job_id, also=also):
             return
         info = await self._jobs.get(item.job_id)
         if info is None or info.status == "stopped":
-            await self._db.write(lambda c: self._reports.finish(c, item.uuid, "Stopped", None))
+            await self._db.write(lambda c: self._reports.finish(c, item.uuid, "Stopped", None), also=also)
 
     async def log(self, identifier: str) -> str:
         """The log of a report's job. Raises NotFoundError."""

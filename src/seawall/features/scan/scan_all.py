@@ -14,6 +14,7 @@ from seawall.features.scan.requests import ScanRequests
 from seawall.features.scan.tables import scan_reports, scan_runs
 from seawall.features.scan.targets import Target, is_attestation
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import InvalidError, NotFoundError
 from seawall.registry.images import images_after
@@ -77,7 +78,7 @@ class ScanAll:
         )
         return {"total": total, "refused": refused}
 
-    async def stop(self) -> None:
+    async def stop(self, *, also: Also = nothing) -> None:
         """Stop the latest scan-all run and its scans. Raises NotFoundError when there is none."""
 
         def latest_run(connection: Connection) -> tuple[Any, list[ReportRow]]:
@@ -89,13 +90,14 @@ class ScanAll:
 
         run, active = await self._db.read(latest_run)
         if run.job_id:
-            await self._jobs.stop(run.job_id)
+            await self._jobs.stop(run.job_id, also=also)
         for item in active:
-            await self._requests.stop_report(item)
+            await self._requests.stop_report(item, also=also)
         await self._db.write(
             lambda c: c.execute(
                 update(scan_runs)
                 .where(scan_runs.c.id == run.id)
                 .values(status="Stopped", ended_at=time.time())
-            )
+            ),
+            also=also,
         )

@@ -14,6 +14,7 @@ from seawall.features.scan import report, sbom
 from seawall.features.scan.adapter import Registration
 from seawall.features.scan.tables import project_scanners, scanners
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
@@ -164,7 +165,7 @@ class Scanners:
         credential = self._keys.decrypt(_PURPOSE, scanner.sealed).decode() if scanner.sealed else ""
         return Registration(scanner.url, scanner.auth, credential, scanner.skip_cert_verify)
 
-    async def create(self, values: dict[str, Any]) -> str:
+    async def create(self, values: dict[str, Any], *, also: Also = nothing) -> str:
         """Add an adapter; returns its uuid. Raises InvalidError, ConflictError."""
         row = self._row(values, None)
         identifier = str(uuid.uuid4())
@@ -176,10 +177,10 @@ class Scanners:
                 insert(scanners).values(uuid=identifier, created_at=now, updated_at=now, **row)
             )
 
-        await self._db.write(insert_scanner)
+        await self._db.write(insert_scanner, also=also)
         return identifier
 
-    async def change(self, identifier: str, values: dict[str, Any]) -> None:
+    async def change(self, identifier: str, values: dict[str, Any], *, also: Also = nothing) -> None:
         """Replace a registration. An empty credential keeps the old one while `auth` needs one.
 
         Raises NotFoundError, InvalidError, ConflictError.
@@ -204,9 +205,9 @@ class Scanners:
                 update(scanners).where(scanners.c.uuid == identifier).values(updated_at=time.time(), **row)
             )
 
-        await self._db.write(update_scanner)
+        await self._db.write(update_scanner, also=also)
 
-    async def remove(self, identifier: str) -> Scanner:
+    async def remove(self, identifier: str, *, also: Also = nothing) -> Scanner:
         """Delete a registration and return what it was. Raises NotFoundError, InvalidError."""
 
         def delete_scanner(connection: Connection) -> Scanner:
@@ -221,9 +222,9 @@ class Scanners:
             connection.execute(delete(scanners).where(scanners.c.uuid == identifier))
             return old
 
-        return await self._db.write(delete_scanner)
+        return await self._db.write(delete_scanner, also=also)
 
-    async def make_default(self, identifier: str) -> None:
+    async def make_default(self, identifier: str, *, also: Also = nothing) -> None:
         """Make a scanner the default. Raises NotFoundError, InvalidError (disabled)."""
 
         def switch_default(connection: Connection) -> None:
@@ -235,7 +236,7 @@ class Scanners:
             connection.execute(update(scanners).values(is_default=False))
             connection.execute(update(scanners).where(scanners.c.uuid == identifier).values(is_default=True))
 
-        await self._db.write(switch_default)
+        await self._db.write(switch_default, also=also)
 
     def _row(self, values: dict[str, Any], old: Scanner | None) -> dict[str, Any]:
         name, url = str(values.get("name") or "").strip(), str(values.get("url") or "").strip()

@@ -31,6 +31,7 @@ from seawall.features.trust.notary import signed_tags
 from seawall.features.trust.notation import notation
 from seawall.features.trust.tables import trusted_keys
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.gates import OpenProjects
@@ -90,6 +91,8 @@ class TrustService:
         pem: str,
         usage: str = "signer",
         identities: Sequence[tuple[str, str]] = (),
+        *,
+        also: Also = nothing,
     ) -> TrustedKey:
         """Trust a public key or certificate (PEM). Raises InvalidError, ConflictError, NotFoundError.
 
@@ -124,14 +127,14 @@ class TrustService:
             ).scalar_one()
             return TrustedKey(made, created_at=now, identities=tuple(identities), **values)
 
-        return await self._db.write(insert_key)
+        return await self._db.write(insert_key, also=also)
 
-    async def remove_key(self, project_id: int, key_id: int) -> None:
+    async def remove_key(self, project_id: int, key_id: int, *, also: Also = nothing) -> None:
         """Trust a key no longer. Raises NotFoundError."""
         query = delete(trusted_keys).where(
             trusted_keys.c.project_id == project_id, trusted_keys.c.id == key_id
         )
-        if not await self._db.write(lambda c: c.execute(query).rowcount):
+        if not await self._db.write(lambda c: c.execute(query).rowcount, also=also):
             raise NotFoundError("trusted key not found")
 
     # -- verification ------------------------------------------------------------------------------

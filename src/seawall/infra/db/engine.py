@@ -34,7 +34,7 @@ from sqlalchemy.pool import NullPool, SingletonThreadPool
 from seawall.infra.db import fence
 from seawall.infra.db.faults import DatabaseError, Fault, told
 from seawall.infra.db.postgres import PostgresDatabase
-from seawall.kernel.context import accompanied
+from seawall.infra.db.together import Also, nothing, together
 from seawall.kernel.errors import UnavailableError
 
 T = TypeVar("T")
@@ -53,11 +53,8 @@ class Database(Protocol):
     async def point(self, fn: Callable[[Connection], T]) -> T:
         """Like `read`, for a few index look-ups only: an embedded backend may run it on the event loop."""
 
-    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
-        """Run `fn`, and the request's `context.companion`, in one transaction and commit.
-
-        See the module text for `durable`.
-        """
+    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True, also: Also = nothing) -> T:
+        """Run `fn`, and `also` after it, in one transaction and commit. See the module text for `durable`."""
 
     async def check(self) -> None:
         """Ask the database for an answer once, without retries. Raises UnavailableError."""
@@ -145,9 +142,9 @@ class SqliteDatabase:
         """See Database.point; the look-up runs inline, which is cheaper than a thread hop."""
         return self.sync_read(fn)
 
-    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
+    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True, also: Also = nothing) -> T:
         """See Database.write."""
-        return await asyncio.wrap_future(self._submit(accompanied(fn), durable))
+        return await asyncio.wrap_future(self._submit(together(fn, also), durable))
 
     async def check(self) -> None:
         """See Database.check."""

@@ -47,7 +47,7 @@ from sqlalchemy.pool import QueuePool
 from seawall.infra.db import fence
 from seawall.infra.db.faults import DatabaseError, Fault, told, transient
 from seawall.infra.db.hosts import Hosts
-from seawall.kernel.context import accompanied
+from seawall.infra.db.together import Also, nothing, together
 from seawall.kernel.errors import UnavailableError
 
 T = TypeVar("T")
@@ -285,9 +285,9 @@ class PostgresDatabase:
         """See Database.point."""
         return await self.read(fn)
 
-    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True) -> T:
+    async def write(self, fn: Callable[[Connection], T], *, durable: bool = True, also: Also = nothing) -> T:
         """See Database.write."""
-        fn = accompanied(fn)
+        fn = together(fn, also)
         return await self._submit(self._writes, lambda work: self._write_run(fn, durable, work))
 
     async def check(self) -> None:

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from seawall.infra.db.together import Also, nothing
+
 FINISHED = frozenset({"success", "error", "stopped"})
 
 
@@ -115,6 +117,7 @@ class Jobs(Protocol):
         key: str | None = None,
         delay_seconds: float = 0,
         trigger: str = "manual",
+        also: Also = nothing,
     ) -> str:
         """Start a job and return its id; a second call with the same `key` returns the id of the first."""
 
@@ -149,13 +152,15 @@ class Jobs(Protocol):
     ) -> int:
         """How many jobs `list` would find without a limit."""
 
-    async def stop(self, job_id: str) -> bool:
+    async def stop(self, job_id: str, *, also: Also = nothing) -> bool:
         """Ask a job to stop, at its next checkpoint or before it starts; False when it is over or unknown."""
 
     async def log(self, job_id: str) -> str:
         """The stored log as text."""
 
-    async def set_schedule(self, name: str, cron: str | None, kind: str, args: dict[str, Any]) -> None:
+    async def set_schedule(
+        self, name: str, cron: str | None, kind: str, args: dict[str, Any], *, also: Also = nothing
+    ) -> None:
         """Run `kind` by `cron` (six fields, seconds first, like Harbor; UTC), once for the whole cluster.
 
         `cron` None removes the schedule. Raises InvalidError for a malformed expression.

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Select, case, delete, func, insert, select, u
 
 from seawall.infra.db import Database, dialect
 from seawall.infra.db.dialect import upsert
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.base import FINISHED, DefaultSchedule, JobInfo, JobKind, Schedule
 from seawall.infra.jobs.tables import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.cron import next_time
@@ -97,10 +98,12 @@ class JobService:
         key: str | None = None,
         delay_seconds: float = 0,
         trigger: str = "manual",
+        also: Also = nothing,
     ) -> str:
         """See Jobs.enqueue. Raises NotFoundError for an unknown kind."""
         job_id = await self.db.write(
-            lambda c: self.enqueue_in(c, kind, args, key=key, delay_seconds=delay_seconds, trigger=trigger)
+            lambda c: self.enqueue_in(c, kind, args, key=key, delay_seconds=delay_seconds, trigger=trigger),
+            also=also,
         )
         self.nudge()
         return job_id
@@ -168,16 +171,16 @@ class JobService:
 
         return await self.db.read(read_job)
 
-    async def stop(self, job_id: str) -> bool:
+    async def stop(self, job_id: str, *, also: Also = nothing) -> bool:
         """See Jobs.stop."""
-        return await self.db.write(lambda c: bool(_stop(c, jobs.c.id == job_id)))
+        return await self.db.write(lambda c: bool(_stop(c, jobs.c.id == job_id)), also=also)
 
-    async def stop_all(self, kind: str, *, pending_only: bool = False) -> int:
+    async def stop_all(self, kind: str, *, pending_only: bool = False, also: Also = nothing) -> int:
         """Stop every job of a kind that is not over; returns how many."""
         condition = jobs.c.kind == kind
         if pending_only:
             condition &= jobs.c.status == "pending"
-        return await self.db.write(lambda c: _stop(c, condition))
+        return await self.db.write(lambda c: _stop(c, condition), also=also)
 
     async def log(self, job_id: str) -> str:
         """See Jobs.log."""
@@ -208,9 +211,11 @@ class JobService:
 
     # -- schedules ----------------------------------------------------------------------------------
 
-    async def set_schedule(self, name: str, cron: str | None, kind: str, args: dict[str, Any]) -> None:
+    async def set_schedule(
+        self, name: str, cron: str | None, kind: str, args: dict[str, Any], *, also: Also = nothing
+    ) -> None:
         """See Jobs.set_schedule."""
-        await self.db.write(lambda c: self.set_schedule_in(c, name, cron, kind, args))
+        await self.db.write(lambda c: self.set_schedule_in(c, name, cron, kind, args), also=also)
         self.nudge()
 
     def set_schedule_in(
@@ -295,12 +300,13 @@ class JobService:
 
         return await self.db.read(read_queues)
 
-    async def pause(self, kind: str, paused: bool) -> None:
+    async def pause(self, kind: str, paused: bool, *, also: Also = nothing) -> None:
         """Stop (or go on) handing out jobs of a kind, in the whole cluster. Raises NotFoundError."""
         if kind not in self.kinds and kind != SCHEDULER:
             raise NotFoundError(f"no job kind {kind!r}")
         await self.db.write(
-            lambda c: c.execute(upsert(c, job_queues, {"kind": kind, "paused": paused}, "kind", ["paused"]))
+            lambda c: c.execute(upsert(c, job_queues, {"kind": kind, "paused": paused}, "kind", ["paused"])),
+            also=also,
         )
         self.nudge()
 

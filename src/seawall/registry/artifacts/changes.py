@@ -14,6 +14,7 @@ from sqlalchemy import (
 )
 
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import (
     ConflictError,
@@ -47,7 +48,7 @@ class ArtifactChanges:
         self._content = content
         self._reader = reader
 
-    async def create_tag(self, name: str, reference: str, tag: str) -> Artifact:
+    async def create_tag(self, name: str, reference: str, tag: str, *, also: Also = nothing) -> Artifact:
         """Give an artifact one more tag. Raises NotFoundError, InvalidError, ConflictError."""
         if not is_tag(tag):
             raise InvalidError(f"tag {tag[:128]!r} is not valid")
@@ -77,11 +78,11 @@ class ArtifactChanges:
             for hook in hooks:
                 hook(connection, Tagging(repository, item.id, item.digest, tag, who, now))
 
-        await self._db.write(tag_artifact)
+        await self._db.write(tag_artifact, also=also)
         self._content.writes.committed()
         return item
 
-    async def delete_tag(self, name: str, reference: str, tag: str) -> None:
+    async def delete_tag(self, name: str, reference: str, tag: str, *, also: Also = nothing) -> None:
         """Take a tag from the artifact. Raises NotFoundError, RegistryError 412 (immutable)."""
         item = await self._reader.get(name, reference)
         repository = await self._reader.repository(name)
@@ -93,11 +94,11 @@ class ArtifactChanges:
             ).scalar()
             return owner == item.id and self._content.deletions.delete_in(connection, repository, tag, who)
 
-        if not await self._db.write(untag_artifact):
+        if not await self._db.write(untag_artifact, also=also):
             raise NotFoundError(f"tag {name}:{tag} not found")
         self._content.writes.committed()
 
-    async def delete(self, name: str, reference: str) -> Artifact:
+    async def delete(self, name: str, reference: str, *, also: Also = nothing) -> Artifact:
         """Delete an artifact with its accessories and children.
 
         Raises NotFoundError, PreconditionError while an index names it, RegistryError 412 (immutable).
@@ -119,12 +120,12 @@ class ArtifactChanges:
                 raise PreconditionError(f"artifact {item.digest} is part of another one")
             return self._content.deletions.delete_in(connection, repository, item.digest, who, deep=True)
 
-        if not await self._db.write(delete_artifact):
+        if not await self._db.write(delete_artifact, also=also):
             raise NotFoundError(f"artifact {name}@{item.digest} not found")
         self._content.writes.committed()
         return item
 
-    async def delete_repository(self, name: str) -> None:
+    async def delete_repository(self, name: str, *, also: Also = nothing) -> None:
         """Delete a repository with everything in it.
 
         Raises NotFoundError, RegistryError 412 when it has an immutable tag.
@@ -138,7 +139,7 @@ class ArtifactChanges:
 
         await self._db.read(ask_hooks)
         # In pieces: one transaction over a large repository would hold up every push to the project.
-        while not await self._db.write(lambda c: _delete_some(c, self._content, repository, who)):
+        while not await self._db.write(lambda c: _delete_some(c, self._content, repository, who), also=also):
             pass
         self._content.writes.committed()
 

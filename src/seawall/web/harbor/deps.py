@@ -21,7 +21,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
@@ -35,7 +35,7 @@ from seawall.access.principal import Principal
 from seawall.features.audit.trail import AuditTrail, Entry, Intent
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
-from seawall.kernel.context import Actor, companion
+from seawall.kernel.context import Actor
 from seawall.kernel.errors import SeawallError
 from seawall.web.caller import Callers, CredentialsError
 from seawall.web.harbor import unknown
@@ -45,6 +45,9 @@ from seawall.web.harbor.sessions import SAFE_METHODS, BrowserSessions
 
 Id = Annotated[int, Path(ge=1, le=2**53)]
 ListingDep = Annotated[Listing, Depends(listing)]
+
+
+T = TypeVar("T")
 
 
 def timestamp(seconds: float | None) -> str | None:
@@ -126,10 +129,17 @@ class Access:
     recorded: bool = False
     intent: Intent | None = None
 
-    def intend(self, connection: Connection) -> None:
-        """Leave a trace of the change in its transaction, unless that writes the entry."""
+    def trace(self, connection: Connection) -> None:
+        """Leave a trace of the change in its transaction, unless that writes the entry.
+
+        Every write of a route carries it along: `write`, or the `also` of a service's method.
+        """
         if self.intent is not None and not self.recorded:
             self.intent(connection)
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """Run `fn` in a transaction of the request's change and commit; see `Database.write`."""
+        return await self._gate.db.write(fn, also=self.trace)
 
     @property
     def project(self) -> Project:
@@ -195,7 +205,6 @@ async def _access(request: Request) -> Access:
     request.state.access = access
     if request.method not in SAFE_METHODS:
         access.intent = Intent(access.actor, lambda: _entry(request, access, success=True))
-        companion.set(access.intend)
     return access
 
 
@@ -358,8 +367,6 @@ class ApiRoute(APIRoute):
                     else:
                         await _settle(request)
                 raise
-            finally:
-                companion.set(None)
             access: Access | None = getattr(request.state, "access", None)
             if access is None or not access.decided:
                 raise RuntimeError(f"{self.path}: nobody decided about access")
@@ -412,7 +419,6 @@ async def _write_audit(request: Request, *, success: bool) -> None:
     access: Access | None = getattr(request.state, "access", None)
     if access is None or (access.recorded and success):
         return
-    companion.set(None)
     entries = access.entries if access.entries and success else [_entry(request, access, success=success)]
     who, intent = access.actor, access.intent
 
@@ -430,7 +436,6 @@ async def _settle(request: Request) -> None:
     intent = access.intent if access is not None else None
     if access is None or intent is None or not intent.written:
         return
-    companion.set(None)
     who, entry = access.actor, _entry(request, access, success=False)
 
     def settle_intent(connection: Connection) -> None:

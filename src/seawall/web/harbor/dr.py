@@ -85,21 +85,21 @@ async def promote_dr(
 ) -> DrModel:
     """Make this site the active one; the other gives way first, or the witness says that it has."""
     access.audited("update", "dr", dr.settings.site, "promote site")
-    return _model(await dr.promote(force=body.force))
+    return _model(await dr.promote(force=body.force, also=access.trace))
 
 
 @router.post("/dr/demote")
 async def demote_dr(access: Annotated[Access, system_access("dr", "update")], dr: Dr) -> DrModel:
     """Take no more writes at this site."""
     access.audited("update", "dr", dr.settings.site, "demote site")
-    return _model(await dr.demote())
+    return _model(await dr.demote(also=access.trace))
 
 
 @router.post("/dr/failback")
 async def failback_dr(access: Annotated[Access, system_access("dr", "update")], dr: Dr) -> DrModel:
     """Switch the roles of the two sites with nothing lost."""
     access.audited("update", "dr", dr.settings.site, "failback")
-    return _model(await dr.failback())
+    return _model(await dr.failback(also=access.trace))
 
 
 @router.get("/dr/divergences")

@@ -68,11 +68,10 @@ async def create_immutable_rule(
     request: Request,
     body: ImmutableRule,
     access: Annotated[Access, project_access("immutable-tag", "create")],
-    db: Db,
 ) -> Response:
     """Add a rule."""
     project = access.project
-    made = await db.write(lambda c: domain.create(c, project.id, body.model_dump()))
+    made = await access.write(lambda c: domain.create(c, project.id, body.model_dump()))
     access.audited("create", "immutable_rule", f"{project.name}:{made}", "create rule", project.id)
     return Response(status_code=201, headers=location(request, made))
 
@@ -82,11 +81,10 @@ async def update_immutable_rule(
     immutable_rule_id: Id,
     body: ImmutableRule,
     access: Annotated[Access, project_access("immutable-tag", "update")],
-    db: Db,
 ) -> Response:
     """Replace a rule, or only switch it on and off when no selectors are given."""
     project = access.project
-    await db.write(lambda c: domain.change(c, project.id, immutable_rule_id, body.model_dump()))
+    await access.write(lambda c: domain.change(c, project.id, immutable_rule_id, body.model_dump()))
     name = f"{project.name}:{immutable_rule_id}"
     access.audited("update", "immutable_rule", name, "update rule", project.id)
     return Response()
@@ -96,11 +94,11 @@ async def update_immutable_rule(
     "/projects/{project_name_or_id}/immutabletagrules/{immutable_rule_id}", name="delete_immu_rule"
 )
 async def delete_immutable_rule(
-    immutable_rule_id: Id, access: Annotated[Access, project_access("immutable-tag", "delete")], db: Db
+    immutable_rule_id: Id, access: Annotated[Access, project_access("immutable-tag", "delete")]
 ) -> Response:
     """Delete a rule."""
     project = access.project
-    await db.write(lambda c: domain.remove(c, project.id, immutable_rule_id))
+    await access.write(lambda c: domain.remove(c, project.id, immutable_rule_id))
     name = f"{project.name}:{immutable_rule_id}"
     access.audited("delete", "immutable_rule", name, "delete rule", project.id)
     return Response()

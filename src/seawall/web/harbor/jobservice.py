@@ -94,21 +94,21 @@ class Schedule(BaseModel):
 
 
 async def apply_schedule(
-    jobs: JobService, name: str, kind: str, body: Schedule, args: dict[str, Any]
+    access: Access, jobs: JobService, name: str, kind: str, body: Schedule, args: dict[str, Any]
 ) -> str | None:
     """Do what a schedule body says: run now (the job's id comes back), set, or remove the schedule."""
     wanted = body.schedule
     if wanted is None or wanted.type is None:
         raise ApiError(400, "schedule.type is required")
     if wanted.type == "Manual":
-        return await jobs.enqueue(kind, args)
+        return await jobs.enqueue(kind, args, also=access.trace)
     if wanted.type == "None":
-        await jobs.set_schedule(name, None, kind, args)
+        await jobs.set_schedule(name, None, kind, args, also=access.trace)
         return None
     cron = _PRESETS.get(wanted.type) or wanted.cron
     if not cron:
         raise ApiError(400, "schedule.cron is required")
-    await jobs.set_schedule(name, cron, kind, args)
+    await jobs.set_schedule(name, cron, kind, args, also=access.trace)
     return None
 
 
@@ -176,7 +176,7 @@ async def start_or_schedule(
     access: Access, jobs: Jobs, request: Request, body: Schedule, name: str, kind: str, args: dict[str, Any]
 ) -> Response:
     """The answer to POST of a schedule: set it, in the place of one that there is, or run the job now."""
-    job_id = await apply_schedule(jobs, name, kind, body, args)
+    job_id = await apply_schedule(access, jobs, name, kind, body, args)
     access.audited("create", _RESOURCES[kind], "schedule" if job_id is None else job_id)
     if job_id is None:
         return Response(status_code=201)
@@ -189,7 +189,7 @@ async def reschedule(
     access: Access, jobs: Jobs, body: Schedule, name: str, kind: str, args: dict[str, Any]
 ) -> Response:
     """The answer to PUT of a schedule: change or remove it, or run the job now."""
-    await apply_schedule(jobs, name, kind, body, args)
+    await apply_schedule(access, jobs, name, kind, body, args)
     access.audited("update", _RESOURCES[kind], "schedule")
     return Response()
 
@@ -277,7 +277,7 @@ async def stop_gc(
     gc_id: Id, access: Annotated[Access, system_access("garbage-collection", "stop")], jobs: Jobs
 ) -> Response:
     """Stop a run."""
-    await jobs.stop((await _gc_job(access, jobs, gc_id)).id)
+    await jobs.stop((await _gc_job(access, jobs, gc_id)).id, also=access.trace)
     access.audited("stop", "garbage_collection", str(gc_id))
     return Response(status_code=200)
 
@@ -387,11 +387,11 @@ async def stop_running_job(job_id: JobId, access: MonitorStop, jobs: Jobs) -> Re
     """Stop a job, or with `all` every running one."""
     if job_id.lower() == "all":
         for item in await jobs.list(status="running", limit=10000):
-            await jobs.stop(item.id)
+            await jobs.stop(item.id, also=access.trace)
     elif await jobs.get(job_id) is None:
         raise ApiError(404, f"job {job_id} not found")
     else:
-        await jobs.stop(job_id)
+        await jobs.stop(job_id, also=access.trace)
     access.audited("stop", "job", job_id)
     return Response(status_code=200)
 
@@ -424,9 +424,9 @@ async def action_pending_jobs(
     """Stop the waiting jobs of a type (or of `all`), or pause or resume its queue."""
     for kind in _kinds_of(jobs, job_type):
         if body.action == "stop":
-            await jobs.stop_all(kind, pending_only=True)
+            await jobs.stop_all(kind, pending_only=True, also=access.trace)
         else:
-            await jobs.pause(kind, body.action == "pause")
+            await jobs.pause(kind, body.action == "pause", also=access.trace)
     access.audited(body.action, "job_queue", job_type)
     return Response(status_code=200)
 

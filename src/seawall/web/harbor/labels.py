@@ -54,7 +54,7 @@ async def list_labels(
 
 @router.post("/labels", status_code=201)
 async def create_label(
-    request: Request, body: Label, access: Annotated[Access, checked("label", "create")], db: Db
+    request: Request, body: Label, access: Annotated[Access, checked("label", "create")]
 ) -> Response:
     """Add a label."""
     if body.scope not in ("g", "p"):
@@ -65,7 +65,7 @@ async def create_label(
         raise ApiError(400, "scope p needs project_id")
     owner = body.project_id if body.scope == "p" else None
     await _may(access, "create", owner)
-    made = await db.write(
+    made = await access.write(
         lambda c: domain.create(c, body.name or "", body.description or "", body.color or "", owner)
     )
     access.audited("create", "label", body.name or "", f"create label {body.name}", owner)
@@ -97,7 +97,7 @@ async def update_label(
 ) -> Response:
     """Change name, description and color."""
     found = await _get(access, db, label_id, "update")
-    await db.write(
+    await access.write(
         lambda c: domain.change(
             c, label_id, body.name or found.name, body.description or "", body.color or ""
         )
@@ -112,6 +112,6 @@ async def delete_label(
 ) -> Response:
     """Delete a label; it disappears from its artifacts."""
     found = await _get(access, db, label_id, "delete")
-    await db.write(lambda c: domain.remove(c, label_id))
+    await access.write(lambda c: domain.remove(c, label_id))
     access.audited("delete", "label", found.name, f"delete {_described(found)}", found.project_id)
     return Response()

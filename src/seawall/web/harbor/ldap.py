@@ -120,7 +120,7 @@ async def import_ldap_user(
     directory, failed = _directory(access, auth, directory), []
     for uid in body.ldap_uid_list:
         try:
-            await directory.import_user(uid)
+            await directory.import_user(uid, also=access.trace)
         except (NotFoundError, ConflictError, InvalidError) as error:
             failed.append({"uid": uid, "error": str(error)})
     done = len(body.ldap_uid_list) - len(failed)

@@ -35,13 +35,13 @@ async def log_in(
     # A CLI secret is for programs: it must not open the portal past the provider.
     if user is None or user.kind != "user" or await _by_provider(access, db, user.id):
         failed = Entry("login", "user", principal, f"login of {principal} failed", success=False)
-        await db.write(lambda c: audit.record(c, Actor(principal, address), failed))
+        await access.write(lambda c: audit.record(c, Actor(principal, address), failed))
         raise unauthorized("wrong user name or password")
     response = Response()
     stored = await auth.user_by_id(user.id)
     # Only a right that a directory's group gives is the session's: what is stored is looked up each time.
     by_group = user.sysadmin and stored is not None and not stored.sysadmin
-    await browsers.begin(request, response, user.id, {"admin": True} if by_group else {})
+    await browsers.begin(request, response, user.id, {"admin": True} if by_group else {}, also=access.trace)
     access.audited("login", "user", user.name, f"login of {user.name}")
     access.principal = user
     return response
@@ -55,7 +55,7 @@ async def _by_provider(access: Access, db: Db, user_id: int) -> bool:
 async def log_out(request: Request, access: Annotated[Access, anyone()], browsers: Browsers) -> Response:
     """End the session."""
     response, name = Response(), access.principal.name
-    await browsers.end(request, response)
+    await browsers.end(request, response, also=access.trace)
     if name:
         await access.record("logout", "user", name, f"logout of {name}")
     return response

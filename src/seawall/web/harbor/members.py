@@ -115,7 +115,6 @@ async def create_project_member(
     request: Request,
     body: ProjectMember,
     access: Annotated[Access, project_access("member", "create")],
-    db: Db,
     auth: Accounts,
     directory: Ldap,
 ) -> Response:
@@ -126,7 +125,7 @@ async def create_project_member(
     user, group = body.member_user, body.member_group
     if user is not None and not user.user_id and user.username and auth.required:
         # A user of the directory who never signed in here can be a member too.
-        await directory.ensure_user(user.username)
+        await directory.ensure_user(user.username, also=access.trace)
     kind, name, dn = 0, "", ""
     if group is not None and not group.id:
         kind = group.group_type or (domain.LDAP if group.ldap_group_dn else domain.OIDC)
@@ -151,7 +150,7 @@ async def create_project_member(
             domain.group(connection, group_id).name,
         )
 
-    made, name = await db.write(add_member)
+    made, name = await access.write(add_member)
     access.audited("create", "member", project.name, f"add {name} as {role} to {project.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
@@ -166,7 +165,7 @@ async def get_project_member(
 
 @router.put("/projects/{project_name_or_id}/members/{mid}", tags=["member"])
 async def update_project_member(
-    mid: Id, body: RoleRequest, access: Annotated[Access, project_access("member", "update")], db: Db
+    mid: Id, body: RoleRequest, access: Annotated[Access, project_access("member", "update")]
 ) -> Response:
     """Give a member another role."""
     project, role = access.project, _role(body.role_id)
@@ -175,14 +174,14 @@ async def update_project_member(
         domain.change(connection, project.id, mid, role)
         return domain.member(connection, project.id, mid).name
 
-    name = await db.write(change_role)
+    name = await access.write(change_role)
     access.audited("update", "member", project.name, f"make {name} {role} of {project.name}", project.id)
     return Response()
 
 
 @router.delete("/projects/{project_name_or_id}/members/{mid}", tags=["member"])
 async def delete_project_member(
-    mid: Id, access: Annotated[Access, project_access("member", "delete")], db: Db
+    mid: Id, access: Annotated[Access, project_access("member", "delete")]
 ) -> Response:
     """Take a member away."""
     project = access.project
@@ -192,7 +191,7 @@ async def delete_project_member(
         domain.remove(connection, project.id, mid)
         return name
 
-    name = await db.write(remove_member)
+    name = await access.write(remove_member)
     access.audited("delete", "member", project.name, f"remove {name} from {project.name}", project.id)
     return Response()
 
@@ -222,7 +221,6 @@ async def create_user_group(
     request: Request,
     body: UserGroup,
     access: Annotated[Access, system_access("user-group", "create")],
-    db: Db,
     auth: Accounts,
     directory: Ldap,
 ) -> Response:
@@ -230,7 +228,7 @@ async def create_user_group(
     name, kind, dn = body.group_name or "", body.group_type or 0, body.ldap_group_dn or ""
     if kind == domain.LDAP and dn and auth.required:
         name = await directory.checked_group(dn, name)
-    made = await db.write(lambda c: domain.create_group(c, name, kind, dn))
+    made = await access.write(lambda c: domain.create_group(c, name, kind, dn))
     access.audited("create", "user_group", name or dn, f"create user group {name or dn}")
     return Response(status_code=201, headers=location(request, made))
 
@@ -258,18 +256,18 @@ async def get_user_group(
 
 @router.put("/usergroups/{group_id}", tags=["usergroup"])
 async def update_user_group(
-    group_id: Id, body: UserGroup, access: Annotated[Access, system_access("user-group", "update")], db: Db
+    group_id: Id, body: UserGroup, access: Annotated[Access, system_access("user-group", "update")]
 ) -> Response:
     """Change a group's name."""
     name = body.group_name or ""
-    await db.write(lambda c: domain.rename_group(c, group_id, name))
+    await access.write(lambda c: domain.rename_group(c, group_id, name))
     access.audited("update", "user_group", name, f"rename user group {group_id} to {name}")
     return Response()
 
 
 @router.delete("/usergroups/{group_id}", tags=["usergroup"])
 async def delete_user_group(
-    group_id: Id, access: Annotated[Access, system_access("user-group", "delete")], db: Db
+    group_id: Id, access: Annotated[Access, system_access("user-group", "delete")]
 ) -> Response:
     """Remove a group, and with it the roles it gave."""
 
@@ -278,6 +276,6 @@ async def delete_user_group(
         domain.remove_group(connection, group_id)
         return name
 
-    name = await db.write(remove_group)
+    name = await access.write(remove_group)
     access.audited("delete", "user_group", name, f"delete user group {name}")
     return Response()

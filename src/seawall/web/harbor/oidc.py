@@ -142,7 +142,7 @@ async def callback(
     provider = await service.settings()
     name = identity.username if provider.auto_onboard and identity.username else None
     try:
-        user = await service.arrive(identity, onboard_as=name)
+        user = await service.arrive(identity, onboard_as=name, also=access.trace)
     except (ConflictError, InvalidError):
         # The name is taken or cannot be used: the person chooses another one.
         user = None
@@ -153,7 +153,7 @@ async def callback(
         _cookie(access, browsers, response, ONBOARD_COOKIE, service.seal("oidc-onboard", data))
     else:
         response = RedirectResponse(begun["target"], 302)
-        await browsers.begin(request, response, user.id, _data(identity))
+        await browsers.begin(request, response, user.id, _data(identity), also=access.trace)
         access.principal = user
         await access.record("login", "user", user.name, f"login of {user.name} through OIDC")
     response.delete_cookie(LOGIN_COOKIE, path="/c/oidc")
@@ -178,10 +178,10 @@ async def onboard(
     browsers.require_csrf(request)
     data = service.unseal("oidc-onboard", request.cookies.get(ONBOARD_COOKIE))
     identity = Identity(**{**data["identity"], "groups": tuple(data["identity"]["groups"])})
-    user = await service.arrive(identity, onboard_as=body.username)
+    user = await service.arrive(identity, onboard_as=body.username, also=access.trace)
     assert user is not None
     response = Response()
-    await browsers.begin(request, response, user.id, _data(identity))
+    await browsers.begin(request, response, user.id, _data(identity), also=access.trace)
     response.delete_cookie(ONBOARD_COOKIE, path="/c/oidc")
     access.principal = user
     access.audited("create", "user", user.name, f"onboard {user.name} through OIDC")
@@ -202,7 +202,7 @@ async def log_out(
     url = await service.end_session_url(f"{_base(access, settings)}/")
     # Not to "/": with `primary_auth_mode` that leads to the provider, which may sign the user in at once.
     response = RedirectResponse(url or "/account/sign-in", 302)
-    await browsers.end(request, response)
+    await browsers.end(request, response, also=access.trace)
     return response
 
 

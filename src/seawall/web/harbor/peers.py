@@ -103,7 +103,9 @@ async def acknowledge_peer_conflict(
     conflict_id: Id, access: Annotated[Access, system_access("ha", "update")], peers: Peers
 ) -> Response:
     """Note that somebody has seen a conflict; it no longer counts among the open ones."""
-    if not peers.enabled or not await peers.statuses.acknowledge(conflict_id, access.principal.name):
+    if not peers.enabled or not await peers.statuses.acknowledge(
+        conflict_id, access.principal.name, also=access.trace
+    ):
         raise ApiError(404, f"conflict {conflict_id} not found")
     access.audited("update", "peer_conflict", str(conflict_id), f"acknowledge conflict {conflict_id}")
     return Response(status_code=200)

@@ -218,7 +218,6 @@ async def create_project(
     request: Request,
     body: ProjectReq,
     access: Annotated[Access, signed_in()],
-    db: Db,
     configuration: Config,
     replication: Replicating,
     x_resource_name_in_location: Annotated[bool, Header()] = False,
@@ -261,7 +260,7 @@ async def create_project(
         _set_allowlist(connection, made, body.cve_allowlist)
         return made
 
-    made = await db.write(make_project)
+    made = await access.write(make_project)
     access.audited("create", "project", name, f"create project {name}", made)
     return Response(status_code=201, headers=location(request, name if x_resource_name_in_location else made))
 
@@ -280,7 +279,7 @@ async def get_project(access: Annotated[Access, project_access("self", "read")],
 
 @router.put("/projects/{project_name_or_id}")
 async def update_project(
-    body: ProjectReq, access: Annotated[Access, project_access("self", "update")], db: Db
+    body: ProjectReq, access: Annotated[Access, project_access("self", "update")]
 ) -> Response:
     """Change metadata and CVE allowlist; what is not given stays."""
     project = access.project
@@ -291,17 +290,17 @@ async def update_project(
         domain.set_metadata(connection, project, metadata)
         _set_allowlist(connection, project.id, body.cve_allowlist)
 
-    await db.write(change_project)
+    await access.write(change_project)
     access.audited("update", "project", project.name, f"update project {project.name}", project.id)
     return Response()
 
 
 @router.delete("/projects/{project_name_or_id}")
-async def delete_project(access: Annotated[Access, project_access("self", "delete")], db: Db) -> Response:
+async def delete_project(access: Annotated[Access, project_access("self", "delete")]) -> Response:
     """Delete an empty project."""
     project = access.project
     try:
-        await db.write(lambda c: content.remove(c, project))
+        await access.write(lambda c: content.remove(c, project))
     except ConflictError as error:
         raise ApiError(412, str(error)) from None
     access.audited("delete", "project", project.name, f"delete project {project.name}", project.id)
@@ -377,7 +376,7 @@ async def list_project_metadatas(
 
 @router.post("/projects/{project_name_or_id}/metadatas", tags=["projectMetadata"])
 async def add_project_metadatas(
-    body: dict[str, str], access: Annotated[Access, project_access("metadata", "create")], db: Db
+    body: dict[str, str], access: Annotated[Access, project_access("metadata", "create")]
 ) -> Response:
     """Set one value that is not set yet."""
     if len(body) != 1:
@@ -389,7 +388,7 @@ async def add_project_metadatas(
             raise ConflictError(f"metadata {name} is set already")
         domain.set_metadata(connection, project, {name: value})
 
-    await db.write(add_value)
+    await access.write(add_value)
     access.audited("create", "project_metadata", project.name, f"set {name[:100]}", project.id)
     return Response()
 
@@ -410,26 +409,25 @@ async def update_project_metadata(
     meta_name: MetadataName,
     body: dict[str, str],
     access: Annotated[Access, project_access("metadata", "update")],
-    db: Db,
 ) -> Response:
     """Change one metadata value."""
     if list(body) != [meta_name]:
         raise ApiError(400, f"the body must have exactly {meta_name}")
     project = access.project
-    await db.write(lambda c: domain.set_metadata(c, project, body))
+    await access.write(lambda c: domain.set_metadata(c, project, body))
     access.audited("update", "project_metadata", project.name, f"set {meta_name[:100]}", project.id)
     return Response()
 
 
 @router.delete("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
 async def delete_project_metadata(
-    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "delete")], db: Db
+    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "delete")]
 ) -> Response:
     """Take one metadata value away."""
     project = access.project
     if meta_name == "public":
         raise ApiError(400, "public cannot be taken away")
-    if not await db.write(lambda c: domain.delete_metadata(c, project.id, meta_name)):
+    if not await access.write(lambda c: domain.delete_metadata(c, project.id, meta_name)):
         raise ApiError(404, f"metadata {meta_name} is not set")
     access.audited("delete", "project_metadata", project.name, f"remove {meta_name[:100]}", project.id)
     return Response()

@@ -122,7 +122,7 @@ async def stop_purge(
     purge_id: Id, access: Annotated[Access, system_access("purge-audit", "stop")], jobs: Jobs
 ) -> Response:
     """Stop a run."""
-    await jobs.stop((await _job(access, jobs, purge_id)).id)
+    await jobs.stop((await _job(access, jobs, purge_id)).id, also=access.trace)
     access.audited("stop", "purge_audit", str(purge_id))
     return Response()
 

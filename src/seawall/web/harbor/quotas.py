@@ -99,6 +99,6 @@ async def update_quota(
     row = await _row(access, db, id)
     if body.hard.storage == 0:
         raise ApiError(400, "storage must be -1 or more than 0")
-    await db.write(lambda c: accounting.set_quota(c, row.project_id, body.hard.storage))
+    await access.write(lambda c: accounting.set_quota(c, row.project_id, body.hard.storage))
     access.audited("update", "quota", row.name, f"storage of {row.name}: {body.hard.storage}", row.project_id)
     return Response()

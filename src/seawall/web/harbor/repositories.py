@@ -106,7 +106,7 @@ async def update_repository(
 ) -> Response:
     """Change the description."""
     row = await _row(access, db, repository_name)
-    await db.write(lambda c: lists.describe(c, row.id, body.description or ""))
+    await access.write(lambda c: lists.describe(c, row.id, body.description or ""))
     access.audited("update", "repository", row.name, f"describe {row.name}", access.project.id)
     return Response()
 
@@ -120,6 +120,6 @@ async def delete_repository(
 ) -> Response:
     """Delete a repository with everything in it; 412 while it has an immutable tag."""
     row = await _row(access, db, repository_name)
-    await artifact_service.delete_repository(row.name)
+    await artifact_service.delete_repository(row.name, also=access.trace)
     access.audited("delete", "repository", row.name, f"delete {row.name}", access.project.id)
     return Response()

@@ -212,7 +212,6 @@ async def create_retention(
     request: Request,
     body: RetentionPolicy,
     access: Annotated[Access, checked("tag-retention", "create")],
-    db: Db,
     jobs: Jobs,
 ) -> Response:
     """Give a project its retention policy."""
@@ -227,7 +226,7 @@ async def create_retention(
         raise (ApiError(400, "no such project") if access.principal.sysadmin else access.refusal()) from None
     await access.require("tag-retention", "create", project)
     rules, cron = _checked(body)
-    made = await db.write(lambda c: domain.create(c, jobs, project.id, rules, cron))
+    made = await access.write(lambda c: domain.create(c, jobs, project.id, rules, cron))
     access.audited("create", "tag_retention", project.name, f"retention of {project.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
@@ -262,7 +261,7 @@ async def update_retention(
     if scope is not None and scope.ref is not None and scope.ref != policy.project_id:
         raise ApiError(400, "a policy cannot move to another project")
     rules, cron = _checked(body)
-    await db.write(lambda c: domain.change(c, jobs, id, rules, cron))
+    await access.write(lambda c: domain.change(c, jobs, id, rules, cron))
     access.audited("update", "tag_retention", str(id), "update retention policy", policy.project_id)
     return Response()
 
@@ -273,7 +272,7 @@ async def delete_retention(
 ) -> Response:
     """Delete a policy with its history."""
     policy = await _policy(access, db, id, "delete")
-    await db.write(lambda c: domain.remove(c, jobs, id))
+    await access.write(lambda c: domain.remove(c, jobs, id))
     access.audited("delete", "tag_retention", str(id), "delete retention policy", policy.project_id)
     return Response()
 
@@ -290,7 +289,7 @@ async def trigger_retention_execution(
     """Run a policy now."""
     policy = await _policy(access, db, id, "operate")
     operator = access.principal.name
-    made = await db.write(
+    made = await access.write(
         lambda c: domain.start(c, jobs, id, dry_run=body.dry_run, trigger="Manual", operator=operator)
     )
     jobs.nudge()
@@ -335,7 +334,7 @@ async def operate_retention_execution(
     policy = await _policy(access, db, id, "operate")
     if body.action != "stop":
         raise ApiError(400, "action must be stop")
-    await domain.stop(db, jobs, id, eid)
+    await domain.stop(db, jobs, id, eid, also=access.trace)
     access.audited("operate", "tag_retention", str(id), f"stop execution {eid}", policy.project_id)
     return Response()
 

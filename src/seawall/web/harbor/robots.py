@@ -204,7 +204,7 @@ async def create_robot(
     wanted = domain.RobotRequest(
         body.name, body.description or "", body.disable, duration, _stored(body.permissions)
     )
-    row = await db.write(
+    row = await access.write(
         lambda c: domain.create(c, wanted, hashed, project=project, creator=access.principal)
     )
     full = await auth.robot_prefix() + row.name
@@ -250,7 +250,7 @@ async def update_robot(
         body.duration or row.duration,
         row.permissions if body.permissions is None else _stored(body.permissions),
     )
-    await db.write(lambda c: domain.change(c, robot_id, wanted, project=project, actor=access.principal))
+    await access.write(lambda c: domain.change(c, robot_id, wanted, project=project, actor=access.principal))
     access.audited("update", "robot", full, f"update robot {full}", row.project_id)
     return Response()
 
@@ -268,7 +268,7 @@ async def refresh_sec(
     auth = _auth(access, auth)
     secret = body.secret or domain.new_secret()
     hashed = await auth.hash(secret)
-    await db.write(lambda c: domain.set_secret(c, robot_id, hashed, actor=access.principal))
+    await access.write(lambda c: domain.set_secret(c, robot_id, hashed, actor=access.principal))
     full = await auth.robot_prefix() + row.name
     access.audited("update", "robot", full, f"refresh secret of robot {full}", row.project_id)
     return RobotSec(secret=None if body.secret else secret)
@@ -280,7 +280,7 @@ async def delete_robot(
 ) -> Response:
     """Remove a robot."""
     row, _project = await _found(access, db, robot_id, "delete")
-    await db.write(lambda c: domain.remove(c, robot_id))
+    await access.write(lambda c: domain.remove(c, robot_id))
     full = await _auth(access, auth).robot_prefix() + row.name
     access.audited("delete", "robot", full, f"delete robot {full}", row.project_id)
     return Response()

@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 from seawall.access.principal import Principal
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
+from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.web.harbor.errors import ApiError
 
@@ -90,27 +91,36 @@ class BrowserSessions:
         """Whether browsers reach this server over TLS, so that cookies may be bound to it."""
         return connection.url.scheme == "https" or self._https
 
-    async def begin(self, request: Request, response: Response, user_id: int, data: dict[str, Any]) -> None:
+    async def begin(
+        self,
+        request: Request,
+        response: Response,
+        user_id: int,
+        data: dict[str, Any],
+        *,
+        also: Also = nothing,
+    ) -> None:
         """Start a session for the user in `response`; one that the browser had ends (no fixation)."""
         old = request.cookies.get(SESSION_COOKIE)
         if old is not None:
-            await self._store.delete(old)
+            await self._store.delete(old, also=also)
         token = await self._store.create(
             user_id,
             address=request.client.host if request.client else "",
             agent=request.headers.get("user-agent", "")[:255],
             data=data,
+            also=also,
         )
         response.set_cookie(
             SESSION_COOKIE, token, path="/", httponly=True, samesite="lax", secure=self.is_secure(request)
         )
         response.delete_cookie(CSRF_COOKIE, path="/")
 
-    async def end(self, request: Request, response: Response) -> None:
+    async def end(self, request: Request, response: Response, *, also: Also = nothing) -> None:
         """End the browser's session, if it has one."""
         token = request.cookies.get(SESSION_COOKIE)
         if token is not None:
-            await self._store.delete(token)
+            await self._store.delete(token, also=also)
         response.delete_cookie(SESSION_COOKIE, path="/")
 
 

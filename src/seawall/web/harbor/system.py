@@ -238,7 +238,7 @@ async def update_configurations(
         if isinstance(value, dict):
             raise ApiError(400, f"{name[:64]} cannot be an object")
         values[name] = value
-    await configuration.set(values)
+    await configuration.set(values, also=access.trace)
     # Names only: values may be secrets.
     access.audited("update", "configuration", "configuration", f"set {', '.join(sorted(values))}")
     return Response()
@@ -270,10 +270,10 @@ async def get_system_cve_allowlist(access: Annotated[Access, signed_in()], db: D
 
 @router.put("/system/CVEAllowlist", tags=["SystemCVEAllowlist"])
 async def put_system_cve_allowlist(
-    body: CVEAllowlist, access: Annotated[Access, system_access("configuration", "update")], db: Db
+    body: CVEAllowlist, access: Annotated[Access, system_access("configuration", "update")]
 ) -> Response:
     """Replace it."""
     items = [item.cve_id for item in body.items or []]
-    await db.write(lambda c: domain.set_allowlist(c, None, items, body.expires_at))
+    await access.write(lambda c: domain.set_allowlist(c, None, items, body.expires_at))
     access.audited("update", "configuration", "CVE allowlist", f"{len(items)} items")
     return Response()

@@ -101,7 +101,9 @@ async def create_trusted_key(
 ) -> Response:
     """Trust a key or certificate; 400 when it is none, 409 when it or its name is there already."""
     identities = [(item.issuer, item.subject) for item in body.identities]
-    key = await trust.add_key(access.project.id, body.name, body.pem, body.usage, identities)
+    key = await trust.add_key(
+        access.project.id, body.name, body.pem, body.usage, identities, also=access.trace
+    )
     access.audited("create", "trusted_key", key.name, f"trust {key.kind} {key.name}", access.project.id)
     return Response(status_code=201, headers=location(request, key.id))
 
@@ -111,7 +113,7 @@ async def delete_trusted_key(
     key_id: Id, access: Annotated[Access, project_access("metadata", "delete")], trust: Trust
 ) -> Response:
     """Trust a key or certificate no longer."""
-    await trust.remove_key(access.project.id, key_id)
+    await trust.remove_key(access.project.id, key_id, also=access.trace)
     text = f"trust key {key_id} no longer"
     access.audited("delete", "trusted_key", str(key_id), text, access.project.id)
     return Response(status_code=200)

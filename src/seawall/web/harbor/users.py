@@ -140,7 +140,6 @@ async def create_user(
     request: Request,
     body: UserCreationReq,
     access: Annotated[Access, checked("user", "create", "system")],
-    db: Db,
     configuration: Config,
     auth: Accounts,
 ) -> Response:
@@ -163,7 +162,7 @@ async def create_user(
             comment=body.comment,
         )
 
-    made = await db.write(create_user)
+    made = await access.write(create_user)
     access.audited("create", "user", body.username, f"create user {body.username}")
     return Response(status_code=201, headers=location(request, made))
 
@@ -299,7 +298,7 @@ async def update_user_profile(
     """Change email, real name and comment."""
     row = await _found(access, db, user_id, "update")
     await _own_profile(access, db, user_id)
-    await db.write(lambda c: domain.update_profile(c, user_id, body.email, body.realname, body.comment))
+    await access.write(lambda c: domain.update_profile(c, user_id, body.email, body.realname, body.comment))
     access.audited("update", "user", row.username, f"update profile of {row.username}")
     return Response()
 
@@ -312,8 +311,8 @@ async def delete_user(
     row = await _found(access, db, user_id, "delete")
     if _is_self(access, user_id):
         raise ApiError(403, "nobody removes oneself")
-    await sessions.delete_user(user_id)
-    await db.write(lambda c: domain.remove(c, user_id))
+    await sessions.delete_user(user_id, also=access.trace)
+    await access.write(lambda c: domain.remove(c, user_id))
     access.audited("delete", "user", row.username, f"delete user {row.username}")
     return Response()
 
@@ -331,11 +330,11 @@ async def set_user_sys_admin(
     if not access.principal.sysadmin:
         raise access.refusal()
     row = await _found(access, db, user_id, "update")
-    await db.write(lambda c: domain.set_sysadmin(c, user_id, body.sysadmin_flag))
+    await access.write(lambda c: domain.set_sysadmin(c, user_id, body.sysadmin_flag))
     # Rights changed: sessions that began with the old ones end.
     # Who gives the right up signs in again: the session may have it from a group.
     spared = access.request.cookies.get(SESSION_COOKIE) if body.sysadmin_flag else None
-    await sessions.delete_user(user_id, keep=spared)
+    await sessions.delete_user(user_id, keep=spared, also=access.trace)
     verb = "give" if body.sysadmin_flag else "take"
     access.audited("update", "user", row.username, f"{verb} system administration: {row.username}")
     return Response()
@@ -364,8 +363,8 @@ async def update_user_password(
         # Who sets a password can sign in with it, so this would give a robot the rights of any user.
         raise access.refusal()
     hashed = await auth.hash(body.new_password)
-    await db.write(lambda c: domain.set_hash(c, user_id, hashed))
-    await sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE))
+    await access.write(lambda c: domain.set_hash(c, user_id, hashed))
+    await sessions.delete_user(user_id, keep=access.request.cookies.get(SESSION_COOKIE), also=access.trace)
     access.audited("update", "user", row.username, f"change password of {row.username}")
     return Response()
 
@@ -389,6 +388,6 @@ async def set_cli_secret(
     _auth(access, auth)
     check_password(secret)
     sealed = keys.encrypt("cli-secret", secret.encode())
-    await db.write(lambda c: domain.set_cli_secret(c, user_id, sealed))
+    await access.write(lambda c: domain.set_cli_secret(c, user_id, sealed))
     access.audited("update", "user", row.username, f"set CLI secret of {row.username}")
     return Response()

@@ -187,13 +187,12 @@ async def create_webhook_policy_of_project(
     request: Request,
     body: WebhookPolicy,
     access: Annotated[Access, project_access("notification-policy", "create")],
-    db: Db,
     keys: Keys,
 ) -> Response:
     """Add a policy."""
     wanted, project, keys = _wanted(body), access.project, keys
     creator = access.principal.name
-    made = await db.write(lambda c: policies.create(c, keys, project.id, wanted, creator))
+    made = await access.write(lambda c: policies.create(c, keys, project.id, wanted, creator))
     access.audited("create", "webhook_policy", wanted.name, f"webhook {wanted.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
@@ -211,23 +210,22 @@ async def update_webhook_policy_of_project(
     webhook_policy_id: Id,
     body: WebhookPolicy,
     access: Annotated[Access, project_access("notification-policy", "update")],
-    db: Db,
     keys: Keys,
 ) -> Response:
     """Replace a policy; a stored credential goes when the address changes."""
     wanted, project, keys = _wanted(body), access.project, keys
-    await db.write(lambda c: policies.change(c, keys, project.id, webhook_policy_id, wanted))
+    await access.write(lambda c: policies.change(c, keys, project.id, webhook_policy_id, wanted))
     access.audited("update", "webhook_policy", wanted.name, f"webhook {wanted.name}", project.id)
     return Response()
 
 
 @router.delete(f"{_BASE}/policies/{{webhook_policy_id}}")
 async def delete_webhook_policy_of_project(
-    webhook_policy_id: Id, access: Annotated[Access, project_access("notification-policy", "delete")], db: Db
+    webhook_policy_id: Id, access: Annotated[Access, project_access("notification-policy", "delete")]
 ) -> Response:
     """Delete a policy with the record of its deliveries."""
     project = access.project
-    await db.write(lambda c: policies.remove(c, project.id, webhook_policy_id))
+    await access.write(lambda c: policies.remove(c, project.id, webhook_policy_id))
     access.audited("delete", "webhook_policy", str(webhook_policy_id), "delete webhook", project.id)
     return Response()
 

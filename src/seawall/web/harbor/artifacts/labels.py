@@ -21,7 +21,7 @@ from seawall.web.harbor.deps import (
     Id,
     named_project_access,
 )
-from seawall.web.harbor.needs import Artifacts, Db, Events
+from seawall.web.harbor.needs import Artifacts, Events
 from seawall.web.harbor.repositories import RepositoryName
 
 router = ApiRouter(tags=["artifact"])
@@ -33,7 +33,6 @@ async def add_label(
     reference: Reference,
     body: Label,
     access: Annotated[Access, named_project_access("artifact-label", "create")],
-    db: Db,
     artifact_service: Artifacts,
     events: Events,
 ) -> Response:
@@ -50,7 +49,7 @@ async def add_label(
         }
         events.record(connection, LABELED, data)
 
-    await db.write(put_label)
+    await access.write(put_label)
     resource = f"{found.repository}@{found.digest}"
     access.audited(
         "create", "artifact_label", resource, f"label {resource} with {label_id}", found.project_id
@@ -64,12 +63,11 @@ async def remove_label(
     reference: Reference,
     label_id: Id,
     access: Annotated[Access, named_project_access("artifact-label", "delete")],
-    db: Db,
     artifact_service: Artifacts,
 ) -> Response:
     """Take a label off the artifact."""
     found = await find(access, artifact_service, repository_name, reference)
-    await db.write(lambda c: label_domain.take_off(c, label_id, found.id))
+    await access.write(lambda c: label_domain.take_off(c, label_id, found.id))
     resource = f"{found.repository}@{found.digest}"
     access.audited("delete", "artifact_label", resource, f"unlabel {resource}", found.project_id)
     return Response()

@@ -117,7 +117,7 @@ async def delete_artifact(
     """Delete an artifact with its tags, accessories and children; 412 for immutable tags and children."""
     name = full_name(access, repository_name)
     access.recorded = True
-    await artifact_service.delete(name, unquote(reference))
+    await artifact_service.delete(name, unquote(reference), also=access.trace)
     return Response()
 
 

@@ -70,7 +70,7 @@ async def create_tag(
     if access.project.registry_id:
         raise ApiError(405, "a proxy cache project takes no pushes")
     tag = body.name or ""
-    await artifact_service.create_tag(name, unquote(reference), tag)
+    await artifact_service.create_tag(name, unquote(reference), tag, also=access.trace)
     access.audited("create", "tag", f"{name}:{tag}", f"tag {name}:{tag}", access.project.id)
     place = f"{artifact_path(name, unquote(reference))}/tags/{tag}"
     return Response(status_code=201, headers={"Location": place})
@@ -88,5 +88,5 @@ async def delete_tag(
     name = full_name(access, repository_name)
     tag = unquote(tag_name)
     access.recorded = True
-    await artifact_service.delete_tag(name, unquote(reference), tag)
+    await artifact_service.delete_tag(name, unquote(reference), tag, also=access.trace)
     return Response()

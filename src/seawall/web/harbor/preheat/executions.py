@@ -101,7 +101,7 @@ async def stop_execution(
     if (body.status or "").lower() != "stopped":
         raise ApiError(400, "status can only be set to Stopped")
     await _one(access, db, preheating, preheat_policy_name, execution_id)
-    await preheating.stop(execution_id)
+    await preheating.stop(execution_id, also=access.trace)
     project = access.project
     name = f"{project.name}/{preheat_policy_name}"
     access.audited("stop", "preheat_execution", name, f"stop preheating by {name}", project.id)

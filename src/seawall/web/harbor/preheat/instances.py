@@ -87,7 +87,7 @@ async def create_instance(
     preheating: Preheating,
 ) -> Response:
     """Add a network."""
-    await preheating.add_instance(_values(body))
+    await preheating.add_instance(_values(body), also=access.trace)
     access.audited("create", "preheat_instance", body.name or "", f"create preheat instance {body.name}")
     return Response(status_code=201, headers=location(access.request, body.name or ""))
 
@@ -144,7 +144,7 @@ async def update_instance(
     preheating: Preheating,
 ) -> Response:
     """Change a network."""
-    await preheating.change_instance(preheat_instance_name, _values(body))
+    await preheating.change_instance(preheat_instance_name, _values(body), also=access.trace)
     name = preheat_instance_name
     access.audited("update", "preheat_instance", name, f"update preheat instance {name}")
     return Response()
@@ -157,7 +157,7 @@ async def delete_instance(
     preheating: Preheating,
 ) -> Response:
     """Remove a network; 412 while policies use it."""
-    await preheating.remove_instance(preheat_instance_name)
+    await preheating.remove_instance(preheat_instance_name, also=access.trace)
     name = preheat_instance_name
     access.audited("delete", "preheat_instance", name, f"delete preheat instance {name}")
     return Response()

@@ -99,7 +99,7 @@ async def create_policy(
 ) -> Response:
     """Add a policy."""
     project = access.project
-    await preheating.save_policy(_wanted(body, Policy("", 0, project_id=project.id)))
+    await preheating.save_policy(_wanted(body, Policy("", 0, project_id=project.id)), also=access.trace)
     name = f"{project.name}/{body.name}"
     access.audited("create", "preheat_policy", name, f"create preheat policy {name}", project.id)
     return Response(status_code=201, headers=location(access.request, body.name or ""))
@@ -125,7 +125,7 @@ async def update_policy(
     """Change a policy."""
     project = access.project
     was = await preheating.policy(project.id, preheat_policy_name)
-    await preheating.save_policy(_wanted(body, was))
+    await preheating.save_policy(_wanted(body, was), also=access.trace)
     name = f"{project.name}/{preheat_policy_name}"
     access.audited("update", "preheat_policy", name, f"update preheat policy {name}", project.id)
     return Response()
@@ -143,7 +143,7 @@ async def manual_preheat(
     service = preheating
     policy = await service.policy(project.id, preheat_policy_name)
     try:
-        execution = await service.start(policy, "manual")
+        execution = await service.start(policy, "manual", also=access.trace)
     except DriverError as error:
         raise ApiError(502, str(error)) from None
     name = f"{project.name}/{policy.name}"
@@ -161,7 +161,7 @@ async def delete_policy(
     """Remove a policy; 412 while it runs."""
     project = access.project
     policy = await preheating.policy(project.id, preheat_policy_name)
-    await preheating.remove_policy(policy)
+    await preheating.remove_policy(policy, also=access.trace)
     name = f"{project.name}/{policy.name}"
     access.audited("delete", "preheat_policy", name, f"delete preheat policy {name}", project.id)
     return Response()

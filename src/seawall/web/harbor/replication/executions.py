@@ -86,7 +86,7 @@ async def start_replication(
     body: StartReplicationExecution, request: Request, access: ExecutionCreate, replication: Replicating
 ) -> Response:
     """Run a policy now."""
-    made = await service_of(access, replication).start(body.policy_id, "manual")
+    made = await service_of(access, replication).start(body.policy_id, "manual", also=access.trace)
     access.audited("start", "replication", str(body.policy_id))
     return Response(status_code=201, headers=location(request, made))
 
@@ -102,7 +102,7 @@ async def get_replication_execution(
 @router.put("/replication/executions/{id}", response_model=None)
 async def stop_replication(id: Id, access: ExecutionCreate, replication: Replicating) -> Response:
     """Stop a run."""
-    await service_of(access, replication).stop(id)
+    await service_of(access, replication).stop(id, also=access.trace)
     access.audited("stop", "replication", str(id))
     return Response(status_code=200)
 

@@ -114,7 +114,7 @@ async def create_replication_policy(
     replication: Replicating,
 ) -> Response:
     """Add a policy."""
-    made = await service_of(access, replication).add_policy(_policy_of(body))
+    made = await service_of(access, replication).add_policy(_policy_of(body), also=access.trace)
     access.audited("create", "replication_policy", str(body.name))
     return Response(status_code=201, headers=location(request, made))
 
@@ -135,7 +135,7 @@ async def update_replication_policy(
     replication: Replicating,
 ) -> Response:
     """Replace a policy."""
-    await service_of(access, replication).change_policy(_policy_of(body, id))
+    await service_of(access, replication).change_policy(_policy_of(body, id), also=access.trace)
     access.audited("update", "replication_policy", str(body.name))
     return Response(status_code=200)
 
@@ -145,6 +145,6 @@ async def delete_replication_policy(
     id: Id, access: Annotated[Access, system_access("replication-policy", "delete")], replication: Replicating
 ) -> Response:
     """Forget a policy."""
-    await service_of(access, replication).remove_policy(id)
+    await service_of(access, replication).remove_policy(id, also=access.trace)
     access.audited("delete", "replication_policy", str(id))
     return Response(status_code=200)

@@ -66,6 +66,7 @@ async def create_registry(
             access_secret=credential.access_secret or "",
             insecure=bool(body.insecure),
             ca_certificate=body.ca_certificate or None,
+            also=access.trace,
         )
     except RemoteError as error:
         raise ApiError(400, f"the registry is not healthy: {error}") from None
@@ -123,7 +124,7 @@ async def update_registry(
     if changes.get("access_secret") == HIDDEN:
         del changes["access_secret"]
     try:
-        await service_of(access, replication).change_registry(id, changes)
+        await service_of(access, replication).change_registry(id, changes, also=access.trace)
     except RemoteError as error:
         raise ApiError(400, f"the registry is not healthy: {error}") from None
     access.audited("update", "registry", str(id))
@@ -135,7 +136,7 @@ async def delete_registry(
     id: Id, access: Annotated[Access, system_access("registry", "delete")], replication: Replicating
 ) -> Response:
     """Forget a registry that nothing uses."""
-    await service_of(access, replication).remove_registry(id)
+    await service_of(access, replication).remove_registry(id, also=access.trace)
     access.audited("delete", "registry", str(id))
     return Response(status_code=200)
 

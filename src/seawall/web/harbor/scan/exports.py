@@ -92,6 +92,7 @@ async def export_scan_data(
             "cve_ids": body.cveIds,
             "tags": body.tags,
         },
+        also=access.trace,
     )
     access.audited("export", "cve", str(number), project_id=body.projects[0])
     return ScanDataExportJob(id=number)

@@ -47,7 +47,7 @@ async def scan_artifact(
         await access.require("sbom", "create", access.project)
     name = full_name(access.project.name, repository_name)
     try:
-        await scans.requests.request(name, reference, kind)
+        await scans.requests.request(name, reference, kind, also=access.trace)
     except NotScannableError as error:
         raise ApiError(422, str(error)) from None
     access.audited("scan", "artifact", f"{name}:{reference}", kind, access.project.id)
@@ -64,7 +64,7 @@ async def stop_scan_artifact(
 ) -> Response:
     """Stop the scans of an artifact."""
     name = full_name(access.project.name, repository_name)
-    await scans.requests.stop(name, reference, body.scan_type)
+    await scans.requests.stop(name, reference, body.scan_type, also=access.trace)
     access.audited("stop", "scan", f"{name}:{reference}", body.scan_type, access.project.id)
     return Response(status_code=202)
 

@@ -67,9 +67,9 @@ async def _set_scan_all(access: Access, db: Db, jobs: Jobs, body: Schedule) -> N
         stats = await db.read(hub.run_metrics)
         if stats is not None and stats["ongoing"]:
             raise ConflictError("a scan of all images is running")
-        await jobs.enqueue("scan-all", {"trigger": "Manual"})
+        await jobs.enqueue("scan-all", {"trigger": "Manual"}, also=access.trace)
     else:
-        await apply_schedule(jobs, SCAN_ALL_SCHEDULE, "scan-all", body, {"trigger": "Schedule"})
+        await apply_schedule(access, jobs, SCAN_ALL_SCHEDULE, "scan-all", body, {"trigger": "Schedule"})
     access.audited("update", "scan_all", "schedule")
 
 
@@ -96,6 +96,6 @@ async def stop_scan_all(
     access: Annotated[Access, system_access("scan-all", "stop")], scans: Scans
 ) -> Response:
     """Stop the running scan of all images."""
-    await scans.everything.stop()
+    await scans.everything.stop(also=access.trace)
     access.audited("stop", "scan_all", "run")
     return Response(status_code=202)

@@ -141,7 +141,7 @@ async def _ensure(access: Access, db: Db) -> None:
     """The embedded scanner has a row from the first time anybody looks."""
     if await db.point(lambda c: scanners.find(c, scanners.EMBEDDED)) is None:
         with contextlib.suppress(StandbyError):
-            await db.write(scanners.ensure_embedded)
+            await access.write(scanners.ensure_embedded)
 
 
 async def _page(access: Access, db: Db, listing: ListingDep) -> list[ScannerRegistration]:
@@ -182,7 +182,7 @@ async def create_scanner(
     """Register an adapter by its URL; it must answer there."""
     await _ensure(access, db)
     await _answers(body)
-    identifier = await scans.scanners.create(body.model_dump())
+    identifier = await scans.scanners.create(body.model_dump(), also=access.trace)
     access.audited("create", "scanner", body.name)
     return Response(status_code=201, headers=location(request, identifier))
 
@@ -230,7 +230,7 @@ async def update_scanner(
 ) -> Response:
     """Change a scanner; an empty credential keeps the stored one."""
     await _ensure(access, db)
-    await scans.scanners.change(registration_id, body.model_dump())
+    await scans.scanners.change(registration_id, body.model_dump(), also=access.trace)
     access.audited("update", "scanner", body.name)
     return Response(status_code=200)
 
@@ -244,7 +244,7 @@ async def delete_scanner(
 ) -> ScannerRegistration:
     """Delete a registration; projects that used it go back to the default."""
     await _ensure(access, db)
-    removed = await scans.scanners.remove(registration_id)
+    removed = await scans.scanners.remove(registration_id, also=access.trace)
     access.audited("delete", "scanner", removed.name)
     return _model(removed)
 
@@ -261,7 +261,7 @@ async def set_scanner_as_default(
     await _ensure(access, db)
     if not body.is_default:
         raise ApiError(400, "is_default must be true; to change the default, name another scanner")
-    await scans.scanners.make_default(registration_id)
+    await scans.scanners.make_default(registration_id, also=access.trace)
     access.audited("update", "scanner", registration_id, "made the default")
     return Response(status_code=200)
 
@@ -312,7 +312,7 @@ async def set_scanner_of_project(
     """Choose a project's scanner."""
     await _ensure(access, db)
     project_id = access.project.id
-    await db.write(lambda c: scanners.choose(c, project_id, body.uuid))
+    await access.write(lambda c: scanners.choose(c, project_id, body.uuid))
     access.audited("update", "scanner", access.project.name, body.uuid, project_id)
     return Response(status_code=200)
 
