@@ -20,6 +20,7 @@ from tests.support.servers.postgres import Postgres
 
 from seawall.infra.db import migrate, open_database
 from seawall.infra.storage import FilesystemStorage
+from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
 
 COUNT = 3000
@@ -27,7 +28,7 @@ COUNT = 3000
 
 async def _measure(url: str, root: Path) -> None:
     db: Any = open_database(url, pool_size=10)
-    content = LocalRegistry(db, FilesystemStorage(root), create_projects=True)
+    content = LocalRegistry(db, FilesystemStorage(root), create_projects=True, hooks=Hooks())
     data = os.urandom(1000)
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     writer = await content.storage.open_upload("00000000-0000-0000-0000-000000000000", 0, {})

@@ -151,3 +151,23 @@ def test_what_a_route_calls_and_writes_takes_what_it_carries() -> None:
                         deaf.add(f"{name}.{item.name}")
     # A list of executions brings them up to date too; that is no change of the caller's.
     assert deaf == {"PreheatService.settle", "ReplicationService.settle"}
+
+
+def test_no_service_is_optional() -> None:
+    """What the composition root makes is there, so nobody takes it or `None`."""
+    wiring = ast.parse((ROOT / "process" / "wiring.py").read_text())
+    made = {
+        node.func.id
+        for node in ast.walk(wiring)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id[0].isupper()
+    } - {"Path"}
+    assert {"AuthService", "RedisClient", "Configuration"} <= made
+    optional = []
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                for item in [*node.args.args, *node.args.kwonlyargs]:
+                    text = ast.unparse(item.annotation) if item.annotation else ""
+                    if any(text in (f"{name} | None", f"None | {name}") for name in made | {"Database"}):
+                        optional.append(f"{path.relative_to(ROOT)}: {item.arg}: {text}")
+    assert optional == []

@@ -32,9 +32,10 @@ from joserfc.jwk import KeySet
 from sqlalchemy import Connection, insert, select, update
 
 from seawall.access import members, users
+from seawall.access.accounts import USERNAME
 from seawall.access.principal import Principal
 from seawall.access.robots import new_secret
-from seawall.access.service import USERNAME, principal_of
+from seawall.access.service import principal_of
 from seawall.access.tables import oidc_users
 from seawall.access.tables import users as users_table
 from seawall.infra.configuration import Configuration

@@ -6,9 +6,7 @@ Who may do what is in `seawall.access.rbac`; whoever is not listed there may do 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
-import re
 import secrets
 import time
 from collections import OrderedDict
@@ -17,30 +15,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, select
 
 from seawall.access import access
+from seawall.access.passwords import check_password, hash_of, verify
 from seawall.access.principal import ANONYMOUS, Principal, RobotGrant
-from seawall.access.rbac import OCI_ACTIONS, ROLES
-from seawall.access.tables import oidc_users, project_members, projects, robots, user_group_members, users
+from seawall.access.rbac import OCI_ACTIONS
+from seawall.access.tables import oidc_users, robots, user_group_members, users
 from seawall.access.throttle import LoginThrottle, guess
 from seawall.access.tokens import Scope
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.kernel.errors import ConfigError, ConflictError, InvalidError, NotFoundError
-from seawall.kernel.names import is_project_name
 
 _ALL = frozenset({"pull", "push", "delete"})
-USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
-# RFC 9106's second recommended set, scaled to 19 MiB so that a burst of logins fits small machines
-# (the OWASP minimum for argon2id).
-_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-
 # How long a directory's "yes" is remembered by a process: a docker push asks dozens of times.
 _OUTSIDE_SECONDS = 60
 
@@ -71,16 +60,19 @@ class AuthService:
         self,
         db: Database,
         *,
-        attempts: int = 5,
-        wait_seconds: int = 30,
-        configuration: Configuration | None = None,
-        keys: KeyRing | None = None,
-        external: External | None = None,
-        oidc: Provider | None = None,
-        redis: RedisClient | None = None,
-        required: bool = True,
+        attempts: int,
+        wait_seconds: int,
+        configuration: Configuration,
+        keys: KeyRing,
+        external: External,
+        oidc: Provider,
+        redis: RedisClient,
+        required: bool,
     ) -> None:
-        """`required`: whether callers must say who they are; not so with `auth.mode: none`."""
+        """`required`: whether callers must say who they are; not so with `auth.mode: none`.
+
+        `attempts` and `wait_seconds`: see LoginThrottle.
+        """
         self._db = db
         self.required = required
         self._throttle = LoginThrottle(db, redis, attempts=attempts, wait_seconds=wait_seconds)
@@ -99,8 +91,6 @@ class AuthService:
 
     async def robot_prefix(self) -> str:
         """What the names of robot accounts begin with."""
-        if self._configuration is None:
-            return "robot$"
         return str(await self._configuration.get("robot_name_prefix"))
 
     async def authenticate(self, username: str, password: str, client: str) -> Principal | None:
@@ -148,20 +138,20 @@ class AuthService:
     async def _checked(
         self, account: _Account | None, username: str, password: str, prefix: str, client: str
     ) -> Principal | None:
-        if account is not None and account.sealed is not None and self._keys is not None:
+        if account is not None and account.sealed is not None:
             secret = self._keys.decrypt("cli-secret", account.sealed).decode()
             if not hmac.compare_digest(secret.encode(), password.encode()):
                 return None
-            if self._oidc is not None and not await self._oidc.still_valid(account.principal.id):
+            if not await self._oidc.still_valid(account.principal.id):
                 return None
             return account.principal
         outside = (account is None or account.stored is None) and not username.startswith(prefix)
-        if outside and self._external is not None and await self._external.enabled():
+        if outside and await self._external.enabled():
             return await self._external.login(username, password)
         # One at a time of an address, so that many bad clients of one do not keep the others waiting.
         line = self._lines.setdefault(client[:64], asyncio.Lock())
         async with line, self._slots:
-            right = await asyncio.to_thread(_verify, account.stored if account else None, password)
+            right = await asyncio.to_thread(verify, account.stored if account else None, password)
         return account.principal if account is not None and right else None
 
     async def grant(self, user: Principal | None, scopes: list[Scope]) -> list[Scope]:
@@ -182,108 +172,11 @@ class AuthService:
         """The user of that id, with its groups."""
         return await self._db.point(lambda c: principal_of(c, users.c.id == user_id))
 
-    # -- management ----------------------------------------------------------------------------------
-
-    async def create_user(self, username: str, password: str, *, sysadmin: bool = False) -> None:
-        """Add a local user. Raises InvalidError or ConflictError."""
-        if not USERNAME.fullmatch(username):
-            raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
-        check_password(password)
-        hashed = await asyncio.to_thread(_hasher.hash, password)
-        now = time.time()
-
-        def add_user(connection: Connection) -> None:
-            if connection.execute(select(users.c.id).where(users.c.username == username)).first():
-                raise ConflictError(f"user {username} exists")
-            connection.execute(
-                insert(users).values(
-                    username=username, password_hash=hashed, sysadmin=sysadmin, created_at=now, updated_at=now
-                )
-            )
-
-        await self._db.write(add_user)
-
     async def hash(self, password: str) -> str:
         """The hash to store for a password. Raises InvalidError when it is too weak."""
         check_password(password)
         async with self._slots:
-            return await asyncio.to_thread(_hasher.hash, password)
-
-    async def set_password(self, username: str, password: str) -> None:
-        """Give a user a new password. Raises InvalidError or NotFoundError."""
-        check_password(password)
-        hashed = await asyncio.to_thread(_hasher.hash, password)
-
-        def store_hash(connection: Connection) -> int:
-            return connection.execute(
-                update(users)
-                .where(users.c.username == username)
-                .values(password_hash=hashed, updated_at=time.time())
-            ).rowcount
-
-        if not await self._db.write(store_hash):
-            raise NotFoundError(f"user {username} not found")
-
-    async def delete_user(self, username: str) -> None:
-        """Remove a user. Raises NotFoundError."""
-        if not await self._db.write(
-            lambda c: c.execute(delete(users).where(users.c.username == username)).rowcount
-        ):
-            raise NotFoundError(f"user {username} not found")
-
-    async def list_users(self) -> list[Principal]:
-        """All users by name."""
-        rows = await self._db.read(
-            lambda c: list(
-                c.execute(select(users.c.id, users.c.username, users.c.sysadmin).order_by(users.c.username))
-            )
-        )
-        return [Principal(*row) for row in rows]
-
-    async def create_project(self, name: str, *, public: bool) -> None:
-        """Add a project. Raises InvalidError or ConflictError."""
-        if not is_project_name(name):
-            raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
-        now = time.time()
-
-        def add_project(connection: Connection) -> None:
-            if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
-                raise ConflictError(f"project {name} exists")
-            connection.execute(
-                insert(projects).values(name=name, public=public, created_at=now, updated_at=now)
-            )
-
-        await self._db.write(add_project)
-
-    async def list_projects(self) -> list[tuple[str, bool]]:
-        """(name, public) of every project, by name."""
-        rows = await self._db.read(
-            lambda c: list(c.execute(select(projects.c.name, projects.c.public).order_by(projects.c.name)))
-        )
-        return [(row[0], row[1]) for row in rows]
-
-    async def set_member(self, project: str, username: str, role: str) -> None:
-        """Give a user a role in a project, replacing any earlier one. Raises NotFoundError, InvalidError."""
-        if role not in ROLES:
-            raise InvalidError(f"role must be one of {', '.join(ROLES)}")
-
-        def set_role(connection: Connection) -> None:
-            project_id = connection.execute(select(projects.c.id).where(projects.c.name == project)).scalar()
-            user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
-            if project_id is None:
-                raise NotFoundError(f"project {project} not found")
-            if user_id is None:
-                raise NotFoundError(f"user {username} not found")
-            connection.execute(
-                delete(project_members).where(
-                    project_members.c.project_id == project_id, project_members.c.user_id == user_id
-                )
-            )
-            connection.execute(
-                insert(project_members).values(project_id=project_id, user_id=user_id, role=role)
-            )
-
-        await self._db.write(set_role)
+            return await asyncio.to_thread(hash_of, password)
 
     def visible_projects(self, user: Principal | None) -> Callable[[Connection], set[int] | None]:
         """A function of a Connection giving the ids of projects `user` may see; None means all."""
@@ -295,80 +188,10 @@ class AuthService:
         return visible_ids
 
 
-def ensure_admin(db: Database, password: str | None) -> str | None:
-    """Make user `admin` at first start; returns a generated password, else None."""
-    if db.sync_read(lambda c: c.execute(select(users.c.id).limit(1)).first()):
-        return None
-    if password is not None:
-        try:
-            check_password(password)
-        except InvalidError as error:
-            raise ConfigError(f"admin_password: {error}") from None
-    given = password or generated_password()
-    hashed = _hasher.hash(given)
-    now = time.time()
-
-    def add_admin(connection: Connection) -> bool:
-        if connection.execute(select(users.c.id).limit(1)).first():
-            return False
-        connection.execute(
-            insert(users).values(
-                username="admin", password_hash=hashed, sysadmin=True, created_at=now, updated_at=now
-            )
-        )
-        if not connection.execute(select(projects.c.id).where(projects.c.name == "library")).first():
-            # Harbor's installations have this project from the start, and scripts rely on it.
-            connection.execute(
-                insert(projects).values(name="library", public=True, created_at=now, updated_at=now)
-            )
-        return True
-
-    try:
-        made = db.sync_write(add_admin)
-    except IntegrityError:
-        # Of instances that start together for the first time another was first.
-        return None
-    return given if made and password is None else None
-
-
-def generated_password() -> str:
-    """A random password (at least 88 bits) that keeps the rule of `check_password`."""
-    while True:
-        made = secrets.token_urlsafe(15)
-        with contextlib.suppress(InvalidError):
-            check_password(made)
-            return made
-
-
-def check_password(password: str) -> None:
-    """Harbor's rule: 8 to 128 characters with an upper-case and a lower-case letter and a digit.
-
-    Raises InvalidError.
-    """
-    if not (
-        8 <= len(password) <= 128
-        and re.search("[a-z]", password)
-        and re.search("[A-Z]", password)
-        and re.search("[0-9]", password)
-    ):
-        raise InvalidError("passwords have 8 to 128 characters with upper case, lower case and a digit")
-
-
 def _remember(where: OrderedDict[bytes, Any], mark: bytes, value: Any) -> None:
     where[mark] = value
     if len(where) > 4096:
         where.popitem(last=False)
-
-
-_DUMMY = _hasher.hash(secrets.token_hex(8))
-
-
-def _verify(stored: str | None, password: str) -> bool:
-    # An unknown user costs the same time as a wrong password, so names cannot be told apart.
-    try:
-        return _hasher.verify(stored or _DUMMY, password) and stored is not None
-    except (VerificationError, InvalidHashError):
-        return False
 
 
 def principal_of(connection: Connection, condition: ColumnElement[bool]) -> Principal | None:

@@ -58,19 +58,16 @@ class SessionStore:
         redis: RedisClient,
         *,
         hours: float = 24,
-        idle_minutes: float = 60,
-        configured_idle: Callable[[], Awaitable[float]] | None = None,
+        idle_minutes: Callable[[], Awaitable[float]],
     ) -> None:
-        """`configured_idle` gives the minutes that administrators have set; it goes before `idle_minutes`."""
-        self._configured_idle = configured_idle
+        """`idle_minutes` gives what administrators have set: a session unused for so long has ended."""
+        self._idle_minutes = idle_minutes
         self._db = db
         self._redis = redis
         self._life = hours * 3600
-        self._idle = idle_minutes * 60
 
-    async def _set_idle(self) -> None:
-        if self._configured_idle is not None:
-            self._idle = await self._configured_idle() * 60
+    async def _idle_seconds(self) -> float:
+        return await self._idle_minutes() * 60
 
     async def create(
         self,
@@ -89,7 +86,7 @@ class SessionStore:
     async def get(self, token: str) -> Session | None:
         """The live session with id `token`, else None; counts as a use of it."""
         id_hash = _hash(token)
-        await self._set_idle()
+        idle = await self._idle_seconds()
         found = await self._cached(id_hash)
         if found == _GONE:
             return None
@@ -99,9 +96,9 @@ class SessionStore:
             session = await self._stored(id_hash)
             if session is None:
                 return None
-        if session.expires_at <= now or session.seen_at + self._idle <= now:
+        if session.expires_at <= now or session.seen_at + idle <= now:
             return None
-        if now - session.seen_at > min(_TOUCH_SECONDS, self._idle / 4):
+        if now - session.seen_at > min(_TOUCH_SECONDS, idle / 4):
             touched = await self._db.write(
                 lambda c: (
                     c.execute(
@@ -166,7 +163,7 @@ class SessionStore:
 
     async def list(self, user_id: int) -> list[Session]:
         """The user's live sessions, newest first."""
-        await self._set_idle()
+        idle = await self._idle_seconds()
         now = self._db.now()
         rows = await self._db.read(
             lambda c: list(
@@ -175,7 +172,7 @@ class SessionStore:
                     .where(
                         sessions.c.user_id == user_id,
                         sessions.c.expires_at > now,
-                        sessions.c.seen_at > now - self._idle,
+                        sessions.c.seen_at > now - idle,
                     )
                     .order_by(sessions.c.created_at.desc())
                 )
@@ -188,9 +185,9 @@ class SessionStore:
         while True:
             # Spread out, so that the instances do not all do it at once.
             await asyncio.sleep(600 + secrets.randbelow(600))
-            await self._set_idle()
+            idle = await self._idle_seconds()
             now = self._db.now()
-            over = (sessions.c.expires_at < now) | (sessions.c.seen_at < now - self._idle)
+            over = (sessions.c.expires_at < now) | (sessions.c.seen_at < now - idle)
             await self._db.write(lambda c, over=over: c.execute(delete(sessions).where(over)))  # type: ignore[misc]
 
     def _new(

@@ -65,7 +65,7 @@ def _hash(*parts: str) -> str:
 class LoginThrottle:
     """Counts wrong secrets by counter, and refuses while a wait is on."""
 
-    def __init__(self, db: Database, redis: RedisClient | None, *, attempts: int, wait_seconds: int) -> None:
+    def __init__(self, db: Database, redis: RedisClient, *, attempts: int, wait_seconds: int) -> None:
         """`attempts` wrong secrets impose a wait of `wait_seconds`, further ones up to 32 times that."""
         self._db = db
         self._redis = redis
@@ -111,7 +111,7 @@ class LoginThrottle:
 
     async def passed(self, of: Guess) -> None:
         """Forget the failures: the right secret was given."""
-        if self._redis is not None and self._redis.configured:
+        if self._redis.configured:
             try:
                 await self._redis.delete(f"login:{of.key}")
                 return
@@ -132,7 +132,7 @@ class LoginThrottle:
 
     async def _count(self, of: Guess) -> tuple[int, float, bool]:
         """(wrong secrets, time of the last one) before this guess, and whether it is a new one."""
-        if self._redis is not None and self._redis.configured:
+        if self._redis.configured:
             try:
                 return await self._redis.count(f"login:{of.key}", of.mark, _MARKS, _FORGET, self._db.now())
             except RedisUnavailableError:
@@ -140,7 +140,7 @@ class LoginThrottle:
         return await self._db.write(lambda c: _count(c, of, self._db.now()))
 
     async def _state(self, of: Guess) -> tuple[int, float]:
-        if self._redis is not None and self._redis.configured:
+        if self._redis.configured:
             try:
                 return await self._redis.counted(f"login:{of.key}")
             except RedisUnavailableError:

@@ -145,7 +145,7 @@ class Configuration:
     def __init__(
         self,
         db: Database,
-        keys: KeyRing | None,
+        keys: KeyRing,
         settings: Settings,
         *,
         has_other_users: Callable[[Connection], bool],
@@ -196,7 +196,7 @@ class Configuration:
         if item.name not in stored:
             return self._defaults.get(item.name, item.default)
         value = stored[item.name]
-        if item.kind == "password" and value and self._keys is not None:
+        if item.kind == "password" and value:
             return self._keys.decrypt("configuration", value).decode()
         return value
 
@@ -207,7 +207,6 @@ class Configuration:
         rows = []
         for name, value in checked.items():
             if ITEMS[name].kind == "password" and value:
-                assert self._keys is not None
                 value = self._keys.encrypt("configuration", value.encode())
             rows.append({"name": name, "value": value, "updated_at": time.time()})
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from seawall.access.service import ensure_admin
+from seawall.access.accounts import ensure_admin
 from seawall.infra.db import open_database
 from seawall.infra.settings import Http, Settings
 from seawall.install.certificates import CertificateError, check_pair

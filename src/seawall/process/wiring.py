@@ -219,8 +219,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         db,
         redis,
         hours=settings.auth.session_hours,
-        idle_minutes=settings.auth.session_idle_minutes,
-        configured_idle=lambda: configuration.get("session_timeout"),
+        idle_minutes=lambda: configuration.get("session_timeout"),
     )
     directory = Directory(db, configuration)
     oidc = OidcService(db, configuration, keys)

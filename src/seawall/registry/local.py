@@ -32,12 +32,12 @@ class LocalRegistry(Registry):
         create_projects: bool = False,
         grace_seconds: float = 7200,
         blob_limit: int = 0,
-        hooks: Hooks | None = None,
+        hooks: Hooks,
     ) -> None:
         """`create_projects`, `grace_seconds`, `blob_limit`: see Repositories, Blobs, Uploads."""
         self.db = db
         self.storage = storage
-        self.writes = ContentWrites(db, hooks or Hooks())
+        self.writes = ContentWrites(db, hooks)
         reads = PointReads(db)
         self.repositories = Repositories(db, reads, create_projects=create_projects)
         self.blobs = Blobs(db, reads, self.repositories, self.writes, grace_seconds=grace_seconds)

@@ -32,9 +32,7 @@ class _Pulls:
 class PullCounter(ContentHook):
     """Counts pulls; `run` writes them out until cancelled."""
 
-    def __init__(
-        self, db: Database, configuration: Configuration | None = None, *, seconds: float = 5
-    ) -> None:
+    def __init__(self, db: Database, configuration: Configuration, *, seconds: float = 5) -> None:
         self._db = db
         self._configuration = configuration
         self._seconds = seconds
@@ -43,11 +41,11 @@ class PullCounter(ContentHook):
     async def before_pull(self, repository: str, manifest: StoredManifest, reference: str) -> None:
         """See ContentHook.before_pull."""
         now = time.time()
-        values = await self._configuration.all() if self._configuration is not None else {}
+        values = await self._configuration.all()
         entry = self._pulls.setdefault((repository, manifest.digest), _Pulls())
-        if not values.get("pull_count_update_disable"):
+        if not values["pull_count_update_disable"]:
             entry.count += 1
-        if values.get("pull_time_update_disable"):
+        if values["pull_time_update_disable"]:
             return
         entry.last = now
         if ":" not in reference:

@@ -46,6 +46,7 @@ def run(
     url: str,
     node: RedisNode | None,
     work: Callable[[SessionStore, SessionStore, Database, int], Awaitable[None]],
+    idle_minutes: float = 60,
     **life: Any,
 ) -> None:
     """`work(one, two, db, user)` with the stores of two instances."""
@@ -59,7 +60,12 @@ def run(
         user = await dbs[0].write(
             lambda c: int(c.execute(users.insert().values(**row).returning(users.c.id)).scalar_one())
         )
-        one, two = (SessionStore(db, r, **life) for db, r in zip(dbs, redis, strict=True))
+
+        async def idle() -> float:
+            return idle_minutes
+
+        stores = (SessionStore(db, r, idle_minutes=idle, **life) for db, r in zip(dbs, redis, strict=True))
+        one, two = stores
         try:
             await work(one, two, dbs[0], user)
         finally:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from seawall.access.accounts import LocalAccounts
 from seawall.access.service import AuthService
 from seawall.access.throttle import guess
 from seawall.kernel.errors import RegistryError
@@ -27,7 +28,7 @@ async def attempt(auth: AuthService, secret: str, name: str = "alice", address: 
 def test_past_the_limit_nothing_shines_through(run: Run) -> None:
     async def body(lab: Lab) -> None:
         auth = lab.services.auth
-        await auth.create_user("alice", RIGHT)
+        await LocalAccounts(lab.db).create_user("alice", RIGHT)
         # This process remembers the right one.
         assert await attempt(auth, RIGHT) == "in"
         guesses = [f"Wrong{number:05}" for number in range(40)]
@@ -42,7 +43,7 @@ def test_past_the_limit_nothing_shines_through(run: Run) -> None:
 def test_guesses_at_once_are_not_all_tried(run: Run) -> None:
     async def body(lab: Lab) -> None:
         auth = lab.services.auth
-        await auth.create_user("alice", RIGHT)
+        await LocalAccounts(lab.db).create_user("alice", RIGHT)
         answers = await asyncio.gather(*(attempt(auth, f"Wrong{number:05}") for number in range(40)))
         assert answers.count("wrong") == 5
         assert answers.count("wait") == 35
@@ -53,7 +54,7 @@ def test_guesses_at_once_are_not_all_tried(run: Run) -> None:
 def test_an_old_secret_locks_nobody_out(run: Run) -> None:
     async def body(lab: Lab) -> None:
         auth = lab.services.auth
-        await auth.create_user("alice", RIGHT)
+        await LocalAccounts(lab.db).create_user("alice", RIGHT)
         for _ in range(30):
             assert await attempt(auth, "Old1234567") == "wrong"
             assert await attempt(auth, RIGHT) == "in"
@@ -61,7 +62,7 @@ def test_an_old_secret_locks_nobody_out(run: Run) -> None:
         for number in range(20):
             await attempt(auth, f"Wrong{number:05}")
         assert await attempt(auth, RIGHT) == "wait"
-        await auth.set_password("alice", "Newer12345")
+        await LocalAccounts(lab.db).set_password("alice", "Newer12345")
         assert await attempt(auth, "Newer12345") == "in"
 
     run(body)
@@ -76,7 +77,7 @@ def test_spellings_have_one_counter(name: str) -> None:
 def test_guesses_that_come_anyway_make_the_wait_grow(run: Run) -> None:
     async def body(lab: Lab) -> None:
         auth = lab.services.auth
-        await auth.create_user("alice", RIGHT)
+        await LocalAccounts(lab.db).create_user("alice", RIGHT)
         waits = []
         for number in range(60):
             try:

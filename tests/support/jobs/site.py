@@ -53,7 +53,9 @@ class Site:
         if runner:
             tasks.append(asyncio.create_task(engine.run()))
         if dispatcher:
-            tasks.append(asyncio.create_task(Dispatcher(services.db, services.events).run()))
+            tasks.append(
+                asyncio.create_task(Dispatcher(services.db, services.events, services.dr.writable).run())
+            )
         try:
             yield services
         finally:

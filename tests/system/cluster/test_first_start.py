@@ -6,7 +6,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from seawall.access.service import ensure_admin
+from seawall.access.accounts import ensure_admin
 from seawall.infra.db import migrate, open_database
 from tests.support.servers.postgres import Postgres
 

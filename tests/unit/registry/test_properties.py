@@ -22,6 +22,7 @@ from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, check_name, digest_of, is_tag
 from seawall.kernel.ranges import parse_content_range, parse_range
 from seawall.registry import manifest as manifests
+from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
 
 FIXED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -292,7 +293,7 @@ class UploadSessions(RuleBasedStateMachine):
 
     def _service(self) -> LocalRegistry:
         storage = FilesystemStorage(self.root / "blobs", threads=2)
-        return LocalRegistry(open_database(self.url), storage, create_projects=True)
+        return LocalRegistry(open_database(self.url), storage, create_projects=True, hooks=Hooks())
 
     def run(self, work: Any) -> Any:
         return self.loop.run_until_complete(work)

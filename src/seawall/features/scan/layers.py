@@ -120,8 +120,8 @@ def _plain(source: _Packed) -> Iterator[bytes]:
 class LayerReader:
     """Iterates the entries of a layer; `read` and `peek` give the current entry's content."""
 
-    def __init__(self, source: Source, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self.limits = limits
         self.skipped: list[str] = []
         """paths left out because they point outside the root"""
         self._deadline = time.monotonic() + self.limits.seconds

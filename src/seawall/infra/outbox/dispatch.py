@@ -32,7 +32,7 @@ class Dispatcher:
     """Delivers events in this process until cancelled."""
 
     def __init__(
-        self, db: Database, subscribers: Subscribers, writable: Callable[[], Awaitable[bool]] | None = None
+        self, db: Database, subscribers: Subscribers, writable: Callable[[], Awaitable[bool]]
     ) -> None:
         """`writable`: nothing is delivered while it says no (a standby's outbox is the active's)."""
         self._writable = writable
@@ -60,7 +60,7 @@ class Dispatcher:
 
     async def _turn(self) -> None:
         names = [name for name in self._subscribers.handlers if name not in self._busy]
-        if not names or (self._writable is not None and not await self._writable()):
+        if not names or not await self._writable():
             return
 
         def due(connection: Connection) -> list[str]:

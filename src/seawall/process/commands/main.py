@@ -19,7 +19,7 @@ import typer
 from rich.table import Table
 
 from seawall import __version__
-from seawall.access.service import AuthService, ensure_admin
+from seawall.access.accounts import LocalAccounts, ensure_admin
 from seawall.availability.cluster.drain import announce_drain
 from seawall.availability.cluster.health import DRAIN_VARIABLE
 from seawall.availability.cluster.instances import ID_VARIABLE
@@ -295,7 +295,7 @@ def user_create(
     """
     password = _read_password()
     settings = registry_of(config, data_dir)
-    with_db(settings, lambda db: AuthService(db).create_user(username, password, sysadmin=admin))
+    with_db(settings, lambda db: LocalAccounts(db).create_user(username, password, sysadmin=admin))
     print(f"user {username} created")
 
 
@@ -306,7 +306,7 @@ def user_passwd(username: UserArgument, config: ConfigOption = None, data_dir: D
     Example: seawall user passwd admin
     """
     password = _read_password()
-    with_db(registry_of(config, data_dir), lambda db: AuthService(db).set_password(username, password))
+    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).set_password(username, password))
     print(f"password of {username} changed")
 
 
@@ -316,7 +316,7 @@ def user_delete(username: UserArgument, config: ConfigOption = None, data_dir: D
 
     Example: seawall user delete alice
     """
-    with_db(registry_of(config, data_dir), lambda db: AuthService(db).delete_user(username))
+    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).delete_user(username))
     print(f"user {username} deleted")
 
 
@@ -327,7 +327,7 @@ def user_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     Example: seawall user list
     """
     table = Table("user", "administrator")
-    for item in with_db(registry_of(config, data_dir), lambda db: AuthService(db).list_users()):
+    for item in with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_users()):
         table.add_row(item.name, "yes" if item.sysadmin else "")
     console.print(table)
 
@@ -343,7 +343,7 @@ def project_create(
 
     Example: seawall project create web --public
     """
-    with_db(registry_of(config, data_dir), lambda db: AuthService(db).create_project(name, public=public))
+    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).create_project(name, public=public))
     print(f"project {name} created")
 
 
@@ -354,7 +354,7 @@ def project_list(config: ConfigOption = None, data_dir: DataOption = None) -> No
     Example: seawall project list
     """
     table = Table("project", "access")
-    for name, public in with_db(registry_of(config, data_dir), lambda db: AuthService(db).list_projects()):
+    for name, public in with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_projects()):
         table.add_row(name, "public" if public else "private")
     console.print(table)
 
@@ -371,5 +371,5 @@ def project_member(
 
     Example: seawall project member web alice developer
     """
-    with_db(registry_of(config, data_dir), lambda db: AuthService(db).set_member(project, username, role))
+    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).set_member(project, username, role))
     print(f"{username} is {role} in {project}")

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from seawall.access import access as decide
 from seawall.access import rbac
 from seawall.access import users as domain
-from seawall.access.service import AuthService, check_password
+from seawall.access.passwords import check_password
+from seawall.access.service import AuthService
 from seawall.access.users import UserRow
 from seawall.web.harbor.deps import (
     Access,

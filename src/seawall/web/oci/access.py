@@ -25,9 +25,7 @@ _CATALOG = "registry:catalog:*"
 class RegistryAccess:
     """Lets requests in, or refuses them with the challenge that Docker's clients expect."""
 
-    def __init__(
-        self, callers: Callers, external_url: str | None, configuration: Configuration | None = None
-    ) -> None:
+    def __init__(self, callers: Callers, external_url: str | None, configuration: Configuration) -> None:
         """`external_url`: the address clients see, None for the one a request was sent to."""
         self._callers = callers
         self._external_url = external_url
@@ -57,7 +55,7 @@ class RegistryAccess:
             message = refusal if caller.grant and caller.grant.subject else None
             raise self._challenge(request, wanted, "insufficient_scope" if caller.grant else None, message)
         # After the decision: a caller who may not write gets the same answer in every mode.
-        if action != "pull" and self._configuration and await self._configuration.get("read_only"):
+        if action != "pull" and await self._configuration.get("read_only"):
             raise RegistryError("DENIED", "the registry is in read only mode")
         origin = request.headers.get("seawall-replication")
         if origin is not None and action != "pull":

@@ -33,8 +33,8 @@ class TokenEndpoint:
         callers: Callers,
         auth: AuthService,
         tokens: TokenService,
-        external_url: str | None = None,
-        configuration: Configuration | None = None,
+        external_url: str | None,
+        configuration: Configuration,
     ) -> None:
         self._callers = callers
         self._auth = auth
@@ -78,9 +78,7 @@ class TokenEndpoint:
         base = base_url(self._external_url, request.headers, request.url.scheme)
         wanted = [replace(item, name=without_host(item.name, base)) for item in parse_scopes(scopes)]
         granted = await self._auth.grant(user, wanted)
-        lifetime = self._tokens.lifetime
-        if self._configuration is not None:
-            lifetime = int(await self._configuration.get("token_expiration")) * 60
+        lifetime = int(await self._configuration.get("token_expiration")) * 60
         token, issued = self._tokens.issue(user.name if user else "", granted, lifetime)
         body: dict[str, object] = {
             "token": token,

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, select, update
 
-from seawall.access.service import ensure_admin
+from seawall.access.accounts import ensure_admin
 from seawall.availability.peers import schema as t
 from seawall.availability.peers import wire
 from seawall.availability.peers.kinds import KINDS

@@ -45,7 +45,7 @@ def run_jobs(lab_settings: Settings) -> Run:
             engine = Runner(services.jobs, slots=4)
             tasks = [
                 asyncio.create_task(engine.run()),
-                asyncio.create_task(Dispatcher(services.db, services.events).run()),
+                asyncio.create_task(Dispatcher(services.db, services.events, services.dr.writable).run()),
             ]
             try:
                 await body(Lab(services))

@@ -270,7 +270,7 @@ def test_damaged_archives_never_crash(noise: bytes, position: int, patch: bytes)
 
 
 def test_reader_reports_positions() -> None:
-    reader = LayerReader(io.BytesIO(tar({"a": b"12345", "b": b"67"})))
+    reader = LayerReader(io.BytesIO(tar({"a": b"12345", "b": b"67"})), Limits())
     seen = {}
     for entry in reader:
         assert reader.peek(2) == {"a": b"12", "b": b"67"}[entry.path]

@@ -1,0 +1,158 @@
+"""Accounts and projects as the command line manages them, and the administrator of a first start."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from seawall.access.passwords import check_password, generated_password, hash_of
+from seawall.access.principal import Principal
+from seawall.access.rbac import ROLES
+from seawall.access.tables import project_members, projects, users
+from seawall.infra.db import Database
+from seawall.kernel.errors import ConfigError, ConflictError, InvalidError, NotFoundError
+from seawall.kernel.names import is_project_name
+
+USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
+
+
+class LocalAccounts:
+    """Local users, projects and their members, on an open database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def create_user(self, username: str, password: str, *, sysadmin: bool = False) -> None:
+        """Add a local user. Raises InvalidError or ConflictError."""
+        if not USERNAME.fullmatch(username):
+            raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
+        check_password(password)
+        hashed = await asyncio.to_thread(hash_of, password)
+        now = time.time()
+
+        def add_user(connection: Connection) -> None:
+            if connection.execute(select(users.c.id).where(users.c.username == username)).first():
+                raise ConflictError(f"user {username} exists")
+            connection.execute(
+                insert(users).values(
+                    username=username, password_hash=hashed, sysadmin=sysadmin, created_at=now, updated_at=now
+                )
+            )
+
+        await self._db.write(add_user)
+
+    async def set_password(self, username: str, password: str) -> None:
+        """Give a user a new password. Raises InvalidError or NotFoundError."""
+        check_password(password)
+        hashed = await asyncio.to_thread(hash_of, password)
+
+        def store_hash(connection: Connection) -> int:
+            return connection.execute(
+                update(users)
+                .where(users.c.username == username)
+                .values(password_hash=hashed, updated_at=time.time())
+            ).rowcount
+
+        if not await self._db.write(store_hash):
+            raise NotFoundError(f"user {username} not found")
+
+    async def delete_user(self, username: str) -> None:
+        """Remove a user. Raises NotFoundError."""
+        if not await self._db.write(
+            lambda c: c.execute(delete(users).where(users.c.username == username)).rowcount
+        ):
+            raise NotFoundError(f"user {username} not found")
+
+    async def list_users(self) -> list[Principal]:
+        """All users by name."""
+        rows = await self._db.read(
+            lambda c: list(
+                c.execute(select(users.c.id, users.c.username, users.c.sysadmin).order_by(users.c.username))
+            )
+        )
+        return [Principal(*row) for row in rows]
+
+    async def create_project(self, name: str, *, public: bool) -> None:
+        """Add a project. Raises InvalidError or ConflictError."""
+        if not is_project_name(name):
+            raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
+        now = time.time()
+
+        def add_project(connection: Connection) -> None:
+            if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
+                raise ConflictError(f"project {name} exists")
+            connection.execute(
+                insert(projects).values(name=name, public=public, created_at=now, updated_at=now)
+            )
+
+        await self._db.write(add_project)
+
+    async def list_projects(self) -> list[tuple[str, bool]]:
+        """(name, public) of every project, by name."""
+        rows = await self._db.read(
+            lambda c: list(c.execute(select(projects.c.name, projects.c.public).order_by(projects.c.name)))
+        )
+        return [(row[0], row[1]) for row in rows]
+
+    async def set_member(self, project: str, username: str, role: str) -> None:
+        """Give a user a role in a project, replacing any earlier one. Raises NotFoundError, InvalidError."""
+        if role not in ROLES:
+            raise InvalidError(f"role must be one of {', '.join(ROLES)}")
+
+        def set_role(connection: Connection) -> None:
+            project_id = connection.execute(select(projects.c.id).where(projects.c.name == project)).scalar()
+            user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+            if project_id is None:
+                raise NotFoundError(f"project {project} not found")
+            if user_id is None:
+                raise NotFoundError(f"user {username} not found")
+            connection.execute(
+                delete(project_members).where(
+                    project_members.c.project_id == project_id, project_members.c.user_id == user_id
+                )
+            )
+            connection.execute(
+                insert(project_members).values(project_id=project_id, user_id=user_id, role=role)
+            )
+
+        await self._db.write(set_role)
+
+
+def ensure_admin(db: Database, password: str | None) -> str | None:
+    """Make user `admin` at first start; returns a generated password, else None."""
+    if db.sync_read(lambda c: c.execute(select(users.c.id).limit(1)).first()):
+        return None
+    if password is not None:
+        try:
+            check_password(password)
+        except InvalidError as error:
+            raise ConfigError(f"admin_password: {error}") from None
+    given = password or generated_password()
+    hashed = hash_of(given)
+    now = time.time()
+
+    def add_admin(connection: Connection) -> bool:
+        if connection.execute(select(users.c.id).limit(1)).first():
+            return False
+        connection.execute(
+            insert(users).values(
+                username="admin", password_hash=hashed, sysadmin=True, created_at=now, updated_at=now
+            )
+        )
+        if not connection.execute(select(projects.c.id).where(projects.c.name == "library")).first():
+            # Harbor's installations have this project from the start, and scripts rely on it.
+            connection.execute(
+                insert(projects).values(name="library", public=True, created_at=now, updated_at=now)
+            )
+        return True
+
+    try:
+        made = db.sync_write(add_admin)
+    except IntegrityError:
+        # Of instances that start together for the first time another was first.
+        return None
+    return given if made and password is None else None
