@@ -448,6 +448,12 @@ class ProxySettings(_Section):
     fresh_seconds: int = Field(
         default=10, ge=0, description="a tag that was looked up upstream is not looked up again for so long"
     )
+    wait_seconds: float = Field(
+        default=3,
+        gt=0,
+        le=30,
+        description="a client waits so long for an upstream before it gets the copy that is here",
+    )
     keep_days: int = Field(
         default=7, ge=0, description="what nobody pulled for this long is deleted; 0: kept for ever"
     )

@@ -41,8 +41,8 @@ from seawall.availability.peers.service import PeerService
 from seawall.availability.peers.wire import PATH as PEER_PATH
 from seawall.availability.sites.service import DrService
 from seawall.features.audit.trail import AuditTrail
-from seawall.features.preheat.service import PreheatService
-from seawall.features.replication.service import ReplicationService
+from seawall.features.preheat.service import Preheat
+from seawall.features.replication.service import Replication
 from seawall.features.scan.scanning import Scanning
 from seawall.features.trust.service import TrustService
 from seawall.infra.configuration import Configuration
@@ -289,9 +289,9 @@ def open_api(process: Process) -> ASGIApp:
         KeyRing: process.keys,
         OidcService: process.oidc,
         PeerService: process.peers,
-        PreheatService: process.preheat,
+        Preheat: process.preheat,
         RedisClient: process.redis,
-        ReplicationService: process.replication,
+        Replication: process.replication,
         Scanning: process.scan,
         SessionStore: process.sessions,
         Settings: process.settings,

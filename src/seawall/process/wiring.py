@@ -34,12 +34,12 @@ from seawall.features.audit.part import part as audit_part
 from seawall.features.audit.trail import AuditTrail
 from seawall.features.immutability.part import part as immutability_part
 from seawall.features.preheat.part import part as preheat_part
-from seawall.features.preheat.service import PreheatService
+from seawall.features.preheat.service import Preheat, open_preheat
 from seawall.features.proxycache.cache import PullThrough
 from seawall.features.proxycache.part import part as proxy_part
 from seawall.features.proxycache.registry import ProxyCache
 from seawall.features.replication.part import part as replication_part
-from seawall.features.replication.service import ReplicationService
+from seawall.features.replication.service import Replication, open_replication
 from seawall.features.retention.part import part as retention_part
 from seawall.features.scan.adapter_requests import AdapterRequests
 from seawall.features.scan.model import MIB, Limits
@@ -95,7 +95,7 @@ class Process:
     probe: Probe
     configuration: Configuration
     jobs: JobService
-    replication: ReplicationService
+    replication: Replication
     artifacts: ArtifactService
     scan: Scanning
     scan_requests: AdapterRequests
@@ -104,7 +104,7 @@ class Process:
     trust: TrustService
     rates: RateLimiter
     dr: DrService
-    preheat: PreheatService
+    preheat: Preheat
     auth: AuthService
     directory: Directory
     oidc: OidcService
@@ -251,10 +251,10 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     trust = TrustService(db, artifacts)
     scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)
     scan_requests = AdapterRequests(db, keys, jobs, scanner.packages)
-    replication = ReplicationService(db, keys, jobs)
-    pull_through = PullThrough(db, content, jobs, replication, settings.proxy.fresh_seconds)
+    replication = open_replication(db, keys, jobs)
+    pull_through = PullThrough(db, content, jobs, replication.registries, settings.proxy)
     registry: Registry = ProxyCache(content, pull_through)
-    preheat = PreheatService(db, keys, jobs)
+    preheat = open_preheat(db, keys, jobs)
     authority = functools.partial(ca_digest, settings)
     probe = Probe(db, storage, redis, keys, instances, health, settings.external_url, authority)
     # Imported here: `seawall serve` imports this module before it has said where its processes count

@@ -11,6 +11,7 @@ from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, is_tag
 from seawall.registry import accounting, index
+from seawall.registry.belongings import parent
 from seawall.registry.hooks import Deletion
 from seawall.registry.model import Repository
 from seawall.registry.repositories import Repositories
@@ -29,7 +30,8 @@ class Deletions:
     async def delete(self, name: str, reference: str) -> None:
         """Delete a manifest with all its tags (by digest), or one tag only (by tag).
 
-        Raises MANIFEST_UNKNOWN, NAME_UNKNOWN, DIGEST_INVALID.
+        Raises MANIFEST_UNKNOWN, NAME_UNKNOWN, DIGEST_INVALID, and DENIED (412) for a part of an index, which
+        would be broken without it.
         """
         repository = await self._repositories.get(name)
         if ":" in reference:
@@ -37,7 +39,15 @@ class Deletions:
         elif not is_tag(reference):
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
         who = actor.get()
-        if not await self._db.write(lambda c: self.delete_in(c, repository, reference, who)):
+
+        def delete_whole(connection: Connection) -> bool:
+            # The lock keeps an index from being pushed between the question and the deletion.
+            accounting.lock(connection, repository.project_id)
+            if ":" in reference and parent(connection, repository.id, reference) is not None:
+                raise RegistryError("DENIED", "it is part of an index; delete that first", status=412)
+            return self.delete_in(connection, repository, reference, who)
+
+        if not await self._db.write(delete_whole):
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
         self._writes.committed()
 

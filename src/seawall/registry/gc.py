@@ -19,12 +19,13 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, tuple_
+from sqlalchemy import Connection, delete, exists, insert, select, tuple_
 
 from seawall.infra import leases
 from seawall.infra.db import Database, fence
 from seawall.infra.storage import BlobStorage
 from seawall.registry import accounting, index
+from seawall.registry.belongings import is_needed
 from seawall.registry.incoming import incoming
 from seawall.registry.tables import (
     blob_trash,
@@ -33,7 +34,6 @@ from seawall.registry.tables import (
     manifests,
     repositories,
     repository_blobs,
-    tags,
     uploads,
 )
 
@@ -87,7 +87,9 @@ async def collect(
     await db.read(fence.check)
     await _drop_uploads(db, storage, report, now - upload_seconds)
     if delete_untagged:
-        report.manifests = await _batches(db, lambda c: _delete_untagged(c, cutoff))
+        # Until there is none: what belongs to a manifest that has gone goes in the next round.
+        while done := await db.write(lambda c: _delete_untagged(c, cutoff)):
+            report.manifests += done
     report.links = await _batches(db, lambda c: _delete_links(c, cutoff))
     report.blobs = await _batches(db, lambda c: _trash_blobs(c, cutoff))
     await _empty_trash(db, storage, report, now - reader_seconds)
@@ -128,24 +130,12 @@ async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cu
 
 
 def _delete_untagged(connection: Connection, cutoff: float) -> int:
-    subject = manifests.alias()
-    child = manifest_references.alias()
     found = (
         select(manifests.c.id, repositories.c.project_id)
         .join(repositories, repositories.c.id == manifests.c.repository_id)
         .where(
             manifests.c.pushed_at < cutoff,
-            ~exists().where(tags.c.manifest_id == manifests.c.id),
-            ~exists().where(
-                child.c.repository_id == manifests.c.repository_id,
-                child.c.digest == manifests.c.digest,
-                child.c.kind == "manifest",
-            ),
-            # A referrer (signature, SBOM) lives as long as its subject does.
-            ~exists().where(
-                subject.c.repository_id == manifests.c.repository_id,
-                subject.c.digest == func.coalesce(manifests.c.subject_digest, manifests.c.accessory_of),
-            ),
+            ~is_needed(),
             ~incoming(repositories.c.name),
         )
         .limit(_BATCH)
@@ -171,7 +161,7 @@ def _delete_untagged(connection: Connection, cutoff: float) -> int:
         affected = [item for row in mine for item in below[row[0]]]
         affected += index.accessories(connection, repository_id, [row[2] for row in mine])
         index.relist(connection, repository_id, affected, removed=sum(row[3] for row in mine))
-    return len(candidates)
+    return len(gone)
 
 
 def _unreferenced_links(cutoff: float) -> list[object]:

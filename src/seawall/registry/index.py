@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, and_, exists, func, or_, select, update
 
+from seawall.registry.belongings import cosign_subject
 from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
 if TYPE_CHECKING:
@@ -51,8 +52,6 @@ _SBOMS = {
     "text/spdx+json": "sbom.spdx",
 }
 _COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
-# cosign's tag scheme: the subject's digest with "-" for ":", and what is attached.
-_COSIGN_TAG = re.compile(r"(sha256|sha512)-([0-9a-f]{64}|[0-9a-f]{128})\.(sig|att|sbom)")
 _BATCH = 500
 
 
@@ -74,23 +73,20 @@ def kind_of(media_type: str, artifact_type: str | None, config_media_type: str |
 def accessory(parsed: Manifest, digest: str, names: Iterable[str]) -> tuple[str, str] | None:
     """(accessory type, digest of the subject) when the manifest belongs to another one.
 
-    By its `subject` (OCI Image 1.1), or by cosign's tag scheme.
+    By its `subject`, or by a tag of cosign's scheme (see `seawall.registry.belongings`).
     """
     if parsed.subject is not None:
         declared = parsed.artifact_type or parsed.config_media_type or ""
         known = _ACCESSORIES.get(declared) or _SBOMS.get(declared) or _sbom(parsed)
         return known or "subject.accessory", parsed.subject
     for name in names:
-        match = _COSIGN_TAG.fullmatch(name)
-        if match is None:
+        found = cosign_subject(name)
+        if found is None or found[0] == digest:
             continue
-        subject = f"{match[1]}:{match[2]}"
-        if subject == digest:
-            continue
-        if match[3] == "sig" and _COSIGN_LAYER in parsed.layer_types:
+        subject, kind = found
+        if kind == "sig" and _COSIGN_LAYER in parsed.layer_types:
             return "signature.cosign", subject
-        if match[3] in ("att", "sbom"):
-            return _sbom(parsed) or "subject.accessory", subject
+        return _sbom(parsed) or "subject.accessory", subject
     return None
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, func, literal, or_, select
 
 from seawall.infra.db import Database
 from seawall.kernel.names import check_digest
+from seawall.registry.belongings import cosign_artifact_type, cosign_tags, is_referrer
 from seawall.registry.repositories import Repositories
 from seawall.registry.tables import manifests, repositories, tags
 
@@ -63,13 +64,26 @@ class Lists:
     async def referrers(
         self, name: str, digest: str, artifact_type: str | None, limit: int, after: int
     ) -> tuple[list[dict[str, Any]], int | None]:
-        """Descriptors of manifests whose subject is `digest`, and the `after` of the next page if any."""
+        """Descriptors of what refers to `digest`, and the `after` of the next page if any.
+
+        What cosign attached by a tag has the artifact type that cosign gives it in this list otherwise, so
+        that its clients find it either way.
+        """
         check_digest(digest)
         repository = await self._repositories.find(name)
         if repository is None:
             # A 404 would tell clients that this registry has no referrers API at all (spec, "Listing
             # Referrers"), and they would fall back to the tag scheme.
             return [], None
+
+        # What cosign attaches by a tag of the artifact has no type of its own.
+        attached = {tag: cosign_artifact_type(tag.rpartition(".")[2]) for tag in cosign_tags(digest)}
+        by_tag = select(func.min(tags.c.name)).where(
+            tags.c.manifest_id == manifests.c.id,
+            tags.c.name.in_(attached),
+            manifests.c.subject_digest.is_(None),
+        )
+        cosign_tag = by_tag.correlate(manifests).scalar_subquery()
 
         def list_referrers(connection: Connection) -> list[Any]:
             query = (
@@ -81,10 +95,11 @@ class Lists:
                     manifests.c.artifact_type,
                     manifests.c.config_media_type,
                     manifests.c.annotations,
+                    cosign_tag,
                 )
                 .where(
                     manifests.c.repository_id == repository.id,
-                    manifests.c.subject_digest == digest,
+                    is_referrer(digest),
                     manifests.c.id > after,
                 )
                 .order_by(manifests.c.id)
@@ -92,11 +107,14 @@ class Lists:
             )
             if artifact_type is not None:
                 # An image manifest without artifactType has its config's media type instead.
+                names = [name for name, kind in attached.items() if kind == artifact_type]
                 query = query.where(
                     or_(
+                        cosign_tag.in_(names),
                         manifests.c.artifact_type == artifact_type,
                         and_(
                             func.coalesce(manifests.c.artifact_type, "") == "",
+                            cosign_tag.is_(None),
                             manifests.c.config_media_type == artifact_type,
                         ),
                     )
@@ -107,7 +125,7 @@ class Lists:
         result: list[dict[str, Any]] = []
         for row in rows[:limit]:
             item: dict[str, Any] = {"mediaType": row[1], "digest": row[2], "size": row[3]}
-            kind = row[4] or row[5]
+            kind = row[4] or attached.get(row[7]) or row[5]
             if kind:
                 item["artifactType"] = kind
             if row[6]:

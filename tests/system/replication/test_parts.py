@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.features.replication.policies import Filter, ReplicationPolicy
+from seawall.features.replication.model import Filter, ReplicationPolicy
 from seawall.kernel.errors import InvalidError
 from seawall.kernel.patterns import literals, matches
 from seawall.kernel.sigv4 import sign_v4

@@ -11,6 +11,7 @@ import pytest
 from tests.support.oci.remote import Remote, Signed, push_signed
 from tests.support.registry import Registry
 from tests.support.servers.docker_registry import DockerRegistry
+from tests.support.waiting import until
 from tests.system.replication.conftest import Api
 
 
@@ -57,7 +58,9 @@ def test_push_to_another_seawall(
     copied = f"{project}-copy/app/one"
     _same(there, copied, "v1", signed)
     assert there.tags(copied) == sorted(["v1", signed.cosign_tag])
-    assert there.referrers(copied, signed.index) == [signed.signature]
+    # What cosign attached by a tag is a referrer too.
+    attached = there.digest(copied, signed.cosign_tag)
+    assert set(there.referrers(copied, signed.index)) == {signed.signature, attached}
     assert there.tags(f"{project}-copy/other") == []
     # Again: nothing is sent.
     done = api.run(policy)
@@ -105,6 +108,73 @@ def test_override_and_deletion_by_event(
     body = api.http.get(f"/replication/policies/{policy}").json()
     assert api.http.put(f"/replication/policies/{policy}", json={**body, "enabled": False}).status_code == 200
     assert api.http.post("/replication/executions", json={"policy_id": policy}).status_code == 412
+
+
+def test_what_belongs_to_an_image_follows_it_by_event(
+    api: Api, here: Remote, there: Remote, registry: Registry, second: Registry
+) -> None:
+    """A tag filter lets through what is attached later to an image that it let through, and nothing else."""
+    project = _name("attached")
+    registry.create_project(project)
+    repository = f"{project}/app"
+    policy = _policy(
+        api,
+        dest_registry={"id": api.endpoint("second", second.url, "seawall", second.admin)},
+        trigger={"type": "event_based"},
+        replicate_deletion=True,
+        filters=[{"type": "name", "value": repository}, {"type": "tag", "value": "v*"}],
+    )
+    released, draft = here.push_image(repository, "v1"), here.push_image(repository, "draft")
+    until(lambda: there.digest(repository, "v1") == released["digest"])
+
+    def attach(image: dict[str, Any]) -> tuple[str, str]:
+        tag = image["digest"].replace(":", "-") + ".sig"
+        here.push_image(repository, tag)
+        return tag, here.push_image(repository, None, subject=image, artifact_type="application/x")["digest"]
+
+    others = attach(draft)
+    tag, sbom = attach(released)
+    until(lambda: there.digest(repository, tag) == here.digest(repository, tag))
+    until(lambda: there.digest(repository, sbom) == sbom)
+    # Events come in order, so what was pushed before these is not on its way.
+    assert there.tags(repository) == sorted(["v1", tag])
+    assert there.digest(repository, others[1]) is None
+    gone = here.http.delete(f"/v2/{repository}/manifests/{tag}", headers=here._headers(repository))
+    assert gone.status_code == 202
+    until(lambda: there.digest(repository, tag) is None)
+    assert there.digest(repository, sbom) == sbom
+    listed = api.http.get("/replication/executions", params={"policy_id": policy}).json()
+    assert {item["status"] for item in listed} <= {"Succeed", "InProgress"}
+
+
+def test_a_tag_that_is_immutable_there_is_a_failure(
+    api: Api, here: Remote, there: Remote, registry: Registry, second: Registry
+) -> None:
+    project = _name("fixed")
+    repository = f"{project}/app"
+    registry.create_project(project)
+    second.create_project(project)
+    kept = there.push_image(repository, "v1")
+    glob = {"kind": "doublestar", "pattern": "**"}
+    rule = {
+        "tag_selectors": [{**glob, "decoration": "matches"}],
+        "scope_selectors": {"repository": [{**glob, "decoration": "repoMatches"}]},
+    }
+    Api(second).make(f"/projects/{project}/immutabletagrules", rule)
+    here.push_image(repository, "v1")
+    here.push_image(repository, "v2")
+    policy = _policy(
+        api,
+        dest_registry={"id": api.endpoint("second", second.url, "seawall", second.admin)},
+        filters=[{"type": "name", "value": repository}],
+    )
+    done = api.run(policy)
+    assert (done["status"], done["failed"]) == ("Failed", 1), api.logs(done["id"])
+    assert f"{repository}:v1 is configured as immutable" in done["status_text"]
+    assert "immutable" in api.logs(done["id"])
+    # What is not refused is copied all the same.
+    assert there.digest(repository, "v1") == kept["digest"]
+    assert there.digest(repository, "v2") == here.digest(repository, "v2")
 
 
 def test_no_override(api: Api, here: Remote, there: Remote, registry: Registry, second: Registry) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from seawall.features.proxycache.cache import wants
+from seawall.features.proxycache.filters import wants
 from tests.support.digests import digest_of
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select, update
@@ -14,10 +13,9 @@ from seawall.availability.peers.rows import put_row
 from seawall.kernel.context import REPLICATOR
 from seawall.registry import accounting, index
 from seawall.registry import manifest as manifests_
+from seawall.registry.belongings import cosign_subject
 from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Repository
-
-_COSIGN_TAG = re.compile(r"sha(256|512)-[0-9a-f]+\.(sig|att|sbom)")
 
 
 class ContentWriter:
@@ -83,7 +81,7 @@ class ContentWriter:
             {"repository_id": repository.id, "name": key[1]},
             {"manifest_id": found.id, "pushed_at": document["pushed_at"]},
         )
-        if found.accessory_of is None and _COSIGN_TAG.fullmatch(key[1]):
+        if found.accessory_of is None and cosign_subject(key[1]) is not None:
             payload = connection.execute(
                 select(t.manifest_payloads.c.payload).where(t.manifest_payloads.c.manifest_id == found.id)
             ).scalar_one()

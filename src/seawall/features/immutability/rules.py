@@ -4,6 +4,9 @@ A rule names tags and repositories by globs. It protects a tag once that exists:
 later push of other content under the tag is refused, and so are deletions of the tag and of its manifest.
 Pushing the very manifest that the tag has changes nothing and is let through (Harbor refuses it), so that a
 client may repeat a push whose answer it did not get.
+
+cosign adds a signature by pushing to the same tag (`sha256-<hex>.sig`) a manifest that has the old layers and
+the new one. That changes nothing of what is protected and is let through too.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from seawall.features.immutability.tables import immutable_rules
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel import selectors
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
+from seawall.registry.belongings import cosign_subject
 from seawall.registry.hooks import ContentHook, Deletion, Push
+from seawall.registry.lookups import find_manifest, payload_of
 from seawall.registry.model import Repository
 from seawall.registry.tags import tags_of_repository, taken_by_others
 
@@ -153,6 +159,7 @@ class ImmutableTags(ContentHook):
         protected = [tag for tag in push.tags if immutable(found, push.repository.name, tag)]
         if not protected:
             return
+        protected = [tag for tag in protected if not _adds_to(connection, push, tag)]
         taken = taken_by_others(connection, push.repository.id, protected, push.digest)
         if taken is not None:
             raise refusal(push.repository.name, taken)
@@ -175,6 +182,18 @@ class ImmutableTags(ContentHook):
         for tag, _ in tags_of_repository(connection, repository.id):
             if immutable(found, repository.name, tag):
                 raise refusal(repository.name, tag)
+
+
+def _adds_to(connection: Connection, push: Push, tag: str) -> bool:
+    """Whether the tag is one of cosign's, and all layers that it has now are in the manifest pushed."""
+    if cosign_subject(tag) is None:
+        return False
+    found = find_manifest(connection, push.repository.name, tag)
+    if found is None:
+        return False
+    now = msgspec.json.decode(payload_of(connection, found.id) or b"{}")
+    layers = {layer["digest"] for layer in now.get("layers") or []}
+    return bool(layers) and layers <= set(push.manifest.blobs)
 
 
 def refusal(repository: str, tag: str) -> RegistryError:

@@ -6,15 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from seawall.features.preheat.service import (
-    InstanceRow,
-    PreheatExecution,
-    PreheatPolicy,
-    counts,
-    instances_query,
-    policies_query,
-    policy_of,
-)
+from seawall.features.preheat.instances import instances_query
+from seawall.features.preheat.model import InstanceRow, PreheatExecution, PreheatPolicy
+from seawall.features.preheat.policies import policies_query, policy_of
 from seawall.features.preheat.tables import (
     preheat_executions,
     preheat_instances,
@@ -22,6 +16,7 @@ from seawall.features.preheat.tables import (
     preheat_tasks,
 )
 from seawall.infra.db.listing import Field, Fields, Page
+from seawall.infra.jobs.executions import count_tasks
 
 _INSTANCES: Fields = {
     "id": Field(preheat_instances.c.id, "int"),
@@ -120,5 +115,5 @@ def _executions(policy_id: int) -> Select[Any]:
 
 
 def _counted(connection: Connection, rows: list[Any]) -> list[PreheatExecution]:
-    numbers = counts(connection, [row.id for row in rows])
+    numbers = count_tasks(connection, preheat_tasks, [row.id for row in rows])
     return [PreheatExecution(**row._mapping, counts=numbers.get(row.id, {})) for row in rows]

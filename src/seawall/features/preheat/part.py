@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from seawall.access.service import AuthService
 from seawall.access.tokens import TokenService
-from seawall.features.preheat.service import PreheatService
+from seawall.features.preheat.service import Preheat
 from seawall.features.preheat.work import LABELED, PreheatHook, PreheatJobs
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobKind
@@ -16,7 +16,7 @@ from seawall.registry.part import ContentPart
 def part(
     db: Database,
     jobs: JobService,
-    preheat: PreheatService,
+    preheat: Preheat,
     auth: AuthService,
     tokens: TokenService,
     registry_url: str,

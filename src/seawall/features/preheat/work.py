@@ -6,13 +6,14 @@ import asyncio
 import time
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from seawall.access.projects import settings_of
 from seawall.access.service import AuthService
 from seawall.access.tokens import Scope, TokenService
 from seawall.features.preheat.drivers import ERROR, RUNNING, DriverError, Image, open_driver
-from seawall.features.preheat.service import PreheatPolicy, PreheatService, settle_in
+from seawall.features.preheat.model import PreheatPolicy
+from seawall.features.preheat.service import Preheat
 from seawall.features.preheat.tables import preheat_executions, preheat_policies, preheat_tasks
 from seawall.features.scan.hub import Shown, scan_overviews
 from seawall.infra.db import Database
@@ -42,7 +43,7 @@ class PreheatJobs:
         self,
         db: Database,
         jobs: JobService,
-        preheat: PreheatService,
+        preheat: Preheat,
         auth: AuthService,
         tokens: TokenService,
         registry_url: str,
@@ -57,11 +58,10 @@ class PreheatJobs:
 
     async def plan(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
         """Find what a policy's filters select and make a task for each tag."""
-        service = self._preheat
         if "execution" not in args:
-            policy = await service.policy_by_id(int(args["policy"]))
+            policy = await self._preheat.policies.by_id(int(args["policy"]))
             try:
-                return {"execution": await service.start(policy, "scheduled")}
+                return {"execution": await self._preheat.executions.start(policy, "scheduled")}
             except SeawallError as error:
                 await context.log(str(error), "ERROR")
                 raise
@@ -71,34 +71,28 @@ class PreheatJobs:
         row = await self._db.read(lambda c: c.execute(query).first())
         if row is None or row.status != "Running" or row.planned:
             return {"execution": execution_id}
-        policy = await service.policy_by_id(row.policy_id)
+        policy = await self._preheat.policies.by_id(row.policy_id)
         chosen: list[dict[str, str]] = args.get("candidates") or []
         if "candidates" not in args:
             chosen = await self._db.read(lambda c: candidates(c, policy))
 
         def store_plan(connection: Connection) -> None:
-            own = update(preheat_executions).where(table.id == execution_id, table.planned.is_(False))
-            if not connection.execute(own.values(planned=True)).rowcount:
+            steps = self._preheat.executions.steps
+            if not steps.claim(connection, execution_id):
                 return
             now = time.time()
             for item in chosen:
-                made = connection.execute(
-                    insert(preheat_tasks).values(
-                        execution_id=execution_id,
-                        status="Pending",
-                        message="",
-                        runs=0,
-                        created_at=now,
-                        updated_at=now,
-                        **item,
-                    )
-                ).inserted_primary_key
-                assert made is not None
-                task_id = int(made[0])
-                job_id = self._jobs.enqueue_in(connection, "preheat-task", {"task": task_id})
-                mine = preheat_tasks.c.id == task_id
-                connection.execute(update(preheat_tasks).where(mine).values(job_id=job_id))
-            settle_in(connection, execution_id)
+                steps.add_task(
+                    connection,
+                    execution_id,
+                    "preheat-task",
+                    message="",
+                    runs=0,
+                    created_at=now,
+                    updated_at=now,
+                    **item,
+                )
+            steps.settle_in(connection, execution_id)
 
         await self._db.write(store_plan)
         self._jobs.nudge()
@@ -126,7 +120,7 @@ class PreheatJobs:
                 own = update(preheat_tasks).where(table.id == task_id)
                 connection.execute(own.values(updated_at=now, **values))
                 if "ended_at" in values:
-                    settle_in(connection, row.execution_id)
+                    self._preheat.executions.steps.settle_in(connection, row.execution_id)
 
             await self._db.write(update_task)
 
@@ -148,7 +142,7 @@ class PreheatJobs:
         return {"status": status}
 
     async def _follow(self, context: JobContext, row: Any, change: Any) -> tuple[str, str]:
-        instance = await self._preheat.reach(row.provider_id)
+        instance = await self._preheat.instances.reach(row.provider_id)
         driver = open_driver(instance)
         try:
             remote_id = row.remote_id
@@ -187,16 +181,15 @@ class PreheatJobs:
 
     async def event(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
         """Start the event-based policies of a project that select an artifact."""
-        service = self._preheat
         started = []
-        for policy in await service.event_policies(int(args["project"])):
+        for policy in await self._preheat.policies.event_based(int(args["project"])):
             found = await self._db.read(
                 lambda c, p=policy: candidates(c, p, args["repository"], args["digest"])  # type: ignore[misc]
             )
             if not found:
                 continue
             try:
-                started.append(await service.start(policy, "event_based", found))
+                started.append(await self._preheat.executions.start(policy, "event_based", found))
             except (PreconditionError, DriverError) as error:
                 await context.log(f"policy {policy.name}: {error}", "ERROR")
         return {"executions": started}

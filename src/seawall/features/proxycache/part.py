@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from seawall.features.proxycache.cache import EXPIRE_SCHEDULE, ProxyJobs, PullThrough
+from seawall.features.proxycache.cache import PullThrough
+from seawall.features.proxycache.jobs import EXPIRE_SCHEDULE, ProxyJobs
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import DefaultSchedule, JobKind
 from seawall.infra.part import Part

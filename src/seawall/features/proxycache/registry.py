@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
-from seawall.features.proxycache.cache import PullThrough, Upstream
+from seawall.features.proxycache.cache import PullThrough
+from seawall.features.proxycache.upstreams import Upstream
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
 from seawall.registry.model import Chunk, OpenBlob, StoredManifest
@@ -20,25 +22,39 @@ class ProxyCache(Wrapper):
 
     async def tags(self, name: str, n: int, last: str | None) -> list[str]:
         """See ListVerbs.tags; the upstream's, or with the upstream down those that are here."""
-        upstream = await self._pull_through.of(name)
-        found = None if upstream is None else await self._pull_through.tags(upstream, name)
+        upstream = await self._pull_through.upstreams.of(name)
+        found = None if upstream is None else await self._pull_through.manifests.tags(upstream, name)
         if found is None:
             return await self.inner.tags(name, n, last)
         return [tag for tag in found if last is None or tag > last][:n]
 
+    async def referrers(
+        self, name: str, digest: str, artifact_type: str | None, limit: int, after: int
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """See ListVerbs.referrers; the upstream's too. `after` counts the entries of the pages before."""
+        upstream = await self._pull_through.upstreams.of(name)
+        if upstream is None:
+            return await self.inner.referrers(name, digest, artifact_type, limit, after)
+        check_digest(digest)
+        found = await self._pull_through.manifests.referrers(upstream, name, digest)
+        if artifact_type is not None:
+            found = [item for item in found if item.get("artifactType") == artifact_type]
+        following = after + limit
+        return found[after:following], following if len(found) > following else None
+
     async def manifest(self, name: str, reference: str) -> StoredManifest:
         """See ManifestVerbs.manifest."""
-        upstream = await self._pull_through.of(name)
+        upstream = await self._pull_through.upstreams.of(name)
         if upstream is None:
             return await self.inner.manifest(name, reference)
-        return await self._pull_through.manifest(upstream, name, reference)
+        return await self._pull_through.manifests.get(upstream, name, reference)
 
     async def blob_size(self, name: str, digest: str) -> int:
         """See BlobVerbs.blob_size."""
         upstream = await self._upstream_of(name, digest)
         if upstream is None:
             return await self.inner.blob_size(name, digest)
-        return await self._pull_through.blob_size(upstream, name, digest)
+        return await self._pull_through.blobs.size(upstream, name, digest)
 
     async def open_blob(self, name: str, digest: str, *, whole: bool) -> OpenBlob:
         """See BlobVerbs.open_blob; a missing blob is passed on while it is stored."""
@@ -47,16 +63,16 @@ class ProxyCache(Wrapper):
             return await self.inner.open_blob(name, digest, whole=whole)
         if not whole:
             # A part is served from the stored blob, once it is that.
-            await self._pull_through.fetch(upstream, name, digest)
+            await self._pull_through.blobs.fetch(upstream, name, digest)
             return await self.inner.open_blob(name, digest, whole=whole)
-        passing = await self._pull_through.blob(upstream, name, digest)
+        passing = await self._pull_through.blobs.get(upstream, name, digest)
         if passing is None:
             return await self.inner.open_blob(name, digest, whole=whole)
         return OpenBlob(digest, passing.size, lambda _start, _end: passing.stream)
 
     async def _upstream_of(self, name: str, digest: str) -> Upstream | None:
         """The upstream of a blob in a proxy-cache project that is not here; None for every other blob."""
-        upstream = await self._pull_through.of(name)
+        upstream = await self._pull_through.upstreams.of(name)
         if upstream is None:
             return None
         upstream.check(name)
@@ -72,7 +88,7 @@ class ProxyCache(Wrapper):
     # -- pushes ----------------------------------------------------------------------------------------
 
     async def _check_push(self, name: str) -> None:
-        if await self._pull_through.of(name) is not None:
+        if await self._pull_through.upstreams.of(name) is not None:
             raise RegistryError("DENIED", "a proxy-cache project takes no pushes", status=405)
 
     async def put_manifest(

@@ -23,6 +23,7 @@ from seawall.features.replication.endpoint import RemoteEndpoint
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.login import Credentials
 from seawall.features.replication.remote import RemoteError
+from seawall.features.replication.session import Patience
 from seawall.kernel import patterns
 from seawall.kernel.errors import InvalidError
 from seawall.kernel.sigv4 import sign_v4
@@ -116,7 +117,9 @@ class RemoteRegistry:
 class Adapter:
     """One registry of any kind."""
 
-    def __init__(self, registry: RemoteRegistry, limiter: Limiter | None = None) -> None:
+    def __init__(
+        self, registry: RemoteRegistry, limiter: Limiter | None = None, patience: Patience | None = None
+    ) -> None:
         self.registry = registry
         self.client = RegistryClient(
             self._registry_url(),
@@ -125,6 +128,7 @@ class Adapter:
             ca_certificate=registry.ca_certificate,
             limiter=limiter,
             single_post=registry.type == "seawall",
+            patience=patience,
         )
         self.endpoint = RemoteEndpoint(self.client)
 
@@ -394,8 +398,10 @@ _CLASSES: dict[str, type[Adapter]] = {
 }
 
 
-def open_adapter(registry: RemoteRegistry, limiter: Limiter | None = None) -> Adapter:
+def open_adapter(
+    registry: RemoteRegistry, limiter: Limiter | None = None, patience: Patience | None = None
+) -> Adapter:
     """The adapter of a registry. Raises InvalidError for an unknown kind or unusable address."""
     if registry.type not in ADAPTERS:
         raise InvalidError(f"no adapter for registries of type {registry.type!r}")
-    return _CLASSES.get(registry.type, Adapter)(registry, limiter)
+    return _CLASSES.get(registry.type, Adapter)(registry, limiter, patience)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -13,7 +15,7 @@ from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.login import Credentials
 from seawall.features.replication.origin import HEADER
 from seawall.features.replication.remote import RemoteError, RemoteManifest, reason, refused
-from seawall.features.replication.session import FAILURES, Session
+from seawall.features.replication.session import FAILURES, Patience, Session
 from seawall.features.replication.uploads import Uploads, path_of, pull_scope, push_scope
 from seawall.kernel.errors import SeawallError
 from seawall.registry import manifest as manifests
@@ -34,10 +36,15 @@ class RegistryClient:
         ca_certificate: str | None = None,
         limiter: Limiter | None = None,
         single_post: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         """`single_post`: see `Uploads`."""
         self.session = Session(
-            url, credentials or Credentials(), insecure=insecure, ca_certificate=ca_certificate
+            url,
+            credentials or Credentials(),
+            insecure=insecure,
+            ca_certificate=ca_certificate,
+            patience=patience or Patience(),
         )
         self._limiter = limiter or Limiter()
         self.put_blob = Uploads(self.session, self._limiter, single_post=single_post).put
@@ -66,16 +73,22 @@ class RegistryClient:
             raise
 
     async def _pages(self, path: str, scope: str, key: str) -> AsyncIterator[str]:
+        seen: set[str] = set()
         while True:
             response = await self.session.request("GET", path, scope)
             try:
                 items = response.json().get(key) or []
             except (ValueError, AttributeError):
-                raise RemoteError(f"{self.session.url}{path}: the answer is not understood") from None
-            for item in items:
-                yield str(item)
+                raise RemoteError(
+                    f"{self.session.url}{path}: the answer is not understood", content=True
+                ) from None
+            new = dict.fromkeys(name for item in items if (name := str(item)) not in seen)
+            for name in new:
+                yield name
+            seen.update(new)
             following = _next_page(response, self.session.url + path)
-            if following is None or not items:
+            # A Link that leads back to what has been seen would lead there for ever.
+            if following is None or not new:
                 return
             path = following
 
@@ -110,14 +123,16 @@ class RegistryClient:
             return None
         payload = response.content
         if len(payload) > MANIFEST_LIMIT:
-            raise RemoteError(f"{repository}@{reference}: the manifest is too large")
+            raise RemoteError(f"{repository}@{reference}: the manifest is too large", content=True)
         digest = reference if ":" in reference else response.headers.get("docker-content-digest", "")
         algorithm = digest.partition(":")[0]
         if algorithm not in ("sha256", "sha512"):
             algorithm, digest = "sha256", ""
         actual = f"{algorithm}:{hashlib.new(algorithm, payload).hexdigest()}"
         if digest and digest != actual:
-            raise RemoteError(f"{repository}@{reference}: the content does not match its digest")
+            raise RemoteError(
+                f"{repository}@{reference}: the content does not match its digest", content=True
+            )
         media_type = response.headers.get("content-type", "").split(";")[0].strip()
         return RemoteManifest(actual, media_type, payload)
 
@@ -145,27 +160,32 @@ class RegistryClient:
         )
         return response.status_code != 404
 
-    async def referrers(self, repository: str, digest: str) -> list[str]:
-        """Digests of what refers to `digest`; by the referrers API, or the tag that stands in for it."""
+    async def referrers(self, repository: str, digest: str) -> list[dict[str, Any]]:
+        """Descriptors of what refers to `digest`; by the referrers API, or the tag that stands in for it."""
         path = f"/v2/{path_of(repository)}/referrers/{digest}"
-        found: list[str] = []
+        found: dict[str, dict[str, Any]] = {}
         while True:
             response = await self.session.request(
                 "GET", path, pull_scope(repository), accept=frozenset({200, 400, 404, 405}), follow=True
             )
             if response.status_code != 200:
                 break
-            page = _index_digests(response.content)
-            found += page
+            page = {item["digest"]: item for item in _descriptors(response.content)}
+            new = page.keys() - found.keys()
+            found.update(page)
             following = _next_page(response, self.session.url + path)
-            if following is None or not page:
-                return found
+            if following is None or not new:
+                return list(found.values())
             path = following
         # Distribution 1.1, "Referrers Tag Schema".
         fallback = await self.manifest(repository, digest.replace(":", "-", 1)[:128])
         if fallback is None or fallback.media_type != manifests.OCI_INDEX:
             return []
-        return _index_digests(fallback.payload)
+        return _descriptors(fallback.payload)
+
+    async def referrer_digests(self, repository: str, digest: str) -> list[str]:
+        """The digests of `referrers`."""
+        return [item["digest"] for item in await self.referrers(repository, digest)]
 
     async def has_blob(self, repository: str, digest: str) -> bool:
         """Whether a repository has a blob."""
@@ -261,8 +281,14 @@ def _next_page(response: httpx.Response, url: str) -> str | None:
     return str(target.path) + (f"?{target.query}" if target.query else "")
 
 
-def _index_digests(payload: bytes) -> list[str]:
+def _descriptors(payload: bytes) -> list[dict[str, Any]]:
+    """The descriptors of an index, with the fields that a list of referrers has; none when it is no index."""
     try:
-        return list(manifests.parse(payload, manifests.OCI_INDEX).manifests)
-    except SeawallError:
+        named = set(manifests.parse(payload, manifests.OCI_INDEX).manifests)
+        items = json.loads(payload)["manifests"]
+    except (SeawallError, ValueError, KeyError):
         return []
+    fields = ("mediaType", "digest", "size", "artifactType", "annotations")
+    return [
+        {name: item[name] for name in fields if item.get(name)} for item in items if item["digest"] in named
+    ]

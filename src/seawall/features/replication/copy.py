@@ -1,8 +1,8 @@
 """Copying artifacts from one endpoint to another: only what is missing, with everything that belongs to it.
 
 An artifact's order: blobs, child manifests (of an index), the manifest itself, then its referrers
-(signatures, SBOMs, attestations) and theirs, by the referrers API and by cosign's tags. So whatever is
-seen at the destination is complete.
+(signatures, SBOMs, attestations) and theirs, by the referrers API and by cosign's tags, as in
+`seawall.registry.belongings`. So whatever is seen at the destination is complete.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from seawall.features.replication.endpoint import Endpoint
-from seawall.features.replication.origin import REFUSED
-from seawall.features.replication.remote import RemoteError, RemoteManifest
+from seawall.features.replication.remote import RemoteError, RemoteManifest, is_settled
 from seawall.features.replication.uploads import MOUNTED
 from seawall.kernel.errors import SeawallError
 from seawall.registry import manifest as manifests
+from seawall.registry.belongings import cosign_tags
 
 Log = Callable[[str], Awaitable[None]]
 
@@ -28,7 +28,6 @@ BLOBS = 3
 SMALL = 64 * 1024
 # An index in an index in an index ... ends somewhere.
 _MAX_DEPTH = 8
-_COSIGN = (".sig", ".att", ".sbom")
 
 
 @dataclass(slots=True)
@@ -78,6 +77,8 @@ class Copier:
         `images_only` leaves out artifacts that are not container images.
         """
         self.report = CopyReport()
+        # Whether every failure so far is a refusal that another attempt would get too.
+        self.refused = True
         self._source = source
         self._destination = destination
         self._from = source_repository
@@ -119,6 +120,7 @@ class Copier:
                     await self._copy_reference(reference)
                 except SeawallError as error:
                     failed[reference] = str(error)
+                    self.refused &= isinstance(error, RemoteError) and error.status == 412
                     await self._say(f"{self._from}:{reference}: {error}", "ERROR")
 
         tasks = [asyncio.create_task(worker()) for _ in range(min(ARTIFACTS, len(references)))]
@@ -162,7 +164,7 @@ class Copier:
             try:
                 await self._copy_manifest(found, reference, 0, pushed_at)
             except RemoteError as error:
-                if error.status != REFUSED:
+                if not is_settled(error):
                     raise
                 self.report.skipped += 1
                 await self._say(f"{self._from}:{reference} stays as it is at the destination: {error}")
@@ -216,10 +218,9 @@ class Copier:
                     seen.add(referrer)
                     await self._by_digest(referrer, 1)
                     left.append(referrer)
-            stem = digest.replace(":", "-", 1)
-            for suffix in _COSIGN:
-                if stem + suffix in self._source_tags:
-                    await self._cosign(stem + suffix)
+            for tag in cosign_tags(digest):
+                if tag in self._source_tags:
+                    await self._cosign(tag)
 
     async def _cosign(self, tag: str) -> None:
         found = await self._source.manifest(self._from, tag)

@@ -79,7 +79,7 @@ class RemoteEndpoint:
         self.tags = client.tags
         self.resolve = client.head_manifest
         self.manifest = client.manifest
-        self.referrers = client.referrers
+        self.referrers = client.referrer_digests
         self.has_blob = client.has_blob
         self.put_manifest = client.put_manifest
         self.blob = client.blob

@@ -4,9 +4,10 @@ A Seawall that copies to another sends a header along with manifests and deletio
 
     Seawall-Replication: path=<id>,<id>...; at=<seconds>
 
-`path` are the registries the change has passed, the sender last; one that finds itself further up refuses the
-change (412), as it made it or has had it. `at`, sent by event-based policies, is when the tag was pushed
-first: where both push to the same tag, the later push stays (of the same moment, the greater digest).
+`path` are the registries the change has passed, the sender last; one that finds itself further up refuses
+the change (412, `SETTLED`), as it made it or has had it. `at`, sent by event-based policies, is when the tag
+was pushed first: where both push to the same tag, the later push stays (of the same moment, the greater
+digest).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import re
 from seawall.kernel.context import Actor
 
 HEADER = "Seawall-Replication"
-REFUSED = 412
+# The detail of a refusal (412) that settles a change: the other registry has it, or a later one. Any other
+# refusal, as by a rule for immutable tags, means that the change is missing there.
+SETTLED = {"replication": "settled"}
 _MOST = 16
 
 

@@ -1,128 +1,163 @@
-"""Replication policies: what is copied where, and the checks on them."""
+"""Replication policies in the database, with their schedules."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import asdict
 from typing import Any
 
-from seawall.kernel import patterns
-from seawall.kernel.cron import next_time
-from seawall.kernel.errors import InvalidError
-from seawall.kernel.names import is_project_name
+from sqlalchemy import Connection, Select, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-TRIGGERS = ("manual", "scheduled", "event_based")
-RESOURCES = ("image", "artifact")
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """One filter: type name, tag, label or resource; `decoration` matches or excludes."""
-
-    type: str
-    value: Any
-    decoration: str = "matches"
+from seawall.features.replication.model import Filter, ReplicationPolicy
+from seawall.features.replication.tables import registries, replication_policies
+from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
+from seawall.infra.jobs.executions import Executions
+from seawall.infra.jobs.service import JobService
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError
 
 
-@dataclass(slots=True)
-class ReplicationPolicy:
-    """A policy; one of the two registry ids is None, which means this registry.
+class Policies:
+    """The policies."""
 
-    `replace_count`: how many leading path components `dest_namespace` stands in for, -1 for all but the
-    last. `speed` in kilobits a second for each task, 0 without limit.
-    """
+    def __init__(self, db: Database, jobs: JobService, executions: Executions) -> None:
+        self._db = db
+        self._jobs = jobs
+        self._executions = executions
 
-    name: str
-    description: str = ""
-    src_registry_id: int | None = None
-    dest_registry_id: int | None = None
-    dest_namespace: str = ""
-    replace_count: int = -1
-    trigger: str = "manual"
-    cron: str | None = None
-    filters: list[Filter] = field(default_factory=list)
-    replicate_deletion: bool = False
-    override: bool = True
-    enabled: bool = True
-    speed: int = 0
-    copy_by_chunk: bool = False
-    single_active: bool = False
-    id: int = 0
-    created_at: float = 0
-    updated_at: float = 0
+    async def all(self) -> list[ReplicationPolicy]:
+        """All policies, by id."""
+        query = select(replication_policies).order_by(replication_policies.c.id)
+        return await self._db.read(lambda c: [policy_of(row) for row in c.execute(query)])
 
-    def check(self) -> None:
-        """Raise InvalidError with what is wrong."""
-        if not 0 < len(self.name) <= 255:
-            raise InvalidError("a policy's name has 1 to 255 characters")
-        if (self.src_registry_id is None) == (self.dest_registry_id is None):
-            raise InvalidError("exactly one of src_registry and dest_registry must be another registry")
-        if self.trigger not in TRIGGERS:
-            raise InvalidError(f"trigger.type must be one of {', '.join(TRIGGERS)}")
-        if self.trigger == "event_based" and self.src_registry_id is not None:
-            raise InvalidError("only a policy that pushes can be triggered by events")
-        if self.trigger == "scheduled":
-            if not self.cron:
-                raise InvalidError("trigger.trigger_settings.cron is required")
-            next_time(self.cron, 0)
-        if self.speed < 0:
-            self.speed = 0
-        if not -1 <= self.replace_count <= 127:
-            raise InvalidError("dest_namespace_replace_count must be -1 or more")
-        if self.dest_namespace and not all(is_project_name(p) for p in self.dest_namespace.split("/")):
-            raise InvalidError(f"dest_namespace {self.dest_namespace!r} is not a valid name")
-        for item in self.filters:
-            _check_filter(item)
+    async def get(self, policy_id: int) -> ReplicationPolicy:
+        """One policy. Raises NotFoundError."""
+        query = select(replication_policies).where(replication_policies.c.id == policy_id)
+        row = await self._db.read(lambda c: c.execute(query).first())
+        if row is None:
+            raise NotFoundError(f"replication policy {policy_id} not found")
+        return policy_of(row)
 
-    def filter_value(self, kind: str) -> str:
-        """The value of the name, tag or resource filter, "" without one."""
-        return next((str(item.value) for item in self.filters if item.type == kind), "")
+    async def add(self, policy: ReplicationPolicy, *, also: Also = nothing) -> int:
+        """Store a policy and its schedule; returns its id. Raises InvalidError or ConflictError."""
+        policy.check()
 
-    def wants_repository(self, repository: str) -> bool:
-        """Whether the name filters let a repository through."""
-        return all(patterns.matches(str(i.value), repository) for i in self.filters if i.type == "name")
+        def insert_policy(connection: Connection) -> int:
+            _check_registry(connection, policy)
+            now = time.time()
+            row = {**_policy_row(policy), "created_at": now, "updated_at": now}
+            made = connection.execute(insert(replication_policies).values(row)).inserted_primary_key
+            assert made is not None
+            self._schedule(connection, policy, int(made[0]))
+            return int(made[0])
 
-    def wants_tag(self, tag: str) -> bool:
-        """Whether the tag filters let a tag through."""
-        return all(
-            patterns.matches(str(item.value), tag) != (item.decoration == "excludes")
-            for item in self.filters
-            if item.type == "tag" and item.value
+        return await self._unique(insert_policy, policy.name, also=also)
+
+    async def change(self, policy: ReplicationPolicy, *, also: Also = nothing) -> None:
+        """Replace a policy. Raises NotFoundError, InvalidError or ConflictError."""
+        policy.check()
+
+        def update_policy(connection: Connection) -> int:
+            _check_registry(connection, policy)
+            changed = connection.execute(
+                update(replication_policies)
+                .where(replication_policies.c.id == policy.id)
+                .values({**_policy_row(policy), "updated_at": time.time()})
+            ).rowcount
+            if not changed:
+                raise NotFoundError(f"replication policy {policy.id} not found")
+            self._schedule(connection, policy, policy.id)
+            return policy.id
+
+        await self._unique(update_policy, policy.name, also=also)
+
+    async def remove(self, policy_id: int, *, also: Also = nothing) -> None:
+        """Forget a policy with its executions. Raises NotFoundError, PreconditionError while one runs."""
+        await self._executions.settle_all(policy_id)
+
+        def delete_policy(connection: Connection) -> None:
+            if self._executions.busy(connection, policy_id) is not None:
+                raise PreconditionError("an execution of the policy is under way; stop it first")
+            done = connection.execute(
+                delete(replication_policies).where(replication_policies.c.id == policy_id)
+            ).rowcount
+            if not done:
+                raise NotFoundError(f"replication policy {policy_id} not found")
+            self._jobs.set_schedule_in(connection, _schedule_name(policy_id), None, "replication", {})
+
+        await self._db.write(delete_policy, also=also)
+
+    def _schedule(self, connection: Connection, policy: ReplicationPolicy, policy_id: int) -> None:
+        cron = policy.cron if policy.trigger == "scheduled" and policy.enabled else None
+        self._jobs.set_schedule_in(
+            connection, _schedule_name(policy_id), cron, "replication", {"policy": policy_id}
         )
 
-    @property
-    def looks_at_labels(self) -> bool:
-        """Whether there is a label filter."""
-        return any(item.type == "label" and item.value for item in self.filters)
-
-    def wants_labels(self, labels: set[str]) -> bool:
-        """Whether the label filters let an artifact with these labels through."""
-        return all(
-            set(item.value) <= labels if item.decoration == "matches" else not set(item.value) & labels
-            for item in self.filters
-            if item.type == "label" and item.value
-        )
-
-    def destination(self, repository: str) -> str:
-        """The name a repository gets at the destination."""
-        if not self.dest_namespace:
-            return repository
-        parts = repository.split("/")
-        count = len(parts) - 1 if self.replace_count < 0 else min(self.replace_count, len(parts) - 1)
-        return "/".join([self.dest_namespace, *parts[count:]])
+    async def _unique(self, run: Any, name: str, *, also: Also) -> int:
+        try:
+            return int(await self._db.write(run, also=also))
+        except IntegrityError:
+            raise ConflictError(f"replication policy {name} exists") from None
 
 
-def _check_filter(item: Filter) -> None:
-    if item.decoration not in ("matches", "excludes"):
-        raise InvalidError("a filter's decoration must be matches or excludes")
-    if item.type in ("name", "tag"):
-        if not isinstance(item.value, str):
-            raise InvalidError(f"the value of a {item.type} filter must be text")
-        patterns.compiled(item.value)
-    elif item.type == "label":
-        if not isinstance(item.value, list) or not all(isinstance(value, str) for value in item.value):
-            raise InvalidError("the value of a label filter must be a list of names")
-    elif item.type == "resource":
-        if item.value not in ("", *RESOURCES):
-            raise InvalidError(f"the value of a resource filter must be one of {', '.join(RESOURCES)}")
-    else:
-        raise InvalidError(f"unknown filter type {item.type!r}")
+def policy_of(row: Any) -> ReplicationPolicy:
+    """A policy from its row."""
+    return ReplicationPolicy(
+        name=row.name,
+        description=row.description,
+        src_registry_id=row.src_registry_id,
+        dest_registry_id=row.dest_registry_id,
+        dest_namespace=row.dest_namespace,
+        replace_count=row.dest_namespace_replace_count,
+        trigger=row.trigger_type,
+        cron=row.cron,
+        filters=[Filter(**item) for item in row.filters],
+        replicate_deletion=row.replicate_deletion,
+        override=row.override,
+        enabled=row.enabled,
+        speed=row.speed,
+        copy_by_chunk=row.copy_by_chunk,
+        single_active=row.single_active,
+        id=row.id,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _policy_row(policy: ReplicationPolicy) -> dict[str, Any]:
+    row = {
+        key: value
+        for key, value in asdict(policy).items()
+        if key not in ("id", "created_at", "updated_at", "replace_count", "trigger")
+    }
+    row["dest_namespace_replace_count"] = policy.replace_count
+    row["trigger_type"] = policy.trigger
+    return row
+
+
+def _schedule_name(policy_id: int) -> str:
+    return f"replication:{policy_id}"
+
+
+def _check_registry(connection: Connection, policy: ReplicationPolicy) -> None:
+    other = policy.src_registry_id if policy.dest_registry_id is None else policy.dest_registry_id
+    if connection.execute(select(registries.c.id).where(registries.c.id == other)).first() is None:
+        raise InvalidError(f"registry {other} not found")
+
+
+def listening(connection: Connection, repository: str) -> list[ReplicationPolicy]:
+    """The enabled policies that changes of a repository set off."""
+    found = [policy_of(row) for row in connection.execute(_event_based())]
+    return [item for item in found if item.wants_repository(repository)]
+
+
+def anyone_listens(connection: Connection) -> bool:
+    """Whether changes of any repository set a policy off."""
+    return connection.execute(_event_based().limit(1)).first() is not None
+
+
+def _event_based() -> Select[Any]:
+    return select(replication_policies).where(
+        replication_policies.c.enabled, replication_policies.c.trigger_type == "event_based"
+    )

@@ -5,28 +5,45 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from seawall import __version__
 from seawall.features.replication.login import Credentials, Login
-from seawall.features.replication.remote import RemoteError, reason, refused
+from seawall.features.replication.remote import RemoteError, reason, refused, retry_after
 from seawall.features.replication.transport import AiohttpTransport
 
 # What requests raise when they do not come through.
 FAILURES = (httpx.HTTPError, ssl.SSLError)
-_ATTEMPTS = 4
+# The longest that a Retry-After is waited for (seconds).
+_MOST_RETRY_AFTER = 30.0
 _RETRY = frozenset({408, 429, 500, 502, 503, 504})
-_TIMEOUT = httpx.Timeout(60, connect=10, pool=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a request is tried, and how long it may take to connect and between two reads."""
+
+    attempts: int = 4
+    connect_seconds: float = 10
+    read_seconds: float = 60
 
 
 class Session:
     """The connections to one registry. Close it."""
 
     def __init__(
-        self, url: str, credentials: Credentials, *, insecure: bool, ca_certificate: str | None
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        insecure: bool,
+        ca_certificate: str | None,
+        patience: Patience,
     ) -> None:
+        self._attempts = patience.attempts
         self.url = url.rstrip("/")
         verify: bool | ssl.SSLContext = not insecure
         if not insecure:
@@ -34,7 +51,7 @@ class Session:
             verify = ssl.create_default_context(cadata=ca_certificate) if ca_certificate else _trusted()
         self.http = httpx.AsyncClient(
             transport=AiohttpTransport(verify),
-            timeout=_TIMEOUT,
+            timeout=httpx.Timeout(patience.read_seconds, connect=patience.connect_seconds),
             follow_redirects=False,
             headers={"User-Agent": f"seawall/{__version__}"},
         )
@@ -63,8 +80,8 @@ class Session:
         """One small request; tried again when that can do no harm. Raises RemoteError."""
         url = path if path.startswith(("http://", "https://")) else self.url + path
         wait = 0.3
-        for attempt in range(_ATTEMPTS):
-            last = attempt == _ATTEMPTS - 1
+        for attempt in range(self._attempts):
+            last = attempt == self._attempts - 1
             try:
                 sent = {**(headers or {}), **await self.login.headers(scope)}
                 options: dict[str, Any] = {"content": content} if json is None else {"json": json}
@@ -84,7 +101,7 @@ class Session:
                     return response
                 if last or response.status_code not in _RETRY:
                     raise refused(method, url, response)
-                wait = max(wait, _retry_after(response))
+                wait = max(wait, min(retry_after(response), _MOST_RETRY_AFTER))
             await asyncio.sleep(wait)
             wait *= 2
         raise AssertionError("unreachable")
@@ -113,8 +130,3 @@ class Session:
 @functools.cache
 def _trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
-
-
-def _retry_after(response: httpx.Response) -> float:
-    value = response.headers.get("retry-after", "")
-    return min(float(value), 30.0) if value.isdigit() else 0.0

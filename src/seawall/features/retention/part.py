@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seawall.features.retention.retention import RetentionJobs
+from seawall.features.retention.work import RetentionJobs
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobKind
 from seawall.infra.jobs.service import JobService

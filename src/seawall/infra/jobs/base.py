@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from seawall.infra.db.together import Also, nothing
+from seawall.kernel.errors import SeawallError
 
 FINISHED = frozenset({"success", "error", "stopped"})
 
@@ -71,6 +72,10 @@ class DefaultSchedule:
 
 class JobStoppedError(Exception):
     """Raised inside a job by `JobContext.checkpoint` when somebody asked for its stop."""
+
+
+class JobFailedError(SeawallError):
+    """Ends a job as failed whatever its kind's retries: another attempt would change nothing."""
 
 
 class JobContext(Protocol):

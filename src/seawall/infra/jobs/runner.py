@@ -33,7 +33,7 @@ from sqlalchemy.exc import StatementError
 from seawall import __version__
 from seawall.infra.db import Database, dialect
 from seawall.infra.db.faults import Fault, classify
-from seawall.infra.jobs.base import JobKind, JobStoppedError
+from seawall.infra.jobs.base import JobFailedError, JobKind, JobStoppedError
 from seawall.infra.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, insert_job
 from seawall.infra.jobs.tables import job_logs, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.context import SYSTEM, actor
@@ -347,7 +347,7 @@ class Runner:
                 log.exception("job failed", job=context.id, kind=kind.name, attempt=context.attempt)
             await context.log(message, "ERROR")
             values = {"status": "error", "error": message}
-            if context.attempt <= kind.retries:
+            if context.attempt <= kind.retries and not isinstance(error, JobFailedError):
                 wait = min(kind.backoff_seconds * 2 ** (context.attempt - 1), MAX_BACKOFF)
                 wait *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, no secret
                 await context.log(f"will be tried again in {wait:.0f} s")

@@ -26,11 +26,11 @@ from seawall.kernel.names import is_tag
 from seawall.registry import accounting, index
 from seawall.registry.artifacts.model import Artifact
 from seawall.registry.artifacts.reading import ArtifactReader
+from seawall.registry.belongings import parent
 from seawall.registry.hooks import Tagging
 from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Repository
 from seawall.registry.tables import (
-    manifest_references,
     manifests,
     repositories,
     repository_blobs,
@@ -109,14 +109,7 @@ class ArtifactChanges:
 
         def delete_artifact(connection: Connection) -> bool:
             accounting.lock(connection, repository.project_id)
-            parent = connection.execute(
-                select(manifest_references.c.manifest_id).where(
-                    manifest_references.c.repository_id == repository.id,
-                    manifest_references.c.digest == item.digest,
-                    manifest_references.c.kind == "manifest",
-                )
-            ).first()
-            if parent is not None:
+            if parent(connection, repository.id, item.digest) is not None:
                 raise PreconditionError(f"artifact {item.digest} is part of another one")
             return self._content.deletions.delete_in(connection, repository, item.digest, who, deep=True)
 

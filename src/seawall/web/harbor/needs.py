@@ -24,8 +24,8 @@ from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.availability.peers.service import PeerService
 from seawall.availability.sites.service import DrService
 from seawall.features.audit.trail import AuditTrail
-from seawall.features.preheat.service import PreheatService
-from seawall.features.replication.service import ReplicationService
+from seawall.features.preheat.service import Preheat
+from seawall.features.replication.service import Replication
 from seawall.features.scan.scanning import Scanning
 from seawall.features.trust.service import TrustService
 from seawall.infra.configuration import Configuration
@@ -90,9 +90,9 @@ Keys = Annotated[KeyRing, given(KeyRing)]
 Ldap = Annotated[Directory, given(Directory)]
 Oidc = Annotated[OidcService, given(OidcService)]
 Peers = Annotated[PeerService, given(PeerService)]
-Preheating = Annotated[PreheatService, given(PreheatService)]
+Preheating = Annotated[Preheat, given(Preheat)]
 RedisDep = Annotated[RedisClient, given(RedisClient)]
-Replicating = Annotated[ReplicationService, given(ReplicationService)]
+Replicating = Annotated[Replication, given(Replication)]
 Scans = Annotated[Scanning, given(Scanning)]
 SessionsDep = Annotated[SessionStore, given(SessionStore)]
 SettingsDep = Annotated[Settings, given(Settings)]

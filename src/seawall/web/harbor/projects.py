@@ -15,8 +15,8 @@ from seawall.access import users
 from seawall.access.access import Project as ProjectRow
 from seawall.access.access import project_by_name
 from seawall.access.rbac import ROLE_IDS, strongest
-from seawall.features.replication import service as replication
-from seawall.features.retention import retention as retention_rules
+from seawall.features.replication.registries import registry_row
+from seawall.features.retention.policies import policy_ids
 from seawall.kernel.errors import ConflictError
 from seawall.kernel.names import is_project_name
 from seawall.registry import accounting
@@ -156,7 +156,7 @@ def project_models(
     result = []
     ids = [project.id for project in found]
     counts = content.count_repositories(connection, ids) if detail else {}
-    retention = retention_rules.policy_ids(connection, ids)
+    retention = policy_ids(connection, ids)
     for item in domain.details(connection, found):
         project = item.project
         held = decide.roles(connection, access.principal, project.id)
@@ -234,7 +234,7 @@ async def create_project(
     if body.registry_id and not principal.sysadmin:
         raise ApiError(403, "Only system admin can create proxy cache project")
     if body.registry_id:
-        await replication.registry(body.registry_id)
+        await replication.registries.get(body.registry_id)
     metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
     metadata.pop("retention_id", None)
     if body.public is not None:
@@ -343,7 +343,7 @@ async def get_project_summary(
                     hard=ResourceList(storage=row.hard_storage), used=ResourceList(storage=row.used_storage)
                 )
         if project.registry_id is not None:
-            row = replication.registry_row(connection, project.registry_id)
+            row = registry_row(connection, project.registry_id)
             if row is not None:
                 summary.registry = Registry(
                     id=row.id, name=row.name, type=row.type, url=row.url, status=row.status
@@ -358,7 +358,7 @@ def _shown(metadata: dict[str, str], retention_id: int | None) -> dict[str, str]
 
 
 def _metadata_of(connection: Connection, project: ProjectRow) -> dict[str, str]:
-    retention = retention_rules.policy_ids(connection, [project.id])
+    retention = policy_ids(connection, [project.id])
     return _shown(domain.metadata_of(connection, project), retention.get(project.id))
 
 

@@ -9,8 +9,8 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
-from seawall.features.retention import lists
-from seawall.features.retention import retention as domain
+from seawall.features.retention import executions, lists, policies
+from seawall.features.retention.rules import checked_cron, checked_rules
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import NotFoundError
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
@@ -183,7 +183,7 @@ def _settings(cron: str) -> dict[str, Any]:
     return {"cron": cron, "next_scheduled_time": timestamp(next_time(cron, time.time()))}
 
 
-def _model(policy: domain.RetentionPolicy) -> RetentionPolicy:
+def _model(policy: policies.RetentionPolicy) -> RetentionPolicy:
     return RetentionPolicy(
         id=policy.id,
         algorithm=policy.algorithm,
@@ -204,7 +204,7 @@ def _checked(body: RetentionPolicy) -> tuple[list[dict[str, Any]], str]:
     if not isinstance(cron, str) or len(cron) > 128:
         raise ApiError(400, "trigger.settings.cron must be a cron expression")
     rules = [rule.model_dump() for rule in body.rules or []]
-    return domain.checked_rules(rules), domain.checked_cron(cron)
+    return checked_rules(rules), checked_cron(cron)
 
 
 @router.post("/retentions", status_code=201)
@@ -226,15 +226,15 @@ async def create_retention(
         raise (ApiError(400, "no such project") if access.principal.sysadmin else access.refusal()) from None
     await access.require("tag-retention", "create", project)
     rules, cron = _checked(body)
-    made = await access.write(lambda c: domain.create(c, jobs, project.id, rules, cron))
+    made = await access.write(lambda c: policies.create(c, jobs, project.id, rules, cron))
     access.audited("create", "tag_retention", project.name, f"retention of {project.name}", project.id)
     return Response(status_code=201, headers=location(request, made))
 
 
-async def _policy(access: Access, db: Db, policy_id: int, action: str) -> domain.RetentionPolicy:
+async def _policy(access: Access, db: Db, policy_id: int, action: str) -> policies.RetentionPolicy:
     """The policy, if the caller may. Raises 401, 403, 404."""
     access.require_known()
-    found = await db.read(lambda c: domain.get(c, policy_id))
+    found = await db.read(lambda c: policies.get(c, policy_id))
     await access.require("tag-retention", action, found.project_id)
     return found
 
@@ -261,7 +261,7 @@ async def update_retention(
     if scope is not None and scope.ref is not None and scope.ref != policy.project_id:
         raise ApiError(400, "a policy cannot move to another project")
     rules, cron = _checked(body)
-    await access.write(lambda c: domain.change(c, jobs, id, rules, cron))
+    await access.write(lambda c: policies.change(c, jobs, id, rules, cron))
     access.audited("update", "tag_retention", str(id), "update retention policy", policy.project_id)
     return Response()
 
@@ -272,7 +272,7 @@ async def delete_retention(
 ) -> Response:
     """Delete a policy with its history."""
     policy = await _policy(access, db, id, "delete")
-    await access.write(lambda c: domain.remove(c, jobs, id))
+    await access.write(lambda c: policies.remove(c, jobs, id))
     access.audited("delete", "tag_retention", str(id), "delete retention policy", policy.project_id)
     return Response()
 
@@ -290,7 +290,7 @@ async def trigger_retention_execution(
     policy = await _policy(access, db, id, "operate")
     operator = access.principal.name
     made = await access.write(
-        lambda c: domain.start(c, jobs, id, dry_run=body.dry_run, trigger="Manual", operator=operator)
+        lambda c: executions.start(c, jobs, id, dry_run=body.dry_run, trigger="Manual", operator=operator)
     )
     jobs.nudge()
     shown = "dry run of retention policy" if body.dry_run else "run of retention policy"
@@ -334,7 +334,7 @@ async def operate_retention_execution(
     policy = await _policy(access, db, id, "operate")
     if body.action != "stop":
         raise ApiError(400, "action must be stop")
-    await domain.stop(db, jobs, id, eid, also=access.trace)
+    await executions.stop(db, jobs, id, eid, also=access.trace)
     access.audited("operate", "tag_retention", str(id), f"stop execution {eid}", policy.project_id)
     return Response()
 
@@ -347,7 +347,7 @@ async def list_retention_tasks(
     await _policy(access, db, id, "list")
 
     def read_tasks(connection: Connection) -> tuple[int, list[RetentionExecutionTask]]:
-        execution = domain.execution(connection, id, eid)
+        execution = executions.execution(connection, id, eid)
         total, rows = lists.list_tasks(connection, eid, page)
         return total, [
             RetentionExecutionTask(
@@ -379,7 +379,7 @@ async def get_retention_task_log(
     await _policy(access, db, id, "read")
 
     def read_log(connection: Connection) -> str:
-        domain.execution(connection, id, eid)
+        executions.execution(connection, id, eid)
         found = lists.task_log(connection, eid, tid)
         if found is None:
             raise NotFoundError(f"retention task {tid} not found")

@@ -25,7 +25,7 @@ from seawall.availability.peers.kinds import KINDS
 from seawall.availability.peers.lead import leads_elsewhere
 from seawall.availability.peers.model import Context, Told, dump
 from seawall.availability.peers.store import Store
-from seawall.features.retention import retention
+from seawall.features.retention import rules as retention
 from seawall.infra.db import changes, migrate, open_database
 from seawall.infra.db.dump import tables as dumped
 from seawall.infra.jobs import runner

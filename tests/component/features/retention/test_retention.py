@@ -13,9 +13,17 @@ from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from seawall.features.immutability import rules as immutability
-from seawall.features.retention import retention
-from seawall.features.retention.retention import Candidate
+from seawall.features.retention import executions, policies
+from seawall.features.retention.rules import (
+    Candidate,
+    candidates,
+    checked_cron,
+    checked_rules,
+    retained,
+    rules_for,
+)
 from seawall.features.retention.tables import retention_executions, retention_tasks
+from seawall.features.retention.work import RetentionJobs
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.tables import outbox
 from seawall.infra.settings import Settings
@@ -51,7 +59,7 @@ def rule(template: str, value: int | None = None, tags: str = "**", repos: str =
 
 def keep(items: list[Candidate], *rules: Any) -> set[int]:
     """Ids that checked rules keep."""
-    return retention.retained(retention.checked_rules(rules), items, NOW)
+    return retained(checked_rules(rules), items, NOW)
 
 
 # id, days since push, days since pull (None: never), tags
@@ -103,13 +111,13 @@ def test_more_rules_never_keep_less(raw: list[tuple[float, float, list[str]]], c
 
 
 def test_repository_selectors() -> None:
-    checked = retention.checked_rules(
+    checked = checked_rules(
         [rule("always", repos="app/**"), rule("latestPushedK", 1, repos="app/**", scope="repoExcludes")]
     )
-    assert [r["id"] for r in retention.rules_for(checked, "p/app/web")] == [1]
-    assert [r["id"] for r in retention.rules_for(checked, "p/other")] == [2]
-    off = retention.checked_rules([rule("always", disabled=True)])
-    assert retention.rules_for(off, "p/a") == []
+    assert [r["id"] for r in rules_for(checked, "p/app/web")] == [1]
+    assert [r["id"] for r in rules_for(checked, "p/other")] == [2]
+    off = checked_rules([rule("always", disabled=True)])
+    assert rules_for(off, "p/a") == []
 
 
 @pytest.mark.parametrize(
@@ -131,16 +139,16 @@ def test_repository_selectors() -> None:
 )
 def test_malformed_rules(raw: Any) -> None:
     with pytest.raises(InvalidError):
-        retention.checked_rules([raw])
+        checked_rules([raw])
 
 
 def test_equal_rules_conflict() -> None:
     with pytest.raises(ConflictError):
-        retention.checked_rules([rule("always"), rule("always")])
+        checked_rules([rule("always"), rule("always")])
     with pytest.raises(InvalidError):
-        retention.checked_rules([rule("latestPushedK", n) for n in range(16)])
+        checked_rules([rule("latestPushedK", n) for n in range(16)])
     with pytest.raises(InvalidError):
-        retention.checked_cron("every day")
+        checked_cron("every day")
 
 
 @pytest.fixture
@@ -165,15 +173,15 @@ def run_jobs(lab_settings: Settings) -> Run:
     return runner
 
 
-async def execute(lab: Lab, policy: int, *, dry_run: bool = False) -> retention.RetentionExecution:
+async def execute(lab: Lab, policy: int, *, dry_run: bool = False) -> executions.RetentionExecution:
     """Run the policy and wait."""
     services = lab.services
     started = await lab.db.write(
-        lambda c: retention.start(c, services.jobs, policy, dry_run=dry_run, trigger="Manual", operator="me")
+        lambda c: executions.start(c, services.jobs, policy, dry_run=dry_run, trigger="Manual", operator="me")
     )
     services.jobs.nudge()
     for _ in range(2400):
-        found = await lab.db.read(lambda c: retention.execution(c, policy, started))
+        found = await lab.db.read(lambda c: executions.execution(c, policy, started))
         if found.status != "Running":
             return found
         await asyncio.sleep(0.05)
@@ -196,8 +204,8 @@ def test_a_policy_is_applied(run_jobs: Run) -> None:
             layer_type="application/vnd.dev.cosign.simplesigning.v1+json",
         )
         await lab.db.write(lambda c: immutability.create(c, project, immutable_rule("fixed")))
-        rules = retention.checked_rules([rule("latestPushedK", 2, tags="v*", repos="a")])
-        policy = await lab.db.write(lambda c: retention.create(c, lab.services.jobs, project, rules, ""))
+        rules = checked_rules([rule("latestPushedK", 2, tags="v*", repos="a")])
+        policy = await lab.db.write(lambda c: policies.create(c, lab.services.jobs, project, rules, ""))
         before = await lab.used(project)
 
         dry = await execute(lab, policy, dry_run=True)
@@ -222,9 +230,9 @@ def test_a_policy_is_applied(run_jobs: Run) -> None:
         )
         assert len(events) == 1
         assert events[0]["event_data"]["retention"]["retention_policy_id"] == policy
-        await lab.db.write(lambda c: retention.remove(c, lab.services.jobs, policy))
+        await lab.db.write(lambda c: policies.remove(c, lab.services.jobs, policy))
         with pytest.raises(NotFoundError):
-            await lab.db.read(lambda c: retention.get(c, policy))
+            await lab.db.read(lambda c: policies.get(c, policy))
 
     run_jobs(body)
 
@@ -234,9 +242,9 @@ def test_what_changed_meanwhile_stays(run: Run) -> None:
         await lab.project()
         await lab.image("p/a", "one")
         repository = await lab.content.repositories.get("p/a")
-        (item,) = await lab.db.read(lambda c: retention.candidates(c, repository.id))
+        (item,) = await lab.db.read(lambda c: candidates(c, repository.id))
         services = lab.services
-        work = retention.RetentionJobs(services.db, services.content, services.jobs, services.events, None)
+        work = RetentionJobs(services.db, services.content, services.jobs, services.events, None)
 
         async def remove(candidate: Candidate) -> str:
             return await lab.db.write(lambda c: work._remove(c, repository, candidate, SYSTEM))
@@ -254,13 +262,13 @@ def test_schedule_and_stop(run_jobs: Run) -> None:
     async def body(lab: Lab) -> None:
         project = await lab.project()
         await lab.image("p/a", "v1")
-        rules = retention.checked_rules([rule("always")])
+        rules = checked_rules([rule("always")])
         services = lab.services
         policy = await lab.db.write(
-            lambda c: retention.create(c, services.jobs, project, rules, "* * * * * *")
+            lambda c: policies.create(c, services.jobs, project, rules, "* * * * * *")
         )
         with pytest.raises(InvalidError):
-            await lab.db.write(lambda c: retention.create(c, services.jobs, project, rules, ""))
+            await lab.db.write(lambda c: policies.create(c, services.jobs, project, rules, ""))
         for _ in range(2400):
             found = await lab.db.read(
                 lambda c: c.execute(
@@ -272,14 +280,14 @@ def test_schedule_and_stop(run_jobs: Run) -> None:
             await asyncio.sleep(0.05)
         else:
             raise AssertionError("the schedule did not fire")
-        await lab.db.write(lambda c: retention.change(c, services.jobs, policy, rules, ""))
+        await lab.db.write(lambda c: policies.change(c, services.jobs, policy, rules, ""))
         assert await services.jobs.get_schedule(f"retention:{policy}") is None
         # Stopped before it begins: nothing is applied.
         await services.jobs.pause("retention", True)
         started = await lab.db.write(
-            lambda c: retention.start(c, services.jobs, policy, dry_run=False, trigger="Manual", operator="")
+            lambda c: executions.start(c, services.jobs, policy, dry_run=False, trigger="Manual", operator="")
         )
-        await retention.stop(services.db, services.jobs, policy, started)
-        assert (await lab.db.read(lambda c: retention.execution(c, policy, started))).status == "Stopped"
+        await executions.stop(services.db, services.jobs, policy, started)
+        assert (await lab.db.read(lambda c: executions.execution(c, policy, started))).status == "Stopped"
 
     run_jobs(body)

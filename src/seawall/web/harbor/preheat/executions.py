@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Response
 
 from seawall.features.preheat import lists
-from seawall.features.preheat.service import PreheatExecution as Execution
+from seawall.features.preheat.model import PreheatExecution as Execution
 from seawall.kernel.errors import NotFoundError
 from seawall.web.harbor.deps import (
     Access,
@@ -51,8 +51,8 @@ def _execution(item: Execution) -> PreheatExecution:
 async def _one(
     access: Access, db: Db, preheating: Preheating, policy_name: str, execution_id: int
 ) -> Execution:
-    policy = await preheating.policy(access.project.id, policy_name)
-    await preheating.settle(execution_id)
+    policy = await preheating.policies.get(access.project.id, policy_name)
+    await preheating.executions.steps.settle(execution_id)
     found = await db.read(lambda c: lists.execution(c, policy.id, execution_id))
     if found is None:
         raise NotFoundError(f"execution {execution_id} of preheat policy {policy_name} not found")
@@ -68,9 +68,8 @@ async def list_executions(
     page: ListingDep,
 ) -> list[PreheatExecution]:
     """Runs of a policy, newest first."""
-    service = preheating
-    policy = await service.policy(access.project.id, preheat_policy_name)
-    await service.settle_all(policy.id)
+    policy = await preheating.policies.get(access.project.id, preheat_policy_name)
+    await preheating.executions.steps.settle_all(policy.id)
     total, found = await db.read(lambda c: lists.list_executions(c, policy.id, page))
     page.total(total)
     return [_execution(item) for item in found]
@@ -101,7 +100,7 @@ async def stop_execution(
     if (body.status or "").lower() != "stopped":
         raise ApiError(400, "status can only be set to Stopped")
     await _one(access, db, preheating, preheat_policy_name, execution_id)
-    await preheating.stop(execution_id, also=access.trace)
+    await preheating.executions.steps.stop(execution_id, also=access.trace)
     project = access.project
     name = f"{project.name}/{preheat_policy_name}"
     access.audited("stop", "preheat_execution", name, f"stop preheating by {name}", project.id)
@@ -156,5 +155,5 @@ async def get_log(
     row = await db.read(lambda c: lists.job_of_task(c, execution_id, task_id))
     if row is None:
         raise NotFoundError(f"task {task_id} of preheat execution {execution_id} not found")
-    text = await preheating.log(row[0]) if row[0] else ""
+    text = await preheating.executions.log(row[0]) if row[0] else ""
     return Response(text, media_type="text/plain; charset=utf-8")

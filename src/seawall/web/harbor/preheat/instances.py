@@ -8,7 +8,7 @@ from fastapi import Response
 
 from seawall.features.preheat import lists
 from seawall.features.preheat.drivers import PROVIDERS, DriverError, Instance
-from seawall.features.preheat.service import InstanceRow, InstanceValues
+from seawall.features.preheat.model import InstanceRow, InstanceValues
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -87,7 +87,7 @@ async def create_instance(
     preheating: Preheating,
 ) -> Response:
     """Add a network."""
-    await preheating.add_instance(_values(body), also=access.trace)
+    await preheating.instances.add(_values(body), also=access.trace)
     access.audited("create", "preheat_instance", body.name or "", f"create preheat instance {body.name}")
     return Response(status_code=201, headers=location(access.request, body.name or ""))
 
@@ -99,9 +99,8 @@ async def ping_instance(
     preheating: Preheating,
 ) -> Response:
     """Ask a network, stored (by id) or described, whether it is well."""
-    service = preheating
     if body.id:
-        instance = await service.reach(body.id)
+        instance = await preheating.instances.reach(body.id)
     elif body.endpoint:
         instance = Instance(
             body.vendor or "",
@@ -113,7 +112,7 @@ async def ping_instance(
     else:
         raise ApiError(400, "give an id or an endpoint")
     try:
-        await service.ping(instance)
+        await preheating.instances.ping(instance)
     except DriverError as error:
         raise ApiError(400, str(error)) from None
     return Response()
@@ -126,10 +125,9 @@ async def get_instance(
     preheating: Preheating,
 ) -> PreheatInstance:
     """One network, with its health now."""
-    service = preheating
-    found = await service.instance(preheat_instance_name)
+    found = await preheating.instances.get(preheat_instance_name)
     try:
-        await service.ping(await service.reach(found.id))
+        await preheating.instances.ping(await preheating.instances.reach(found.id))
         status = "Healthy"
     except DriverError:
         status = "Unhealthy"
@@ -144,7 +142,7 @@ async def update_instance(
     preheating: Preheating,
 ) -> Response:
     """Change a network."""
-    await preheating.change_instance(preheat_instance_name, _values(body), also=access.trace)
+    await preheating.instances.change(preheat_instance_name, _values(body), also=access.trace)
     name = preheat_instance_name
     access.audited("update", "preheat_instance", name, f"update preheat instance {name}")
     return Response()
@@ -157,7 +155,7 @@ async def delete_instance(
     preheating: Preheating,
 ) -> Response:
     """Remove a network; 412 while policies use it."""
-    await preheating.remove_instance(preheat_instance_name, also=access.trace)
+    await preheating.instances.remove(preheat_instance_name, also=access.trace)
     name = preheat_instance_name
     access.audited("delete", "preheat_instance", name, f"delete preheat instance {name}")
     return Response()

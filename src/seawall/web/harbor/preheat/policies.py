@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from fastapi import Response
 
 from seawall.features.preheat import lists
-from seawall.features.preheat import service as domain
+from seawall.features.preheat import model as domain
 from seawall.features.preheat.drivers import DriverError
-from seawall.features.preheat.service import PreheatPolicy as Policy
+from seawall.features.preheat.model import PreheatPolicy as Policy
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -99,7 +99,7 @@ async def create_policy(
 ) -> Response:
     """Add a policy."""
     project = access.project
-    await preheating.save_policy(_wanted(body, Policy("", 0, project_id=project.id)), also=access.trace)
+    await preheating.policies.save(_wanted(body, Policy("", 0, project_id=project.id)), also=access.trace)
     name = f"{project.name}/{body.name}"
     access.audited("create", "preheat_policy", name, f"create preheat policy {name}", project.id)
     return Response(status_code=201, headers=location(access.request, body.name or ""))
@@ -112,7 +112,7 @@ async def get_policy(
     preheating: Preheating,
 ) -> PreheatPolicy:
     """One policy."""
-    return _policy(await preheating.policy(access.project.id, preheat_policy_name))
+    return _policy(await preheating.policies.get(access.project.id, preheat_policy_name))
 
 
 @router.put(_POLICY, name="update_preheat_policy")
@@ -124,8 +124,8 @@ async def update_policy(
 ) -> Response:
     """Change a policy."""
     project = access.project
-    was = await preheating.policy(project.id, preheat_policy_name)
-    await preheating.save_policy(_wanted(body, was), also=access.trace)
+    was = await preheating.policies.get(project.id, preheat_policy_name)
+    await preheating.policies.save(_wanted(body, was), also=access.trace)
     name = f"{project.name}/{preheat_policy_name}"
     access.audited("update", "preheat_policy", name, f"update preheat policy {name}", project.id)
     return Response()
@@ -140,10 +140,9 @@ async def manual_preheat(
 ) -> Response:
     """Run a policy now; 412 when it or its network is switched off, 502 when the network is not well."""
     project = access.project
-    service = preheating
-    policy = await service.policy(project.id, preheat_policy_name)
+    policy = await preheating.policies.get(project.id, preheat_policy_name)
     try:
-        execution = await service.start(policy, "manual", also=access.trace)
+        execution = await preheating.executions.start(policy, "manual", also=access.trace)
     except DriverError as error:
         raise ApiError(502, str(error)) from None
     name = f"{project.name}/{policy.name}"
@@ -160,8 +159,8 @@ async def delete_policy(
 ) -> Response:
     """Remove a policy; 412 while it runs."""
     project = access.project
-    policy = await preheating.policy(project.id, preheat_policy_name)
-    await preheating.remove_policy(policy, also=access.trace)
+    policy = await preheating.policies.get(project.id, preheat_policy_name)
+    await preheating.policies.remove(policy, also=access.trace)
     name = f"{project.name}/{policy.name}"
     access.audited("delete", "preheat_policy", name, f"delete preheat policy {name}", project.id)
     return Response()

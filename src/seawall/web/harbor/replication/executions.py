@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from seawall.features.replication.service import ReplicationExecution as Execution
-from seawall.features.replication.service import ReplicationTask as Task
+from seawall.features.replication.model import ReplicationExecution as Execution
+from seawall.features.replication.model import ReplicationTask as Task
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, system_access, timestamp
 from seawall.web.harbor.needs import Replicating
 from seawall.web.harbor.replication.models import (
@@ -16,7 +16,6 @@ from seawall.web.harbor.replication.models import (
     ReplicationTask,
     StartReplicationExecution,
     page_of,
-    service_of,
 )
 
 router = ApiRouter(tags=["replication"])
@@ -70,7 +69,7 @@ async def list_replication_executions(
     trigger: Status = None,
 ) -> list[ReplicationExecution]:
     """Runs, newest first."""
-    found, total = await service_of(access, replication).executions(
+    found, total = await replication.executions.page(
         policy_id=policy_id,
         status=status,
         trigger=trigger,
@@ -86,7 +85,7 @@ async def start_replication(
     body: StartReplicationExecution, request: Request, access: ExecutionCreate, replication: Replicating
 ) -> Response:
     """Run a policy now."""
-    made = await service_of(access, replication).start(body.policy_id, "manual", also=access.trace)
+    made = await replication.executions.start(body.policy_id, "manual", also=access.trace)
     access.audited("start", "replication", str(body.policy_id))
     return Response(status_code=201, headers=location(request, made))
 
@@ -96,13 +95,13 @@ async def get_replication_execution(
     id: Id, access: ExecutionRead, replication: Replicating
 ) -> ReplicationExecution:
     """One run."""
-    return _execution(await service_of(access, replication).execution(id))
+    return _execution(await replication.executions.get(id))
 
 
 @router.put("/replication/executions/{id}", response_model=None)
 async def stop_replication(id: Id, access: ExecutionCreate, replication: Replicating) -> Response:
     """Stop a run."""
-    await service_of(access, replication).stop(id, also=access.trace)
+    await replication.executions.stop(id, also=access.trace)
     access.audited("stop", "replication", str(id))
     return Response(status_code=200)
 
@@ -117,9 +116,8 @@ async def list_replication_tasks(
     resource_type: Status = None,
 ) -> list[ReplicationTask]:
     """The tasks of a run."""
-    service = service_of(access, replication)
-    await service.execution(id)
-    found = await service.tasks(id, status=status, resource_type=resource_type)
+    await replication.executions.get(id)
+    found = await replication.executions.tasks(id, status=status, resource_type=resource_type)
     return [_task(item) for item in page_of(listing, found)]
 
 
@@ -128,4 +126,4 @@ async def get_replication_log(
     id: Id, task_id: Id, access: ExecutionRead, replication: Replicating
 ) -> PlainTextResponse:
     """The log of a task."""
-    return PlainTextResponse(await service_of(access, replication).task_log(id, task_id))
+    return PlainTextResponse(await replication.executions.task_log(id, task_id))

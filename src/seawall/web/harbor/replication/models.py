@@ -7,10 +7,8 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, Field
 
-from seawall.features.replication.service import RegistryInfo as StoredRegistry
-from seawall.features.replication.service import ReplicationService
-from seawall.web.harbor.deps import Access, timestamp
-from seawall.web.harbor.needs import Replicating
+from seawall.features.replication.model import RegistryInfo as StoredRegistry
+from seawall.web.harbor.deps import timestamp
 from seawall.web.harbor.query import Listing
 
 HIDDEN = "*****"
@@ -162,11 +160,6 @@ class ReplicationTask(BaseModel):
     dst_resource: str
     start_time: str | None
     end_time: str | None
-
-
-def service_of(access: Access, replication: Replicating) -> ReplicationService:
-    """The service behind these routes."""
-    return replication
 
 
 def page_of(listing: Listing, items: list[Any]) -> list[Any]:

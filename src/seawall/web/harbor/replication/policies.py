@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import Request, Response
 
-from seawall.features.replication.policies import Filter
-from seawall.features.replication.policies import ReplicationPolicy as Policy
-from seawall.features.replication.service import RegistryInfo as StoredRegistry
+from seawall.features.replication.model import Filter
+from seawall.features.replication.model import RegistryInfo as StoredRegistry
+from seawall.features.replication.model import ReplicationPolicy as Policy
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, system_access, timestamp
 from seawall.web.harbor.needs import Replicating
 from seawall.web.harbor.replication.models import (
@@ -21,7 +21,6 @@ from seawall.web.harbor.replication.models import (
     is_wanted,
     page_of,
     registry_model,
-    service_of,
 )
 
 router = ApiRouter(tags=["replication"])
@@ -85,8 +84,8 @@ def _policy_of(body: ReplicationPolicy, policy_id: int = 0) -> Policy:
     )
 
 
-async def _known(access: Access, replication: Replicating) -> dict[int, StoredRegistry]:
-    return {item.id: item for item in await service_of(access, replication).registries()}
+async def _known(replication: Replicating) -> dict[int, StoredRegistry]:
+    return {item.id: item for item in await replication.registries.all()}
 
 
 @router.get("/replication/policies")
@@ -97,12 +96,8 @@ async def list_replication_policies(
     name: Name = None,
 ) -> list[ReplicationPolicy]:
     """The policies."""
-    known = await _known(access, replication)
-    found = [
-        item
-        for item in await service_of(access, replication).policies()
-        if is_wanted(listing, name, item.name)
-    ]
+    known = await _known(replication)
+    found = [item for item in await replication.policies.all() if is_wanted(listing, name, item.name)]
     return [_policy_model(item, known) for item in page_of(listing, found)]
 
 
@@ -114,7 +109,7 @@ async def create_replication_policy(
     replication: Replicating,
 ) -> Response:
     """Add a policy."""
-    made = await service_of(access, replication).add_policy(_policy_of(body), also=access.trace)
+    made = await replication.policies.add(_policy_of(body), also=access.trace)
     access.audited("create", "replication_policy", str(body.name))
     return Response(status_code=201, headers=location(request, made))
 
@@ -124,7 +119,7 @@ async def get_replication_policy(
     id: Id, access: Annotated[Access, system_access("replication-policy", "read")], replication: Replicating
 ) -> ReplicationPolicy:
     """One policy."""
-    return _policy_model(await service_of(access, replication).policy(id), await _known(access, replication))
+    return _policy_model(await replication.policies.get(id), await _known(replication))
 
 
 @router.put("/replication/policies/{id}", response_model=None)
@@ -135,7 +130,7 @@ async def update_replication_policy(
     replication: Replicating,
 ) -> Response:
     """Replace a policy."""
-    await service_of(access, replication).change_policy(_policy_of(body, id), also=access.trace)
+    await replication.policies.change(_policy_of(body, id), also=access.trace)
     access.audited("update", "replication_policy", str(body.name))
     return Response(status_code=200)
 
@@ -145,6 +140,6 @@ async def delete_replication_policy(
     id: Id, access: Annotated[Access, system_access("replication-policy", "delete")], replication: Replicating
 ) -> Response:
     """Forget a policy."""
-    await service_of(access, replication).remove_policy(id, also=access.trace)
+    await replication.policies.remove(id, also=access.trace)
     access.audited("delete", "replication_policy", str(id))
     return Response(status_code=200)

@@ -8,9 +8,9 @@ from fastapi import Request, Response
 
 from seawall.features.replication.adapters import ADAPTERS, AdapterInfo
 from seawall.features.replication.adapters import RemoteRegistry as SecretRegistry
-from seawall.features.replication.policies import RESOURCES, TRIGGERS
+from seawall.features.replication.model import RESOURCES, TRIGGERS
+from seawall.features.replication.registries import check_type, check_url
 from seawall.features.replication.remote import RemoteError
-from seawall.features.replication.service import check_type, check_url
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Replicating
@@ -26,7 +26,6 @@ from seawall.web.harbor.replication.models import (
     is_wanted,
     page_of,
     registry_model,
-    service_of,
 )
 
 router = ApiRouter(tags=["replication"])
@@ -43,7 +42,7 @@ async def list_registries(
     access: RegistryList, replication: Replicating, listing: ListingDep, name: Name = None
 ) -> list[Registry]:
     """The registries to replicate with."""
-    found = await service_of(access, replication).registries()
+    found = await replication.registries.all()
     return page_of(listing, [registry_model(item) for item in found if is_wanted(listing, name, item.name)])
 
 
@@ -56,7 +55,7 @@ async def create_registry(
     if not body.name or not body.url or not body.type:
         raise ApiError(400, "name, url and type are required")
     try:
-        made = await service_of(access, replication).add_registry(
+        made = await replication.registries.add(
             name=body.name,
             url=body.url,
             type=body.type,
@@ -77,10 +76,9 @@ async def create_registry(
 @router.post("/registries/ping", response_model=None)
 async def ping_registry(body: RegistryPing, access: RegistryCreate, replication: Replicating) -> Response:
     """Try a registry."""
-    service = service_of(access, replication)
     base = SecretRegistry(0, "", "", "")
     if body.id:
-        base = await service.secret_registry(body.id)
+        base = await replication.registries.with_secret(body.id)
     secret = base.secret if body.access_secret in (None, HIDDEN) else str(body.access_secret)
     url = check_url(body.url) if body.url else base.url
     if body.id and url != base.url and body.access_secret in (None, HIDDEN):
@@ -91,7 +89,7 @@ async def ping_registry(body: RegistryPing, access: RegistryCreate, replication:
         raise ApiError(400, "url and type are required")
     check_type(kind)
     try:
-        await service.try_registry(
+        await replication.registries.check(
             SecretRegistry(
                 0,
                 "",
@@ -112,7 +110,7 @@ async def ping_registry(body: RegistryPing, access: RegistryCreate, replication:
 @router.get("/registries/{id}")
 async def get_registry(id: Id, access: RegistryRead, replication: Replicating) -> Registry:
     """One registry."""
-    return registry_model(await service_of(access, replication).registry(id))
+    return registry_model(await replication.registries.get(id))
 
 
 @router.put("/registries/{id}", response_model=None)
@@ -124,7 +122,7 @@ async def update_registry(
     if changes.get("access_secret") == HIDDEN:
         del changes["access_secret"]
     try:
-        await service_of(access, replication).change_registry(id, changes, also=access.trace)
+        await replication.registries.change(id, changes, also=access.trace)
     except RemoteError as error:
         raise ApiError(400, f"the registry is not healthy: {error}") from None
     access.audited("update", "registry", str(id))
@@ -136,7 +134,7 @@ async def delete_registry(
     id: Id, access: Annotated[Access, system_access("registry", "delete")], replication: Replicating
 ) -> Response:
     """Forget a registry that nothing uses."""
-    await service_of(access, replication).remove_registry(id, also=access.trace)
+    await replication.registries.remove(id, also=access.trace)
     access.audited("delete", "registry", str(id))
     return Response(status_code=200)
 
@@ -161,7 +159,7 @@ def _capabilities(info: AdapterInfo) -> RegistryInfo:
 @router.get("/registries/{id}/info")
 async def get_registry_info(id: Id, access: RegistryRead, replication: Replicating) -> RegistryInfo:
     """What a registry can do; 0 is this registry."""
-    return _capabilities(ADAPTERS[(await service_of(access, replication).registry(id)).type])
+    return _capabilities(ADAPTERS[(await replication.registries.get(id)).type])
 
 
 @router.get("/replication/adapters")

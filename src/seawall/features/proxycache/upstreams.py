@@ -1,0 +1,155 @@
+"""The upstream registries of proxy-cache projects: connections, limits, and whether they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from seawall.access.projects import settings_of
+from seawall.features.proxycache.breaker import Breaker, counts_as_failure
+from seawall.features.proxycache.filters import wants
+from seawall.features.replication.adapters import Adapter, open_adapter
+from seawall.features.replication.limiter import KILOBIT, Limiter
+from seawall.features.replication.registries import Registries
+from seawall.features.replication.remote import RemoteError
+from seawall.features.replication.session import Patience
+from seawall.features.replication.upstreams import upstream_of
+from seawall.infra.db import Database
+from seawall.kernel.errors import RegistryError, SeawallError
+
+log: Any = structlog.get_logger("seawall.proxy")
+
+MOST_CONNECTIONS = 100
+# A client waits, so there is one attempt; a job that needs more makes its own.
+_PATIENCE = Patience(attempts=1, connect_seconds=5, read_seconds=20)
+# How long it is remembered which projects are proxies (seconds).
+_PROJECTS_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Upstream:
+    """The upstream of one project."""
+
+    project: str
+    registry_id: int
+    adapter: Adapter
+    breaker: Breaker
+    stamp: tuple[Any, ...]
+    local_on_not_found: bool
+    # Blobs of one repository that are fetched at once, in the whole cluster; 0 without limit.
+    connections: int = 0
+    filter_pattern: str = ""
+    filter_kind: str = ""
+
+    def check(self, repository: str) -> None:
+        """Raise RegistryError 404 for a repository that the project's filter leaves out."""
+        if not wants(self.filter_pattern, self.filter_kind, repository.partition("/")[2]):
+            raise RegistryError("NAME_UNKNOWN", "the project's filter leaves this repository out")
+
+    def name_of(self, repository: str) -> str:
+        """What the upstream calls a repository of the project."""
+        name = repository.partition("/")[2]
+        if self.adapter.registry.type == "docker-hub" and "/" not in name:
+            return f"library/{name}"
+        return name
+
+
+class Upstreams:
+    """The upstreams that this process has connections to, and what it does for them in the background."""
+
+    def __init__(self, db: Database, registries: Registries) -> None:
+        self._db = db
+        self._registries = registries
+        self._open: dict[str, Upstream] = {}
+        self._known: dict[str, tuple[float, bool]] = {}
+        # One for each registry, whatever the number of projects before it.
+        self._breakers: dict[int, Breaker] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """End what runs in the background, and close connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for upstream in self._open.values():
+            await upstream.adapter.close()
+
+    def later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Do something in the background; it ends with the process."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def of(self, repository: str) -> Upstream | None:
+        """The upstream of the project a repository is in, None for ordinary projects."""
+        project = repository.partition("/")[0]
+        checked, is_proxy = self._known.get(project, (0.0, False))
+        if time.monotonic() - checked < _PROJECTS_SECONDS:
+            return self._open.get(project) if is_proxy else None
+        found = await self._look_up(project)
+        if len(self._known) > 10_000:
+            self._known.clear()
+        self._known[project] = (time.monotonic(), found is not None)
+        return found
+
+    async def _look_up(self, project: str) -> Upstream | None:
+        row = await self._db.point(lambda c: upstream_of(c, project))
+        old = self._open.get(project)
+        if row is None:
+            if old is not None:
+                del self._open[project]
+                self.later(old.adapter.close())
+            return None
+        metadata = await self._db.point(lambda c: settings_of(c, row.project_id))
+        speed = metadata.get("proxy_speed_kb", "")
+        rate = int(speed) * KILOBIT if speed.isdigit() else 0
+        stamp = (row.id, row.url, row.updated_at, rate)
+        if old is None or old.stamp != stamp:
+            secret = await self._registries.with_secret(row.id)
+            adapter = open_adapter(secret, Limiter(rate), _PATIENCE)
+            if old is not None:
+                self.later(old.adapter.close())
+                if old.stamp[:3] != stamp[:3]:
+                    # Another address or login: what failed before says nothing now.
+                    self._breakers.pop(row.id, None)
+            breaker = self._breakers.setdefault(row.id, Breaker(secret.name))
+            old = self._open[project] = Upstream(project, row.id, adapter, breaker, stamp, False)
+        old.local_on_not_found = metadata.get("proxy_cache_local_on_not_found") == "true"
+        most = metadata.get("max_upstream_conn", "")
+        old.connections = min(int(most), MOST_CONNECTIONS) if most.isdigit() else 0
+        old.filter_pattern = metadata.get("proxy_cache_filter_pattern", "").strip()
+        old.filter_kind = metadata.get("proxy_cache_filter_kind", "")
+        return old
+
+    # -- how requests went -----------------------------------------------------------------------------
+
+    def answered(self, upstream: Upstream) -> None:
+        """The upstream has answered."""
+        if upstream.breaker.succeeded():
+            log.info("upstream answers again", registry=upstream.breaker.registry)
+            self.later(self._mark(upstream, "healthy"))
+
+    def failed(self, upstream: Upstream, error: RemoteError) -> None:
+        """A request has failed; one that the upstream refused counts as an answer."""
+        if not counts_as_failure(error):
+            self.answered(upstream)
+            return
+        if upstream.breaker.failed(str(error), error.retry_after):
+            log.warning("upstream fails", registry=upstream.breaker.registry, error=str(error))
+            self.later(self._mark(upstream, "unhealthy"))
+
+    def silent(self, upstream: Upstream, seconds: float) -> None:
+        """The upstream has not answered in time."""
+        self.failed(upstream, RemoteError(f"no answer within {seconds:.0f} s"))
+
+    async def _mark(self, upstream: Upstream, status: str) -> None:
+        try:
+            await self._registries.mark(upstream.registry_id, status)
+        except SeawallError as error:
+            log.warning("a registry's status is not kept", error=str(error))

@@ -1,0 +1,242 @@
+"""The other registries: stored with sealed secrets, tried before they are, opened as adapters."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from seawall.access.projects import using_registry
+from seawall.features.replication.adapters import ADAPTERS, Adapter, RemoteRegistry, open_adapter
+from seawall.features.replication.limiter import Limiter
+from seawall.features.replication.model import RegistryInfo
+from seawall.features.replication.tables import registries, replication_policies
+from seawall.infra.db import Database
+from seawall.infra.db.together import Also, nothing
+from seawall.infra.secrets.keyring import KeyRing
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError, SeawallError
+
+PURPOSE = "registry"
+
+
+class Registries:
+    """The registries that this one copies to and from, and stands before as a cache."""
+
+    def __init__(self, db: Database, keys: KeyRing) -> None:
+        self._db = db
+        self._keys = keys
+
+    async def all(self) -> list[RegistryInfo]:
+        """All registries, by name."""
+        query = select(registries).order_by(registries.c.name)
+        return await self._db.read(lambda c: [_info(row) for row in c.execute(query)])
+
+    async def get(self, registry_id: int) -> RegistryInfo:
+        """One registry. Raises NotFoundError."""
+        row = await self._row(registry_id)
+        return _info(row)
+
+    async def _row(self, registry_id: int) -> Any:
+        query = select(registries).where(registries.c.id == registry_id)
+        row = await self._db.read(lambda c: c.execute(query).first())
+        if row is None:
+            raise NotFoundError(f"registry {registry_id} not found")
+        return row
+
+    async def add(
+        self,
+        *,
+        name: str,
+        url: str,
+        type: str,
+        description: str = "",
+        credential_type: str = "basic",
+        access_key: str = "",
+        access_secret: str = "",
+        insecure: bool = False,
+        ca_certificate: str | None = None,
+        also: Also = nothing,
+    ) -> int:
+        """Store a registry that answers and takes the credentials; returns its id.
+
+        Raises InvalidError, ConflictError, or RemoteError from the registry.
+        """
+        if not 0 < len(name) <= 255:
+            raise InvalidError("a registry's name has 1 to 255 characters")
+        url = check_url(url)
+        await self.check(
+            RemoteRegistry(0, name, type, url, access_key, access_secret, insecure, ca_certificate)
+        )
+        now = time.time()
+        row = {
+            "name": name,
+            "description": description,
+            "type": type,
+            "url": url,
+            "credential_type": credential_type,
+            "access_key": access_key or None,
+            "access_secret": self._seal(access_secret),
+            "insecure": insecure,
+            "ca_certificate": ca_certificate,
+            "status": "healthy",
+            "checked_at": now,
+            "created_at": now,
+            "updated_at": now,
+        }
+        try:
+            made = await self._db.write(
+                lambda c: c.execute(insert(registries).values(row)).inserted_primary_key, also=also
+            )
+        except IntegrityError:
+            raise ConflictError(f"registry {name} exists") from None
+        assert made is not None
+        return int(made[0])
+
+    async def change(self, registry_id: int, changes: dict[str, Any], *, also: Also = nothing) -> None:
+        """Change name, description, url, credential_type, access_key, access_secret, insecure,
+        ca_certificate; those not given stay. Raises as `add`.
+        """
+        row = await self._row(registry_id)
+        values = {key: value for key, value in changes.items() if value is not None}
+        if "url" in values:
+            values["url"] = check_url(values["url"])
+        secret = values.pop("access_secret", None)
+        current = self._open(row)
+        await self.check(
+            RemoteRegistry(
+                registry_id,
+                values.get("name", row.name),
+                row.type,
+                values.get("url", row.url),
+                values.get("access_key", row.access_key or ""),
+                current.secret if secret is None else secret,
+                values.get("insecure", row.insecure),
+                values.get("ca_certificate", row.ca_certificate),
+            )
+        )
+        if secret is not None:
+            values["access_secret"] = self._seal(secret)
+        now = time.time()
+        values.update(updated_at=now, status="healthy", checked_at=now)
+        try:
+            await self._db.write(
+                lambda c: c.execute(update(registries).where(registries.c.id == registry_id).values(values)),
+                also=also,
+            )
+        except IntegrityError:
+            raise ConflictError(f"registry {values['name']} exists") from None
+
+    async def remove(self, registry_id: int, *, also: Also = nothing) -> None:
+        """Forget a registry. Raises NotFoundError, PreconditionError while something uses it."""
+
+        def delete_registry(connection: Connection) -> None:
+            policies = replication_policies.c
+            used = connection.execute(
+                select(policies.name).where(
+                    or_(policies.src_registry_id == registry_id, policies.dest_registry_id == registry_id)
+                )
+            ).scalar()
+            if used is not None:
+                raise PreconditionError(f"replication policy {used} uses this registry")
+            project = using_registry(connection, registry_id)
+            if project is not None:
+                raise PreconditionError(f"proxy-cache project {project} uses this registry")
+            if not connection.execute(delete(registries).where(registries.c.id == registry_id)).rowcount:
+                raise NotFoundError(f"registry {registry_id} not found")
+
+        await self._db.write(delete_registry, also=also)
+
+    async def check(self, registry: RemoteRegistry) -> None:
+        """Raise RemoteError unless the registry answers and takes the credentials."""
+        adapter = open_adapter(registry)
+        try:
+            await adapter.ping()
+        finally:
+            await adapter.close()
+
+    async def with_secret(self, registry_id: int) -> RemoteRegistry:
+        """A registry with its secret, for logging in to it. Raises NotFoundError."""
+        return self._open(await self._row(registry_id))
+
+    async def adapter(self, registry_id: int, limiter: Limiter | None = None) -> Adapter:
+        """An open adapter of a stored registry; close it. Raises NotFoundError."""
+        return open_adapter(await self.with_secret(registry_id), limiter)
+
+    async def check_all(self) -> dict[str, str]:
+        """Ping every registry and store the outcome; returns status by name."""
+        result = {}
+        for item in await self.all():
+            status = "healthy"
+            try:
+                await self.check(await self.with_secret(item.id))
+            except SeawallError:
+                status = "unhealthy"
+            result[item.name] = status
+            if status != item.status:
+                await self.mark(item.id, status)
+        return result
+
+    async def mark(self, registry_id: int, status: str) -> None:
+        """Store whether a registry is `healthy` or `unhealthy`."""
+        statement = update(registries).where(registries.c.id == registry_id)
+        await self._db.write(lambda c: c.execute(statement.values(status=status, checked_at=time.time())))
+
+    def _open(self, row: Any) -> RemoteRegistry:
+        secret = self._keys.decrypt(PURPOSE, row.access_secret).decode() if row.access_secret else ""
+        return RemoteRegistry(
+            row.id,
+            row.name,
+            row.type,
+            row.url,
+            row.access_key or "",
+            secret,
+            row.insecure,
+            row.ca_certificate,
+        )
+
+    def _seal(self, secret: str) -> str | None:
+        return self._keys.encrypt(PURPOSE, secret.encode()) if secret else None
+
+
+def _info(row: Any) -> RegistryInfo:
+    return RegistryInfo(
+        row.id,
+        row.name,
+        row.description,
+        row.type,
+        row.url,
+        row.credential_type,
+        row.access_key,
+        row.access_secret is not None,
+        row.insecure,
+        row.ca_certificate,
+        row.status,
+        row.created_at,
+        row.updated_at,
+    )
+
+
+def check_url(url: str) -> str:
+    """The address of a registry, in one form. Raises InvalidError."""
+    try:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.username is not None or parts.query or parts.fragment or len(url) > 1000:
+        raise InvalidError(f"{url[:200]!r} is not the address of a registry")
+    return parts.geturl().rstrip("/")
+
+
+def check_type(kind: str) -> None:
+    """Raise InvalidError for an unknown kind of registry."""
+    if kind not in ADAPTERS:
+        raise InvalidError(f"no adapter for registries of type {kind!r}")
+
+
+def registry_row(connection: Connection, registry_id: int) -> Any:
+    """The registry's row (its secret is sealed), None when there is none."""
+    return connection.execute(select(registries).where(registries.c.id == registry_id)).first()

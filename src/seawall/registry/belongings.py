@@ -1,0 +1,115 @@
+"""What belongs to an artifact: the one definition, for every part that copies, lists, protects or deletes.
+
+A manifest belongs to an artifact of the same repository, its subject, when
+
+- its `subject` names it (OCI Image 1.1), or
+- it was pushed under a tag of cosign's scheme that names it: `sha256-<hex>.sig`, `.att` or `.sbom`.
+
+`manifests.accessory_of` holds the subject's digest in both cases. A manifest that an index names is part of
+that index (`manifest_references`). A tag of cosign's scheme says whose its manifest is; it is no name that
+rules or filters for tags speak of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+
+from seawall.registry.tables import manifest_references, manifests, tags
+
+COSIGN_SUFFIXES = (".sig", ".att", ".sbom")
+# The subject's digest with "-" for ":", and what is attached.
+_COSIGN_TAG = re.compile(r"(?:(sha256)-([0-9a-f]{64})|(sha512)-([0-9a-f]{128}))\.(sig|att|sbom)")
+# A signature of a signature of a child of an index of indexes ... ends somewhere.
+_MOST_STEPS = 100
+
+
+def cosign_tags(digest: str) -> list[str]:
+    """The tags under which cosign attaches something to an artifact."""
+    return [digest.replace(":", "-", 1) + suffix for suffix in COSIGN_SUFFIXES]
+
+
+def cosign_subject(tag: str) -> tuple[str, str] | None:
+    """(digest of the subject, `sig`, `att` or `sbom`) of a tag of cosign's scheme; None for any other tag."""
+    match = _COSIGN_TAG.fullmatch(tag)
+    if match is None:
+        return None
+    return f"{match[1] or match[3]}:{match[2] or match[4]}", match[5]
+
+
+def cosign_artifact_type(kind: str) -> str:
+    """What cosign calls its `sig`, `att` or `sbom` where it uses the referrers API."""
+    return f"application/vnd.dev.cosign.artifact.{kind}.v1+json"
+
+
+def is_referrer(digest: str) -> ColumnElement[bool]:
+    """Whether a manifest refers to the artifact: by its subject, or by a tag that it has now."""
+    tagged = exists().where(tags.c.manifest_id == manifests.c.id)
+    return or_(manifests.c.subject_digest == digest, and_(manifests.c.accessory_of == digest, tagged))
+
+
+def parent(connection: Connection, repository_id: int, digest: str) -> int | None:
+    """The id of an index that names the manifest, None when none does."""
+    query = select(manifest_references.c.manifest_id).where(
+        manifest_references.c.repository_id == repository_id,
+        manifest_references.c.digest == digest,
+        manifest_references.c.kind == "manifest",
+    )
+    return connection.execute(query.limit(1)).scalar()
+
+
+def names_of(connection: Connection, repository_id: int, digests: Iterable[str]) -> set[str]:
+    """The tags that artifacts go by: their own, and those of all that they belong to or are part of.
+
+    Tags of cosign's scheme are left out.
+    """
+    names: set[str] = set()
+    left, seen = list(digests), set[str]()
+    while left and len(seen) < _MOST_STEPS:
+        digest = left.pop()
+        if digest in seen:
+            continue
+        seen.add(digest)
+        here = and_(manifests.c.repository_id == repository_id, manifests.c.digest == digest)
+        own = connection.execute(
+            select(tags.c.name).join(manifests, manifests.c.id == tags.c.manifest_id).where(here)
+        ).scalars()
+        names |= {name for name in own if cosign_subject(name) is None}
+        subject = connection.execute(select(manifests.c.accessory_of).where(here)).scalar()
+        if subject is not None:
+            left.append(subject)
+        above = (
+            select(manifests.c.digest)
+            .join(manifest_references, manifest_references.c.manifest_id == manifests.c.id)
+            .where(
+                manifest_references.c.repository_id == repository_id,
+                manifest_references.c.digest == digest,
+                manifest_references.c.kind == "manifest",
+            )
+        )
+        left += connection.execute(above).scalars()
+    return names
+
+
+def is_needed() -> ColumnElement[bool]:
+    """Whether something keeps a manifest: a tag that is its own, an index, or the subject it belongs to.
+
+    A tag of cosign's scheme keeps its manifest for as long as the subject is there. A signature that cosign
+    has replaced has neither tag nor subject, so nothing keeps it.
+    """
+    subject, child = manifests.alias(), manifest_references.alias()
+    mine = tags.c.manifest_id == manifests.c.id
+    names_subject = or_(*(tags.c.name.like(f"sha%-%{suffix}") for suffix in COSIGN_SUFFIXES))
+    tagged = exists().where(mine)
+    named = exists().where(mine, or_(manifests.c.accessory_of.is_(None), ~names_subject))
+    part = exists().where(
+        child.c.repository_id == manifests.c.repository_id,
+        child.c.digest == manifests.c.digest,
+        child.c.kind == "manifest",
+    )
+    there = exists().where(
+        subject.c.repository_id == manifests.c.repository_id, subject.c.digest == manifests.c.accessory_of
+    )
+    return or_(part, named, and_(there, or_(manifests.c.subject_digest.is_not(None), tagged)))
