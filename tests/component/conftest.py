@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,19 @@ def as_user(registry: Registry) -> Iterator[Callable[[str, str], Api]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def server(
+    database_settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Registry]:
+    """A started registry of the test's own, on each database."""
+    settings = dict(database_settings)
+    if settings:
+        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").database()
+    registry = Registry(tmp_path / "data", settings)
+    registry.start()
+    try:
+        yield registry
+    finally:
+        registry.close()

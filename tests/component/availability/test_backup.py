@@ -12,11 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.component.registry.test_gc_fsck import connect, image, push_blob, put_manifest, server
 from tests.support.digests import digest_of
+from tests.support.oci.bare import connect, image, push_blob, put_manifest
 from tests.support.registry import Registry
-
-__all__ = ["server"]
 
 
 def test_backup_under_load_and_restore(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import tarfile
 import time
 
 import pytest
@@ -17,28 +15,8 @@ from seawall.registry import additions, artifacts
 from seawall.registry.artifacts import Cursor
 from seawall.registry.pulls import PullCounter
 from seawall.registry.tables import manifests, repositories, tags
+from tests.support.artifacts import CHART, chart, rule
 from tests.support.lab import Lab, Run
-
-
-def chart(files: dict[str, bytes]) -> bytes:
-    """A packed Helm chart."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-CHART = chart(
-    {
-        "web/charts/db/values.yaml": b"inner: true\n",
-        "web/Chart.yaml": b"name: web\ndependencies:\n- {name: db, version: 1.2.3, repository: 'file://x'}\n",
-        "web/values.yaml": b"replicas: 2\n",
-        "web/README.md": b"# Web\n",
-    }
-)
 
 
 async def push_chart(lab: Lab, data: bytes = CHART) -> str:
@@ -254,17 +232,6 @@ def test_hostile_charts() -> None:
         additions.chart_file(chart({"x/values.yaml": bytes(3 * 1024 * 1024)}), "values.yaml")
     with pytest.raises(NotFoundError):
         additions.chart_file(chart({"../values.yaml/x": b"", "x/y/values.yaml": b""}), "values.yaml")
-
-
-def rule(pattern: str, repository: str = "**", **extra: object) -> dict[str, object]:
-    """An immutable tag rule."""
-    return {
-        "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": pattern}],
-        "scope_selectors": {
-            "repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": repository}]
-        },
-        **extra,
-    }
 
 
 def test_immutable_tags(run: Run) -> None:

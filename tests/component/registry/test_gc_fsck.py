@@ -7,58 +7,10 @@ import json
 import os
 import random
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-
-import httpx
-import pytest
 
 from tests.support.digests import digest_of
+from tests.support.oci.bare import MANIFEST, connect, image, push_blob, put_manifest
 from tests.support.registry import Registry
-
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-@pytest.fixture
-def server(
-    database_settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
-) -> Iterator[Registry]:
-    """A started registry of the test's own, on each database."""
-    settings = dict(database_settings)
-    if settings:
-        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").database()
-    registry = Registry(tmp_path / "data", settings)
-    registry.start()
-    try:
-        yield registry
-    finally:
-        registry.close()
-
-
-def push_blob(client: httpx.Client, repository: str, data: bytes) -> str:
-    digest = digest_of(data)
-    answer = client.post(f"/v2/{repository}/blobs/uploads/", params={"digest": digest}, content=data)
-    assert answer.status_code == 201, answer.text
-    return digest
-
-
-def image(blobs: list[bytes]) -> bytes:
-    described = [
-        {"mediaType": "application/octet-stream", "digest": digest_of(b), "size": len(b)} for b in blobs
-    ]
-    return json.dumps(
-        {"schemaVersion": 2, "mediaType": MANIFEST, "config": described[0], "layers": described[1:]}
-    ).encode()
-
-
-def put_manifest(client: httpx.Client, repository: str, tag: str, payload: bytes) -> httpx.Response:
-    return client.put(
-        f"/v2/{repository}/manifests/{tag}", content=payload, headers={"Content-Type": MANIFEST}
-    )
-
-
-def connect(server: Registry) -> httpx.Client:
-    return httpx.Client(base_url=server.url, auth=server.admin, timeout=60)
 
 
 def collect(server: Registry, *arguments: str) -> dict[str, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.oci.client import Client, unique
-from tests.system.clients.conftest import Shell, Team
+from tests.support.oci.clients import Shell, Team
 
 PROGRAMS = ("docker", "dockerd")
 

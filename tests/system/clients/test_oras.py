@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.digests import digest_of
 from tests.support.oci.client import OCI_MANIFEST, Client, unique
-from tests.system.clients.conftest import REFUSED, Team
+from tests.support.oci.clients import REFUSED, Team
 
 TYPE = "application/vnd.example.notes.v1+json"
 

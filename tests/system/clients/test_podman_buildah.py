@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.oci.client import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Client, unique
-from tests.system.clients.conftest import Shell, Team
+from tests.support.oci.clients import Shell, Team
 
 PROGRAMS = ("podman", "buildah")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.oci.client import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Client
+from tests.support.oci.clients import Shell, Team
 from tests.support.oci.layout import Layout, top_digest, write_layout
-from tests.system.clients.conftest import Shell, Team
 
 PROGRAMS = ("skopeo",)
 

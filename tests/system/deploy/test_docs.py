@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.deploy.docs import Page
+from tests.support.deploy.helm import Helm
 from tests.support.processes import ROOT
-from tests.system.deploy.conftest import Helm
-from tests.system.deploy.docs import Page
 
 
 def lines(block: str) -> list[list[str]]:

@@ -25,6 +25,7 @@ import pytest
 import yaml
 
 from seawall.install import readiness
+from tests.support.deploy.docs import Page
 from tests.support.folders import open_folder
 from tests.support.harbor import harbor_files
 from tests.support.oci.layout import top_digest, write_layout
@@ -33,7 +34,6 @@ from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.certificates import Authority
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.redis import RedisNode
-from tests.system.deploy.docs import Page
 
 pytestmark = pytest.mark.timeout(900)
 PAGE = Page("guide.md")

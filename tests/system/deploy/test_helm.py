@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from seawall.infra.loading import load
-from tests.system.deploy.conftest import CHART, Helm
+from tests.support.deploy.helm import CHART, Helm
 
 SCENARIOS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
 TWO_CENTERS = ["values-dc-a", "values-dc-b"]

@@ -16,11 +16,11 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from tests.support.deploy.docs import Page
+from tests.support.deploy.hosts import Host, Network
 from tests.support.oci.layout import top_digest, write_layout
 from tests.support.servers.postgres import PostgresNode
 from tests.support.servers.redis import RedisNode
-from tests.system.deploy.docs import Page
-from tests.system.deploy.hosts import Host, Network
 
 # Making a whole Debian and a bundle takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(900)

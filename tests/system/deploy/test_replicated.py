@@ -13,12 +13,12 @@ import pytest
 from seawall.infra.loading import load
 from seawall.install.prepare import prepare
 from tests.support.api import Api
+from tests.support.deploy.docs import Page
 from tests.support.processes import PASSWORD, clean_environment
 from tests.support.registry import Registry
 from tests.support.servers.balancers import BalancerServer
 from tests.support.signing import Pusher
 from tests.support.waiting import until
-from tests.system.deploy.docs import Page
 
 PAGE = Page("offline-replication.md")
 

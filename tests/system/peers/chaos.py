@@ -23,12 +23,12 @@ import httpx
 
 from seawall.availability.cluster.balancer import Balancer, haproxy
 from tests.support.link import Link
+from tests.support.peer_site import Site
 from tests.support.processes import PASSWORD, free_port
 from tests.support.registry import Registry
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.postgres import Postgres
 from tests.support.signing import Pusher
-from tests.system.peers.conftest import Site
 
 PUSHERS = 3
 

@@ -20,10 +20,10 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from tests.support.api import Api
 from tests.support.digests import digest_of
+from tests.support.peer_site import Site
 from tests.support.processes import PASSWORD
 from tests.support.signing import OCI, Pusher
 from tests.support.waiting import until
-from tests.system.peers.conftest import Site
 
 SKOPEO = ("skopeo", "copy", "-q")
 CREDENTIALS = f"--{{}}-creds=admin:{PASSWORD}"

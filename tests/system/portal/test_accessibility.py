@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.support.processes import ROOT
-from tests.system.portal.conftest import Site, Visitor
+from tests.support.portal.pages import serious
+from tests.support.portal.site import Site, Visitor
 
 Visit = Callable[..., Visitor]
 BUDGET = 250 * 1024
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 PAGES = [
     "/harbor/projects",
@@ -66,22 +64,6 @@ TABS = [
     "logs",
     "configs",
 ]
-
-
-def serious(page: Page) -> list[str]:
-    """What axe calls serious or critical on the page as it stands."""
-    # Evaluated over the debugger, so the page's own policy does not forbid it.
-    page.evaluate((ROOT / "portal/node_modules/axe-core/axe.min.js").read_text())
-    found: dict[str, Any] = page.evaluate(
-        "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}})", RULES
-    )
-    assert len(found["passes"]) > 10
-    return [
-        f"{page.url}: {violation['id']} ({violation['impact']}): {node['target']} {node['failureSummary']}"
-        for violation in found["violations"]
-        if violation["impact"] in ("serious", "critical")
-        for node in violation["nodes"][:3]
-    ]
 
 
 def settle(person: Visitor, path: str) -> None:

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import expect
 
+from tests.support.portal.pages import project_id
+from tests.support.portal.site import Site, Visitor
 from tests.support.processes import PASSWORD
 from tests.support.receiver import Receiver
-from tests.system.portal.conftest import Site, Visitor
-from tests.system.portal.test_operations import project_id
 
 Visit = Callable[..., Visitor]
 

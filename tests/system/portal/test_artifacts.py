@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
-from tests.system.portal.conftest import Site, Visitor
-from tests.system.portal.test_accessibility import serious
+from tests.support.portal.pages import serious
+from tests.support.portal.site import Site, Visitor
 
 Visit = Callable[..., Visitor]
 

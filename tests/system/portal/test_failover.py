@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
-from tests.system.portal.conftest import Site, Visitor
+from tests.support.portal.site import Site, Visitor
 
 Visit = Callable[..., Visitor]
 

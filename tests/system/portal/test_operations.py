@@ -6,14 +6,11 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
+from tests.support.portal.pages import project_id
+from tests.support.portal.site import Site, Visitor
 from tests.support.processes import PASSWORD
-from tests.system.portal.conftest import Site, Visitor
 
 Visit = Callable[..., Visitor]
-
-
-def project_id(site: Site, name: str = "web") -> int:
-    return int(site.api.get(f"/projects/{name}").json()["project_id"])
 
 
 def test_retention_dry_run_tells_what_would_go(visit: Visit, site: Site) -> None:

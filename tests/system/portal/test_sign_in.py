@@ -11,12 +11,12 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.portal.pages import serious
+from tests.support.portal.site import Visitor
 from tests.support.processes import PASSWORD, free_port
 from tests.support.registry import Registry
 from tests.support.servers.canaille import CLIENT_ID, CLIENT_SECRET, Canaille, password_of
 from tests.support.servers.slapd import ADMIN_DN, ADMIN_PASSWORD, GROUPS, PEOPLE, Slapd
-from tests.system.portal.conftest import Visitor
-from tests.system.portal.test_accessibility import serious
 
 Window = Callable[..., Visitor]
 USERS: dict[str, list[str]] = {"alice": ["developers"], "carol": [], "dave": [], "erin": []}

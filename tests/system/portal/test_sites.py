@@ -13,9 +13,9 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.support.cluster import FAST
+from tests.support.portal.pages import serious
+from tests.support.portal.site import Visitor
 from tests.support.sites import Site, Sites, wait
-from tests.system.portal.conftest import Visitor
-from tests.system.portal.test_accessibility import serious
 
 Window = Callable[..., Visitor]
 READ_ONLY = "This site is on standby"

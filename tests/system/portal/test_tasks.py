@@ -8,8 +8,8 @@ from collections.abc import Callable
 import httpx
 from playwright.sync_api import expect
 
+from tests.support.portal.site import Site, Visitor
 from tests.support.processes import PASSWORD
-from tests.system.portal.conftest import Site, Visitor
 
 Visit = Callable[..., Visitor]
 

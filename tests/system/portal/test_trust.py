@@ -17,11 +17,11 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.support.portal.images import Pusher
+from tests.support.portal.site import Visitor
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
 from tests.support.scan import spec
-from tests.system.portal.conftest import Visitor
-from tests.system.portal.images import Pusher
 
 Window = Callable[..., Visitor]
 

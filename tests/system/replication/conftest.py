@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
+from tests.support.replication import Api
 from tests.support.servers.docker_registry import DockerRegistry
 
 
@@ -33,48 +31,6 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         yield server
     finally:
         server.close()
-
-
-class Api:
-    """The management API of a Seawall, as its administrator."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.http = httpx.Client(base_url=f"{registry.url}/api/v2.0", auth=registry.admin, timeout=30)
-
-    def make(self, path: str, body: dict[str, Any]) -> int:
-        """POST; the id in the Location."""
-        made = self.http.post(path, json=body)
-        assert made.status_code == 201, made.text
-        return int(made.headers["Location"].rpartition("/")[2])
-
-    def endpoint(self, name: str, url: str, type: str, auth: tuple[str, str] | None = None) -> int:
-        """A registry endpoint; the one of that name if it is there."""
-        for found in self.http.get("/registries", params={"q": f"name={name}"}).json():
-            return int(found["id"])
-        credential = {"type": "basic", "access_key": auth[0], "access_secret": auth[1]} if auth else None
-        body = {"name": name, "url": url, "type": type, "credential": credential, "insecure": True}
-        return self.make("/registries", body)
-
-    def run(self, policy: int) -> dict[str, Any]:
-        """Run a policy to its end."""
-        return self.wait(self.make("/replication/executions", {"policy_id": policy}))
-
-    def wait(self, execution: int, seconds: float = 90) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while True:
-            found: dict[str, Any] = self.http.get(f"/replication/executions/{execution}").json()
-            if found["status"] != "InProgress":
-                return found
-            assert time.monotonic() < deadline, (found, self.logs(execution))
-            time.sleep(0.1)
-
-    def logs(self, execution: int) -> str:
-        """The logs of every task."""
-        tasks = self.http.get(f"/replication/executions/{execution}/tasks", params={"page_size": 100}).json()
-        return "".join(
-            self.http.get(f"/replication/executions/{execution}/tasks/{item['id']}/log").text
-            for item in tasks
-        )
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from seawall.features.replication.origin import came_from, cluster_id, format_he
 from seawall.kernel.context import Actor
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
-from tests.system.replication.conftest import Api
+from tests.support.replication import Api
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
-from tests.system.replication.conftest import Api
+from tests.support.replication import Api
 
 
 @pytest.fixture(scope="module")

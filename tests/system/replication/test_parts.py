@@ -21,7 +21,7 @@ from seawall.kernel.patterns import literals, matches
 from seawall.kernel.sigv4 import sign_v4
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
-from tests.system.replication.conftest import Api
+from tests.support.replication import Api
 
 
 @pytest.mark.parametrize(

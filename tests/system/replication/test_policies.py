@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.oci.remote import Remote, Signed, push_signed
 from tests.support.registry import Registry
+from tests.support.replication import Api
 from tests.support.servers.docker_registry import DockerRegistry
 from tests.support.waiting import until
-from tests.system.replication.conftest import Api
 
 
 def _name(prefix: str) -> str:

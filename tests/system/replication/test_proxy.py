@@ -14,8 +14,8 @@ from seawall.features.proxycache.filters import wants
 from tests.support.digests import digest_of
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
+from tests.support.replication import Api
 from tests.support.servers.docker_registry import DockerRegistry
-from tests.system.replication.conftest import Api
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.component.features.scan.test_advisories import ev, record
-from tests.component.features.scan.test_scans import CRITICAL, DEBIAN, advisories, npm, project
 from tests.support.registry import Registry
 from tests.support.scan import spec
+from tests.support.scan.advisories import ev, record
 from tests.support.scan.client import Client, artifact
+from tests.support.scan.content import CRITICAL, DEBIAN, advisories, npm, project
 from tests.support.waiting import until
 
 TOKEN = "adapter-credential-0123456789"

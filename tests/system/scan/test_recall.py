@@ -16,8 +16,8 @@ from seawall.features.scan.inventory import LayerSource, build
 from seawall.features.scan.model import Inventory, Limits
 from tests.support.scan import images, syft
 from tests.support.scan.elf import elf
+from tests.support.scan.java import jar, pom
 from tests.support.scan.rpms import rpm_databases
-from tests.unit.features.scan.test_parsers import jar, pom
 
 Key = tuple[str, str, str]
 # Installed by .ci/packages.txt or part of every Debian system: C programs, Perl, and Go (skopeo, umoci).

@@ -32,15 +32,14 @@ from typing import Any
 import httpx
 
 from tests.support.cluster import FAST
+from tests.support.dr_hosts import HOSTS, LEASE
 from tests.support.processes import PASSWORD, SEAWALL, clean_environment
 from tests.support.servers.postgres import PostgresNode
 from tests.support.sites import MANIFEST, differences, push
 from tests.support.testbed import Network
 from tests.support.waiting import until
 
-HOSTS = {"client": 10, "a": 31, "b": 32, "w": 51}
 AUTH = ("admin", PASSWORD)
-LEASE = 4.0
 
 
 class NetSite:

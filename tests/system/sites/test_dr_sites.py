@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.dr_hosts import HOSTS, LEASE
 from tests.support.processes import ROOT
 from tests.support.testbed import in_own_network
-from tests.system.sites.dr_run import HOSTS, LEASE
 
 SECONDS = os.environ.get("SEAWALL_DR_SECONDS", "2")
 FULL = "SEAWALL_DR_SECONDS" in os.environ

@@ -31,7 +31,7 @@ from seawall.kernel.context import SYSTEM
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.process.wiring import open_process
 from seawall.registry.tables import manifests
-from tests.component.registry.test_artifacts import rule as immutable_rule
+from tests.support.artifacts import rule as immutable_rule
 from tests.support.lab import Lab, Run
 
 NOW = 1_700_000_000.0

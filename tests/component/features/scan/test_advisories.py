@@ -16,21 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.features.scan import advisories, importer, match, severity, versions
+from seawall.features.scan import advisories, importer, severity, versions
 from seawall.features.scan.ecosystems import ecosystem, of_distribution
-from seawall.features.scan.model import Distribution, Found, Inventory, Package
+from seawall.features.scan.model import Distribution, Found
 from seawall.infra.db import Database, migrate, open_database
 from seawall.kernel.errors import InvalidError
 from tests.support.registry import Registry
+from tests.support.scan.advisories import DEBIAN, ev, record, scan, write
 
-DEBIAN = Distribution("debian", "12", "bookworm")
 ALPINE = Distribution("alpine", "3.19.1")
 ROCKY = Distribution("rocky", "9.3")
 NONE = Distribution()
-
-
-def ev(*events: tuple[str, str]) -> list[dict[str, Any]]:
-    return [{"type": "ECOSYSTEM", "events": [{name: value} for name, value in events]}]
 
 
 # (kind, version, ranges, versions, affected, fix): the table of OSV cases.
@@ -211,31 +207,6 @@ def db(
     opened = open_database(url, pool_size=2)
     yield opened
     asyncio.run(opened.close())
-
-
-def record(name: str, package: str, eco: str, events: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
-    return {
-        "id": name,
-        "modified": "2024-01-02T03:04:05Z",
-        "summary": f"about {name}",
-        "affected": [{"package": {"ecosystem": eco, "name": package}, "ranges": events}],
-        **fields,
-    }
-
-
-def write(path: Path, *records: dict[str, Any]) -> Path:
-    path.mkdir(exist_ok=True)
-    for item in records:
-        (path / f"{item['id']}.json").write_text(json.dumps(item))
-    return path
-
-
-def inventory(distribution: Distribution, *found: Found) -> Inventory:
-    return Inventory(distribution, [Package(item, "", ("/x",), "sha256:0") for item in found])
-
-
-def scan(db: Database, distribution: Distribution, *found: Found) -> list[match.Vulnerability]:
-    return db.sync_read(lambda c: match.vulnerabilities(c, inventory(distribution, *found)))
 
 
 def test_import_is_incremental_and_idempotent(db: Database, tmp_path: Path) -> None:

@@ -33,10 +33,10 @@ from seawall.infra.settings import ScanSettings, Settings
 from seawall.kernel.errors import InvalidError
 from seawall.process.wiring import Process, open_process
 from seawall.registry.tables import repositories
-from tests.component.features.scan.test_advisories import ev, record, write
-from tests.component.features.scan.test_scans import npm
-from tests.component.features.scan.test_service import MANIFEST, Log, never, push, scan
+from tests.support.scan.advisories import ev, record, write
+from tests.support.scan.content import npm
 from tests.support.scan.images import debian, layout, tar
+from tests.support.scan.service import MANIFEST, Log, never, push, scan
 
 CDX = "application/vnd.cyclonedx+json"
 SPDX = "application/spdx+json"

@@ -16,33 +16,13 @@ from sqlalchemy import select
 
 from seawall.infra.db import open_database
 from seawall.infra.jobs import tables
-from tests.component.features.scan.test_advisories import ev, record, write
 from tests.support.registry import Registry
+from tests.support.scan.advisories import ev, record
 from tests.support.scan.client import GENERIC, INDEX, MANIFEST, Client, artifact
-from tests.support.scan.images import tar
+from tests.support.scan.content import CRITICAL, DEBIAN, advisories, npm, project
 from tests.support.waiting import until
 
-CRITICAL = [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}]
 MEDIUM = [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:L/I:N/A:N"}]
-
-
-def npm(*packages: tuple[str, str]) -> bytes:
-    return tar(
-        {
-            f"app/node_modules/{name}/package.json": json.dumps({"name": name, "version": version}).encode()
-            for name, version in packages
-        }
-    )
-
-
-DEBIAN = tar(
-    {
-        "etc/os-release": b'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian 12"\n',
-        "var/lib/dpkg/status": (
-            b"Package: libfoo1\nStatus: install ok installed\nSource: foo\nVersion: 1:1.0-1\nArchitecture: amd64\n"
-        ),
-    }
-)
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +50,6 @@ def client(
         yield Client(server)
     finally:
         server.close()
-
-
-def advisories(server: Registry, folder: Path, *records: dict[str, Any]) -> None:
-    done = server.cli("scan", "db", "import", str(write(folder, *records)))
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def project(client: Client, name: str, **metadata: str) -> int:
-    client.api("POST", "/projects", 201, json={"project_name": name, "metadata": metadata})
-    return int(client.get(f"/projects/{name}")["project_id"])
 
 
 def user(client: Client, name: str, project_name: str = "", role: int = 0) -> Client:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import hashlib
-import json
-import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ from sqlalchemy import func, select, update
 from seawall.features.scan import catalog, importer
 from seawall.features.scan.inventory import LayerSource, ScanError, build
 from seawall.features.scan.model import Limits
-from seawall.features.scan.reports import find_report, report_data
+from seawall.features.scan.reports import find_report
 from seawall.features.scan.tables import scan_inventories, scan_layers, scan_reports
 from seawall.infra.db import migrate
 from seawall.infra.jobs.base import JobStoppedError
@@ -25,11 +21,9 @@ from seawall.infra.jobs.tables import jobs
 from seawall.infra.settings import Settings
 from seawall.infra.storage.base import Location
 from seawall.process.wiring import Process, open_process
-from tests.component.features.scan.test_advisories import ev, record, write
-from tests.component.features.scan.test_scans import npm
-from tests.support.scan.images import LAYER
-
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+from tests.support.scan.advisories import ev, record, write
+from tests.support.scan.content import npm
+from tests.support.scan.service import Log, never, push, scan
 
 
 def run(tmp_path: Path, work: Callable[[Process], Awaitable[None]]) -> None:
@@ -45,59 +39,6 @@ def run(tmp_path: Path, work: Callable[[Process], Awaitable[None]]) -> None:
             await services.close()
 
     asyncio.run(inside())
-
-
-async def push(services: Process, name: str, tag: str, *layers: bytes) -> str:
-    """Store an image; returns its digest."""
-
-    async def put(data: bytes) -> dict[str, Any]:
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        await services.content.repositories.ensure(name)
-        writer = await services.storage.open_upload(str(uuid.uuid4()), 0, {})
-        await writer.write(data)
-        await services.content.uploads.finish(None, writer, name, digest)
-        return {"digest": digest, "size": len(data)}
-
-    document = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **await put(b"{}")},
-        "layers": [
-            {"mediaType": LAYER + "+gzip", **await put(gzip.compress(item, 1, mtime=0))} for item in layers
-        ],
-    }
-    digest, _ = await services.content.put_manifest(name, tag, json.dumps(document).encode(), MANIFEST)
-    return digest
-
-
-class Log:
-    """Collects a job's lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    async def __call__(self, line: str) -> None:
-        self.lines.append(line)
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.lines)
-
-
-async def never() -> None:
-    """A step that does not stop."""
-
-
-async def scan(services: Process, name: str, tag: str, log: Log | None = None) -> dict[str, Any]:
-    """Ask and do; returns the stored report."""
-    (identifier,) = await services.scan.requests.request(name, tag)
-    await services.scan.runner.run(identifier, log=log or Log(), step=never)
-    row = await services.db.read(lambda c: find_report(c, identifier))
-    assert row is not None
-    assert row.status == "Success"
-    found = await services.db.read(lambda c: report_data(c, row.id))
-    assert found is not None
-    return found
 
 
 def count(services: Process, table: Any) -> int:

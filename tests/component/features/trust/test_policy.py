@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.support import signing
 from tests.support.api import Api, code
+from tests.support.notary import Notary
 from tests.support.oci.client import unique
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
 from tests.support.signing import Authority, Pusher, b64
-from tests.system.clients.test_notary import Notary
 
 SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"

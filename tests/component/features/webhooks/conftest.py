@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from seawall.features.webhooks import policies
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.settings import Settings
@@ -59,19 +58,3 @@ def run_jobs(lab_settings: Settings) -> Run:
         asyncio.run(main())
 
     return runner
-
-
-def wanted(address: str, *kinds: str, **changes: Any) -> policies.Wanted:
-    """A policy."""
-    values: dict[str, Any] = {
-        "name": "hook",
-        "description": "",
-        "target_type": "http",
-        "address": address,
-        "auth_header": None,
-        "skip_verify": False,
-        "payload_format": "Default",
-        "event_types": list(kinds or ("PUSH_ARTIFACT",)),
-        "enabled": True,
-    }
-    return policies.Wanted(**{**values, **changes})

@@ -21,10 +21,10 @@ from seawall.features.webhooks.recorder import EventRecorder
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.registry import accounting
-from tests.component.features.webhooks.conftest import wanted
 from tests.support.lab import Lab, Run
 from tests.support.receiver import Receiver
 from tests.support.waiting import eventually
+from tests.support.webhooks import wanted
 
 
 async def make(lab: Lab, project: int, policy: policies.Wanted) -> int:

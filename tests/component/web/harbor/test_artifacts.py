@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.component.registry.test_artifacts import CHART
 from tests.support.api import Api, code
 from tests.support.api_pusher import OCI_MANIFEST, Pusher
+from tests.support.artifacts import CHART
 from tests.support.registry import Registry
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.component.web.oci.cases import table
+from tests.support.oci.cases import table
 from tests.support.processes import ROOT
 
 HERE = Path(__file__).parent

@@ -27,7 +27,7 @@ from seawall.features.scan.ecosystems import ecosystem, platform
 from seawall.features.scan.model import Distribution, Found
 from seawall.infra.db import Database, migrate, open_database
 from seawall.kernel.errors import InvalidError, NotFoundError
-from tests.component.features.scan.test_advisories import DEBIAN, ev, record, scan, write
+from tests.support.scan.advisories import DEBIAN, ev, record, scan, write
 from tests.support.scan.ovals import Oval, all_of, any_of
 
 RHEL8 = Distribution("rhel", "8.9")

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sqlite3
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +20,7 @@ from seawall.features.scan.model import Distribution, Found, purl
 from seawall.features.scan.parsers import binaries, java, languages, rpm, system
 from seawall.features.scan.parsers.base import ParseError
 from tests.support.scan.elf import elf
+from tests.support.scan.java import jar, pom
 from tests.support.scan.rpms import rpm_databases
 
 
@@ -232,19 +231,6 @@ def test_rust_and_ruby_files() -> None:
     assert pairs(languages.gemspec(spec)) == [("rake", "13.0.6")]
     spec = b"  s.name = 'x'\n  s.version = Gem::Version.new(\"1.2\")\n"
     assert pairs(languages.gemspec(spec)) == [("x", "1.2")]
-
-
-def jar(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return out.getvalue()
-
-
-def pom(group: str, artifact: str, version: str) -> dict[str, bytes]:
-    text = f"#made by\ngroupId={group}\nartifactId={artifact}\nversion={version}\n"
-    return {f"META-INF/maven/{group}/{artifact}/pom.properties": text.encode()}
 
 
 def test_java() -> None:

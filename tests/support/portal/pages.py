@@ -1,0 +1,32 @@
+"""Questions of tests to a page: faults of accessibility, and the project it shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.support.portal.site import Site
+from tests.support.processes import ROOT
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def serious(page: Page) -> list[str]:
+    """What axe calls serious or critical on the page as it stands."""
+    # Evaluated over the debugger, so the page's own policy does not forbid it.
+    page.evaluate((ROOT / "portal/node_modules/axe-core/axe.min.js").read_text())
+    found: dict[str, Any] = page.evaluate(
+        "rules => axe.run(document, {runOnly: {type: 'tag', values: rules}})", RULES
+    )
+    assert len(found["passes"]) > 10
+    return [
+        f"{page.url}: {violation['id']} ({violation['impact']}): {node['target']} {node['failureSummary']}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"][:3]
+    ]
+
+
+def project_id(site: Site, name: str = "web") -> int:
+    return int(site.api.get(f"/projects/{name}").json()["project_id"])
