@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +12,10 @@ from typing import Annotated, Any
 import typer
 
 from seawall.infra.db import migrate, open_database
+from seawall.infra.jobs.base import FINISHED
 from seawall.infra.jobs.service import JobService
 from seawall.infra.settings import Settings
-from seawall.kernel.errors import NotFoundError
+from seawall.kernel.errors import NotFoundError, SeawallError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 
 JobArgument = Annotated[str, typer.Argument(help="the id that `jobs list` and `jobs start` print")]
@@ -128,6 +130,53 @@ def start(
     if not isinstance(parsed, dict):
         raise typer.BadParameter("arguments must be a JSON object")
     print(_ask(config, data_dir, lambda jobs: jobs.enqueue(kind, parsed)))
+
+
+@jobs_app.command("wait")
+def wait(
+    job_id: Annotated[str | None, typer.Argument(help="one job; otherwise all that are due")] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="give up after so many seconds")] = 3600,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Wait until a job has ended, or nothing is due or running; exit code 1 when the job failed.
+
+    Example: seawall jobs wait $(seawall jobs start gc)
+    """
+
+    async def until_over(jobs: JobService) -> str:
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    left = await _unfinished(jobs, job_id)
+                    if not left:
+                        break
+                    await asyncio.sleep(0.3)
+        except TimeoutError:
+            raise SeawallError(f"still under way after {timeout:g} s: {', '.join(left)}") from None
+        if job_id is None:
+            return ""
+        job = await jobs.get(job_id)
+        return "" if job is None or job.status == "success" else f"{job.status}: {job.error or job.kind}"
+
+    fault = _ask(config, data_dir, until_over)
+    if fault:
+        raise SeawallError(f"job {job_id} {fault}")
+
+
+async def _unfinished(jobs: JobService, job_id: str | None) -> list[str]:
+    """Jobs that wait for their turn or run, as `kind id`; those whose time is still to come do not count."""
+    if job_id is not None:
+        job = await jobs.get(job_id)
+        if job is None:
+            raise NotFoundError(f"no job {job_id}; `seawall jobs list` shows what there is")
+        return [] if job.status in FINISHED else [f"{job.kind} {job.id}"]
+    soon = time.time() + 1
+    found = [
+        *await jobs.list(status="running", limit=100),
+        *(job for job in await jobs.list(status="pending", limit=100) if job.run_at <= soon),
+    ]
+    return [f"{job.kind} {job.id}" for job in found]
 
 
 @jobs_app.command("stop")
