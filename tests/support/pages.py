@@ -54,11 +54,9 @@ class Block:
 
 
 def pages() -> list[str]:
-    """README and all pages below docs, from the checkout's root; decisions are history and have no commands."""
+    """README and all pages below docs; decisions are history and have no commands."""
     found = sorted(
-        str(path.relative_to(ROOT))
-        for path in (ROOT / "docs").rglob("*.md")
-        if "decisions" not in path.parts
+        str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if "decisions" not in path.parts
     )
     return ["README.md", *found]
 

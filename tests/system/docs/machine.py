@@ -14,77 +14,16 @@ from pathlib import Path
 from tests.support.pages import Block, blocks
 from tests.support.processes import ROOT, clean_environment
 
-ADMIN_PASSWORD = "Change-me-12345"  # noqa: S105
+ADMIN_PASSWORD = "Change-me-12345"
 _HOSTS = (
     "registry.example.com a.example.com b.example.com c.example.com db.example.com db1.example.com "
     "db2.example.com r1.example.com r2.example.com r3.example.com harbor.example.com"
 )
 
-_WARM = Path(__file__).with_name("warm.py")
-
-# What every block sees. A reader who is told to start a server in the foreground does that in another terminal,
-# and ends the one that is there on the same port; then waits until it says that it is ready.
-_SHELL = r"""
-set -Eeuo pipefail
-shopt -s expand_aliases
-BLOCK=none
-trap 'echo "FAILED $BLOCK: $BASH_COMMAND"' ERR
-curl() { command curl --fail-with-body --max-time 60 "$@"; }
-sudo() {  # the reader is root already; -u NAME runs a command of this machine as that user
-  if [[ $1 == -u ]]; then
-    local user=$2; shift 2
-    (cd / && command runuser -u "$user" -- "$@")
-  else "$@"; fi
-}
-systemctl() {  # what systemd would start, as the unit says; there is no systemd in a chroot
-  local unit=/etc/systemd/system/${!#}.service
-  case $1 in
-    daemon-reload) ;;
-    enable|start|restart)
-      systemd-analyze verify "$unit"
-      serving runuser -u "$(sed -n 's/^User=//p' "$unit")" -- bash -c "cd / && exec $(sed -n 's/^ExecStart=//p' "$unit")" ;;
-    disable|stop) kill -TERM "$(cat /run/docs-server-8080)"; while kill -0 "$(cat /run/docs-server-8080)" 2>/dev/null; do sleep 0.05; done ;;
-    *) echo "systemctl $*"; return 1 ;;
-  esac
-}
-serving() {  # program arguments...: in the background, until a new port answers
-  local port=${SEAWALL_HTTP__PORT:-8080}
-  [[ " $* " =~ \ --port[\ =]([0-9]+) ]] && port=${BASH_REMATCH[1]}
-  local file=/run/docs-server-$port
-  if [[ -f $file ]] && kill -TERM "$(cat "$file")" 2>/dev/null; then
-    while kill -0 "$(cat "$file")" 2>/dev/null; do sleep 0.05; done
-  fi
-  local before; before=$(ss -Hltn | awk '{print $4}' | sort -u)
-  local log; log=$(mktemp /run/docs-log-XXXX)
-  setsid "$@" </dev/null >>"$log" 2>&1 &
-  local pid=$!
-  echo $pid >"$file"
-  local address
-  for _ in $(seq 2400); do
-    address=$(comm -13 <(echo "$before") <(ss -Hltn | awk '{print $4}' | sort -u) | head -1)
-    if [[ -n $address ]]; then
-      address=${address/0.0.0.0/127.0.0.1}
-      if [[ $(type -P "$1") == */haproxy || $1 == */nginx ]]; then return; fi
-      for scheme in http https; do
-        code=$(command curl -ksS -o /dev/null -w '%{http_code}' "$scheme://$address/readyz" 2>/dev/null) || true
-        case $code in 200|404) return;; esac
-      done
-    fi
-    kill -0 $pid 2>/dev/null || { cat "$log"; echo "ended: $*"; return 1; }
-    sleep 0.1
-  done
-  cat "$log"; echo "not ready: $*"; return 1
-}
-seawall() {
-  case "${1:-} ${2:-}" in
-    "serve "*|"jobservice "*|"dr witness") serving seawall "$@" ;;
-    *) python3 -IS WARM /run/warm "$@" ;;
-  esac
-}
-make() {
-  if [[ $1 == serve ]]; then serving make "$@"; else command make "$@"; fi
-}
-""".replace("WARM", str(_WARM))
+_HERE = Path(__file__).parent
+_WARM = _HERE / "warm.py"
+_READER = f"source {_HERE / 'reader.sh'}"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass
@@ -106,21 +45,22 @@ class Walk:
 
 def script(page: str, found: list[Block] | None = None) -> str:
     """The page as a bash script: its blocks that are run, files written, in order."""
-    lines = [_SHELL]
+    lines = [_READER]
     for block in blocks(page) if found is None else found:
         if block.mark in ("not run", "run by"):
             continue
         if block.file:
             name = shlex.quote(block.file) if not block.file.startswith("~") else block.file
-            lines.append(f"mkdir -p \"$(dirname {name})\"\ncat >{name} <<'END-OF-FILE'\n{block.text}END-OF-FILE")
+            lines.append(
+                f"mkdir -p \"$(dirname {name})\"\ncat >{name} <<'END-OF-FILE'\n{block.text}END-OF-FILE"
+            )
         elif block.runs:
-            lines.append(f"BLOCK={shlex.quote(block.where)}; echo \"== $BLOCK\"")
+            lines.append(f'BLOCK={shlex.quote(block.where)}; echo "== $BLOCK"')
             text = "\n".join(_foreground(line) for line in block.text.splitlines())
             if block.mark == "ends with":
-                lines.append(
-                    f"code=0; (\n{text}\n) || code=$?\n"
-                    f"[[ $code == {int(block.value)} ]] || {{ echo \"FAILED $BLOCK: ended with $code\"; exit 1; }}"
-                )
+                lines.append(f"code=0; (\n{text}\n) || code=$?")
+                told = f"FAILED $BLOCK: ended with $code, not {int(block.value)}"
+                lines.append(f'[[ $code == {int(block.value)} ]] || {{ echo "{told}"; exit 1; }}')
             else:
                 lines.append(text)
     return "\n".join(lines) + "\n"
@@ -143,14 +83,15 @@ def walk(journey: Walk, folder: Path) -> str:
         (steps / name).write_text(script(page))
         names.append((page, name))
     environment = {
-        "PATH": f"{ROOT}/.venv/bin:{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{ROOT}/.venv/bin:{Path(sys.executable).parent}:{_PATH}",
+        "DOCS_WARM": str(_WARM),
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "SEAWALL_ADMIN_PASSWORD": ADMIN_PASSWORD,
         **journey.environment,
     }
     given = " ".join(shlex.quote(f"{key}={value}") for key, value in environment.items())
-    inside = f"""{_SHELL}
+    inside = f"""{_READER}
 cd {shlex.quote(journey.home)}
 BLOCK=preparation
 {journey.before}

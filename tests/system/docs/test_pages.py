@@ -1,4 +1,4 @@
-"""Every page's commands, as written, in the order in which a reader meets them, on a fresh machine for each walk."""
+"""Every page's commands as written, in the order in which a reader meets them, a fresh machine each walk."""
 
 from __future__ import annotations
 

@@ -71,6 +71,7 @@ WALKS = [
             "docs/tls.md",
             "docs/clients.md",
             "docs/ci.md",
+            "docs/install/migrate-from-registry.md",
         ],
         apart=True,
     ),

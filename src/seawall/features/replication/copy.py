@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from seawall.features.replication.endpoint import Endpoint
+from seawall.features.replication.endpoint import Endpoint, Source
 from seawall.features.replication.remote import RemoteError, RemoteManifest, is_settled
 from seawall.features.replication.uploads import MOUNTED
 from seawall.kernel.errors import SeawallError
@@ -54,7 +54,7 @@ class Copier:
 
     def __init__(
         self,
-        source: Endpoint,
+        source: Source,
         destination: Endpoint,
         source_repository: str,
         destination_repository: str,

@@ -24,8 +24,8 @@ Remember = Callable[[str], Awaitable[None]]
 _SAVE_EVERY = 64 * 1024 * 1024
 
 
-class Endpoint(Protocol):
-    """One end of a copy. Errors are SeawallError."""
+class Source(Protocol):
+    """Where a copy comes from. Errors are SeawallError."""
 
     async def tags(self, repository: str) -> list[str]:
         """Tags of a repository; none when it does not exist."""
@@ -45,6 +45,13 @@ class Endpoint(Protocol):
     def blob(self, repository: str, digest: str, offset: int) -> AsyncIterator[bytes]:
         """A blob's bytes from `offset` on."""
 
+    async def pushed_at(self, repository: str, tag: str) -> float | None:
+        """When a tag was pushed, None where that cannot be said."""
+
+
+class Endpoint(Source, Protocol):
+    """One end of a copy, either one. Errors are SeawallError."""
+
     async def put_blob(
         self,
         repository: str,
@@ -63,9 +70,6 @@ class Endpoint(Protocol):
         self, repository: str, reference: str, media_type: str, payload: bytes, origin: str = ""
     ) -> None:
         """Store a manifest under a tag or digest; `origin` is the header of `replication.origin`."""
-
-    async def pushed_at(self, repository: str, tag: str) -> float | None:
-        """When a tag was pushed, None where that cannot be said."""
 
     async def delete(self, repository: str, reference: str) -> bool:
         """Delete a tag or a manifest; False when unknown."""

@@ -29,6 +29,7 @@ from seawall.infra.settings import Settings, redacted
 from seawall.process.commands import backup as backup_cli
 from seawall.process.commands import demo as demo_cli
 from seawall.process.commands import install as install_cli
+from seawall.process.commands import move as move_cli
 from seawall.process.commands.common import (
     ConfigOption,
     DataOption,
@@ -63,6 +64,7 @@ app.command()(jobservice)
 install_cli.register(app)
 backup_cli.register(app)
 demo_cli.register(app)
+move_cli.register(app)
 app.add_typer(ha_app, name="ha")
 app.add_typer(peers_app, name="peers")
 app.add_typer(dr_app, name="dr")

@@ -1,0 +1,140 @@
+"""`seawall migrate-from-registry`: what any OCI registry has, brought into a Seawall."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seawall.features.replication.adapters import ADAPTERS, RemoteRegistry, open_adapter
+from seawall.install import registry_move
+from seawall.kernel.errors import ConfigError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("migrate-from-registry")(migrate_from_registry)
+
+
+def migrate_from_registry(
+    target: Annotated[str, typer.Option(help="the Seawall's address, https://host")],
+    source: Annotated[str | None, typer.Option(help="the other registry's address, https://host")] = None,
+    tree: Annotated[
+        Path | None, typer.Option(help="instead: the folder of a docker-registry, its rootdirectory")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--type", help=f"kind of the source: {', '.join(sorted(ADAPTERS))}")
+    ] = "docker-registry",
+    repository: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="only these: a name, or a pattern such as team/**; needed where there is no catalog"
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            help="put everything below this project; otherwise names stay, and NAME is library/NAME"
+        ),
+    ] = None,
+    untagged: Annotated[bool, typer.Option(help="manifests without a tag too; with --tree only")] = False,
+    dry_run: Annotated[bool, typer.Option(help="copy nothing; say what is missing")] = False,
+    state: Annotated[
+        Path, typer.Option(help="where uploads under way are remembered for the next run")
+    ] = Path("seawall-migration.json"),
+    source_user: Annotated[str | None, typer.Option(help="who reads there; without it, anybody")] = None,
+    source_password_file: Annotated[
+        Path | None, typer.Option(help="file of the password; or SEAWALL_SOURCE_PASSWORD, or asked")
+    ] = None,
+    target_user: Annotated[
+        str, typer.Option(help="who pushes here; an administrator makes projects")
+    ] = "admin",
+    target_password_file: Annotated[
+        Path | None, typer.Option(help="file of the password; or SEAWALL_TARGET_PASSWORD, or asked")
+    ] = None,
+    insecure: Annotated[bool, typer.Option(help="take any TLS certificate")] = False,
+) -> None:
+    """Bring repositories from any OCI registry, or from a docker-registry's folder; can be run again.
+
+    Example: seawall migrate-from-registry --source https://old.example.com --target https://registry.example.com
+    """
+    if (source is None) == (tree is None):
+        raise ConfigError("give either --source or --tree")
+    if untagged and tree is None:
+        raise ConfigError("--untagged needs --tree: no registry lists over its API what has no tag")
+    for url in (source, target):
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ConfigError(f"{url}: must start with http:// or https://")
+    secret = _secret(target_user, target, "SEAWALL_TARGET_PASSWORD", target_password_file)
+    to = RemoteRegistry(0, "target", "seawall", target, target_user, secret, insecure)
+    other = None
+    if source is not None:
+        password = ""
+        if source_user:
+            password = _secret(source_user, source, "SEAWALL_SOURCE_PASSWORD", source_password_file)
+        other = RemoteRegistry(0, "source", kind, source, source_user or "", password, insecure)
+    wanted = repository or ["**"]
+    outcome = asyncio.run(_run(other, tree, to, wanted, project, untagged, dry_run, state))
+    if dry_run:
+        faults = len(outcome.failed)
+        print(f"{outcome.repositories} repositories, {outcome.missing} tags to copy, {faults} faults")
+    else:
+        done = outcome.report
+        print(
+            f"{outcome.repositories} repositories, {done.artifacts} artifacts copied, {done.skipped} there "
+            f"already, {done.blobs} blobs ({done.bytes} bytes), {len(outcome.failed)} faults"
+        )
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+async def _run(
+    other: RemoteRegistry | None,
+    tree: Path | None,
+    to: RemoteRegistry,
+    wanted: list[str],
+    project: str | None,
+    untagged: bool,
+    dry_run: bool,
+    state: Path,
+) -> registry_move.Outcome:
+    target = open_adapter(to)
+    adapter = open_adapter(other) if other is not None else None
+    try:
+        await target.ping()
+        if adapter is not None:
+            await adapter.ping()
+            origin: registry_move.Origin = registry_move.ApiOrigin(adapter)
+        else:
+            assert tree is not None
+            origin = registry_move.TreeOrigin(tree)
+        return await registry_move.move(
+            origin,
+            target,
+            wanted=wanted,
+            project=project,
+            untagged=untagged,
+            dry_run=dry_run,
+            state=registry_move.State(None if dry_run else state),
+            say=lambda line: print(line, flush=True),
+        )
+    finally:
+        await target.close()
+        if adapter is not None:
+            await adapter.close()
+
+
+def _secret(user: str, url: str, variable: str, file: Path | None) -> str:
+    # Never an argument: the process list shows those to everyone on the host.
+    if file is not None:
+        return file.read_text().rstrip("\n")
+    given = os.environ.get(variable)
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise ConfigError(f"no password of {user} at {url}: set {variable}, or name a file")
+    return str(typer.prompt(f"Password of {user} at {url}", hide_input=True))
