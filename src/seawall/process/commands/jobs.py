@@ -141,7 +141,7 @@ def wait(
 ) -> None:
     """Wait until a job has ended, or nothing is due or running; exit code 1 when the job failed.
 
-    Example: seawall jobs wait $(seawall jobs start gc)
+    Example: seawall jobs wait --timeout 600
     """
 
     async def until_over(jobs: JobService) -> str:
