@@ -286,7 +286,7 @@ class ObjectWriter:
             return key
         await self._flush()
         if len(self._parts) > 1:
-            await self._join(None)
+            await self._join_proven()
         name, size = self._parts[0]
         if await self._storage.size(self._key(name)) != size:
             raise UploadLostError("its bytes are gone")
@@ -354,14 +354,29 @@ class ObjectWriter:
             except FileNotFoundError:
                 raise UploadLostError("its bytes are gone") from None
 
+    async def _join_proven(self) -> None:
+        """Join the parts into one object whose bytes are those that the client sent.
+
+        Raises UnavailableError when the store returns other bytes twice; the parts stay.
+        """
+        sent = self._hash.hexdigest() if self._hash is not None else self._known
+        for _ in range(2):
+            parts, superseded = list(self._parts), list(self._superseded)
+            running = hashlib.sha256()
+            await self._join(running)
+            if sent in (None, running.hexdigest()):
+                return
+            await self._storage.remove([self._path(name) for name, _ in self._parts])
+            self._parts, self._superseded = parts, superseded
+        raise UnavailableError("storage returns other bytes than it was given")
+
     async def _join(self, running: Any) -> None:
         """Write all parts into one object, which takes their place; hashes into `running` on the way."""
         total = sum(size for _, size in self._parts)
         stream = self._open(max(self._storage.part_bytes, -(-total // _MAX_PARTS)))
         try:
             async for data in self._read():
-                if running is not None:
-                    await asyncio.to_thread(running.update, data)
+                await asyncio.to_thread(running.update, data)
                 await stream.send(data)
             await stream.close()
         except BaseException:
