@@ -204,6 +204,15 @@ tags = Table(
     Column("pulled_at", Float),
 )
 
+# When the scrub last proved the bytes of a blob; of this site's storage alone.
+blob_proofs = Table(
+    "blob_proofs",
+    metadata,
+    Column("digest", String(140), primary_key=True),
+    Column("proven_at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
+)
+
 uploads = Table(
     "uploads",
     metadata,
