@@ -16,6 +16,7 @@ from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
 from tests.support.replication import Api
 from tests.support.servers.docker_registry import DockerRegistry
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -39,16 +40,15 @@ def _project(api: Api, name: str, url: str, kind: str, auth: tuple[str, str] | N
     assert made.status_code == 201, made.text
 
 
-def _kept(here: Remote, api: Api, seconds: float = 40) -> None:
+def _kept(here: Remote, api: Api) -> None:
     """Wait until the jobs that keep what was pulled have run."""
-    deadline = time.monotonic() + seconds
-    while True:
+
+    def idle() -> bool:
         queues = {item["job_type"]: item["count"] for item in api.http.get("/jobservice/queues").json()}
         workers = api.http.get("/jobservice/pools/all/workers").json()
-        if not queues["PROXY_FILL"] and not any(w.get("job_name") == "PROXY_FILL" for w in workers):
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+        return not queues["PROXY_FILL"] and not any(w.get("job_name") == "PROXY_FILL" for w in workers)
+
+    until(idle)
 
 
 def test_pull_through(api: Api, here: Remote, upstream: DockerRegistry) -> None:
@@ -79,10 +79,7 @@ def test_pull_through(api: Api, here: Remote, upstream: DockerRegistry) -> None:
     _kept(here, api)
     # A tag that moves upstream moves here.
     moved = plain.push_image("team/app", "v1")
-    deadline = time.monotonic() + 30
-    while here.digest(repository, "v1") != moved["digest"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    until(lambda: here.digest(repository, "v1") == moved["digest"])
     here.check(repository, "v1")
     _kept(here, api)
     # The upstream is gone: what was pulled is served, the rest is not.
@@ -148,10 +145,7 @@ def test_limits_of_speed_and_connections(api: Api, here: Remote, upstream: Docke
     assert digest_of(data) == digest_of(layers[0])
     # A lower bound only: half a second's worth may go ahead.
     assert time.monotonic() - started > 3_000_000 / 1_024_000 - 0.6
-    deadline = time.monotonic() + 20
-    while here.http.get(small).status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: here.http.get(small).status_code == 200)
 
 
 def test_filters_of_a_project(api: Api, here: Remote, upstream: DockerRegistry) -> None:
