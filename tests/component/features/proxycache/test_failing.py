@@ -136,7 +136,10 @@ def test_only_a_tag_that_is_gone_is_gone(run_proxy: RunProxy) -> None:
     run_proxy(body)
 
 
-def test_a_silent_upstream_costs_one_short_wait(run_proxy: RunProxy) -> None:
+def test_a_silent_upstream_costs_one_short_wait(run_proxy: RunProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "_FIRST_SECONDS", 60.0)
+    monkeypatch.setattr(breaker, "_MOST_SECONDS", 60.0)
+
     async def body(lab: Lab, upstream: Upstream) -> None:
         copy = await lab.image("p/app", "v1")
         upstream.hangs = True
