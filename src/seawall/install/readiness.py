@@ -29,9 +29,11 @@ from seawall.infra.redis import RedisClient
 from seawall.infra.settings import Settings
 from seawall.infra.storage.connect import open_objects
 from seawall.install import certificates
+from seawall.install.key_files import key_paths
 from seawall.install.marked import Checked
 from seawall.install.owner import Owner, can_read, can_write, owner_of
-from seawall.install.prepare import key_paths, log_folder, trial_settings
+from seawall.install.prepare import trial_settings
+from seawall.install.unit_files import log_folder
 from seawall.kernel.errors import ConfigError
 
 # As `ha check` has it: tokens and sessions of one instance are used on others.

@@ -20,7 +20,8 @@ import yaml
 
 from seawall.infra.loading import load
 from seawall.install import readiness
-from seawall.install.prepare import key_paths, prepare
+from seawall.install.key_files import key_paths
+from seawall.install.prepare import prepare
 from seawall.kernel.errors import ConfigError
 from tests.support.processes import SEAWALL, clean_environment, free_port
 from tests.support.servers.certificates import Authority

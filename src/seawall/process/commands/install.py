@@ -11,6 +11,7 @@ import typer
 
 from seawall import __version__
 from seawall.install import prepare as prepare_
+from seawall.install.unit_files import DEFAULT_PREFIX
 from seawall.kernel.errors import ConfigError
 
 
@@ -45,7 +46,7 @@ def prepare(
         "harbor.yml"
     ),
     output: Annotated[Path | None, typer.Option(help="where to write; default: beside harbor.yml")] = None,
-    prefix: Annotated[Path, typer.Option(help="where Seawall is installed")] = prepare_.DEFAULT_PREFIX,
+    prefix: Annotated[Path, typer.Option(help="where Seawall is installed")] = DEFAULT_PREFIX,
     user: Annotated[str, typer.Option(help="the user that runs Seawall")] = "seawall",
     check: Annotated[
         bool, typer.Option("--check", help="write nothing; try everything that a start needs")
