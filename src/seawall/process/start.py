@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from seawall.access.accounts import ensure_admin
 from seawall.infra.db import open_database
+from seawall.infra.ports import listen_fault
 from seawall.infra.settings import Http, Settings
 from seawall.install.certificates import CertificateError, check_pair
 from seawall.kernel.errors import ConfigError
@@ -36,20 +37,14 @@ def _check_certificate(http: Http) -> None:
 
 
 def _check_address(http: Http, port: int) -> None:
-    try:
-        found = socket.getaddrinfo(http.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError):
-        raise ConfigError(f"http.host: {http.host!r} is neither an address nor a name of this host") from None
-    family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise ConfigError(_refused(http.host, port, error)) from None
+    error = listen_fault(http.host, port)
+    if error is not None:
+        raise ConfigError(_refused(http.host, port, error))
 
 
 def _refused(host: str, port: int, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"http.host: {host!r} is neither an address nor a name of this host"
     if error.errno == errno.EADDRINUSE:
         return f"http.port: {port} at {host} is in use; end its program or choose another (--port)"
     if error.errno == errno.EADDRNOTAVAIL:
