@@ -85,7 +85,7 @@ repositories = Table(
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
-    # Counted as they change (`content.index`), so that lists and totals need not count rows.
+    # Counted as they change (`registry.index`), so that lists and totals need not count rows.
     Column("artifact_count", BigInteger, nullable=False, server_default=text("0")),
     Column("pull_count", BigInteger, nullable=False, server_default=text("0")),
     # NULL until the first manifest: an upload alone does not make a repository visible.
@@ -137,7 +137,7 @@ manifests = Table(
     Column("size", BigInteger, nullable=False),
     Column("annotations", JSON),
     Column("pushed_at", Float, nullable=False),
-    # The rest is derived at push (`content.index`) and stored for lists.
+    # The rest is derived at push (`registry.index`) and stored for lists.
     Column("project_id", BigId),
     Column("kind", String(64)),
     Column("accessory_type", String(64)),
