@@ -129,7 +129,8 @@ def test_http_redirects_to_https(authority: Authority, tmp_path: Path) -> None:
         # A second one on the same host: said in a line, and by the check.
         other = seawall("serve", "--config", str(config))
         assert other.returncode == 1
-        assert other.stderr == f"seawall: cannot listen on port {secure} of 0.0.0.0: Address already in use\n"
+        said = f"{secure} at 0.0.0.0 is in use; end its program or choose another (--port)"
+        assert other.stderr == f"seawall: http.port: {said}\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
