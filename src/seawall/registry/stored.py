@@ -9,9 +9,10 @@ not read here: the scrub (`seawall.registry.scrub`) proves those.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import structlog
@@ -45,7 +46,8 @@ class StoredBlobs:
 
     async def has(self, key: str, size: int) -> bool:
         """Whether storage has `size` bytes under `key`."""
-        return await self._storage.size(key) == size
+        with _reading():
+            return await self._storage.size(key) == size
 
     async def small(self, blob: Blob) -> bytes | None:
         """The bytes of a blob of at most SMALL_BLOB bytes, None for larger ones.
@@ -68,10 +70,8 @@ class StoredBlobs:
 
     async def _proven(self, blob: Blob) -> bytes:
         for _ in range(2):
-            try:
+            with _reading(blob.digest):
                 data = b"".join([part async for part in self._storage.stream(blob.key, 0, blob.size)])
-            except FileNotFoundError:
-                raise missing(blob.digest) from None
             if digest_of(data, blob.digest.partition(":")[0]) == blob.digest:
                 return data
             log.error("storage returned wrong bytes", digest=blob.digest, key=blob.key)
@@ -86,7 +86,7 @@ class StoredBlobs:
         algorithm, _, expected = blob.digest.partition(":")
         running = hashlib.new(algorithm)
         held: bytes | None = None
-        try:
+        with _reading(blob.digest):
             async for data in self._storage.stream(blob.key, start, end):
                 if not whole:
                     yield data
@@ -98,13 +98,22 @@ class StoredBlobs:
                     await asyncio.to_thread(running.update, data)
                 else:
                     running.update(data)
-        except FileNotFoundError:
-            raise missing(blob.digest) from None
         if held is not None:
             if running.hexdigest() != expected:
                 log.error("storage returned wrong bytes", digest=blob.digest, key=blob.key)
                 raise _damaged(blob.digest)
             yield held
+
+
+@contextlib.contextmanager
+def _reading(digest: str = "") -> Iterator[None]:
+    """Absent bytes are BLOB_UNKNOWN, a disk that cannot be read is UnavailableError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise missing(digest) from None
+    except OSError as error:
+        raise UnavailableError(f"storage cannot be read: {error.strerror or error}") from error
 
 
 def missing(digest: str) -> RegistryError:

@@ -169,10 +169,10 @@ class Uploads:
     ) -> Blob:
         algorithm, _, expected = check_digest(digest).partition(":")
         if await writer.digest(algorithm) != expected:
-            await self._discard(upload, writer)
+            await self.discard(upload, writer)
             raise RegistryError("DIGEST_INVALID")
         if self.blob_limit and writer.offset > self.blob_limit:
-            await self._discard(upload, writer)
+            await self.discard(upload, writer)
             raise RegistryError("SIZE_INVALID", "blob is larger than this registry allows", status=413)
         repository = upload.repository if upload else await self._repositories.ensure(name)
         size = writer.offset
@@ -255,7 +255,8 @@ class Uploads:
             raise RegistryError("BLOB_UPLOAD_UNKNOWN")
         await self._storage.drop_upload(upload.id, upload.state)
 
-    async def _discard(self, upload: Upload | None, writer: UploadWriter) -> None:
+    async def discard(self, upload: Upload | None, writer: UploadWriter) -> None:
+        """End the session, if there is one, and drop its bytes."""
         if upload is None or await self._forget(upload):
             await writer.abort()
 
