@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 from seawall.features.proxycache.filters import wants
@@ -51,6 +52,11 @@ def _kept(here: Remote, api: Api) -> None:
     until(idle)
 
 
+def _answers_in_a_row(here: Remote, path: str, status: int) -> bool:
+    """Whether many requests on connections of their own, which any process may get, are answered so."""
+    return all(httpx.get(f"{here.url}{path}", timeout=30).status_code == status for _ in range(20))
+
+
 def test_pull_through(api: Api, here: Remote, upstream: DockerRegistry) -> None:
     project = f"cache{secrets.token_hex(4)}"
     _project(api, project, upstream.url, "docker-registry")
@@ -92,11 +98,13 @@ def test_pull_through(api: Api, here: Remote, upstream: DockerRegistry) -> None:
     assert missing.status_code == 503
     assert missing.json()["errors"][0]["code"] == "UNAVAILABLE"
     assert here.tags(repository) == ["multi", "v1"]
+    assert int(missing.headers["Retry-After"]) >= 1
     upstream.start()
+    # Each server process finds out by itself, some seconds later at the latest.
+    nowhere = "sha256:" + "0" * 64
+    until(lambda: _answers_in_a_row(here, f"/v2/{repository}/blobs/{nowhere}", 404))
     here.check(repository, children[1]["digest"])
     assert here.http.get(f"/v2/{repository}/manifests/nothing").status_code == 404
-    nowhere = "sha256:" + "0" * 64
-    assert here.http.get(f"/v2/{repository}/blobs/{nowhere}").status_code == 404
     assert here.http.head(f"/v2/{repository}/blobs/{nowhere}").status_code == 404
     refused = here.http.post(f"/v2/{repository}/blobs/uploads/", headers=here._headers(repository))
     assert refused.status_code == 405

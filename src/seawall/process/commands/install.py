@@ -155,6 +155,7 @@ def migrate_from_harbor(
     import asyncio
 
     from seawall.install import migrate
+    from seawall.install.harbor_api import Side
 
     sides = []
     for url, user, name in ((source, source_user, "SOURCE"), (target, target_user, "TARGET")):
@@ -163,7 +164,7 @@ def migrate_from_harbor(
         password = os.environ.get(f"SEAWALL_{name}_PASSWORD")
         if password is None:
             password = typer.prompt(f"Password of {user} at {url}", hide_input=True)
-        sides.append(migrate.Side(url, user, password, insecure))
+        sides.append(Side(url, user, password, insecure))
     outcome = asyncio.run(
         migrate.migrate(
             sides[0], sides[1], projects=project or None, artifacts=artifacts, secrets_file=secrets_file
