@@ -1,4 +1,4 @@
-"""A registry to stand before as a cache, which fails in any way that a test wants."""
+"""Another registry, on the event loop of a test: to pull from and push to, failing as the test wants."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class Upstream:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     hangs: bool = False
+    # Answers to pushes of these references, as (status, error).
+    refuses: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
+    blobs: set[str] = field(default_factory=set)
     asked: Counter[str] = field(default_factory=Counter)
 
     def put(self, tag: str, payload: bytes) -> str:
@@ -45,17 +48,34 @@ class Upstream:
             await asyncio.sleep(0.02)
         if self.status:
             return web.json_response({"errors": []}, status=self.status, headers=self.headers)
+        if request.method in ("POST", "PUT"):
+            return await self._take(request, kind, what)
         headers = {"Link": f'<{request.path_qs}>; rel="next"'} if self.endless else {}
         if kind == "tags":
             return web.json_response({"name": "x", "tags": self.tags}, headers=headers)
         if kind == "referrers":
             index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self.referrers}
             return web.json_response(index, headers=headers, content_type=OCI_INDEX)
+        if kind == "blobs" and what in self.blobs:
+            return web.Response()
         payload = self.manifests.get(what)
         if kind != "manifests" or payload is None:
             return web.json_response({"errors": []}, status=404)
         headers["Docker-Content-Digest"] = digest_of(payload)
         return web.Response(body=payload, headers=headers, content_type=OCI_MANIFEST)
+
+    async def _take(self, request: web.Request, kind: str, what: str) -> web.StreamResponse:
+        content = await request.read()
+        if request.method == "POST":
+            return web.Response(status=202, headers={"Location": f"{request.path}session"})
+        if kind == "uploads":
+            self.blobs.add(request.query["digest"])
+        elif what in self.refuses:
+            status, error = self.refuses[what]
+            return web.json_response({"errors": [error]}, status=status)
+        else:
+            self.manifests[what] = self.manifests[digest_of(content)] = content
+        return web.Response(status=201)
 
 
 @asynccontextmanager
