@@ -27,8 +27,6 @@ class Registry:
         self.environment = clean_environment(
             SEAWALL_DATA_DIR=str(data_dir), SEAWALL_ADMIN_PASSWORD=PASSWORD, **(settings or {})
         )
-        # Goes before the server's command, such as `unshare --mount`.
-        self.prefix: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.log = data_dir.parent / f"{data_dir.name}.log"
 
@@ -43,7 +41,7 @@ class Registry:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 # A test run that is killed takes its servers along.
-                [*self.prefix, "setpriv", "--pdeathsig", "TERM", *SEAWALL, "serve", "--port", str(self.port)],
+                ["setpriv", "--pdeathsig", "TERM", *SEAWALL, "serve", "--port", str(self.port)],
                 env=self.environment,
                 stdout=output,
                 stderr=output,

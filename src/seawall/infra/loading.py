@@ -19,7 +19,6 @@ from pydantic import BaseModel, ValidationError
 
 from seawall.infra.settings import Settings, use_sources
 from seawall.kernel.errors import ConfigError
-from seawall.kernel.spelling import did_you_mean
 
 PREFIX = "SEAWALL_"
 SYSTEM_FILE = Path("/etc/seawall/seawall.yml")
@@ -221,7 +220,7 @@ def _fault(
     path = tuple(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = "unknown key" + _like_it(path)
+        message = "unknown key" + _alike(path)
     # A union's alternatives stand in the location too; the key is the longest part that was given.
     for length in range(len(path), 0, -1):
         given = path[:length]
@@ -244,7 +243,7 @@ def _has(values: Mapping[str, Any], path: Iterable[str]) -> bool:
     return True
 
 
-def _like_it(path: tuple[str, ...]) -> str:
+def _alike(path: tuple[str, ...]) -> str:
     model: type[BaseModel] = Settings
     for part in path[:-1]:
         field = model.model_fields.get(part)
@@ -256,4 +255,5 @@ def _like_it(path: tuple[str, ...]) -> str:
         if not inner:
             return ""
         model = inner[0]
-    return did_you_mean(path[-1], model.model_fields)
+    found = difflib.get_close_matches(path[-1], model.model_fields, 1)
+    return f"; did you mean {found[0]}?" if found else ""

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from seawall.features.replication.adapter import Adapter
+from seawall.features.replication.adapters import Adapter
 from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.copy import Copier, CopyReport
 from seawall.features.replication.endpoint import RemoteEndpoint, Source
+from seawall.features.replication.remote import RemoteError
 from seawall.features.replication.uploads import BlobSource
 from seawall.install.registry_tree import Tree
 from seawall.kernel import patterns
@@ -188,14 +189,24 @@ async def move(
 
 
 async def _compare(origin: Origin, endpoint: _Target, name: str, to: str, outcome: Outcome, say: Say) -> None:
-    tags = await origin.source.tags(name)
+    tags = sorted(await origin.source.tags(name))
     missing = []
     for tag in tags:
-        if await origin.source.resolve(name, tag) != await endpoint.resolve(to, tag):
+        if await origin.source.resolve(name, tag) != await _there(endpoint, to, tag):
             missing.append(tag)
     outcome.missing += len(missing)
     shown = f": {', '.join(missing[:20])}{' ...' if len(missing) > 20 else ''}" if missing else ""
     say(f"{name} -> {to}: {len(missing)} of {len(tags)} tags to copy{shown}")
+
+
+async def _there(endpoint: _Target, repository: str, tag: str) -> str | None:
+    try:
+        return await endpoint.resolve(repository, tag)
+    except RemoteError as error:
+        # A project that does not exist yet is refused as one that may not be seen.
+        if error.status in (401, 403):
+            return None
+        raise
 
 
 async def _copy(

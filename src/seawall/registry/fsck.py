@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -65,12 +64,11 @@ async def check(
         )
         for digest, size, key in rows:
             report.blobs += 1
-            fault, read = await check_blob(storage, digest, size, key, fast=fast)
-            report.bytes += read
+            fault = await _check_blob(storage, digest, size, key, fast, report)
             # Between the list and the look, garbage collection may have taken the blob rightfully.
-            if fault and await still_named(db, digest, key):
+            if fault and await _still_named(db, digest, key):
                 report.faults += 1
-                yield Finding(fault[0], digest, fault[1], await users_of(db, digest))
+                yield Finding(fault[0], digest, fault[1], await _users(db, digest))
         if len(rows) < _BATCH:
             break
         last = rows[-1][0]
@@ -79,34 +77,31 @@ async def check(
         yield finding
 
 
-async def check_blob(
-    storage: BlobStorage, digest: str, size: int, key: str, *, fast: bool = False
-) -> tuple[tuple[str, str] | None, int]:
-    """((kind and message of the fault, None when the blob is intact), bytes read)."""
-    read = 0
+async def _check_blob(
+    storage: BlobStorage, digest: str, size: int, key: str, fast: bool, report: FsckReport
+) -> tuple[str, str] | None:
     try:
         actual = await storage.size(key)
         if actual is None:
-            return ("missing", "bytes are missing"), 0
+            return "missing", "bytes are missing"
         if actual != size:
-            return ("size", f"has {actual} bytes, {size} were recorded"), 0
+            return "size", f"has {actual} bytes, {size} were recorded"
         if not fast:
             algorithm, _, expected = digest.partition(":")
             running = hashlib.new(algorithm)
             async for chunk in storage.stream(key, 0, size):
-                await asyncio.to_thread(running.update, chunk)
-                read += len(chunk)
+                running.update(chunk)
+                report.bytes += len(chunk)
             if running.hexdigest() != expected:
-                return ("damaged", "content does not match the digest"), read
+                return "damaged", "content does not match the digest"
     except FileNotFoundError:
-        return ("missing", "bytes are missing"), read
+        return "missing", "bytes are missing"
     except OSError as error:
-        return ("damaged", f"cannot be read: {error.strerror or error}"), read
-    return None, read
+        return "damaged", f"cannot be read: {error.strerror or error}"
+    return None
 
 
-async def still_named(db: Database, digest: str, key: str) -> bool:
-    """Whether the blob is recorded, with these bytes."""
+async def _still_named(db: Database, digest: str, key: str) -> bool:
     return await db.read(
         lambda c: (
             c.execute(
@@ -117,8 +112,7 @@ async def still_named(db: Database, digest: str, key: str) -> bool:
     )
 
 
-async def users_of(db: Database, digest: str) -> tuple[str, ...]:
-    """The repositories that have the blob, at most 100."""
+async def _users(db: Database, digest: str) -> tuple[str, ...]:
     return await db.read(
         lambda c: tuple(
             c.execute(

@@ -46,9 +46,11 @@ listeners() { ss -Hltn | awk '{print $4}' | sort -u; }
 ended() {
   local file=/run/docs-server-$1
   [[ -f $file ]] || return 0
-  # The whole session: runuser does not pass signals on.
-  pkill -TERM -s "$(cat "$file")" || return 0
-  while pgrep -s "$(cat "$file")" >/dev/null; do sleep 0.05; done
+  # The whole session: runuser and make do not pass signals on.
+  local session
+  session=$(cat "$file")
+  kill -TERM $(ps -o pid= -s "$session") 2>/dev/null || return 0
+  while ps -o pid= -s "$session" >/dev/null; do sleep 0.05; done
 }
 
 # program argument...: in the background, until a new port answers

@@ -15,10 +15,11 @@ openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=db -keyout /pg/key.
 cp /pg/cert.pem /etc/seawall/db-ca.crt
 echo '*:*:*:seawall:secret' >/etc/seawall/pgpass
 chmod 600 /etc/seawall/pgpass /pg/key.pem
+echo secret >/pg/password
 chown -R postgres /pg
 bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
 as_postgres() { (cd / && runuser -u postgres -- "$@"); }
-as_postgres "$bin/initdb" -D /pg/data -A scram-sha-256 -U seawall --pwfile=<(echo secret) --no-sync >/dev/null
+as_postgres "$bin/initdb" -D /pg/data -A scram-sha-256 -U seawall --pwfile=/pg/password --no-sync >/dev/null
 echo 'host all all all scram-sha-256' >>/pg/data/pg_hba.conf
 as_postgres "$bin/pg_ctl" -D /pg/data -w -l /pg/log -o "-k /pg -c listen_addresses=* -c ssl=on \
   -c ssl_cert_file=/pg/cert.pem -c ssl_key_file=/pg/key.pem -c fsync=off" start >/dev/null
@@ -68,6 +69,13 @@ WALKS = [
             "docs/keys.md",
             "docs/storage.md",
             "docs/ldap-oidc.md",
+        ],
+        apart=True,
+    ),
+    # Seen from outside: a server for each page again.
+    Walk(
+        "clients",
+        [
             "docs/tls.md",
             "docs/clients.md",
             "docs/ci.md",
@@ -88,6 +96,9 @@ WALKS = [
         ["docs/database.md", "docs/high-availability.md"],
         apart=True,
         before=_SERVICES,
-        environment={"SEAWALL_MASTER_KEY_FILE": "/etc/seawall/master.key"},
+        environment={
+            "SEAWALL_MASTER_KEY_FILE": "/etc/seawall/master.key",
+            "PGPASSFILE": "/etc/seawall/pgpass",
+        },
     ),
 ]

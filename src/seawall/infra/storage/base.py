@@ -115,10 +115,7 @@ class BlobStorage(Protocol):
         """
 
     async def check(self) -> None:
-        """Readiness probe: raises OSError when the backend cannot be read now.
-
-        Raises WritesRefusedError (StorageFullError) when it can be read and takes no writes.
-        """
+        """Raise OSError when the backend cannot be read and written now (readiness probe)."""
 
 
 class UploadBusyError(Exception):

@@ -18,7 +18,6 @@ from seawall.web.harbor import (
     auditlog,
     dr,
     errors,
-    gc,
     ha,
     immutability,
     jobservice,
@@ -29,7 +28,6 @@ from seawall.web.harbor import (
     oidc,
     peers,
     preheat,
-    project_metadata,
     projects,
     purge,
     quotas,
@@ -56,9 +54,7 @@ BODY_LIMIT = 4 * 1024 * 1024
 # Every domain's routes; one line each.
 ROUTERS: list[APIRouter] = [
     projects.router,
-    project_metadata.router,
     jobservice.router,
-    gc.router,
     ha.router,
     peers.router,
     dr.router,

@@ -21,7 +21,6 @@ from seawall.kernel.errors import (
     PreconditionError,
     RegistryError,
     SeawallError,
-    StorageFullError,
     UnavailableError,
 )
 
@@ -50,7 +49,6 @@ _KINDS: tuple[tuple[type[SeawallError], int], ...] = (
     (ForbiddenError, 403),
     (PreconditionError, 412),
     (InvalidError, 400),
-    (StorageFullError, 507),
     (UnavailableError, 503),
 )
 

@@ -11,8 +11,7 @@ from seawall.features.audit.trail import EVENT_TYPES, PURGE_SCHEDULE
 from seawall.infra.jobs.base import JobInfo
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access
 from seawall.web.harbor.errors import ApiError
-from seawall.web.harbor.needs import Jobs
-from seawall.web.harbor.schedules import (
+from seawall.web.harbor.jobservice import (
     JobHistory,
     Schedule,
     history,
@@ -20,6 +19,7 @@ from seawall.web.harbor.schedules import (
     schedule_model,
     start_or_schedule,
 )
+from seawall.web.harbor.needs import Jobs
 
 router = ApiRouter(tags=["purge"])
 KIND = "purge-audit"

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from tests.support.registry import Registry
-from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -111,7 +110,10 @@ def test_a_transfer_that_does_not_end_is_waited_for_no_longer_than_that(leaving:
     assert leaving.process is not None
     upload = _Upload(leaving, 12)
     leaving.process.terminate()
-    until(lambda: not _ready(leaving), "the port is still open", 9)
+    deadline = time.monotonic() + 9
+    while _ready(leaving):
+        assert time.monotonic() < deadline, "the port is still open"
+        time.sleep(0.1)
     leaving.process.wait(20)
     upload.wait()
     assert upload.status != 202

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.support.registry import Registry
-from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -19,11 +19,13 @@ def admin(registry: Registry) -> Iterator[httpx.Client]:
 
 
 def _until(client: httpx.Client, path: str, status: str) -> dict[str, object]:
-    def there() -> dict[str, object] | None:
+    deadline = time.monotonic() + 30
+    while True:
         found: dict[str, object] = client.get(path).json()
-        return found if found["job_status"] == status else None
-
-    return until(there, lambda: client.get(path).text)
+        if found["job_status"] == status:
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
 
 
 def test_gc_runs_now_and_by_schedule(admin: httpx.Client) -> None:
