@@ -22,9 +22,7 @@ def test_manifests_and_what_belongs_to_them(run: Run) -> None:
         index = await lab.index("p/a", "all", [one])
         await lab.image("p/b", "x", layers=[layer, b"of one"])
         subject = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": one, "size": 1}
-        signature = await lab.image(
-            "p/a", layer_type="application/vnd.dev.cosign.simplesigning.v1+json", subject=subject
-        )
+        accessory = await lab.image("p/a", subject=subject)
         found = await lab.db.read(lambda c: find_repository(c, "p/a"))
         assert found is not None
         tagged = await lab.db.read(lambda c: lookups.find_manifest(c, "p/a", "one"))
@@ -47,16 +45,20 @@ def test_manifests_and_what_belongs_to_them(run: Run) -> None:
         parents = await lab.db.read(lambda c: lookups.parent_payloads(c, found.id, one, 5))
         assert [digest_of(item) for item in parents] == [index]
 
-        assert await lab.db.read(lambda c: lookups.referrer_digests(c, "p/a", one)) == [signature]
+        assert await lab.db.read(lambda c: lookups.referrer_digests(c, "p/a", one)) == [accessory]
         oldest = await lab.db.read(lambda c: lookups.oldest_accessories(c, "p/a", one, 5))
-        assert [(item.digest, item.type) for item in oldest] == [(signature, "signature.cosign")]
+        assert [(item.digest, item.type) for item in oldest] == [(accessory, "subject.accessory")]
         newest = await lab.db.read(
-            lambda c: lookups.newest_accessories(c, found.id, one, but="signature.cosign", limit=5)
+            lambda c: lookups.newest_accessories(c, found.id, one, but="subject.accessory", limit=5)
         )
         assert newest == []
-        kinds = ("signature.cosign", "signature.notation")
+        others = await lab.db.read(
+            lambda c: lookups.newest_accessories(c, found.id, one, but="sbom.harbor", limit=5)
+        )
+        assert [item.digest for item in others] == [accessory]
+        kinds = ("signature.cosign", "subject.accessory")
         assert await lab.db.read(lambda c: lookups.accessory_digests(c, found.id, one, kinds, 1)) == [
-            signature
+            accessory
         ]
 
         holders = await lab.db.read(lambda c: lookups.blob_holders(c, digest_of(layer), 5))
