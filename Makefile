@@ -21,9 +21,7 @@ portal: $(PORTAL)
 
 # The package build makes it too (setup.py); this is for a checkout whose portal sources have changed.
 $(PORTAL): $(PORTAL_SOURCES)
-	@if command -v npm >/dev/null; then $(MAKE) -s portal/node_modules/.package-lock.json && \
-	  cd portal && npm run -s build; \
-	else echo "npm is not installed: Seawall runs without the portal"; fi
+	@portal/build.sh
 
 portal/node_modules/.package-lock.json: portal/package-lock.json
 	cd portal && npm ci --no-audit --no-fund
@@ -39,7 +37,7 @@ $(STAMP): pyproject.toml
 serve: install
 	$(BIN)/seawall serve --data-dir ./data
 
-# Debian packages (servers and clients the tests talk to) are installed once, by the script, as root.
+# Debian packages (servers and clients the tests talk to) are installed once, by the script, as root; it says which.
 # A test that fails beside others runs once more by itself; one that fails twice has failed. Tests that measure
 # the host run last, one after the other.
 test: install

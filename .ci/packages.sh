@@ -8,6 +8,10 @@ for package in $wanted; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0
+echo "The tests talk to real servers and clients (PostgreSQL, Redis, HAProxy, skopeo, a browser, ...)."
+echo "These Debian packages of .ci/packages.txt are missing and are installed now, for which apt needs root:"
+echo " $missing"
+echo "Nothing of them is started as a service. Tests with network namespaces and other users' files need root too."
 sudo=""
 [ "$(id -u)" = 0 ] || sudo=sudo
 # Services must not start by themselves: the tests run their own, on free loopback ports.

@@ -27,6 +27,8 @@ class Registry:
         self.environment = clean_environment(
             SEAWALL_DATA_DIR=str(data_dir), SEAWALL_ADMIN_PASSWORD=PASSWORD, **(settings or {})
         )
+        # Goes before the server's command, such as `unshare --mount`.
+        self.prefix: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.log = data_dir.parent / f"{data_dir.name}.log"
 
@@ -41,7 +43,7 @@ class Registry:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 # A test run that is killed takes its servers along.
-                ["setpriv", "--pdeathsig", "TERM", *SEAWALL, "serve", "--port", str(self.port)],
+                [*self.prefix, "setpriv", "--pdeathsig", "TERM", *SEAWALL, "serve", "--port", str(self.port)],
                 env=self.environment,
                 stdout=output,
                 stderr=output,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import httpx
 
 from tests.support.registry import Registry
+from tests.support.waiting import SECONDS, until
 
 
 class Api:
@@ -34,14 +34,14 @@ class Api:
         """Run a policy to its end."""
         return self.wait(self.make("/replication/executions", {"policy_id": policy}))
 
-    def wait(self, execution: int, seconds: float = 90) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while True:
+    def wait(self, execution: int, seconds: float = SECONDS) -> dict[str, Any]:
+        """The execution once it is over."""
+
+        def over() -> dict[str, Any] | None:
             found: dict[str, Any] = self.http.get(f"/replication/executions/{execution}").json()
-            if found["status"] != "InProgress":
-                return found
-            assert time.monotonic() < deadline, (found, self.logs(execution))
-            time.sleep(0.1)
+            return found if found["status"] != "InProgress" else None
+
+        return until(over, lambda: self.logs(execution), seconds)
 
     def logs(self, execution: int) -> str:
         """The logs of every task."""

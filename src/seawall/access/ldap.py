@@ -319,8 +319,9 @@ def _users(settings: LdapSettings, name: str, *, exact: bool) -> list[LdapEntry]
 def _groups(settings: LdapSettings, name: str, dn: str) -> list[LdapGroup]:
     attribute = settings.group_attribute_name or "cn"
     escaped = escape_filter_chars(name)
-    base = dn or settings.group_base_dn or settings.base_dn
-    if dn and not normal_dn(dn):
+    # The client library takes only DNs without spaces between their parts.
+    base = normal_dn(dn) if dn else settings.group_base_dn or settings.base_dn
+    if dn and not base:
         raise InvalidError("the group's DN is malformed")
 
     def work(connection: Connection) -> list[LdapGroup]:

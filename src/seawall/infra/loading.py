@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from seawall.infra.settings import Settings, use_sources
 from seawall.kernel.errors import ConfigError
+from seawall.kernel.spelling import did_you_mean
 
 PREFIX = "SEAWALL_"
 SYSTEM_FILE = Path("/etc/seawall/seawall.yml")
@@ -220,7 +221,7 @@ def _fault(
     path = tuple(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = "unknown key" + _alike(path)
+        message = "unknown key" + _like_it(path)
     # A union's alternatives stand in the location too; the key is the longest part that was given.
     for length in range(len(path), 0, -1):
         given = path[:length]
@@ -243,7 +244,7 @@ def _has(values: Mapping[str, Any], path: Iterable[str]) -> bool:
     return True
 
 
-def _alike(path: tuple[str, ...]) -> str:
+def _like_it(path: tuple[str, ...]) -> str:
     model: type[BaseModel] = Settings
     for part in path[:-1]:
         field = model.model_fields.get(part)
@@ -255,5 +256,4 @@ def _alike(path: tuple[str, ...]) -> str:
         if not inner:
             return ""
         model = inner[0]
-    found = difflib.get_close_matches(path[-1], model.model_fields, 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    return did_you_mean(path[-1], model.model_fields)

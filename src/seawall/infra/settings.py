@@ -423,12 +423,32 @@ class GcSettings(_Section):
     @field_validator("schedule")
     @classmethod
     def _cron(cls, value: str) -> str:
-        if not value.strip():
-            return ""
-        try:
-            return checked(six_fields(value))
-        except InvalidError as error:
-            raise ValueError(str(error)) from None
+        return _checked_cron(value)
+
+
+class ScrubSettings(_Section):
+    """Proving in the background that storage still has the bytes of every blob."""
+
+    schedule: str = Field(
+        default="0 45 3 * * *",
+        description="cron (UTC, five fields, or six with seconds first); empty: no scrub",
+    )
+    minutes: int = Field(default=60, ge=1, description="a run ends after so long; the next one goes on there")
+    megabytes_per_second: int = Field(default=20, ge=0, description="rate of reading; 0: as fast as it goes")
+
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, value: str) -> str:
+        return _checked_cron(value)
+
+
+def _checked_cron(value: str) -> str:
+    if not value.strip():
+        return ""
+    try:
+        return checked(six_fields(value))
+    except InvalidError as error:
+        raise ValueError(str(error)) from None
 
 
 class JobSettings(_Section):
@@ -516,6 +536,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     rate: RateSettings = RateSettings()
     gc: GcSettings = GcSettings()
+    scrub: ScrubSettings = ScrubSettings()
     scan: ScanSettings = ScanSettings()
     jobs: JobSettings = JobSettings()
     proxy: ProxySettings = ProxySettings()

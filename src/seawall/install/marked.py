@@ -6,7 +6,6 @@ harbor.yml along wants to mend it in one go.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from seawall.kernel.errors import ConfigError
+from seawall.kernel.spelling import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _mapping(node: yaml.MappingNode, shape: Shape, prefix: str, result: Checked)
         result.lines[path] = line
         rule = shape.get(key)
         if rule is None:
-            result.fault(path, "unknown key" + _alike(key, shape))
+            result.fault(path, "unknown key" + did_you_mean(key, shape))
             continue
         plain = _construct(value_node)
         if plain is None or (isinstance(rule, Noted | Refused) and _empty(plain)):
@@ -201,11 +201,6 @@ def _construct(node: yaml.Node) -> Any:
         return None
     finally:
         loader.dispose()
-
-
-def _alike(key: str, shape: Shape) -> str:
-    found = difflib.get_close_matches(key, shape, 1)
-    return f"; did you mean {found[0]}?" if found else ""
 
 
 # -- scalars -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import os
 import secrets
 import string
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,31 +27,12 @@ from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.copy import Copier
 from seawall.features.replication.endpoint import RemoteEndpoint
 from seawall.features.replication.login import Credentials
+from seawall.install.harbor_api import Api, ApiError, Side
 from seawall.kernel.errors import ConfigError, SeawallError
 
-_PAGE = 100
-_TIMEOUT = httpx.Timeout(120, connect=15)
 # Metadata that has another meaning elsewhere, or is set by itself.
 _NOT_BROUGHT = {"retention_id", "public"}
 Say = Callable[[str], None]
-
-
-class ApiError(SeawallError):
-    """One of the two refused or failed; `status` is its HTTP status, 0 when it cannot be reached."""
-
-    def __init__(self, message: str, status: int) -> None:
-        self.status = status
-        super().__init__(message)
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two registries: address (`https://host`) and an administrator's login."""
-
-    url: str
-    username: str
-    password: str
-    insecure: bool = False
 
 
 @dataclass(slots=True)
@@ -62,58 +43,6 @@ class Outcome:
     there: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-class Api:
-    """A client of Harbor's API, version 2.0."""
-
-    def __init__(self, side: Side) -> None:
-        self.url = side.url.rstrip("/")
-        self._http = httpx.AsyncClient(
-            base_url=f"{self.url}/api/v2.0",
-            auth=(side.username, side.password),
-            verify=not side.insecure,
-            timeout=_TIMEOUT,
-        )
-
-    async def close(self) -> None:
-        """Close connections."""
-        await self._http.aclose()
-
-    async def call(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
-        """One request. Raises ApiError with the other side's own words."""
-        try:
-            answer = await self._http.request(method, path, json=body, params=query or None)
-        except httpx.HTTPError as error:
-            raise ApiError(f"{self.url}: {error or type(error).__name__}", 0) from None
-        if answer.status_code >= 400:
-            raise ApiError(f"{method} {path}: {answer.status_code} {_words(answer)}", answer.status_code)
-        return answer
-
-    async def get(self, path: str, **query: Any) -> Any:
-        """A GET's JSON."""
-        try:
-            return (await self.call("GET", path, **query)).json()
-        except ValueError:
-            raise ApiError(f"GET {path}: the answer is not JSON", 0) from None
-
-    async def all(self, path: str, **query: Any) -> AsyncIterator[dict[str, Any]]:
-        """Every item of a list, page by page."""
-        page = 1
-        while True:
-            found = await self.get(path, page=page, page_size=_PAGE, **query)
-            for item in found or []:
-                yield item
-            if not found or len(found) < _PAGE:
-                return
-            page += 1
-
-
-def _words(answer: httpx.Response) -> str:
-    try:
-        return "; ".join(str(item["message"]) for item in answer.json()["errors"])
-    except (ValueError, KeyError, TypeError):
-        return answer.text[:200]
 
 
 class Migration:

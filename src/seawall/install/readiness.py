@@ -25,13 +25,16 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from seawall.infra.db import dialect
 from seawall.infra.db.migrate import foreign_tables
 from seawall.infra.db.postgres import postgres_engine
+from seawall.infra.ports import listen_fault
 from seawall.infra.redis import RedisClient
 from seawall.infra.settings import Settings
 from seawall.infra.storage.connect import open_objects
 from seawall.install import certificates
+from seawall.install.key_files import key_paths
 from seawall.install.marked import Checked
 from seawall.install.owner import Owner, can_read, can_write, owner_of
-from seawall.install.prepare import key_paths, log_folder, trial_settings
+from seawall.install.prepare import trial_settings
+from seawall.install.unit_files import log_folder
 from seawall.kernel.errors import ConfigError
 
 # As `ha check` has it: tokens and sessions of one instance are used on others.
@@ -215,22 +218,9 @@ def _ports(result: Readiness, settings: Settings) -> None:
         else:
             result.fault(
                 "port",
-                f"{port}: {reason}",
+                f"{port}: {reason.strerror or reason}",
                 f"stop what listens there (`ss -ltnp sport = :{port}`), or choose another in harbor.yml",
             )
-
-
-def listen_fault(host: str, port: int) -> str | None:
-    """None, or why nobody can listen on the port now."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            probe.listen(1)
-    except OSError as error:
-        return error.strerror or "cannot be used"
-    return None
 
 
 def _is_seawall(port: int, secure: bool) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from seawall.features.replication.adapters import Adapter
+from seawall.features.replication.adapter import Adapter
 from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.copy import Copier, CopyReport
 from seawall.features.replication.endpoint import RemoteEndpoint, Source

@@ -87,6 +87,14 @@ class UnavailableError(SeawallError):
     """A service behind this one (database, storage) does not answer now; trying again later may help."""
 
 
+class WritesRefusedError(UnavailableError):
+    """Storage can be read but takes no writes now; the message says why."""
+
+
+class StorageFullError(WritesRefusedError):
+    """Storage has no space left, or its quota is used up."""
+
+
 class StandbyError(UnavailableError):
     """This site is not the active one, so it takes no writes; the message says where they go.
 

@@ -54,7 +54,7 @@ from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Http, Settings
 from seawall.infra.storage import BlobStorage
-from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.process.answering import Exchange
 from seawall.process.redirect import Redirect
 from seawall.process.wiring import Process, open_process
@@ -228,6 +228,8 @@ def _answer(error: Exception, request_id: str) -> tuple[int, RegistryError]:
         return error.status, error
     if isinstance(error, ClientDisconnect):
         return 400, RegistryError("SIZE_INVALID", "the request's body ended early")
+    if isinstance(error, StorageFullError):
+        return 507, RegistryError("UNAVAILABLE", str(error), status=507)
     if isinstance(error, UnavailableError):
         return 503, RegistryError("UNAVAILABLE", str(error), headers={"Retry-After": RETRY_AFTER})
     found = faults.status(error)

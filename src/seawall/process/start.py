@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from seawall.access.accounts import ensure_admin
 from seawall.infra.db import open_database
+from seawall.infra.ports import listen_fault
 from seawall.infra.settings import Http, Settings
 from seawall.install.certificates import CertificateError, check_pair
 from seawall.kernel.errors import ConfigError
@@ -21,9 +22,9 @@ _PATIENCE = 120.0
 def preflight(settings: Settings) -> None:
     """Raise ConfigError for what would end the server right after its start: certificate, address, port."""
     _check_certificate(settings.http)
-    _check_address(settings.http, settings.http.port)
+    check_address(settings.http.host, settings.http.port)
     if settings.http.redirect_port:
-        _check_address(settings.http, settings.http.redirect_port)
+        check_address(settings.http.host, settings.http.redirect_port)
 
 
 def _check_certificate(http: Http) -> None:
@@ -35,28 +36,23 @@ def _check_certificate(http: Http) -> None:
         raise ConfigError(f"http.tls_{error.part.removeprefix('private_')}: {error}") from None
 
 
-def _check_address(http: Http, port: int) -> None:
-    try:
-        found = socket.getaddrinfo(http.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError):
-        raise ConfigError(f"http.host: {http.host!r} is neither an address nor a name of this host") from None
-    family, kind, protocol, _, address = found[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise ConfigError(_refused(http.host, port, error)) from None
+def check_address(host: str, port: int, prefix: str = "http.") -> None:
+    """Raise ConfigError when nobody can listen there. `prefix`: of the setting or option that says where."""
+    error = listen_fault(host, port)
+    if error is not None:
+        raise ConfigError(prefix + _refused(host, port, error))
 
 
 def _refused(host: str, port: int, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"host: {host!r} is neither an address nor a name of this host"
     if error.errno == errno.EADDRINUSE:
-        return f"http.port: {port} at {host} is in use; end its program or choose another (--port)"
+        return f"port: {port} at {host} is in use; end its program or choose another (--port)"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"http.host: {host} is not an address of this host; 0.0.0.0 stands for all of them"
+        return f"host: {host} is not an address of this host; 0.0.0.0 stands for all of them"
     if error.errno == errno.EACCES:
-        return f"http.port: this user may not listen at port {port}; ports from 1024 on need no right"
-    return f"http.host, http.port: cannot listen at {host}:{port}: {error.strerror}"
+        return f"port: this user may not listen at port {port}; ports from 1024 on need no right"
+    return f"port: cannot listen at {host}:{port}: {error.strerror}"
 
 
 class FirstAdmin:

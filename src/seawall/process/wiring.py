@@ -273,7 +273,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         scan_part(db, scanner, scan_requests, auth),
         trust_part(trust, auth),
         Part(background=(keys.watch, sessions.sweep), closers=(redis.close, rates.close)),
-        content_jobs.part(db, storage, settings.gc),
+        content_jobs.part(db, storage, settings.gc, settings.scrub),
         Part(jobs=(purge_kind(jobs, settings.jobs.keep_days),), schedules=(PURGE_SCHEDULE,)),
         immutability_part(),
         retention_part(db, content, jobs, events, settings.external_url),

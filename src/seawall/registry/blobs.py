@@ -8,13 +8,11 @@ asks for an old `touched_at`, so the two cannot both succeed.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 
 from sqlalchemy import Connection, and_, delete, literal, select, update
 
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
-from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
 from seawall.registry import accounting
@@ -24,38 +22,6 @@ from seawall.registry.reads import PointReads
 from seawall.registry.repositories import Repositories, find_repository
 from seawall.registry.tables import blobs, manifest_references, repositories, repository_blobs
 from seawall.registry.writes import ContentWrites
-
-# Blobs up to this size (image configs, mostly) are answered from memory: handing a file to the server
-# costs more than its few bytes. The cache holds at most the second number of bytes a process.
-SMALL_BLOB = 64 * 1024
-_SMALL_TOTAL = 32 * 1024 * 1024
-
-
-class SmallBlobs:
-    """The bytes of small blobs, read once and kept in memory."""
-
-    def __init__(self, storage: BlobStorage) -> None:
-        self._storage = storage
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._bytes = 0
-
-    async def read(self, blob: Blob) -> bytes | None:
-        """The bytes of a blob of at most SMALL_BLOB bytes, None for larger ones.
-
-        Kept by storage key, which never gets other bytes; that the blob is still there is for the caller
-        to know (`Blobs.get`).
-        """
-        if blob.size > SMALL_BLOB:
-            return None
-        data = self._kept.get(blob.key)
-        if data is None:
-            data = b"".join([part async for part in self._storage.stream(blob.key, 0, blob.size)])
-            if blob.key not in self._kept:  # another request may have read it in the meantime
-                self._kept[blob.key] = data
-                self._bytes += len(data)
-            while self._bytes > _SMALL_TOTAL:
-                self._bytes -= len(self._kept.popitem(last=False)[1])
-        return data
 
 
 class Blobs:

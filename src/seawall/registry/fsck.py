@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -64,11 +65,12 @@ async def check(
         )
         for digest, size, key in rows:
             report.blobs += 1
-            fault = await _check_blob(storage, digest, size, key, fast, report)
+            fault, read = await check_blob(storage, digest, size, key, fast=fast)
+            report.bytes += read
             # Between the list and the look, garbage collection may have taken the blob rightfully.
-            if fault and await _still_named(db, digest, key):
+            if fault and await still_named(db, digest, key):
                 report.faults += 1
-                yield Finding(fault[0], digest, fault[1], await _users(db, digest))
+                yield Finding(fault[0], digest, fault[1], await users_of(db, digest))
         if len(rows) < _BATCH:
             break
         last = rows[-1][0]
@@ -77,31 +79,34 @@ async def check(
         yield finding
 
 
-async def _check_blob(
-    storage: BlobStorage, digest: str, size: int, key: str, fast: bool, report: FsckReport
-) -> tuple[str, str] | None:
+async def check_blob(
+    storage: BlobStorage, digest: str, size: int, key: str, *, fast: bool = False
+) -> tuple[tuple[str, str] | None, int]:
+    """((kind and message of the fault, None when the blob is intact), bytes read)."""
+    read = 0
     try:
         actual = await storage.size(key)
         if actual is None:
-            return "missing", "bytes are missing"
+            return ("missing", "bytes are missing"), 0
         if actual != size:
-            return "size", f"has {actual} bytes, {size} were recorded"
+            return ("size", f"has {actual} bytes, {size} were recorded"), 0
         if not fast:
             algorithm, _, expected = digest.partition(":")
             running = hashlib.new(algorithm)
             async for chunk in storage.stream(key, 0, size):
-                running.update(chunk)
-                report.bytes += len(chunk)
+                await asyncio.to_thread(running.update, chunk)
+                read += len(chunk)
             if running.hexdigest() != expected:
-                return "damaged", "content does not match the digest"
+                return ("damaged", "content does not match the digest"), read
     except FileNotFoundError:
-        return "missing", "bytes are missing"
+        return ("missing", "bytes are missing"), read
     except OSError as error:
-        return "damaged", f"cannot be read: {error.strerror or error}"
-    return None
+        return ("damaged", f"cannot be read: {error.strerror or error}"), read
+    return None, read
 
 
-async def _still_named(db: Database, digest: str, key: str) -> bool:
+async def still_named(db: Database, digest: str, key: str) -> bool:
+    """Whether the blob is recorded, with these bytes."""
     return await db.read(
         lambda c: (
             c.execute(
@@ -112,7 +117,8 @@ async def _still_named(db: Database, digest: str, key: str) -> bool:
     )
 
 
-async def _users(db: Database, digest: str) -> tuple[str, ...]:
+async def users_of(db: Database, digest: str) -> tuple[str, ...]:
+    """The repositories that have the blob, at most 100."""
     return await db.read(
         lambda c: tuple(
             c.execute(

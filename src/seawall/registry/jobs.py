@@ -9,20 +9,24 @@ from typing import Any
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import DefaultSchedule, JobContext, JobKind
 from seawall.infra.part import Part
-from seawall.infra.settings import GcSettings
+from seawall.infra.settings import GcSettings, ScrubSettings
 from seawall.infra.storage import BlobStorage
-from seawall.registry import fsck, gc
+from seawall.registry import fsck, gc, scrub
 
 GC_SCHEDULE = "system:gc"
+SCRUB_SCHEDULE = "system:scrub"
 
 
 class ContentJobs:
     """The work of the jobs that look after stored content."""
 
-    def __init__(self, db: Database, storage: BlobStorage, settings: GcSettings) -> None:
+    def __init__(
+        self, db: Database, storage: BlobStorage, settings: GcSettings, scrubbing: ScrubSettings
+    ) -> None:
         self._db = db
         self._storage = storage
         self._settings = settings
+        self._scrubbing = scrubbing
 
     async def collect_garbage(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
         """Garbage collection; args `delete_untagged` and `dry_run` (both optional). Returns the counts."""
@@ -61,14 +65,33 @@ class ContentJobs:
         )
         return asdict(report)
 
+    async def scrub(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
+        """Prove blobs for a time, at a rate; args `minutes` and `megabytes_per_second` (both optional)."""
+        settings = self._scrubbing
+        report = scrub.ScrubReport()
+        async for finding in scrub.scrub(
+            self._db,
+            self._storage,
+            report,
+            bytes_per_second=float(args.get("megabytes_per_second", settings.megabytes_per_second)) * 1e6,
+            seconds=float(args.get("minutes", settings.minutes)) * 60,
+        ):
+            where = ", ".join(finding.repositories) or "no repository"
+            await context.log(f"{finding.kind}: {finding.digest} {finding.message} ({where})", "ERROR")
+            await context.checkpoint()
+        await context.log(f"{report.blobs} blobs proven, {report.bytes} bytes, {report.faults} faults")
+        return asdict(report)
 
-def part(db: Database, storage: BlobStorage, settings: GcSettings) -> Part:
-    """Garbage collection, by a schedule where the settings have one, and fsck."""
-    work = ContentJobs(db, storage, settings)
+
+def part(db: Database, storage: BlobStorage, settings: GcSettings, scrubbing: ScrubSettings) -> Part:
+    """Garbage collection and scrub, by a schedule where the settings have one, and fsck."""
+    work = ContentJobs(db, storage, settings, scrubbing)
+    schedules = ((GC_SCHEDULE, settings.schedule, "gc"), (SCRUB_SCHEDULE, scrubbing.schedule, "scrub"))
     return Part(
         jobs=(
             JobKind("gc", work.collect_garbage, concurrency=1, retries=2),
             JobKind("fsck", work.check_content, concurrency=1),
+            JobKind("scrub", work.scrub, concurrency=1),
         ),
-        schedules=(DefaultSchedule(GC_SCHEDULE, settings.schedule, "gc"),) if settings.schedule else (),
+        schedules=tuple(DefaultSchedule(name, cron, kind) for name, cron, kind in schedules if cron),
     )

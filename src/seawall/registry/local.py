@@ -7,7 +7,8 @@ from typing import Any
 
 from seawall.infra.db import Database
 from seawall.infra.storage import BlobStorage
-from seawall.registry.blobs import Blobs, SmallBlobs
+from seawall.kernel.errors import RegistryError
+from seawall.registry.blobs import Blobs
 from seawall.registry.deletion import Deletions
 from seawall.registry.hooks import Hooks
 from seawall.registry.lists import Lists
@@ -17,6 +18,7 @@ from seawall.registry.protocol import Registry, Visible
 from seawall.registry.reads import PointReads
 from seawall.registry.receive import Receiver
 from seawall.registry.repositories import Repositories
+from seawall.registry.stored import StoredBlobs
 from seawall.registry.uploads import Uploads
 from seawall.registry.writes import ContentWrites
 
@@ -41,11 +43,13 @@ class LocalRegistry(Registry):
         reads = PointReads(db)
         self.repositories = Repositories(db, reads, create_projects=create_projects)
         self.blobs = Blobs(db, reads, self.repositories, self.writes, grace_seconds=grace_seconds)
-        self.uploads = Uploads(db, storage, self.repositories, self.writes, blob_limit=blob_limit)
+        self.stored = StoredBlobs(storage)
+        self.uploads = Uploads(
+            db, storage, self.stored, self.repositories, self.writes, blob_limit=blob_limit
+        )
         self.manifests = Manifests(reads, self.repositories, self.writes)
         self.deletions = Deletions(db, self.repositories, self.writes)
         self.lists = Lists(db, self.repositories)
-        self._small = SmallBlobs(storage)
         self._receiver = Receiver(storage, self.repositories, self.blobs, self.uploads)
 
     async def catalog(self, n: int, last: str | None, visible: Visible) -> list[str]:
@@ -88,20 +92,24 @@ class LocalRegistry(Registry):
 
     async def blob_size(self, name: str, digest: str) -> int:
         """See BlobVerbs.blob_size."""
-        return (await self.blobs.get(name, digest)).size
+        blob = await self.blobs.get(name, digest)
+        await self.stored.require(blob)
+        return blob.size
 
     async def open_blob(self, name: str, digest: str, *, whole: bool) -> OpenBlob:
         """See BlobVerbs.open_blob."""
         blob = await self.blobs.get(name, digest)
 
         def read(start: int, end: int) -> AsyncIterator[bytes]:
-            return self.storage.stream(blob.key, start, end)
+            return self.stored.stream(blob, start, end)
 
         if whole:
-            data = await self._small.read(blob)
+            data = await self.stored.small(blob)
             if data is not None:
                 return OpenBlob(blob.digest, blob.size, read, data=data)
         place = self.storage.locate(blob.key)
+        if place.path is not None:
+            await self.stored.require(blob)
         return OpenBlob(blob.digest, blob.size, read, url=place.url, path=place.path)
 
     async def put_blob(self, name: str, digest: str, body: AsyncIterator[bytes]) -> str:
@@ -110,6 +118,12 @@ class LocalRegistry(Registry):
 
     async def mount_blob(self, name: str, digest: str, source: str) -> bool:
         """See BlobVerbs.mount_blob."""
+        try:
+            await self.blob_size(source, digest)
+        except RegistryError as error:
+            if error.code in ("BLOB_UNKNOWN", "NAME_UNKNOWN"):
+                return False
+            raise
         return await self.blobs.mount(name, digest, source)
 
     async def delete_blob(self, name: str, digest: str) -> None:

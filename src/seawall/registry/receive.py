@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 
 from seawall.infra.storage import BlobStorage, UploadWriter
-from seawall.kernel.errors import RegistryError
+from seawall.kernel.errors import RegistryError, StorageFullError
 from seawall.kernel.names import check_digest
 from seawall.registry.blobs import Blobs
 from seawall.registry.model import Chunk, Upload, UploadPositionError
@@ -79,6 +79,10 @@ class Receiver:
         writer = await self._uploads.open_writer(upload)
         try:
             await self._receive(chunk.body, writer)
+        except StorageFullError:
+            # What arrived would keep the disk full; the client has been told that it cannot stay.
+            await asyncio.shield(self._uploads.discard(upload, writer))
+            raise
         except BaseException:
             # What arrived is kept, so that the client can ask for the offset and go on from there.
             await asyncio.shield(self._uploads.save_progress(upload, writer))

@@ -85,7 +85,7 @@ repositories = Table(
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
-    # Counted as they change (`content.index`), so that lists and totals need not count rows.
+    # Counted as they change (`registry.index`), so that lists and totals need not count rows.
     Column("artifact_count", BigInteger, nullable=False, server_default=text("0")),
     Column("pull_count", BigInteger, nullable=False, server_default=text("0")),
     # NULL until the first manifest: an upload alone does not make a repository visible.
@@ -137,7 +137,7 @@ manifests = Table(
     Column("size", BigInteger, nullable=False),
     Column("annotations", JSON),
     Column("pushed_at", Float, nullable=False),
-    # The rest is derived at push (`content.index`) and stored for lists.
+    # The rest is derived at push (`registry.index`) and stored for lists.
     Column("project_id", BigId),
     Column("kind", String(64)),
     Column("accessory_type", String(64)),
@@ -202,6 +202,15 @@ tags = Table(
     Column("manifest_id", BigId, ForeignKey("manifests.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("pushed_at", Float, nullable=False),
     Column("pulled_at", Float),
+)
+
+# When the scrub last proved the bytes of a blob; of this site's storage alone.
+blob_proofs = Table(
+    "blob_proofs",
+    metadata,
+    Column("digest", String(140), primary_key=True),
+    Column("proven_at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
 )
 
 uploads = Table(

@@ -12,7 +12,9 @@ import contextlib
 import secrets
 import time
 import uuid
+from typing import Any
 
+import structlog
 from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.views import projects
@@ -27,8 +29,11 @@ from seawall.registry import accounting
 from seawall.registry.hooks import BlobPush
 from seawall.registry.model import Blob, Repository, Upload
 from seawall.registry.repositories import Repositories
+from seawall.registry.stored import StoredBlobs
 from seawall.registry.tables import blobs, repositories, repository_blobs, uploads
 from seawall.registry.writes import ContentWrites
+
+log: Any = structlog.get_logger("seawall.storage")
 
 
 class Uploads:
@@ -38,6 +43,7 @@ class Uploads:
         self,
         db: Database,
         storage: BlobStorage,
+        stored: StoredBlobs,
         repositories: Repositories,
         writes: ContentWrites,
         *,
@@ -47,6 +53,7 @@ class Uploads:
         self.blob_limit = blob_limit
         self._db = db
         self._storage = storage
+        self._stored = stored
         self._repositories = repositories
         self._writes = writes
 
@@ -162,10 +169,10 @@ class Uploads:
     ) -> Blob:
         algorithm, _, expected = check_digest(digest).partition(":")
         if await writer.digest(algorithm) != expected:
-            await self._discard(upload, writer)
+            await self.discard(upload, writer)
             raise RegistryError("DIGEST_INVALID")
         if self.blob_limit and writer.offset > self.blob_limit:
-            await self._discard(upload, writer)
+            await self.discard(upload, writer)
             raise RegistryError("SIZE_INVALID", "blob is larger than this registry allows", status=413)
         repository = upload.repository if upload else await self._repositories.ensure(name)
         size = writer.offset
@@ -217,6 +224,8 @@ class Uploads:
             if upload is None or await self._forget(upload):
                 await self._storage.delete(key)
             raise
+        if used != key and not await self._stored.has(used, size):
+            used = await self._replace(digest, used, key)
         if used != key:
             # The registry had these bytes already; ours are a second copy that nothing names. What cannot be
             # deleted now is swept later: the push has happened.
@@ -225,6 +234,20 @@ class Uploads:
         await writer.finish()
         return Blob(digest, size, used)
 
+    async def _replace(self, digest: str, lost: str, key: str) -> str:
+        """Name the bytes at `key` instead of those at `lost`, which are gone; returns the named key."""
+
+        def name_key(connection: Connection) -> str | None:
+            mine = (blobs.c.digest == digest) & (blobs.c.storage_key == lost)
+            connection.execute(update(blobs).where(mine).values(storage_key=key))
+            return connection.execute(select(blobs.c.storage_key).where(blobs.c.digest == digest)).scalar()
+
+        named = await self._db.write(name_key)
+        if named is None:
+            raise UnavailableError("the blob was collected while it was pushed; push it again")
+        log.warning("a push brought back bytes that storage had lost", digest=digest)
+        return named
+
     async def cancel(self, name: str, upload_id: str) -> None:
         """End a session and drop its bytes. Raises BLOB_UPLOAD_UNKNOWN."""
         upload = await self.get(name, upload_id)
@@ -232,7 +255,8 @@ class Uploads:
             raise RegistryError("BLOB_UPLOAD_UNKNOWN")
         await self._storage.drop_upload(upload.id, upload.state)
 
-    async def _discard(self, upload: Upload | None, writer: UploadWriter) -> None:
+    async def discard(self, upload: Upload | None, writer: UploadWriter) -> None:
+        """End the session, if there is one, and drop its bytes."""
         if upload is None or await self._forget(upload):
             await writer.abort()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from seawall.availability.cluster.check import CheckReport, _replication
+from seawall.availability.cluster.check_services import _replication
+from seawall.availability.cluster.report import CheckReport
 from seawall.infra.db import migrate
 from seawall.infra.db.postgres import PostgresDatabase
 from tests.support.servers.postgres import PostgresPair

@@ -17,6 +17,7 @@ from seawall.infra.settings import RedisSettings
 from tests.support.processes import free_port
 from tests.support.registry import Registry
 from tests.support.servers.redis import RedisNode, RedisSentinel
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -157,10 +158,7 @@ def test_cluster(tmp_path: Path, encrypted: bool) -> None:
             capture_output=True,
             timeout=60,
         )
-        deadline = time.monotonic() + 30
-        while any("cluster_state:ok" not in node.ask("CLUSTER", "INFO") for node in nodes):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: not any("cluster_state:ok" not in node.ask("CLUSTER", "INFO") for node in nodes))
         where = ",".join(addresses)
         use(RedisSettings(cluster=where, tls=encrypted, tls_ca_file=tls[1] if tls else None), round_trip)
         if encrypted:
@@ -203,10 +201,7 @@ def test_registry_without_its_redis(fresh_registry: Registry, node: RedisNode) -
         assert client.put(location, params={"digest": digest}, content=b"hello").status_code == 201
         assert client.get(f"/blobs/{digest}").content == b"hello"
     node.start()
-    deadline = time.monotonic() + 20
-    while httpx.get(f"{registry.url}/readyz").json()["status"] != "ok":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: httpx.get(f"{registry.url}/readyz").json()["status"] == "ok")
 
 
 def test_redis_without_memory_is_degraded(node: RedisNode) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from seawall.features.replication.adapters import RemoteRegistry, open_adapter
+from seawall.features.replication.adapter import RemoteRegistry
+from seawall.features.replication.adapters import open_adapter
 from seawall.features.replication.copy import CopyReport
 from seawall.features.replication.remote import RemoteError
 from seawall.install import registry_move

@@ -20,7 +20,8 @@ import yaml
 
 from seawall.infra.loading import load
 from seawall.install import readiness
-from seawall.install.prepare import key_paths, prepare
+from seawall.install.key_files import key_paths
+from seawall.install.prepare import prepare
 from seawall.kernel.errors import ConfigError
 from tests.support.processes import SEAWALL, clean_environment, free_port
 from tests.support.servers.certificates import Authority
@@ -128,7 +129,8 @@ def test_http_redirects_to_https(authority: Authority, tmp_path: Path) -> None:
         # A second one on the same host: said in a line, and by the check.
         other = seawall("serve", "--config", str(config))
         assert other.returncode == 1
-        assert other.stderr == f"seawall: cannot listen on port {secure} of 0.0.0.0: Address already in use\n"
+        said = f"{secure} at 0.0.0.0 is in use; end its program or choose another (--port)"
+        assert other.stderr == f"seawall: http.port: {said}\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")

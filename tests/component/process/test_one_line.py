@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +15,9 @@ import pytest
 import typer
 import yaml
 
-from seawall.process.commands import boundary
+from seawall.process.commands import boundary, jobs
 from seawall.process.commands import main as main_module
-from tests.support.processes import SEAWALL, clean_environment
+from tests.support.processes import SEAWALL, clean_environment, free_port
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -35,6 +37,12 @@ COMMANDS = {
 
 # Words for arguments that not any word will do for.
 WORDS = {"ha lb-config": ["haproxy"], "quota set": ["library", "1"], "project member": ["p", "u", "guest"]}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job service does not wait for a server that would make its registry."""
+    monkeypatch.setattr(jobs, "PATIENCE", 0.0)
 
 
 def filled(path: tuple[str, ...]) -> list[str]:
@@ -68,6 +76,85 @@ def test_bad_settings_are_one_line(
         assert ended.value.code == 1, (file.name, said)
         assert said.err.startswith("seawall: "), (file.name, said)
         assert said.err.count("\n") == 1, (file.name, said)
+
+
+def clause(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says when it runs with an option that names no file; it must be one line and rc 1."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        boundary.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 1, (path, said)
+    assert said.err.startswith("seawall: "), (path, said)
+    assert said.err.count("\n") == 1, (path, said)
+    assert "internal error" not in said.err, (path, said)
+    return said.err
+
+
+LOOKS_AT_SETTINGS_ONLY = {("config", "check"), ("dr", "witness"), ("demo",)}
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_expected_faults_are_one_line(
+    path: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A % in a password, an unknown setting, a data directory that is no registry, a file, or of others."""
+    for name in os.environ:
+        if name.startswith("SEAWALL_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/secretkey").write_text("0123456789abcdef")
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115 - closed with the process
+    port = str(free_port())
+    extra = ["--port", port] if path in (("serve",), ("dr", "witness")) else []
+
+    def says(*options: str, **environment: str) -> str:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(f"SEAWALL_{name}", value)
+            patch.setattr("sys.argv", ["seawall", *path, *extra, *options, *filled(path)])
+            return clause(path, capsys)
+
+    said = says(DATABASE__URL="postgresql://seawall:secret%zz@127.0.0.1/registry")
+    assert "must be written as %25" in said
+    assert "secret" not in said
+    assert "did you mean SEAWALL_DATABASE__URL" in says(DATABASE_URL="x")
+    if path in LOOKS_AT_SETTINGS_ONLY:
+        return
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert str(blocked) in says("--data-dir", str(blocked))
+    # Not even root makes a directory there.
+    assert "/sys/seawall" in says("--data-dir", "/sys/seawall")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "seawall.db").write_bytes(b"no database at all" * 100)
+    # Lists take commas, so that this fault is the first.
+    peers = {"PEERS__NAME": "a", "PEERS__URLS": "http://b.example.com,http://c.example.com"}
+    said = says("--data-dir", str(damaged), **peers)
+    if path != ("restore",):  # which looks at the backup first
+        assert "damaged" in said
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["damaged", "file", "x"]
+
+
+def test_witness_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SEAWALL_MASTER_KEY", base64.b64encode(bytes(32)).decode())
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for options, fault in (
+            (["--port", port], f"--port: {port} at 127.0.0.1 is in use"),
+            (["--host", "192.0.2.7"], "--host: 192.0.2.7 is not an address of this host"),
+            (["--certificate", "/none"], "--certificate and --key must be given together"),
+            (["--certificate", "/none", "--key", "/none"], "--certificate: /none: No such file"),
+        ):
+            monkeypatch.setattr("sys.argv", ["seawall", "dr", "witness", *options])
+            assert fault in clause(("dr", "witness"), capsys)
 
 
 @pytest.mark.parametrize(

@@ -144,10 +144,7 @@ def test_health_metrics_and_logs(registry: Registry) -> None:
     assert answer.headers["X-Request-Id"] == "test-request-77"
     metrics = httpx.get(f"{registry.url}/metrics").text
     assert 'seawall_http_requests_total{method="GET",route="/v2/*/tags/list",status="404"}' in metrics
-    deadline = time.monotonic() + 10
-    while "test-request-77" not in registry.log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: "test-request-77" in registry.log.read_text())
     line = next(line for line in registry.log.read_text().splitlines() if "test-request-77" in line)
     entry = json.loads(line)
     assert (entry["status"], entry["method"]) == (404, "GET")
@@ -169,11 +166,12 @@ def test_not_ready_without_storage(fresh_registry: Registry) -> None:
 
 def wait_for_status(server: Registry, status: int) -> httpx.Response:
     """The first answer of /readyz with that status."""
-    deadline = time.monotonic() + 60
-    while (answer := httpx.get(f"{server.url}/readyz", timeout=30)).status_code != status:
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.1)
-    return answer
+
+    def there() -> httpx.Response | None:
+        answer = httpx.get(f"{server.url}/readyz", timeout=30)
+        return answer if answer.status_code == status else None
+
+    return until(there)
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from tests.support.processes import free_port
+from tests.support.waiting import until
 
 
 def _as_postgres(*command: str) -> list[str]:
@@ -226,16 +227,19 @@ class PostgresPair:
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=120)
         assert done.returncode == 0, done.stderr
         self.replica.start(self._prefix[id(self.replica)])
-        deadline = time.monotonic() + 60
-        while self.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") != "1":
-            assert time.monotonic() < deadline, self.replica.log()
-            time.sleep(0.1)
+        until(
+            lambda: (
+                self.primary.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "1"
+            ),
+            lambda: self.replica.log(),
+        )
         if self._synchronous:
             self.primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
             self.primary.sql("SELECT pg_reload_conf()")
-            while self.primary.sql("SELECT max(sync_state) FROM pg_stat_replication") != "sync":
-                assert time.monotonic() < deadline, self.replica.log()
-                time.sleep(0.1)
+            until(
+                lambda: self.primary.sql("SELECT max(sync_state) FROM pg_stat_replication") == "sync",
+                lambda: self.replica.log(),
+            )
 
     def promote(self) -> None:
         """Make the replica the primary (the old one should be stopped or cut off); the names swap."""

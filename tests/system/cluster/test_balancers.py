@@ -21,6 +21,7 @@ from tests.support.instances import check, kinds
 from tests.support.processes import ROOT, free_port
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.postgres import Postgres
+from tests.support.waiting import until
 
 EXAMPLE = Balancer(
     "https://registry.example.com",
@@ -96,10 +97,7 @@ def balanced(
         server.start(printed.stdout)
         context = ssl.create_default_context(cafile=str(crt))
         with httpx.Client(base_url=url, verify=context, timeout=60, auth=cluster.admin) as client:
-            deadline = time.monotonic() + 20
-            while client.get("/readyz").status_code != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            until(lambda: client.get("/readyz").status_code == 200)
             yield cluster, server, client
     finally:
         server.close()
@@ -218,10 +216,7 @@ def test_check_names_who_is_missing(balanced: tuple[Cluster, BalancerServer, htt
     try:
         other.start(text)
         first.environment["SEAWALL_EXTERNAL_URL"] = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 20
-        while httpx.get(f"http://127.0.0.1:{port}/readyz").status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until(lambda: httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200)
         time.sleep(2.5)
         report = check(cluster)
         assert "balancer" in kinds(report)

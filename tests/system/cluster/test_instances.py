@@ -138,7 +138,8 @@ def test_the_probe_is_for_the_cluster_only(cluster: Cluster) -> None:
 
 
 def test_versions() -> None:
-    from seawall.availability.cluster.check import CheckReport, _versions
+    from seawall.availability.cluster.check import _versions
+    from seawall.availability.cluster.report import CheckReport
 
     for found, fine in (
         (["1.2.0", "1.3.5"], True),

@@ -34,6 +34,7 @@ from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.certificates import Authority
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.redis import RedisNode
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 PAGE = Page("guide.md")
@@ -240,11 +241,8 @@ def use(site: Site, balancer: BalancerServer, tmp_path: Path) -> None:
     """The check, a push and pulls by TLS, a lost instance, and `prepare` again."""
     a, b, c = site.hosts.values()
     context = ssl.create_default_context(cafile=str(site.authority.certificate))
-    deadline = time.monotonic() + 120
     with httpx.Client(verify=context, base_url=site.url) as client:
-        while client.get("/readyz").status_code != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.3)
+        until(lambda: client.get("/readyz").status_code == 200)
     assert "no faults" in b.run(block("ha check"))
     # The balancer's authority, from each instance.
     for host in (a, b, c):

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.support.deploy.hosts import Host, Network
 from tests.support.oci.layout import top_digest, write_layout
 from tests.support.servers.postgres import PostgresNode
 from tests.support.servers.redis import RedisNode
+from tests.support.waiting import until
 
 # Making a whole Debian and a bundle takes a while on a busy machine.
 pytestmark = pytest.mark.timeout(900)
@@ -107,10 +107,7 @@ def site(bundle: Path, debian: Path) -> Iterator[Site]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 60
-        while "ok" not in network.run("curl", "-s", "-m", "3", f"http://{BALANCER}/readyz", check=False):
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        until(lambda: "ok" in network.run("curl", "-s", "-m", "3", f"http://{BALANCER}/readyz", check=False))
         yield Site(network, hosts[0], hosts[1], said)
     finally:
         if balancer is not None:

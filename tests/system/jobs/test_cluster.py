@@ -6,13 +6,12 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 from seawall.process.wiring import Process
 from tests.support.jobs.site import Site, ended, running
 from tests.support.registry import Registry
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 
 async def _started(
@@ -144,36 +143,28 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _wait(condition: object, seconds: float = 120) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
-
-
 def test_serve_keeps_a_runner_and_leaves_no_orphan(fresh_registry: Registry) -> None:
     fresh_registry.start()
     assert fresh_registry.process is not None
     server = fresh_registry.process.pid
-    _wait(lambda: _children(server))
+    until(lambda: _children(server))
     (child,) = _children(server)
     # A runner that dies is started again.
     os.kill(child, signal.SIGKILL)
-    _wait(lambda: _children(server) not in ([], [child]))
+    until(lambda: _children(server) not in ([], [child]))
     (child,) = _children(server)
     job_id = fresh_registry.cli("jobs", "start", "gc").stdout.strip()
-    _wait(lambda: "success" in fresh_registry.cli("jobs", "list", "--kind", "gc").stdout)
+    until(lambda: "success" in fresh_registry.cli("jobs", "list", "--kind", "gc").stdout)
     assert "freed bytes: 0" in fresh_registry.cli("jobs", "log", job_id).stdout
     # kill -9 of the server's process alone, not of its group.
     os.kill(server, signal.SIGKILL)
     fresh_registry.process.wait()
-    _wait(lambda: not Path(f"/proc/{child}").exists())
+    until(lambda: not Path(f"/proc/{child}").exists())
     fresh_registry.kill()
     # SIGTERM ends both, in order.
     fresh_registry.start()
     server = fresh_registry.process.pid
-    _wait(lambda: _children(server))
+    until(lambda: _children(server))
     (child,) = _children(server)
     assert fresh_registry.stop() == 0
     assert not Path(f"/proc/{child}").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from seawall.kernel.context import Actor
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
 from tests.support.replication import Api
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +53,6 @@ def sides(registry: Registry, second: Registry, project: str) -> Iterator[tuple[
             assert api.http.delete(f"/replication/policies/{policy}").status_code == 200
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def _executions(api: Api) -> tuple[list[dict[str, Any]], int]:
     """The last executions by event, and how many there are in all."""
     query: dict[str, str | int] = {"trigger": "event_based", "page_size": 20}
@@ -87,8 +81,8 @@ def test_a_push_goes_over_once_and_both_settle(
     before = _quiet(list(sides))
     one = here.push_image(repository, "one")
     two = there.push_image(repository, "two")
-    _until(lambda: there.digest(repository, "one") == one["digest"])
-    _until(lambda: here.digest(repository, "two") == two["digest"])
+    until(lambda: there.digest(repository, "one") == one["digest"])
+    until(lambda: here.digest(repository, "two") == two["digest"])
     # Each push: one execution that copies, one at the other side that finds it done.
     assert _quiet(list(sides)) - before == 4
     for api in sides:
@@ -114,7 +108,7 @@ def test_a_deletion_that_comes_back_does_not_delete_a_new_push(
     repository = f"{project}/again"
     for _ in range(2):
         old = here.push_image(repository, "v1")
-        _until(lambda old=old: there.digest(repository, "v1") == old["digest"])  # type: ignore[misc]
+        until(lambda old=old: there.digest(repository, "v1") == old["digest"])  # type: ignore[misc]
         headers = here._headers(repository)
         assert here.http.delete(f"/v2/{repository}/manifests/v1", headers=headers).status_code == 202
         new = here.push_image(repository, "v1")["digest"]

@@ -29,7 +29,9 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seawall.features.replication.adapters import ADAPTERS, Adapter, EcrAdapter, RemoteRegistry, open_adapter
+from seawall.features.replication.adapter import Adapter, RemoteRegistry
+from seawall.features.replication.adapters import ADAPTERS, open_adapter
+from seawall.features.replication.clouds import EcrAdapter
 from seawall.features.replication.remote import RemoteError
 from seawall.kernel.sigv4 import sign_v4
 from tests.support.digests import digest_of

@@ -11,6 +11,7 @@ import pytest
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
 from tests.support.replication import Api
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +154,7 @@ def test_deletions_go_over_only_when_the_policy_says_so(
     other = here.push_image(f"{project}/app", "v2")
 
     def becomes(name: str, reference: str, digest: str | None) -> None:
-        deadline = time.monotonic() + 40
-        while there.digest(f"{project}-{name}/app", reference) != digest:
-            assert time.monotonic() < deadline, (name, reference)
-            time.sleep(0.1)
+        until(lambda: there.digest(f"{project}-{name}/app", reference) == digest, lambda: (name, reference))
 
     for name in ("with", "without"):
         becomes(name, "v1", image["digest"])

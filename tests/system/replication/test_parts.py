@@ -8,7 +8,6 @@ import re
 import secrets
 import signal
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from seawall.kernel.sigv4 import sign_v4
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
 from tests.support.replication import Api
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -141,12 +141,12 @@ def test_a_killed_copy_goes_on_where_it_was(fresh_registry: Registry, second: Re
     execution = api.make("/replication/executions", {"policy_id": policy})
     # Two chunks are there: the runner dies.
     with contextlib.closing(sqlite3.connect(second.data_dir / "seawall.db")) as database:
-        deadline = time.monotonic() + 60
-        while (
-            database.execute("SELECT max(upload_offset) FROM uploads").fetchone()[0] or 0
-        ) < 20 * 1024 * 1024:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(
+            lambda: (
+                (database.execute("SELECT max(upload_offset) FROM uploads").fetchone()[0] or 0)
+                >= 20 * 1024 * 1024
+            )
+        )
     assert fresh_registry.process is not None
     os.kill(_runner(fresh_registry.process.pid), signal.SIGKILL)
     done = api.wait(execution)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import Any
 
 import pytest
@@ -84,10 +83,7 @@ def test_override_and_deletion_by_event(
     repository = f"{project}/app"
 
     def becomes(reference: str, digest: str | None) -> None:
-        deadline = time.monotonic() + 30
-        while there.digest(repository, reference) != digest:
-            assert time.monotonic() < deadline, "the event was not replicated"
-            time.sleep(0.1)
+        until(lambda: there.digest(repository, reference) == digest, "the event was not replicated")
 
     first = here.push_image(repository, "v1")
     becomes("v1", first["digest"])
@@ -252,13 +248,12 @@ def test_failures_are_told_and_executions_stop(
     execution = api.make("/replication/executions", {"policy_id": policy})
     assert api.http.post("/replication/executions", json={"policy_id": policy}).status_code == 412
     assert api.http.delete(f"/replication/policies/{policy}").status_code == 412
-    deadline = time.monotonic() + 30
-    while not any(
-        item["status"] == "InProgress"
-        for item in api.http.get(f"/replication/executions/{execution}/tasks").json()
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(
+        lambda: any(
+            item["status"] == "InProgress"
+            for item in api.http.get(f"/replication/executions/{execution}/tasks").json()
+        )
+    )
     assert api.http.put(f"/replication/executions/{execution}").status_code == 200
     assert api.wait(execution)["status"] == "Stopped"
     assert api.http.get(f"/replication/executions/{execution}/tasks/999999/log").status_code == 404
@@ -335,10 +330,7 @@ def test_scheduled(api: Api, here: Remote, there: Remote, registry: Registry, se
         trigger={"type": "scheduled", "trigger_settings": {"cron": "*/2 * * * * *"}},
         filters=[{"type": "name", "value": f"{project}/**"}],
     )
-    deadline = time.monotonic() + 30
-    while there.digest(f"{project}/app", "v1") != image["digest"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: there.digest(f"{project}/app", "v1") == image["digest"])
     schedules = api.http.get("/schedules", params={"page_size": 100}).json()
     assert policy in [item["vendor_id"] for item in schedules if item["vendor_type"] == "REPLICATION"]
     body = api.http.get(f"/replication/policies/{policy}").json()

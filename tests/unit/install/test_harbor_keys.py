@@ -12,7 +12,8 @@ import yaml
 
 from seawall.infra.loading import load
 from seawall.install.harbor_keys import RELEASES, effect, is_section, keys
-from seawall.install.prepare import PrepareReport, prepare
+from seawall.install.prepare import prepare
+from seawall.install.report import PrepareReport
 from seawall.kernel.errors import ConfigError
 from tests.support.harbor import harbor_files
 from tests.support.processes import ROOT, clean_environment

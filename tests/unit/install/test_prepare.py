@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from seawall.infra.loading import load
 from seawall.install import harbor_yml
+from seawall.install.key_files import key_paths
 from seawall.install.marked import check
-from seawall.install.prepare import external_url, key_paths, prepare
+from seawall.install.prepare import prepare
+from seawall.install.translation import external_url
 from seawall.kernel.errors import ConfigError
 
 GOOD = """\

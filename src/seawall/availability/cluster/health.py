@@ -20,6 +20,7 @@ from typing import Any
 from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient
 from seawall.infra.storage import BlobStorage
+from seawall.kernel.errors import WritesRefusedError
 
 PATIENCE = 1.5
 # An answer is good for this long (seconds): a balancer asks often, and asking S3 costs money.
@@ -62,6 +63,8 @@ class Health:
             "storage": storage.check,
             "jobs": self._ask_runners,
         }
+        # Parts that can be read and take no writes.
+        self._readable: set[str] = set()
         self._redis = redis
         self._writing = db.writing
         self._running: dict[str, asyncio.Task[Any]] = {}
@@ -79,13 +82,15 @@ class Health:
         now = time.monotonic()
         status = "ok"
         for name, value in parts.items():
-            if value == "ok":
+            if value == "ok" or name in self._readable:
                 # When it was asked, not now: the answer may be one that is kept for a while.
                 self._well[name] = self._asked[name]
             elif name not in self._well or now - self._well[name] >= self._patience:
                 status = "failed"
             elif status == "ok":
                 status = "degraded"
+        if self._readable and status == "ok":
+            status = "degraded"
         # Reading goes on where only writing fails, so this makes no instance unready.
         if (writing := self._writing()) != "ok":
             parts["writes"] = writing
@@ -121,11 +126,19 @@ class Health:
         try:
             await asyncio.wait_for(asyncio.shield(task), patience)
         except TimeoutError:
+            self._readable.discard(name)
             return "does not answer"
+        except WritesRefusedError as error:
+            # Pulls go on.
+            self._readable.add(name)
+            return str(error)
         except OSError as error:
+            self._readable.discard(name)
             return error.strerror or type(error).__name__
         except Exception as error:
+            self._readable.discard(name)
             return type(error).__name__
+        self._readable.discard(name)
         return "ok"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from seawall.availability.cluster.check import CLOCK_SECONDS, CheckReport
+from seawall.availability.cluster.check import CLOCK_SECONDS
+from seawall.availability.cluster.report import CheckReport
 from seawall.availability.peers.status import Status, Statuses
 
 _SHOWN = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seawall.availability.cluster.check import CheckReport
+from seawall.availability.cluster.report import CheckReport
 from seawall.availability.sites.state import ACTIVE, FENCED, STANDBY
 
 # A standby that is further behind than this (seconds) is worth a word.

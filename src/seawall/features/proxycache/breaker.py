@@ -88,7 +88,12 @@ def told(error: RemoteError) -> RegistryError:
         return RegistryError("TOOMANYREQUESTS", "the upstream registry limits its requests", headers=headers)
     if error.status in (401, 403):
         return RegistryError("DENIED", "the upstream registry refuses", status=403)
-    return RegistryError("UNAVAILABLE", "the upstream registry cannot be reached", status=503)
+    return RegistryError(
+        "UNAVAILABLE",
+        "the upstream registry cannot be reached",
+        status=503,
+        headers={"Retry-After": str(round(_FIRST_SECONDS))},
+    )
 
 
 # prometheus-client wants to know where processes count together when it is imported, and this module is

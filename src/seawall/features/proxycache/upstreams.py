@@ -13,7 +13,8 @@ import structlog
 from seawall.access.projects import settings_of
 from seawall.features.proxycache.breaker import Breaker, counts_as_failure
 from seawall.features.proxycache.filters import wants
-from seawall.features.replication.adapters import Adapter, open_adapter
+from seawall.features.replication.adapter import Adapter
+from seawall.features.replication.adapters import open_adapter
 from seawall.features.replication.limiter import KILOBIT, Limiter
 from seawall.features.replication.registries import Registries
 from seawall.features.replication.remote import RemoteError

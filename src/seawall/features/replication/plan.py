@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from seawall.features.replication.adapters import Adapter
+from seawall.features.replication.adapter import Adapter
 from seawall.features.replication.model import ReplicationPolicy
 from seawall.features.replication.service import Replication
 from seawall.infra.db import Database

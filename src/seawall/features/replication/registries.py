@@ -10,7 +10,8 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from seawall.access.projects import using_registry
-from seawall.features.replication.adapters import ADAPTERS, Adapter, RemoteRegistry, open_adapter
+from seawall.features.replication.adapter import Adapter, RemoteRegistry
+from seawall.features.replication.adapters import ADAPTERS, open_adapter
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.model import RegistryInfo
 from seawall.features.replication.tables import registries, replication_policies

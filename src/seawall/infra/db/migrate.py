@@ -75,20 +75,22 @@ def foreign_tables(connection: Connection) -> str | None:
     return None
 
 
-def exists(url: str) -> bool:
-    """Whether a Seawall has ever made its schema in the database at `url`; nothing is made by asking."""
+def upgrade_existing(url: str) -> bool:
+    """`upgrade` where a Seawall has made its schema; False, and nothing is made, where none has."""
     if url.startswith("sqlite"):
         path = Path(make_url(url).database or "")
         if not path.is_file() or path.stat().st_size == 0:
             return False
-        engine = create_engine(url)
-    else:
-        engine = postgres_engine(url, 1)
-    try:
-        with _connect(engine) as connection:
-            return inspect(connection).has_table("alembic_version") and current(connection) is not None
-    finally:
-        engine.dispose()
+    found = False
+
+    def upgrade_there(connection: Connection) -> None:
+        nonlocal found
+        found = inspect(connection).has_table("alembic_version") and current(connection) is not None
+        if found:
+            _upgrade(connection, "head", None)
+
+    _with_lock(url, upgrade_there)
+    return found
 
 
 def revisions() -> set[str]:

@@ -23,105 +23,30 @@ import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, case, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, case, delete, update
 from sqlalchemy.exc import StatementError
 
 from seawall import __version__
-from seawall.infra.db import Database, dialect
+from seawall.infra.db import dialect
 from seawall.infra.db.faults import Fault, classify
 from seawall.infra.jobs.base import JobFailedError, JobKind, JobStoppedError
-from seawall.infra.jobs.service import LEASE_SECONDS, LOG_LIMIT, SCHEDULER, JobService, insert_job
-from seawall.infra.jobs.tables import job_logs, job_queues, job_runners, job_schedules, jobs
+from seawall.infra.jobs.claims import claim, fire_schedules, look, move_heartbeat, take_over
+from seawall.infra.jobs.running import RunContext, always, flush_often, storable
+from seawall.infra.jobs.service import LEASE_SECONDS, JobService
+from seawall.infra.jobs.tables import job_queues, job_runners, jobs
 from seawall.kernel.context import SYSTEM, actor
-from seawall.kernel.cron import next_time
-from seawall.kernel.errors import InvalidError, SeawallError, UnavailableError
+from seawall.kernel.errors import SeawallError
 
 log: Any = structlog.get_logger("seawall.infra.jobs")
 
 BEAT_SECONDS = 2.0
 POLL_SECONDS = 0.5
-# A job whose runner died this often is probably what kills it.
-MAX_TAKEOVERS = 5
 # A job that was asked to stop and reaches no checkpoint in this time is cancelled.
 STOP_SECONDS = 30.0
 MAX_BACKOFF = 3600.0
-# A schedule whose cron cannot be read is looked at again after this time.
-BAD_SCHEDULE_SECONDS = 3600.0
-
-
-async def _always() -> bool:
-    return True
-
-
-class RunContext:
-    """The JobContext of one run."""
-
-    def __init__(self, job_id: str, attempt: int, db: Database) -> None:
-        self.id = job_id
-        self.attempt = attempt
-        self._db = db
-        self.stopping = False
-        self._lines: list[str] = []
-        self._written = 0
-        self._progress: Any = None
-        self._has_progress = False
-        self._flushing = asyncio.Lock()
-
-    async def log(self, message: str, level: str = "INFO") -> None:
-        """See JobContext.log."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        line = f"{now} [{level}] {message}\n"
-        if self._written > LOG_LIMIT:
-            return
-        self._written += len(line)
-        if self._written > LOG_LIMIT:
-            line = f"{now} [WARNING] log is full; further lines are not stored\n"
-        self._lines.append(_storable(line))
-        if len(self._lines) >= 200:
-            # The lines stay, and are written by a later attempt.
-            with contextlib.suppress(UnavailableError):
-                await self.flush()
-
-    async def checkpoint(self) -> None:
-        """See JobContext.checkpoint."""
-        await asyncio.sleep(0)
-        if self.stopping:
-            raise JobStoppedError
-
-    async def progress(self, value: Any) -> None:
-        """See JobContext.progress; written at most once a second. Raises TypeError, ValueError: not JSON."""
-        json.dumps(value, allow_nan=False)
-        self._progress = value
-        self._has_progress = True
-
-    async def flush(self) -> None:
-        """Store buffered lines and progress."""
-        async with self._flushing:
-            lines, self._lines = self._lines, []
-            progress, has_progress = self._progress, self._has_progress
-            self._has_progress = False
-            if not lines and not has_progress:
-                return
-
-            def write_log(connection: Connection) -> None:
-                if lines:
-                    known = connection.execute(select(jobs.c.id).where(jobs.c.id == self.id)).first()
-                    if known:
-                        connection.execute(insert(job_logs), {"job_id": self.id, "text": "".join(lines)})
-                if has_progress:
-                    connection.execute(update(jobs).where(jobs.c.id == self.id).values(progress=progress))
-
-            try:
-                await self._db.write(write_log, durable=False)
-            except UnavailableError:
-                self._lines[:0] = lines
-                if has_progress and not self._has_progress:
-                    self._progress, self._has_progress = progress, True
-                raise
 
 
 class Runner:
@@ -130,7 +55,7 @@ class Runner:
     def __init__(
         self,
         service: JobService,
-        writable: Callable[[], Awaitable[bool]] = _always,
+        writable: Callable[[], Awaitable[bool]] = always,
         *,
         slots: int = 10,
         leads_elsewhere: Callable[[Connection], bool] = lambda _: False,
@@ -244,7 +169,7 @@ class Runner:
             runner = self.id
             try:
                 alive = await asyncio.wait_for(
-                    self._db.write(lambda c, runner=runner: _move_heartbeat(c, runner), durable=False),  # type: ignore[misc]
+                    self._db.write(lambda c, runner=runner: move_heartbeat(c, runner), durable=False),  # type: ignore[misc]
                     LEASE_SECONDS,
                 )
                 if alive:
@@ -285,18 +210,18 @@ class Runner:
     async def _turn(self) -> bool:
         """One look at the database; True when there may be more to do at once."""
         running = list(self._tasks)
-        found = await self._db.read(lambda c: _look(c, list(self._service.kinds), running))
+        found = await self._db.read(lambda c: look(c, list(self._service.kinds), running))
         for job_id in found.stops:
             self._request_stop(job_id)
         if found.schedules:
-            await self._db.write(lambda c: _fire_schedules(c, self._leads_elsewhere))
+            await self._db.write(lambda c: fire_schedules(c, self._leads_elsewhere))
         if found.orphans:
-            await self._db.write(_take_over)
+            await self._db.write(take_over)
         free = self.slots - len(self._tasks)
         if free <= 0 or not (found.kinds or found.schedules or found.orphans):
             return False
         kinds = {name: kind.concurrency for name, kind in self._service.kinds.items()}
-        claimed = await self._db.write(lambda c: _claim(c, self.id, kinds, free))
+        claimed = await self._db.write(lambda c: claim(c, self.id, kinds, free))
         if claimed is None:
             self._cancel_all()
             return True
@@ -325,7 +250,7 @@ class Runner:
         actor.set(SYSTEM)
         values: dict[str, Any]
         started = time.monotonic()
-        flusher = asyncio.create_task(_flush_often(context))
+        flusher = asyncio.create_task(flush_often(context))
         try:
             result = await kind.work(context, args)
             values = _success(result)
@@ -406,13 +331,6 @@ class Runner:
                 return
 
 
-async def _flush_often(context: RunContext) -> None:
-    while True:
-        await asyncio.sleep(1)
-        with contextlib.suppress(Exception):
-            await context.flush()
-
-
 def _success(result: Any) -> dict[str, Any]:
     """What is stored of a job that came to its end."""
     try:
@@ -422,169 +340,11 @@ def _success(result: Any) -> dict[str, Any]:
     return {"status": "success", "result": result, "error": None}
 
 
-def _storable(text: str) -> str:
-    """`text` without what PostgreSQL cannot store: NUL, and halves of surrogate pairs."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-
-
 def _describe(error: BaseException) -> str:
-    text = _storable(str(error)).strip().splitlines()
+    text = storable(str(error)).strip().splitlines()
     first = text[0] if text else ""
     return (
         first
         if isinstance(error, SeawallError) and first
         else f"{type(error).__name__}: {first}".rstrip(": ")
     )
-
-
-def _move_heartbeat(connection: Connection, runner: str) -> int:
-    return connection.execute(
-        update(job_runners).where(job_runners.c.id == runner).values(heartbeat_at=dialect.now(connection))
-    ).rowcount
-
-
-class _Found:
-    __slots__ = ("kinds", "orphans", "schedules", "stops")
-
-    def __init__(self, kinds: bool, schedules: bool, orphans: bool, stops: list[str]) -> None:
-        self.kinds = kinds
-        self.schedules = schedules
-        self.orphans = orphans
-        self.stops = stops
-
-
-def _look(connection: Connection, kinds: list[str], running: list[str]) -> _Found:
-    """What there is to do, by index look-ups only."""
-    now = dialect.now(connection)
-    due = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
-    held = exists().where(job_queues.c.kind == SCHEDULER, job_queues.c.paused)
-    schedules = select(job_schedules.c.name).where(
-        job_schedules.c.next_at <= now, job_schedules.c.enabled, ~held
-    )
-    dead = select(job_runners.c.id).where(job_runners.c.heartbeat_at < now - LEASE_SECONDS)
-    orphan = select(jobs.c.id).where(
-        jobs.c.status == "running", ~exists().where(job_runners.c.id == jobs.c.runner)
-    )
-    stops: list[str] = []
-    if running:
-        stops = list(
-            connection.execute(
-                select(jobs.c.id).where(jobs.c.id.in_(running), jobs.c.stop_requested)
-            ).scalars()
-        )
-    return _Found(
-        connection.execute(due.limit(1)).first() is not None,
-        connection.execute(schedules.limit(1)).first() is not None,
-        connection.execute(dead.limit(1)).first() is not None
-        or connection.execute(orphan.limit(1)).first() is not None,
-        stops,
-    )
-
-
-def _fire_schedules(connection: Connection, leads_elsewhere: Callable[[Connection], bool]) -> None:
-    """Enqueue each due schedule once and move it on; times missed while nobody ran are made up by one run."""
-    now = dialect.now(connection)
-    rows = connection.execute(
-        select(job_schedules.c.name, job_schedules.c.cron, job_schedules.c.kind, job_schedules.c.args)
-        .where(job_schedules.c.next_at <= now, job_schedules.c.enabled)
-        .order_by(job_schedules.c.name)
-        .with_for_update(skip_locked=True)
-    ).all()
-    elsewhere = rows and leads_elsewhere(connection)
-    for name, cron, kind, args in rows:
-        try:
-            next_at = next_time(cron, now)
-        except InvalidError as error:
-            # Written by hand, or by a version that took it: the others must go on.
-            log.error("a schedule cannot be used", schedule=name, cron=cron, error=str(error))
-            next_at = now + BAD_SCHEDULE_SECONDS
-            connection.execute(
-                update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_at)
-            )
-            continue
-        # What changes or copies content that peers have too is for one of them to do.
-        if not (elsewhere and name.startswith(("retention:", "replication:", "preheat:"))):
-            insert_job(connection, kind, args, trigger="schedule", schedule=name, now=now)
-        connection.execute(update(job_schedules).where(job_schedules.c.name == name).values(next_at=next_at))
-
-
-def _take_over(connection: Connection) -> None:
-    """Make the jobs of dead runners pending again."""
-    now = dialect.now(connection)
-    dead = list(
-        connection.execute(
-            select(job_runners.c.id)
-            .where(job_runners.c.heartbeat_at < now - LEASE_SECONDS)
-            .with_for_update(skip_locked=True)
-        ).scalars()
-    )
-    if dead:
-        connection.execute(delete(job_runners).where(job_runners.c.id.in_(dead)))
-    worn_out = jobs.c.takeovers >= MAX_TAKEOVERS
-    stopped = jobs.c.stop_requested
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.status == "running", ~exists().where(job_runners.c.id == jobs.c.runner))
-        .values(
-            status=case((stopped, "stopped"), (worn_out, "error"), else_="pending"),
-            error=case((worn_out, f"its runner died {MAX_TAKEOVERS + 1} times"), else_=jobs.c.error),
-            ended_at=case((stopped | worn_out, now), else_=None),
-            takeovers=jobs.c.takeovers + 1,
-            run_at=now,
-            runner=None,
-        )
-    )
-
-
-def _claim(
-    connection: Connection, runner: str, kinds: dict[str, int], free: int
-) -> list[tuple[str, str, dict[str, Any], int]] | None:
-    """Take up to `free` due jobs as (id, kind, args, attempt); None when the runner itself is gone."""
-    # The lock orders this against a takeover that is about to declare this runner dead.
-    alive = connection.execute(
-        select(job_runners.c.id).where(job_runners.c.id == runner).with_for_update()
-    ).first()
-    if alive is None:
-        return None
-    now = dialect.now(connection)
-    due = [jobs.c.status == "pending", jobs.c.run_at <= now]
-    waiting = connection.execute(
-        select(jobs.c.kind, func.min(jobs.c.run_at))
-        .where(*due, jobs.c.kind.in_(kinds))
-        .group_by(jobs.c.kind)
-        .order_by(func.min(jobs.c.run_at))
-    ).all()
-    # Rows are locked in one order, so that two runners cannot deadlock.
-    open_kinds = set(
-        connection.execute(
-            select(job_queues.c.kind)
-            .where(job_queues.c.kind.in_([row[0] for row in waiting]), ~job_queues.c.paused)
-            .order_by(job_queues.c.kind)
-            .with_for_update()
-        ).scalars()
-    )
-    taken: list[tuple[str, str, dict[str, Any], int]] = []
-    for kind, _ in waiting:
-        if kind not in open_kinds:
-            continue
-        busy = connection.execute(
-            select(func.count()).select_from(jobs).where(jobs.c.status == "running", jobs.c.kind == kind)
-        ).scalar_one()
-        room = min(kinds[kind] - int(busy), free - len(taken))
-        if room <= 0:
-            continue
-        rows = connection.execute(
-            select(jobs.c.id, jobs.c.args, jobs.c.attempts)
-            .where(*due, jobs.c.kind == kind)
-            .order_by(jobs.c.run_at, jobs.c.created_at)
-            .limit(room)
-            .with_for_update(skip_locked=True)
-        ).all()
-        for job_id, args, attempts in rows:
-            connection.execute(
-                update(jobs)
-                .where(jobs.c.id == job_id)
-                .values(status="running", runner=runner, started_at=now, ended_at=None, attempts=attempts + 1)
-            )
-            taken.append((job_id, kind, args, attempts + 1))
-    return taken

@@ -115,7 +115,10 @@ class BlobStorage(Protocol):
         """
 
     async def check(self) -> None:
-        """Raise OSError when the backend cannot be read and written now (readiness probe)."""
+        """Readiness probe: raises OSError when the backend cannot be read now.
+
+        Raises WritesRefusedError (StorageFullError) when it can be read and takes no writes.
+        """
 
 
 class UploadBusyError(Exception):

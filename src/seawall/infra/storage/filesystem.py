@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from seawall.infra.storage.base import Location, StoredObject, UploadBusyError, UploadLostError
+from seawall.kernel.errors import StorageFullError, WritesRefusedError
 
 _CHUNK = 1024 * 1024
 
@@ -41,7 +43,7 @@ class FilesystemStorage:
         writer = FileWriter(self, upload_id, offset, state)
         # Opening a fresh session is deferred to its first write, so a small blob costs one thread hop.
         if offset:
-            await self._run(writer.open)
+            await self.write(writer.open)
         return writer
 
     async def drop_upload(self, upload_id: str, state: dict[str, Any]) -> None:
@@ -107,11 +109,38 @@ class FilesystemStorage:
 
     def _check(self) -> None:
         probe = self._uploads / f".probe-{os.getpid()}"
-        probe.write_bytes(b"x")
-        probe.unlink()
+        try:
+            with writing():
+                probe.write_bytes(b"x")
+                probe.unlink()
+        except WritesRefusedError:
+            # A full disk leaves the empty file.
+            with contextlib.suppress(OSError):
+                probe.unlink()
+            with os.scandir(self._blobs) as entries:
+                next(entries, None)
+            raise
+
+    async def write(self, fn: Any, *args: Any) -> Any:
+        """Run a function that writes in a thread. Raises WritesRefusedError where the disk takes nothing."""
+        with writing():
+            return await self._run(fn, *args)
 
     async def _run(self, fn: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Tell a disk that takes no writes now from other errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(f"storage is full: {(error.strerror or '').lower()}") from error
+        if error.errno in (errno.EROFS, errno.EIO, errno.ESTALE, errno.ENXIO, errno.EACCES, errno.EPERM):
+            raise WritesRefusedError(f"storage takes no writes: {(error.strerror or '').lower()}") from error
+        raise
 
 
 class FileWriter:
@@ -170,7 +199,7 @@ class FileWriter:
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """See UploadWriter.write."""
-        await self._storage._run(self._write, data)
+        await self._storage.write(self._write, data)
 
     async def pause(self) -> dict[str, Any]:
         """See UploadWriter.pause."""
@@ -189,7 +218,7 @@ class FileWriter:
 
     async def commit(self, key: str) -> str:
         """See UploadWriter.commit."""
-        await self._storage._run(self._commit, key)
+        await self._storage.write(self._commit, key)
         return key
 
     async def finish(self) -> None:

@@ -31,11 +31,11 @@ from datetime import timedelta
 from typing import Any
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError
 
 from seawall.infra.storage.base import Location, StoredObject, UploadLostError
 from seawall.infra.storage.multipart import S3Multipart
-from seawall.kernel.errors import UnavailableError
+from seawall.kernel.errors import StorageFullError, UnavailableError, WritesRefusedError
 
 MIB = 1024 * 1024
 SESSION_SECONDS = 7 * 86400.0
@@ -43,6 +43,12 @@ _SESSION_MARGIN = 86400.0  # for clocks that differ
 _KEY = re.compile(r"upload\.(?P<session>[0-9a-f-]{1,64})\.(?P<part>[0-9a-f]{16})")
 # S3 allows 10,000 parts; a request that brings more than that begins another object.
 _MAX_PARTS = 9000
+# How stores say that a quota is used up or that they are full: Ceph, MinIO, OpenStack Swift, RFC 4918.
+_FULL = re.compile(
+    r"QuotaExceeded|StorageFull|InsufficientStorage|InsufficientCapacity|EntityTooLargeQuota|\b507\b"
+    r"|Upload exceeds quota|AccountOverQuota",
+    re.IGNORECASE,
+)
 _READ = 4 * MIB
 _READ_AHEAD = 4
 _CHECK_SECONDS = 4.0
@@ -183,7 +189,18 @@ class ObjectStorage:
         except TimeoutError:
             raise OSError(5, "storage does not answer") from None
         except BaseError as error:
-            raise OSError(5, _reason(error)) from error
+            await self._check_reading(error)
+
+    async def _check_reading(self, refused: BaseError) -> None:
+        """A write was refused. Raises WritesRefusedError when reading works all the same, else OSError."""
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                async for _ in obstore.list(self.store, prefix=f"{self._prefix}blobs/", chunk_size=1):
+                    break
+        except (TimeoutError, BaseError):
+            raise OSError(5, _reason(refused)) from refused
+        with _faults():
+            raise refused
 
     def path(self, key: str) -> str:
         """The object's name in the bucket; keys come from the domain, never from a client."""
@@ -286,7 +303,7 @@ class ObjectWriter:
             return key
         await self._flush()
         if len(self._parts) > 1:
-            await self._join(None)
+            await self._join_proven()
         name, size = self._parts[0]
         if await self._storage.size(self._key(name)) != size:
             raise UploadLostError("its bytes are gone")
@@ -354,14 +371,29 @@ class ObjectWriter:
             except FileNotFoundError:
                 raise UploadLostError("its bytes are gone") from None
 
+    async def _join_proven(self) -> None:
+        """Join the parts into one object whose bytes are those that the client sent.
+
+        Raises UnavailableError when the store returns other bytes twice; the parts stay.
+        """
+        sent = self._hash.hexdigest() if self._hash is not None else self._known
+        for _ in range(2):
+            parts, superseded = list(self._parts), list(self._superseded)
+            running = hashlib.sha256()
+            await self._join(running)
+            if sent in (None, running.hexdigest()):
+                return
+            await self._storage.remove([self._path(name) for name, _ in self._parts])
+            self._parts, self._superseded = parts, superseded
+        raise UnavailableError("storage returns other bytes than it was given")
+
     async def _join(self, running: Any) -> None:
         """Write all parts into one object, which takes their place; hashes into `running` on the way."""
         total = sum(size for _, size in self._parts)
         stream = self._open(max(self._storage.part_bytes, -(-total // _MAX_PARTS)))
         try:
             async for data in self._read():
-                if running is not None:
-                    await asyncio.to_thread(running.update, data)
+                await asyncio.to_thread(running.update, data)
                 await stream.send(data)
             await stream.close()
         except BaseException:
@@ -442,7 +474,12 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except BaseError as error:
-        raise UnavailableError(f"storage: {_reason(error)}") from error
+        reason = _reason(error)
+        if _FULL.search(str(error)):
+            raise StorageFullError(f"storage is full: {reason}") from error
+        if isinstance(error, PermissionDeniedError):
+            raise WritesRefusedError(f"storage takes no writes: {reason}") from error
+        raise UnavailableError(f"storage: {reason}") from error
 
 
 def _reason(error: BaseError) -> str:

@@ -68,11 +68,10 @@ def registry_of(config: Path | None, data_dir: Path | None) -> Settings:
     Raises ConfigError where there is none: only `serve` and `restore` may make one.
     """
     settings = settings_of(config, data_dir)
-    if not migrate.exists(settings.database_url):
+    if not migrate.upgrade_existing(settings.database_url):
         raise ConfigError(f"there is no registry {_where(settings)}; name it with --data-dir or --config")
     if data_dir is None and config is None and not settings.database.url:
         _tell(f"registry in {settings.data_dir.absolute()}")
-    migrate.upgrade(settings.database_url)
     return settings
 
 

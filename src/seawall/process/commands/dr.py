@@ -188,10 +188,18 @@ def dr_witness(
 
     from seawall.availability.sites.wire import Signer
     from seawall.availability.sites.witness import open_witness, witness_app
+    from seawall.install.certificates import CertificateError, check_pair
+    from seawall.process.start import check_address
 
     settings = settings_of(config, data_dir)
     if (certificate is None) != (key is None):
         raise ConfigError("--certificate and --key must be given together")
+    try:
+        if certificate is not None and key is not None:
+            check_pair(certificate, key)
+    except CertificateError as error:
+        raise ConfigError(f"--{error.part.removeprefix('private_')}: {error}") from None
+    check_address(host, port, "--")
     signer = Signer(load_master_key(settings, create=False), *other_master_keys(settings))
     app = witness_app(open_witness(state or settings.data_dir / "witness.json"), signer)
     print(f"witness at http{'s' if certificate else ''}://{host}:{port}", flush=True)

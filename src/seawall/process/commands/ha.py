@@ -18,8 +18,9 @@ import typer
 from rich.table import Table
 
 from seawall.availability.cluster.balancer import KINDS, Balancer
-from seawall.availability.cluster.check import CheckReport, check, shown
+from seawall.availability.cluster.check import check
 from seawall.availability.cluster.instances import InstanceRegistry
+from seawall.availability.cluster.report import CheckReport, shown
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.secrets.carry import Found, read_folder, replace_file, write_files
 from seawall.infra.secrets.keyring import KeyRing

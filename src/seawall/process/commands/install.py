@@ -11,6 +11,7 @@ import typer
 
 from seawall import __version__
 from seawall.install import prepare as prepare_
+from seawall.install.unit_files import DEFAULT_PREFIX
 from seawall.kernel.errors import ConfigError
 
 
@@ -45,7 +46,7 @@ def prepare(
         "harbor.yml"
     ),
     output: Annotated[Path | None, typer.Option(help="where to write; default: beside harbor.yml")] = None,
-    prefix: Annotated[Path, typer.Option(help="where Seawall is installed")] = prepare_.DEFAULT_PREFIX,
+    prefix: Annotated[Path, typer.Option(help="where Seawall is installed")] = DEFAULT_PREFIX,
     user: Annotated[str, typer.Option(help="the user that runs Seawall")] = "seawall",
     check: Annotated[
         bool, typer.Option("--check", help="write nothing; try everything that a start needs")
@@ -154,6 +155,7 @@ def migrate_from_harbor(
     import asyncio
 
     from seawall.install import migrate
+    from seawall.install.harbor_api import Side
 
     sides = []
     for url, user, name in ((source, source_user, "SOURCE"), (target, target_user, "TARGET")):
@@ -162,7 +164,7 @@ def migrate_from_harbor(
         password = os.environ.get(f"SEAWALL_{name}_PASSWORD")
         if password is None:
             password = typer.prompt(f"Password of {user} at {url}", hide_input=True)
-        sides.append(migrate.Side(url, user, password, insecure))
+        sides.append(Side(url, user, password, insecure))
     outcome = asyncio.run(
         migrate.migrate(
             sides[0], sides[1], projects=project or None, artifacts=artifacts, secrets_file=secrets_file

@@ -18,6 +18,8 @@ from seawall.infra.settings import Settings
 from seawall.kernel.errors import NotFoundError, SeawallError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 
+# How long a job service waits for the server that makes its embedded registry, in seconds.
+PATIENCE = 60.0
 JobArgument = Annotated[str, typer.Argument(help="the id that `jobs list` and `jobs start` print")]
 jobs_app = typer.Typer(no_args_is_help=True, help="Look at background jobs.")
 
@@ -40,7 +42,15 @@ def jobservice(
         process.run_as_child(parent)
         return
     settings = settings_of(config, data_dir)
-    migrate.upgrade(settings.database_url)
+    if settings.database.url:
+        # Instances and job services may start in any order; whoever is first makes the schema.
+        migrate.upgrade(settings.database_url)
+    else:
+        # A server that was started beside it is making the registry; a wrong directory stays empty.
+        end = time.monotonic() + PATIENCE
+        while not migrate.upgrade_existing(settings.database_url) and time.monotonic() < end:
+            time.sleep(0.5)
+        settings = registry_of(config, data_dir)
     asyncio.run(_prepare(settings))
     configure_logging(settings)
     process.run(settings)

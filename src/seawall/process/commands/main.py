@@ -110,8 +110,6 @@ def serve(
 
     Example: seawall serve --data-dir /var/lib/seawall --port 8080
     """
-    from seawall.process.worker import EmbeddedRunner
-
     settings = settings_of(config, data_dir)
     http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
     if http:
@@ -128,6 +126,9 @@ def serve(
     os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
     server = _server(settings)
     announce_drain(server, settings.http)
+    # Not sooner either (see `_server`).
+    from seawall.process.worker import EmbeddedRunner
+
     if writable and settings.auth.mode == "local" and settings.admin_password is None:
         server.on_startup(FirstAdmin(settings, _show_password).begin)
     jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
@@ -246,6 +247,9 @@ def fsck(
     config: ConfigOption = None,
     data_dir: DataOption = None,
     fast: Annotated[bool, typer.Option(help="compare sizes only, do not read every byte")] = False,
+    repair: Annotated[
+        bool, typer.Option(help="bring back lost bytes from elsewhere in storage, peers and upstreams")
+    ] = False,
 ) -> None:
     """Check that every blob and manifest is there and intact; exit code 1 when not.
 
@@ -253,19 +257,43 @@ def fsck(
     """
     settings = registry_of(config, data_dir)
     report = fsck_.FsckReport()
+    findings: list[fsck_.Finding] = []
 
     async def work(db: Database) -> None:
         async for finding in fsck_.check(db, open_storage(settings), report, fast=fast):
             where = ", ".join(finding.repositories) or "no repository"
             print(f"{finding.kind}: {finding.digest} {finding.message} ({where})")
+            findings.append(finding)
 
     with_db(settings, work)
     print(
         f"{report.blobs} blobs and {report.manifests} manifests checked, "
         f"{report.bytes} bytes read, {report.faults} faults"
     )
-    if report.faults:
+    left = report.faults - (_repair(settings, findings) if repair else 0)
+    if left:
         raise typer.Exit(1)
+
+
+def _repair(settings: Settings, findings: list[fsck_.Finding]) -> int:
+    """Bring back what can be; returns how many of the faults are gone."""
+    from seawall.process.wiring import open_process
+    from seawall.registry.repair import repair
+
+    async def work() -> int:
+        process = open_process(settings)
+        back = 0
+        try:
+            async for item in repair(process.db, process.storage, process.registry, findings):
+                print(f"{item.how}: {item.digest}")
+                for artifact in item.artifacts:
+                    print(f"  breaks {artifact}")
+                back += item.how != "lost"
+        finally:
+            await process.close()
+        return back
+
+    return asyncio.run(work())
 
 
 @config_app.command("check")

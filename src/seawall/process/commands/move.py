@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from seawall.features.replication.adapters import ADAPTERS, RemoteRegistry, open_adapter
+from seawall.features.replication.adapter import RemoteRegistry
+from seawall.features.replication.adapters import ADAPTERS, open_adapter
 from seawall.install import registry_move
 from seawall.kernel.errors import ConfigError
 

@@ -18,6 +18,7 @@ from seawall.web.harbor import (
     auditlog,
     dr,
     errors,
+    gc,
     ha,
     immutability,
     jobservice,
@@ -28,6 +29,7 @@ from seawall.web.harbor import (
     oidc,
     peers,
     preheat,
+    project_metadata,
     projects,
     purge,
     quotas,
@@ -54,7 +56,9 @@ BODY_LIMIT = 4 * 1024 * 1024
 # Every domain's routes; one line each.
 ROUTERS: list[APIRouter] = [
     projects.router,
+    project_metadata.router,
     jobservice.router,
+    gc.router,
     ha.router,
     peers.router,
     dr.router,

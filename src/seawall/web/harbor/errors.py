@@ -21,6 +21,7 @@ from seawall.kernel.errors import (
     PreconditionError,
     RegistryError,
     SeawallError,
+    StorageFullError,
     UnavailableError,
 )
 
@@ -49,6 +50,7 @@ _KINDS: tuple[tuple[type[SeawallError], int], ...] = (
     (ForbiddenError, 403),
     (PreconditionError, 412),
     (InvalidError, 400),
+    (StorageFullError, 507),
     (UnavailableError, 503),
 )
 

@@ -9,6 +9,7 @@ from fastapi import Response
 from pydantic import BaseModel
 
 from seawall.availability.cluster import check as check_
+from seawall.availability.cluster.report import shown
 from seawall.availability.peers.check import check_peers
 from seawall.availability.sites.check import check_sites
 from seawall.infra.ca import read_ca
@@ -63,7 +64,7 @@ async def list_instances(
     access: Annotated[Access, system_access("ha", "read")], instances: Instances
 ) -> list[InstanceModel]:
     """Every instance that was alive in the last day."""
-    return [_instance(check_.shown(item)) for item in await instances.list()]
+    return [_instance(shown(item)) for item in await instances.list()]
 
 
 @router.get("/seawall/ha/check")

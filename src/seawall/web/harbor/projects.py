@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Header, Path, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
@@ -173,7 +173,7 @@ def project_models(
                 current_user_role_id=ROLE_IDS[best] if best else 1 if access.principal.sysadmin else None,
                 current_user_role_ids=sorted(ROLE_IDS[role] for role in held) or None,
                 repo_count=counts.get(project.id, 0) if detail else None,
-                metadata=ProjectMetadata.model_validate(_shown(item.metadata, retention.get(project.id))),
+                metadata=ProjectMetadata.model_validate(shown(item.metadata, retention.get(project.id))),
                 cve_allowlist=allowlist_model(domain.allowlist(connection, project.id)) if detail else None,
             )
         )
@@ -353,81 +353,6 @@ async def get_project_summary(
     return await db.read(summarize)
 
 
-def _shown(metadata: dict[str, str], retention_id: int | None) -> dict[str, str]:
+def shown(metadata: dict[str, str], retention_id: int | None) -> dict[str, str]:
+    """A project's metadata with the id of its retention policy, as Harbor shows it."""
     return metadata if retention_id is None else metadata | {"retention_id": str(retention_id)}
-
-
-def _metadata_of(connection: Connection, project: ProjectRow) -> dict[str, str]:
-    retention = policy_ids(connection, [project.id])
-    return _shown(domain.metadata_of(connection, project), retention.get(project.id))
-
-
-MetadataName = Annotated[str, Path(max_length=255)]
-
-
-@router.get("/projects/{project_name_or_id}/metadatas", tags=["projectMetadata"])
-async def list_project_metadatas(
-    access: Annotated[Access, project_access("metadata", "read")],
-    db: Db,
-) -> dict[str, str]:
-    """Every metadata value."""
-    return await db.read(lambda c: _metadata_of(c, access.project))
-
-
-@router.post("/projects/{project_name_or_id}/metadatas", tags=["projectMetadata"])
-async def add_project_metadatas(
-    body: dict[str, str], access: Annotated[Access, project_access("metadata", "create")]
-) -> Response:
-    """Set one value that is not set yet."""
-    if len(body) != 1:
-        raise ApiError(400, "give exactly one metadata value")
-    project, (name, value) = access.project, next(iter(body.items()))
-
-    def add_value(connection: Connection) -> None:
-        if name in _metadata_of(connection, project):
-            raise ConflictError(f"metadata {name} is set already")
-        domain.set_metadata(connection, project, {name: value})
-
-    await access.write(add_value)
-    access.audited("create", "project_metadata", project.name, f"set {name[:100]}", project.id)
-    return Response()
-
-
-@router.get("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
-async def get_project_metadata(
-    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "read")], db: Db
-) -> dict[str, str]:
-    """One metadata value."""
-    found = await db.read(lambda c: _metadata_of(c, access.project))
-    if meta_name not in found:
-        raise ApiError(404, f"metadata {meta_name} is not set")
-    return {meta_name: found[meta_name]}
-
-
-@router.put("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
-async def update_project_metadata(
-    meta_name: MetadataName,
-    body: dict[str, str],
-    access: Annotated[Access, project_access("metadata", "update")],
-) -> Response:
-    """Change one metadata value."""
-    if list(body) != [meta_name]:
-        raise ApiError(400, f"the body must have exactly {meta_name}")
-    project = access.project
-    await access.write(lambda c: domain.set_metadata(c, project, body))
-    access.audited("update", "project_metadata", project.name, f"set {meta_name[:100]}", project.id)
-    return Response()
-
-
-@router.delete("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
-async def delete_project_metadata(
-    meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "delete")]
-) -> Response:
-    """Take one metadata value away."""
-    project = access.project
-    if meta_name == "public":
-        raise ApiError(400, "public cannot be taken away")
-    if not await access.write(lambda c: domain.delete_metadata(c, project.id, meta_name)):
-        raise ApiError(404, f"metadata {meta_name} is not set")
-    access.audited("delete", "project_metadata", project.name, f"remove {meta_name[:100]}", project.id)
-    return Response()

@@ -11,7 +11,8 @@ from seawall.features.audit.trail import EVENT_TYPES, PURGE_SCHEDULE
 from seawall.infra.jobs.base import JobInfo
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access
 from seawall.web.harbor.errors import ApiError
-from seawall.web.harbor.jobservice import (
+from seawall.web.harbor.needs import Jobs
+from seawall.web.harbor.schedules import (
     JobHistory,
     Schedule,
     history,
@@ -19,7 +20,6 @@ from seawall.web.harbor.jobservice import (
     schedule_model,
     start_or_schedule,
 )
-from seawall.web.harbor.needs import Jobs
 
 router = ApiRouter(tags=["purge"])
 KIND = "purge-audit"

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from seawall.availability.sites import ship, state
-from seawall.availability.sites.rescue import Intake
+from seawall.availability.sites.intake import Intake
 from seawall.availability.sites.service import DrService
 from seawall.availability.sites.wire import PREFIX, received
 from seawall.infra.db import Database, dump

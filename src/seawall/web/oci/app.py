@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
-from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.kernel.names import check_name
 from seawall.registry.protocol import Registry
 from seawall.web.oci.access import RegistryAccess
@@ -127,6 +127,8 @@ async def serve(request: Request, dispatch: Callable[[Request], Awaitable[Respon
             await response.prime()
     except RegistryError as error:
         response = error_response(error)
+    except StorageFullError as error:
+        response = error_response(RegistryError("UNAVAILABLE", str(error), status=507))
     except UnavailableError as error:
         response = error_response(RegistryError("UNAVAILABLE", str(error), headers={"Retry-After": "1"}))
     except ClientGoneError:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -110,10 +111,7 @@ def test_a_transfer_that_does_not_end_is_waited_for_no_longer_than_that(leaving:
     assert leaving.process is not None
     upload = _Upload(leaving, 12)
     leaving.process.terminate()
-    deadline = time.monotonic() + 9
-    while _ready(leaving):
-        assert time.monotonic() < deadline, "the port is still open"
-        time.sleep(0.1)
+    until(lambda: not _ready(leaving), "the port is still open", 9)
     leaving.process.wait(20)
     upload.wait()
     assert upload.status != 202

@@ -28,7 +28,7 @@ from seawall.availability.peers.store import Store
 from seawall.features.retention import rules as retention
 from seawall.infra.db import changes, migrate, open_database
 from seawall.infra.db.dump import tables as dumped
-from seawall.infra.jobs import runner
+from seawall.infra.jobs import claims
 from seawall.infra.settings import Settings
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import RegistryError
@@ -383,7 +383,7 @@ async def _leads(template: Path, folder: Path) -> None:
                     name=name,
                 )
             connection.execute(delete(t.jobs))
-            runner._fire_schedules(connection, leads_elsewhere)
+            claims.fire_schedules(connection, leads_elsewhere)
             return len(connection.execute(select(t.jobs.c.id)).all())
 
         def link(name: str, seen_at: float, error: str | None) -> Callable[[Connection], None]:

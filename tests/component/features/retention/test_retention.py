@@ -33,6 +33,7 @@ from seawall.process.wiring import open_process
 from seawall.registry.tables import manifests
 from tests.support.artifacts import rule as immutable_rule
 from tests.support.lab import Lab, Run
+from tests.support.waiting import eventually
 
 NOW = 1_700_000_000.0
 DAY = 86400.0
@@ -180,12 +181,13 @@ async def execute(lab: Lab, policy: int, *, dry_run: bool = False) -> executions
         lambda c: executions.start(c, services.jobs, policy, dry_run=dry_run, trigger="Manual", operator="me")
     )
     services.jobs.nudge()
-    for _ in range(2400):
+
+    async def over() -> Any:
         found = await lab.db.read(lambda c: executions.execution(c, policy, started))
-        if found.status != "Running":
-            return found
-        await asyncio.sleep(0.05)
-    raise AssertionError("the execution did not end")
+        return found if found.status != "Running" else None
+
+    ended: executions.RetentionExecution = await eventually(over, "the execution did not end")
+    return ended
 
 
 def test_a_policy_is_applied(run_jobs: Run) -> None:
@@ -269,17 +271,13 @@ def test_schedule_and_stop(run_jobs: Run) -> None:
         )
         with pytest.raises(InvalidError):
             await lab.db.write(lambda c: policies.create(c, services.jobs, project, rules, ""))
-        for _ in range(2400):
-            found = await lab.db.read(
-                lambda c: c.execute(
-                    select(retention_executions.c.trigger, retention_executions.c.status)
-                ).all()
-            )
-            if ("Schedule", "Success") in [tuple(row) for row in found]:
-                break
-            await asyncio.sleep(0.05)
-        else:
-            raise AssertionError("the schedule did not fire")
+        query = select(retention_executions.c.trigger, retention_executions.c.status)
+
+        async def fired() -> bool:
+            rows = await lab.db.read(lambda c: c.execute(query).all())
+            return ("Schedule", "Success") in [tuple(row) for row in rows]
+
+        await eventually(fired, "the schedule did not fire")
         await lab.db.write(lambda c: policies.change(c, services.jobs, policy, rules, ""))
         assert await services.jobs.get_schedule(f"retention:{policy}") is None
         # Stopped before it begins: nothing is applied.

@@ -44,12 +44,14 @@ async def stored(lab: Lab) -> list[policies.Delivery]:
 
 async def settled(lab: Lab, count: int) -> list[policies.Delivery]:
     """The deliveries once `count` of them are over."""
-    for _ in range(2400):
+
+    async def over() -> list[policies.Delivery]:
         found = await stored(lab)
-        if len(found) >= count and all(item.status in ("success", "error") for item in found):
-            return found
-        await asyncio.sleep(0.05)
-    raise AssertionError(str(await stored(lab)))
+        ended = len(found) >= count and all(item.status in ("success", "error") for item in found)
+        return found if ended else []
+
+    done: list[policies.Delivery] = await eventually(over)
+    return done
 
 
 def test_push_and_delete_in_harbors_format(run_jobs: Run, receiver: Receiver) -> None:

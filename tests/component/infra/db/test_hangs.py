@@ -15,6 +15,7 @@ from seawall.infra.db import migrate
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.kernel.errors import UnavailableError
 from tests.support.servers.postgres import PostgresNode, PostgresPair
+from tests.support.waiting import until
 
 
 class Load:
@@ -75,10 +76,11 @@ class Load:
 
     def until(self, moment: float, seconds: float) -> None:
         """Wait until reads and writes have succeeded after `moment`."""
-        deadline = time.monotonic() + seconds
-        while not (self.read_at > moment and max(self.written.values(), default=0) > moment):
-            assert time.monotonic() < deadline, f"reads {self.read_at - moment}, {self.failed_writes[-3:]}"
-            time.sleep(0.02)
+        until(
+            lambda: self.read_at > moment and max(self.written.values(), default=0) > moment,
+            lambda: f"reads {self.read_at - moment}, {self.failed_writes[-3:]}",
+            seconds,
+        )
 
 
 def prepared(pair: PostgresPair) -> str:
@@ -142,10 +144,7 @@ def test_a_server_that_hangs_alone_is_no_trap(postgres_pair: PostgresPair) -> No
     try:
         load.until(time.monotonic(), 30)
         postgres_pair.primary.freeze()
-        deadline = time.monotonic() + 20
-        while not (load.failed_reads and load.failed_writes):
-            assert time.monotonic() < deadline, "requests wait for ever"
-            time.sleep(0.1)
+        until(lambda: load.failed_reads and load.failed_writes, "requests wait for ever", 20)
         postgres_pair.primary.thaw()
         load.until(time.monotonic(), 10)
     finally:

@@ -9,7 +9,6 @@ import shutil
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.support.processes import free_port
 from tests.support.servers.certificates import Authority
 from tests.support.servers.postgres import Postgres, PostgresNode, PostgresPair
 from tests.support.servers.proxy import TcpProxy
+from tests.support.waiting import until
 
 
 def open_db(url: str, pool_size: int = 4, retry_seconds: float = 20) -> PostgresDatabase:
@@ -74,14 +74,14 @@ def test_writes_find_the_promoted_replica(postgres_pair: PostgresPair) -> None:
     try:
         for crash in (True, False):
             before = len(acknowledged)
-            _until(lambda before=before: len(acknowledged) > before + 50)
+            until(lambda before=before: len(acknowledged) > before + 50)  # type: ignore[misc]
             if crash:
                 pair.primary.kill()
             else:
                 pair.primary.stop("fast")
             pair.promote()
             before = len(acknowledged)
-            _until(lambda before=before: len(acknowledged) > before + 50)
+            until(lambda before=before: len(acknowledged) > before + 50)  # type: ignore[misc]
             if crash:
                 pair.rejoin()
     finally:
@@ -92,14 +92,6 @@ def test_writes_find_the_promoted_replica(postgres_pair: PostgresPair) -> None:
     assert set(written) == acknowledged
     assert len(written) == len(acknowledged) == counter
     asyncio.run(db.close())
-
-
-def _until(condition: object, seconds: float = 60) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("fate", ["drop", "last", "late"])

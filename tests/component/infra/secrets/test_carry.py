@@ -25,7 +25,8 @@ from seawall.infra.loading import load
 from seawall.infra.secrets.carry import read_folder
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.material import make_certificate
-from seawall.install.prepare import key_paths, prepare
+from seawall.install.key_files import key_paths
+from seawall.install.prepare import prepare
 from seawall.kernel.errors import ConfigError
 from seawall.process.commands.boundary import main
 from tests.support.folders import open_folder

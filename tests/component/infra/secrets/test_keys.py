@@ -31,6 +31,7 @@ from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
 from seawall.infra.secrets.tables import cluster_keys
 from seawall.kernel.errors import ConfigError, ConflictError
 from tests.support.registry import Registry
+from tests.support.waiting import eventually
 
 MASTER = base64.b64encode(b"m" * 32).decode()
 FAST = {"poll_seconds": 0.1, "publish_seconds": 0.4}
@@ -186,16 +187,12 @@ def test_others_hear_of_a_change_at_once(postgres: Any) -> None:
         watching = asyncio.create_task(two.watch())
         try:
             for version in (2, 3):
-                deadline = time.monotonic() + 20
-                listeners: list[int] = []
-                while not listeners:
-                    assert time.monotonic() < deadline
-                    await asyncio.sleep(0.05)
-                    listeners = db.sync_read(lambda c: list(c.execute(query).scalars()))
+                listeners: list[int] = await eventually(
+                    lambda: db.sync_read(lambda c: list(c.execute(query).scalars()))
+                )
                 await asyncio.to_thread(one.rotation.rotate, CSRF, overlap_seconds=60, at_once=True)
-                while two.versions(CSRF)[-1].version != version:
-                    assert time.monotonic() < deadline
-                    await asyncio.sleep(0.05)
+                # Sooner than by the next poll.
+                await eventually(lambda v=version: two.versions(CSRF)[-1].version == v, seconds=20)  # type: ignore[misc]
                 db.sync_read(lambda c, pid=listeners[0]: c.execute(end, {"pid": pid}).all())  # type: ignore[misc]
                 await asyncio.sleep(0.2)
         finally:
@@ -235,10 +232,7 @@ def test_secret_rotation_seals_stored_credentials_again(
 
     async def follow() -> None:
         task = asyncio.create_task(two.watch())
-        for _ in range(100):
-            await asyncio.sleep(0.1)
-            if two.versions(SECRET)[0].retire_at is not None:
-                break
+        await eventually(lambda: two.versions(SECRET)[0].retire_at is not None)
         task.cancel()
 
     asyncio.run(follow())

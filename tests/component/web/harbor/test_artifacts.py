@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from tests.support.api import Api, code
 from tests.support.api_pusher import OCI_MANIFEST, Pusher
 from tests.support.artifacts import CHART
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -209,10 +210,7 @@ def test_pulls_are_counted(admin: Api, pusher: Pusher) -> None:
     project = admin.project()
     pusher.image(f"{project}/a", "v1")
     assert pusher.client.get(f"/v2/{project}/a/manifests/v1").status_code == 200
-    deadline = time.monotonic() + 90
-    while not admin.get(f"/projects/{project}/repositories/a").json()["pull_count"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: admin.get(f"/projects/{project}/repositories/a").json()["pull_count"])
     artifact = admin.get(f"/projects/{project}/repositories/a/artifacts/v1").json()
     assert not artifact["pull_time"].startswith("0001")
     assert not artifact["tags"][0]["pull_time"].startswith("0001")
@@ -231,15 +229,14 @@ def test_audit_log_of_content(admin: Api, pusher: Pusher) -> None:
         ("delete", f"{project}/a:v1"),
         ("delete", f"{project}/a@{digest}"),
     }
-    deadline = time.monotonic() + 90
-    while True:
-        logs = admin.get(f"/projects/{project}/logs", params={"page_size": 100}).json()
-        found = [(item["operation"], item["resource"]) for item in logs if "/a" in item["resource"]]
-        if set(found) == expected:
-            break
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
-    assert len(found) == len(expected)
+    logs: list[dict[str, Any]] = []
+
+    def told() -> list[tuple[str, str]]:
+        logs[:] = admin.get(f"/projects/{project}/logs", params={"page_size": 100}).json()
+        return [(item["operation"], item["resource"]) for item in logs if "/a" in item["resource"]]
+
+    until(lambda: set(told()) == expected, lambda: str(told()))
+    assert len(told()) == len(expected)
     assert {item["username"] for item in logs} == {"admin"}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -19,13 +19,11 @@ def admin(registry: Registry) -> Iterator[httpx.Client]:
 
 
 def _until(client: httpx.Client, path: str, status: str) -> dict[str, object]:
-    deadline = time.monotonic() + 30
-    while True:
+    def there() -> dict[str, object] | None:
         found: dict[str, object] = client.get(path).json()
-        if found["job_status"] == status:
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.1)
+        return found if found["job_status"] == status else None
+
+    return until(there, lambda: client.get(path).text)
 
 
 def test_gc_runs_now_and_by_schedule(admin: httpx.Client) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import Request, Response
 
+from seawall.features.replication.adapter import RemoteRegistry as SecretRegistry
 from seawall.features.replication.adapters import ADAPTERS, AdapterInfo
-from seawall.features.replication.adapters import RemoteRegistry as SecretRegistry
 from seawall.features.replication.model import RESOURCES, TRIGGERS
 from seawall.features.replication.registries import check_type, check_url
 from seawall.features.replication.remote import RemoteError

@@ -15,8 +15,8 @@ from seawall.web.harbor.deps import (
     ApiRouter,
     system_access,
 )
-from seawall.web.harbor.jobservice import Schedule, apply_schedule, schedule_model
 from seawall.web.harbor.needs import Db, Jobs, Scans
+from seawall.web.harbor.schedules import Schedule, apply_schedule, schedule_model
 
 router = ApiRouter(tags=["scan"])
 

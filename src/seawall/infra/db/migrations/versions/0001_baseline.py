@@ -89,6 +89,13 @@ def upgrade() -> None:
     op.create_index("ix_audit_log_project", "audit_log", ["project_id", "id"], unique=False)
     op.create_index(op.f("ix_audit_log_username"), "audit_log", ["username"], unique=False)
     op.create_table(
+        "blob_proofs",
+        sa.Column("digest", _string(140), nullable=False),
+        sa.Column("proven_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_blob_proofs")),
+    )
+    op.create_index(op.f("ix_blob_proofs_proven_at"), "blob_proofs", ["proven_at"], unique=False)
+    op.create_table(
         "blob_trash",
         sa.Column("storage_key", _string(200), nullable=False),
         sa.Column("trashed_at", sa.Float(), nullable=False),
@@ -1571,6 +1578,8 @@ def downgrade() -> None:
     op.drop_table("blobs")
     op.drop_index(op.f("ix_blob_trash_trashed_at"), table_name="blob_trash")
     op.drop_table("blob_trash")
+    op.drop_index(op.f("ix_blob_proofs_proven_at"), table_name="blob_proofs")
+    op.drop_table("blob_proofs")
     op.drop_index(op.f("ix_audit_log_username"), table_name="audit_log")
     op.drop_index("ix_audit_log_project", table_name="audit_log")
     op.drop_index(op.f("ix_audit_log_at"), table_name="audit_log")

@@ -1,0 +1,128 @@
+"""The bytes of blobs as storage has them: proven before anybody gets them, and missed when they are gone.
+
+Storage can lie: a disk flips a bit, a bucket is copied incompletely. So small blobs are kept in memory only
+after their digest was checked, a blob that is streamed whole is hashed on the way and its last piece waits
+for the digest, and "it exists" is said only of what storage has. A file that the server sends by itself is
+not read here: the scrub (`seawall.registry.scrub`) proves those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import structlog
+
+from seawall.infra.storage import BlobStorage
+from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.kernel.names import digest_of
+from seawall.registry.model import Blob
+
+# Blobs up to this size (image configs, mostly) are answered from memory: handing a file to the server
+# costs more than its few bytes. The cache holds at most the second number of bytes a process.
+SMALL_BLOB = 64 * 1024
+_SMALL_TOTAL = 32 * 1024 * 1024
+# Longer pieces are hashed in a thread.
+_INLINE = 64 * 1024
+log: Any = structlog.get_logger("seawall.storage")
+
+
+class StoredBlobs:
+    """Reads the bytes of blobs, and proves them."""
+
+    def __init__(self, storage: BlobStorage) -> None:
+        self._storage = storage
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    async def require(self, blob: Blob) -> None:
+        """Raises BLOB_UNKNOWN when storage has not all bytes of the blob: who has it may push it again."""
+        if not await self.has(blob.key, blob.size):
+            raise missing(blob.digest)
+
+    async def has(self, key: str, size: int) -> bool:
+        """Whether storage has `size` bytes under `key`."""
+        with _reading():
+            return await self._storage.size(key) == size
+
+    async def small(self, blob: Blob) -> bytes | None:
+        """The bytes of a blob of at most SMALL_BLOB bytes, None for larger ones.
+
+        Kept by storage key, which never gets other bytes; that the blob is still there is for the caller
+        to know (`Blobs.get`). Raises BLOB_UNKNOWN when storage has no bytes, UnavailableError when it has
+        wrong ones twice.
+        """
+        if blob.size > SMALL_BLOB:
+            return None
+        data = self._kept.get(blob.key)
+        if data is None:
+            data = await self._proven(blob)
+            if blob.key not in self._kept:  # another request may have read it in the meantime
+                self._kept[blob.key] = data
+                self._bytes += len(data)
+            while self._bytes > _SMALL_TOTAL:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+        return data
+
+    async def _proven(self, blob: Blob) -> bytes:
+        for _ in range(2):
+            with _reading(blob.digest):
+                data = b"".join([part async for part in self._storage.stream(blob.key, 0, blob.size)])
+            if digest_of(data, blob.digest.partition(":")[0]) == blob.digest:
+                return data
+            log.error("storage returned wrong bytes", digest=blob.digest, key=blob.key)
+        raise _damaged(blob.digest)
+
+    async def stream(self, blob: Blob, start: int, end: int) -> AsyncIterator[bytes]:
+        """Bytes `start` to `end` (exclusive) of the blob; the whole of it is proven before its last piece.
+
+        Raises BLOB_UNKNOWN when storage has no bytes, UnavailableError instead of the end of wrong ones.
+        """
+        whole = start == 0 and end == blob.size
+        algorithm, _, expected = blob.digest.partition(":")
+        running = hashlib.new(algorithm)
+        held: bytes | None = None
+        with _reading(blob.digest):
+            async for data in self._storage.stream(blob.key, start, end):
+                if not whole:
+                    yield data
+                    continue
+                if held is not None:
+                    yield held
+                held = data
+                if len(data) > _INLINE:
+                    await asyncio.to_thread(running.update, data)
+                else:
+                    running.update(data)
+        if held is not None:
+            if running.hexdigest() != expected:
+                log.error("storage returned wrong bytes", digest=blob.digest, key=blob.key)
+                raise _damaged(blob.digest)
+            yield held
+
+
+@contextlib.contextmanager
+def _reading(digest: str = "") -> Iterator[None]:
+    """Absent bytes are BLOB_UNKNOWN, a disk that cannot be read is UnavailableError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise missing(digest) from None
+    except OSError as error:
+        raise UnavailableError(f"storage cannot be read: {error.strerror or error}") from error
+
+
+def missing(digest: str) -> RegistryError:
+    """What a blob without bytes is: not there, so that clients push it again."""
+    log.error("bytes of a blob are missing from storage", digest=digest)
+    return RegistryError(
+        "BLOB_UNKNOWN", "the bytes of this blob are missing from storage", detail={"digest": digest}
+    )
+
+
+def _damaged(digest: str) -> UnavailableError:
+    return UnavailableError(f"storage returned bytes that are not those of {digest}")

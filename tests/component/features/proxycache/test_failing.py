@@ -1,0 +1,241 @@
+"""What clients of a proxy-cache project get while its upstream fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from seawall.access.tables import projects
+from seawall.features.proxycache import breaker
+from seawall.infra.settings import ProxySettings, Settings
+from seawall.kernel.errors import RegistryError
+from seawall.process.wiring import open_process
+from seawall.registry.manifest import EMPTY_CONFIG, OCI_MANIFEST
+from tests.support.digests import digest_of
+from tests.support.lab import Lab
+from tests.support.servers.upstream import Upstream, open_upstream
+from tests.support.waiting import eventually
+
+Body = Callable[[Lab, Upstream], Coroutine[Any, Any, None]]
+RunProxy = Callable[[Body], None]
+
+
+@pytest.fixture
+def run_proxy(lab_settings: Settings) -> RunProxy:
+    """Run a coroutine function with a Lab whose project `p` stands before an upstream."""
+    proxy = ProxySettings(fresh_seconds=0, wait_seconds=1)
+
+    def runner(body: Body) -> None:
+        async def main() -> None:
+            services = open_process(lab_settings.model_copy(update={"proxy": proxy}))
+            try:
+                async with open_upstream() as upstream:
+                    lab = Lab(services)
+                    project = await lab.project()
+                    registry = await services.replication.registries.add(
+                        name="up", url=upstream.url, type="docker-registry"
+                    )
+                    mine = update(projects).where(projects.c.id == project)
+                    await lab.db.write(lambda c: c.execute(mine.values(registry_id=registry)))
+                    await body(lab, upstream)
+            finally:
+                await services.close()
+
+        asyncio.run(main())
+
+    return runner
+
+
+def image(mark: str) -> bytes:
+    """A manifest without blobs of its own."""
+    config = {"mediaType": EMPTY_CONFIG, "digest": digest_of(b"{}"), "size": 2}
+    document = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": "example/x",
+        "config": config,
+        "layers": [],
+        "annotations": {"mark": mark},
+    }
+    return json.dumps(document).encode()
+
+
+async def pull(lab: Lab, tag: str = "v1") -> str:
+    return (await lab.services.registry.manifest("p/app", tag)).digest
+
+
+async def refusal(work: Coroutine[Any, Any, Any]) -> RegistryError:
+    with pytest.raises(RegistryError) as caught:
+        await work
+    return caught.value
+
+
+async def status(lab: Lab) -> str:
+    (found,) = await lab.services.replication.registries.all()
+    return found.status
+
+
+async def becomes(lab: Lab, wanted: str) -> None:
+    async def is_so() -> bool:
+        return await status(lab) == wanted
+
+    await eventually(is_so)
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_one_client_finds_out_that_the_upstream_fails(run_proxy: RunProxy, code: int) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        copy = await lab.image("p/app", "v1")
+        upstream.put("v1", image("newer"))
+        upstream.status, upstream.headers = code, {"Retry-After": "30"}
+        for _ in range(20):
+            assert await pull(lab) == copy
+        assert upstream.asked["manifests"] == 1
+        # What is not here is refused at once, with the time after which to ask again.
+        error = await refusal(pull(lab, "other"))
+        assert (error.code, error.status) == ("UNAVAILABLE", 503)
+        assert 1 <= int(error.headers["Retry-After"]) <= 30
+        assert (await refusal(lab.services.registry.blob_size("p/app", digest_of(b"x")))).status == 503
+        assert await lab.services.registry.tags("p/app", 10, None) == ["v1"]
+        assert upstream.asked.total() == 1
+        await becomes(lab, "unhealthy")
+
+    run_proxy(body)
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 405])
+def test_a_refusal_is_no_reason_to_withhold_the_copy(run_proxy: RunProxy, code: int) -> None:
+    """As when the password has expired: the upstream is well, and asked each time."""
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        copy = await lab.image("p/app", "v1")
+        upstream.put("v1", image("newer"))
+        upstream.status = code
+        assert [await pull(lab), await pull(lab)] == [copy, copy]
+        assert upstream.asked["manifests"] == 2
+        assert await status(lab) == "healthy"
+        upstream.status = 0
+        assert await pull(lab) == digest_of(image("newer"))
+
+    run_proxy(body)
+
+
+def test_only_a_tag_that_is_gone_is_gone(run_proxy: RunProxy) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        await lab.image("p/app", "v1")
+        error = await refusal(pull(lab))
+        assert (error.code, error.status) == ("MANIFEST_UNKNOWN", 404)
+        assert await status(lab) == "healthy"
+
+    run_proxy(body)
+
+
+def test_a_silent_upstream_costs_one_short_wait(run_proxy: RunProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "_FIRST_SECONDS", 60.0)
+    monkeypatch.setattr(breaker, "_MOST_SECONDS", 60.0)
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        copy = await lab.image("p/app", "v1")
+        upstream.hangs = True
+        assert await pull(lab) == copy
+        started = time.monotonic()
+        for _ in range(20):
+            assert await pull(lab) == copy
+        # 20 waits would be 20 seconds.
+        assert time.monotonic() - started < 10
+        assert upstream.asked["manifests"] == 1
+        await becomes(lab, "unhealthy")
+
+    run_proxy(body)
+
+
+def test_a_slow_answer_refreshes_the_copy_in_the_background(run_proxy: RunProxy) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        copy = await lab.image("p/app", "v1")
+        newer = upstream.put("v1", image("newer"))
+        upstream.hangs = True
+        assert await pull(lab) == copy
+        upstream.hangs = False
+
+        async def refreshed() -> bool:
+            return await pull(lab) == newer
+
+        await eventually(refreshed)
+        await becomes(lab, "healthy")
+
+    run_proxy(body)
+
+
+def test_an_upstream_that_recovers_is_noticed(run_proxy: RunProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breaker, "_FIRST_SECONDS", 0.05)
+    monkeypatch.setattr(breaker, "_MOST_SECONDS", 0.05)
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        copy = await lab.image("p/app", "v1")
+        newer = upstream.put("v1", image("newer"))
+        upstream.status = 502
+        assert await pull(lab) == copy
+        await becomes(lab, "unhealthy")
+        upstream.status = 0
+
+        async def noticed() -> bool:
+            return await pull(lab) == newer
+
+        await eventually(noticed)
+        await becomes(lab, "healthy")
+
+    run_proxy(body)
+
+
+@pytest.mark.parametrize("endless", [False, True], ids=["pages", "endless"])
+def test_a_link_that_repeats_ends(run_proxy: RunProxy, endless: bool) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        upstream.endless = endless
+        upstream.tags = ["b", "a"]
+        payload = image("sbom")
+        upstream.referrers = [{"mediaType": OCI_MANIFEST, "digest": digest_of(payload), "size": len(payload)}]
+        assert await lab.services.registry.tags("p/app", 10, None) == ["a", "b"]
+        found, after = await lab.services.registry.referrers("p/app", digest_of(b"subject"), None, 10, 0)
+        assert (found, after) == (upstream.referrers, None)
+        assert upstream.asked == {"tags": 1 + endless, "referrers": 1 + endless}
+
+    run_proxy(body)
+
+
+def test_referrers_are_those_of_both(run_proxy: RunProxy) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        copy = await lab.image("p/app", "v1")
+        subject = {"mediaType": OCI_MANIFEST, "digest": copy, "size": 1}
+        here = await lab.image("p/app", subject=subject, artifactType="example/here")
+        theirs = {
+            "mediaType": OCI_MANIFEST,
+            "digest": digest_of(b"theirs"),
+            "size": 7,
+            "artifactType": "example/theirs",
+            "annotations": {"a": "b"},
+        }
+        upstream.referrers = [theirs, {**theirs, "digest": here, "artifactType": "example/here"}]
+
+        async def listed(
+            kind: str | None = None, n: int = 10, after: int = 0
+        ) -> tuple[list[str], int | None]:
+            found, following = await lab.services.registry.referrers("p/app", copy, kind, n, after)
+            return [item["digest"] for item in found], following
+
+        assert await listed() == ([theirs["digest"], here], None)
+        assert await listed("example/theirs") == ([theirs["digest"]], None)
+        assert await listed(n=1) == ([theirs["digest"]], 1)
+        assert await listed(n=1, after=1) == ([here], None)
+        found, _ = await lab.services.registry.referrers("p/app", copy, "example/theirs", 10, 0)
+        assert found == [theirs]
+        # Without the upstream: what it said last, and what is here.
+        upstream.status = 503
+        assert await listed() == ([theirs["digest"], here], None)
+
+    run_proxy(body)

@@ -1,0 +1,154 @@
+"""A disk that takes no writes: pulls go on, pushes are refused clearly and leave nothing, probes say why."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.digests import digest_of
+from tests.support.registry import Registry
+from tests.support.waiting import until
+
+MIB = 1024 * 1024
+LAYER = secrets.token_bytes(MIB)
+
+
+class Disk:
+    """A server whose blobs are on a file system of 16 MiB, which only its own mount namespace has."""
+
+    def __init__(self, registry: Registry, place: Path) -> None:
+        self.registry = registry
+        self.place = place
+        self.http = httpx.Client(base_url=registry.url, auth=registry.admin, timeout=60)
+
+    @property
+    def inside(self) -> Path:
+        """The file system, seen from outside of the namespace."""
+        assert self.registry.process is not None
+        return Path(f"/proc/{self.registry.process.pid}/root{self.place}")
+
+    def fill(self) -> None:
+        """Take all space that is left."""
+        size = 64 * 1024
+        with (self.inside / "filler").open("wb", buffering=0) as filler:
+            while size:
+                try:
+                    filler.write(bytes(size))
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC
+                    size //= 2
+
+    def remount(self, option: str) -> None:
+        """Make the file system read-only (`ro`) or writable (`rw`)."""
+        assert self.registry.process is not None
+        subprocess.run(
+            [
+                *("nsenter", "--mount", f"--target={self.registry.process.pid}"),
+                *("mount", "-o", f"remount,{option}", str(self.place)),
+            ],
+            check=True,
+        )
+
+    def push(self, data: bytes) -> httpx.Response:
+        """Upload a blob in one request of its session."""
+        location = self.http.post("/v2/p/a/blobs/uploads/").headers["Location"]
+        return self.http.put(location, params={"digest": digest_of(data)}, content=data)
+
+    def push_in_chunks(self, data: bytes) -> httpx.Response:
+        """Upload a blob in several requests; the first one that fails is the answer."""
+        location = self.http.post("/v2/p/a/blobs/uploads/").headers["Location"]
+        for start in range(0, len(data), MIB):
+            answer = self.http.patch(location, content=data[start : start + MIB])
+            if answer.status_code != 202:
+                return answer
+            location = answer.headers["Location"]
+        return self.http.put(location, params={"digest": digest_of(data)})
+
+    def leftovers(self) -> list[str]:
+        """Files of upload sessions."""
+        return [item.name for item in (self.inside / "uploads").iterdir()]
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
+    place = tmp_path_factory.mktemp("disk") / "storage"
+    place.mkdir()
+    registry = Registry(
+        tmp_path_factory.mktemp("full") / "data",
+        {
+            "SEAWALL_STORAGE__ROOT": str(place),
+            "SEAWALL_HTTP__WORKERS": "1",
+            "SEAWALL_JOBS__EMBEDDED": "false",
+        },
+    )
+    mount = 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"'
+    registry.prefix = ["unshare", "--mount", "sh", "-c", mount, str(place)]
+    registry.start()
+    try:
+        registry.create_project("p", public=True)
+        found = Disk(registry, place)
+        assert found.push(LAYER).status_code == 201
+        yield found
+    finally:
+        registry.close()
+
+
+def ready(disk: Disk) -> dict[str, object]:
+    answer = disk.http.get("/readyz")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, object] = answer.json()
+    return found
+
+
+def serves(disk: Disk) -> None:
+    """What is there can be had."""
+    url = f"/v2/p/a/blobs/{digest_of(LAYER)}"
+    assert disk.http.head(url).status_code == 200
+    assert disk.http.get(url).content == LAYER
+
+
+@pytest.mark.parametrize("way", ["push", "push_in_chunks"])
+def test_a_push_that_does_not_fit(disk: Disk, way: str) -> None:
+    answer = getattr(disk, way)(secrets.token_bytes(24 * MIB))
+    assert answer.status_code == 507, answer.text
+    (error,) = answer.json()["errors"]
+    assert error["code"] == "UNAVAILABLE"
+    assert error["message"] == "storage is full: no space left on device"
+    assert disk.leftovers() == []
+    # So there is space for what fits.
+    assert getattr(disk, way)(secrets.token_bytes(MIB)).status_code == 201
+
+
+def test_a_full_disk(disk: Disk) -> None:
+    disk.fill()
+    try:
+        assert disk.push(secrets.token_bytes(MIB)).status_code == 507
+        shown = until(lambda: s if (s := ready(disk))["status"] == "degraded" else None)
+        assert shown["checks"]["storage"] == "storage is full: no space left on device"  # type: ignore[index]
+        serves(disk)
+    finally:
+        (disk.inside / "filler").unlink()
+    until(lambda: ready(disk)["status"] == "ok")
+    assert disk.push(secrets.token_bytes(MIB)).status_code == 201
+
+
+def test_a_disk_that_became_read_only(disk: Disk) -> None:
+    disk.remount("ro")
+    try:
+        answer = disk.push(secrets.token_bytes(MIB))
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+        assert answer.json()["errors"][0]["message"] == "storage takes no writes: read-only file system"
+        until(lambda: ready(disk)["status"] == "degraded")
+        serves(disk)
+    finally:
+        disk.remount("rw")
+    until(lambda: ready(disk)["status"] == "ok")
+    assert disk.push(secrets.token_bytes(MIB)).status_code == 201
+    assert "Traceback" not in disk.registry.log.read_text()
