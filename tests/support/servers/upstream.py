@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from aiohttp import web
 
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from tests.support.digests import digest_of
+from tests.support.lab import Lab
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Upstream:
     hangs: bool = False
     # Answers to pushes of these references, as (status, error).
     refuses: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
-    blobs: set[str] = field(default_factory=set)
+    blobs: dict[str, bytes] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
 
     def put(self, tag: str, payload: bytes) -> str:
@@ -57,7 +58,7 @@ class Upstream:
             index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self.referrers}
             return web.json_response(index, headers=headers, content_type=OCI_INDEX)
         if kind == "blobs" and what in self.blobs:
-            return web.Response()
+            return web.Response(body=self.blobs[what])
         payload = self.manifests.get(what)
         if kind != "manifests" or payload is None:
             return web.json_response({"errors": []}, status=404)
@@ -69,7 +70,7 @@ class Upstream:
         if request.method == "POST":
             return web.Response(status=202, headers={"Location": f"{request.path}session"})
         if kind == "uploads":
-            self.blobs.add(request.query["digest"])
+            self.blobs[request.query["digest"]] = content
         elif what in self.refuses:
             status, error = self.refuses[what]
             return web.json_response({"errors": [error]}, status=status)
@@ -94,3 +95,7 @@ async def open_upstream() -> AsyncIterator[Upstream]:
     finally:
         upstream.hangs = False
         await runner.cleanup()
+
+
+UpstreamBody = Callable[[Lab, Upstream], Coroutine[Any, Any, None]]
+RunProxy = Callable[[UpstreamBody], None]

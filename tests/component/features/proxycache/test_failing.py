@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
-from seawall.access.tables import projects
 from seawall.features.proxycache import breaker
-from seawall.infra.settings import ProxySettings, Settings
 from seawall.kernel.errors import RegistryError
-from seawall.process.wiring import open_process
 from seawall.registry.manifest import EMPTY_CONFIG, OCI_MANIFEST
 from tests.support.digests import digest_of
 from tests.support.lab import Lab
-from tests.support.servers.upstream import Upstream, open_upstream
+from tests.support.servers.upstream import RunProxy, Upstream
 from tests.support.waiting import eventually
-
-Body = Callable[[Lab, Upstream], Coroutine[Any, Any, None]]
-RunProxy = Callable[[Body], None]
-
-
-@pytest.fixture
-def run_proxy(lab_settings: Settings) -> RunProxy:
-    """Run a coroutine function with a Lab whose project `p` stands before an upstream."""
-    proxy = ProxySettings(fresh_seconds=0, wait_seconds=1)
-
-    def runner(body: Body) -> None:
-        async def main() -> None:
-            services = open_process(lab_settings.model_copy(update={"proxy": proxy}))
-            try:
-                async with open_upstream() as upstream:
-                    lab = Lab(services)
-                    project = await lab.project()
-                    registry = await services.replication.registries.add(
-                        name="up", url=upstream.url, type="docker-registry"
-                    )
-                    mine = update(projects).where(projects.c.id == project)
-                    await lab.db.write(lambda c: c.execute(mine.values(registry_id=registry)))
-                    await body(lab, upstream)
-            finally:
-                await services.close()
-
-        asyncio.run(main())
-
-    return runner
 
 
 def image(mark: str) -> bytes:
