@@ -4,7 +4,7 @@ Order of precedence, strongest first: flags, environment, file, defaults. Nested
 double underscore in the environment: `SEAWALL_DATABASE__URL`, `SEAWALL_HTTP__PORT`.
 Unknown keys are refused, so a typing mistake is found by `seawall config check` and not in production.
 
-This is one long file on purpose: it declares data, and a reader who looks for a setting finds all of them here.
+This is one long file on purpose: it declares data, and who looks for a setting finds all of them here.
 """
 
 from __future__ import annotations
