@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.docs.machine import walk
+from tests.support.docs.walks import WALKS
 from tests.support.folders import open_folder
-from tests.system.docs.machine import walk
-from tests.system.docs.walks import WALKS
 
 pytestmark = pytest.mark.timeout(600)
 

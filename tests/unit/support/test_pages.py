@@ -11,10 +11,10 @@ from collections import Counter
 import pytest
 import yaml
 
+from tests.support.docs.machine import script
+from tests.support.docs.walks import WALKS
 from tests.support.pages import SHELL, Block, blocks, exists, links, pages
 from tests.support.processes import ROOT
-from tests.system.docs.machine import script
-from tests.system.docs.walks import WALKS
 
 BLOCKS = [block for page in pages() for block in blocks(page)]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.support.docs.machine import Walk
 from tests.support.processes import ROOT
-from tests.system.docs.machine import Walk
 
 _DATA = {"SEAWALL_DATA_DIR": f"{ROOT}/data"}
 

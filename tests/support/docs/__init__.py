@@ -1,0 +1,1 @@
+"""The pages of the documentation, walked through as their reader would."""
