@@ -14,8 +14,8 @@ OF_ONE_INSTANCE = {
     "webhook_deliveries preheat_executions preheat_tasks scan_runs scan_requests scan_exports",
     "what its scanner found, and knows": "scan_reports scan_findings scan_layers scan_inventories advisories "
     "advisory_cves advisory_packages advisory_sources",
-    "its storage, and what follows from its content": "blobs blob_trash blob_proofs repository_blobs project_blobs "
-    "manifest_payloads manifest_references uploads upload_leases tuf_changes artifact_windows",
+    "its storage, and what follows from its content": "blobs blob_trash blob_proofs repository_blobs "
+    "project_blobs manifest_payloads manifest_references uploads upload_leases tuf_changes artifact_windows",
     "its processes": "instances commit_markers schema_compatibility login_failures",
     "its part in disaster recovery": "dr_state dr_blobs dr_divergences",
     "its part among peers and followers": "peer_state peer_entries peer_pending peer_links "
