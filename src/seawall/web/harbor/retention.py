@@ -300,11 +300,11 @@ async def trigger_retention_execution(
 
 @router.get("/retentions/{id}/executions")
 async def list_retention_executions(
-    id: Id, access: Annotated[Access, checked("tag-retention", "list")], db: Db, page: ListingDep
+    id: Id, access: Annotated[Access, checked("tag-retention", "list")], db: Db, jobs: Jobs, page: ListingDep
 ) -> list[RetentionExecution]:
     """Runs of a policy, newest first."""
     await _policy(access, db, id, "list")
-
+    await executions.steps(jobs).settle_all(id)
     total, found = await db.read(lambda c: lists.list_executions(c, id, page))
     page.total(total)
     return [
