@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
 from seawall.access.principal import Principal
 from seawall.access.rbac import PUBLIC, role_allows
@@ -66,8 +67,7 @@ def may(connection: Connection, principal: Principal, project: Project, resource
     if principal.kind == "robot":
         named = "project" if resource == "self" else resource
         return any(
-            grant.kind == "project"
-            and grant.namespace in (project.name, "*")
+            grant.covers(project.name, project.created_at)
             and (principal.robot_project in (None, project.id))
             and grant.allows(named, action)
             for grant in principal.grants
@@ -87,12 +87,20 @@ def visible(principal: Principal) -> Select[Any] | None:
     if principal.sysadmin:
         return None
     query = select(projects.c.id)
-    conditions = [projects.c.public.is_(True)]
+    conditions: list[ColumnElement[bool]] = [projects.c.public.is_(True)]
     if principal.kind == "robot":
-        names = {grant.namespace for grant in principal.grants if grant.kind == "project"}
-        if "*" in names and principal.robot_project is None:
+        given = [grant for grant in principal.grants if grant.kind == "project"]
+        if principal.robot_project is None and any(grant.namespace == "*" for grant in given):
             return None
-        conditions.append(projects.c.name.in_(names - {"*"}))
+        ages: dict[float, list[str]] = {}
+        for grant in given:
+            ages.setdefault(grant.since, []).append(grant.namespace)
+        conditions += [
+            and_(projects.c.name.in_(names), projects.c.created_at <= since)
+            if math.isfinite(since)
+            else projects.c.name.in_(names)
+            for since, names in ages.items()
+        ]
     elif principal.known:
         mine = project_members.c.user_id == principal.id
         if principal.groups:

@@ -12,6 +12,7 @@ here too.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -41,6 +42,7 @@ from seawall.access.tables import users as users_table
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
+from seawall.infra.outgoing import LIMIT, guarded
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError, StandbyError
 
@@ -51,6 +53,7 @@ with warnings.catch_warnings():
 
 log: Any = structlog.get_logger("seawall.oidc")
 _TIMEOUT = 10.0
+_DOCUMENT_BYTES = 1024 * 1024
 # Clocks of providers and ours may differ by this much (seconds).
 _LEEWAY = 60
 _METADATA_SECONDS = 600
@@ -202,7 +205,7 @@ class OidcService:
             redirect_uri=callback,
             scope=scope or "openid profile email",
             code_challenge_method="S256",
-            verify=settings.verify_cert,
+            transport=guarded(settings.endpoint, verify=settings.verify_cert, proxies=True),
             timeout=_TIMEOUT,
         )
 
@@ -214,7 +217,7 @@ class OidcService:
         known = self._metadata.get(endpoint)
         if known is not None and known[0] > time.monotonic():
             return known[1]
-        document = await _get(f"{endpoint}/.well-known/openid-configuration", verify)
+        document = await _get(endpoint, f"{endpoint}/.well-known/openid-configuration", verify)
         # Discovery 4.3: an issuer other than the one asked could speak for it.
         if str(document.get("issuer", "")).rstrip("/") != endpoint:
             raise ProviderError("the provider's discovery document names another issuer")
@@ -236,7 +239,7 @@ class OidcService:
                 if fresh and keys is not None and self._keys_after > time.monotonic():
                     break
                 self._keys_after = time.monotonic() + 10
-                keys = KeySet.import_key_set(await _get(uri, settings.verify_cert))  # type: ignore[arg-type]
+                keys = KeySet.import_key_set(await _get(settings.endpoint, uri, settings.verify_cert))  # type: ignore[arg-type]
                 self._key_sets[uri] = keys
             try:
                 claims = jwt.decode(token, keys, algorithms=_ALGORITHMS).claims
@@ -441,12 +444,18 @@ class OidcService:
             raise InvalidError(str(error)) from None
 
 
-async def _get(url: str, verify: bool) -> dict[str, Any]:
+async def _get(endpoint: str, url: str, verify: bool) -> dict[str, Any]:
+    """A document of the provider at `endpoint`, at an address that it may have named itself."""
+    transport = guarded(endpoint, verify=verify, proxies=True)
+    headers = {"Accept-Encoding": "identity"}
     try:
-        async with httpx.AsyncClient(verify=verify, timeout=_TIMEOUT) as client:
-            response = await client.get(url)
+        async with (
+            httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, headers=headers) as client,
+            asyncio.timeout(_TIMEOUT * 3),
+        ):
+            response = await client.get(url, extensions={LIMIT: _DOCUMENT_BYTES})
         document = response.json() if response.status_code == 200 else None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
         raise ProviderError(f"the provider cannot be reached: {type(error).__name__}") from None
     if not isinstance(document, dict):
         raise ProviderError(f"the provider answered {response.status_code} without a JSON document")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +12,20 @@ class RobotGrant:
     """Permissions of a robot on one namespace.
 
     `kind` is `system` or `project`; `namespace` is a project's name, `*` for every project, `/` for the
-    system. `access` holds (resource, action) pairs; `*` stands for all.
+    system. `access` holds (resource, action) pairs; `*` stands for all. `since` is when it was given (Unix
+    seconds): a project that was made later under the same name is another one.
     """
 
     kind: str
     namespace: str
     access: frozenset[tuple[str, str]]
+    since: float = math.inf
+
+    def covers(self, name: str, created_at: float) -> bool:
+        """Whether it is about the project of that name that was made then."""
+        return self.kind == "project" and (
+            self.namespace == "*" or (self.namespace == name and created_at <= self.since)
+        )
 
     def allows(self, resource: str, action: str) -> bool:
         """Whether the grant names the pair."""

@@ -128,7 +128,7 @@ ROBOT_PROJECT: Table = _table(
         "scan": "create read stop",
         "sbom": "create read stop",
         "tag": "create list delete",
-        "accessory": "list",
+        "accessory": "list create",
         "artifact-addition": "read",
         "artifact-label": "create delete",
         "scanner": "create read",
@@ -143,6 +143,10 @@ ROBOT_PROJECT: Table = _table(
         "member": _CRUDL,
     }
 )
+
+# The right of robots that sign: to read what a gate on pulls holds back. Seawall's own (Harbor lets whoever
+# may push and calls himself cosign); "*" does not include it.
+SIGNING = ("accessory", "create")
 
 # Actions of the registry API and what each asks for.
 OCI_ACTIONS: dict[str, tuple[str, str]] = {

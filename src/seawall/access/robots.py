@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import string
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from seawall.access import access
 from seawall.access.principal import Principal
 from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
-from seawall.access.tables import robots
+from seawall.access.tables import projects, robots
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
@@ -32,7 +33,8 @@ class RobotRequest:
     description: str
     disabled: bool
     duration: int
-    permissions: Permissions
+    # None leaves them as they are.
+    permissions: Permissions | None
 
 
 def new_secret() -> str:
@@ -75,15 +77,46 @@ def check_permissions(
                 )
 
 
-def check_no_more(creator: Principal, permissions: Permissions) -> None:
+def live(connection: Connection, permissions: Permissions) -> Permissions:
+    """The permissions that still give something: not those on projects that are gone.
+
+    A project made later under the same name is another one.
+    """
+    names = {item["namespace"] for item in permissions if item["kind"] == "project"} - {"*"}
+    query = select(projects.c.name, projects.c.created_at).where(projects.c.name.in_(sorted(names)))
+    made = {row.name: row.created_at for row in connection.execute(query)} if names else {}
+    return [
+        item
+        for item in permissions
+        if item["namespace"] not in names
+        or item["kind"] != "project"
+        or made.get(item["namespace"], math.inf) <= item.get("since", math.inf)
+    ]
+
+
+def dated(connection: Connection, permissions: Permissions, now: float) -> Permissions:
+    """The same permissions, as given now."""
+    found = []
+    for item in permissions:
+        project = access.project_by_name(connection, item["namespace"]) if item["kind"] == "project" else None
+        # Clocks of hosts differ: a project that is there is never younger than what is given on it.
+        found.append(item if project is None else {**item, "since": max(now, project.created_at)})
+    return found
+
+
+def check_no_more(connection: Connection, creator: Principal, permissions: Permissions) -> None:
     """Raise ForbiddenError when a robot would give more than it has itself."""
     if creator.kind != "robot":
         return
     for item in permissions:
+        named = item["kind"] == "project" and item["namespace"] != "*"
+        project = access.project_by_name(connection, item["namespace"]) if named else None
+        made = project.created_at if project is not None else None
         for pair in item["access"]:
             held = any(
                 grant.kind == item["kind"]
                 and grant.namespace in (item["namespace"], "*")
+                and (made is None or grant.covers(item["namespace"], made))
                 and grant.allows(pair["resource"], pair["action"])
                 for grant in creator.grants
             )
@@ -116,12 +149,13 @@ def create(
     """Add a robot; returns its row. Raises InvalidError, ConflictError, ForbiddenError."""
     if len(request.name) > 255 or not _NAME.fullmatch(request.name):
         raise InvalidError("robot names have lower-case letters and digits, with single . _ - between them")
-    check_permissions(connection, request.permissions, project)
-    check_no_more(creator, request.permissions)
+    now = time.time()
+    check_permissions(connection, request.permissions or [], project)
+    permissions = dated(connection, request.permissions or [], now)
+    check_no_more(connection, creator, permissions)
     name = f"{project.name}+{request.name}" if project is not None else request.name
     if connection.execute(select(robots.c.id).where(robots.c.name == name)).first():
         raise ConflictError(f"robot {request.name} exists")
-    now = time.time()
     expires_at = _end(request.duration, now)
     check_end(creator, expires_at)
     made = connection.execute(
@@ -130,7 +164,7 @@ def create(
             project_id=project.id if project is not None else None,
             description=request.description,
             secret_hash=secret_hash,
-            permissions=request.permissions,
+            permissions=permissions,
             disabled=request.disabled,
             duration=request.duration,
             expires_at=expires_at,
@@ -197,10 +231,14 @@ def change(
 ) -> None:
     """Change everything but name and level. Raises NotFoundError, InvalidError, ForbiddenError."""
     row = get(connection, robot_id)
-    check_permissions(connection, request.permissions, project)
-    check_no_more(actor, request.permissions)
+    if request.permissions is None:
+        permissions = live(connection, row.permissions)
+    else:
+        check_permissions(connection, request.permissions, project)
+        permissions = dated(connection, request.permissions, time.time())
+    check_no_more(connection, actor, permissions)
     # Nor may it switch on, or take over, one that could do more than itself.
-    check_no_more(actor, row.permissions)
+    check_no_more(connection, actor, row.permissions)
     # The time runs from when the robot was made, unless the duration changes.
     expires = row.expires_at if request.duration == row.duration else _end(request.duration, row.created_at)
     check_end(actor, expires)
@@ -212,7 +250,7 @@ def change(
             disabled=request.disabled,
             duration=request.duration,
             expires_at=expires,
-            permissions=request.permissions,
+            permissions=permissions,
             updated_at=time.time(),
         )
     )
@@ -221,7 +259,7 @@ def change(
 def set_secret(connection: Connection, robot_id: int, secret_hash: str, *, actor: Principal) -> None:
     """Store the hash of a new secret. Raises NotFoundError, ForbiddenError (a robot that could do more)."""
     row = get(connection, robot_id)
-    check_no_more(actor, row.permissions)
+    check_no_more(connection, actor, row.permissions)
     check_end(actor, row.expires_at)
     connection.execute(
         update(robots).where(robots.c.id == robot_id).values(secret_hash=secret_hash, updated_at=time.time())
@@ -249,7 +287,10 @@ def find(connection: Connection, robot_id: int) -> Row[Any] | None:
     return connection.execute(select(robots).where(robots.c.id == robot_id)).first()
 
 
-def list_robots(connection: Connection, project_id: int | None, page: Page) -> tuple[int, list[Row[Any]]]:
-    """Robots of a project, or (None) of the system, by name."""
+def list_robots(
+    connection: Connection, project_id: int | None, page: Page
+) -> tuple[int, list[tuple[Row[Any], Permissions]]]:
+    """Robots of a project, or (None) of the system, by name, with the permissions that give something."""
     of = robots.c.project_id.is_(None) if project_id is None else robots.c.project_id == project_id
-    return page.fetch(connection, select(robots).where(of), _FIELDS, robots.c.name)
+    total, found = page.fetch(connection, select(robots).where(of), _FIELDS, robots.c.name)
+    return total, [(row, live(connection, row.permissions)) for row in found]

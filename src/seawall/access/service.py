@@ -87,6 +87,8 @@ class AuthService:
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
         # argon2 is meant to be slow: without a bound, a burst of logins would starve everything else.
         self._slots = asyncio.Semaphore(2)
+        # Projects' times of making, and until when (or for which change token) they are known.
+        self._ages: dict[str, tuple[float, float]] = {}
         self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def robot_prefix(self) -> str:
@@ -156,7 +158,29 @@ class AuthService:
 
     async def grant(self, user: Principal | None, scopes: list[Scope]) -> list[Scope]:
         """The part of `scopes` that `user` (None: anonymous) may have; empty ones are kept, empty."""
-        return await self._db.point(lambda c: [_grant(c, user, scope) for scope in scopes])
+        now = self._db.now()
+        return await self._db.point(lambda c: [_grant(c, user, scope, now) for scope in scopes])
+
+    async def is_older(self, project: str, since: float, *, fresh: bool) -> bool:
+        """Whether no project of that name was made after `since` (Unix seconds).
+
+        What was given then is about this project, and not about another that had its name before. Without
+        `fresh` the answer may be a second old where commits cannot be seen cheaply.
+        """
+        known = self._ages.get(project)
+        token = self._db.change_token()
+        if known is not None and (
+            known[0] == token if token is not None else not fresh and time.monotonic() < known[0]
+        ):
+            return known[1] <= since
+        mark = token if token is not None else time.monotonic() + 1
+        found = await self._db.point(lambda c: access.project_by_name(c, project))
+        if found is None:
+            return True
+        self._ages[project] = (mark, found.created_at)
+        if len(self._ages) > 4096:
+            self._ages.pop(next(iter(self._ages)))
+        return found.created_at <= since
 
     async def actions(self, user: Principal | None, repository: str) -> frozenset[str]:
         """What `user` may do to the repository: a subset of pull, push, delete."""
@@ -237,6 +261,8 @@ def robot_principal(row: Any, prefix: str) -> Principal:
             item["kind"],
             item["namespace"],
             frozenset((pair["resource"], pair["action"]) for pair in item["access"]),
+            # Robots of older versions do not say; their permissions are as old as their last change.
+            item.get("since", row.updated_at),
         )
         for item in row.permissions
     )
@@ -251,10 +277,16 @@ def robot_principal(row: Any, prefix: str) -> Principal:
 
 
 def _actions(connection: Connection, user: Principal | None, repository: str) -> frozenset[str]:
+    project = access.project_by_name(connection, repository.partition("/")[0])
+    return _actions_in(connection, user, project)
+
+
+def _actions_in(
+    connection: Connection, user: Principal | None, project: access.Project | None
+) -> frozenset[str]:
     principal = user or ANONYMOUS
     if principal.sysadmin:
         return _ALL
-    project = access.project_by_name(connection, repository.partition("/")[0])
     if project is None:
         return frozenset()
     return frozenset(
@@ -264,12 +296,15 @@ def _actions(connection: Connection, user: Principal | None, repository: str) ->
     )
 
 
-def _grant(connection: Connection, user: Principal | None, scope: Scope) -> Scope:
+def _grant(connection: Connection, user: Principal | None, scope: Scope, now: float) -> Scope:
     allowed: frozenset[str] = frozenset()
     if scope.type == "repository":
-        allowed = _actions(connection, user, scope.name)
+        project = access.project_by_name(connection, scope.name.partition("/")[0])
+        allowed = _actions_in(connection, user, project)
         wanted = _ALL if "*" in scope.actions else scope.actions
-        return Scope(scope.type, scope.name, wanted & allowed)
+        # Clocks of hosts differ: a project that is there is never younger than what is given on it.
+        since = max(now, project.created_at) if project is not None else now
+        return Scope(scope.type, scope.name, wanted & allowed, since)
     if scope.type == "registry" and scope.name == "catalog" and user is not None:
         return Scope(scope.type, scope.name, scope.actions)
     return Scope(scope.type, scope.name, allowed)

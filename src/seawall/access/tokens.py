@@ -27,20 +27,28 @@ _SCOPE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One resource and the actions asked for or granted on it."""
+    """One resource and the actions asked for or granted on it.
+
+    `since`: when they were granted (Unix seconds), see `AuthService.is_older`.
+    """
 
     type: str
     name: str
     actions: frozenset[str]
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A verified token: its subject ("" for anonymous), expiry (Unix seconds) and access."""
+    """A verified token: its subject ("" for anonymous), expiry (Unix seconds) and access.
+
+    `since`: when the access to each resource was granted.
+    """
 
     subject: str
     expires: float
     access: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    since: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def allows(self, type_: str, name: str, action: str) -> bool:
         """Whether the token permits `action` on the resource."""
@@ -89,7 +97,9 @@ class TokenService:
             "iat": now,
             "jti": secrets.token_hex(8),
             "access": [
-                {"type": item.type, "name": item.name, "actions": sorted(item.actions)} for item in scopes
+                {"type": item.type, "name": item.name, "actions": sorted(item.actions)}
+                | ({} if item.since is None else {"since": item.since})
+                for item in scopes
             ],
         }
         kid, key = self._keys.signing()
@@ -154,4 +164,10 @@ class TokenService:
         access = {
             (item["type"], item["name"]): frozenset(item["actions"]) for item in claims.get("access", [])
         }
-        return Grant(str(claims.get("sub", "")), float(claims["exp"]), access)
+        # The time of issue has no fractions.
+        issued = float(claims.get("iat", 0)) + 1
+        since = {
+            (item["type"], item["name"]): float(item.get("since", issued))
+            for item in claims.get("access", [])
+        }
+        return Grant(str(claims.get("sub", "")), float(claims["exp"]), access, since)

@@ -29,6 +29,7 @@ from sqlalchemy import Connection, select
 
 from seawall import __version__
 from seawall.infra.db import dump, migrate
+from seawall.infra.private import open_private, private_folder
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import ConfigError
 from seawall.registry.tables import blobs
@@ -50,7 +51,8 @@ class BackupReport:
 async def backup(url: str, storage: BlobStorage, directory: Path) -> BackupReport:
     """Back up the database at `url` and its blobs to `directory`. Raises ConfigError for a damaged blob."""
     report = BackupReport()
-    directory.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command of its own: nothing else waits
+    # Password hashes and private blobs are in it.
+    private_folder(directory)
     with contextlib.suppress(FileNotFoundError):
         # Until the new list is complete, the directory must not pass for a backup.
         (directory / "backup.json").unlink()
@@ -78,7 +80,7 @@ async def backup(url: str, storage: BlobStorage, directory: Path) -> BackupRepor
         "blobs": len(named),
     }
     temporary = directory / ".backup.json"
-    with temporary.open("w") as file:
+    with open_private(temporary, "w") as file:
         json.dump(content, file, indent=2)
         file.flush()
         os.fsync(file.fileno())
@@ -164,7 +166,7 @@ async def _fetch(storage: BlobStorage, digest: str, size: int, key: str, target:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}")
     running = hashlib.new(algorithm)
-    with temporary.open("wb") as file:
+    with open_private(temporary, "wb") as file:
         if size:
             async for part in storage.stream(key, 0, size):
                 running.update(part)

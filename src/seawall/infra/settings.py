@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -328,6 +328,15 @@ class PeerSettings(_Section):
         return self
 
 
+def _is_private(url: str) -> bool:
+    """Whether nobody on the way can read what is sent to an address: https, or this host."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    with contextlib.suppress(ValueError):
+        return parts.scheme == "https" or ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
 class DrSettings(_Section):
     """Two sites (data centers), one active and one standby. Off while `site` is empty."""
 
@@ -338,6 +347,9 @@ class DrSettings(_Section):
     peer: str | None = Field(default=None, description="URL of the other site")
     ca_file: Path | None = Field(default=None, description="CA of the peer and the witness (PEM)")
     witness: str | None = Field(default=None, description="URL of the witness at a third place")
+    allow_http: bool = Field(
+        default=False, description="take http from and to the peer: the link itself is private"
+    )
     lease_seconds: float = Field(default=15, ge=1, le=300, description="how long the witness's word is good")
     poll_seconds: float = Field(default=1, gt=0, le=60, description="how often changes are asked for")
     timeout_seconds: float = Field(default=5, gt=0, le=60, description="silence after which a site is away")
@@ -362,6 +374,8 @@ class DrSettings(_Section):
             raise ValueError("peer is missing: the other site's URL")
         if not self.site and self.peer:
             raise ValueError("site is missing: this site's name")
+        if self.peer and not self.allow_http and not _is_private(self.peer):
+            raise ValueError("peer must be https: hashes of passwords travel there (or set allow_http)")
         return self
 
 

@@ -45,6 +45,7 @@ from seawall.features.scan.adapter_requests import AdapterRequests
 from seawall.features.scan.model import MIB, Limits
 from seawall.features.scan.part import part as scan_part
 from seawall.features.scan.scanning import Scanning
+from seawall.features.trust.exempt import Exemptions
 from seawall.features.trust.notary import NotaryService
 from seawall.features.trust.part import part as trust_part
 from seawall.features.trust.service import TrustService
@@ -249,6 +250,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     artifacts = ArtifactService(db, content)
     trail = AuditTrail(configuration, events)
     trust = TrustService(db, artifacts)
+    exemptions = Exemptions(db, artifacts, auth)
     scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)
     scan_requests = AdapterRequests(db, keys, jobs, scanner.packages)
     replication = open_replication(db, keys, jobs)
@@ -270,8 +272,8 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     leading = ID_VARIABLE in os.environ
     parts: list[Part] = [
         audit_part(db, trail, configuration),
-        scan_part(db, scanner, scan_requests, auth),
-        trust_part(trust, auth),
+        scan_part(db, scanner, scan_requests, auth, exemptions),
+        trust_part(trust, exemptions),
         Part(background=(keys.watch, sessions.sweep), closers=(redis.close, rates.close)),
         content_jobs.part(db, storage, settings.gc, settings.scrub),
         Part(jobs=(purge_kind(jobs, settings.jobs.keep_days),), schedules=(PURGE_SCHEDULE,)),

@@ -18,6 +18,7 @@ from seawall.kernel.errors import InvalidError, NotFoundError
 
 CHART_LIMIT = 32 * 1024 * 1024
 _UNPACKED_LIMIT = 128 * 1024 * 1024
+_ATTRIBUTE_BYTES = 64 * 1024
 _FILE_LIMIT = 2 * 1024 * 1024
 _MEMBER_LIMIT = 20_000
 _CHART_LAYERS = frozenset({"application/vnd.cncf.helm.chart.content.v1.tar+gzip", "application/tar+gzip"})
@@ -55,8 +56,16 @@ def attributes(kind: str, config: dict[str, Any]) -> dict[str, Any]:
     """Harbor's `extra_attrs` of a config document."""
     if kind == "IMAGE":
         wanted = ("architecture", "author", "config", "created", "os", "os.version", "variant")
-        return {key: config[key] for key in wanted if config.get(key) is not None}
-    return config
+        config = {key: config[key] for key in wanted if config.get(key) is not None}
+    if len(msgspec.json.encode(config)) <= _ATTRIBUTE_BYTES:
+        return config
+    # Lists show a hundred of these, so what is long is left to the config itself.
+    short = {key: value for key, value in config.items() if len(key) <= 64 and _is_short(value)}
+    return dict(list(short.items())[:32])
+
+
+def _is_short(value: Any) -> bool:
+    return len(value) <= 1024 if isinstance(value, str) else isinstance(value, int | float)
 
 
 class _Inflated(io.RawIOBase):

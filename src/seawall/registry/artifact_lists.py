@@ -114,7 +114,7 @@ def list_artifacts(
 def _filtered(
     connection: Connection, page: Page, scope: tuple[str, int], cursor: Cursor | None, *, latest: bool
 ) -> tuple[int, list[Artifact]]:
-    query = artifacts.artifacts().where(manifests.c[scope[0]] == scope[1])
+    query = artifacts.artifacts(brief=True).where(manifests.c[scope[0]] == scope[1])
     if page.condition("base") is None:
         query = query.where(manifests.c.listed.is_(True))
     query = page.filter(query, FIELDS)
@@ -143,7 +143,7 @@ def list_tags(connection: Connection, artifact_id: int, page: Page) -> tuple[int
 
 def list_accessories(connection: Connection, subject: Artifact, page: Page) -> tuple[int, list[Artifact]]:
     """Signatures, SBOMs and other referrers of an artifact, oldest first."""
-    query = artifacts.artifacts().where(
+    query = artifacts.artifacts(brief=True).where(
         manifests.c.repository_id == subject.repository_id, manifests.c.accessory_of == subject.digest
     )
     total, rows = page.fetch(connection, query, _ACCESSORY_FIELDS, manifests.c.id, key=manifests.c.id)

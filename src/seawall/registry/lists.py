@@ -13,6 +13,9 @@ from seawall.registry.belongings import cosign_artifact_type, cosign_tags, is_re
 from seawall.registry.repositories import Repositories
 from seawall.registry.tables import manifests, repositories, tags
 
+# What manifests of one page of referrers may have together (bytes); the specification's limit of an index.
+PAGE_BYTES = 4 * 1024 * 1024
+
 
 class Lists:
     """The lists of the registry, in pages."""
@@ -68,6 +71,9 @@ class Lists:
 
         What cosign attached by a tag has the artifact type that cosign gives it in this list otherwise, so
         that its clients find it either way.
+
+        A page has at most `limit` of them, and those of manifests of PAGE_BYTES together: their annotations
+        are in it, and each may have megabytes.
         """
         check_digest(digest)
         repository = await self._repositories.find(name)
@@ -85,18 +91,9 @@ class Lists:
         )
         cosign_tag = by_tag.correlate(manifests).scalar_subquery()
 
-        def list_referrers(connection: Connection) -> list[Any]:
+        def list_referrers(connection: Connection) -> tuple[list[Any], int | None]:
             query = (
-                select(
-                    manifests.c.id,
-                    manifests.c.media_type,
-                    manifests.c.digest,
-                    manifests.c.size,
-                    manifests.c.artifact_type,
-                    manifests.c.config_media_type,
-                    manifests.c.annotations,
-                    cosign_tag,
-                )
+                select(manifests.c.id, manifests.c.size)
                 .where(
                     manifests.c.repository_id == repository.id,
                     is_referrer(digest),
@@ -119,11 +116,34 @@ class Lists:
                         ),
                     )
                 )
-            return list(connection.execute(query))
+            sizes = list(connection.execute(query))
+            count, total = 0, 0
+            for _, size in sizes[:limit]:
+                total += size
+                if count and total > PAGE_BYTES:
+                    break
+                count += 1
+            ids = [row[0] for row in sizes[:count]]
+            following = ids[-1] if count < len(sizes) else None
+            found = (
+                select(
+                    manifests.c.id,
+                    manifests.c.media_type,
+                    manifests.c.digest,
+                    manifests.c.size,
+                    manifests.c.artifact_type,
+                    manifests.c.config_media_type,
+                    manifests.c.annotations,
+                    cosign_tag,
+                )
+                .where(manifests.c.id.in_(ids))
+                .order_by(manifests.c.id)
+            )
+            return list(connection.execute(found)), following
 
-        rows = await self._db.read(list_referrers)
+        rows, following = await self._db.read(list_referrers)
         result: list[dict[str, Any]] = []
-        for row in rows[:limit]:
+        for row in rows:
             item: dict[str, Any] = {"mediaType": row[1], "digest": row[2], "size": row[3]}
             kind = row[4] or attached.get(row[7]) or row[5]
             if kind:
@@ -131,4 +151,4 @@ class Lists:
             if row[6]:
                 item["annotations"] = row[6]
             result.append(item)
-        return result, rows[limit - 1][0] if len(rows) > limit else None
+        return result, following

@@ -60,6 +60,7 @@ class ListedArtifact(NamedTuple):
 class StoredAccessory(NamedTuple):
     """An accessory with its bytes; `pushed_at` in Unix seconds."""
 
+    id: int
     digest: str
     type: str
     pushed_at: float
@@ -136,6 +137,16 @@ def find_manifest(connection: Connection, repository: str, reference: str) -> Fo
         query = query.join(tags, tags.c.manifest_id == manifests.c.id).where(tags.c.name == reference)
     row = connection.execute(query).first()
     return FoundManifest(*row) if row else None
+
+
+def holds_any(connection: Connection, repository: str, digests: Collection[str]) -> bool:
+    """Whether one of the manifests is in the repository (full name)."""
+    query = (
+        select(manifests.c.id)
+        .join(repositories, repositories.c.id == manifests.c.repository_id)
+        .where(repositories.c.name == repository, manifests.c.digest.in_(digests))
+    )
+    return connection.execute(query).first() is not None
 
 
 def payload_of(connection: Connection, manifest_id: int) -> bytes:
@@ -281,7 +292,7 @@ def parent_payloads(connection: Connection, repository_id: int, digest: str, lim
     return [bytes(item) for item in connection.execute(query).scalars()]
 
 
-def parent_digests(connection: Connection, repository: str, digest: str, limit: int) -> list[str]:
+def parent_digests(connection: Connection, repository: str, digest: str) -> list[str]:
     """Digests of indexes of the repository (full name) that name the manifest."""
     query = (
         select(manifests.c.digest)
@@ -293,7 +304,6 @@ def parent_digests(connection: Connection, repository: str, digest: str, limit: 
             manifest_references.c.digest == digest,
             manifests.c.media_type.in_((OCI_INDEX, DOCKER_LIST)),
         )
-        .limit(limit)
     )
     return list(connection.execute(query).scalars())
 
@@ -326,12 +336,28 @@ def accessory_digests(
     return list(connection.execute(query).scalars())
 
 
-def oldest_accessories(
-    connection: Connection, repository: str, digest: str, limit: int
+def accessories_from(
+    connection: Connection,
+    repository: str,
+    digest: str,
+    kind: str | None = None,
+    *,
+    after: int = 0,
+    only: str | None = None,
+    limit: int = 1,
 ) -> list[StoredAccessory]:
-    """Accessories of an artifact of the repository (full name), oldest first."""
+    """The next accessories, by id, of an artifact of the repository (full name).
+
+    `kind`: of that type; `only`: the one with this digest.
+    """
     query = _accessories().join(repositories, repositories.c.id == manifests.c.repository_id)
-    query = query.where(repositories.c.name == repository, manifests.c.accessory_of == digest)
+    query = query.where(
+        repositories.c.name == repository, manifests.c.accessory_of == digest, manifests.c.id > after
+    )
+    if kind is not None:
+        query = query.where(manifests.c.accessory_type == kind)
+    if only is not None:
+        query = query.where(manifests.c.digest == only)
     return _stored(connection, query.order_by(manifests.c.id).limit(limit))
 
 
@@ -350,9 +376,16 @@ def newest_accessories(
 
 def _accessories() -> Any:
     return select(
-        manifests.c.digest, manifests.c.accessory_type, manifests.c.pushed_at, manifest_payloads.c.payload
+        manifests.c.id,
+        manifests.c.digest,
+        manifests.c.accessory_type,
+        manifests.c.pushed_at,
+        manifest_payloads.c.payload,
     ).join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
 
 
 def _stored(connection: Connection, query: Any) -> list[StoredAccessory]:
-    return [StoredAccessory(row[0], row[1] or "", row[2], bytes(row[3])) for row in connection.execute(query)]
+    return [
+        StoredAccessory(row[0], row[1], row[2] or "", row[3], bytes(row[4]))
+        for row in connection.execute(query)
+    ]

@@ -41,12 +41,12 @@ def test_manifests_and_what_belongs_to_them(run: Run) -> None:
 
         assert await lab.db.read(lambda c: lookups.child_digests(c, [listed.id])) == {listed.id: [one]}
         assert await lab.db.read(lambda c: lookups.parent_ids(c, found.id, one)) == [listed.id]
-        assert await lab.db.read(lambda c: lookups.parent_digests(c, "p/a", one, 5)) == [index]
+        assert await lab.db.read(lambda c: lookups.parent_digests(c, "p/a", one)) == [index]
         parents = await lab.db.read(lambda c: lookups.parent_payloads(c, found.id, one, 5))
         assert [digest_of(item) for item in parents] == [index]
 
         assert await lab.db.read(lambda c: lookups.referrer_digests(c, "p/a", one)) == [accessory]
-        oldest = await lab.db.read(lambda c: lookups.oldest_accessories(c, "p/a", one, 5))
+        oldest = await lab.db.read(lambda c: lookups.accessories_from(c, "p/a", one, limit=5))
         assert [(item.digest, item.type) for item in oldest] == [(accessory, "subject.accessory")]
         newest = await lab.db.read(
             lambda c: lookups.newest_accessories(c, found.id, one, but="subject.accessory", limit=5)

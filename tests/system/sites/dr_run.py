@@ -70,6 +70,7 @@ class NetSite:
                 "SEAWALL_EXTERNAL_URL": self.url,
                 "SEAWALL_DR__SITE": name,
                 "SEAWALL_DR__PEER": f"http://{other}:8080",
+                "SEAWALL_DR__ALLOW_HTTP": "true",
                 "SEAWALL_DR__START_AS": "active" if name == "a" else "standby",
                 "SEAWALL_DR__WITNESS": f"http://{bed.network.ip('w')}:8090",
                 "SEAWALL_DR__POLL_SECONDS": "0.3",

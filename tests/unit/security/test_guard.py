@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from seawall.features.webhooks.guard import allowed, networks
+from seawall.infra.addresses import allowed, networks
 
 # IANA's special-purpose address registries, and what stands for an IPv4 address inside.
 INSIDE = [

@@ -86,6 +86,8 @@ KINDS: dict[str, Kind] = {
                 "access_secret",
                 "insecure",
                 "ca_certificate",
+                "token_origin",
+                "internal_networks",
             ),
             defaults={"status": "healthy"},
         ),

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
+from seawall.access import robots
 from seawall.availability.peers import schema as t
 from seawall.availability.peers.documents import Kind, Names, opened, sealed
 from seawall.availability.peers.model import Context, Document, MissingError
@@ -54,6 +55,11 @@ class RobotKind(Kind):
         found = Kind.document(self, connection, context, row, names)
         kind = "robot" if row.creator_type == "robot" else "user"
         found["+creator"] = names.key(connection, kind, row.creator_id)
+        # When they were given is said by each instance's own times of its projects.
+        found["permissions"] = [
+            {name: value for name, value in item.items() if name != "since"}
+            for item in robots.live(connection, row.permissions)
+        ]
         return found
 
     def values(
@@ -63,6 +69,7 @@ class RobotKind(Kind):
         found = Kind.values(self, connection, context, key, document, names)
         creator = document.get("+creator")
         kind = "robot" if document["creator_type"] == "robot" else "user"
+        found["permissions"] = robots.dated(connection, document["permissions"], time.time())
         found["creator_id"] = (names.id(connection, kind, creator) if creator is not None else None) or 0
         return found
 

@@ -17,6 +17,15 @@ dr_blobs = Table(
     info={"fenced": False, "dumped": False},
 )
 
+# Signed requests of the other site that were answered lately: each counts once.
+dr_nonces = Table(
+    "dr_nonces",
+    metadata,
+    Column("nonce", String(64), primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
+)
+
 # What a site had acknowledged and the other never received, with what became of it. Followed like content.
 dr_divergences = Table(
     "dr_divergences",

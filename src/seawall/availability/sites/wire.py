@@ -1,8 +1,10 @@
 """How sites and the witness talk: HTTP, each request signed with a key made from the master key.
 
 The master key is the one thing that both sites have before the first contact, and it never travels. A request
-carries the key's fingerprint, so that different master keys are told apart from a forged request. Secrets in
-the rows stay sealed as they are in the database; the rest is as private as the link: use https between sites.
+carries the key's fingerprint, so that different master keys are told apart from a forged request. The
+signature is over method, host, path, time, a nonce and the digest of the body; it is looked at before the
+body is read, and a nonce counts once. Secrets in the rows stay sealed as they are in the database; the rest,
+hashes of passwords among it, is as private as the link, which is therefore https or of one host.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import hmac
 import json
 import secrets
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -21,9 +25,36 @@ from seawall.infra.settings import DrSettings
 from seawall.kernel.errors import ForbiddenError, PreconditionError, UnavailableError
 
 PREFIX = "/internal/dr"
-# Clocks of two sites may differ; a request repeated within this time finds an epoch that has passed.
+# Clocks of two sites may differ by so much (seconds).
 _SKEW = 300.0
+# A request is remembered until its time has passed, however the clocks differ.
+NONCE_SECONDS = 2 * _SKEW
 _BODY_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a good signature says of its request: its nonce, and the SHA-256 of its body in hex."""
+
+    nonce: str
+    digest: str
+
+
+class Memory:
+    """Nonces that this process has seen, where no other one serves."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, float] = {}
+
+    async def is_new(self, nonce: str) -> bool:
+        """Whether the nonce is seen for the first time."""
+        now = time.time()
+        for old in [key for key, at in self._seen.items() if at < now - NONCE_SECONDS]:
+            del self._seen[old]
+        if nonce in self._seen:
+            return False
+        self._seen[nonce] = now
+        return True
 
 
 class Signer:
@@ -35,42 +66,57 @@ class Signer:
         self._key = hmac.new(master, b"seawall-dr", hashlib.sha256).digest()
         self.fingerprint = hmac.new(self._key, b"fingerprint", hashlib.sha256).hexdigest()[:16]
 
-    def sign(self, path: str, body: bytes) -> str:
-        """The Authorization header of a request."""
-        at, nonce = str(int(time.time())), secrets.token_hex(8)
-        return f"Seawall-DR {self.fingerprint}.{at}.{nonce}.{self._mac(path, at, nonce, body)}"
+    def sign(self, method: str, host: str, path: str, body: bytes) -> str:
+        """The Authorization header of a request; `host` as in its Host header."""
+        at, nonce, digest = str(int(time.time())), secrets.token_hex(16), hashlib.sha256(body).hexdigest()
+        mac = self._mac(method, host, path, at, nonce, digest)
+        return f"Seawall-DR {self.fingerprint}.{at}.{nonce}.{digest}.{mac}"
 
-    def verify(self, header: str, path: str, body: bytes) -> None:
-        """Raises ForbiddenError with the reason."""
+    def verify(self, header: str, method: str, host: str, path: str) -> Signed:
+        """What the header says of the request. Raises ForbiddenError with the reason."""
         scheme, _, value = header.partition(" ")
         parts = value.strip().split(".")
-        if scheme != "Seawall-DR" or len(parts) != 4:
+        if scheme != "Seawall-DR" or len(parts) != 5:
             raise ForbiddenError("the request is not signed")
-        fingerprint, at, nonce, mac = parts
+        fingerprint, at, nonce, digest, mac = parts
         if fingerprint != self.fingerprint:
             for other in self._others:
                 if fingerprint == other.fingerprint:
-                    other.verify(header, path, body)
-                    return
+                    return other.verify(header, method, host, path)
             raise ForbiddenError("the two sites have different master keys; give both the same one")
-        if not hmac.compare_digest(mac, self._mac(path, at, nonce, body)):
-            raise ForbiddenError("the signature is wrong")
+        expected = self._mac(method, host, path, at, nonce, digest)
+        if not hmac.compare_digest(mac.encode(), expected.encode()):
+            raise ForbiddenError("the signature is wrong; a proxy on the way must keep the Host header")
         if not at.isdigit() or abs(time.time() - int(at)) > _SKEW:
             raise ForbiddenError("the clocks of the two sites differ by more than five minutes")
+        return Signed(nonce, digest)
 
-    def _mac(self, path: str, at: str, nonce: str, body: bytes) -> str:
-        text = f"{path}\n{at}\n{nonce}\n{hashlib.sha256(body).hexdigest()}"
+    def _mac(self, method: str, host: str, path: str, at: str, nonce: str, digest: str) -> str:
+        text = f"{method}\n{host.lower()}\n{path}\n{at}\n{nonce}\n{digest}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
 
-async def received(request: Request, signer: Signer) -> dict[str, Any]:
-    """The signed JSON object of a request. Raises ForbiddenError, PreconditionError."""
-    body = b""
+async def received(
+    request: Request, signer: Signer, is_new: Callable[[str], Awaitable[bool]]
+) -> dict[str, Any]:
+    """The signed JSON object of a request. Raises ForbiddenError, PreconditionError.
+
+    `is_new` says whether a nonce is seen for the first time.
+    """
+    header, host = request.headers.get("authorization", ""), request.headers.get("host", "")
+    signed = signer.verify(header, request.method, host, request.url.path)
+    parts: list[bytes] = []
+    size = 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > _BODY_LIMIT:
+        size += len(chunk)
+        if size > _BODY_LIMIT:
             raise PreconditionError("the request is too large")
-    signer.verify(request.headers.get("authorization", ""), request.url.path, body)
+        parts.append(chunk)
+    body = b"".join(parts)
+    if not hmac.compare_digest(hashlib.sha256(body).hexdigest(), signed.digest):
+        raise ForbiddenError("the body is not what was signed")
+    if not await is_new(signed.nonce):
+        raise ForbiddenError("the request has been made before")
     try:
         value = json.loads(body or b"{}")
     except ValueError:
@@ -110,9 +156,11 @@ class Peer:
     def request(self, verb: str, body: dict[str, Any], timeout: float | None = None) -> httpx.Request:
         """A signed request."""
         path, data = f"{PREFIX}/{verb}", json.dumps(body).encode()
-        headers = {"Authorization": self._signer.sign(path, data), "Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"}
         extra = {} if timeout is None else {"timeout": timeout}
-        return self._client.build_request("POST", self.url + path, content=data, headers=headers, **extra)  # type: ignore[arg-type]
+        request = self._client.build_request("POST", self.url + path, content=data, headers=headers, **extra)  # type: ignore[arg-type]
+        request.headers["Authorization"] = self._signer.sign("POST", request.headers["Host"], path, data)
+        return request
 
     async def stream(self, verb: str, timeout: float | None = None, **body: Any) -> httpx.Response:
         """An open answer of 200, to be read and closed. Raises as `ask`."""

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from seawall.availability.sites.wire import PREFIX, Signer, received
+from seawall.availability.sites.wire import PREFIX, Memory, Signer, received
 from seawall.kernel.errors import ConfigError, ForbiddenError, SeawallError
 
 
@@ -134,10 +134,11 @@ def open_witness(path: Path) -> Witness:
 def witness_app(witness: Witness, signer: Signer) -> Starlette:
     """The service: `renew`, `take`, `release` and `look`, and `/healthz`."""
     lock = asyncio.Lock()
+    memory = Memory()
 
     async def serve(request: Request) -> Response:
         try:
-            body = await received(request, signer)
+            body = await received(request, signer, memory.is_new)
             async with lock:
                 granted = _act(witness, request.path_params["verb"], body)
                 return JSONResponse({"granted": granted, **witness.told()})

@@ -6,6 +6,7 @@ endpoint (`/registry/notifications`, `/health`; the events of Docker Registry's 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import datetime
 import uuid
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from seawall.infra.outgoing import LIMIT, guarded
 from seawall.kernel.errors import InvalidError, SeawallError
 
 AUTH_MODES = ("NONE", "BASIC", "OAUTH", "CUSTOM")
@@ -22,6 +24,8 @@ SCOPES = ("single_seed_peer", "all_seed_peers", "all_peers")
 RUNNING, SUCCESS, ERROR = "Running", "Success", "Error"
 _DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 _TIMEOUT = httpx.Timeout(30, connect=10)
+# One question takes at most so long, however the answer trickles in.
+_SECONDS = 120.0
 _ANSWER_BYTES = 8 * 1024 * 1024
 _TEXT = 2000
 
@@ -84,20 +88,25 @@ class _Http:
         headers = authorization(instance.auth_mode, instance.auth_info or {})
         # Networks are inside ours; a proxy of the environment is for the world outside.
         self._http = httpx.AsyncClient(
-            headers=headers, verify=not instance.insecure, timeout=_TIMEOUT, trust_env=False
+            headers={**headers, "Accept-Encoding": "identity"},
+            transport=guarded(instance.endpoint, verify=not instance.insecure),
+            timeout=_TIMEOUT,
         )
 
     async def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON of an answer, None when it has none. Raises DriverError."""
         url = f"{self._endpoint}{path}"
         try:
-            async with self._http.stream(method, url, json=body) as answer:
+            async with (
+                asyncio.timeout(_SECONDS),
+                self._http.stream(method, url, json=body, extensions={LIMIT: _ANSWER_BYTES}) as answer,
+            ):
                 data = b""
                 async for part in answer.aiter_bytes():
                     data += part
                     if len(data) > _ANSWER_BYTES:
                         raise DriverError(f"{url}: the answer is too large")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
             raise DriverError(f"{url}: {type(error).__name__} {error}"[:_TEXT]) from None
         if answer.status_code not in (200, 201):
             text = data[:200].decode(errors="replace")

@@ -94,7 +94,9 @@ class Instances:
             raise NotFoundError(f"preheat instance {name} not found")
         mode = values.auth_mode or row.auth_mode
         kept = self._open(row).auth_info
-        info = values.auth_info or (dict(kept) if kept and mode == row.auth_mode else None)
+        # What was given for one address is not sent to another.
+        same = mode == row.auth_mode and (values.endpoint or row.endpoint).rstrip("/") == row.endpoint
+        info = values.auth_info or (dict(kept) if kept and same else None)
         merged = InstanceValues(
             name=values.name or row.name,
             description=row.description if values.description is None else values.description,

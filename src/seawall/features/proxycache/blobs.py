@@ -22,6 +22,10 @@ from seawall.kernel.errors import RegistryError, SeawallError
 
 log: Any = structlog.get_logger("seawall.proxy")
 
+# A blob is waited for so long, and a second more for each _RATE bytes.
+_SECONDS = 600.0
+_RATE = 8192
+
 
 @dataclass(slots=True)
 class Passing:
@@ -119,22 +123,39 @@ class ProxiedBlobs:
     ) -> None:
         actor.set(SYSTEM)
 
+        last = b""
+
         async def source(_offset: int) -> AsyncIterator[bytes]:
+            # The client gets the last piece when the digest has been found right, so never the whole of
+            # something else.
+            nonlocal last
             async for data in stream:
-                await reader.pass_on(data)
+                if last:
+                    await reader.pass_on(last)
+                last = data
                 yield data
 
         async def opened(_location: str) -> None:
             """No session outlives this fetch."""
 
         try:
-            await self._local.put_blob(
-                repository, digest, size, source, session=None, opened=opened, by_chunk=False, mount_from=None
-            )
+            async with asyncio.timeout(_SECONDS + size / _RATE):
+                await self._local.put_blob(
+                    repository,
+                    digest,
+                    size,
+                    source,
+                    session=None,
+                    opened=opened,
+                    by_chunk=False,
+                    mount_from=None,
+                )
+            if last:
+                await reader.pass_on(last)
             await reader.pass_on(None)
         except BaseException as error:
             await reader.pass_on(error if isinstance(error, Exception) else RuntimeError("stopped"))
-            if isinstance(error, SeawallError):
+            if isinstance(error, SeawallError | TimeoutError):
                 log.warning("a blob is not kept", repository=repository, digest=digest, error=str(error))
                 return
             raise

@@ -10,12 +10,16 @@ from seawall.features.replication.endpoint import RemoteEndpoint
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.login import Credentials
 from seawall.features.replication.session import Patience
+from seawall.infra.addresses import networks
 from seawall.kernel import patterns
 
 
 @dataclass(slots=True)
 class RemoteRegistry:
-    """A registry endpoint with its secret in clear text; never shown or logged."""
+    """A registry endpoint with its secret in clear text; never shown or logged.
+
+    `token_origin`: see `replication.login.Login`.
+    """
 
     id: int
     name: str
@@ -25,6 +29,9 @@ class RemoteRegistry:
     secret: str = field(default="", repr=False)
     insecure: bool = False
     ca_certificate: str | None = None
+    token_origin: str | None = None
+    # Networks of ours that the registry may send us on to, for a blob store of its own for one.
+    internal_networks: tuple[str, ...] = ()
 
 
 class Adapter:
@@ -42,7 +49,11 @@ class Adapter:
             limiter=limiter,
             single_post=registry.type == "seawall",
             patience=patience,
+            token_origin=registry.token_origin,
+            allow=networks(registry.internal_networks),
         )
+        # The registry's API may have another host than the registry.
+        self.client.session.reach(registry.url)
         self.endpoint = RemoteEndpoint(self.client)
 
     async def close(self) -> None:

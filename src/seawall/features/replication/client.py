@@ -17,11 +17,15 @@ from seawall.features.replication.origin import HEADER
 from seawall.features.replication.remote import RemoteError, RemoteManifest, reason, refused
 from seawall.features.replication.session import FAILURES, Patience, Session
 from seawall.features.replication.uploads import Uploads, path_of, pull_scope, push_scope
+from seawall.infra.addresses import Network
 from seawall.kernel.errors import SeawallError
 from seawall.registry import manifest as manifests
 
 ACCEPT = ", ".join(sorted(manifests.SUPPORTED))
 MANIFEST_LIMIT = 16 * 1024 * 1024
+# A list of names is read to so many pages and bytes; one with more is taken for endless.
+_PAGES = 100_000
+_LISTED_BYTES = 256 * 1024 * 1024
 
 
 class RegistryClient:
@@ -37,14 +41,18 @@ class RegistryClient:
         limiter: Limiter | None = None,
         single_post: bool = False,
         patience: Patience | None = None,
+        token_origin: str | None = None,
+        allow: tuple[Network, ...] = (),
     ) -> None:
-        """`single_post`: see `Uploads`."""
+        """`single_post`: see `Uploads`; `token_origin`: see `Login`; `allow`: see `Session`."""
         self.session = Session(
             url,
             credentials or Credentials(),
             insecure=insecure,
             ca_certificate=ca_certificate,
             patience=patience or Patience(),
+            token_origin=token_origin,
+            allow=allow,
         )
         self._limiter = limiter or Limiter()
         self.put_blob = Uploads(self.session, self._limiter, single_post=single_post).put
@@ -74,8 +82,14 @@ class RegistryClient:
 
     async def _pages(self, path: str, scope: str, key: str) -> AsyncIterator[str]:
         seen: set[str] = set()
+        left = _LISTED_BYTES
+        asked: set[str] = set()
         while True:
+            asked.add(path)
             response = await self.session.request("GET", path, scope)
+            left -= len(response.content)
+            if left < 0 or len(asked) > _PAGES:
+                raise RemoteError(f"{self.session.url}: the list has no end")
             try:
                 items = response.json().get(key) or []
             except (ValueError, AttributeError):
@@ -90,6 +104,8 @@ class RegistryClient:
             # A Link that leads back to what has been seen would lead there for ever.
             if following is None or not new:
                 return
+            if following in asked:
+                raise RemoteError(f"{self.session.url}: the pages of the list go round in a circle")
             path = following
 
     async def head_manifest(self, repository: str, reference: str) -> str | None:
@@ -164,6 +180,7 @@ class RegistryClient:
         """Descriptors of what refers to `digest`; by the referrers API, or the tag that stands in for it."""
         path = f"/v2/{path_of(repository)}/referrers/{digest}"
         found: dict[str, dict[str, Any]] = {}
+        asked = {path}
         while True:
             response = await self.session.request(
                 "GET", path, pull_scope(repository), accept=frozenset({200, 400, 404, 405}), follow=True
@@ -176,6 +193,9 @@ class RegistryClient:
             following = _next_page(response, self.session.url + path)
             if following is None or not new:
                 return list(found.values())
+            if following in asked or len(asked) > _PAGES:
+                raise RemoteError(f"{self.session.url}: the list has no end")
+            asked.add(following)
             path = following
         # Distribution 1.1, "Referrers Tag Schema".
         fallback = await self.manifest(repository, digest.replace(":", "-", 1)[:128])
@@ -214,7 +234,7 @@ class RegistryClient:
                         headers.update(await self.session.login.headers(pull_scope(repository)))
                         continue
                     if response.status_code not in (200, 206):
-                        await response.aread()
+                        await _read_refusal(response)
                         raise refused("GET", url, response)
                     skip = offset if response.status_code == 200 else 0
                     async for data in response.aiter_raw():
@@ -242,7 +262,7 @@ class RegistryClient:
                 response = await self.session.http.send(request, stream=True, follow_redirects=True)
                 if response.status_code == 200:
                     break
-                await response.aread()
+                await _read_refusal(response)
             except FAILURES as error:
                 raise RemoteError(f"{self.session.url}: {reason(error)}") from None
             if (
@@ -279,6 +299,15 @@ def _next_page(response: httpx.Response, url: str) -> str | None:
     # The host in a Link is the registry's own idea of its name; only path and query count.
     target = urlsplit(urljoin(url, link[1]))
     return str(target.path) + (f"?{target.query}" if target.query else "")
+
+
+async def _read_refusal(response: httpx.Response) -> None:
+    """Read what is said with a refusal; where that is long, the answer is ended instead."""
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) <= 65536:
+        await response.aread()
+    else:
+        await response.aclose()
 
 
 def _descriptors(payload: bytes) -> list[dict[str, Any]]:

@@ -119,6 +119,7 @@ class EcrAdapter(Adapter):
         if not endpoint:
             suffix = ".cn" if region.startswith("cn-") else ""
             endpoint = f"https://api.ecr.{region}.amazonaws.com{suffix}"
+        self.client.session.reach(endpoint)
         host = urlsplit(endpoint).netloc
         payload = json.dumps(body).encode()
         headers = {

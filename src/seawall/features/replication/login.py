@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from seawall.features.replication.remote import RemoteError, reason, refused
+from seawall.infra.outgoing import LIMIT
 
 
 @dataclass(slots=True)
@@ -35,11 +36,55 @@ class Credentials:
         return "Basic " + base64.b64encode(f"{self.username}:{self.secret}".encode()).decode()
 
 
-class Login:
-    """How one registry wants to be logged in to, once it has said so, and the tokens it has given."""
+_TOKEN_BYTES = 1024 * 1024
+_TOKEN_SECONDS = 60.0
+# Token servers of public registries that have another host than the registry.
+_KNOWN = {
+    "https://registry-1.docker.io": "https://auth.docker.io",
+    "https://index.docker.io": "https://auth.docker.io",
+    "https://registry.gitlab.com": "https://gitlab.com",
+    "https://docker.elastic.co": "https://docker-auth.elastic.co",
+}
 
-    def __init__(self, url: str, credentials: Credentials, http: httpx.AsyncClient) -> None:
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL: what credentials are given to. Raises RemoteError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        raise RemoteError(f"{url[:200]!r} is not a URL") from None
+    if port is None or not parts.hostname:
+        raise RemoteError(f"{url[:200]!r} is not a URL")
+    host = parts.hostname.lower()
+    literal = f"[{host}]" if ":" in host else host
+    usual = port == (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{literal}" + ("" if usual else f":{port}")
+
+
+class Login:
+    """How one registry wants to be logged in to, once it has said so, and the tokens it has given.
+
+    Credentials are for the registry's own address and one token server: a challenge is the other side's word,
+    and would send them anywhere (CVE-2026-33540).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        http: httpx.AsyncClient,
+        token_origin: str | None = None,
+        pinned: Callable[[str], None] = lambda _origin: None,
+    ) -> None:
+        """`pinned` is told the token server that is taken up.
+
+        `token_origin`: the token server's address (see `origin_of`), "" for the registry's own; None: what
+        the registry names first.
+        """
         self.url = url
+        self.token_origin = token_origin
+        self._pinned = pinned
         self._credentials = credentials
         self._http = http
         # Realm and service of the token server, or Basic.
@@ -91,6 +136,7 @@ class Login:
                 realm = urljoin(self.url, values.get("realm", ""))
                 if urlsplit(self.url).scheme == "https" and urlsplit(realm).scheme != "https":
                     raise RemoteError(f"{self.url}: its token server has no TLS; credentials are not sent")
+                self._check(realm)
                 self._bearer = (realm, values.get("service", ""))
                 # Another request may have got a newer token meanwhile; that one is good.
                 if sent == f"Bearer {self._tokens.get(scope, ('', 0.0))[0]}":
@@ -101,16 +147,42 @@ class Login:
                 return not sent
         return False
 
+    def trusts(self, url: str) -> bool:
+        """Whether a request to this address may carry what the registry is logged in with."""
+        origin, own = origin_of(url), origin_of(self.url)
+        return origin in (own, _KNOWN.get(own), self.token_origin)
+
+    def _check(self, realm: str) -> None:
+        """Raise RemoteError unless the credentials may be sent to this token server."""
+        if self.trusts(realm):
+            self._pinned(realm)
+            return
+        if self.token_origin is None:
+            self.token_origin = origin_of(realm)
+            self._pinned(realm)
+            return
+        credentials = self._credentials
+        if credentials.basic() is None and credentials.refresh is None:
+            return
+        raise RemoteError(
+            f"{self.url} names the token server {origin_of(realm)}, which its credentials were not given "
+            "for; to allow it, save the registry with its secret once more"
+        )
+
     async def _fetch_token(self, scope: str) -> tuple[str, float]:
         assert self._bearer is not None
         realm, service = self._bearer
         parameters: list[Any] = [("service", service), *(("scope", item) for item in scope.split())]
         basic = self._credentials.basic()
         try:
-            response = await self._http.get(
-                realm, params=parameters, headers={"Authorization": basic} if basic else {}
-            )
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(_TOKEN_SECONDS):
+                response = await self._http.get(
+                    realm,
+                    params=parameters,
+                    headers={"Authorization": basic} if basic else {},
+                    extensions={LIMIT: _TOKEN_BYTES},
+                )
+        except (httpx.HTTPError, TimeoutError) as error:
             raise RemoteError(f"{realm}: {reason(error)}") from None
         if response.status_code != 200:
             raise refused("GET", realm, response)

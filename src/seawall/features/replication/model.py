@@ -28,6 +28,8 @@ class RegistryInfo:
     has_secret: bool
     insecure: bool
     ca_certificate: str | None
+    token_origin: str | None
+    internal_networks: tuple[str, ...]
     status: str
     created_at: float
     updated_at: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from seawall.features.replication.adapters import ADAPTERS, open_adapter
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.model import RegistryInfo
 from seawall.features.replication.tables import registries, replication_policies
+from seawall.infra.addresses import networks
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
@@ -59,6 +61,7 @@ class Registries:
         access_secret: str = "",
         insecure: bool = False,
         ca_certificate: str | None = None,
+        internal_networks: Sequence[str] = (),
         also: Also = nothing,
     ) -> int:
         """Store a registry that answers and takes the credentials; returns its id.
@@ -68,8 +71,11 @@ class Registries:
         if not 0 < len(name) <= 255:
             raise InvalidError("a registry's name has 1 to 255 characters")
         url = check_url(url)
-        await self.check(
-            RemoteRegistry(0, name, type, url, access_key, access_secret, insecure, ca_certificate)
+        allow = _checked_networks(internal_networks)
+        token_origin = await self.check(
+            RemoteRegistry(
+                0, name, type, url, access_key, access_secret, insecure, ca_certificate, None, allow
+            )
         )
         now = time.time()
         row = {
@@ -82,6 +88,8 @@ class Registries:
             "access_secret": self._seal(access_secret),
             "insecure": insecure,
             "ca_certificate": ca_certificate,
+            "token_origin": token_origin,
+            "internal_networks": list(allow) or None,
             "status": "healthy",
             "checked_at": now,
             "created_at": now,
@@ -98,30 +106,42 @@ class Registries:
 
     async def change(self, registry_id: int, changes: dict[str, Any], *, also: Also = nothing) -> None:
         """Change name, description, url, credential_type, access_key, access_secret, insecure,
-        ca_certificate; those not given stay. Raises as `add`.
+        ca_certificate, internal_networks; those not given stay.
+
+        A registry that gets another address loses its secret, unless that is given again. Raises as `add`.
         """
         row = await self._row(registry_id)
         values = {key: value for key, value in changes.items() if value is not None}
         if "url" in values:
             values["url"] = check_url(values["url"])
+        if "internal_networks" in values:
+            values["internal_networks"] = list(_checked_networks(values["internal_networks"]))
         secret = values.pop("access_secret", None)
         current = self._open(row)
-        await self.check(
+        url = values.get("url", row.url)
+        if url != row.url and secret is None:
+            # What was given for one address is not sent to another, whoever names it.
+            secret = ""
+            values.setdefault("access_key", "")
+        token_origin = await self.check(
             RemoteRegistry(
                 registry_id,
                 values.get("name", row.name),
                 row.type,
-                values.get("url", row.url),
+                url,
                 values.get("access_key", row.access_key or ""),
                 current.secret if secret is None else secret,
                 values.get("insecure", row.insecure),
                 values.get("ca_certificate", row.ca_certificate),
+                # The token server is taken up anew with the secret.
+                current.token_origin if secret is None else None,
+                tuple(values.get("internal_networks", current.internal_networks)),
             )
         )
         if secret is not None:
             values["access_secret"] = self._seal(secret)
         now = time.time()
-        values.update(updated_at=now, status="healthy", checked_at=now)
+        values.update(updated_at=now, status="healthy", checked_at=now, token_origin=token_origin)
         try:
             await self._db.write(
                 lambda c: c.execute(update(registries).where(registries.c.id == registry_id).values(values)),
@@ -150,11 +170,15 @@ class Registries:
 
         await self._db.write(delete_registry, also=also)
 
-    async def check(self, registry: RemoteRegistry) -> None:
-        """Raise RemoteError unless the registry answers and takes the credentials."""
+    async def check(self, registry: RemoteRegistry) -> str | None:
+        """Raise RemoteError unless the registry answers and takes the credentials.
+
+        Returns the token server that they are for, where it has another address.
+        """
         adapter = open_adapter(registry)
         try:
             await adapter.ping()
+            return adapter.client.session.login.token_origin or None
         finally:
             await adapter.close()
 
@@ -196,6 +220,8 @@ class Registries:
             secret,
             row.insecure,
             row.ca_certificate,
+            row.token_origin or "",
+            tuple(row.internal_networks or ()),
         )
 
     def _seal(self, secret: str) -> str | None:
@@ -214,10 +240,19 @@ def _info(row: Any) -> RegistryInfo:
         row.access_secret is not None,
         row.insecure,
         row.ca_certificate,
+        row.token_origin,
+        tuple(row.internal_networks or ()),
         row.status,
         row.created_at,
         row.updated_at,
     )
+
+
+def _checked_networks(values: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(str(item) for item in networks(values))
+    except ValueError as error:
+        raise InvalidError(f"internal_networks: {error}"[:200]) from None
 
 
 def check_url(url: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +12,14 @@ import httpx
 from seawall import __version__
 from seawall.features.replication.login import Credentials, Login
 from seawall.features.replication.remote import RemoteError, reason, refused, retry_after
-from seawall.features.replication.transport import AiohttpTransport
+from seawall.infra.addresses import Network
+from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, trusted
 
 # What requests raise when they do not come through.
-FAILURES = (httpx.HTTPError, ssl.SSLError)
+FAILURES = (httpx.HTTPError, ssl.SSLError, TimeoutError)
+# An answer that is kept in memory has at most so many bytes, and comes within so many seconds.
+ANSWER_BYTES = 16 * 1024 * 1024
+ANSWER_SECONDS = 180.0
 # The longest that a Retry-After is waited for (seconds).
 _MOST_RETRY_AFTER = 30.0
 _RETRY = frozenset({408, 429, 500, 502, 503, 504})
@@ -42,27 +45,39 @@ class Session:
         insecure: bool,
         ca_certificate: str | None,
         patience: Patience,
+        token_origin: str | None = None,
+        allow: tuple[Network, ...] = (),
     ) -> None:
+        """`token_origin`: see `Login`; `allow`: networks that the registry may send us on to."""
         self._attempts = patience.attempts
         self.url = url.rstrip("/")
         verify: bool | ssl.SSLContext = not insecure
         if not insecure:
             # The same certificates as httpx trusts, or the given one alone.
-            verify = ssl.create_default_context(cadata=ca_certificate) if ca_certificate else _trusted()
+            verify = ssl.create_default_context(cadata=ca_certificate) if ca_certificate else trusted()
+        self._reach = Reach(allow=allow)
+        self._reach.add(url)
+        if token_origin:
+            self._reach.add(token_origin)
         self.http = httpx.AsyncClient(
-            transport=AiohttpTransport(verify),
+            transport=AiohttpTransport(verify, reach=self._reach),
             timeout=httpx.Timeout(patience.read_seconds, connect=patience.connect_seconds),
             follow_redirects=False,
-            headers={"User-Agent": f"seawall/{__version__}"},
+            headers={"User-Agent": f"seawall/{__version__}", "Accept-Encoding": "identity"},
         )
-        self.login = Login(self.url, credentials, self.http)
+        self.login = Login(self.url, credentials, self.http, token_origin, self._reach.add)
 
     async def close(self) -> None:
         """Close connections."""
         await self.http.aclose()
 
+    def reach(self, url: str) -> None:
+        """Let requests go to the host of an address that our administrator gave, wherever that is."""
+        self._reach.add(url)
+
     def move(self, url: str) -> None:
         """Go on at another address of the same registry."""
+        self._reach.add(url)
         self.url = self.login.url = url.rstrip("/")
 
     async def request(
@@ -83,16 +98,12 @@ class Session:
         for attempt in range(self._attempts):
             last = attempt == self._attempts - 1
             try:
-                sent = {**(headers or {}), **await self.login.headers(scope)}
+                sent = {**(headers or {}), **await self.headers(url, scope)}
                 options: dict[str, Any] = {"content": content} if json is None else {"json": json}
-                response = await self.http.request(
-                    method, url, headers=sent, follow_redirects=follow, **options
-                )
+                response = await self._ask(method, url, sent, options, follow=follow)
                 if response.status_code == 401 and self.login.learn(response, scope):
-                    sent = {**(headers or {}), **await self.login.headers(scope)}
-                    response = await self.http.request(
-                        method, url, headers=sent, follow_redirects=follow, **options
-                    )
+                    sent = {**(headers or {}), **await self.headers(url, scope)}
+                    response = await self._ask(method, url, sent, options, follow=follow)
             except FAILURES as error:
                 if last or isinstance(error, httpx.UnsupportedProtocol):
                     raise RemoteError(f"{self.url}: {reason(error)}") from None
@@ -106,11 +117,29 @@ class Session:
             wait *= 2
         raise AssertionError("unreachable")
 
+    async def _ask(
+        self, method: str, url: str, headers: dict[str, str], options: dict[str, Any], *, follow: bool
+    ) -> httpx.Response:
+        """One request whose answer is kept in memory: bounded in bytes and time."""
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await self.http.request(
+                method,
+                url,
+                headers=headers,
+                follow_redirects=follow,
+                extensions={LIMIT: ANSWER_BYTES},
+                **options,
+            )
+
+    async def headers(self, url: str, scope: str) -> dict[str, str]:
+        """The headers that log a request in; none where another side has named the address (a Location)."""
+        return await self.login.headers(scope) if self.login.trusts(url) else {}
+
     async def check(self) -> None:
         """Raise RemoteError unless the registry answers and takes the credentials."""
         url = f"{self.url}/v2/"
         try:
-            response = await self.http.get(url)
+            response = await self._ask("GET", url, {}, {}, follow=False)
         except FAILURES as error:
             raise RemoteError(f"{self.url}: {reason(error)}") from None
         if response.status_code == 200:
@@ -120,13 +149,8 @@ class Session:
             raise refused("GET", url, response)
         self.login.learn(response, "")
         try:
-            response = await self.http.get(url, headers=await self.login.check_headers())
+            response = await self._ask("GET", url, await self.login.check_headers(), {}, follow=False)
         except FAILURES as error:
             raise RemoteError(f"{self.url}: {reason(error)}") from None
         if response.status_code != 200:
             raise refused("GET", url, response)
-
-
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    return httpx.create_ssl_context()

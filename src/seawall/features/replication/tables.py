@@ -20,6 +20,10 @@ registries = Table(
     Column("access_secret", Text, info={"sealed": True}),
     Column("insecure", Boolean, nullable=False),
     Column("ca_certificate", Text),
+    # The token server that the secret was given for, where it has another address than the registry.
+    Column("token_origin", String(1024)),
+    # Networks (CIDR) inside ours that its redirects may lead to.
+    Column("internal_networks", JSON),
     # healthy or unhealthy, as of checked_at
     Column("status", String(16), nullable=False),
     Column("checked_at", Float),

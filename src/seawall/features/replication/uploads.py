@@ -91,7 +91,7 @@ class Uploads:
                 "Content-Type": "application/octet-stream",
                 "Content-Length": str(end - offset),
                 "Content-Range": f"{offset}-{end - 1}",
-                **await self._session.login.headers(scope),
+                **await self._session.headers(where, scope),
             }
             try:
                 response = await self._session.http.request(

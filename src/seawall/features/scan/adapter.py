@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from seawall.features.scan.report import GENERIC, NATIVE, SBOM
+from seawall.infra.outgoing import guarded
 from seawall.kernel.errors import SeawallError
 
 METADATA = "application/vnd.scanner.adapter.metadata+json; version=1.1"
@@ -25,6 +26,8 @@ _REQUEST_OLD = "application/vnd.scanner.adapter.scan.request+json; version=1.0"
 SCAN_RESPONSE = "application/vnd.scanner.adapter.scan.response+json; version=1.0"
 ERROR = "application/vnd.scanner.adapter.error+json; version=1.0"
 AUTHORIZATION = "harbor.scanner-adapter/registry-authorization-type"
+# One answer takes at most so long, however it trickles in.
+_ANSWER_SECONDS = 600.0
 _REPORT_BYTES = 256 * 1024 * 1024
 _DOCKER = "application/vnd.docker.distribution.manifest.v2+json"
 
@@ -108,10 +111,9 @@ class AdapterClient:
         self._client = httpx.AsyncClient(
             headers=headers,
             timeout=timeout,
-            verify=not registration.skip_cert_verify,
-            follow_redirects=False,
             # Adapters are in the cluster; a proxy of the environment is for the world outside.
-            trust_env=False,
+            transport=guarded(registration.url, verify=not registration.skip_cert_verify),
+            follow_redirects=False,
         )
 
     async def __aenter__(self) -> AdapterClient:
@@ -198,18 +200,19 @@ class AdapterClient:
             method, self._base + path, headers=headers, content=content, params=parameters
         )
         try:
-            response = await self._client.send(request, stream=True)
-            try:
-                parts = []
-                size = 0
-                async for part in response.aiter_bytes():
-                    size += len(part)
-                    if size > _REPORT_BYTES:
-                        raise AdapterError("the adapter's answer is too large")
-                    parts.append(part)
-            finally:
-                await response.aclose()
-        except httpx.HTTPError as error:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                response = await self._client.send(request, stream=True)
+                try:
+                    parts = []
+                    size = 0
+                    async for part in response.aiter_bytes():
+                        size += len(part)
+                        if size > _REPORT_BYTES:
+                            raise AdapterError("the adapter's answer is too large")
+                        parts.append(part)
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, TimeoutError) as error:
             raise AdapterError(f"the adapter cannot be reached: {error or type(error).__name__}") from None
         return _Answer(response.status_code, dict(response.headers), b"".join(parts))
 

@@ -7,18 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seawall.features.scan import catalog
+from seawall.features.scan.budget import Budget
 from seawall.features.scan.layers import (
     DIRECTORY,
     HARDLINK,
     REGULAR,
     Entry,
+    LayerError,
     LayerLimitError,
     LayerReader,
     Source,
 )
 from seawall.features.scan.model import Distribution, Found, Limits
 from seawall.features.scan.parsers import system
-from seawall.features.scan.parsers.base import ParseError
+from seawall.features.scan.parsers.base import ParseError, TooMuchError
 
 # OCI Image 1.1 layer.md, "Whiteouts".
 _WHITEOUT = ".wh."
@@ -114,6 +116,7 @@ def _read(
     links: dict[str, list[tuple[str, catalog.Cataloger]]],
 ) -> None:
     reader = LayerReader(source, limits)
+    budget = Budget(limits)
     total = 0
     for entry in reader:
         path = entry.path
@@ -135,7 +138,7 @@ def _read(
         delta.files.pop(path, None)
         delta.distributions.pop(path, None)
         if entry.type == REGULAR:
-            total += _regular(reader, entry, limits, delta, [(path, None)])
+            total += _regular(reader, entry, budget, delta, [(path, None)])
         elif entry.type == HARDLINK:
             chosen = catalog.choose(path, entry.mode)
             # An executable found under one name needs no second.
@@ -156,10 +159,11 @@ def _read_targets(
     source: Source, limits: Limits, links: dict[str, list[tuple[str, catalog.Cataloger]]], delta: Delta
 ) -> None:
     reader = LayerReader(source, limits)
+    budget = Budget(limits)
     total = 0
     for entry in reader:
         if entry.type == REGULAR and entry.path in links:
-            total += _regular(reader, entry, limits, delta, [*links[entry.path]])
+            total += _regular(reader, entry, budget, delta, [*links[entry.path]])
         if total > limits.packages:
             raise LayerLimitError(f"layer lists more than {limits.packages} packages")
 
@@ -167,12 +171,16 @@ def _read_targets(
 def _regular(
     reader: LayerReader,
     entry: Entry,
-    limits: Limits,
+    budget: Budget,
     delta: Delta,
     targets: list[tuple[str, catalog.Cataloger | None]],
 ) -> int:
-    """Parse a regular file under each of `targets`' names; returns the number of packages found."""
-    path = entry.path
+    """Parse a regular file under each of `targets`' names; returns the number of packages found.
+
+    Raises LayerError for the package list of a distribution that cannot be read, and LayerLimitError for a
+    file that costs too much: what is in them nobody knows, and "nothing found" would be wrong.
+    """
+    path, limits = entry.path, budget.limits
     if path in catalog.OS_RELEASE_PATHS:
         if entry.size <= limits.metadata_bytes:
             delta.distributions[path] = system.os_release(reader.read())
@@ -183,19 +191,29 @@ def _regular(
         return 0
     if chosen[0][1] is catalog.EXECUTABLE and not catalog.is_executable(reader.peek(4)):
         return 0
+    needed = any(how.system for _, how in chosen)
     if entry.sparse:
+        if needed:
+            raise LayerError(f"{path}: sparse file")
         _note(delta, f"{path}: sparse file, left out")
         return 0
     large = any(how.large for _, how in chosen)
     if entry.size > (limits.binary_bytes if large else limits.file_bytes):
+        if needed:
+            raise LayerLimitError(f"{path}: {entry.size} bytes")
         _note(delta, f"{path}: {entry.size} bytes, left out")
         return 0
     data = reader.read()
     total = 0
     for name, how in chosen:
         try:
-            found = how.parse(data, name)
+            with budget.parsing(len(data)):
+                found = how.parse(data, name)
+        except TooMuchError as error:
+            raise LayerLimitError(f"{name}: {error}"[:300]) from None
         except ParseError as error:
+            if how.system:
+                raise LayerError(f"{name}: {error}"[:300]) from None
             _note(delta, f"{name}: {error}"[:300])
             continue
         if found:

@@ -9,28 +9,32 @@ from seawall.features.scan.model import Found
 from seawall.features.scan.parsers import binaries, java, languages, rpm, system
 
 # Raised when the parsers find more or other things, so that stored layer results are made anew.
-REVISION = 2
+REVISION = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Cataloger:
-    """A parser; `large` ones may read files up to `Limits.binary_bytes`."""
+    """A parser; `large` ones may read files up to `Limits.binary_bytes`.
+
+    `system`: the list of a distribution's packages; an image whose list cannot be read is not scanned.
+    """
 
     name: str
     parse: Callable[[bytes, str], list[Found]]
     large: bool = False
+    system: bool = False
 
 
-def _plain(name: str, parse: Callable[[bytes], list[Found]]) -> Cataloger:
-    return Cataloger(name, lambda data, _path: parse(data))
+def _plain(name: str, parse: Callable[[bytes], list[Found]], *, system: bool = False) -> Cataloger:
+    return Cataloger(name, lambda data, _path: parse(data), system=system)
 
 
 OS_RELEASE = "os-release"
 EXECUTABLE = Cataloger("executable", lambda data, _path: binaries.executable(data), large=True)
-_RPM = Cataloger("rpm", lambda data, _path: rpm.database(data), large=True)
+_RPM = Cataloger("rpm", lambda data, _path: rpm.database(data), large=True, system=True)
 _JAVA = Cataloger("java", java.archive, large=True)
-_DPKG = _plain("dpkg", system.dpkg)
-_APK = _plain("apk", system.apk)
+_DPKG = _plain("dpkg", system.dpkg, system=True)
+_APK = _plain("apk", system.apk, system=True)
 _METADATA = _plain("python", languages.python_metadata)
 _GEMSPEC = _plain("gem", languages.gemspec)
 

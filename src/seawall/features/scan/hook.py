@@ -17,6 +17,7 @@ from seawall.features.scan.requests import ScanRequests
 from seawall.features.scan.severity import ORDER, RANK
 from seawall.features.scan.tables import scan_reports
 from seawall.features.scan.targets import Target
+from seawall.features.trust.exempt import Exemptions
 from seawall.infra.db import Database
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import InvalidError, RegistryError
@@ -24,11 +25,16 @@ from seawall.registry.gates import OpenProjects
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.images import IMAGE_CONFIGS
 from seawall.registry.lookups import find_manifest
-from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST
+from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST, parse
 
 if TYPE_CHECKING:
     from seawall.registry.model import StoredManifest
 
+_CHART = "application/vnd.cncf.helm.config.v1+json"
+_CHART_LAYERS = {
+    "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+    "application/vnd.cncf.helm.chart.provenance.v1.prov",
+}
 _ON_PUSH = {"auto_scan": "vulnerability", "auto_sbom_generation": "sbom"}
 
 
@@ -37,7 +43,10 @@ class ScanHook(ContentHook):
 
     replicas = True
 
-    def __init__(self, db: Database, requests: ScanRequests, auth: AuthService) -> None:
+    def __init__(
+        self, db: Database, requests: ScanRequests, auth: AuthService, exemptions: Exemptions
+    ) -> None:
+        self._exemptions = exemptions
         self._db = db
         self._requests = requests
         self._auth = auth
@@ -100,14 +109,25 @@ class ScanHook(ContentHook):
         if policy is None:
             self._open.remember(project, mark)
             return
+        if _is_chart(manifest):
+            return
         message = await self._db.point(lambda c: _refusal(c, policy, repository, manifest.digest))
-        if message is None:
+        if message is None or await self._exemptions.exempt(repository, manifest, reference):
             return
         if self._auth.required and who:
             name = who.removeprefix(await self._auth.robot_prefix())
             if name != who and await self._db.point(lambda c: robots.is_of_scan(c, name)):
                 return
         raise RegistryError("DENIED", message, status=412)
+
+
+def _is_chart(stored: StoredManifest) -> bool:
+    """Whether a manifest is a Helm chart, by all its types: text that no container engine runs."""
+    try:
+        manifest = parse(stored.payload, stored.media_type)
+    except RegistryError:
+        return False
+    return manifest.config_media_type == _CHART and manifest.layer_types <= _CHART_LAYERS
 
 
 def _policy(connection: Connection, project: str) -> tuple[int, str] | None:
@@ -122,8 +142,12 @@ def _refusal(connection: Connection, policy: tuple[int, str], repository: str, d
     """Why the image may not be pulled, None when it may."""
     project_id, limit = policy
     image = find_manifest(connection, repository, digest)
-    if image is None or image.config_media_type not in IMAGE_CONFIGS or image.subject_digest is not None:
-        return None
+    rule = f'the project does not let images with vulnerabilities of severity "{limit}" or higher be pulled'
+    if image is None:
+        return f"{rule}, and this image is being fetched and has not been scanned; try again later"
+    if image.config_media_type not in IMAGE_CONFIGS:
+        # What a client makes of an unknown type nobody knows, so it may run.
+        return f"{rule}, and this is of a type that cannot be scanned"
     scanner = scanners.of_project(connection, project_id)
     row = None
     if scanner is not None:
@@ -135,7 +159,6 @@ def _refusal(connection: Connection, policy: tuple[int, str], repository: str, d
                 scan_reports.c.kind == "vulnerability",
             )
         ).first()
-    rule = f'the project does not let images with vulnerabilities of severity "{limit}" or higher be pulled'
     if row is None or row[0] is None:
         return f"{rule}, and this image has not been scanned"
     project = project_by_id(connection, project_id)

@@ -33,6 +33,8 @@ class Limits:
     metadata_bytes: int = MIB
     """tar's own extended headers and long names"""
     packages: int = 500_000
+    parse_seconds: int = 5
+    """processor time inside parsers for a layer, with a second more for each MiB that they are given"""
     seconds: int = 900
     memory_bytes: int = 3 * 1024 * MIB
 

@@ -115,8 +115,7 @@ class PackageLists:
             try:
                 blob = await self._content.blobs.get(target.repository, digest)
             except RegistryError:
-                if "foreign" in kind or "nondistributable" in kind:
-                    continue  # the registry need not hold these
+                # The registry need not hold foreign layers; what is in them it cannot say then either.
                 raise ScanError(f"layer {digest} is not in the registry") from None
             layers.append(self._source(digest, blob.key, blob.size))
         return layers

@@ -57,8 +57,8 @@ class RemoteImage:
             kind = item.get("mediaType") if isinstance(item, dict) else None
             if not isinstance(kind, str) or not kind.startswith(LAYER_TYPES):
                 continue
-            if "foreign" in kind or "nondistributable" in kind:
-                continue
+            if item.get("urls"):
+                raise ScanError("the image has a layer that is not in its registry")
             try:
                 digest = check_digest(str(item.get("digest")))
             except RegistryError:

@@ -181,7 +181,7 @@ class Scanners:
         return identifier
 
     async def change(self, identifier: str, values: dict[str, Any], *, also: Also = nothing) -> None:
-        """Replace a registration. An empty credential keeps the old one while `auth` needs one.
+        """Replace a registration. An empty credential keeps the old one while address and need stay.
 
         Raises NotFoundError, InvalidError, ConflictError.
         """
@@ -249,7 +249,8 @@ class Scanners:
             raise InvalidError("auth must be empty, Basic, Bearer or APIKey")
         credential = str(values.get("access_credential") or "")
         sealed = self._keys.encrypt(_PURPOSE, credential.encode()) if credential and auth else None
-        if sealed is None and auth and old is not None:
+        if sealed is None and auth and old is not None and url.rstrip("/") == old.url:
+            # What was given for one address is not sent to another.
             sealed = old.sealed
         if auth and sealed is None:
             raise InvalidError(f"auth {auth} needs an access_credential")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,14 @@ from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.gates import OpenProjects
-from seawall.registry.lookups import StoredAccessory, find_manifest, oldest_accessories, parent_digests
+from seawall.registry.lookups import StoredAccessory, accessories_from, find_manifest, parent_digests
 
 # Signatures are small; whatever is larger is none.
 _PAYLOAD_BYTES = 4 * 1024 * 1024
+# Accessories that are read at once.
 _ACCESSORIES = 100
-_PARENTS = 50
+# Results that are remembered.
+_VERIFIED = 4096
 _LAYERS = 20
 COSIGN, NOTATION = "enable_content_trust_cosign", "enable_content_trust"
 
@@ -77,6 +80,7 @@ class TrustService:
         self._open = OpenProjects(db)
         # Verification reads blobs and computes; its result depends on nothing but the key.
         self._verified: OrderedDict[tuple[Any, ...], tuple[Signed, ...]] = OrderedDict()
+        self._vouchers: OrderedDict[tuple[Any, ...], str] = OrderedDict()
 
     # -- trusted keys ------------------------------------------------------------------------------
 
@@ -141,11 +145,30 @@ class TrustService:
 
     async def verify(self, repository: str, digest: str) -> list[Signed]:
         """Every signature and attestation of an artifact, with the verdict of its project's keys."""
-        anchors, accessories = await self._db.point(lambda c: _signatures(c, repository, digest))
+        anchors = await self._db.point(lambda c: _anchors(c, repository.partition("/")[0]))
         found: list[Signed] = []
-        for accessory in accessories:
+        async for accessory in self._attached(repository, digest):
             found += await self._verify(repository, digest, accessory, anchors)
         return found
+
+    async def _attached(
+        self, repository: str, digest: str, kind: str | None = None
+    ) -> AsyncIterator[StoredAccessory]:
+        """Every accessory of an artifact, of all kinds or of one, read in pieces."""
+        after: int | None = 0
+        while after is not None:
+            read = functools.partial(
+                accessories_from,
+                repository=repository,
+                digest=digest,
+                kind=kind,
+                after=after,
+                limit=_ACCESSORIES,
+            )
+            part = await self._db.point(read)
+            for item in part:
+                yield item
+            after = part[-1].id if len(part) == _ACCESSORIES else None
 
     async def _verify(
         self, repository: str, digest: str, accessory: StoredAccessory, anchors: Sequence[Anchor]
@@ -159,7 +182,7 @@ class TrustService:
         # Notation signatures may expire by themselves, so they are looked at each time.
         if accessory.type != "signature.notation":
             self._verified[key] = result
-            if len(self._verified) > 4096:
+            if len(self._verified) > _VERIFIED:
                 self._verified.popitem(last=False)
         return result
 
@@ -191,8 +214,8 @@ class TrustService:
     async def refusal(self, repository: str, digest: str) -> str | None:
         """Why the project's policy holds the manifest back, None when it does not.
 
-        An accessory is never held back, as clients need it to verify; a child of an index is let through
-        with the index.
+        A child of an index is let through with the index. What needs no signature the caller asks
+        `Exemptions`.
         """
         project = repository.partition("/")[0]
         if self._open.knows(project):
@@ -203,9 +226,10 @@ class TrustService:
             self._open.remember(project, mark)
             return None
         found = await self._db.point(lambda c: find_manifest(c, repository, digest))
-        if found is None or found.accessory_of is not None:
-            return None
-        parents = await self._db.point(lambda c: parent_digests(c, repository, digest, _PARENTS))
+        if found is None:
+            # A proxy cache gives an image out while it is being stored; signatures are looked for after that.
+            return "The image is being fetched and cannot be judged yet; try again later"
+        parents = await self._db.point(lambda c: parent_digests(c, repository, digest))
         digests = [digest, *parents]
         anchors = await self._db.point(lambda c: _anchors(c, repository.partition("/")[0]))
         for name, what in ((COSIGN, "cosign"), (NOTATION, "notation")):
@@ -220,18 +244,51 @@ class TrustService:
     async def _any_signed(
         self, repository: str, digests: list[str], what: str, anchors: Sequence[Anchor]
     ) -> bool:
-        kind = f"signature.{what}"
-        signers = SIGNERS if what == "cosign" else ("certificate",)
-        usable = [a for a in anchors if a.kind in signers]
+        # Without any trusted key a signature by anybody counts, which is all that Harbor asks. With one,
+        # nothing else vouches: no stranger's signature, no collection of Notary.
+        strict = any(a.kind in SIGNERS for a in anchors)
         for digest in digests:
-            found = [s for s in await self.verify(repository, digest) if s.type == kind]
-            # Without any trusted key a signature by anybody counts, which is all that Harbor asks.
-            if any(s.verdict.predicate is None and (s.verdict.valid or not usable) for s in found):
+            if await self._is_signed(repository, digest, f"signature.{what}", anchors, strict=strict):
                 return True
-        if what == "notation":
+        if what == "notation" and not strict:
             now = datetime.datetime.now(datetime.UTC)
             vouched = await self._db.point(lambda c: set(signed_tags(c, repository, now).values()))
             return bool(vouched & set(digests))
+        return False
+
+    async def _is_signed(
+        self, repository: str, digest: str, kind: str, anchors: Sequence[Anchor], *, strict: bool
+    ) -> bool:
+        """Whether any accessory of this kind has a signature that counts, however many there are."""
+        key = (repository, digest, kind, tuple(anchors))
+        # The one that vouched last is asked first.
+        last = self._vouchers.get(key)
+        if last is not None:
+            found = await self._db.point(lambda c: accessories_from(c, repository, digest, kind, only=last))
+            if await self._vouches(repository, digest, found, anchors, strict=strict):
+                return True
+        async for item in self._attached(repository, digest, kind):
+            if await self._vouches(repository, digest, [item], anchors, strict=strict):
+                self._vouchers[key] = item.digest
+                if len(self._vouchers) > _VERIFIED:
+                    self._vouchers.popitem(last=False)
+                return True
+        return False
+
+    async def _vouches(
+        self,
+        repository: str,
+        digest: str,
+        accessories: Sequence[StoredAccessory],
+        anchors: Sequence[Anchor],
+        *,
+        strict: bool,
+    ) -> bool:
+        for accessory in accessories:
+            for signed in await self._verify(repository, digest, accessory, anchors):
+                verdict = signed.verdict
+                if verdict.predicate is None and (verdict.valid or not strict):
+                    return True
         return False
 
 
@@ -265,13 +322,6 @@ def _anchors(connection: Connection, project: str) -> list[Anchor]:
         .order_by(trusted_keys.c.id)
     )
     return [Anchor(*row[:-1], _identities(row[-1])) for row in connection.execute(query)]
-
-
-def _signatures(
-    connection: Connection, repository: str, digest: str
-) -> tuple[list[Anchor], list[StoredAccessory]]:
-    anchors = _anchors(connection, repository.partition("/")[0])
-    return anchors, oldest_accessories(connection, repository, digest, _ACCESSORIES)
 
 
 def _policy(connection: Connection, repository: str) -> set[str]:

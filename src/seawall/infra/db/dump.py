@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from seawall.infra.db import dialect, migrate
 from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.postgres import postgres_engine
+from seawall.infra.private import open_private
 from seawall.kernel.errors import ConfigError
 
 _BATCH = 500
@@ -67,7 +68,8 @@ def write_tables(connection: Connection, directory: Path) -> dict[str, dict[str,
 
 def _write_table(connection: Connection, table: Table, directory: Path) -> dict[str, Any]:
     digest, rows = hashlib.sha256(), 0
-    with (directory / f"{table.name}.jsonl").open("wb") as file:
+    path = directory / f"{table.name}.jsonl"
+    with open_private(path, "wb") as file:
 
         def line(value: Any) -> None:
             data = json.dumps(value, separators=(",", ":"), default=encode).encode() + b"\n"

@@ -35,6 +35,7 @@ from seawall.infra.db import fence
 from seawall.infra.db.faults import DatabaseError, Fault, told
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.infra.db.together import Also, nothing, together
+from seawall.infra.private import private_file
 from seawall.kernel.errors import UnavailableError
 
 T = TypeVar("T")
@@ -118,7 +119,9 @@ class SqliteDatabase:
     def __init__(self, url: str) -> None:
         path = make_url(url).database
         if path:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+            # SQLite gives its other files the mode of this one.
+            private_file(Path(path))
         # One reader connection per thread: SQLite connections are cheap and WAL readers never block.
         self._readers = create_engine(url, poolclass=SingletonThreadPool, pool_size=64)
         event.listen(self._readers, "connect", _sqlite_connect)

@@ -32,6 +32,7 @@ from seawall.infra.db.faults import Fault, transient
 from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.postgres import postgres_engine
 from seawall.infra.db.tables import schema_compatibility
+from seawall.infra.private import private_file
 from seawall.kernel.errors import ConfigError
 
 # The oldest schema revision whose code may run on the schema of this code. Raise it with a migration that
@@ -163,7 +164,8 @@ def _config(connection: Connection, scripts: Path | None) -> Config:
 def _with_lock(url: str, run: Callable[[Connection], None]) -> None:
     if url.startswith("sqlite"):
         path = Path(make_url(url).database or "")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        private_file(path)
         engine = create_engine(url)
         event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin_immediate)

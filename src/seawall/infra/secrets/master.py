@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from seawall.infra.private import private_folder
 from seawall.infra.secrets.material import derive, fingerprint
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
@@ -39,7 +40,7 @@ def load_master_key(settings: Settings, *, create: bool = True) -> bytes:
                 "the database holds keys encrypted under a master key, and this instance has none: set "
                 f"master_key_file or SEAWALL_MASTER_KEY to the cluster's, or copy it to {path}"
             )
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        private_folder(settings.data_dir)
         _create(path)
     return read_master_key(path)
 

@@ -36,7 +36,7 @@ class FilesystemStorage:
         self._uploads = root / "uploads"
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
         for directory in (self._blobs, self._uploads):
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, mode=0o700, exist_ok=True)
 
     async def open_upload(self, upload_id: str, offset: int, state: dict[str, Any]) -> FileWriter:
         """See BlobStorage.open_upload."""

@@ -24,6 +24,7 @@ from seawall.availability.cluster.drain import announce_drain
 from seawall.availability.cluster.health import DRAIN_VARIABLE
 from seawall.availability.cluster.instances import ID_VARIABLE
 from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.private import private_folder
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, redacted
 from seawall.process.commands import backup as backup_cli
@@ -115,6 +116,8 @@ def serve(
     if http:
         settings = settings_of(config, data_dir, http={**settings.http.model_dump(), **http})
     preflight(settings)
+    if not settings.database.url or settings.data_dir.exists():
+        private_folder(settings.data_dir)
     migrate.upgrade(settings.database_url)
     scheme = "https" if settings.http.tls_certificate else "http"
     writable = _prepare(settings)

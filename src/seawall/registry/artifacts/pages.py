@@ -66,5 +66,5 @@ def page(
     else:
         ids = ids.order_by(*NEWEST_FIRST).limit(limit).offset(offset)
     chosen = ids.subquery()
-    query = artifacts().join(chosen, chosen.c.id == manifests.c.id).order_by(*NEWEST_FIRST)
+    query = artifacts(brief=True).join(chosen, chosen.c.id == manifests.c.id).order_by(*NEWEST_FIRST)
     return [Artifact(*row) for row in connection.execute(query)]

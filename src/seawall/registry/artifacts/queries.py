@@ -10,6 +10,8 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    case,
+    func,
     select,
 )
 
@@ -47,6 +49,12 @@ _COLUMNS = (
     manifests.c.accessory_type,
     manifests.c.accessory_of,
 )
+# Manifests above this size (bytes) are not told in full in lists.
+BRIEF_BYTES = 64 * 1024
+_BRIEF = tuple(
+    case((manifests.c.size <= BRIEF_BYTES, column)) if column is manifests.c.annotations else column
+    for column in _COLUMNS
+)
 TAG_COLUMNS = (
     tags.c.repository_id,
     tags.c.manifest_id,
@@ -65,9 +73,14 @@ LABEL_COLUMNS = (
 )
 
 
-def artifacts() -> Select[Any]:
-    """A query of artifacts; its rows make `Artifact(*row)`."""
-    return select(*_COLUMNS).join(repositories, repositories.c.id == manifests.c.repository_id)
+def artifacts(*, brief: bool = False) -> Select[Any]:
+    """A query of artifacts; its rows make `Artifact(*row)`.
+
+    `brief`: for lists, without the annotations of manifests above BRIEF_BYTES. What one pusher wrote may be
+    megabytes, and a page has many of it.
+    """
+    columns = _BRIEF if brief else _COLUMNS
+    return select(*columns).join(repositories, repositories.c.id == manifests.c.repository_id)
 
 
 def find(connection: Connection, repository_id: int, reference: str) -> Artifact | None:
@@ -119,7 +132,7 @@ def accessories_of(connection: Connection, found: Iterable[Artifact]) -> dict[in
     for repository_id in {key[0] for key in subjects}:
         digests = [digest for owner, digest in subjects if owner == repository_id]
         query = (
-            artifacts()
+            artifacts(brief=True)
             .where(manifests.c.repository_id == repository_id, manifests.c.accessory_of.in_(digests))
             .order_by(manifests.c.id)
         )
@@ -157,14 +170,16 @@ def inherited_accessories_of(
 
 
 def references_of(connection: Connection, found: Iterable[Artifact]) -> dict[int, list[Reference]]:
-    """Children by the id of their index, in the index's order."""
+    """Children by the id of their index, in the index's order; of several indexes not the large ones'."""
     parents = {item.id: item for item in found if item.is_index}
+    most = BRIEF_BYTES if len(parents) > 1 else 2**40
     result: dict[int, list[Reference]] = {}
     if not parents:
         return result
     payloads = connection.execute(
         select(manifest_payloads.c.manifest_id, manifest_payloads.c.payload).where(
-            manifest_payloads.c.manifest_id.in_(parents)
+            manifest_payloads.c.manifest_id.in_(parents),
+            func.length(manifest_payloads.c.payload) <= most,
         )
     ).all()
     for parent_id, payload in payloads:

@@ -90,7 +90,7 @@ class Permissions(BaseModel):
     project: list[Permission] | None = None
 
 
-def _model(row: Row[Any], prefix: str) -> Robot:
+def _model(row: Row[Any], prefix: str, permissions: domain.Permissions) -> Robot:
     return Robot(
         id=row.id,
         name=prefix + row.name,
@@ -99,7 +99,7 @@ def _model(row: Row[Any], prefix: str) -> Robot:
         duration=row.duration,
         disable=row.disabled,
         expires_at=row.expires_at,
-        permissions=[RobotPermission.model_validate(item) for item in row.permissions],
+        permissions=[RobotPermission.model_validate(item) for item in permissions],
         creator_type=row.creator_type,
         creator_ref=row.creator_id,
         creation_time=timestamp(row.created_at),
@@ -170,7 +170,7 @@ async def list_robot(
         raise ApiError(400, "Level is system or project")
     total, found = await db.read(lambda c: domain.list_robots(c, owner, page))
     page.total(total)
-    return [_model(row, prefix) for row in found]
+    return [_model(row, prefix, permissions) for row, permissions in found]
 
 
 @router.post("/robots", status_code=201)
@@ -225,7 +225,8 @@ async def get_robot_by_id(
 ) -> Robot:
     """One robot."""
     row, _ = await _found(access, db, robot_id, "read")
-    return _model(row, await _auth(access, auth).robot_prefix())
+    permissions = await db.point(lambda c: domain.live(c, row.permissions))
+    return _model(row, await _auth(access, auth).robot_prefix(), permissions)
 
 
 @router.put("/robots/{robot_id}")
@@ -248,7 +249,7 @@ async def update_robot(
         row.description if body.description is None else body.description,
         body.disable,
         body.duration or row.duration,
-        row.permissions if body.permissions is None else _stored(body.permissions),
+        None if body.permissions is None else _stored(body.permissions),
     )
     await access.write(lambda c: domain.change(c, robot_id, wanted, project=project, actor=access.principal))
     access.audited("update", "robot", full, f"update robot {full}", row.project_id)

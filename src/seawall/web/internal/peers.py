@@ -71,11 +71,14 @@ class PeerEndpoint:
             return JSONResponse(
                 {"error": "has another master key: all peers need the same (master_key_file)"}, 403
             )
-        body = b""
+        parts: list[bytes] = []
+        size = 0
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > _BODY_LIMIT:
+            size += len(chunk)
+            if size > _BODY_LIMIT:
                 return JSONResponse({"error": "too large"}, 413)
+            parts.append(chunk)
+        body = b"".join(parts)
         try:
             question = wire.unseal(key, body, b"question")
         except (wire.WireError, ValueError) as error:

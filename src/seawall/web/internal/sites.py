@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import IO, Any
 
@@ -97,6 +100,10 @@ def dr_routes(
     async def rescue(body: dict[str, Any]) -> Response:
         return JSONResponse(await intake.take_in(body))
 
+    async def is_new(nonce: str) -> bool:
+        now = time.time()
+        return await db.write(lambda c: state.first_use(c, nonce, now), durable=False)
+
     verbs: dict[str, Callable[[dict[str, Any]], Awaitable[Response]]] = {
         "hello": hello,
         "demote": demote,
@@ -111,7 +118,9 @@ def dr_routes(
 
     async def serve(request: Request) -> Response:
         try:
-            body = await received(request, signer)
+            if not (dr.settings.allow_http or is_private(request)):
+                raise ForbiddenError("sites talk over https only (dr.allow_http)")
+            body = await received(request, signer, is_new)
             verb = verbs.get(request.path_params["verb"])
             if verb is None:
                 raise NotFoundError("no such request")
@@ -128,6 +137,15 @@ def dr_routes(
             return _error(409, str(error))
 
     return [Route(PREFIX + "/{verb}", serve, methods=["POST"])]
+
+
+def is_private(request: Request) -> bool:
+    """Whether nobody on the way can read the answer: https, or both ends on this host."""
+    client = request.client.host if request.client else ""
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(client.partition("%")[0]).is_loopback:
+            return True
+    return request.url.scheme == "https"
 
 
 def _error(status: int, message: str) -> Response:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from seawall.access.access import may_system
 from seawall.features.replication.origin import parse_header
 from seawall.infra.configuration import Configuration
 from seawall.kernel.context import actor
@@ -60,7 +61,20 @@ class RegistryAccess:
         origin = request.headers.get("seawall-replication")
         if origin is not None and action != "pull":
             passed, pushed_at = parse_header(origin, time.time())
+            if pushed_at is not None and not await self._may_replicate(caller):
+                # A tag's time decides what retention keeps and which of two pushes stays.
+                pushed_at = None
             actor.set(replace(actor.get(), passed=passed, pushed_at=pushed_at))
+
+    async def _may_replicate(self, caller: Caller) -> bool:
+        """Whether the caller says truly when a tag was pushed: administrators, and robots that replicate."""
+        principal = caller.principal
+        if caller.grant is not None:
+            found = await self._callers.auth.user(caller.grant.subject) if caller.grant.subject else None
+            if found is None:
+                return False
+            principal = found
+        return may_system(principal, "replication", "create")
 
     async def may_pull(self, request: Request, name: str) -> bool:
         """Whether the caller of an authorized request may also pull from repository `name`."""
@@ -116,7 +130,11 @@ class RegistryAccess:
         if caller.unrestricted:
             return True
         if caller.grant is not None:
-            return caller.grant.allows("repository", name, action)
+            if not caller.grant.allows("repository", name, action):
+                return False
+            since = caller.grant.since.get(("repository", name), 0.0)
+            project = name.partition("/")[0]
+            return await self._callers.auth.is_older(project, since, fresh=action != "pull")
         known = caller.principal if caller.principal.known else None
         return action in await self._callers.auth.actions(known, name)
 

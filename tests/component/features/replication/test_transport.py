@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import httpx
 import pytest
 
-from seawall.features.replication.transport import AiohttpTransport
+from seawall.infra.outgoing import AiohttpTransport, Reach
 from tests.support.processes import free_port
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -24,7 +24,12 @@ def _with(answer: Answer, check: Callable[[str, httpx.AsyncClient], Awaitable[No
     async def run() -> None:
         server = await asyncio.start_server(served, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        async with server, httpx.AsyncClient(transport=AiohttpTransport(), timeout=5) as client:
+        async with (
+            server,
+            httpx.AsyncClient(
+                transport=AiohttpTransport(reach=Reach({("127.0.0.1", port)})), timeout=5
+            ) as client,
+        ):
             await check(f"http://127.0.0.1:{port}", client)
 
     asyncio.run(asyncio.wait_for(run(), 20))

@@ -19,6 +19,7 @@ from sqlalchemy import select
 from seawall.features.webhooks import delivery, guard, payload, policies
 from seawall.features.webhooks.recorder import EventRecorder
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
+from seawall.infra import addresses
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.registry import accounting
 from tests.support.lab import Lab, Run
@@ -236,16 +237,16 @@ def test_malformed_policies(change: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_inside_addresses_are_refused(address: str) -> None:
-    assert not guard.allowed(ipaddress.ip_address(address), ())
+    assert not addresses.allowed(ipaddress.ip_address(address), ())
 
 
 def test_outside_and_listed_addresses_are_allowed() -> None:
     for address in ("93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"):
-        assert guard.allowed(ipaddress.ip_address(address), ())
-    allow = guard.networks(["10.1.0.0/16"])
-    assert guard.allowed(ipaddress.ip_address("10.1.2.3"), allow)
-    assert guard.allowed(ipaddress.ip_address("::ffff:10.1.2.3"), allow)
-    assert not guard.allowed(ipaddress.ip_address("10.2.0.1"), allow)
+        assert addresses.allowed(ipaddress.ip_address(address), ())
+    allow = addresses.networks(["10.1.0.0/16"])
+    assert addresses.allowed(ipaddress.ip_address("10.1.2.3"), allow)
+    assert addresses.allowed(ipaddress.ip_address("::ffff:10.1.2.3"), allow)
+    assert not addresses.allowed(ipaddress.ip_address("10.2.0.1"), allow)
 
 
 def test_nothing_is_sent_inside(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +278,7 @@ def test_the_checked_address_is_the_one_used(receiver: Receiver, monkeypatch: py
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    allow = guard.networks(["127.0.0.1"])
+    allow = addresses.networks(["127.0.0.1"])
     answer = asyncio.run(guard.post(f"http://rebind.example:{receiver.port}/x", b"{}", {}, allow=allow))
     assert answer.status == 200
     assert receiver.received[0].headers["host"] == f"rebind.example:{receiver.port}"
@@ -308,7 +309,7 @@ def certificate(path: Path) -> Path:
 
 def test_tls_is_verified_unless_switched_off(tmp_path: Path) -> None:
     receiver = Receiver(certificate(tmp_path / "pair.pem"))
-    allow = guard.networks(["127.0.0.0/8"])
+    allow = addresses.networks(["127.0.0.0/8"])
     try:
         with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
             asyncio.run(guard.post(receiver.url, b"{}", {}, allow=allow))

@@ -9,6 +9,10 @@ class ParseError(Exception):
     """The file is not what its name says; the message says why."""
 
 
+class TooMuchError(ParseError):
+    """Reading the file costs more than scanning allows, so nobody knows what is in it."""
+
+
 def paragraphs(data: bytes) -> Iterator[dict[str, str]]:
     """RFC 822-like paragraphs (Debian policy section 5.1): first line of each field, continuation dropped."""
     fields: dict[str, str] = {}

@@ -37,6 +37,10 @@ class Registry(BaseModel):
     credential: RegistryCredential | None = None
     insecure: bool | None = None
     ca_certificate: str | None = Field(default=None, max_length=PEM)
+    # Ours: where the credentials go besides the registry itself.
+    token_server: str | None = None
+    # Ours: networks (CIDR) inside ours that its redirects may lead to.
+    internal_networks: list[str] | None = Field(default=None, max_length=32)
     status: str | None = None
     creation_time: str | None = None
     update_time: str | None = None
@@ -52,6 +56,7 @@ class RegistryUpdate(BaseModel):
     access_key: str | None = Field(default=None, max_length=URL)
     access_secret: str | None = Field(default=None, max_length=SECRET)
     insecure: bool | None = None
+    internal_networks: list[str] | None = Field(default=None, max_length=32)
     ca_certificate: str | None = Field(default=None, max_length=PEM)
 
 
@@ -195,6 +200,8 @@ def registry_model(found: StoredRegistry) -> Registry:
         ),
         insecure=found.insecure,
         ca_certificate=found.ca_certificate,
+        token_server=found.token_origin,
+        internal_networks=list(found.internal_networks) or None,
         status=found.status,
         creation_time=timestamp(found.created_at),
         update_time=timestamp(found.updated_at),

@@ -66,6 +66,7 @@ async def create_registry(
             insecure=bool(body.insecure),
             ca_certificate=body.ca_certificate or None,
             also=access.trace,
+            internal_networks=body.internal_networks or (),
         )
     except RemoteError as error:
         raise ApiError(400, f"the registry is not healthy: {error}") from None
@@ -99,6 +100,8 @@ async def ping_registry(body: RegistryPing, access: RegistryCreate, replication:
                 secret,
                 base.insecure if body.insecure is None else body.insecure,
                 body.ca_certificate or base.ca_certificate,
+                base.token_origin if body.id and url == base.url else None,
+                tuple(body.internal_networks or base.internal_networks),
             )
         )
     except RemoteError as error:

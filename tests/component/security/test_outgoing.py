@@ -1,0 +1,151 @@
+"""What other sides answer does not lead us inside, fill our memory, or reach clients unverified."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import hashlib
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from seawall.access import oidc
+from seawall.features.replication import client as module
+from seawall.features.replication.client import RegistryClient
+from seawall.features.replication.remote import RemoteError
+from seawall.infra.addresses import networks
+from tests.support.api import Api
+from tests.support.registry import Registry
+from tests.support.side import Side, sides
+
+__all__ = ["sides"]
+
+DIGEST = "sha256:" + "0" * 64
+
+
+def ask(side: Side, question: Callable[[RegistryClient], Any], **options: Any) -> Any:
+    """What a client of the side is told."""
+
+    async def main() -> Any:
+        client = RegistryClient(side.url, **options)
+        try:
+            return await question(client)
+        finally:
+            await client.close()
+
+    return asyncio.run(main())
+
+
+async def blob(client: RegistryClient) -> bytes:
+    found = await client.open_blob("team/app", DIGEST)
+    assert found is not None
+    return b"".join([part async for part in found[1]])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_redirects_lead_nowhere_inside(sides: Callable[[], Side], host: str) -> None:
+    upstream, inside = sides(), sides()
+    inside.answer = lambda _method, _path, _auth: (200, {}, b"metadata")
+    target = inside.url.replace("127.0.0.1", host)
+    upstream.answer = lambda _method, _path, _auth: (307, {"Location": f"{target}/latest"}, b"")
+    with pytest.raises(RemoteError, match="may not be reached"):
+        ask(upstream, blob)
+    with pytest.raises(RemoteError, match="may not be reached"):
+        ask(upstream, lambda client: client.manifest("team/app", "v1"))
+    assert inside.heard == []
+    # Where the administrator allows it, for a blob store of the registry's own.
+    assert ask(upstream, blob, allow=networks(["127.0.0.0/8", "::1"])) == b"metadata"
+
+
+def test_a_token_server_is_no_way_inside(sides: Callable[[], Side]) -> None:
+    upstream, inside = sides(), sides()
+    challenge = {"WWW-Authenticate": f'Bearer realm="{inside.url}/token",service="s"'}
+    upstream.answer = lambda _method, _path, _auth: (401, challenge, b"{}")
+    # Without credentials, with a token server pinned to the registry itself.
+    with pytest.raises(RemoteError, match="may not be reached"):
+        ask(upstream, lambda client: client.tags("team/app"), token_origin="")
+    assert inside.heard == []
+
+
+def test_large_answers_are_not_read(sides: Callable[[], Side]) -> None:
+    upstream = sides()
+    upstream.answer = lambda _method, _path, _auth: (200, {}, b" " * (17 * 1024 * 1024))
+    with pytest.raises(RemoteError, match="has more than"):
+        ask(upstream, lambda client: client.manifest("team/app", DIGEST))
+    bomb = gzip.compress(b" " * (64 * 1024 * 1024))
+    upstream.answer = lambda _method, _path, _auth: (200, {"Content-Encoding": "gzip"}, bomb)
+    with pytest.raises(RemoteError, match="compressed"):
+        ask(upstream, lambda client: client.manifest("team/app", DIGEST))
+
+
+def test_endless_lists_are_given_up(sides: Callable[[], Side], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAGES", 20)
+    upstream = sides()
+
+    def answer(_method: str, path: str, _auth: str | None) -> tuple[int, dict[str, str], bytes]:
+        following = f'<{path.partition("?")[0]}?last={secrets.token_hex(4)}>; rel="next"'
+        return 200, {"Link": following}, json.dumps({"tags": [secrets.token_hex(4)]}).encode()
+
+    upstream.answer = answer
+    with pytest.raises(RemoteError, match="no end"):
+        ask(upstream, lambda client: client.tags("team/app"))
+    assert len(upstream.heard) <= 21
+    circle = {"Link": '</v2/team/app/tags/list?n=1000>; rel="next"'}
+    upstream.answer = lambda _method, _path, _auth: (200, circle, b'{"tags": ["a"]}')
+    with pytest.raises(RemoteError, match="circle"):
+        ask(upstream, lambda client: client.tags("team/app"))
+
+
+def test_a_provider_names_no_documents_inside(sides: Callable[[], Side]) -> None:
+    provider, inside = sides(), sides()
+    with pytest.raises(oidc.ProviderError):
+        asyncio.run(oidc._get(provider.url, f"{inside.url}/keys", True))
+    assert inside.heard == []
+    assert asyncio.run(oidc._get(provider.url, f"{provider.url}/keys", True)) == {}
+
+
+def always(data: bytes) -> Callable[[str, str, str | None], tuple[int, dict[str, str], bytes]]:
+    return lambda _method, _path, _auth: (200, {}, data)
+
+
+def received(url: str, headers: dict[str, str]) -> bytes:
+    """What a client has when the answer ends or breaks off."""
+    got = b""
+    with (
+        contextlib.suppress(httpx.HTTPError),
+        httpx.stream("GET", url, headers=headers, timeout=60) as answer,
+    ):
+        # What fails before its first byte is refused.
+        for part in answer.iter_raw() if answer.status_code == 200 else ():
+            got += part
+    return got
+
+
+def test_a_proxy_never_gives_out_the_whole_of_a_wrong_blob(
+    registry: Registry, admin: Api, sides: Callable[[], Side]
+) -> None:
+    upstream = sides()
+    number = admin.made(
+        "/registries",
+        {"name": f"e{secrets.token_hex(4)}", "type": "docker-registry", "url": upstream.url},
+    )
+    project = f"p{secrets.token_hex(4)}"
+    body = {"project_name": project, "registry_id": number, "metadata": {"public": "true"}}
+    assert admin.post("/projects", json=body).status_code == 201
+    scope = {"service": "seawall", "scope": f"repository:{project}/app:pull"}
+    token = httpx.get(f"{registry.url}/service/token", params=scope, timeout=60).json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    for size in (1000, 3 * 1024 * 1024):
+        data = secrets.token_bytes(size)
+        upstream.answer = always(data)
+        good = "sha256:" + hashlib.sha256(data).hexdigest()
+        wrong = "sha256:" + hashlib.sha256(data + b"x").hexdigest()
+        url = f"{registry.url}/v2/{project}/app/blobs"
+        got = received(f"{url}/{wrong}", headers)
+        assert len(got) < size
+        assert httpx.get(f"{url}/{good}", headers=headers, timeout=60).content == data
