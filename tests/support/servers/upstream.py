@@ -98,4 +98,4 @@ async def open_upstream() -> AsyncIterator[Upstream]:
 
 
 UpstreamBody = Callable[[Lab, Upstream], Coroutine[Any, Any, None]]
-RunProxy = Callable[[UpstreamBody], None]
+RunProxy = Callable[..., None]

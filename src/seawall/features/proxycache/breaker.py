@@ -106,7 +106,7 @@ def _up() -> Any:
         "seawall_proxy_upstream_up",
         "Whether the upstream of proxy-cache projects answers",
         ["registry"],
-        multiprocess_mode="min",
+        multiprocess_mode="livemin",
     )
 
 

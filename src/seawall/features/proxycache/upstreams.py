@@ -119,7 +119,10 @@ class Upstreams:
                 if old.stamp[:3] != stamp[:3]:
                     # Another address or login: what failed before says nothing now.
                     self._breakers.pop(row.id, None)
-            breaker = self._breakers.setdefault(row.id, Breaker(secret.name))
+            breaker = self._breakers.get(row.id)
+            if breaker is None:
+                breaker = self._breakers[row.id] = Breaker(secret.name)
+                breaker.succeeded()
             old = self._open[project] = Upstream(project, row.id, adapter, breaker, stamp, False)
         old.local_on_not_found = metadata.get("proxy_cache_local_on_not_found") == "true"
         most = metadata.get("max_upstream_conn", "")

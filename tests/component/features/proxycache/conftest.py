@@ -15,8 +15,8 @@ from tests.support.lab import Lab
 from tests.support.servers.upstream import RunProxy, Upstream, UpstreamBody, open_upstream
 
 
-async def _with_upstream(settings: Settings, body: UpstreamBody) -> None:
-    proxy = ProxySettings(fresh_seconds=0, wait_seconds=1)
+async def _with_upstream(settings: Settings, body: UpstreamBody, wait_seconds: float = 30) -> None:
+    proxy = ProxySettings(fresh_seconds=0, wait_seconds=wait_seconds)
     services = open_process(settings.model_copy(update={"proxy": proxy}))
     try:
         async with open_upstream() as upstream:
@@ -35,7 +35,11 @@ async def _with_upstream(settings: Settings, body: UpstreamBody) -> None:
 @pytest.fixture
 def run_proxy(lab_settings: Settings) -> RunProxy:
     """Run a coroutine function with a Lab whose project `p` stands before an upstream."""
-    return lambda body: asyncio.run(_with_upstream(lab_settings, body))
+
+    def runner(body: UpstreamBody, wait_seconds: float = 30) -> None:
+        asyncio.run(_with_upstream(lab_settings, body, wait_seconds))
+
+    return runner
 
 
 @pytest.fixture

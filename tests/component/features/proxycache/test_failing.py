@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from seawall.features.proxycache import breaker
 from seawall.kernel.errors import RegistryError
@@ -71,6 +72,7 @@ def test_one_client_finds_out_that_the_upstream_fails(run_proxy: RunProxy, code:
         assert await lab.services.registry.tags("p/app", 10, None) == ["v1"]
         assert upstream.asked.total() == 1
         await becomes(lab, "unhealthy")
+        assert REGISTRY.get_sample_value("seawall_proxy_upstream_up", {"registry": "up"}) == 0
 
     run_proxy(body)
 
@@ -88,6 +90,7 @@ def test_a_refusal_is_no_reason_to_withhold_the_copy(run_proxy: RunProxy, code: 
         assert await status(lab) == "healthy"
         upstream.status = 0
         assert await pull(lab) == digest_of(image("newer"))
+        assert REGISTRY.get_sample_value("seawall_proxy_upstream_up", {"registry": "up"}) == 1
 
     run_proxy(body)
 
@@ -118,7 +121,7 @@ def test_a_silent_upstream_costs_one_short_wait(run_proxy: RunProxy, monkeypatch
         assert upstream.asked["manifests"] == 1
         await becomes(lab, "unhealthy")
 
-    run_proxy(body)
+    run_proxy(body, wait_seconds=0.5)
 
 
 def test_a_slow_answer_refreshes_the_copy_in_the_background(run_proxy: RunProxy) -> None:
@@ -135,7 +138,7 @@ def test_a_slow_answer_refreshes_the_copy_in_the_background(run_proxy: RunProxy)
         await eventually(refreshed)
         await becomes(lab, "healthy")
 
-    run_proxy(body)
+    run_proxy(body, wait_seconds=0.5)
 
 
 def test_an_upstream_that_recovers_is_noticed(run_proxy: RunProxy, monkeypatch: pytest.MonkeyPatch) -> None:
