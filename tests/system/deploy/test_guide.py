@@ -6,15 +6,8 @@ shared storage, behind HAProxy with TLS; keys copied by hand; one instance kille
 
 from __future__ import annotations
 
-import contextlib
-import importlib.resources
-import os
-import re
 import shutil
-import signal
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from seawall.install import readiness
-from tests.support.deploy.docs import Page
+from tests.support.deploy.guided import PREPARE, Host, block, programs, skopeo
 from tests.support.folders import open_folder
 from tests.support.harbor import harbor_files
 from tests.support.oci.layout import top_digest, write_layout
-from tests.support.processes import PASSWORD, clean_environment, free_port
+from tests.support.processes import PASSWORD, free_port
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.certificates import Authority
 from tests.support.servers.postgres import Postgres
@@ -37,29 +29,15 @@ from tests.support.servers.redis import RedisNode
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
-PAGE = Page("guide.md")
-COMMANDS = PAGE.all("sh")
-(PREPARE,) = [c for c in COMMANDS if "prepare --conf" in c and "cp -rp" not in c]
 
 
-class Host:
-    """A host of the guide: its /opt/harbor and /data are folders here; it listens on a port of its own."""
+class Shared(Host):
+    """A host of the three."""
 
     def __init__(self, site: Site, name: str) -> None:
+        super().__init__(site.root / name, site.environment, site.authority.certificate)
         self.site = site
-        self.name = name
-        self.root = site.root / name
-        self.harbor = self.root / "harbor"
-        self.data = self.root / "data"
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.harbor.mkdir(parents=True)
-        data = importlib.resources.files("seawall.install") / "data"
-        with importlib.resources.as_file(data / "prepare") as script:
-            shutil.copy(script, self.harbor)
-        (self.harbor / "harbor.yml").write_text(yaml.safe_dump(self.settings(), sort_keys=False))
-        shutil.copy(site.authority.certificate, self.harbor / "ca.crt")
+        self.write(self.settings())
 
     def settings(self) -> dict[str, Any]:
         """What the reader has: every active key of the release's template, and what the guide fills in."""
@@ -95,52 +73,8 @@ class Host:
         log.get("local", log)["location"] = str(self.root / "log")
         return content
 
-    def run(self, block: str, *, check: bool = True) -> str:
-        """Run a block of the page on this host."""
-        script = self.site.located(block)
-        script = re.sub(r"(?<![\w/.-])/data/", f"{self.data}/", script)
-        script = script.replace("/opt/harbor", str(self.harbor))
-        done = subprocess.run(
-            ["bash", "-euc", script],
-            capture_output=True, text=True, timeout=300, check=False, cwd=self.harbor,
-            env=self.site.environment,
-        )  # fmt: skip
-        assert not check or done.returncode == 0, script + done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout
-
-    def start(self) -> None:
-        """What `systemctl start seawall seawall-jobservice` starts: the units' own commands."""
-        for name in ("seawall", "seawall-jobservice"):
-            unit = (self.harbor / f"systemd/{name}.service").read_text()
-            (command,) = re.findall(r"^ExecStart=\S+/venv/bin/seawall (.*)$", unit, re.MULTILINE)
-            with (self.root / f"{name}.out").open("ab") as out:
-                self.processes.append(
-                    subprocess.Popen(
-                        ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "seawall", *command.split()],
-                        env=clean_environment(), stdout=out, stderr=out, start_new_session=True,
-                    )
-                )  # fmt: skip
-
-    def wait_ready(self) -> None:
-        """Wait until the instance is ready."""
-        deadline = time.monotonic() + 240
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/readyz", timeout=10).status_code == 200:
-                    return
-            output = (self.root / "seawall.out").read_text()[-3000:]
-            assert self.processes[0].poll() is None, output
-            assert time.monotonic() < deadline, output
-            time.sleep(0.5)
-
-    def kill(self) -> None:
-        """As a power cut does."""
-        for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        self.processes.clear()
+    def located(self, script: str) -> str:
+        return super().located(self.site.located(script))
 
 
 class Site:
@@ -157,13 +91,8 @@ class Site:
         self.authority = Authority(root / "ca")
         certificate, key = self.authority.issue("localhost")
         (root / "registry.pem").write_text(certificate.read_text() + key.read_text())
-        programs = root / "bin"
-        programs.mkdir()
-        (programs / "seawall").write_text(f'#!/bin/sh\nexec {sys.executable} -m seawall "$@"\n')
-        (programs / "seawall").chmod(0o755)
-        binaries = f"{programs}:{postgres.bin}:{os.environ['PATH']}"
-        self.environment = clean_environment(PATH=binaries)
-        self.hosts = {name: Host(self, name) for name in "abc"}
+        self.environment = programs(root, postgres.bin)
+        self.hosts = {name: Shared(self, name) for name in "abc"}
 
     def located(self, block: str) -> str:
         """The block with this site's places instead of the page's."""
@@ -173,14 +102,7 @@ class Site:
         block = block.replace("--bind :443", f"--bind 127.0.0.1:{self.balancer_port}")
         for name, host in self.hosts.items():
             block = block.replace(f"http://{name}.example.com:80", host.url)
-        assert "example.com" not in block, block
         return block
-
-
-def block(part: str) -> str:
-    """The block of the page with `part` in it."""
-    (found,) = [command for command in COMMANDS if part in command]
-    return found
 
 
 @pytest.fixture(params=["1.10", "2.4", "2.8", "2.14"])
@@ -202,13 +124,6 @@ def site(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[Site]:
         redis.close()
 
 
-def skopeo(*arguments: str) -> None:
-    done = subprocess.run(
-        ["skopeo", "--insecure-policy", *arguments], capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
 def test_scheme_3(site: Site, tmp_path: Path) -> None:
     a, b, c = site.hosts.values()
     a.run(block("createdb"))
@@ -228,7 +143,7 @@ def test_scheme_3(site: Site, tmp_path: Path) -> None:
         host.start()
     for host in (a, b, c):
         host.wait_ready()
-    a.run(block("lb-config"))
+    a.run(block("lb-config", without="--sticky"))
     balancer = BalancerServer("haproxy", site.balancer_port)
     try:
         balancer.start((a.harbor / "haproxy.cfg").read_text())

@@ -20,6 +20,7 @@ class Balancer:
     `url`: the `external_url`. `instances`: URLs of the instances. `bind`: address and port to listen on (""
     takes all addresses and the URL's port). `certificate`, `key`: PEM files for an https URL (HAProxy wants
     both in the one file `certificate`). `ca`: PEM that signed the instances' certificates, if they have TLS.
+    `sticky`: keep each client address at one instance, which installations that share nothing need.
     """
 
     url: str
@@ -28,6 +29,7 @@ class Balancer:
     certificate: str = "/etc/seawall/tls/balancer.pem"
     key: str = "/etc/seawall/tls/balancer.key"
     ca: str = ""
+    sticky: bool = False
 
     def targets(self) -> list[tuple[str, str]]:
         """(name, host:port) of each instance. Raises InvalidError for one that is no URL."""
@@ -121,7 +123,7 @@ frontend seawall
     default_backend instances
 
 backend instances
-    balance leastconn
+    balance {"source" if balancer.sticky else "leastconn"}
     # Bodies pass through as they come: HAProxy holds a few kilobytes and has no limit of size.
     # An instance that answers 404 here (it drains, or lost its database or storage) gets nothing new and may
     # finish what it has; one that does not answer is down.
@@ -166,7 +168,7 @@ def nginx(balancer: Balancer) -> str:
     host = urlsplit(balancer.url).hostname
     return f"""# nginx in front of Seawall at {balancer.url}; made by `seawall ha lb-config nginx`.
 upstream seawall {{
-    least_conn;
+    {"ip_hash" if balancer.sticky else "least_conn"};
 {servers}
     keepalive 64;
 }}

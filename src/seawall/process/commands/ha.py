@@ -409,6 +409,9 @@ def ha_lb_config(
     certificate: Annotated[str, typer.Option(help="PEM of the balancer (HAProxy: with its key)")] = "",
     key: Annotated[str, typer.Option(help="PEM of its key (nginx)")] = "",
     ca: Annotated[str, typer.Option(help="PEM of the CA of the instances, if they have TLS")] = "",
+    sticky: Annotated[
+        bool, typer.Option("--sticky", help="keep each client at one instance, where they share nothing")
+    ] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
@@ -432,6 +435,7 @@ def ha_lb_config(
         found,
         bind=bind,
         ca=ca,
+        sticky=sticky,
         **{k: v for k, v in (("certificate", certificate), ("key", key)) if v},
     )
     if not ca and any(item.startswith("https://") for item in found):
