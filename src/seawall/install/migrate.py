@@ -62,7 +62,9 @@ class Migration:
         self._from = Api(source)
         self._to = Api(target)
         self._clients = [
-            RegistryClient(side.url, Credentials(side.username, side.password), insecure=side.insecure)
+            RegistryClient(
+                side.url, Credentials(side.username, side.password), insecure=side.insecure, stay=True
+            )
             for side in (source, target)
         ]
         self._projects = projects

@@ -48,6 +48,7 @@ class Adapter:
             ca_certificate=registry.ca_certificate,
             limiter=limiter,
             single_post=registry.type == "seawall",
+            stay=registry.type in ("harbor", "seawall"),
             patience=patience,
             token_origin=registry.token_origin,
             allow=networks(registry.internal_networks),

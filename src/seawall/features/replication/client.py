@@ -40,11 +40,12 @@ class RegistryClient:
         ca_certificate: str | None = None,
         limiter: Limiter | None = None,
         single_post: bool = False,
+        stay: bool = False,
         patience: Patience | None = None,
         token_origin: str | None = None,
         allow: tuple[Network, ...] = (),
     ) -> None:
-        """`single_post`: see `Uploads`; `token_origin`: see `Login`; `allow`: see `Session`."""
+        """`single_post`: see `Uploads`; `token_origin`: see `Login`; `stay`, `allow`: see `Session`."""
         self.session = Session(
             url,
             credentials or Credentials(),
@@ -53,6 +54,7 @@ class RegistryClient:
             patience=patience or Patience(),
             token_origin=token_origin,
             allow=allow,
+            stay=stay,
         )
         self._limiter = limiter or Limiter()
         self.put_blob = Uploads(self.session, self._limiter, single_post=single_post).put

@@ -62,6 +62,12 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{literal}" + ("" if usual else f":{port}")
 
 
+def at(base: str, url: str) -> str:
+    """`url` at the scheme and host of `base`."""
+    there = urlsplit(base)
+    return urlsplit(url)._replace(scheme=there.scheme, netloc=there.netloc).geturl()
+
+
 class Login:
     """How one registry wants to be logged in to, once it has said so, and the tokens it has given.
 
@@ -76,15 +82,18 @@ class Login:
         http: httpx.AsyncClient,
         token_origin: str | None = None,
         pinned: Callable[[str], None] = lambda _origin: None,
+        *,
+        stay: bool = False,
     ) -> None:
         """`pinned` is told the token server that is taken up.
 
         `token_origin`: the token server's address (see `origin_of`), "" for the registry's own; None: what
-        the registry names first.
+        the registry names first. `stay`: see `Session`.
         """
         self.url = url
         self.token_origin = token_origin
         self._pinned = pinned
+        self._stay = stay
         self._credentials = credentials
         self._http = http
         # Realm and service of the token server, or Basic.
@@ -134,6 +143,8 @@ class Login:
             if scheme.lower() == "bearer":
                 values = dict(re.findall(r'(\w+)="([^"]*)"', rest))
                 realm = urljoin(self.url, values.get("realm", ""))
+                if self._stay:
+                    realm = at(self.url, realm)
                 if urlsplit(self.url).scheme == "https" and urlsplit(realm).scheme != "https":
                     raise RemoteError(f"{self.url}: its token server has no TLS; credentials are not sent")
                 self._check(realm)

@@ -6,11 +6,12 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 
 from seawall import __version__
-from seawall.features.replication.login import Credentials, Login
+from seawall.features.replication.login import Credentials, Login, at
 from seawall.features.replication.remote import RemoteError, reason, refused, retry_after
 from seawall.infra.addresses import Network
 from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, trusted
@@ -47,8 +48,13 @@ class Session:
         patience: Patience,
         token_origin: str | None = None,
         allow: tuple[Network, ...] = (),
+        stay: bool = False,
     ) -> None:
-        """`token_origin`: see `Login`; `allow`: networks that the registry may send us on to."""
+        """`token_origin`: see `Login`; `allow`: networks that the registry may send us on to.
+
+        `stay`: ask nobody but `url`, also where the registry names tokens and uploads by another address. Harbor
+        and Seawall name all by their external address, where a balancer may choose another registry.
+        """
         self._attempts = patience.attempts
         self.url = url.rstrip("/")
         verify: bool | ssl.SSLContext = not insecure
@@ -65,7 +71,13 @@ class Session:
             follow_redirects=False,
             headers={"User-Agent": f"seawall/{__version__}", "Accept-Encoding": "identity"},
         )
-        self.login = Login(self.url, credentials, self.http, token_origin, self._reach.add)
+        self._stay = stay
+        self.login = Login(self.url, credentials, self.http, token_origin, self._reach.add, stay=stay)
+
+    def place(self, target: str, source: str) -> str:
+        """The URL of a Location header that came from the URL `source`."""
+        found = urljoin(source, target)
+        return at(self.url, found) if self._stay else found
 
     async def close(self) -> None:
         """Close connections."""

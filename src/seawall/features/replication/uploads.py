@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
 import httpx
 
@@ -154,7 +154,7 @@ class Uploads:
         target = response.headers.get("location") or default
         if not target:
             raise RemoteError(f"{self._session.url}: an upload was answered without a Location")
-        return str(urljoin(str(response.request.url), target))
+        return self._session.place(target, str(response.request.url))
 
 
 def pull_scope(repository: str) -> str:
