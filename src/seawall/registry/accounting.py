@@ -259,8 +259,13 @@ def quota_of(connection: Connection, project_id: int) -> Row[Any] | None:
 
 def usage(connection: Connection) -> list[tuple[str, int, int]]:
     """(project, bytes it stores, quota in bytes or -1) of every project, by name."""
-    query = select(projects.c.name, quotas.c.used_storage, quotas.c.hard_storage)
-    query = query.join(quotas, quotas.c.project_id == projects.c.id).order_by(projects.c.name)
+    # A project has a quota's row from its first push on, or from when it is given one.
+    query = select(
+        projects.c.name,
+        func.coalesce(quotas.c.used_storage, 0),
+        func.coalesce(quotas.c.hard_storage, UNLIMITED),
+    )
+    query = query.outerjoin(quotas, quotas.c.project_id == projects.c.id).order_by(projects.c.name)
     return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
 

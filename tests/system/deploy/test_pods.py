@@ -7,6 +7,7 @@ from `values-dc-a.yaml` and `values-dc-b.yaml`.
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets as random
 import subprocess
 from collections.abc import Iterator
@@ -159,7 +160,7 @@ def test_scheme_1(
         assert signed_by(bearer, operators["seawall-token"]["tls.crt"])
         assert tags(other, bearer) == ["1"]
         # A session and its CSRF token of one are good at the other.
-        with sign_in(one) as client:
+        with contextlib.closing(sign_in(one)) as client:
             made = client.post(f"{other.url}/api/v2.0/projects", json={"project_name": "made-there"})
             assert made.status_code == 201, made.text
         # Background work is done by the pod of the job service.
