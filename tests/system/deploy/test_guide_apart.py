@@ -1,7 +1,7 @@
 """Scheme 4 of Harbor's high-availability guide, with the commands of docs/install/guide.md.
 
 Two hosts, each with its own database and storage, behind one HAProxy: first as they are, then with policies
-in both directions, then as peers.
+in both directions.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
-from tests.support.deploy.docs import Page
 from tests.support.deploy.guided import PREPARE, Host, block, programs, skopeo
 from tests.support.folders import open_folder
-from tests.support.oci.layout import top_digest, write_layout
+from tests.support.oci.layout import write_layout
 from tests.support.processes import PASSWORD, free_port
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.certificates import Authority
@@ -109,12 +107,6 @@ def pulled(host: Host, tag: str) -> str | None:
     return str(answer.json()["digest"]) if answer.status_code == 200 else None
 
 
-def copying(host: Host) -> bool:
-    """Whether an execution of a replication policy is under way."""
-    found = api(host, "GET", "/replication/executions?page_size=100").raise_for_status().json()
-    return any(item["status"] == "InProgress" for item in found)
-
-
 def token(host: Host) -> str:
     scope = {"service": "seawall", "scope": "repository:library/app:pull"}
     answer = httpx.get(f"{host.url}/service/token", params=scope, auth=ADMIN, timeout=60)
@@ -135,7 +127,6 @@ def test_scheme_4(site: Site, tmp_path: Path) -> None:
     site.start()
     apart(site, a, b)
     policies(site, a, b, tmp_path)
-    peers(site, a, b)
 
 
 def apart(site: Site, a: Host, b: Host) -> None:
@@ -165,7 +156,7 @@ def apart(site: Site, a: Host, b: Host) -> None:
 
 
 def policies(site: Site, a: Host, b: Host, tmp_path: Path) -> None:
-    """Policies in both directions: what is equal, what is late, what is neither."""
+    """Policies in both directions: an image comes to both, whichever host the balancer had chosen."""
     a.run(site.located(block("replicate()")))
     layout = write_layout(tmp_path / "image")
     certificates = tmp_path / "certs"
@@ -178,67 +169,3 @@ def policies(site: Site, a: Host, b: Host, tmp_path: Path) -> None:
     )
     for host in (a, b):
         until(lambda host=host: pulled(host, "1") == layout.digest)  # type: ignore[misc]
-    # In the other direction too, whichever host the balancer had chosen.
-    for number, (here, there) in enumerate(((a, b), (b, a))):
-        tag = f"from-{number}"
-        target = f"docker://127.0.0.1:{here.port}/library/app:{tag}"
-        skopeo("copy", "-q", "--dest-tls-verify=false", f"--dest-creds={creds}", layout.source, target)
-        until(lambda there=there, tag=tag: pulled(there, tag) == layout.digest)  # type: ignore[misc]
-    # Deletions follow.
-    path = "/projects/library/repositories/app/artifacts/from-0/tags/from-0"
-    assert api(b, "DELETE", path).status_code == 200
-    until(lambda: pulled(a, "from-0") is None)
-    assert pulled(b, "1") == pulled(a, "1") == layout.digest
-    # Users and what they may do are of each host by itself.
-    user = {"username": "alice", "password": PASSWORD, "email": "a@example.com", "realname": "Alice"}
-    assert api(a, "POST", "/users", json=user).status_code == 201
-    member = {"role_id": 2, "member_user": {"username": "alice"}}
-    assert api(a, "POST", "/projects/early/members", json=member).status_code == 201
-    # Late: what is pushed while the other is away comes when it is back.
-    b.kill()
-    target = f"docker://127.0.0.1:{a.port}/library/app:late"
-    skopeo("copy", "-q", "--dest-tls-verify=false", f"--dest-creds={creds}", layout.source, target)
-    folder = tmp_path / "pulled"
-    skopeo("copy", "-q", "--retry-times=3", f"--src-cert-dir={certificates}", f"{image}:1", f"oci:{folder}:1")
-    assert top_digest(folder) == layout.digest
-    b.start()
-    b.wait_ready()
-    assert "alice" not in names(b, "users", "username")
-    assert "early" not in names(b, "projects", "name")
-    # It was away for long, as far as the policy knows: an execution brings what is missing.
-    a.run(site.located(block("a.example.com:80/api/v2.0/replication/executions")))
-    until(lambda: pulled(b, "late") == layout.digest)
-
-
-def peers(site: Site, a: Host, b: Host) -> None:
-    """The two joined as peers: users, projects and members are equal too, and tokens good at both."""
-    for host in (a, b):  # a policy at work is not removed
-        until(lambda host=host: not copying(host))  # type: ignore[misc]
-    a.run(site.located(block("-X DELETE")))
-    section = Page("guide.md").one("yaml", "peers:")
-    for host in (a, b):
-        host.stop()
-    for host in (a, b):
-        text = site.located(section)
-        if host is b:
-            text = text.replace("name: a", "name: b").replace(b.url, a.url)
-        settings = site.settings(host)
-        settings["seawall"] |= yaml.safe_load(text)["seawall"]
-        host.write(settings)
-    b.run(site.located(block("keys import")))
-    for host in (a, b):
-        assert "key made" not in host.run(PREPARE)
-    site.start()
-    until(lambda: "early" in names(b, "projects", "name") and "alice" in names(b, "users", "username"))
-    until(lambda: "alice" in names(b, "projects/early/members", "entity_name"))
-    until(lambda: asked(b, token(a)).status_code == asked(a, token(b)).status_code == 200)
-    site.balance(block("--sticky").replace(" --sticky", ""))
-    # A change is at both before its answer is sent.
-    with httpx.Client(verify=False, base_url=f"{site.url}/api/v2.0", auth=ADMIN, timeout=60) as client:
-        for number in range(4):
-            made = client.post("/projects", json={"project_name": f"late-{number}"})
-            assert made.status_code == 201, made.text
-            for host in (a, b):
-                assert f"late-{number}" in names(host, "projects", "name")
-    for host in (a, b):
-        until(lambda host=host: "no faults" in host.run(block("ha check"), check=False))  # type: ignore[misc]

@@ -66,7 +66,7 @@ async def _push(address: str, user: str, password: str, repository: str, tag: st
     from seawall.features.replication.login import Credentials
     from seawall.install.demo import push
 
-    client = RegistryClient(address, Credentials(user, password))
+    client = RegistryClient(address, Credentials(user, password), stay=True)
     try:
         return (await push(client, repository, tag)).index.digest
     finally:
