@@ -52,8 +52,8 @@ class Session:
     ) -> None:
         """`token_origin`: see `Login`; `allow`: networks that the registry may send us on to.
 
-        `stay`: ask nobody but `url`, also where the registry names tokens and uploads by another address. Harbor
-        and Seawall name all by their external address, where a balancer may choose another registry.
+        `stay`: ask nobody but `url`, also where the registry names tokens and uploads by another address.
+        Harbor and Seawall name all by their external address, where a balancer may choose another registry.
         """
         self._attempts = patience.attempts
         self.url = url.rstrip("/")
