@@ -140,7 +140,7 @@ def test_webhook_policies(admin: Api, pusher: Pusher, as_user: Callable[[str], A
     pusher.image(f"{project}/a", "v1")
     executions = f"{base}/policies/{made}/executions"
     [execution] = until(lambda: [e for e in admin.get(executions).json() if e["status"] == "Error"])
-    assert "may not reach" in execution["status_message"]
+    assert "may not be reached" in execution["status_message"]
     [task] = admin.get(f"{executions}/{execution['id']}/tasks").json()
     assert "127.0.0.1" in admin.get(f"{executions}/{execution['id']}/tasks/{task['id']}/log").text
     [job] = admin.get(f"{base}/jobs", params={"policy_id": made}).json()
