@@ -95,6 +95,7 @@ def test_every_table_of_content_is_fenced(db: Database) -> None:
         "change_log",
         "commit_markers",
         "dr_blobs",
+        "dr_nonces",
         "dr_state",
         "instances",
         "job_runners",
