@@ -91,7 +91,7 @@ class RegistryClient:
             response = await self.session.request("GET", path, scope)
             left -= len(response.content)
             if left < 0 or len(asked) > _PAGES:
-                raise RemoteError(f"{self.session.url}: the list has no end")
+                raise RemoteError(f"{self.session.url}: the list has no end", content=True)
             try:
                 items = response.json().get(key) or []
             except (ValueError, AttributeError):
@@ -107,7 +107,9 @@ class RegistryClient:
             if following is None or not new:
                 return
             if following in asked:
-                raise RemoteError(f"{self.session.url}: the pages of the list go round in a circle")
+                raise RemoteError(
+                    f"{self.session.url}: the pages of the list go round in a circle", content=True
+                )
             path = following
 
     async def head_manifest(self, repository: str, reference: str) -> str | None:
@@ -196,7 +198,7 @@ class RegistryClient:
             if following is None or not new:
                 return list(found.values())
             if following in asked or len(asked) > _PAGES:
-                raise RemoteError(f"{self.session.url}: the list has no end")
+                raise RemoteError(f"{self.session.url}: the list has no end", content=True)
             asked.add(following)
             path = following
         # Distribution 1.1, "Referrers Tag Schema".

@@ -94,10 +94,10 @@ class Executions:
         mine = table.c.id == execution_id, table.c.planned.is_(False), table.c.status == self.words.running
         return bool(connection.execute(update(table).where(*mine).values(planned=True)).rowcount)
 
-    def add_task(self, connection: Connection, execution_id: int, kind: str, **values: Any) -> int:
-        """Add a task with its job of `kind`, whose args are `task`; returns its id."""
+    def add_task(self, connection: Connection, execution_id: int, job_kind: str, /, **values: Any) -> int:
+        """Add a task with its job of `job_kind`, whose args are `task`; returns its id."""
         task_id = _made(connection, self._tasks, {"execution_id": execution_id, "status": PENDING, **values})
-        job_id = self._jobs.enqueue_in(connection, kind, {"task": task_id})
+        job_id = self._jobs.enqueue_in(connection, job_kind, {"task": task_id})
         connection.execute(update(self._tasks).where(self._tasks.c.id == task_id).values(job_id=job_id))
         return task_id
 

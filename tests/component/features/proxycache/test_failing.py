@@ -169,10 +169,14 @@ def test_a_link_that_repeats_ends(run_proxy: RunProxy, endless: bool) -> None:
         upstream.tags = ["b", "a"]
         payload = image("sbom")
         upstream.referrers = [{"mediaType": OCI_MANIFEST, "digest": digest_of(payload), "size": len(payload)}]
-        assert await lab.services.registry.tags("p/app", 10, None) == ["a", "b"]
+        if endless:
+            await lab.image("p/app", "here")
+        names = await lab.services.registry.tags("p/app", 10, None)
         found, after = await lab.services.registry.referrers("p/app", digest_of(b"subject"), None, 10, 0)
-        assert (found, after) == (upstream.referrers, None)
-        assert upstream.asked == {"tags": 1 + endless, "referrers": 1 + endless}
+        # A list that leads back to itself may not be the whole one, so the answer is what is here.
+        assert names == (["here"] if endless else ["a", "b"])
+        assert (found, after) == ([] if endless else upstream.referrers, None)
+        assert upstream.asked == {"tags": 1, "referrers": 1}
 
     run_proxy(body)
 

@@ -12,6 +12,7 @@ import pytest
 from seawall.features.replication.events import DELETED, PUSHED, wanted
 from seawall.features.replication.model import Filter, ReplicationExecution, ReplicationPolicy
 from seawall.features.replication.origin import SETTLED
+from seawall.infra.jobs.base import JobInfo
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.settings import Settings
 from seawall.process.wiring import open_process
@@ -75,8 +76,13 @@ def test_a_refusal_at_the_destination_is_a_failure(run_to: RunTo) -> None:
         # The rest of the repository is there, and nothing was tried in vain again.
         assert digest_of(upstream.manifests["v2"]) == other
         (task,) = await lab.services.replication.executions.tasks(ended.id)
-        job = await lab.services.jobs.get(task.job_id or "")
-        assert job is not None
+
+        # The execution is over a moment before its job is.
+        async def ended_job() -> JobInfo | None:
+            found = await lab.services.jobs.get(task.job_id or "")
+            return found if found is not None and found.status != "running" else None
+
+        job: JobInfo = await eventually(ended_job, "the job did not end")
         assert (job.status, job.attempts) == ("error", 1)
 
     run_to(body)
