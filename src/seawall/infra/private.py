@@ -19,7 +19,7 @@ def private_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, mode=0o700, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise ConfigError(f"{path} is no folder") from None
+        raise ConfigError(f"{path.absolute()}: Not a directory") from None
     _close(path, 0o700)
 
 
