@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import re
-import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -57,6 +56,7 @@ from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.process.answering import Exchange
 from seawall.process.redirect import Redirect
+from seawall.process.stderr import StandardError
 from seawall.process.wiring import Process, open_process
 from seawall.registry.artifacts import ArtifactService
 from seawall.web.harbor.app import PREFIX as API_PREFIX
@@ -101,7 +101,7 @@ def configure_logging(settings: Settings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log.level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=StandardError()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
 

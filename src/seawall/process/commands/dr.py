@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -44,10 +43,11 @@ def _when(seconds: float | None) -> str | None:
 def _with(config: Path | None, data_dir: Path | None, work: Callable[[DrService], Awaitable[T]]) -> T:
     # Imported here, so that other commands start without it.
     from seawall.availability.sites.service import DrService
+    from seawall.process.stderr import StandardError
     from seawall.process.storage import open_storage
 
     # What is logged on the way must not be among what is printed.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(StandardError()))  # type: ignore[arg-type]
     settings = registry_of(config, data_dir)
 
     async def run() -> T:
