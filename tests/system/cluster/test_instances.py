@@ -31,7 +31,9 @@ def redis() -> Iterator[RedisNode]:
 @pytest.fixture
 def cluster(postgres: Postgres, redis: RedisNode, tmp_path: Path) -> Iterator[Cluster]:
     """Three instances, not started."""
-    found = Cluster(tmp_path, postgres.database(), settings={"SEAWALL_REDIS__URL": redis.url})
+    # A sound cluster has somebody who does its jobs.
+    settings = {"SEAWALL_REDIS__URL": redis.url, "SEAWALL_JOBS__EMBEDDED": "true"}
+    found = Cluster(tmp_path, postgres.database(), settings=settings)
     yield found
     found.close()
 
