@@ -16,6 +16,7 @@ import httpx
 from sqlalchemy import Connection, create_engine, select
 from sqlalchemy.pool import NullPool
 
+import seawall.process.tables  # noqa: F401 - rows of every table are compared
 from seawall.infra.db import dump
 from seawall.infra.db.postgres import postgres_engine
 from tests.support.cluster import FAST
