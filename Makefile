@@ -39,12 +39,13 @@ serve: install
 
 # Debian packages (servers and clients the tests talk to) are installed once, by the script, as root; it says which.
 # A test that fails beside others runs once more by itself; one that fails twice has failed. Tests that measure
-# the host run last, one after the other.
+# the host run last, one after the other, and once more likewise.
 test: install
 	bash .ci/packages.sh
 	$(BIN)/python -m pytest -n $(WORKERS) $(addprefix --ignore=,$(HOST)) || \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(addprefix --ignore=,$(HOST))
-	$(BIN)/python -m pytest $(HOST)
+	$(BIN)/python -m pytest $(HOST) || \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(HOST)
 
 # The same with branch coverage, servers included; below 90 % of src it fails.
 coverage: install
