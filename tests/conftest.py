@@ -15,6 +15,7 @@ import pytest
 import seawall.process.tables  # noqa: F401 - every table is declared in the tests too
 from tests.support import spread
 from tests.support.processes import ROOT
+from tests.support.receiver import Receiver
 from tests.support.registry import Registry
 from tests.support.servers.postgres import Postgres, PostgresPair
 from tests.support.servers.swift import SwiftServer
@@ -123,6 +124,16 @@ def fresh_registry(tmp_path: Path) -> Iterator[Registry]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that answers 200."""
+    found = Receiver()
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
-"""Fixtures of the webhook tests: a receiver, and the lab of the artifact tests with a job runner."""
+"""Fixtures of the webhook tests: the lab of the artifact tests with a job runner."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -14,19 +14,8 @@ from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.settings import Settings
 from seawall.process.wiring import open_process
 from tests.support.lab import Lab, Run, lab_settings, template
-from tests.support.receiver import Receiver
 
 __all__ = ["lab_settings", "template"]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A receiver that answers 200."""
-    found = Receiver()
-    try:
-        yield found
-    finally:
-        found.close()
 
 
 @pytest.fixture
