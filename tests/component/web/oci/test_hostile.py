@@ -105,7 +105,7 @@ class Target:
         files = {
             str(path): path.stat().st_size
             for path in (self.registry.data_dir / "blobs").rglob("*")
-            if path.is_file()
+            if path.is_file() and not path.name.startswith(".probe-")
         }
         return rows, files
 
