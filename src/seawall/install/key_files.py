@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from seawall.infra.secrets.material import pem
 from seawall.install.owner import Owner, can_read, can_write
 from seawall.install.report import PrepareReport
 from seawall.kernel.errors import ConfigError
@@ -102,10 +103,7 @@ def _signing_pair() -> tuple[bytes, bytes]:
         .not_valid_after(now + datetime.timedelta(days=3650))
         .sign(key, hashes.SHA256())
     )
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return pem, certificate.public_bytes(serialization.Encoding.PEM)
+    return pem(key), certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _create(path: Path, content: bytes, owner: Owner) -> None:

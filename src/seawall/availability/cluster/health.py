@@ -101,7 +101,7 @@ class Health:
             parts["redis"] = redis
             if status == "ok" and redis != "ok":
                 status = "degraded"
-        # A database that cannot be asked is told as such above.
+        # When the database cannot be asked, the fault is in `parts` already.
         if await self._part("jobs") == "ok" and time.monotonic() - self._worked > RUNNER_SECONDS:
             parts["jobs"] = "no job runner"
             if status == "ok":

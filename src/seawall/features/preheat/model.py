@@ -1,4 +1,4 @@
-"""What preheating is told and tells: instances, policies with their checks, executions."""
+"""What the parts of preheating hand to each other: instances, policies with their checks, executions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class InstanceValues:
 
 @dataclass(slots=True)
 class PreheatPolicy:
-    """What of a project is told to which network, and when."""
+    """Which artifacts of a project go to which network, and when."""
 
     name: str
     provider_id: int

@@ -1,4 +1,4 @@
-"""What replication is told and tells: registries as they are shown, policies, executions and tasks."""
+"""What the parts of replication hand to each other: registries, policies, executions and tasks."""
 
 from __future__ import annotations
 
