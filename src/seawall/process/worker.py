@@ -142,12 +142,19 @@ class EmbeddedRunner:
         self._thread.join()
 
     def _watch(self) -> None:
+        # Whatever ends this thread ends the child too: the process joins it before it exits.
+        try:
+            self._keep_alive()
+        finally:
+            self._stop()
+
+    def _keep_alive(self) -> None:
         wait = 1.0
         while not self._over():
             started = time.monotonic()
             child = self._child = self._child or self._start()
             while child.poll() is None and not self._over():
-                time.sleep(0.2)
+                self._ended.wait(0.2)
             if self._over():
                 break
             wait = 1.0 if time.monotonic() - started > 60 else min(wait * 2, 30.0)
@@ -159,7 +166,6 @@ class EmbeddedRunner:
             )
             self._child = None
             self._ended.wait(wait)
-        self._stop()
 
     def _over(self) -> bool:
         return self._ended.is_set() or self._stopping()
