@@ -12,7 +12,7 @@ from seawall.kernel.names import check_digest
 from seawall.registry.blobs import Blobs
 from seawall.registry.model import Chunk, Upload, UploadPositionError
 from seawall.registry.repositories import Repositories
-from seawall.registry.uploads import Uploads
+from seawall.registry.uploads import Uploads, session_errors
 
 # Request bytes are gathered to this much before they go to a storage thread: large enough that hashing
 # and writing dwarf the hand-over, small enough that memory stays flat.
@@ -78,7 +78,9 @@ class Receiver:
         _check_position(upload, chunk)
         writer = await self._uploads.open_writer(upload)
         try:
-            await self._receive(chunk.body, writer)
+            # A file is opened, and locked, at its first byte.
+            with session_errors():
+                await self._receive(chunk.body, writer)
         except StorageFullError:
             # What arrived would keep the disk full; the client has been told that it cannot stay.
             await asyncio.shield(self._uploads.discard(upload, writer))

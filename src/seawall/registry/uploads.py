@@ -12,6 +12,7 @@ import contextlib
 import secrets
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
@@ -34,6 +35,22 @@ from seawall.registry.tables import blobs, repositories, repository_blobs, uploa
 from seawall.registry.writes import ContentWrites
 
 log: Any = structlog.get_logger("seawall.storage")
+
+
+@contextlib.contextmanager
+def session_errors() -> Iterator[None]:
+    """Say as the Distribution specification does what a storage writer says of its session.
+
+    BLOB_UPLOAD_INVALID (409) while another request writes to it, BLOB_UPLOAD_UNKNOWN when its bytes are gone.
+    """
+    try:
+        yield
+    except UploadBusyError:
+        raise RegistryError(
+            "BLOB_UPLOAD_INVALID", "another request is writing to this upload session", status=409
+        ) from None
+    except UploadLostError as error:
+        raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
 
 
 class Uploads:
@@ -101,20 +118,16 @@ class Uploads:
 
     async def open_writer(self, upload: Upload) -> UploadWriter:
         """A storage writer at the session's offset. Raises BLOB_UPLOAD_INVALID when it is in use."""
-        lease = None
-        try:
-            if not self._storage.locks_sessions:
-                lease = await leases.acquire(self._db, upload.id)
-            writer = await self._storage.open_upload(upload.id, upload.offset, upload.state)
-            return writer if lease is None else leases.LeasedWriter(writer, lease)
-        except UploadBusyError:
-            raise RegistryError(
-                "BLOB_UPLOAD_INVALID", "another request is writing to this upload session", status=409
-            ) from None
-        except UploadLostError as error:
-            if lease is not None:
-                await lease.release()
-            raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
+        with session_errors():
+            if self._storage.locks_sessions:
+                return await self._storage.open_upload(upload.id, upload.offset, upload.state)
+            lease = await leases.acquire(self._db, upload.id)
+            try:
+                writer = await self._storage.open_upload(upload.id, upload.offset, upload.state)
+            except BaseException:
+                await asyncio.shield(lease.release())
+                raise
+            return leases.LeasedWriter(writer, lease)
 
     async def save_progress(self, upload: Upload, writer: UploadWriter) -> int:
         """Close `writer` and record how far the session got; returns the new offset in bytes.
@@ -157,9 +170,8 @@ class Uploads:
         session is dropped and DIGEST_INVALID raised.
         """
         try:
-            return await self._finish(upload, writer, name, digest, replica)
-        except UploadLostError as error:
-            raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
+            with session_errors():
+                return await self._finish(upload, writer, name, digest, replica)
         finally:
             await asyncio.shield(writer.release())
             await _unlock(writer)

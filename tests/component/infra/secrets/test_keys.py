@@ -152,7 +152,8 @@ def test_the_master_key_is_replaced_without_a_failed_request(db: Database, tmp_p
 
 
 def test_rotation_is_published_before_it_is_used(db: Database) -> None:
-    one, two = ring(db), ring(db)
+    # Long enough for what follows to be asked before it ends, also on a loaded machine.
+    one, two = ring(db, publish_seconds=3), ring(db, publish_seconds=3)
     old = one.current(TOKEN)
     new = one.rotation.rotate(TOKEN, overlap_seconds=60)
     early = tokens(one).issue("a", SCOPES)[0]
