@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, case, delete, exists, func, select, update
+from sqlalchemy import Connection, case, delete, exists, func, or_, select, update
 
 from seawall.infra.db import dialect
 from seawall.infra.jobs.service import LEASE_SECONDS, SCHEDULER, insert_job
@@ -46,15 +46,15 @@ class Found:
 
 def look(connection: Connection, kinds: list[str], running: list[str]) -> Found:
     """What there is to do, by index look-ups only."""
-    now = dialect.now(connection)
-    due = select(jobs.c.id).where(jobs.c.status == "pending", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
+    # Asked twice a second by each runner, so all of it is one statement. A clock that is steady within a
+    # statement lets PostgreSQL use the indexes.
+    now = dialect.clock(connection, began=True)
+    due = exists().where(jobs.c.status == "pending", jobs.c.run_at <= now, jobs.c.kind.in_(kinds))
     held = exists().where(job_queues.c.kind == SCHEDULER, job_queues.c.paused)
-    schedules = select(job_schedules.c.name).where(
-        job_schedules.c.next_at <= now, job_schedules.c.enabled, ~held
-    )
-    dead = select(job_runners.c.id).where(job_runners.c.heartbeat_at < now - LEASE_SECONDS)
-    orphan = select(jobs.c.id).where(
-        jobs.c.status == "running", ~exists().where(job_runners.c.id == jobs.c.runner)
+    schedules = exists().where(job_schedules.c.next_at <= now, job_schedules.c.enabled, ~held)
+    dead = exists().where(job_runners.c.heartbeat_at < now - LEASE_SECONDS)
+    orphan = exists().where(
+        jobs.c.status == "running", ~exists(select(job_runners.c.id).where(job_runners.c.id == jobs.c.runner))
     )
     stops: list[str] = []
     if running:
@@ -63,13 +63,8 @@ def look(connection: Connection, kinds: list[str], running: list[str]) -> Found:
                 select(jobs.c.id).where(jobs.c.id.in_(running), jobs.c.stop_requested)
             ).scalars()
         )
-    return Found(
-        connection.execute(due.limit(1)).first() is not None,
-        connection.execute(schedules.limit(1)).first() is not None,
-        connection.execute(dead.limit(1)).first() is not None
-        or connection.execute(orphan.limit(1)).first() is not None,
-        stops,
-    )
+    found = connection.execute(select(due, schedules, or_(dead, orphan))).one()
+    return Found(bool(found[0]), bool(found[1]), bool(found[2]), stops)
 
 
 def fire_schedules(connection: Connection, leads_elsewhere: Callable[[Connection], bool]) -> None:

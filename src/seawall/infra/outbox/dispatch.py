@@ -65,7 +65,7 @@ class Dispatcher:
 
         def due(connection: Connection) -> list[str]:
             query = select(outbox.c.subscriber).where(
-                outbox.c.next_at <= dialect.now(connection), outbox.c.subscriber.in_(names)
+                outbox.c.next_at <= dialect.clock(connection, began=True), outbox.c.subscriber.in_(names)
             )
             return list(connection.execute(query.distinct()).scalars())
 

@@ -39,7 +39,7 @@ from seawall.kernel.context import Actor
 from seawall.kernel.errors import SeawallError
 from seawall.web.caller import Callers, CredentialsError
 from seawall.web.harbor import unknown
-from seawall.web.harbor.errors import ApiError, Errors, status_of
+from seawall.web.harbor.errors import ApiError, status_of
 from seawall.web.harbor.query import Listing, listing
 from seawall.web.harbor.sessions import SAFE_METHODS, BrowserSessions
 
@@ -334,10 +334,6 @@ class ApiRoute(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         # Harbor leaves out what has no value.
         options["response_model_exclude_none"] = True
-        options["responses"] = {
-            **{status: {"model": Errors} for status in (400, 401, 403, 404, 422, 500)},
-            **(options.get("responses") or {}),
-        }
         super().__init__(path, endpoint, **options)
         calls = [dependency.call for dependency in self.dependant.dependencies]
         requirements: list[Any] = [call for call in calls if isinstance(call, Requirement)]
