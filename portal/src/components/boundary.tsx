@@ -86,15 +86,14 @@ export function ConnectionBar() {
     const ask = async () => {
       while (!stop) {
         await new Promise((resolve) => window.setTimeout(resolve, 2000));
-        if (!stop && (await answers())) {
-          client.invalidateQueries();
-          return;
-        }
+        if (!stop && (await answers())) return;
       }
     };
     void ask();
     return () => {
       stop = true;
+      // Whichever request was answered first: the lists do not know of it.
+      void client.invalidateQueries();
     };
   }, [lost, client]);
   return (

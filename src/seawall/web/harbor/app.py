@@ -174,8 +174,8 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 def _add_errors(schema: dict[str, Any]) -> None:
     """Say of each operation how it tells errors.
 
-    Not by the routes' `responses`: FastAPI would make a validator for each status of each route, a third of the
-    time that a server takes to start.
+    Not by the routes' `responses`: FastAPI would make a validator for each status of each route, which is a
+    third of the time that a server takes to start.
     """
     components = schema["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
