@@ -72,15 +72,23 @@ class Host:
 
     def run(self, script: str, *, check: bool = True) -> str:
         """Run a block of the page on this host; what it prints."""
+        done = self._run(script)
+        assert not check or done.returncode == 0, script + done.stdout + done.stderr
+        return done.stdout
+
+    def succeeds(self, script: str) -> bool:
+        """Run a block of the page on this host; whether it ends with 0."""
+        return self._run(script).returncode == 0
+
+    def _run(self, script: str) -> subprocess.CompletedProcess[str]:
         script = self.located(script)
         assert "example.com" not in script, script
         done = subprocess.run(
             ["bash", "-euc", script],
             capture_output=True, text=True, timeout=300, check=False, cwd=self.harbor, env=self.environment,
         )  # fmt: skip
-        assert not check or done.returncode == 0, script + done.stdout + done.stderr
         assert "Traceback" not in done.stderr
-        return done.stdout
+        return done
 
     def start(self) -> None:
         """What `systemctl start seawall seawall-jobservice` starts: the units' own commands."""

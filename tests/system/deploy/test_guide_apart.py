@@ -1,7 +1,7 @@
 """Scheme 4 of Harbor's high-availability guide, with the commands of docs/install/guide.md.
 
 Two hosts, each with its own database and storage, behind one HAProxy: first as they are, then with policies
-in both directions.
+in both directions, then joined as peers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from tests.support.deploy.docs import Page
 from tests.support.deploy.guided import PREPARE, Host, block, programs, skopeo
 from tests.support.folders import open_folder
 from tests.support.oci.layout import write_layout
@@ -127,6 +129,8 @@ def test_scheme_4(site: Site, tmp_path: Path) -> None:
     site.start()
     apart(site, a, b)
     policies(site, a, b, tmp_path)
+    away(site, a, b, tmp_path)
+    peers(site, a, b)
 
 
 def apart(site: Site, a: Host, b: Host) -> None:
@@ -169,3 +173,57 @@ def policies(site: Site, a: Host, b: Host, tmp_path: Path) -> None:
     )
     for host in (a, b):
         until(lambda host=host: pulled(host, "1") == layout.digest)  # type: ignore[misc]
+
+
+def away(site: Site, a: Host, b: Host, tmp_path: Path) -> None:
+    """What was pushed to a while b was away for long comes with the page's execution."""
+    layout = write_layout(tmp_path / "later")
+    image = f"docker://127.0.0.1:{a.port}/library/app:2"
+    b.stop()
+    skopeo("copy", "-q", "--dest-tls-verify=false", f"--dest-creds=admin:{PASSWORD}", layout.source, image)
+
+    def given_up() -> bool:
+        newest = api(a, "GET", "/replication/executions?policy_id=1&page_size=1").json()[0]
+        return bool(newest["trigger"] == "event_based" and newest["status"] == "Failed")
+
+    until(given_up, seconds=240)
+    b.start()
+    b.wait_ready()
+    assert pulled(b, "2") is None
+    a.run(site.located(block('{"policy_id": 1}', without="replicate()")))
+    until(lambda: pulled(b, "2") == layout.digest)
+
+
+def peers(site: Site, a: Host, b: Host) -> None:
+    """Both become one registry: what each had is on both, and any request may go to either."""
+    user = {"realname": "x", "password": PASSWORD}
+    for host, name in ((a, "anna"), (b, "boris")):
+        made = user | {"username": name, "email": f"{name}@example.com"}
+        assert api(host, "POST", "/users", json=made).status_code == 201
+    a.run(site.located(block("-X DELETE")))
+    (section,) = [text for text in Page("guide.md").all("yaml") if "peers:" in text]
+    for host, name, other in ((a, "a", "b"), (b, "b", "a")):
+        urls = [site.located(f"http://{other}.example.com:80")]
+        named = yaml.safe_load(section)["seawall"]["peers"]
+        assert named == {"name": "a", "urls": ["http://b.example.com:80"]}
+        settings = site.settings(host)
+        settings["seawall"]["peers"] = named | {"name": name, "urls": urls}
+        host.write(settings)
+        host.stop()
+    b.run(site.located(block("keys import --config")))
+    for host in (a, b):
+        host.run(PREPARE)
+    site.start()
+    for host in (a, b):
+        until(lambda host=host: host.succeeds(block("peers status")))  # type: ignore[misc]
+    for host in (a, b):
+        assert {"early", "library"} <= names(host, "projects", "name")
+        assert {"anna", "boris"} <= names(host, "users", "username")
+        assert pulled(host, "2") == pulled(a, "2")
+    site.balance(block("--sticky").replace(" --sticky", ""))
+    assert asked(b, token(a)).status_code == asked(a, token(b)).status_code == 200
+    for host in (a, b):
+        assert "no faults" in host.run(block("ha check"))
+    # A change is at both before its answer is sent.
+    assert api(a, "POST", "/projects", json={"project_name": "together"}).status_code == 201
+    assert "together" in names(b, "projects", "name")
