@@ -135,6 +135,39 @@ def test_upload_begun_here_and_ended_there(site: Site) -> None:
     site.settle()
 
 
+def test_deleted_blob_does_not_come_back(site: Site) -> None:
+    """The OCI conformance suite behind a balancer: DELETE at one, HEAD at the other."""
+    project = site.api(site.a).project()
+    at_a, at_b = (site.pusher(which, f"{project}/gone").client for which in (site.a, site.b))
+    data = secrets.token_bytes(1000)
+    path = f"/blobs/{digest_of(data)}"
+    uploads = "/blobs/uploads/"
+
+    def push(client: httpx.Client) -> None:
+        where = client.post(uploads).headers["location"].rpartition("/")[2]
+        done = client.put(uploads + where, params={"digest": digest_of(data)}, content=data)
+        assert done.status_code == 201, done.text
+
+    for pushed_at, deleted_at in ((at_a, at_a), (at_a, at_b), (at_b, at_a)):
+        push(pushed_at)
+        # Read at the other one, which fills it, in the case of both.
+        assert at_b.get(path).content == data
+        assert deleted_at.delete(path).status_code == 202
+        assert [client.head(path).status_code for client in (at_a, at_b)] == [404, 404]
+        assert deleted_at.delete(path).status_code == 404
+    push(at_a)
+    # Only one of them has it; the other is told to delete it.
+    assert at_b.delete(path).status_code == 202
+    assert [client.head(path).status_code for client in (at_a, at_b)] == [404, 404]
+    # What a manifest needs stays, whichever is asked.
+    site.pusher(site.a, f"{project}/used").image("v1")
+    layer = site.pusher(site.b, f"{project}/used").pull("v1").json()["layers"][0]["digest"]
+    for which in (site.a, site.b):
+        assert site.pusher(which, f"{project}/used").client.delete(f"/blobs/{layer}").status_code == 405
+        assert site.pusher(which, f"{project}/used").client.get(f"/blobs/{layer}").status_code == 200
+    site.settle()
+
+
 def test_index_referrers_and_signatures_travel(site: Site) -> None:
     project = site.api(site.a).project()
     at_a, at_b = site.pusher(site.a, f"{project}/signed"), site.pusher(site.b, f"{project}/signed")

@@ -92,6 +92,21 @@ class Demand:
                         return int(answer["size"])
         return None
 
+    async def drop_blob(self, repository: str, digest: str) -> bool:
+        """Have peers delete a blob; whether one had it. Raises DENIED when a manifest of a peer's needs it.
+
+        A peer that is away keeps it, without a manifest that names it, until its garbage collection.
+        """
+        dropped = False
+        for peer in self._peers:
+            if peer.up:
+                with contextlib.suppress(PeerError):
+                    answer = await peer.call("drop blob", repository=repository, digest=digest)
+                    if answer.get("used"):
+                        raise RegistryError("DENIED", str(answer["used"]), status=405)
+                    dropped = dropped or bool(answer.get("dropped"))
+        return dropped
+
     async def ready_blob(self, repository: str, digest: str) -> bool:
         """Have a blob here that only a peer has; whether it is here then."""
         # Asked first: a repository is not made for whatever somebody asks for.

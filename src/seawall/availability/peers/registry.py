@@ -81,6 +81,22 @@ class PeerRegistry(Wrapper):
                 raise
         return await self.inner.open_blob(name, digest, whole=whole)
 
+    async def delete_blob(self, name: str, digest: str) -> None:
+        """See BlobVerbs.delete_blob; it goes at the peers too, or it would be brought back from there.
+
+        Raises DENIED also while a manifest that only a peer has yet needs it.
+        """
+        unknown: RegistryError | None = None
+        try:
+            await self.inner.delete_blob(name, digest)
+        except RegistryError as error:
+            if error.status != 404:
+                raise
+            unknown = error
+        dropped = await self._demand.drop_blob(name, digest)
+        if unknown is not None and not dropped:
+            raise unknown
+
     # -- upload sessions -------------------------------------------------------------------------------
 
     async def upload_offset(self, name: str, upload_id: str) -> int:

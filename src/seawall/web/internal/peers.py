@@ -111,6 +111,8 @@ class PeerEndpoint:
                     blob = await self._content.blobs.get(question["repository"], question["digest"])
                     return {"size": blob.size}
                 return {}
+            case "drop blob":
+                return await self._drop_blob(str(question["repository"]), str(question["digest"]))
             case "upload":
                 with contextlib.suppress(RegistryError):
                     await self._content.uploads.get(question["repository"], question["id"])
@@ -128,6 +130,17 @@ class PeerEndpoint:
                 since = float(question["after"])
                 return {"pulls": await service.db.read(lambda c: asked.pulls(c, since))}
         raise wire.WireError("this version does not know that question; upgrade the instance")
+
+    async def _drop_blob(self, repository: str, digest: str) -> dict[str, Any]:
+        try:
+            await self._content.blobs.delete(repository, digest)
+        except RegistryError as error:
+            if error.status == 404:
+                return {"dropped": False}
+            if error.code == "DENIED":
+                return {"dropped": False, "used": str(error)}
+            raise
+        return {"dropped": True}
 
     async def _manifest(self, repository: str, reference: str) -> dict[str, Any]:
         try:
