@@ -60,6 +60,12 @@ class Shell:
         assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
         return done.stdout
 
+    def both(self, *command: str | Path, stdin: str | None = None) -> str:
+        """Run; the client must succeed. Returns all that it said."""
+        done = self._run(command, stdin)
+        assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
+        return done.stdout + done.stderr
+
     def refused(self, *command: str | Path, stdin: str | None = None) -> str:
         """Run; the registry must turn the client away, and the client must say so in plain words."""
         done = self._run(command, stdin)
@@ -69,9 +75,9 @@ class Shell:
         assert not re.search(r"\b50\d\b|internal server error", said, re.IGNORECASE), said
         return said
 
-    def failed(self, *command: str | Path) -> str:
+    def failed(self, *command: str | Path, stdin: str | None = None) -> str:
         """Run; the client must fail for whatever reason. Returns what it said."""
-        done = self._run(command, None)
+        done = self._run(command, stdin)
         assert done.returncode != 0, f"{command} worked"
         return done.stderr + done.stdout
 

@@ -1,0 +1,183 @@
+"""`python -m tests.clients.report` runs tests/clients and writes what it found into the documentation.
+
+It makes docs/conformance.md, and the table of docs/clients.md between its two marks. `--results FILE` takes
+the junit.xml of a run that has been (`pytest tests/clients --junitxml=FILE`) instead of a new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.commands import ABSENT, CLIENTS
+from tests.support.conformance import VERSIONS, Figures, run_suite
+from tests.support.foreign import PROGRAMS, BuildError, build
+from tests.support.processes import ROOT
+from tests.support.setups import docker_registry
+
+CONFORMANCE = ROOT / "docs" / "conformance.md"
+CLIENTS_PAGE = ROOT / "docs" / "clients.md"
+BEGIN, END = "<!-- made by tests.clients.report -->", "<!-- end of what is made -->"
+OTHER = "Distribution"
+HEAD = """\
+# OCI conformance
+
+The OCI distribution specification's own conformance suite (`conformance` of
+`github.com/opencontainers/distribution-spec` at `{version}`), run against each way to
+set Seawall up. `python -m tests.clients.report` made this page. `make test-clients` runs the same, and
+fails where the suite finds one fault.
+
+<!-- not run: builds the suite with Go, which needs the Go module proxy -->
+```sh
+make test-clients
+.venv/bin/python -m tests.clients.report
+```
+
+| Registry | Suite's version | Passed | Failed | Skipped | Disabled |
+|---|---|---|---|---|---|"""
+NOTES = """
+- All parts of the suite run: pull, push, tags and referrers, deletion, with images, indexes, artifacts and
+  SHA-512. Version 1.1+dev has besides what 1.1 leaves to the registry: uploads that are cancelled, a digest
+  in every answer, further tags of a manifest.
+- Seawall's projects are private; the suite signs in as the administrator. HAProxy is before several instances
+  and takes them in turn, so that the parts of one upload arrive at different ones.
+- Nothing can be pushed to a proxy project: the suite reads there what the upstream has.
+- Disabled is what the version does not ask for. Skipped is what a registry may leave out.
+"""
+
+
+@dataclass
+class Case:
+    """A test's name without its parameters, what it recorded, and how it ended."""
+
+    name: str
+    recorded: dict[str, str]
+    passed: bool
+
+
+def read(results: Path) -> list[Case]:
+    """The tests of a junit.xml."""
+    cases = []
+    for item in ET.parse(results).iter("testcase"):
+        recorded = {str(p.get("name")): str(p.get("value")) for p in item.iter("property")}
+        name = str(item.get("name")).partition("[")[0].removeprefix("test_").replace("_", " ")
+        cases.append(Case(name, recorded, all(item.find(bad) is None for bad in ("failure", "error"))))
+    return cases
+
+
+def matrix(cases: list[Case]) -> str:
+    """The operations of each client, over all setups."""
+    runs = [case for case in cases if "client" in case.recorded]
+    operations = list(dict.fromkeys(case.name for case in runs))
+    lines = [
+        "| Operation | " + " | ".join(f"{name} {PROGRAMS[name].version}" for name in CLIENTS) + " |",
+        "|---|" + "---|" * len(CLIENTS),
+    ]
+    reasons = []
+    for operation in operations:
+        cells = []
+        for client in CLIENTS:
+            mine = [case for case in runs if case.name == operation and case.recorded["client"] == client]
+            failed = [case.recorded["setup"] for case in mine if not case.passed]
+            if not mine:
+                cells.append("—")
+            else:
+                told = f", fails: {'; '.join(failed)}" if failed else ""
+                cells.append(f"{len(mine) - len(failed)} of {len(mine)}{told}")
+        lines.append(f"| {operation} | {' | '.join(cells)} |")
+    reasons = [f"{client} {operation}: {why}." for (client, operation), why in ABSENT.items()]
+    setups = dict.fromkeys(case.recorded["setup"] for case in runs)
+    return (
+        "\n".join(lines)
+        + f"\n\nA figure is the number of setups on which it works: {'; '.join(setups)}.\n— "
+        + " ".join(reasons)
+        + "\n"
+    )
+
+
+def conformance(rows: list[tuple[str, dict[str, Any]]], others: list[tuple[str, dict[str, Any]]]) -> str:
+    """The page of the conformance suite's figures."""
+    lines = [HEAD.format(version=PROGRAMS["conformance"].version)]
+    for name, figures in [(f"Seawall: {name}", found) for name, found in rows] + others:
+        numbers = " | ".join(str(figures[key]) for key in ("passed", "failed", "skipped", "disabled"))
+        lines.append(f"| {name} | {figures['version']} | {numbers} |")
+    lines.append(NOTES)
+    for name, figures in [(f"Seawall: {name}", found) for name, found in rows] + others:
+        if figures["faults"]:
+            lines.append(f"## {name}, {figures['version']}: what fails")
+            lines.append("")
+            parts = Counter(_part(fault) for fault in figures["faults"])
+            lines += [f"- {part}: {number}" for part, number in sorted(parts.items())]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _part(fault: str) -> str:
+    # "OCI Conformance Test/sha512 blobs/post only/..." has its part in the second place.
+    pieces = fault.split("/")
+    return pieces[1] if len(pieces) > 1 else fault
+
+
+def distribution() -> list[tuple[str, dict[str, Any]]]:
+    """The suite against Debian's docker-registry."""
+    told = subprocess.run(["docker-registry", "--version"], capture_output=True, text=True, check=True).stdout
+    name = f"{OTHER} {told.split()[-1].removeprefix('v')} (Debian)"
+    found = []
+    root = Path(tempfile.mkdtemp(prefix="seawall-conformance-"))
+    try:
+        for number, version in enumerate(VERSIONS):
+            folder = root / str(number)
+            folder.mkdir()
+            with docker_registry(folder) as setup:
+                figures: Figures = run_suite(setup, version, ("a/one", "b/two"), folder / "results")
+            found.append((name, {"version": version, **vars(figures)}))
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return found
+
+
+def main() -> int:
+    """Run and write; the tests' exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.clients.report", description=__doc__)
+    parser.add_argument("--results", type=Path, help="junit.xml of a run of tests/clients")
+    results = parser.parse_args().results
+    try:
+        for program in PROGRAMS.values():
+            build(program)
+    except BuildError as error:
+        print(f"test-clients: {error}", file=sys.stderr)
+        return 1
+    code = 0
+    with tempfile.TemporaryDirectory(prefix="seawall-report-") as folder:
+        if results is None:
+            results = Path(folder) / "junit.xml"
+            command = [sys.executable, "-m", "pytest", "tests/clients", f"--junitxml={results}"]
+            code = subprocess.run(command, cwd=ROOT, check=False).returncode
+        cases = read(results)
+    rows = [
+        (case.recorded["setup"], json.loads(case.recorded["conformance"]))
+        for case in cases
+        if "conformance" in case.recorded
+    ]
+    CONFORMANCE.write_text(conformance(rows, distribution()))
+    page = CLIENTS_PAGE.read_text()
+    CLIENTS_PAGE.write_text(
+        re.sub(
+            f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n\n{matrix(cases)}\n{END}", page, count=1, flags=re.DOTALL
+        )
+    )
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

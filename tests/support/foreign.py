@@ -1,0 +1,118 @@
+"""Client programs of others, built with Go from pinned sources into a cache outside the checkout.
+
+`python -m tests.support.foreign` builds what is missing. `make test-clients` calls it, nothing of `make test`
+does. The cache is `$SEAWALL_CLIENTS_CACHE`, or `seawall-clients` in `$XDG_CACHE_HOME` (by default
+`~/.cache`). It has a folder for each program and version, so that a new version here is built anew.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+# What Go says when the network, and not the source, is the reason.
+_NO_NETWORK = re.compile(
+    r"dial tcp|no such host|[Cc]ould not resolve|connection refused|network is unreachable|i/o timeout|"
+    r"TLS handshake timeout|GOPROXY=off|proxyconnect"
+)
+
+
+class BuildError(Exception):
+    """A program cannot be built; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that `go install PACKAGE@VERSION` builds."""
+
+    name: str
+    package: str
+    version: str
+
+    @property
+    def path(self) -> Path:
+        """Where it is once it is built."""
+        return cache() / f"{self.name}@{self.version}" / self.name
+
+
+PROGRAMS = {
+    program.name: program
+    for program in (
+        # The suite has no releases of its own since it was rewritten; this is a commit of 31 August 2026.
+        Program(
+            "conformance",
+            "github.com/opencontainers/distribution-spec/conformance",
+            "v0.0.0-20260831232431-97274622c111",
+        ),
+        Program("crane", "github.com/google/go-containerregistry/cmd/crane", "v0.22.1"),
+        Program("regctl", "github.com/regclient/regclient/cmd/regctl", "v0.11.7"),
+        Program("oras", "oras.land/oras/cmd/oras", "v1.3.6"),
+    )
+}
+
+
+def cache() -> Path:
+    """The folder that programs are kept in."""
+    if chosen := os.environ.get("SEAWALL_CLIENTS_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "seawall-clients"
+
+
+def build(program: Program) -> None:
+    """Build `program` unless the cache has it. Raises BuildError with one line that says why it cannot be."""
+    if program.path.exists():
+        return
+    wanted = f"{program.name} {program.version}"
+    go = shutil.which("go")
+    if go is None:
+        raise BuildError(f"cannot build {wanted}: there is no Go toolchain (`go`) on the path")
+    cache().mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="build-", dir=cache()))
+    try:
+        done = subprocess.run(
+            [go, "install", "-trimpath", "-buildvcs=false", f"{program.package}@{program.version}"],
+            env={**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise BuildError(f"cannot build {wanted}: {_why(done.stderr)}")
+        program.path.parent.mkdir(exist_ok=True)
+        (folder / program.name).replace(program.path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _why(said: str) -> str:
+    if _NO_NETWORK.search(said):
+        proxy = os.environ.get("GOPROXY") or "https://proxy.golang.org"
+        return f"the Go module proxy ({proxy}) cannot be reached, and {cache()} does not have the program"
+    lines = [line for line in said.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "go install failed and said nothing"
+
+
+def main() -> int:
+    """Build all; 1 when one of them cannot be."""
+    for program in PROGRAMS.values():
+        if not program.path.exists():
+            began = time.monotonic()
+            print(f"building {program.name} {program.version} ...", file=sys.stderr)
+            try:
+                build(program)
+            except BuildError as error:
+                print(f"test-clients: {error}", file=sys.stderr)
+                return 1
+            print(f"built in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
