@@ -109,10 +109,15 @@ def _signing_pair() -> tuple[bytes, bytes]:
 def _create(path: Path, content: bytes, owner: Owner) -> None:
     # O_EXCL: a key that is there is never replaced, also not when two run at once.
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
+    try:
+        with os.fdopen(fd, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        # Half a key would be kept, as any key is, by the next run.
+        path.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from None
     give(path, owner)
 
 

@@ -82,6 +82,7 @@ class Migration:
                 me = await api.get("/users/current")
                 if not me.get("sysadmin_flag"):
                     raise ConfigError(f"{api.url}: {me.get('username')} is no system administrator")
+            self._secrets_can_be_kept()
             await self._global_labels()
             await self._users()
             rules = []
@@ -135,9 +136,24 @@ class Migration:
     def _secret(self, kind: str, name: str, value: str) -> None:
         if self._secrets is None:
             return
-        fd = os.open(self._secrets, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(fd, "a") as file:
-            file.write(f"{kind} {name} {value}\n")
+        try:
+            fd = os.open(self._secrets, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(fd, "a") as file:
+                file.write(f"{kind} {name} {value}\n")
+        except OSError as error:
+            raise ConfigError(
+                f"{self._secrets}: {error.strerror}; {kind} {name} was made, but its secret is in no file: "
+                "give it another one, then run this again"
+            ) from None
+
+    def _secrets_can_be_kept(self) -> None:
+        """Raise OSError when the file of secrets cannot be written, before anything is made."""
+        if self._secrets is None:
+            return
+        there = self._secrets.exists()
+        os.close(os.open(self._secrets, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        if not there:
+            self._secrets.unlink()
 
     # -- the system's ------------------------------------------------------------------------------
 

@@ -43,8 +43,12 @@ class Writer:
         temporary = path.with_name(f".{path.name}.new")
         temporary.unlink(missing_ok=True)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(fd, "w") as handle:
-            handle.write(content)
+        try:
+            with os.fdopen(fd, "w") as handle:
+                handle.write(content)
+        except OSError as error:
+            temporary.unlink()
+            raise OSError(error.errno, error.strerror, str(path)) from None
         temporary.chmod(mode)
         give(temporary, self._owner)
         temporary.replace(path)

@@ -10,7 +10,7 @@ import typer
 
 from seawall.availability import backup as backup_
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of, writing
 from seawall.process.storage import open_storage
 
 
@@ -28,7 +28,8 @@ def backup(
         asyncio.run(_verify(directory))
         return
     settings = registry_of(config, data_dir)
-    report = asyncio.run(backup_.backup(settings.database_url, open_storage(settings), directory))
+    with writing(directory):
+        report = asyncio.run(backup_.backup(settings.database_url, open_storage(settings), directory))
     print(
         f"{directory}: {report.rows} rows; {report.copied} blobs copied ({report.bytes} bytes), "
         f"{report.kept} were there already"
@@ -55,7 +56,8 @@ def restore(
     Example: seawall restore /srv/backups/registry --data-dir /var/lib/seawall
     """
     settings = settings_of(config, data_dir)
-    count = asyncio.run(backup_.restore(settings.database_url, open_storage(settings), directory))
+    with writing(settings.storage_root):
+        count = asyncio.run(backup_.restore(settings.database_url, open_storage(settings), directory))
     print(f"{directory}: restored, {count} blobs; it needs the master key it was made under")
 
 

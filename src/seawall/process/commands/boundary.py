@@ -73,6 +73,8 @@ def _of_database(error: Exception) -> str:
         return f"{text}; let the database's owner run: {grant}"
     if "unable to open database file" in text or "readonly database" in text:
         return f"{text}; is the data directory writable for this user?"
+    if "disk is full" in text:
+        return f"{text}: there is no space left where the data directory is"
     if "file is not a database" in text:
         return f"{text}: seawall.db in the data directory is damaged or of another program"
     return text

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -34,6 +36,20 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data-dir", help="where an embedded Seawall keeps its data; otherwise SEAWALL_DATA_DIR"),
 ]
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Name `place` in a disk's error that names no file: a write to an open file does not know its name."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno in _DISK:
+            error.filename = str(place)
+        raise
 
 
 class Output(StrEnum):

@@ -14,7 +14,7 @@ import typer
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
 from seawall.kernel.names import check_name, is_tag
-from seawall.process.commands.common import ConfigOption, DataOption, settings_of
+from seawall.process.commands.common import ConfigOption, DataOption, settings_of, writing
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +42,8 @@ def demo(
     if layout is not None:
         from seawall.install.demo import write_layout
 
-        write_layout(layout, tag)
+        with writing(layout):
+            write_layout(layout, tag)
         print(f"written: oci:{layout}:{tag}")
         return
     check_name(repository)

@@ -13,6 +13,7 @@ from seawall import __version__
 from seawall.install import prepare as prepare_
 from seawall.install.unit_files import DEFAULT_PREFIX
 from seawall.kernel.errors import ConfigError
+from seawall.process.commands.common import writing
 
 
 def register(app: typer.Typer) -> None:
@@ -124,7 +125,8 @@ def bundle(
     from seawall.install import bundle as bundle_
 
     path = output or Path(f"seawall-offline-{__version__}.tar.gz")
-    about = bundle_.build(path, source=source, wheels=wheels, pythons=python or [])
+    with writing(path):
+        about = bundle_.build(path, source=source, wheels=wheels, pythons=python or [])
     print(
         f"{path}: Seawall {about['version']}, {about['wheels']} wheels for Python "
         f"{', '.join(about['pythons'])} on "
@@ -165,11 +167,12 @@ def migrate_from_harbor(
         if password is None:
             password = typer.prompt(f"Password of {user} at {url}", hide_input=True)
         sides.append(Side(url, user, password, insecure))
-    outcome = asyncio.run(
-        migrate.migrate(
-            sides[0], sides[1], projects=project or None, artifacts=artifacts, secrets_file=secrets_file
+    with writing(secrets_file):
+        outcome = asyncio.run(
+            migrate.migrate(
+                sides[0], sides[1], projects=project or None, artifacts=artifacts, secrets_file=secrets_file
+            )
         )
-    )
     print(migrate.describe(outcome))
     if outcome.failed:
         raise typer.Exit(1)

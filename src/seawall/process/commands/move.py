@@ -14,6 +14,7 @@ from seawall.features.replication.adapter import RemoteRegistry
 from seawall.features.replication.adapters import ADAPTERS, open_adapter
 from seawall.install import registry_move
 from seawall.kernel.errors import ConfigError
+from seawall.process.commands.common import writing
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +80,8 @@ def migrate_from_registry(
             password = _secret(source_user, source, "SEAWALL_SOURCE_PASSWORD", source_password_file)
         other = RemoteRegistry(0, "source", kind, source, source_user or "", password, insecure)
     wanted = repository or ["**"]
-    outcome = asyncio.run(_run(other, tree, to, wanted, project, untagged, dry_run, state))
+    with writing(state):
+        outcome = asyncio.run(_run(other, tree, to, wanted, project, untagged, dry_run, state))
     if dry_run:
         faults = len(outcome.failed)
         print(f"{outcome.repositories} repositories, {outcome.missing} tags to copy, {faults} faults")
