@@ -79,6 +79,32 @@ def linearizable(history: list[Op], initial: Any = None) -> bool:
     return True
 
 
+def around_fault(history: list[Op], seconds: float = 20.0) -> list[Op]:
+    """Of a history that is not linearizable: what was under way in the `seconds` before it first was not.
+
+    Cut after the earliest return that no order explains; a read that had not returned by then is left out,
+    and of a write that had not it is not known whether it happened.
+    """
+    ends = sorted(op.end for op in history if op.end != NEVER)
+    low, high = 0, len(ends) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if linearizable(_until(history, ends[middle])) else (low, middle)
+    if not ends:
+        return history
+    last = ends[low]
+    return [op for op in _until(history, last) if op.end >= last - seconds]
+
+
+def _until(history: list[Op], moment: float) -> list[Op]:
+    """The history as it was known at `moment`."""
+    return [
+        op if op.end <= moment else Op(op.start, NEVER, True, op.value)
+        for op in history
+        if op.end <= moment or (op.write and op.start <= moment)
+    ]
+
+
 def _lift(call: _Node) -> None:
     for node in (call, call.match):
         assert node is not None

@@ -30,7 +30,7 @@ from typing import Any
 import httpx
 
 from tests.support.digests import digest_of
-from tests.support.linear import NEVER, Op, linearizable
+from tests.support.linear import NEVER, Op, around_fault, linearizable
 from tests.support.processes import PASSWORD
 from tests.support.testbed import INSTANCES, TestBed
 
@@ -504,6 +504,7 @@ def run(prefix: str, seconds: float, names: list[str]) -> dict[str, Any]:
         logs = {name: bed.log(name) for name in bed.processes}
         bed.close()
     history = {tag: len(ops) for tag, ops in load.registers.items()}
+    right = {tag: linearizable(ops) for tag, ops in load.registers.items()}
     return {
         "seconds": seconds,
         "slow": limit,
@@ -516,10 +517,18 @@ def run(prefix: str, seconds: float, names: list[str]) -> dict[str, Any]:
         "fatal": load.fatal,
         "unauthorized": load.unauthorized,
         "operations": history,
-        "linearizable": {tag: linearizable(ops) for tag, ops in load.registers.items()},
+        "linearizable": right,
+        "wrong": {
+            tag: [
+                f"{op.start - started:.3f} {op.end - started:.3f} {['read', 'wrote'][op.write]} {op.value}"
+                for op in sorted(around_fault(load.registers[tag]), key=lambda op: op.start)
+            ]
+            for tag, fine in right.items()
+            if not fine
+        },
         "check": faults,
         "skopeo_runs": load.skopeo_runs,
-        "logs": logs if load.fatal or lost else {},
+        "logs": logs if load.fatal or lost or not all(right.values()) else {},
     }
 
 

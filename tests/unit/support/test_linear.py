@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.linear import NEVER, Op, linearizable
+from tests.support.linear import NEVER, Op, around_fault, linearizable
 
 
 def by_trying_everything(history: list[Op]) -> bool:
@@ -54,3 +54,10 @@ def any_history(draw: st.DrawFn) -> list[Op]:
 @given(history=any_history())
 def test_checker_agrees_with_the_definition(history: list[Op]) -> None:
     assert linearizable(history) == by_trying_everything(history)
+
+
+def test_the_place_of_the_fault_is_found() -> None:
+    history = [Op(0, 1, True, "a"), Op(2, 3, False, "a"), Op(4, 5, True, "b")]
+    wrong = Op(6, 7, False, "a")
+    after = [Op(8, 9, True, "c"), Op(10, 11, False, "c")]
+    assert around_fault([*history, wrong, *after], 3) == [history[-1], wrong]

@@ -91,11 +91,12 @@ class WatchedConnection(psycopg.Connection[Any]):
             wanted = next(gen)
             while True:
                 # Nothing ready: psycopg says so ten times a second.
-                if not (ready := (yield wanted)):
-                    if self._left:
-                        self._end(self._left)
-                    if until and time.monotonic() > until:
-                        self._end(f"no answer in {self.limit:.0f} s")
+                ready = yield wanted
+                # Also when there is an answer: a server that was left has only old ones.
+                if self._left:
+                    self._end(self._left)
+                if not ready and until and time.monotonic() > until:
+                    self._end(f"no answer in {self.limit:.0f} s")
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value
