@@ -8,4 +8,4 @@ from seawall.infra.part import Part
 
 def part(dr: DrService, *, leading: bool) -> Part:
     """Take part in the site's work. `leading`: this process may lead the site (a server process)."""
-    return Part(background=(dr.run,) if leading else (), closers=(dr.close,))
+    return Part(background=(dr.pair.work.run,) if leading else (), closers=(dr.close,))

@@ -37,28 +37,29 @@ def dr_routes(
     dr: DrService, db: Database, storage: BlobStorage, content: LocalRegistry, database_url: str
 ) -> list[BaseRoute]:
     """The routes; none without the section `dr`."""
-    signer, peer = dr.signer, dr.peer
-    if signer is None or peer is None:
+    if not dr.enabled:
         return []
-    intake = Intake(db, content, peer)
+    pair = dr.pair
+    view, switch = pair.view, pair.switch
+    intake = Intake(db, content, pair.peer)
 
     async def hello(body: dict[str, Any]) -> Response:
-        await dr.learn(body)
-        return JSONResponse(await dr.info())
+        await view.learn(body)
+        return JSONResponse(await view.info())
 
     async def demote(body: dict[str, Any]) -> Response:
-        return JSONResponse(await dr.yield_to(int(body["epoch"])))
+        return JSONResponse(await switch.yield_to(int(body["epoch"])))
 
     async def resume(body: dict[str, Any]) -> Response:
-        await dr.resume(int(body["epoch"]))
+        await switch.resume(int(body["epoch"]))
         return JSONResponse({})
 
     async def promote(_body: dict[str, Any]) -> Response:
-        await dr.promote(planned=True)
-        return JSONResponse(await dr.info())
+        await switch.promote(planned=True)
+        return JSONResponse(await view.info())
 
     async def promise(body: dict[str, Any]) -> Response:
-        return JSONResponse({"granted": await dr.promise(int(body["epoch"]), float(body["seconds"]))})
+        return JSONResponse({"granted": await switch.promise(int(body["epoch"]), float(body["seconds"]))})
 
     async def keys(_body: dict[str, Any]) -> Response:
         row = await db.read(state.read)
@@ -76,7 +77,7 @@ def dr_routes(
         if row is None or row["role"] == state.STANDBY:
             raise PreconditionError("this site is a standby itself")
         if int(body.get("epoch") or 0) > row["epoch"]:
-            await dr.learn_epoch(int(body["epoch"]))
+            await view.learn_epoch(int(body["epoch"]))
             raise PreconditionError("this site is of an older epoch")
         cursor = body.get("cursor")
         head = {"lineage": row["lineage"], "site": row["site"]}
@@ -120,7 +121,7 @@ def dr_routes(
         try:
             if not (dr.settings.allow_http or is_private(request)):
                 raise ForbiddenError("sites talk over https only (dr.allow_http)")
-            body = await received(request, signer, is_new)
+            body = await received(request, pair.signer, is_new)
             verb = verbs.get(request.path_params["verb"])
             if verb is None:
                 raise NotFoundError("no such request")
