@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 import psycopg
 from sqlalchemy import Connection, text
 
+from seawall.infra.db.connections import connection_info
 from seawall.infra.db.engine import Database
 from seawall.infra.db.hosts import STANDING
-from seawall.infra.db.postgres import PostgresDatabase, connection_info
+from seawall.infra.db.postgres import PostgresDatabase
 
 _AGAIN_SECONDS = 2.0
 # How long nothing is heard before the server is asked whether it is still there, and how long that may take.

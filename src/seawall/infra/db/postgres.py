@@ -17,57 +17,38 @@ data without acknowledgement); the server is told to notice vanished clients lik
 locks go. A server that hangs is found by asking it (see `seawall.infra.db.hosts`).
 
 Reads and writes have connections of their own, and so has the health check: with a synchronous standby that
-hangs, every commit waits, and what only reads must go on meanwhile. A request waits `_ANSWER_SECONDS` for its
-turn, and as long for its commit, then it gets 503. The commit itself is waited for on and on: a connection
-that is closed meanwhile would leave its process on the server, and the next one another, until the server
-has none left for reads.
+hangs, every commit waits, and what only reads must go on meanwhile. A request waits for its turn, and as
+long for its commit (`lanes.ANSWER_SECONDS`), then it gets 503. The commit itself is waited for on and on: a
+connection that is closed meanwhile would leave its process on the server, and the next one another, until
+the server has none left for reads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import secrets
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import QueuePool
 
 from seawall.infra.db import fence
+from seawall.infra.db.connections import connection_info
 from seawall.infra.db.faults import DatabaseError, Fault, told, transient
 from seawall.infra.db.hosts import Hosts
+from seawall.infra.db.lanes import Lane, Work
 from seawall.infra.db.together import Also, nothing, together
 from seawall.kernel.errors import UnavailableError
 
 T = TypeVar("T")
 
-# How a vanished peer is found out (libpq "keepalives..."; seconds, tcp_user_timeout in milliseconds).
-_CONNECTION = {
-    "target_session_attrs": "read-write",
-    "connect_timeout": "2",
-    "keepalives": "1",
-    "keepalives_idle": "2",
-    "keepalives_interval": "1",
-    "keepalives_count": "2",
-    "tcp_user_timeout": "3000",
-    "application_name": "seawall",
-}
-# The server's side of it. A transaction whose client vanished must not hold its locks for long.
-_SESSION = (
-    "SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2;"
-    "SET tcp_user_timeout = 3000"
-)
 _MARK = text(
     "INSERT INTO commit_markers (connection, number, at)"
     " SELECT :connection, :number, :at"
@@ -91,76 +72,15 @@ _SWEEP = text(
 _CLOCK = text("SELECT extract(epoch FROM clock_timestamp())::float8")
 _GOOD_CLOCK_SECONDS = 1.0
 _MARKER_SECONDS = 86400.0
-# How long a request waits for its turn, and how long for its commit.
-_ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 0.25
 # A commit that takes longer is shown by the health check.
 _SLOW_COMMIT_SECONDS = 3.0
-# How much longer than statement_seconds an answer may take.
-_GRACE_SECONDS = 10
 # What a request gets to do its work at another server, after the first one hung.
 _MOVED_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 # When the current task's last wait for a database that is away ended (monotonic), and how long that counts.
 _waited_until: ContextVar[float] = ContextVar("waited_until", default=-1e9)
 _ONCE_SECONDS = 1.0
-
-
-def connection_info(url: str) -> str:
-    """libpq's connection string for `url`, with what Seawall relies on filled in where it is not given.
-
-    Raises ValueError when libpq cannot read the URL.
-    """
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise ValueError(str(error).strip()) from None
-    return make_conninfo("", **{**_CONNECTION, **{key: str(value) for key, value in given.items()}})
-
-
-def postgres_engine(url: str, pool_size: int) -> Engine:
-    """A pooled engine without any of PostgreSQL's timeouts: for commands, which may take their time."""
-    return _engine(Hosts(connection_info(url)), pool_size)
-
-
-def _engine(
-    hosts: Hosts,
-    pool_size: int,
-    *,
-    statement_seconds: int = 0,
-    lock_seconds: int = 0,
-    idle_seconds: int = 0,
-    pool_seconds: float = 30,
-) -> Engine:
-    """A pooled engine; the `_seconds` are PostgreSQL's timeouts of that name, 0 for none."""
-    session = (
-        f"{_SESSION}; SET statement_timeout = {statement_seconds * 1000};"
-        f"SET lock_timeout = {lock_seconds * 1000};"
-        f"SET idle_in_transaction_session_timeout = {idle_seconds * 1000}"
-    )
-
-    def connect() -> Any:
-        connection = hosts.connect()
-        try:
-            # The server ends a statement by itself; the rest is for one that no longer can.
-            connection.limit = statement_seconds + _GRACE_SECONDS if statement_seconds else 0
-            connection.execute(session)
-            connection.autocommit = False
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    # libpq's parser reads the URL (creator): SQLAlchemy's does not take lists of hosts with ports.
-    return create_engine(
-        "postgresql+psycopg://",
-        creator=connect,
-        poolclass=QueuePool,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=pool_seconds,
-        pool_recycle=1800,
-    )
 
 
 class _InDoubtError(Exception):
@@ -171,68 +91,6 @@ class _InDoubtError(Exception):
         self.number = number
         self.value = value
         self.cause = cause
-
-
-class _Work:
-    """A request's work: whether it is committing, and whether somebody still waits for it."""
-
-    def __init__(self, deadline: float) -> None:
-        self.deadline = deadline
-        self.lock = threading.Lock()
-        # Monotonic times: queued, and since when the commit waits (0: it does not).
-        self.queued = time.monotonic()
-        self.started = False
-        self.commits_since = 0.0
-        self.given_up = False
-        self.answer: Future[Any] = Future()
-
-    def begin_commit(self) -> None:
-        """Raises UnavailableError when nobody waits any more: then nothing must happen."""
-        with self.lock:
-            if self.given_up:
-                raise UnavailableError("the request was given up")
-            self.commits_since = self.commits_since or time.monotonic()
-
-    def give_up(self, now: float) -> None:
-        """Answer the request if it has waited too long for its turn or its commit."""
-        with self.lock:
-            if self.answer.done() or self.given_up:
-                return
-            if not self.started and now - self.queued > _ANSWER_SECONDS:
-                reason = "no database connection became free"
-            elif self.commits_since and now - self.commits_since > _ANSWER_SECONDS:
-                reason = "database does not confirm the commit; whether it happened is not known"
-            else:
-                return
-            self.given_up = True
-        self.settle(error=UnavailableError(reason))
-
-    def settle(self, value: Any = None, error: BaseException | None = None) -> None:
-        """Give the answer, unless it was given, or nobody wants it."""
-        with contextlib.suppress(InvalidStateError):
-            if error is None:
-                self.answer.set_result(value)
-            else:
-                self.answer.set_exception(error)
-
-
-class _Lane:
-    """Connections for one kind of work, and a thread for each."""
-
-    def __init__(
-        self, hosts: Hosts, size: int, name: str, statement_seconds: int, pool_seconds: float
-    ) -> None:
-        self.engine = _engine(
-            hosts,
-            size,
-            statement_seconds=statement_seconds,
-            lock_seconds=10,
-            idle_seconds=30,
-            pool_seconds=pool_seconds,
-        )
-        self.auto = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self.threads = ThreadPoolExecutor(size, thread_name_prefix=name)
-        self.works: set[_Work] = set()
 
 
 class PostgresDatabase:
@@ -256,8 +114,8 @@ class PostgresDatabase:
         self._ahead = 0.0
         self._clock_known = False
 
-        def lane(size: int, name: str) -> _Lane:
-            found = _Lane(self.hosts, max(1, size), name, statement_seconds, retry_seconds + 2)
+        def lane(size: int, name: str) -> Lane:
+            found = Lane(self.hosts, max(1, size), name, statement_seconds, retry_seconds + 2)
             event.listen(found.engine, "connect", self._first_look)
             return found
 
@@ -299,7 +157,7 @@ class PostgresDatabase:
             there = connection.execute(_CLOCK).scalar_one()
             self._set_clock(before, there, time.time())
 
-        def once(_work: _Work) -> None:
+        def once(_work: Work) -> None:
             self._run(lambda: self._read(lane, ask), 0)
 
         await self._submit(lane, once)
@@ -343,7 +201,7 @@ class PostgresDatabase:
 
     def sync_write(self, fn: Callable[[Connection], T]) -> T:
         """See Database.sync_write."""
-        return self._write_run(fn, True, _Work(self._deadline()))
+        return self._write_run(fn, True, Work(self._deadline()))
 
     async def close(self) -> None:
         """See Database.close."""
@@ -365,13 +223,13 @@ class PostgresDatabase:
     def _deadline(self) -> float:
         return time.monotonic() + self._retry_seconds
 
-    async def _submit(self, lane: _Lane, run: Callable[[_Work], T]) -> T:
+    async def _submit(self, lane: Lane, run: Callable[[Work], T]) -> T:
         # The time in the queue counts: behind a database that is away, requests fail together after
         # retry_seconds instead of each waiting for its turn to wait.
         now = time.monotonic()
         # A request that has waited in vain does so once: what it does about it must not wait as long again.
         again = now - _waited_until.get() < _ONCE_SECONDS
-        work = _Work(now if again else self._deadline())
+        work = Work(now if again else self._deadline())
 
         def job() -> None:
             try:
@@ -419,7 +277,7 @@ class PostgresDatabase:
                         lane.works.discard(work)
         return not self._closed.is_set()
 
-    def _write_run(self, fn: Callable[[Connection], T], durable: bool, work: _Work) -> T:
+    def _write_run(self, fn: Callable[[Connection], T], durable: bool, work: Work) -> T:
         try:
             value = self._run(lambda: self._write(fn, durable, work), work.deadline)
         except DatabaseError as error:
@@ -483,11 +341,11 @@ class PostgresDatabase:
         for lane in self._lanes:
             lane.engine.dispose()
 
-    def _read(self, lane: _Lane, fn: Callable[[Connection], T]) -> T:
+    def _read(self, lane: Lane, fn: Callable[[Connection], T]) -> T:
         with lane.auto.connect() as connection:
             return fn(connection)
 
-    def _write(self, fn: Callable[[Connection], T], durable: bool, work: _Work) -> T:
+    def _write(self, fn: Callable[[Connection], T], durable: bool, work: Work) -> T:
         with self._writes.engine.connect() as connection:
             # `info` lives as long as the connection to the server.
             info = connection.info

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from seawall.infra.db.postgres import connection_info
+from seawall.infra.db.connections import connection_info
 from seawall.infra.loading import load
 from seawall.infra.settings import Settings, redacted
 from seawall.kernel.errors import ConfigError

@@ -1,0 +1,78 @@
+"""Work of requests on PostgreSQL, queued for the connections of its kind."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from typing import Any
+
+from seawall.infra.db.connections import pooled_engine
+from seawall.infra.db.hosts import Hosts
+from seawall.kernel.errors import UnavailableError
+
+# How long a request waits for its turn, and how long for its commit.
+ANSWER_SECONDS = 10.0
+
+
+class Work:
+    """A request's work: whether it is committing, and whether somebody still waits for it."""
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.lock = threading.Lock()
+        # Monotonic times: queued, and since when the commit waits (0: it does not).
+        self.queued = time.monotonic()
+        self.started = False
+        self.commits_since = 0.0
+        self.given_up = False
+        self.answer: Future[Any] = Future()
+
+    def begin_commit(self) -> None:
+        """Raises UnavailableError when nobody waits any more: then nothing must happen."""
+        with self.lock:
+            if self.given_up:
+                raise UnavailableError("the request was given up")
+            self.commits_since = self.commits_since or time.monotonic()
+
+    def give_up(self, now: float) -> None:
+        """Answer the request if it has waited too long for its turn or its commit."""
+        with self.lock:
+            if self.answer.done() or self.given_up:
+                return
+            if not self.started and now - self.queued > ANSWER_SECONDS:
+                reason = "no database connection became free"
+            elif self.commits_since and now - self.commits_since > ANSWER_SECONDS:
+                reason = "database does not confirm the commit; whether it happened is not known"
+            else:
+                return
+            self.given_up = True
+        self.settle(error=UnavailableError(reason))
+
+    def settle(self, value: Any = None, error: BaseException | None = None) -> None:
+        """Give the answer, unless it was given, or nobody wants it."""
+        with contextlib.suppress(InvalidStateError):
+            if error is None:
+                self.answer.set_result(value)
+            else:
+                self.answer.set_exception(error)
+
+
+class Lane:
+    """Connections for one kind of work, and a thread for each."""
+
+    def __init__(
+        self, hosts: Hosts, size: int, name: str, statement_seconds: int, pool_seconds: float
+    ) -> None:
+        self.engine = pooled_engine(
+            hosts,
+            size,
+            statement_seconds=statement_seconds,
+            lock_seconds=10,
+            idle_seconds=30,
+            pool_seconds=pool_seconds,
+        )
+        self.auto = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.threads = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self.works: set[Work] = set()
