@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Processes that run tests: one more than there are processors, since tests also wait.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+# Processes that run tests: two more than there are processors, since tests wait for servers for a third of the time.
+WORKERS ?= $(shell expr $$(nproc) + 2)
 
 # Memory, network namespaces, a machine's worth of servers: what must not run beside other tests.
 HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
@@ -62,7 +62,7 @@ coverage: install
 
 # No server, no network.
 unit: install
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest -n $$(nproc) tests/unit
 
 lint: install
 	$(BIN)/ruff check .
