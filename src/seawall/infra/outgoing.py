@@ -2,8 +2,8 @@
 
 An administrator names an endpoint, and its own address may be anywhere. Where its answers send us (redirects,
 token servers, locations of uploads) is another side's word: such hosts must have addresses of the world, or
-ones that the administrator allowed for the endpoint (`Reach`). Answers that are kept in memory are bounded by
-the extension `LIMIT` of a request.
+ones that the administrator allowed for the endpoint (`Reach`). Answers are bounded, by the extension
+`LIMIT` of a request where it has one.
 
 The connections are aiohttp's. A copy of small artifacts is bound by the processor time of its requests.
 httpcore costs 0.6 ms a request with 8 connections and 1.7 ms with 32 (its pool looks at all of them each
@@ -42,8 +42,10 @@ _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
 )
 
 
-# Of a request: how many bytes of an answer are read at most, more is an error.
+# Of a request: how many bytes of an answer are read at most, more is an error. None: as many as come, for
+# what is not kept in memory.
 LIMIT = "seawall.limit"
+_LIMIT_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -212,7 +214,7 @@ class _Stream(httpx.AsyncByteStream):
         self._request = request
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        limit = self._request.extensions.get(LIMIT)
+        limit = self._request.extensions.get(LIMIT, _LIMIT_BYTES)
         if limit is not None and self._response.headers.get("Content-Encoding", "identity") != "identity":
             # It was not asked for, and how large it unpacks nobody knows.
             raise httpx.DecodingError("the answer is compressed", request=self._request)

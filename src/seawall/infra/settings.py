@@ -420,6 +420,17 @@ class ScanSettings(_Section):
         repr=False,
         description="credential with which another Harbor may use this scanner; none: nobody may",
     )
+    internal_networks: list[str] = Field(
+        default=[],
+        description="networks inside yours to which a registry may send the scanner on",
+    )
+
+    @field_validator("internal_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for item in value:
+            ipaddress.ip_network(item, strict=False)
+        return value
 
 
 class GcSettings(_Section):

@@ -18,6 +18,7 @@ from seawall.features.replication.remote import RemoteError, RemoteManifest, rea
 from seawall.features.replication.session import FAILURES, Patience, Session
 from seawall.features.replication.uploads import Uploads, path_of, pull_scope, push_scope
 from seawall.infra.addresses import Network
+from seawall.infra.outgoing import LIMIT
 from seawall.kernel.errors import SeawallError
 from seawall.registry import manifest as manifests
 
@@ -230,7 +231,7 @@ class RegistryClient:
         try:
             for attempt in (1, 2):
                 async with self.session.http.stream(
-                    "GET", url, headers=headers, follow_redirects=True
+                    "GET", url, headers=headers, follow_redirects=True, extensions={LIMIT: None}
                 ) as response:
                     if response.status_code == 401 and attempt == 1:
                         if not self.session.login.learn(response, pull_scope(repository)):

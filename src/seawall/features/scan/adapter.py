@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from seawall.features.scan.report import GENERIC, NATIVE, SBOM
-from seawall.infra.outgoing import guarded
+from seawall.infra.outgoing import LIMIT, guarded
 from seawall.kernel.errors import SeawallError
 
 METADATA = "application/vnd.scanner.adapter.metadata+json; version=1.1"
@@ -197,7 +197,13 @@ class AdapterClient:
     ) -> _Answer:
         content = json.dumps(body).encode() if body is not None else None
         request = self._client.build_request(
-            method, self._base + path, headers=headers, content=content, params=parameters
+            method,
+            self._base + path,
+            headers=headers,
+            content=content,
+            params=parameters,
+            # Counted below, unpacked.
+            extensions={LIMIT: None},
         )
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -20,6 +20,7 @@ from seawall.features.scan.model import Inventory
 from seawall.features.scan.packages import PackageLists
 from seawall.features.scan.pull import RemoteImage
 from seawall.features.scan.tables import scan_requests
+from seawall.infra.addresses import networks
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
 from seawall.infra.secrets.keyring import KeyRing
@@ -31,11 +32,20 @@ _KEEP_SECONDS = 86400
 class AdapterRequests:
     """Requests of other registries: taken by the endpoint, done by the job `scan-request`."""
 
-    def __init__(self, db: Database, keys: KeyRing, jobs: JobService, packages: PackageLists) -> None:
+    def __init__(
+        self,
+        db: Database,
+        keys: KeyRing,
+        jobs: JobService,
+        packages: PackageLists,
+        internal_networks: Sequence[str] = (),
+    ) -> None:
+        """`internal_networks`: inside ours, where registries may send us on to."""
         self._db = db
         self._keys = keys
         self._jobs = jobs
         self._packages = packages
+        self._allow = networks(internal_networks)
 
     async def updated_at(self) -> float | None:
         """When the vulnerability database was updated last, in Unix seconds; None while it is empty."""
@@ -92,7 +102,7 @@ class AdapterRequests:
         )
         try:
             async with RemoteImage(
-                wanted["url"], authorization, wanted["repository"], wanted["digest"]
+                wanted["url"], authorization, wanted["repository"], wanted["digest"], allow=self._allow
             ) as image:
                 inventory = await self._packages.inventory_of(image.digest, image.layers, log=log, step=step)
             documents = await self._documents(wanted, inventory)

@@ -1,5 +1,8 @@
 """Reads an image from another registry, for the adapter: everything is checked against its digest.
 
+The registry is named by whoever has the adapter's token; where its answers send us, for tokens and by
+redirects, is another side's word, and leads to no address inside unless `scan.internal_networks` allows it.
+
 Source: OCI Distribution 1.1, CNCF Distribution "Token Authentication Specification".
 """
 
@@ -16,24 +19,37 @@ from urllib.parse import urlsplit
 import httpx
 
 from seawall.features.scan.inventory import LAYER_TYPES, LayerSource, ScanError
+from seawall.infra.addresses import Network
+from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, trusted
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
 from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST
 
 _MANIFEST_BYTES = 4 * 1024 * 1024
+_TOKEN_BYTES = 1024 * 1024
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
 class RemoteImage:
     """An image at `url` (base of the registry), pulled with the given Authorization header."""
 
-    def __init__(self, url: str, authorization: str, repository: str, digest: str) -> None:
+    def __init__(
+        self, url: str, authorization: str, repository: str, digest: str, *, allow: tuple[Network, ...] = ()
+    ) -> None:
         self.repository = repository
         self.digest = digest
         self._base = f"{url.rstrip('/')}/v2/{repository}"
         self._given = authorization
         self._header = authorization
-        self._client = httpx.AsyncClient(timeout=60, follow_redirects=True, trust_env=False)
+        self._origin = _origin(url)
+        reach = Reach(allow=allow)
+        reach.add(url)
+        self._client = httpx.AsyncClient(
+            transport=AiohttpTransport(trusted(), reach=reach, proxies=False),
+            headers={"Accept-Encoding": "identity"},
+            timeout=60,
+            follow_redirects=True,
+        )
 
     async def __aenter__(self) -> RemoteImage:
         return self
@@ -92,7 +108,9 @@ class RemoteImage:
         for last in (False, True):
             sent = {**headers, **({"Authorization": self._header} if self._header else {})}
             try:
-                async with self._client.stream("GET", self._base + path, headers=sent) as response:
+                async with self._client.stream(
+                    "GET", self._base + path, headers=sent, extensions={LIMIT: None}
+                ) as response:
                     if response.status_code == 401 and not last:
                         challenge = response.headers.get("www-authenticate", "")
                     elif response.status_code != 200:
@@ -116,9 +134,16 @@ class RemoteImage:
         query = {"scope": f"repository:{self.repository}:pull"}
         if "service" in parameters:
             query["service"] = parameters["service"]
-        headers = {"Authorization": self._given} if self._given.lower().startswith("basic ") else {}
+        headers = {}
+        if self._given.lower().startswith("basic "):
+            # A registry inside a cluster names its outer address, but never to be told in clear.
+            if not realm.startswith("https://") and _origin(realm) != self._origin:
+                raise ScanError("the registry wants the credential sent to another host in clear")
+            headers["Authorization"] = self._given
         try:
-            response = await self._client.get(realm, params=query, headers=headers)
+            response = await self._client.get(
+                realm, params=query, headers=headers, follow_redirects=False, extensions={LIMIT: _TOKEN_BYTES}
+            )
             document: Any = response.json()
         except (httpx.HTTPError, ValueError, RecursionError):
             raise ScanError("the registry's token service cannot be used") from None
@@ -126,3 +151,8 @@ class RemoteImage:
         if response.status_code != 200 or not isinstance(token, str):
             raise ScanError(f"the registry's token service answered {response.status_code}")
         self._header = f"Bearer {token}"
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
