@@ -60,7 +60,10 @@ class Servers:
         ]
         for server in self.servers:
             threading.Thread(target=server.serve_forever, daemon=True).start()
-        self.front, self.inner = (f"http://{s.server_address[0]}:{s.server_address[1]}" for s in self.servers)
+        self.front, self.inner = (
+            f"http://{host}:{server.server_port}"
+            for host, server in zip(("127.0.0.1", "127.0.0.2"), self.servers, strict=True)
+        )
 
     def layers(self, authorization: str = "", *, allow: bool = False) -> list[Any]:
         """Read the image as the scanner does."""
