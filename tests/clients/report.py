@@ -1,7 +1,7 @@
 """`python -m tests.clients.report` runs tests/clients and writes what it found into the documentation.
 
-It makes docs/conformance.md, and the table of docs/clients.md between its two marks. `--results FILE` takes
-the junit.xml of a run that has been (`pytest tests/clients --junitxml=FILE`) instead of a new one.
+It makes docs/conformance.md, and the table of docs/clients.md between its two marks. `--results FILE ...`
+takes runs that have been: `pytest tests/clients -o junit_family=xunit1 --junitxml=FILE`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ NOTES = """
 - Seawall's projects are private; the suite signs in as the administrator. HAProxy is before several instances
   and takes them in turn, so that the parts of one upload arrive at different ones.
 - Nothing can be pushed to a proxy project: the suite reads there what the upstream has.
-- Disabled is what the version does not ask for. Skipped is what a registry may leave out.
+- The figures are the suite's, which counts groups of tests too. Disabled is what the version does not ask
+  for, skipped what a registry may leave out.
 """
 
 
@@ -83,7 +84,6 @@ def matrix(cases: list[Case]) -> str:
         "| Operation | " + " | ".join(f"{name} {PROGRAMS[name].version}" for name in CLIENTS) + " |",
         "|---|" + "---|" * len(CLIENTS),
     ]
-    reasons = []
     for operation in operations:
         cells = []
         for client in CLIENTS:
@@ -95,14 +95,18 @@ def matrix(cases: list[Case]) -> str:
                 told = f", fails: {'; '.join(failed)}" if failed else ""
                 cells.append(f"{len(mine) - len(failed)} of {len(mine)}{told}")
         lines.append(f"| {operation} | {' | '.join(cells)} |")
-    reasons = [f"{client} {operation}: {why}." for (client, operation), why in ABSENT.items()]
+    reasons = [f"- {client}, {operation}: {why}." for (client, operation), why in ABSENT.items()]
     setups = dict.fromkeys(case.recorded["setup"] for case in runs)
-    return (
-        "\n".join(lines)
-        + f"\n\nA figure is the number of setups on which it works: {'; '.join(setups)}.\n— "
-        + " ".join(reasons)
-        + "\n"
-    )
+    lines += [
+        "",
+        "A figure is the number of setups on which it works, of those it was tried on:",
+        f"{'; '.join(setups)}.",
+        "",
+        "A dash stands where a client has no such command:",
+        "",
+        *reasons,
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def conformance(rows: list[tuple[str, dict[str, Any]]], others: list[tuple[str, dict[str, Any]]]) -> str:
@@ -149,7 +153,7 @@ def distribution() -> list[tuple[str, dict[str, Any]]]:
 def main() -> int:
     """Run and write; the tests' exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.clients.report", description=__doc__)
-    parser.add_argument("--results", type=Path, help="junit.xml of a run of tests/clients")
+    parser.add_argument("--results", type=Path, nargs="+", help="junit.xml of runs of tests/clients")
     results = parser.parse_args().results
     try:
         for program in PROGRAMS.values():
@@ -160,10 +164,11 @@ def main() -> int:
     code = 0
     with tempfile.TemporaryDirectory(prefix="seawall-report-") as folder:
         if results is None:
-            results = Path(folder) / "junit.xml"
-            command = [sys.executable, "-m", "pytest", "tests/clients", f"--junitxml={results}"]
+            results = [Path(folder) / "junit.xml"]
+            command = [sys.executable, "-m", "pytest", "tests/clients", "-o", "junit_family=xunit1"]
+            command.append(f"--junitxml={results[0]}")
             code = subprocess.run(command, cwd=ROOT, check=False).returncode
-        cases = read(results)
+        cases = [case for file in results for case in read(file)]
     rows = [
         (case.recorded["setup"], json.loads(case.recorded["conformance"]))
         for case in cases

@@ -47,7 +47,7 @@ CLIENTS: dict[str, dict[str, str]] = {
 }
 
 ABSENT = {
-    ("crane", "attach"): "crane attaches nothing",
+    ("crane", "attach and discover"): "it has no command for what is attached",
     ("crane", "delete tag"): "it deletes by digest, or whatever a tag names",
     ("oras", "delete tag"): "it deletes whatever a tag names",
 }
