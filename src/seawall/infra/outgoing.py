@@ -13,6 +13,7 @@ time), aiohttp 0.2 ms with either.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import ipaddress
 import socket
@@ -237,7 +238,20 @@ def _translated(error: Exception, request: httpx.Request) -> Exception:
     if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno is None:
         # What `Reach.check` says, without what aiohttp puts around it.
         return httpx.ConnectError(str(error.os_error), request=request)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return httpx.ConnectError(_unconnected(error), request=request)
     for kind, meant in _ERRORS:
         if isinstance(error, kind):
             return meant(str(error) or type(error).__name__, request=request)
     return error
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    place = f"{error.host}:{error.port}"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"the name {error.host} is not known here ({error.os_error.strerror})"
+    if isinstance(error.os_error, ConnectionRefusedError) or error.os_error.errno == errno.ECONNREFUSED:
+        return f"nothing listens at {place} (connection refused)"
+    if "WRONG_VERSION_NUMBER" in str(error) or "HTTP_REQUEST" in str(error):
+        return f"{place} answers without TLS: is it http:// instead of https://?"
+    return str(error)

@@ -41,7 +41,7 @@ def test_faults_are_one_line(registry: Registry) -> None:
         (["library", "--url", registry.url], PASSWORD, "project/repository"),
         (["library/x", "--url", registry.url, "--tag", "a b"], PASSWORD, "no tag"),
         (["library/x", "--url", "127.0.0.1:80"], PASSWORD, "must start with http"),
-        (["library/x", "--url", nowhere], PASSWORD, nowhere),
+        (["library/x", "--url", nowhere], PASSWORD, f"{nowhere}: nothing listens at 127.0.0.1"),
     ):
         done = run(registry, *arguments, password=password)
         assert done.returncode == 1, (arguments, done.stdout)

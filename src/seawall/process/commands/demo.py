@@ -54,7 +54,7 @@ def demo(
     if host == address:
         raise ConfigError(f"{address}: must start with http:// or https://")
     password = _password(user, address)
-    digest = asyncio.run(_push(address, user, password, repository, tag))
+    digest = asyncio.run(_push(address, user, password, repository, tag, named=url is not None))
     plain = " --tls-verify=false" if address.startswith("http:") else ""
     print(f"pushed: {host}/{repository}:{tag} ({digest})")
     print(f"look:   skopeo inspect --raw{plain} docker://{host}/{repository}:{tag}")
@@ -62,14 +62,19 @@ def demo(
     print(f"run:    docker run --rm {host}/{repository}:{tag}")
 
 
-async def _push(address: str, user: str, password: str, repository: str, tag: str) -> str:
+async def _push(address: str, user: str, password: str, repository: str, tag: str, *, named: bool) -> str:
     from seawall.features.replication.client import RegistryClient
     from seawall.features.replication.login import Credentials
+    from seawall.features.replication.remote import RemoteError
     from seawall.install.demo import push
 
     client = RegistryClient(address, Credentials(user, password), stay=True)
     try:
         return (await push(client, repository, tag)).index.digest
+    except RemoteError as error:
+        if error.status == 0 and not error.content and not named:
+            raise ConfigError(f"{error}; --url names a registry elsewhere") from None
+        raise
     finally:
         await client.close()
 
