@@ -122,7 +122,9 @@ def test_retried_until_taken(run_jobs: Run, receiver: Receiver) -> None:
         receiver.answer = lambda number: (503, {}) if number < 2 else (204, {})
         await lab.image("p/a", "v1")
         (found,) = await settled(lab, 1)
-        assert (found.status, found.attempts, len(receiver.received)) == ("success", 3, 3)
+        assert (found.status, len(receiver.received)) == ("success", 3)
+        # On a loaded machine one may end before it has a connection.
+        assert found.attempts >= 3
         assert len({request.body for request in receiver.received}) == 1
         assert found.log.count("HTTP 503") == 2
         last = await lab.db.read(lambda c: policies.last_triggers(c, project))
