@@ -91,10 +91,14 @@ class Remote:
         return {"mediaType": INDEX, "digest": digest, "size": len(json.dumps(document))}
 
     def digest(self, repository: str, reference: str) -> str | None:
-        answer = self.http.get(
-            f"/v2/{repository}/manifests/{reference}",
-            headers={"Accept": f"{MANIFEST}, {INDEX}", **self._headers(repository, "pull")},
-        )
+        # A project may be made between a token's issue and its use; clients then ask for another one.
+        for _ in range(2):
+            answer = self.http.get(
+                f"/v2/{repository}/manifests/{reference}",
+                headers={"Accept": f"{MANIFEST}, {INDEX}", **self._headers(repository, "pull")},
+            )
+            if answer.status_code != 401:
+                break
         if answer.status_code == 404:
             return None
         assert answer.status_code == 200, answer.text
