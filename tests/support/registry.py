@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from tests.support import forked
 from tests.support.processes import PASSWORD, SEAWALL, clean_environment, free_port
 
 
@@ -29,7 +30,7 @@ class Registry:
         )
         # Goes before the server's command, such as `unshare --mount`.
         self.prefix: list[str] = []
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | forked.Forked | None = None
         self.log = data_dir.parent / f"{data_dir.name}.log"
 
     def start(self) -> None:
@@ -40,10 +41,21 @@ class Registry:
     def launch(self) -> None:
         """Start the server. Not in a thread that ends: the server ends with the thread that started it."""
         # A group of its own, so that kill() reaches the server's worker processes as a power cut would.
-        with self.log.open("ab") as output:
+        command = ["serve", "--port", str(self.port)]
+        with self.log.open("ab") as output, open(os.devnull, "rb") as nothing:
+            if not self.prefix and forked.like_this_process(self.environment):
+                self.process = forked.Forked(
+                    command,
+                    self.environment,
+                    self.data_dir.parent,
+                    output=(output.fileno(), output.fileno()),
+                    stdin=nothing.fileno(),
+                    session=True,
+                )
+                return
             self.process = subprocess.Popen(
                 # A test run that is killed takes its servers along.
-                [*self.prefix, "setpriv", "--pdeathsig", "TERM", *SEAWALL, "serve", "--port", str(self.port)],
+                [*self.prefix, "setpriv", "--pdeathsig", "TERM", *SEAWALL, *command],
                 env=self.environment,
                 stdout=output,
                 stderr=output,
@@ -97,6 +109,8 @@ class Registry:
 
     def cli(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a `seawall` command on this server's data."""
+        if forked.like_this_process(self.environment):
+            return forked.run(list(arguments), self.environment, self.data_dir.parent, stdin, 120)
         return subprocess.run(
             [*SEAWALL, *arguments],
             env=self.environment,
