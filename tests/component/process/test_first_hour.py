@@ -181,12 +181,12 @@ def _first_password(cwd: Path, port: int) -> str | None:
 def test_interrupted_in_the_first_second(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys, threading\n"
-        "from seawall.process.commands.boundary import main\n"
+        "from seawall.__main__ import main\n"
         "sys.argv = ['seawall', 'user', 'list']\n"
         "threading.Timer(float(sys.stdin.read()), os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "main()\n"
     )
-    for wait in ("0.05", "0.3"):
+    for wait in ("0.05", "0.3", "1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", script],
             cwd=tmp_path,
@@ -201,6 +201,24 @@ def test_interrupted_in_the_first_second(tmp_path: Path) -> None:
             # A very fast machine has answered by then.
             (f"seawall: there is no registry in {tmp_path}/data; name it with --data-dir or --config\n", 1),
         )
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 4])
+def test_a_start_is_interrupted(tmp_path: Path, seconds: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seawall", "serve", "--data-dir", "data", "--port", str(free_port())],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert "Traceback" not in said
+    if process.returncode:
+        assert (said, process.returncode) == ("seawall: interrupted\n", 130)
 
 
 def test_debug_adds_the_trace(run: Callable[..., Done]) -> None:

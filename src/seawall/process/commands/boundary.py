@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import traceback
 
@@ -21,6 +22,7 @@ def main() -> None:
         from seawall.process.commands.main import app
 
         gc.enable()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         app()
     except KeyboardInterrupt:
         _leave("interrupted", 130)

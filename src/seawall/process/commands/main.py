@@ -10,6 +10,7 @@ import os
 import resource
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.private import private_folder
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings, redacted
+from seawall.kernel.interrupt import leave_at_once
 from seawall.process.commands import backup as backup_cli
 from seawall.process.commands import demo as demo_cli
 from seawall.process.commands import install as install_cli
@@ -111,6 +113,8 @@ def serve(
 
     Example: seawall serve --data-dir /var/lib/seawall --port 8080
     """
+    # Until the server listens a start may be cut off anywhere, as by kill -9; asyncio would say it at length.
+    signal.signal(signal.SIGINT, leave_at_once)
     settings = settings_of(config, data_dir)
     http = {k: v for k, v in {"host": host, "port": port, "workers": workers}.items() if v is not None}
     if http:
@@ -124,6 +128,7 @@ def serve(
     print(f"Seawall {__version__} at {settings.external_url or _address(settings, scheme)}", flush=True)
     os.environ[ID_VARIABLE] = secrets.token_hex(8)
     os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     metrics = tempfile.mkdtemp(prefix="seawall-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
     os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
