@@ -217,8 +217,10 @@ def test_a_start_is_interrupted(tmp_path: Path, seconds: float) -> None:
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=120)[1]
     assert "Traceback" not in said
+    # It may serve already, and then ends as by SIGTERM.
+    assert process.returncode in (0, 130), said
     if process.returncode:
-        assert (said, process.returncode) == ("seawall: interrupted\n", 130)
+        assert said in ("", "seawall: interrupted\n")
 
 
 def test_debug_adds_the_trace(run: Callable[..., Done]) -> None:
