@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from tests.support import spread
 from tests.support.processes import ROOT
 from tests.support.receiver import Receiver
 from tests.support.registry import Registry
-from tests.support.servers.postgres import Postgres, PostgresPair
+from tests.support.servers.postgres import Postgres, PostgresPair, running_postgres
 from tests.support.servers.swift import SwiftServer
 
 
@@ -38,15 +36,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One PostgreSQL for the test run."""
-    root = Path(tempfile.mkdtemp(prefix="seawall-pg-"))
-    root.chmod(0o755)
-    server = Postgres(root)
-    server.start()
-    try:
+    with running_postgres() as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 `python -m tests.support.foreign` builds what is missing. `make test-clients` calls it, nothing of `make test`
 does. The cache is `$SEAWALL_CLIENTS_CACHE`, or `seawall-clients` in `$XDG_CACHE_HOME` (by default
-`~/.cache`). It has a folder for each program and version, so that a new version here is built anew.
+`~/.cache`). It has a folder for each program and version, so that a new version is built beside the old one.
 """
 
 from __future__ import annotations

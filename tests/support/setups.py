@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from tests.support.registry import Registry
 from tests.support.replication import Api
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.docker_registry import DockerRegistry
-from tests.support.servers.postgres import Postgres
+from tests.support.servers.postgres import running_postgres
 
 ADMIN = ("admin", PASSWORD)
 
@@ -63,20 +61,6 @@ class Setup:
 
 
 @contextmanager
-def _database() -> Iterator[Postgres]:
-    # PostgreSQL's user must be able to enter the folder.
-    root = Path(tempfile.mkdtemp(prefix="seawall-pg-"))
-    root.chmod(0o755)
-    server = Postgres(root)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(root, ignore_errors=True)
-
-
-@contextmanager
 def sqlite(folder: Path) -> Iterator[Setup]:
     """One instance with two server processes on SQLite and a folder."""
     server = Registry(folder / "data", {"SEAWALL_HTTP__WORKERS": "2"})
@@ -92,7 +76,7 @@ def three_instances(folder: Path) -> Iterator[Setup]:
     """Three instances on one PostgreSQL and one folder behind HAProxy, which takes them in turn."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with _database() as postgres:
+    with running_postgres() as postgres:
         settings = {"SEAWALL_EXTERNAL_URL": url, "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1"}
         cluster = Cluster(folder, postgres.database(), settings=settings)
         balancer = BalancerServer("haproxy", port)
@@ -109,7 +93,7 @@ def three_instances(folder: Path) -> Iterator[Setup]:
 @contextmanager
 def peers(folder: Path) -> Iterator[Setup]:
     """Two peers, each with everything of its own, behind HAProxy, which takes them in turn."""
-    with _database() as postgres, two_peers(folder, postgres, balance="roundrobin") as site:
+    with running_postgres() as postgres, two_peers(folder, postgres, balance="roundrobin") as site:
         yield Setup(site.url, ADMIN)
 
 

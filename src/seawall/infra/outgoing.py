@@ -75,6 +75,21 @@ class Reach:
             raise OSError(f"{host} has the address {address}, which may not be reached from here")
 
 
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL: what credentials are given to. Raises ValueError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        raise ValueError(f"{url[:200]!r} is not a URL") from None
+    if port is None or not parts.hostname:
+        raise ValueError(f"{url[:200]!r} is not a URL")
+    host = parts.hostname.lower()
+    literal = f"[{host}]" if ":" in host else host
+    usual = port == (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{literal}" + ("" if usual else f":{port}")
+
+
 def guarded(
     endpoint: str, *, verify: bool | ssl.SSLContext = True, proxies: bool = False
 ) -> AiohttpTransport:

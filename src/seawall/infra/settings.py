@@ -15,16 +15,25 @@ import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from seawall.kernel.cron import checked, six_fields
 from seawall.kernel.errors import InvalidError
 
 MIB = 1024 * 1024
+
+
+def _checked_networks(value: list[str]) -> list[str]:
+    for item in value:
+        ipaddress.ip_network(item, strict=False)
+    return value
+
+
+_Networks = Annotated[list[str], AfterValidator(_checked_networks)]
 
 
 class _Section(BaseModel):
@@ -393,14 +402,7 @@ class RateSettings(_Section):
     address_burst: int = Field(default=500, ge=1, description="requests at once after a rest")
     per_user: float = Field(default=0, ge=0, le=1e6, description="requests a second of one user or robot")
     user_burst: int = Field(default=500, ge=1, description="requests at once after a rest")
-    exempt: list[str] = Field(default=[], description="networks of clients that are not counted")
-
-    @field_validator("exempt")
-    @classmethod
-    def _networks(cls, value: list[str]) -> list[str]:
-        for item in value:
-            ipaddress.ip_network(item, strict=False)
-        return value
+    exempt: _Networks = Field(default=[], description="networks of clients that are not counted")
 
 
 class ScanSettings(_Section):
@@ -420,17 +422,10 @@ class ScanSettings(_Section):
         repr=False,
         description="credential with which another Harbor may use this scanner; none: nobody may",
     )
-    internal_networks: list[str] = Field(
+    internal_networks: _Networks = Field(
         default=[],
         description="networks inside yours to which a registry may send the scanner on",
     )
-
-    @field_validator("internal_networks")
-    @classmethod
-    def _networks(cls, value: list[str]) -> list[str]:
-        for item in value:
-            ipaddress.ip_network(item, strict=False)
-        return value
 
 
 class GcSettings(_Section):
@@ -509,19 +504,12 @@ class ProxySettings(_Section):
 class WebhookSettings(_Section):
     """Webhooks: where they may go, and how long an answer may take."""
 
-    allow_networks: list[str] = Field(
+    allow_networks: _Networks = Field(
         default=[],
         description="networks inside yours that webhooks may reach (10.1.0.0/16); all others of that kind "
         "(loopback, link-local, private) are refused",
     )
     timeout_seconds: float = Field(default=10, gt=0, le=120)
-
-    @field_validator("allow_networks")
-    @classmethod
-    def _networks(cls, value: list[str]) -> list[str]:
-        for item in value:
-            ipaddress.ip_network(item, strict=False)
-        return value
 
 
 class LogSettings(_Section):

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.processes import free_port
@@ -305,3 +306,18 @@ class Postgres:
         where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "seawall", "-T", template)
         self._as_postgres(str(self.bin / "createdb"), *where, name)
         return f"postgresql://seawall@127.0.0.1:{self.port}/{name}"
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server in a folder of its own, which goes with it."""
+    # PostgreSQL's user must be able to enter the folder.
+    root = Path(tempfile.mkdtemp(prefix="seawall-pg-"))
+    root.chmod(0o755)
+    server = Postgres(root)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(root, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A program that cannot be built is told of in one line; one that is there is not built again."""
+"""One line says which program cannot be built; one that is there is not built again."""
 
 from __future__ import annotations
 

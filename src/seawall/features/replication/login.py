@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from seawall.features.replication.remote import RemoteError, reason, refused
+from seawall.infra import outgoing
 from seawall.infra.outgoing import LIMIT
 
 
@@ -48,18 +49,11 @@ _KNOWN = {
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL: what credentials are given to. Raises RemoteError."""
+    """See `seawall.infra.outgoing.origin_of`. Raises RemoteError."""
     try:
-        parts = urlsplit(url)
-        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    except ValueError:
-        raise RemoteError(f"{url[:200]!r} is not a URL") from None
-    if port is None or not parts.hostname:
-        raise RemoteError(f"{url[:200]!r} is not a URL")
-    host = parts.hostname.lower()
-    literal = f"[{host}]" if ":" in host else host
-    usual = port == (443 if parts.scheme == "https" else 80)
-    return f"{parts.scheme}://{literal}" + ("" if usual else f":{port}")
+        return outgoing.origin_of(url)
+    except ValueError as error:
+        raise RemoteError(str(error)) from None
 
 
 def at(base: str, url: str) -> str:

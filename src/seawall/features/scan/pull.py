@@ -1,7 +1,7 @@
 """Reads an image from another registry, for the adapter: everything is checked against its digest.
 
-The registry is named by whoever has the adapter's token; where its answers send us, for tokens and by
-redirects, is another side's word, and leads to no address inside unless `scan.internal_networks` allows it.
+The caller, who has the adapter's token, names the registry. Its answers may send us on, to a token service or
+by a redirect: never to an address inside, unless `scan.internal_networks` allows it.
 
 Source: OCI Distribution 1.1, CNCF Distribution "Token Authentication Specification".
 """
@@ -14,13 +14,12 @@ import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from seawall.features.scan.inventory import LAYER_TYPES, LayerSource, ScanError
 from seawall.infra.addresses import Network
-from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, trusted
+from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, origin_of, trusted
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
 from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST
@@ -41,7 +40,7 @@ class RemoteImage:
         self._base = f"{url.rstrip('/')}/v2/{repository}"
         self._given = authorization
         self._header = authorization
-        self._origin = _origin(url)
+        self._url = url
         reach = Reach(allow=allow)
         reach.add(url)
         self._client = httpx.AsyncClient(
@@ -129,15 +128,20 @@ class RemoteImage:
             raise ScanError("the registry refused the credential")
         parameters = dict(_PARAMETER.findall(rest))
         realm = parameters.get("realm", "")
-        if not realm.startswith(("http://", "https://")) or not urlsplit(realm).hostname:
+        if not realm.startswith(("http://", "https://")):
             raise ScanError("the registry names no place to log in")
+        try:
+            there = origin_of(realm)
+            safe = there.startswith("https://") or there == origin_of(self._url)
+        except ValueError:
+            raise ScanError("the registry names no place to log in") from None
         query = {"scope": f"repository:{self.repository}:pull"}
         if "service" in parameters:
             query["service"] = parameters["service"]
         headers = {}
         if self._given.lower().startswith("basic "):
-            # A registry inside a cluster names its outer address, but never to be told in clear.
-            if not realm.startswith("https://") and _origin(realm) != self._origin:
+            # A registry inside a cluster names its outer address; nothing goes there in clear.
+            if not safe:
                 raise ScanError("the registry wants the credential sent to another host in clear")
             headers["Authorization"] = self._given
         try:
@@ -151,8 +155,3 @@ class RemoteImage:
         if response.status_code != 200 or not isinstance(token, str):
             raise ScanError(f"the registry's token service answered {response.status_code}")
         self._header = f"Bearer {token}"
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: what libpq and the server are told, and the pools that keep them."""
+"""Connections to PostgreSQL: their parameters, and the pools that keep them."""
 
 from __future__ import annotations
 

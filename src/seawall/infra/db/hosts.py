@@ -90,7 +90,7 @@ class WatchedConnection(psycopg.Connection[Any]):
         try:
             wanted = next(gen)
             while True:
-                # Nothing ready: psycopg says so ten times a second.
+                # False ten times a second while nothing is ready.
                 ready = yield wanted
                 # Also when there is an answer: a server that was left has only old ones.
                 if self._left:
