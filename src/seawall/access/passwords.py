@@ -48,9 +48,9 @@ _DUMMY = _HASHER.hash(secrets.token_hex(8))
 
 
 def verify(stored: str | None, password: str) -> bool:
-    """Whether the password is that of the hash; None stands for an unknown user, and costs as much time."""
+    """Whether the password is that of the hash; none stands for an unknown user, and costs as much time."""
     # An unknown user costs the same time as a wrong password, so names cannot be told apart.
     try:
-        return _HASHER.verify(stored or _DUMMY, password) and stored is not None
+        return _HASHER.verify(stored or _DUMMY, password) and bool(stored)
     except (VerificationError, InvalidHashError):
         return False

@@ -251,7 +251,7 @@ def _account(connection: Connection, name: str, prefix: str) -> _Account | None:
         .outerjoin(oidc_users, oidc_users.c.user_id == users.c.id)
         .where(users.c.username == name)
     ).first()
-    return _Account(_principal(connection, row), row[3], row[4]) if row else None
+    return _Account(_principal(connection, row), row[3], row[4] or None) if row else None
 
 
 def robot_principal(row: Any, prefix: str) -> Principal:

@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, union_all
 
+from seawall.access.views import projects
 from seawall.infra.db import Database
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.names import digest_of
@@ -156,25 +157,52 @@ async def _check_manifests(db: Database, report: FsckReport) -> AsyncIterator[Fi
             report.manifests += 1
             if payload is None or digest_of(bytes(payload), digest.partition(":")[0]) != digest:
                 yield Finding("manifest", digest, "manifest payload is missing or damaged", (name,))
-            for target in await db.read(lambda c, m=manifest_id: _dangling(c, m)):  # type: ignore[misc]
-                yield Finding("reference", target, f"is named by manifest {digest} but not there", (name,))
+            for target, what in await db.read(lambda c, m=manifest_id: _dangling(c, m)):  # type: ignore[misc]
+                named = (
+                    f"index {digest}, which cannot be pulled whole,"
+                    if what == "manifest"
+                    else (f"manifest {digest}")
+                )
+                yield Finding("reference", target, f"is named by {named} but not there", (name,))
         if len(rows) < 100:
             return
         last = rows[-1][0]
 
 
-def _dangling(connection: Connection, manifest_id: int) -> list[str]:
-    rows = connection.execute(
-        select(manifest_references.c.digest)
+def _dangling(connection: Connection, manifest_id: int) -> list[tuple[str, str]]:
+    """(digest, "blob" or "manifest") of what a manifest names and its repository lacks.
+
+    An index of a proxy-cache project has those children only that were pulled.
+    """
+    references = manifest_references.c
+    missing_blobs = (
+        select(references.digest, references.kind)
         .outerjoin(
             repository_blobs,
-            (repository_blobs.c.repository_id == manifest_references.c.repository_id)
-            & (repository_blobs.c.digest == manifest_references.c.digest),
+            (repository_blobs.c.repository_id == references.repository_id)
+            & (repository_blobs.c.digest == references.digest),
         )
         .where(
-            manifest_references.c.manifest_id == manifest_id,
-            manifest_references.c.kind == "blob",
+            references.manifest_id == manifest_id,
+            references.kind == "blob",
             repository_blobs.c.digest.is_(None),
         )
     )
-    return list(rows.scalars())
+    children = manifests.alias()
+    missing_children = (
+        select(references.digest, references.kind)
+        .join(repositories, repositories.c.id == references.repository_id)
+        .join(projects, projects.c.id == repositories.c.project_id)
+        .outerjoin(
+            children,
+            (children.c.repository_id == references.repository_id) & (children.c.digest == references.digest),
+        )
+        .where(
+            references.manifest_id == manifest_id,
+            references.kind == "manifest",
+            projects.c.registry_id.is_(None),
+            children.c.id.is_(None),
+        )
+    )
+    rows = connection.execute(union_all(missing_blobs, missing_children))
+    return [(row[0], row[1]) for row in rows]

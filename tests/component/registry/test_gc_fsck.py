@@ -8,6 +8,8 @@ import os
 import random
 import threading
 
+from sqlalchemy import create_engine, text
+
 from tests.support.digests import digest_of
 from tests.support.oci.bare import MANIFEST, connect, image, push_blob, put_manifest
 from tests.support.registry import Registry
@@ -175,3 +177,27 @@ def test_fsck_names_every_fault(server: Registry) -> None:
     # What is missing is asked for with an error that says so, not with an empty 200.
     with connect(server) as client:
         assert client.get(f"/v2/library/f/blobs/{digest_of(gone)}").status_code >= 400
+
+
+def test_fsck_names_an_index_that_lacks_a_child(server: Registry) -> None:
+    layer = os.urandom(100)
+    with connect(server) as client:
+        push_blob(client, "library/lost", layer)
+        child = image([layer])
+        assert put_manifest(client, "library/lost", digest_of(child), child).status_code == 201
+        item = {"mediaType": MANIFEST, "digest": digest_of(child), "size": len(child)}
+        index_type = "application/vnd.oci.image.index.v1+json"
+        index = json.dumps({"schemaVersion": 2, "mediaType": index_type, "manifests": [item]}).encode()
+        url, headers = "/v2/library/lost/manifests/v1", {"Content-Type": index_type}
+        assert client.put(url, content=index, headers=headers).status_code == 201
+    assert "library/lost" not in server.cli("fsck", "--fast").stdout
+    url = server.environment.get("SEAWALL_DATABASE__URL", f"sqlite:///{server.data_dir}/seawall.db")
+    with create_engine(url).begin() as connection:
+        # As a fault of ours, or of a restored database, would leave it.
+        found = {"digest": digest_of(child)}
+        connection.execute(text("DELETE FROM manifests WHERE digest = :digest"), found)
+    done = server.cli("fsck", "--fast")
+    assert done.returncode == 1
+    [line] = [line for line in done.stdout.splitlines() if digest_of(child) in line]
+    assert "library/lost" in line
+    assert digest_of(index) in line

@@ -59,20 +59,32 @@ class Applier:
 
     def retry(self, connection: Connection, where: Any = None) -> int:
         """Apply what was pending and now can be; returns how many."""
-        state = self._entries.lock(connection)
         table = t.peer_pending
         query = select(table)
         if where is not None:
             query = query.where(where)
         items = [(self._pending.told(row), row.url) for row in connection.execute(query)]
+        return self._retry(connection, items, last=False)
+
+    def decide(self, connection: Connection, url: str) -> int:
+        """Apply or refuse the deletions of a peer that waited, now that all it has was taken."""
+        table = t.peer_pending
+        rows = connection.execute(select(table).where(table.c.url == url))
+        items = [(told, url) for row in rows if (told := self._pending.told(row)).entry.deleted]
+        return self._retry(connection, items, last=True)
+
+    def _retry(self, connection: Connection, items: list[tuple[Told, str]], *, last: bool) -> int:
+        if not items:
+            return 0
+        state = self._entries.lock(connection)
         count = 0
         for told, url in sorted(items, key=lambda item: turn(item[0])):
-            count += self._take(connection, state, told, url)
+            count += self._take(connection, state, told, url, last=last)
         self._entries.save(connection, state)
         return count
 
-    def _take(self, connection: Connection, state: State, told: Told, url: str) -> int:
-        """Apply one; 1 when it changed something here."""
+    def _take(self, connection: Connection, state: State, told: Told, url: str, *, last: bool = False) -> int:
+        """Apply one; 1 when it changed something here. `last`: nothing more comes that was told with it."""
         incoming = told.entry
         kind = KINDS.get(incoming.kind)
         if kind is None:
@@ -105,7 +117,7 @@ class Applier:
         before = self._document(connection, kind, incoming.key) if verdict is Verdict.TAKE else None
         try:
             with connection.begin_nested():
-                alive = self._write(connection, state, kind, told, result, names)
+                alive = self._write(connection, state, kind, told, result, names, last=last)
         except (MissingError, SeawallError, LookupError, TypeError, ValueError, DataError) as error:
             # One that cannot be applied must not hold up the others; `ha check` names it with the reason.
             self._pending.wait(
@@ -133,7 +145,15 @@ class Applier:
         return 1
 
     def _write(
-        self, connection: Connection, state: State, kind: Kind, told: Told, result: Entry, names: Names
+        self,
+        connection: Connection,
+        state: State,
+        kind: Kind,
+        told: Told,
+        result: Entry,
+        names: Names,
+        *,
+        last: bool,
     ) -> bool:
         """Make an entity what a peer told. True: it was a deletion that something later here forbids."""
         key = json.loads(told.entry.key)
@@ -141,7 +161,7 @@ class Applier:
             row = kind.find(connection, key, names)
             if row is None:
                 return False
-            reason = self._deletions.needed(connection, kind, key, row, told.entry, names)
+            reason = self._deletions.needed(connection, kind, key, row, told.entry, names, last=last)
             if reason:
                 digest = self._context.digest(kind.document(connection, self._context, row, names))
                 entry = versions.changed(
@@ -162,7 +182,7 @@ class Applier:
             self._content.put_tag(connection, key, told.document)
         else:
             kind.put(connection, self._context, key, told.document, names)
-            if kind.name == "user" and told.document.get("email"):
+            if kind.name == "user-profile" and told.document.get("email"):
                 self._conflicts.one_address(connection, told.document["email"], result)
         return False
 

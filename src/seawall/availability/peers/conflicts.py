@@ -33,7 +33,7 @@ class Conflicts:
         note: str = "",
     ) -> None:
         """Record what lost, once."""
-        if dropped is None or kept.kind in ("session", "conflict"):
+        if dropped is None or kept.kind in ("session", "session-use", "conflict"):
             return
         table = t.peer_conflicts
         known = select(table.c.id).where(
@@ -64,7 +64,7 @@ class Conflicts:
             dropped = {"username": row.username, "email": email}
             connection.execute(update(t.users).where(t.users.c.id == row.id).values(email=None))
             key = dump([row.username])
-            loser = self._entries.entry(connection, "user", key) or replace(result, key=key)
+            loser = self._entries.entry(connection, "user-profile", key) or replace(result, key=key)
             self.record(connection, replace(result, key=key), loser, kept, dropped, "same e-mail address")
 
     def newest(self, connection: Connection, limit: int = 500) -> list[dict[str, Any]]:

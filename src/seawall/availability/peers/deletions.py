@@ -8,7 +8,6 @@ from sqlalchemy import Connection, or_, select
 
 from seawall.availability.peers import schema as t
 from seawall.availability.peers.documents import Kind, Names
-from seawall.availability.peers.entries import Entries
 from seawall.availability.peers.kinds import CONTENT
 from seawall.availability.peers.local import project_of
 from seawall.availability.peers.model import MissingError, dump
@@ -19,21 +18,31 @@ from seawall.availability.peers.versions import Entry
 class Deletions:
     """Holds deletions of peers against what is here."""
 
-    def __init__(self, entries: Entries, pending: Pending) -> None:
-        self._entries = entries
+    def __init__(self, pending: Pending) -> None:
         self._pending = pending
 
     def needed(
-        self, connection: Connection, kind: Kind, key: list[Any], row: Any, deletion: Entry, names: Names
+        self,
+        connection: Connection,
+        kind: Kind,
+        key: list[Any],
+        row: Any,
+        deletion: Entry,
+        names: Names,
+        *,
+        last: bool,
     ) -> str:
         """Why an entity stays although a peer deleted it, "" when it goes.
 
-        Nothing that was acknowledged later, or without knowing of the deletion, goes with it.
+        Nothing that was acknowledged without knowing of the deletion goes with it. A peer deletes nothing
+        that something it knows of needs. So what is here and needs it was not known there, whichever of the
+        two is older by the clock; unless it was deleted too, which is not known until everything that the
+        peer has was taken (`last`). Raises MissingError while it is open.
         """
         if deletion.cascade and kind.name not in CONTENT:
             project = project_of(kind, key)
             if project is not None and names.id(connection, "project", project) is not None:
-                return "its project stays"
+                return self._unless_open(connection, "its project stays", [("project", [project])], last)
         if kind.name == "registry":
             users = select(t.projects.c.name).where(t.projects.c.registry_id == row.id)
             policies = select(t.replication_policies.c.name).where(
@@ -45,14 +54,16 @@ class Deletions:
             using = connection.execute(users).scalar() or connection.execute(policies).scalar()
             if using:
                 return f"{using} uses it"
-        if kind.name == "project" and self._later(
-            connection, t.manifests.c.project_id == row.id, deletion.version
-        ):
-            return "something was pushed to it"
-        if kind.name == "repository" and self._later(
-            connection, t.manifests.c.repository_id == row.id, deletion.version
-        ):
-            return "something was pushed to it"
+        if kind.name in ("project", "repository"):
+            where = t.manifests.c[f"{kind.name}_id"] == row.id
+            query = (
+                select(t.repositories.c.name, t.manifests.c.digest)
+                .join(t.repositories, t.repositories.c.id == t.manifests.c.repository_id)
+                .where(where)
+            )
+            held = [("manifest", list(found)) for found in connection.execute(query)]
+            if held:
+                return self._unless_open(connection, "something was pushed to it", held, last)
         if kind.name == "manifest":
             tags = connection.execute(select(t.tags.c.name).where(t.tags.c.manifest_id == row.id)).scalars()
             for tag in tags.all():
@@ -71,21 +82,19 @@ class Deletions:
                     references.c.kind == "manifest",
                 )
             ).scalars()
-            for parent in parents.all():
-                entry = self._entries.entry(connection, "manifest", dump([key[0], parent]))
-                if entry is None or entry.version > deletion.version:
-                    return f"index {parent} has it"
+            held = [("manifest", [key[0], parent]) for parent in parents.all()]
+            if held:
+                return self._unless_open(connection, f"index {held[0][1][1]} has it", held, last)
         return ""
 
-    def _later(self, connection: Connection, where: Any, version: str) -> bool:
-        """Whether manifests are here that came after `version`, or that nobody has recorded yet."""
-        query = (
-            select(t.repositories.c.name, t.manifests.c.digest)
-            .join(t.repositories, t.repositories.c.id == t.manifests.c.repository_id)
-            .where(where)
-        )
-        for name, digest in connection.execute(query):
-            entry = self._entries.entry(connection, "manifest", dump([name, digest]))
-            if entry is None or entry.deleted or entry.version > version:
-                return True
-        return False
+    def _unless_open(
+        self, connection: Connection, reason: str, held: list[tuple[str, list[Any]]], last: bool
+    ) -> str:
+        """`reason`, once it is known that what is held was not deleted too. Raises MissingError before."""
+        if not last:
+            raise MissingError(f"{reason}, as far as is known yet")
+        for kind, key in held:
+            waiting = self._pending.find(connection, kind, dump(key))
+            if waiting is not None and waiting.entry.deleted:
+                raise MissingError(f"{reason}; whether it goes too, is open")
+        return reason

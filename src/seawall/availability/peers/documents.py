@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, or_, select, update
 
 from seawall.availability.peers.model import Context, Document, MissingError
 from seawall.infra.secrets.keyring import KeyRing
@@ -22,7 +22,12 @@ from seawall.kernel.errors import ConfigError
 
 _SEALED = re.compile(r"sealed:v\d+:([a-z0-9.-]{1,64}):[A-Za-z0-9_-]+={0,2}")
 # What every installation has; as long as nobody changed it, it loses against what somebody did.
-_FROM_THE_START = (("user", "admin"), ("project", "library"))
+_FROM_THE_START = (
+    ("user", "admin"),
+    ("user-password", "admin"),
+    ("user-profile", "admin"),
+    ("project", "library"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,69 @@ class Kind:
         for schedule in ("retention", "replication", "preheat"):
             if self.table.name == f"{schedule}_policies":
                 context.jobs.set_schedule_in(connection, f"{schedule}:{row.id}", None, schedule, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Facet(Kind):
+    """Columns of another kind's row that other people change than the rest: an entity of its own.
+
+    So who changes a password does not undo what an administrator made of the account meanwhile. One is there
+    while a column of it says something: `empty` has the values of columns that say nothing.
+    """
+
+    empty: dict[str, Any] = field(default_factory=dict)
+
+    def put(
+        self, connection: Connection, context: Context, key: list[Any], document: Document, names: Names
+    ) -> None:
+        """See Kind.put; the row is another kind's, which makes it. Raises MissingError."""
+        values = self.values(connection, context, key, document, names)
+        parts = {name: values.pop(name) for name in self.key}
+        if not values:
+            return
+        where = [self.table.c[name] == value for name, value in parts.items()]
+        if not connection.execute(update(self.table).where(*where).values(**values)).rowcount:
+            raise MissingError(f"{show(key)} is not here")
+
+    def drop(self, connection: Connection, context: Context, row: Any) -> None:
+        """See Kind.drop: the row stays, and says nothing."""
+        where = [column == row._mapping[column.name] for column in self.table.primary_key.columns]
+        if self.empty:
+            connection.execute(update(self.table).where(*where).values(**self.empty))
+
+
+def facet(
+    name: str,
+    table: Table,
+    key: tuple[str, ...],
+    empty: dict[str, Any],
+    *,
+    refs: dict[str, str] | None = None,
+    where: Callable[[], ColumnElement[bool]] | None = None,
+    project: str = "",
+) -> Facet:
+    """A facet of the rows of `table`, of those of `where` (see Facet)."""
+
+    def says_something() -> ColumnElement[bool]:
+        said = or_(
+            *(
+                table.c[column].is_not(None) if value is None else table.c[column] != value
+                for column, value in empty.items()
+            )
+        )
+        return said if where is None else and_(said, where())
+
+    return Facet(
+        name,
+        table,
+        key,
+        tuple(empty),
+        refs or {},
+        extra=("updated_at",),
+        where=says_something,
+        project=project,
+        empty=empty,
+    )
 
 
 class Names:

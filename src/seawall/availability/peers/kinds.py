@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
 from seawall.availability.peers import schema as t
-from seawall.availability.peers.documents import Kind, Names
+from seawall.availability.peers.documents import Kind, Names, facet
 from seawall.availability.peers.model import Context
 from seawall.availability.peers.special_kinds import (
+    SEEN_GRAIN,
     ClusterKeyKind,
     DefaultScannerKind,
     ManifestKind,
@@ -21,6 +22,7 @@ from seawall.availability.peers.special_kinds import (
     RuleKind,
     ScheduleKind,
     SessionKind,
+    SessionUseKind,
     TagKind,
     TufKind,
 )
@@ -42,6 +44,11 @@ def _preheat_schedule(connection: Connection, context: Context, row: Any) -> Non
     context.jobs.set_schedule_in(connection, f"preheat:{row.id}", cron, "preheat", {"policy": row.id})
 
 
+def _robots() -> ColumnElement[bool]:
+    # A scanner's own robots live for one scan, on the instance that scans.
+    return t.robots.c.creator_type != "scanner"
+
+
 _PROJECT = {"project_id": "project"}
 
 # In the order in which they can be made: each after what it refers to.
@@ -54,16 +61,20 @@ KINDS: dict[str, Kind] = {
             "user",
             t.users,
             ("username",),
-            ("email", "realname", "comment", "password_hash", "sysadmin"),
+            ("sysadmin",),
         ),
+        facet("user-password", t.users, ("username",), {"password_hash": None}),
+        facet("user-profile", t.users, ("username",), {"email": None, "realname": "", "comment": ""}),
         Kind(
             "oidc-user",
             t.oidc_users,
             ("user_id",),
-            ("issuer", "subject", "secret", "token"),
+            ("issuer", "subject"),
             {"user_id": "user"},
             unique=(("issuer", "subject"),),
         ),
+        facet("oidc-secret", t.oidc_users, ("user_id",), {"secret": ""}, refs={"user_id": "user"}),
+        facet("oidc-token", t.oidc_users, ("user_id",), {"token": None}, refs={"user_id": "user"}),
         Kind("group", t.user_groups, ("name", "type", "ldap_group_dn")),
         Kind(
             "group-member",
@@ -132,8 +143,6 @@ KINDS: dict[str, Kind] = {
             ("name",),
             (
                 "project_id",
-                "description",
-                "secret_hash",
                 "permissions",
                 "disabled",
                 "duration",
@@ -141,8 +150,13 @@ KINDS: dict[str, Kind] = {
                 "creator_type",
             ),
             _PROJECT,
-            where=lambda: t.robots.c.creator_type != "scanner",
+            defaults={"secret_hash": ""},
+            where=_robots,
             project="project_id",
+        ),
+        facet("robot-secret", t.robots, ("name",), {"secret_hash": ""}, where=_robots, project="project_id"),
+        facet(
+            "robot-description", t.robots, ("name",), {"description": ""}, where=_robots, project="project_id"
         ),
         Kind(
             "label",
@@ -308,19 +322,28 @@ KINDS: dict[str, Kind] = {
             "session",
             t.sessions,
             ("id_hash",),
-            ("user_id", "seen_at", "expires_at", "address", "agent", "data"),
+            ("user_id", "expires_at", "address", "agent", "data"),
             {"user_id": "user"},
             extra=("created_at",),
+        ),
+        SessionUseKind(
+            "session-use",
+            t.sessions,
+            ("id_hash",),
+            ("seen_at",),
+            extra=(),
+            where=lambda: t.sessions.c.seen_at >= t.sessions.c.created_at + SEEN_GRAIN,
         ),
         TufKind("notary", t.tuf_metadata, ("gun",), project="project_id"),
         Kind(
             "repository",
             t.repositories,
             ("name",),
-            ("description", "project_id"),
+            ("project_id",),
             _PROJECT,
             project="project_id",
         ),
+        facet("repository-description", t.repositories, ("name",), {"description": ""}, project="project_id"),
         ManifestKind(
             "manifest",
             t.manifests,
@@ -357,7 +380,7 @@ KINDS: dict[str, Kind] = {
     )
 }
 ORDER = {name: number for number, name in enumerate(KINDS)}
-CONTENT = frozenset({"repository", "manifest", "tag"})
+CONTENT = frozenset({"repository", "repository-description", "manifest", "tag"})
 TABLES: dict[str, list[Kind]] = {}
 for _kind in KINDS.values():
     TABLES.setdefault(_kind.table.name, []).append(_kind)

@@ -201,9 +201,9 @@ def project_of(kind: Kind, key: list[Any]) -> str | None:
     """Name of the project that an entity belongs to, as its key tells; None when it does not tell."""
     if not kind.project:
         return None
-    if kind.name in ("repository", "notary"):
+    if kind.name in ("repository", "repository-description", "notary"):
         return str(key[0]).partition("/")[0]
-    if kind.name == "robot":
+    if kind.table is t.robots:
         name = str(key[0])
         return name.partition("+")[0] if "+" in name else None
     return key[0] if key[0] else None

@@ -121,5 +121,8 @@ class Puller:
             await note_link(self._db, peer, values, unless=(link, values))
             if not answer["left"]:
                 break
+        open_ = select(t.peer_pending.c.key).where(t.peer_pending.c.url == peer.url).limit(1)
+        if await self._db.read(lambda c: c.execute(open_).first()) is not None:
+            await self._db.write(lambda c: self._store.applier.decide(c, peer.url))
         TAKEN.inc(taken)
         await self._filler.retry_pulled()

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from seawall.access import robots
 from seawall.availability.peers import schema as t
-from seawall.availability.peers.documents import Kind, Names, opened, sealed
+from seawall.availability.peers.documents import Facet, Kind, Names, opened, sealed
 from seawall.availability.peers.model import Context, Document, MissingError
 
 # Sessions say at this grain when they were last used, so that using one is not a change each time.
-_SEEN_GRAIN = 300
+SEEN_GRAIN = 300
 
 
 class RuleKind(Kind):
@@ -111,21 +111,32 @@ class ScheduleKind(Kind):
 class SessionKind(Kind):
     """Portal sessions; the database of each instance has them all, so any serves any."""
 
+    def values(
+        self, connection: Connection, context: Context, key: list[Any], document: Document, names: Names
+    ) -> dict[str, Any]:
+        """See Kind.values; a new one was last used when it was made."""
+        found = Kind.values(self, connection, context, key, document, names)
+        row = connection.execute(select(self.table).where(self.table.c.id_hash == key[0])).first()
+        found["seen_at"] = max(found["created_at"], 0.0 if row is None else row.seen_at)
+        return found
+
+
+class SessionUseKind(Facet):
+    """When sessions were last used. Signing out is a change of the session: no later use takes it back."""
+
     def document(self, connection: Connection, context: Context, row: Any, names: Names) -> Document:
         """See Kind.document."""
-        found = Kind.document(self, connection, context, row, names)
-        found["seen_at"] = float(int(row.seen_at) // _SEEN_GRAIN * _SEEN_GRAIN)
-        return found
+        return {"seen_at": float(int(row.seen_at) // SEEN_GRAIN * SEEN_GRAIN)}
 
     def values(
         self, connection: Connection, context: Context, key: list[Any], document: Document, names: Names
     ) -> dict[str, Any]:
         """See Kind.values; a use that is known here and later stays."""
         found = Kind.values(self, connection, context, key, document, names)
-        row = self.find(connection, key, names)
-        seen = found["seen_at"] if row is None else max(row.seen_at, found["seen_at"])
+        row = connection.execute(select(self.table).where(self.table.c.id_hash == key[0])).first()
         # Within the grain it may have been used at any time, up to now.
-        found["seen_at"] = max(seen, min(time.time(), found["seen_at"] + _SEEN_GRAIN - 1))
+        seen = min(time.time(), found["seen_at"] + SEEN_GRAIN - 1)
+        found["seen_at"] = seen if row is None else max(row.seen_at, seen)
         return found
 
 

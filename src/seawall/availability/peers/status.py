@@ -24,7 +24,7 @@ from seawall.availability.peers.tasks import Tasks
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
 
-_NOT_COMPARED = frozenset({"session"})
+_NOT_COMPARED = frozenset({"session", "session-use"})
 
 
 @dataclass(slots=True)

@@ -28,6 +28,6 @@ class Store:
             self.local,
             self.pending,
             ContentWriter(context, content),
-            Deletions(self.entries, self.pending),
+            Deletions(self.pending),
             self.conflicts,
         )

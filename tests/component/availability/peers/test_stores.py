@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from seawall.access.accounts import ensure_admin
 from seawall.availability.peers import schema as t
@@ -98,8 +98,15 @@ class Instance:
             repository, name = json.loads(row.key)
             digest = document["digest"] if row.kind == "tag" else name
             if await self._has(other, repository, digest):
+                for child in json.loads(contents[digest])["manifests"]:
+                    assert await self._has(other, repository, child["digest"])
+                    payload = contents[child["digest"]]
+                    await self._bring(repository, child["digest"], payload, document["pushed_at"])
                 await self._bring(repository, digest, contents[digest], document["pushed_at"])
-        return count + (await self.db.write(self.store.applier.retry) if rows else 0)
+        if rows:
+            count += await self.db.write(self.store.applier.retry)
+            count += await self.db.write(lambda c: self.store.applier.decide(c, other.name))
+        return count
 
     @staticmethod
     async def _has(other: Instance, repository: str, digest: str) -> bool:
@@ -117,6 +124,18 @@ class Instance:
             assert error.code == "NAME_UNKNOWN"
         finally:
             actor.reset(token)
+
+    async def broken(self) -> list[Any]:
+        """What indexes name and is not here."""
+        references, manifests = t.manifest_references, t.manifests.alias()
+        query = select(references.c.digest).where(
+            references.c.kind == "manifest",
+            ~exists().where(
+                manifests.c.repository_id == references.c.repository_id,
+                manifests.c.digest == references.c.digest,
+            ),
+        )
+        return list(await self.db.read(lambda c: c.execute(query).scalars().all()))
 
     async def says(self) -> dict[tuple[str, str], str]:
         """Digest of every document."""
@@ -140,6 +159,14 @@ def _id(connection: Connection, table: Any, **where: Any) -> int | None:
     return found
 
 
+def _index(name: str, *children: bytes) -> bytes:
+    manifests = [{"mediaType": INDEX, "digest": digest_of(data), "size": len(data)} for data in children]
+    annotations = {"n": name}
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests, "annotations": annotations}
+    ).encode()
+
+
 async def change(instance: Instance, action: str, one: str, two: str, contents: dict[str, bytes]) -> None:
     """One change, as the API would make it; nothing when what it is about is not there."""
     project, user = PROJECTS[int(one)], USERS[int(two)]
@@ -152,6 +179,13 @@ async def change(instance: Instance, action: str, one: str, two: str, contents: 
             case "user":
                 values = {"email": f"{secrets.choice('mn')}@example.test", "sysadmin": False, **now}
                 _set(connection, t.users, values, username=user)
+            case "password":
+                hashed = secrets.token_hex(2)
+                connection.execute(
+                    update(t.users).where(t.users.c.username == user).values(password_hash=hashed)
+                )
+            case "administrator":
+                connection.execute(update(t.users).where(t.users.c.username == user).values(sysadmin=True))
             case "no user":
                 connection.execute(delete(t.users).where(t.users.c.username == user))
             case "project":
@@ -171,24 +205,31 @@ async def change(instance: Instance, action: str, one: str, two: str, contents: 
             case "setting":
                 _set(connection, t.configurations, {"value": two, "updated_at": 1.0}, name="banner_message")
 
-    if action in ("push", "untag", "no manifest"):
+    if action in ("push", "index", "untag", "no manifest", "no child"):
         repository, tag = f"{project}/r", TAGS[int(two)]
         content = instance.services.content
         try:
             if action == "push":
-                annotations = {"n": secrets.choice("123")}
-                payload = json.dumps(
-                    {"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": annotations}
-                ).encode()
+                payload = _index(secrets.choice("123"))
                 contents[digest_of(payload)] = payload
                 await content.put_manifest(repository, tag, payload, INDEX)
+            elif action == "index":
+                # As `docker buildx` does: the child by its digest, then the index that names it.
+                child = _index("child")
+                payload = _index(secrets.choice("45"), child)
+                contents.update({digest_of(data): data for data in (child, payload)})
+                await content.put_manifest(repository, digest_of(child), child, INDEX)
+                await content.put_manifest(repository, tag, payload, INDEX)
+            elif action == "no child":
+                await content.delete_manifest(repository, digest_of(_index("child")))
             elif action == "untag":
                 await content.delete_manifest(repository, tag)
             else:
                 found = await content.manifest(repository, tag)
                 await content.delete_manifest(repository, found.digest)
         except RegistryError as error:
-            assert error.status == 404
+            # 405, 412: an index that is here needs it.
+            assert error.status in ((404, 405, 412) if action in ("no manifest", "no child") else (404,))
         return
     await instance.db.write(run)
 
@@ -203,10 +244,15 @@ ACTIONS = (
     "label",
     "no label",
     "setting",
+    "password",
+    "administrator",
     "push",
     "push",
+    "index",
+    "index",
     "untag",
     "no manifest",
+    "no child",
 )
 STEP = st.one_of(
     st.tuples(
@@ -248,6 +294,7 @@ async def _converge(template: Path, steps: list[tuple[Any, ...]]) -> None:
             said = [await instance.says() for instance in instances]
             assert said[0] == said[1] == said[2]
             for instance in instances:
+                assert await instance.broken() == []
                 # The change feed missed nothing, and nothing waits for ever.
                 assert await instance.compare() == 0
                 left = await instance.db.read(lambda c: c.execute(select(t.peer_pending)).all())
@@ -301,11 +348,171 @@ async def _join(template: Path, folder: Path) -> None:
             lost = await instance.db.read(lambda c: c.execute(select(t.peer_conflicts)).all())
             assert {(row.kind, row.key) for row in lost} >= {
                 ("label", dump([None, "both"])),
-                ("user", dump(["admin"])),
+                ("user-password", dump(["admin"])),
             }
     finally:
         await one.services.close()
         await two.services.close()
+
+
+@pytest.mark.parametrize("first", ["the index", "the deletion", "both"])
+@pytest.mark.parametrize("older", ["the index", "the deletion"])
+def test_an_index_keeps_its_child_in_every_order(
+    template: Path, tmp_path: Path, first: str, older: str
+) -> None:
+    asyncio.run(_index_and_child(template, tmp_path, first, older))
+
+
+async def _index_and_child(template: Path, folder: Path, first: str, older: str) -> None:
+    a, b = (Instance(folder, template, number) for number in (0, 1))
+    contents: dict[str, bytes] = {}
+    child = _index("child")
+    repository = f"{PROJECTS[0]}/r"
+    try:
+        await a.start()
+        await b.start()
+        await change(a, "project", "0", "0", contents)
+        contents[digest_of(child)] = child
+        await a.services.content.put_manifest(repository, digest_of(child), child, INDEX)
+        await b.hear(a, contents)
+        # The link is cut: one pushes an index that names the child, the other deletes the child.
+        steps = [(b, "index"), (a, "no child")]
+        for instance, action in steps if older == "the index" else reversed(steps):
+            await change(instance, action, "0", "0", contents)
+            await instance.db.write(instance.store.local.observe)
+        if first == "the index":
+            await a.hear(b, contents)
+        elif first == "the deletion":
+            await b.hear(a, contents)
+        else:
+            await asyncio.gather(a.hear(b, contents), b.hear(a, contents))
+        for _ in range(3):
+            await a.hear(b, contents)
+            await b.hear(a, contents)
+        for instance in (a, b):
+            index = await instance.services.content.manifest(repository, TAGS[0])
+            for item in json.loads(index.payload)["manifests"]:
+                await instance.services.content.manifest(repository, item["digest"])
+        assert await a.says() == await b.says()
+    finally:
+        await a.services.close()
+        await b.services.close()
+
+
+def test_an_old_push_keeps_its_project(template: Path, tmp_path: Path) -> None:
+    asyncio.run(_push_and_no_project(template, tmp_path))
+
+
+async def _push_and_no_project(template: Path, folder: Path) -> None:
+    a, b = (Instance(folder, template, number) for number in (0, 1))
+    contents: dict[str, bytes] = {}
+    try:
+        await a.start()
+        await b.start()
+        await change(a, "project", "0", "0", contents)
+        await b.hear(a, contents)
+        # Acknowledged before the project was deleted, where nobody knew of it.
+        await change(b, "push", "0", "0", contents)
+        await b.db.write(b.store.local.observe)
+        await change(a, "no project", "0", "0", contents)
+        for _ in range(3):
+            await b.hear(a, contents)
+            await a.hear(b, contents)
+        for instance in (a, b):
+            assert await instance.services.content.manifest(f"{PROJECTS[0]}/r", TAGS[0])
+        # What both know of goes at both, an index and its child in one exchange.
+        await change(a, "index", "0", "1", contents)
+        await b.hear(a, contents)
+        await a.db.write(_empty)
+        for _ in range(3):
+            await b.hear(a, contents)
+            await a.hear(b, contents)
+        assert await a.says() == await b.says()
+        assert not [key for key in await b.says() if key[0] in ("manifest", "tag", "repository")]
+    finally:
+        await a.services.close()
+        await b.services.close()
+
+
+def _empty(connection: Connection) -> None:
+    connection.execute(delete(t.tags))
+    connection.execute(delete(t.manifests))
+    connection.execute(delete(t.repositories))
+
+
+# An administrator does it at one side; at the other the user, a browser and a robot's owner change theirs la
+@pytest.mark.parametrize("done", ["demoted", "deleted", "signed out", "robot deleted", "robot disabled"])
+def test_who_is_cut_off_does_not_come_back(template: Path, tmp_path: Path, done: str) -> None:
+    asyncio.run(_cut_off(template, tmp_path, done))
+
+
+async def _cut_off(template: Path, folder: Path, done: str) -> None:
+    a, b = (Instance(folder, template, number) for number in (0, 1))
+    contents: dict[str, bytes] = {}
+    now = {"created_at": 5.0, "updated_at": 6.0}
+
+    def filled(connection: Connection) -> None:
+        values = {"username": "u1", "password_hash": "old", "sysadmin": True, "email": "u1@example.test"}
+        key = connection.execute(insert(t.users).values(**values, **now)).inserted_primary_key
+        assert key is not None
+        session = {"id_hash": "s", "user_id": key[0], "created_at": 5.0, "seen_at": 5.0}
+        connection.execute(insert(t.sessions).values(**session, expires_at=9e9, data={}))
+        robot = {"name": "r", "secret_hash": "old", "permissions": [], "duration": -1, "expires_at": -1}
+        connection.execute(insert(t.robots).values(**robot, disabled=False, **now))
+
+    at_a = {
+        "demoted": update(t.users).where(t.users.c.username == "u1").values(sysadmin=False),
+        "deleted": delete(t.users).where(t.users.c.username == "u1"),
+        "signed out": delete(t.sessions),
+        "robot deleted": delete(t.robots),
+        "robot disabled": update(t.robots).values(disabled=True),
+    }
+
+    def at_b(connection: Connection) -> None:
+        profile = {"password_hash": "new", "realname": "U. One"}
+        connection.execute(update(t.users).where(t.users.c.username == "u1").values(**profile))
+        connection.execute(update(t.sessions).values(seen_at=5000.0))
+        connection.execute(update(t.robots).values(secret_hash="new", description="of CI"))
+
+    def found(connection: Connection) -> dict[str, Any]:
+        user = select(t.users).where(t.users.c.username == "u1")
+        return {
+            name: connection.execute(query).mappings().first()
+            for name, query in (("user", user), ("session", select(t.sessions)), ("robot", select(t.robots)))
+        }
+
+    try:
+        await a.start()
+        await b.start()
+        await a.db.write(filled)
+        await b.hear(a, contents)
+        assert (await b.db.read(found))["user"]["password_hash"] == "old"
+        await a.db.write(lambda c: c.execute(at_a[done]))
+        await a.db.write(a.store.local.observe)
+        await b.db.write(at_b)
+        for _ in range(3):
+            await a.hear(b, contents)
+            await b.hear(a, contents)
+        assert await a.says() == await b.says()
+        for instance in (a, b):
+            here = await instance.db.read(found)
+            match done:
+                case "demoted":
+                    assert (here["user"]["sysadmin"], here["user"]["password_hash"]) == (False, "new")
+                    assert here["user"]["realname"] == "U. One"
+                case "deleted":
+                    assert here["user"] is None
+                case "signed out":
+                    assert here["session"] is None
+                case "robot deleted":
+                    assert here["robot"] is None
+                case "robot disabled":
+                    assert here["robot"]["disabled"]
+                    assert (here["robot"]["secret_hash"], here["robot"]["description"]) == ("new", "of CI")
+            assert not await instance.db.read(lambda c: c.execute(select(t.peer_pending)).all())
+    finally:
+        await a.services.close()
+        await b.services.close()
 
 
 def test_nobody_judges_what_is_still_to_come(template: Path, tmp_path: Path) -> None:

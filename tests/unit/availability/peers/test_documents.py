@@ -43,10 +43,11 @@ def test_every_table_is_carried_or_known_not_to_be() -> None:
 
 
 def test_every_column_is_carried_or_known_not_to_be() -> None:
-    for kind in KINDS.values():
-        if isinstance(kind, ClusterKeyKind | DefaultScannerKind | TufKind):
-            continue
-        named = {*kind.key, *kind.columns, *kind.extra, *LOCAL.get(kind.table.name, ())}
-        if kind.table.name == "scanners":
-            named.add("is_default")
-        assert set(kind.table.c.keys()) - {"id"} <= named, kind.name
+    named: dict[str, set[str]] = {name: set(columns) for name, columns in LOCAL.items()}
+    named.setdefault("scanners", set()).add("is_default")
+    kinds = [k for k in KINDS.values() if not isinstance(k, ClusterKeyKind | DefaultScannerKind | TufKind)]
+    for kind in kinds:
+        # The columns of a row may be of several kinds, which different people change.
+        named.setdefault(kind.table.name, set()).update({*kind.key, *kind.columns, *kind.extra})
+    for kind in kinds:
+        assert set(kind.table.c.keys()) - {"id"} <= named[kind.table.name], kind.name
