@@ -23,15 +23,36 @@ def main() -> None:
 
         gc.enable()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        app()
+        # Not standalone: errors of the command line come here too, and what is returned is an exit code.
+        code = app(prog_name="seawall", standalone_mode=False)
     except KeyboardInterrupt:
-        _leave("interrupted", 130)
+        code = 130
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has seen enough. What is still buffered must not be flushed to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        _leave(described(error), 1)
+        _leave(*_ending(error))
+    if code == 130:
+        _leave("interrupted", 130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _ending(error: Exception) -> tuple[str, int]:
+    """(line, exit code)"""
+    from typer import Abort
+    from typer.exceptions import TyperException
+
+    if isinstance(error, Abort):
+        return "given up: nothing was typed", 1
+    if isinstance(error, TyperException):
+        if type(error).__name__ == "NoArgsIsHelpError":
+            # The help is printed already.
+            sys.exit(error.exit_code)
+        from seawall.process.commands.usage import usage_line
+
+        return usage_line(error), error.exit_code
+    return described(error), 1
 
 
 def _leave(line: str, code: int) -> None:
