@@ -15,9 +15,20 @@ from seawall.access.rbac import ROLES
 from seawall.access.tables import project_members, projects, users
 from seawall.infra.db import Database
 from seawall.kernel.errors import ConfigError, ConflictError, InvalidError, NotFoundError
-from seawall.kernel.names import is_project_name
+from seawall.kernel.names import check_project_name
+from seawall.kernel.spelling import did_you_mean
 
+# The id of the user of the first start.
+FIRST_ADMIN = 1
 USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
+
+
+def check_username(username: str) -> None:
+    """Raises InvalidError where nobody can be called so."""
+    if not USERNAME.fullmatch(username):
+        raise InvalidError(
+            f'user {username[:64]!r}: names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\'
+        )
 
 
 class LocalAccounts:
@@ -28,8 +39,7 @@ class LocalAccounts:
 
     async def create_user(self, username: str, password: str, *, sysadmin: bool = False) -> None:
         """Add a local user. Raises InvalidError or ConflictError."""
-        if not USERNAME.fullmatch(username):
-            raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
+        check_username(username)
         check_password(password)
         hashed = await asyncio.to_thread(hash_of, password)
         now = time.time()
@@ -61,11 +71,18 @@ class LocalAccounts:
             raise NotFoundError(f"user {username} not found")
 
     async def delete_user(self, username: str) -> None:
-        """Remove a user. Raises NotFoundError."""
-        if not await self._db.write(
-            lambda c: c.execute(delete(users).where(users.c.username == username)).rowcount
-        ):
-            raise NotFoundError(f"user {username} not found")
+        """Remove a user. Raises NotFoundError, InvalidError for the first administrator."""
+
+        def remove_user(connection: Connection) -> None:
+            found = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+            if found is None:
+                raise NotFoundError(f"user {username} not found")
+            if found == FIRST_ADMIN:
+                # No start would make another one while there are users.
+                raise InvalidError(f"user {username} is the first administrator, and cannot be removed")
+            connection.execute(delete(users).where(users.c.id == found))
+
+        await self._db.write(remove_user)
 
     async def list_users(self) -> list[Principal]:
         """All users by name."""
@@ -78,8 +95,7 @@ class LocalAccounts:
 
     async def create_project(self, name: str, *, public: bool) -> None:
         """Add a project. Raises InvalidError or ConflictError."""
-        if not is_project_name(name):
-            raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
+        check_project_name(name)
         now = time.time()
 
         def add_project(connection: Connection) -> None:
@@ -101,7 +117,8 @@ class LocalAccounts:
     async def set_member(self, project: str, username: str, role: str) -> None:
         """Give a user a role in a project, replacing any earlier one. Raises NotFoundError, InvalidError."""
         if role not in ROLES:
-            raise InvalidError(f"role must be one of {', '.join(ROLES)}")
+            hint = did_you_mean(role, ROLES) or f"; there are {', '.join(ROLES)}"
+            raise InvalidError(f"no role {role[:64]!r}{hint}")
 
         def set_role(connection: Connection) -> None:
             project_id = connection.execute(select(projects.c.id).where(projects.c.name == project)).scalar()

@@ -33,7 +33,7 @@ from joserfc.jwk import KeySet
 from sqlalchemy import Connection, insert, select, update
 
 from seawall.access import members, users
-from seawall.access.accounts import USERNAME
+from seawall.access.accounts import check_username
 from seawall.access.principal import Principal
 from seawall.access.robots import new_secret
 from seawall.access.service import principal_of
@@ -356,8 +356,7 @@ class OidcService:
 
     @staticmethod
     def _make(connection: Connection, identity: Identity, username: str) -> int:
-        if not USERNAME.fullmatch(username):
-            raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
+        check_username(username)
         email = identity.email
         taken = select(users_table.c.id).where(users_table.c.email == email)
         if email and connection.execute(taken).first():

@@ -16,7 +16,7 @@ from seawall.access.tables import cve_allowlists, project_members, project_metad
 from seawall.infra.db.dialect import upsert
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
-from seawall.kernel.names import is_project_name
+from seawall.kernel.names import check_project_name
 
 _BOOLEANS = frozenset(
     {
@@ -81,8 +81,7 @@ def create(
 
     `seawall.registry.projects.create` also gives it a quota. Raises InvalidError or ConflictError.
     """
-    if not is_project_name(name):
-        raise InvalidError("project names have lower-case letters, digits and single . _ - between them")
+    check_project_name(name)
     values = {key: check_metadata(key, value) for key, value in metadata.items()}
     if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
         raise ConflictError(f"project {name} exists")

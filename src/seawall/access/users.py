@@ -9,14 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from seawall.access.accounts import USERNAME
+from seawall.access.accounts import FIRST_ADMIN, check_username
 from seawall.access.tables import oidc_users, users
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
 _EMAIL = re.compile(r"[^@\s\"<>(),;:\\\[\]]{1,64}@[A-Za-z0-9.-]{1,190}")
 # The first administrator cannot be removed or lose its rights: somebody must be able to mend things.
-FIRST_ADMIN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +72,7 @@ def create(
     comment: str = "",
 ) -> int:
     """Add a user; returns its id. No hash: it signs in elsewhere. Raises InvalidError, ConflictError."""
-    if not USERNAME.fullmatch(username):
-        raise InvalidError('user names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\')
+    check_username(username)
     check_profile(email, realname, comment)
     if connection.execute(select(users.c.id).where(users.c.username == username)).first():
         raise ConflictError(f"user {username} exists")

@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,18 @@ async def verify(directory: Path) -> AsyncIterator[str]:
             yield f"{row['digest']}: damaged"
 
 
-async def restore(url: str, storage: BlobStorage, directory: Path) -> int:
+async def restore(url: str, open_storage: Callable[[], BlobStorage], directory: Path) -> int:
     """Restore into an empty database and storage; returns the number of blobs.
 
     Blobs go first and the rows in one transaction last, so an interrupted restore leaves an empty database.
-    Raises ConfigError when the backup is damaged or the database is not empty.
+    Raises ConfigError when the backup is damaged or the database is not empty; nothing is made then, also
+    not the folders of the storage.
     """
     content = _read(directory)
     async for fault in verify(directory):
         raise ConfigError(f"backup {directory}: {fault}")
+    dump.check_empty(url)
+    storage = open_storage()
     count, moved = 0, {}
     for row in dump.read_rows(directory / "metadata", "blobs"):
         if await storage.size(row["storage_key"]) != row["size"]:

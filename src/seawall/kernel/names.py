@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from seawall.kernel.errors import RegistryError
+from seawall.kernel.errors import InvalidError, RegistryError
 
 # The spec's <name>; at most 255 characters so that every client can prefix a host name.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -33,6 +33,15 @@ def check_name(name: str) -> str:
 def is_project_name(name: str) -> bool:
     """Whether `name` can name a project: one path component, 1 to 255 characters."""
     return len(name) <= NAME_LIMIT and _PROJECT.fullmatch(name) is not None
+
+
+def check_project_name(name: str) -> str:
+    """Return `name` if it can name a project. Raises InvalidError."""
+    if not is_project_name(name):
+        raise InvalidError(
+            f"project {name[:64]!r}: names have lower-case letters, digits and single . _ - between them"
+        )
+    return name
 
 
 def is_tag(reference: str) -> bool:

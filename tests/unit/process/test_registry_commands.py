@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from seawall.infra.db import migrate
 from seawall.process.commands import boundary
+from seawall.process.commands.main import app
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of the tree that has no sub-commands, by its words."""
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from leaves(inner, (*path, name))
+    else:
+        yield path, command
 
 
 @pytest.fixture
@@ -43,10 +56,10 @@ def test_quotas(run: Run) -> None:
     _, shown, _ = run("quota", "list")
     for name in ("app", "web"):
         assert name in shown
-    assert run("quota", "set", "web", "10GiB") == (0, "", "")
+    assert run("quota", "set", "web", "10GiB") == (0, "quota of web: 10.0 GiB\n", "")
     assert "10.0 GiB" in run("quota", "list")[1]
     for unbound in ("-1", "none"):
-        assert run("quota", "set", "web", unbound) == (0, "", "")
+        assert run("quota", "set", "web", unbound) == (0, "quota of web: none\n", "")
         assert "GiB" not in run("quota", "list")[1]
     for size in ("0", "10 parsecs", "-2"):
         code, _, said = run("quota", "set", "web", size)
@@ -61,7 +74,93 @@ def test_jobs(run: Run) -> None:
     code, _, said = run("jobs", "start", "nosuch")
     assert code == 1
     assert said.startswith("seawall: no job kind 'nosuch'")
-    assert run("jobs", "stop", "NOSUCH")[0] == 1
     job = run("jobs", "start", "gc")[1].strip()
     assert run("jobs", "log", job) == (0, "", "")
     assert job in run("jobs", "list")[1]
+    assert job in run("jobs", "list", "--kind", "gc", "--status", "pending")[1]
+    assert run("jobs", "stop", job) == (0, f"job {job} is asked to stop\n", "")
+    assert run("jobs", "stop", job)[2] == f"seawall: job {job} is over already: stopped\n"
+
+
+# Each command that takes the name of something that must be there. Values for the other arguments.
+NAMED = [
+    ["user", "passwd", "NAME"],
+    ["user", "delete", "NAME"],
+    ["project", "member", "NAME", "admin", "guest"],
+    ["project", "member", "web", "NAME", "guest"],
+    ["project", "member", "web", "admin", "NAME"],
+    ["quota", "set", "NAME", "1GiB"],
+    ["quota", "refresh", "NAME"],
+    ["jobs", "log", "NAME"],
+    ["jobs", "start", "NAME"],
+    ["jobs", "wait", "NAME"],
+    ["jobs", "stop", "NAME"],
+    ["jobs", "list", "--kind", "NAME"],
+    ["jobs", "list", "--status", "NAME"],
+    ["scan", "db", "remove", "NAME"],
+    ["scan", "db", "import", "NAME"],
+    ["keys", "import", "NAME"],
+    ["keys", "rotate", "NAME"],
+    ["keys", "rotate-master", "NAME"],
+    ["ha", "lb-config", "NAME"],
+    ["restore", "NAME"],
+    ["backup", "--verify", "NAME"],
+    ["fsck", "--config", "NAME"],
+    ["fsck", "--data-dir", "NAME"],
+    ["prepare", "--conf", "NAME"],
+    ["bundle", "--source", "NAME"],
+]
+# Commands whose words name what is to be made, or a registry elsewhere.
+NEW = {"user create", "project create", "backup", "keys export", "demo", "prepare"}
+
+
+@pytest.mark.parametrize("name", ["no such", "ünï$--"])
+def test_an_unknown_name_is_named(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in NAMED:
+        monkeypatch.setattr("sys.stdin", io.StringIO("Correct-horse-1\n"))
+        code, shown, said = run(*(name if word == "NAME" else word for word in command))
+        assert code in (1, 2), command
+        assert shown == "", command
+        assert said.startswith("seawall: "), said
+        assert said.count("\n") == 1, said
+        assert name in said, (command, said)
+        assert "internal error" not in said, said
+
+
+def test_every_command_that_takes_a_name_is_tried() -> None:
+    tried = {" ".join(word for word in command if word.islower() and word[0] != "-") for command in NAMED}
+    for path, command in leaves(typer.main.get_command(app)):
+        words = [item for item in command.params if item.param_type_name == "argument"]
+        if words and " ".join(path) not in NEW:
+            assert any(item.startswith(" ".join(path)) for item in tried), path
+
+
+def test_the_first_administrator_stays(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Correct-horse-1\n"))
+    assert run("user", "create", "root", "--admin")[0] == 0
+    assert run("user", "delete", "root") == (
+        1,
+        "",
+        "seawall: user root is the first administrator, and cannot be removed\n",
+    )
+
+
+@pytest.mark.parametrize("words", [["backup", ""], ["serve", "--data-dir", ""], ["fsck", "--data-dir="]])
+def test_an_empty_word_is_no_path(run: Run, words: list[str]) -> None:
+    code, _, said = run(*words)
+    assert code == 2
+    assert said.endswith("; is a variable not set?\n")
+    assert said.count("\n") == 1
+
+
+def test_a_refused_restore_makes_nothing(run: Run, tmp_path: Path) -> None:
+    full = tmp_path / "full"
+    assert run("backup", str(full))[0] == 0
+    before = sorted(tmp_path.rglob("*"))
+    (tmp_path / "half").mkdir()
+    for source, said in (("nosuch", "is not a complete backup"), ("half", "is not a complete backup")):
+        assert said in run("restore", source, "--data-dir", "new")[2]
+        assert not (tmp_path / "new").exists()
+    assert "the database is not empty" in run("restore", str(full))[2]
+    (tmp_path / "half").rmdir()
+    assert sorted(tmp_path.rglob("*")) == before

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, create_engine, insert, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, insert, make_url, select, text
 from sqlalchemy.pool import NullPool
 
 from seawall.infra.db import dialect, migrate
@@ -108,17 +108,32 @@ def decode(value: Any) -> Any:
     return value
 
 
+def check_empty(url: str) -> None:
+    """Raises ConfigError when the database has a schema already."""
+    if url.startswith("sqlite") and not Path(make_url(url).database or "").exists():
+        return  # connecting would make it
+    engine = _engine(url)
+    try:
+        with engine.connect() as connection:
+            if migrate.current(connection) is not None:
+                raise ConfigError("the database is not empty; restore goes into a new one")
+    finally:
+        engine.dispose()
+
+
+def _engine(url: str) -> Engine:
+    return create_engine(url, poolclass=NullPool) if url.startswith("sqlite") else postgres_engine(url, 1)
+
+
 def load_tables(url: str, directory: Path, revision: str, storage_keys: dict[str, str]) -> None:
     """Fill the empty database at `url`: schema of the dump's `revision`, then all rows at once, then migrate.
 
     `storage_keys` maps the keys that blobs had to those they have now. Raises ConfigError when the database
     has a schema already.
     """
-    engine = create_engine(url, poolclass=NullPool) if url.startswith("sqlite") else postgres_engine(url, 1)
+    check_empty(url)
+    engine = _engine(url)
     try:
-        with engine.connect() as connection:
-            if migrate.current(connection) is not None:
-                raise ConfigError("the database is not empty; restore goes into a new one")
         migrate.upgrade(url, revision)
         with engine.begin() as connection:
             dialect.defer_foreign_keys(connection)

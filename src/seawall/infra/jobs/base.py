@@ -18,6 +18,7 @@ from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import SeawallError
 
 FINISHED = frozenset({"success", "error", "stopped"})
+STATUSES = FINISHED | {"pending", "running"}
 
 
 @dataclass(frozen=True, slots=True)

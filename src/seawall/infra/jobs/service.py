@@ -21,6 +21,7 @@ from seawall.infra.jobs.base import FINISHED, DefaultSchedule, JobInfo, JobKind,
 from seawall.infra.jobs.tables import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import InvalidError, NotFoundError
+from seawall.kernel.spelling import did_you_mean
 
 # Stored log of one job: beyond this, lines are dropped and the last one says so.
 LOG_LIMIT = 4 * 1024 * 1024
@@ -120,10 +121,15 @@ class JobService:
     ) -> str:
         """See Jobs.enqueue_in. Raises NotFoundError for an unknown kind."""
         if kind not in self.kinds:
-            raise NotFoundError(f"no job kind {kind!r}")
+            raise self.unknown(kind)
         if key is not None and len(key) > 255:
             raise InvalidError("a job's key has at most 255 characters")
         return insert_job(connection, kind, args, key=key, delay_seconds=delay_seconds, trigger=trigger)
+
+    def unknown(self, kind: str) -> NotFoundError:
+        """What to raise for a kind that nobody runs."""
+        hint = did_you_mean(kind, self.kinds) or f"; there are {', '.join(sorted(self.kinds))}"
+        return NotFoundError(f"no job kind {kind[:64]!r}{hint}")
 
     async def get(self, job_id: str) -> JobInfo | None:
         """See Jobs.get."""
@@ -235,7 +241,7 @@ class JobService:
                 connection.execute(delete(job_schedules).where(here))
             return
         if kind not in self.kinds:
-            raise NotFoundError(f"no job kind {kind!r}")
+            raise self.unknown(kind)
         now = dialect.now(connection)
         values = {"cron": cron, "kind": kind, "args": args, "next_at": next_time(cron, now), "enabled": True}
         old = connection.execute(
@@ -303,7 +309,7 @@ class JobService:
     async def pause(self, kind: str, paused: bool, *, also: Also = nothing) -> None:
         """Stop (or go on) handing out jobs of a kind, in the whole cluster. Raises NotFoundError."""
         if kind not in self.kinds and kind != SCHEDULER:
-            raise NotFoundError(f"no job kind {kind!r}")
+            raise self.unknown(kind)
         await self.db.write(
             lambda c: c.execute(upsert(c, job_queues, {"kind": kind, "paused": paused}, "kind", ["paused"])),
             also=also,

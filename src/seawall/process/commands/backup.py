@@ -57,7 +57,7 @@ def restore(
     """
     settings = settings_of(config, data_dir)
     with writing(settings.storage_root):
-        count = asyncio.run(backup_.restore(settings.database_url, open_storage(settings), directory))
+        count = asyncio.run(backup_.restore(settings.database_url, lambda: open_storage(settings), directory))
     print(f"{directory}: restored, {count} blobs; it needs the master key it was made under")
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import traceback
+from itertools import pairwise
 
 
 def main() -> None:
     """Run the command line given in `sys.argv`."""
     try:
+        _refuse_empty(sys.argv)
         # Importing makes objects that all stay; looking for garbage among them takes a sixth of the time.
         gc.disable()
         from seawall.process.commands.main import app
@@ -36,6 +39,15 @@ def main() -> None:
     if code == 130:
         _leave("interrupted", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_empty(words: list[str]) -> None:
+    # A path that is empty is the working directory, to programs: nobody means that.
+    for before, word in pairwise(words):
+        if not word:
+            _leave(f"the word after {before} is empty; is a variable not set?", 2)
+        if re.fullmatch(r"--[a-z-]+=", word):
+            _leave(f"{word} has no value; is a variable not set?", 2)
 
 
 def _ending(error: Exception) -> tuple[str, int]:

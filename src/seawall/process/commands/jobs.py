@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from seawall.infra.db import migrate, open_database
-from seawall.infra.jobs.base import FINISHED
+from seawall.infra.jobs.base import FINISHED, STATUSES, JobInfo
 from seawall.infra.jobs.service import JobService
 from seawall.infra.settings import Settings
-from seawall.kernel.errors import NotFoundError, SeawallError
+from seawall.kernel.errors import ConflictError, NotFoundError, SeawallError
+from seawall.kernel.spelling import did_you_mean
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 
 # How long a job service waits for the server that makes its embedded registry, in seconds.
@@ -85,6 +86,13 @@ def _ask(config: Path | None, data_dir: Path | None, work: Any) -> Any:
     return asyncio.run(run())
 
 
+async def _job(jobs: JobService, job_id: str) -> JobInfo:
+    job = await jobs.get(job_id)
+    if job is None:
+        raise NotFoundError(f"no job {job_id}; `seawall jobs list` shows what there is")
+    return job
+
+
 def _when(at: float | None) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else "-"
 
@@ -101,8 +109,18 @@ def list_jobs(
 
     Example: seawall jobs list --status error
     """
-    found = _ask(config, data_dir, lambda jobs: jobs.list(kind=kind, status=status, limit=limit))
-    for item in found:
+
+    async def found(jobs: JobService) -> list[JobInfo]:
+        if status is not None and status not in STATUSES:
+            hint = did_you_mean(status, STATUSES) or f"; there are {', '.join(sorted(STATUSES))}"
+            raise NotFoundError(f"no status {status!r} of a job{hint}")
+        listed = await jobs.list(kind=kind, status=status, limit=limit)
+        # Jobs of an older version's kinds may still be there.
+        if kind is not None and not listed and kind not in jobs.kinds:
+            raise jobs.unknown(kind)
+        return listed
+
+    for item in _ask(config, data_dir, found):
         line = f"{item.id}  {item.kind:20}  {item.status:8}  {_when(item.created_at)}"
         print(f"{line}  {item.error}" if item.error else line)
 
@@ -115,8 +133,7 @@ def show_log(job_id: JobArgument, config: ConfigOption = None, data_dir: DataOpt
     """
 
     async def log_of(jobs: JobService) -> str:
-        if await jobs.get(job_id) is None:
-            raise NotFoundError(f"no job {job_id}; `seawall jobs list` shows what there is")
+        await _job(jobs, job_id)
         return await jobs.log(job_id)
 
     print(_ask(config, data_dir, log_of), end="")
@@ -177,9 +194,7 @@ def wait(
 async def _unfinished(jobs: JobService, job_id: str | None) -> list[str]:
     """Jobs that wait for their turn or run, as `kind id`; those whose time is still to come do not count."""
     if job_id is not None:
-        job = await jobs.get(job_id)
-        if job is None:
-            raise NotFoundError(f"no job {job_id}; `seawall jobs list` shows what there is")
+        job = await _job(jobs, job_id)
         return [] if job.status in FINISHED else [f"{job.kind} {job.id}"]
     soon = time.time() + 1
     found = [
@@ -195,9 +210,14 @@ def stop(job_id: JobArgument, config: ConfigOption = None, data_dir: DataOption 
 
     Example: seawall jobs stop 0b4f5c1e-8a55-4d0e-9e5e-0f2b8f0c7d11
     """
-    if not _ask(config, data_dir, lambda jobs: jobs.stop(job_id)):
-        print("nothing to stop: the job is over or unknown")
-        raise typer.Exit(1)
+
+    async def stopped(jobs: JobService) -> None:
+        job = await _job(jobs, job_id)
+        if not await jobs.stop(job_id):
+            raise ConflictError(f"job {job_id} is over already: {job.status}")
+
+    _ask(config, data_dir, stopped)
+    print(f"job {job_id} is asked to stop")
 
 
 @jobs_app.command("schedules")

@@ -69,6 +69,7 @@ def set_(
         db.sync_write(lambda c: accounting.set_quota(c, id_of(c, project), hard))
     finally:
         asyncio.run(db.close())
+    print(f"quota of {project}: {'none' if hard < 0 else accounting.human(hard)}")
 
 
 @quota_app.command("refresh")

@@ -18,7 +18,7 @@ from seawall.access.rbac import ROLE_IDS, strongest
 from seawall.features.replication.registries import registry_row
 from seawall.features.retention.policies import policy_ids
 from seawall.kernel.errors import ConflictError
-from seawall.kernel.names import is_project_name
+from seawall.kernel.names import check_project_name
 from seawall.registry import accounting
 from seawall.registry import projects as content
 from seawall.web.harbor.deps import (
@@ -224,9 +224,7 @@ async def create_project(
 ) -> Response:
     """Make a project; the caller becomes its project admin."""
     principal = access.principal
-    name = body.project_name or ""
-    if not is_project_name(name):
-        raise ApiError(400, "project names have lower-case letters, digits and single . _ - between them")
+    name = check_project_name(body.project_name or "")
     everyone = await configuration.get("project_creation_restriction") == "everyone"
     # The words of both refusals are Harbor's, for scripts that look for them.
     if (principal.kind == "robot" or not everyone) and not await access.allowed("project", "create"):
