@@ -29,7 +29,7 @@ from sqlalchemy import Connection, select
 
 from seawall import __version__
 from seawall.infra.db import dump, migrate
-from seawall.infra.private import open_private, private_folder
+from seawall.infra.private import open_private, private_folder, sync_folder, write_whole
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import ConfigError
 from seawall.registry.tables import blobs
@@ -79,13 +79,7 @@ async def backup(url: str, storage: BlobStorage, directory: Path) -> BackupRepor
         "tables": listed,
         "blobs": len(named),
     }
-    temporary = directory / ".backup.json"
-    with open_private(temporary, "w") as file:
-        json.dump(content, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(directory / "backup.json")
-    _sync(directory)
+    write_whole(directory / "backup.json", json.dumps(content, indent=2).encode())
     return report
 
 
@@ -180,7 +174,7 @@ async def _fetch(storage: BlobStorage, digest: str, size: int, key: str, target:
         temporary.unlink()
         raise ConfigError("stored bytes do not have the digest; run seawall fsck")
     temporary.rename(target)
-    _sync(target.parent)
+    sync_folder(target.parent)
 
 
 async def _put(storage: BlobStorage, key: str, path: Path) -> str:
@@ -213,11 +207,3 @@ def _read(directory: Path) -> dict[str, Any]:
 def _hash(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -1,9 +1,10 @@
-"""Folders and files that nobody but this account may read."""
+"""Folders and files that nobody but this account may read, and files that are never there by half."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
 from pathlib import Path
 from typing import IO, Any
@@ -48,3 +49,50 @@ def _close(path: Path, mode: int) -> None:
 def open_private(path: Path, mode: str) -> IO[Any]:
     """Open a file of ours; a new one is 0600."""
     return open(path, mode, opener=_opener)
+
+
+def write_whole(
+    path: Path,
+    content: bytes,
+    *,
+    mode: int = 0o600,
+    owner: tuple[int, int] | None = None,
+    replace: bool = True,
+) -> bool:
+    """Write a file in one step: after a kill or a power cut it is the old one, the new one, or not there.
+
+    With `owner` (user id, group id) root gives it away. Without `replace` a file that is there stays, and
+    False is returned: of several processes one wins. Raises OSError naming `path`.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as handle:
+                os.fchmod(fd, mode)
+                if owner is not None and os.geteuid() == 0:
+                    os.fchown(fd, *owner)
+                handle.write(content)
+                handle.flush()
+                os.fsync(fd)
+            if replace:
+                temporary.replace(path)
+            else:
+                os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Put on disk which files the folder has."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

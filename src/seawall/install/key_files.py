@@ -17,10 +17,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from seawall.infra.private import write_whole
 from seawall.infra.secrets.material import pem
 from seawall.install.owner import Owner, can_read, can_write
 from seawall.install.report import PrepareReport
 from seawall.kernel.errors import ConfigError
+
+_PAIR = ("private_key", "root_crt")
+_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +64,7 @@ def make_keys(data: Path, folders: Folders, report: PrepareReport) -> None:
     for name in ("", "keys", "core", "registry"):
         folders.make(data / "secret" / name)
     paths = key_paths(data)
-    if paths["private_key"].exists() != paths["root_crt"].exists():
-        there, missing = (
-            ("private_key", "root_crt") if paths["private_key"].exists() else ("root_crt", "private_key")
-        )
-        raise ConfigError(f"{paths[there]} is there, but {paths[missing]} is not: they belong together")
-    made: dict[str, bytes] = {}
-    if not paths["private_key"].exists():
-        made["private_key"], made["root_crt"] = _signing_pair()
+    made = _place_pair(paths, folders.owner)
     letters = string.ascii_letters + string.digits
     makers: dict[str, Callable[[], bytes]] = {
         "master": lambda: base64.b64encode(secrets.token_bytes(32)) + b"\n",
@@ -75,11 +72,11 @@ def make_keys(data: Path, folders: Folders, report: PrepareReport) -> None:
         "csrf": lambda: "".join(secrets.choice(letters) for _ in range(32)).encode(),
     }
     for name, maker in makers.items():
-        if not paths[name].exists():
-            made[name] = maker()
+        # A key that is there is never replaced, also not when two run at once.
+        if not paths[name].exists() and _create(paths[name], maker(), folders.owner):
+            made.add(name)
     for name, path in paths.items():
         if name in made:
-            _create(path, made[name], folders.owner)
             report.made_keys.append(path)
         else:
             # Copied from another host as root, perhaps: the content stays, the owner is set right.
@@ -87,6 +84,35 @@ def make_keys(data: Path, folders: Folders, report: PrepareReport) -> None:
                 path.chmod(0o600)
                 give(path, folders.owner)
             report.kept_keys.append(path)
+
+
+def _place_pair(paths: dict[str, Path], owner: Owner) -> set[str]:
+    """Make the token-signing key and its certificate; the names of those that were made.
+
+    They are written into one file first, so that a run that is killed between them is finished by the next.
+    Raises ConfigError where one of another origin is alone.
+    """
+    both = paths["private_key"].with_name(".private_key.pem.new")
+    there = {name: paths[name].read_bytes() for name in _PAIR if paths[name].exists()}
+    if not there and not both.exists():
+        _create(both, b"".join(_signing_pair()), owner)
+    made: dict[str, bytes] = {}
+    if len(there) < len(_PAIR):
+        key, begin, certificate = (both.read_bytes() if both.exists() else b"").partition(_BEGIN)
+        made = {"private_key": key, "root_crt": begin + certificate}
+        for name, content in there.items():
+            if content != made[name]:
+                (missing,) = set(_PAIR) - {name}
+                raise ConfigError(
+                    f"{paths[name]} is there, but {paths[missing]} is not: they belong together"
+                )
+    new = {name for name in _PAIR if name not in there and _create(paths[name], made[name], owner)}
+    both.unlink(missing_ok=True)
+    return new
+
+
+def _create(path: Path, content: bytes, owner: Owner) -> bool:
+    return write_whole(path, content, owner=(owner.uid, owner.gid), replace=False)
 
 
 def _signing_pair() -> tuple[bytes, bytes]:
@@ -104,21 +130,6 @@ def _signing_pair() -> tuple[bytes, bytes]:
         .sign(key, hashes.SHA256())
     )
     return pem(key), certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _create(path: Path, content: bytes, owner: Owner) -> None:
-    # O_EXCL: a key that is there is never replaced, also not when two run at once.
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-    except OSError as error:
-        # Half a key would be kept, as any key is, by the next run.
-        path.unlink()
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    give(path, owner)
 
 
 def give(path: Path, owner: Owner) -> None:

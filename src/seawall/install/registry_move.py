@@ -20,6 +20,7 @@ from seawall.features.replication.copy import Copier, CopyReport
 from seawall.features.replication.endpoint import RemoteEndpoint, Source
 from seawall.features.replication.remote import RemoteError
 from seawall.features.replication.uploads import BlobSource
+from seawall.infra.private import write_whole
 from seawall.install.registry_tree import Tree
 from seawall.kernel import patterns
 from seawall.kernel.errors import ConfigError, SeawallError
@@ -125,11 +126,8 @@ class State:
         if not left:
             self._path.unlink(missing_ok=True)
             return
-        new = self._path.with_name(self._path.name + ".new")
-        # Locations of uploads are good for whoever has them and may push.
-        new.touch(mode=0o600)
-        new.write_text(json.dumps({"uploads": left}))
-        new.replace(self._path)
+        # Private: locations of uploads are good for whoever has them and may push.
+        write_whole(self._path, json.dumps({"uploads": left}).encode())
 
 
 @dataclass(slots=True)

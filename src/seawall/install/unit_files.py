@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from seawall import __version__
-from seawall.install.key_files import give
+from seawall.infra.private import write_whole
 from seawall.install.marked import Checked
 from seawall.install.owner import Owner
 from seawall.install.report import PrepareReport
@@ -40,18 +40,7 @@ class Writer:
         if self._is(path, content, mode):
             self._report.unchanged.append(path)
             return
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.unlink(missing_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            with os.fdopen(fd, "w") as handle:
-                handle.write(content)
-        except OSError as error:
-            temporary.unlink()
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        temporary.chmod(mode)
-        give(temporary, self._owner)
-        temporary.replace(path)
+        write_whole(path, content.encode(), mode=mode, owner=(self._owner.uid, self._owner.gid))
         self._report.written.append(path)
 
     def _is(self, path: Path, content: str, mode: int) -> bool:

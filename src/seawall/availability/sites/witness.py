@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from seawall.availability.sites.wire import PREFIX, Memory, Signer, received
+from seawall.infra.private import write_whole
 from seawall.kernel.errors import ConfigError, ForbiddenError, SeawallError
 
 
@@ -116,17 +116,7 @@ def open_witness(path: Path) -> Witness:
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def save(value: Grant) -> None:
-        temporary = path.with_name(f".{path.name}")
-        with temporary.open("w") as file:
-            json.dump(asdict(value), file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        write_whole(path, json.dumps(asdict(value)).encode())
 
     return Witness(grant, save)
 

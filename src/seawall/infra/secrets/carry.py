@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import base64
 import os
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seawall.infra.private import write_whole
 from seawall.infra.secrets.files import BASE64, KeyFiles, random_key
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.master import read_master_key
@@ -146,12 +146,4 @@ def replace_file(path: Path, content: bytes) -> None:
     """Write a secret file in one step, for whom the old one, or else the folder, belongs to."""
     path.parent.mkdir(parents=True, exist_ok=True)
     model = path.stat() if path.exists() else path.parent.stat()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    if os.geteuid() == 0:
-        os.chown(temporary, model.st_uid, model.st_gid)
-    temporary.replace(path)
+    write_whole(path, content, owner=(model.st_uid, model.st_gid))

@@ -10,14 +10,13 @@ import base64
 import binascii
 import contextlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from seawall.infra.private import private_folder
+from seawall.infra.private import private_folder, write_whole
 from seawall.infra.secrets.material import derive, fingerprint
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
@@ -41,7 +40,8 @@ def load_master_key(settings: Settings, *, create: bool = True) -> bytes:
                 f"master_key_file or SEAWALL_MASTER_KEY to the cluster's, or copy it to {path}"
             )
         private_folder(settings.data_dir)
-        _create(path)
+        # Of several processes starting together one wins, and nobody ever reads half a key.
+        write_whole(path, base64.b64encode(secrets.token_bytes(32)) + b"\n", replace=False)
     return read_master_key(path)
 
 
@@ -74,23 +74,6 @@ def _parse_master(value: bytes, source: str) -> bytes:
     if len(key) != 32:
         raise ConfigError(f"{source}: must be 32 bytes in base64, has {len(key)}")
     return key
-
-
-def _create(path: Path) -> None:
-    # Written aside and linked into place: of several processes starting together one wins, and nobody
-    # ever reads half a key.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "wb") as handle:
-        handle.write(base64.b64encode(secrets.token_bytes(32)) + b"\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
 
 
 def encrypt(master: bytes, plain: bytes, purpose: str) -> bytes:
