@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -87,6 +88,18 @@ def write_whole(
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     return True
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError naming `path` where no file can be written; what is there stays as it is."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.probe")
+    try:
+        write_whole(probe, b"x")
+        probe.unlink()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def sync_folder(folder: Path) -> None:

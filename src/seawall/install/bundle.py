@@ -7,6 +7,7 @@ bundling host reaches a package index, in pip's own configured way; the installi
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import gzip
 import hashlib
@@ -24,7 +25,7 @@ import tempfile
 import tomllib
 import uuid
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from seawall import __version__
+from seawall.infra.private import check_writable
 from seawall.kernel.errors import ConfigError
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -144,8 +146,10 @@ def build(
         if not re.fullmatch(r"3\.\d{1,2}", version) or int(version[2:]) < _OLDEST:
             raise ConfigError(f"--python {version}: must be 3.{_OLDEST} or newer")
     source = source or _source()
+    # Before the minutes that the wheels take.
+    check_writable(output)
     packages, elsewhere = closure(source)
-    with tempfile.TemporaryDirectory(prefix="seawall-bundle-") as temporary:
+    with _named(), tempfile.TemporaryDirectory(prefix="seawall-bundle-") as temporary:
         folder = Path(temporary)
         target = folder / "wheels"
         target.mkdir()
@@ -173,6 +177,20 @@ def build(
         _pip("wheel", "--no-deps", "-w", str(target), *find, str(tree))
         (folder / "pins.txt").unlink()
         return _assemble(output, folder, source, packages, pythons)
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    """Errors of the folder for temporary files say which it is."""
+    try:
+        yield
+    except shutil.Error as error:
+        # A list of (from, to, reason): a disk that is full is so for each.
+        raise ConfigError(f"{tempfile.gettempdir()}: {error.args[0][0][2]}; TMPDIR names another") from None
+    except OSError as error:
+        if error.filename is None:
+            error.filename = tempfile.gettempdir()
+        raise
 
 
 def _source() -> Path:
@@ -242,16 +260,21 @@ def _has_portal(wheels: Path) -> bool:
 def _tar(output: Path, top: str, files: dict[str, tuple[bytes, int]]) -> None:
     # Fixed times and owners: the same content gives the same archive.
     temporary = output.with_name(f".{output.name}.new")
-    with (
-        temporary.open("wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=1, filename="") as zipped,
-        tarfile.open(fileobj=zipped, mode="w") as tar,
-    ):
-        for name, (content, mode) in sorted(files.items()):
-            entry = tarfile.TarInfo(f"{top}/{name}")
-            entry.size, entry.mode, entry.mtime = len(content), mode, 0
-            tar.addfile(entry, io.BytesIO(content))
-    temporary.replace(output)
+    try:
+        with (
+            temporary.open("wb") as raw,
+            gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=1, filename="") as zipped,
+            tarfile.open(fileobj=zipped, mode="w") as tar,
+        ):
+            for name, (content, mode) in sorted(files.items()):
+                entry = tarfile.TarInfo(f"{top}/{name}")
+                entry.size, entry.mode, entry.mtime = len(content), mode, 0
+                tar.addfile(entry, io.BytesIO(content))
+        temporary.replace(output)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(output)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _requirements(hashes: dict[str, str]) -> bytes:

@@ -11,6 +11,7 @@ new ones, which are written to a file of the operator's; registries come without
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import string
@@ -27,6 +28,7 @@ from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.copy import Copier
 from seawall.features.replication.endpoint import RemoteEndpoint
 from seawall.features.replication.login import Credentials
+from seawall.infra.private import check_writable
 from seawall.install.harbor_api import Api, ApiError, Side
 from seawall.kernel.errors import ConfigError, SeawallError
 
@@ -138,8 +140,17 @@ class Migration:
             return
         try:
             fd = os.open(self._secrets, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(fd, "a") as file:
-                file.write(f"{kind} {name} {value}\n")
+            with os.fdopen(fd, "ab", buffering=0) as file:
+                end = os.fstat(fd).st_size
+                line = f"{kind} {name} {value}\n".encode()
+                try:
+                    if file.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(fd)
+                except OSError:
+                    # The next run's first line must not be the end of half a line.
+                    file.truncate(end)
+                    raise
         except OSError as error:
             raise ConfigError(
                 f"{self._secrets}: {error.strerror}; {kind} {name} was made, but its secret is in no file: "
@@ -150,10 +161,7 @@ class Migration:
         """Raise OSError when the file of secrets cannot be written, before anything is made."""
         if self._secrets is None:
             return
-        there = self._secrets.exists()
-        os.close(os.open(self._secrets, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
-        if not there:
-            self._secrets.unlink()
+        check_writable(self._secrets)
 
     # -- the system's ------------------------------------------------------------------------------
 

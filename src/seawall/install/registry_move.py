@@ -20,7 +20,7 @@ from seawall.features.replication.copy import Copier, CopyReport
 from seawall.features.replication.endpoint import RemoteEndpoint, Source
 from seawall.features.replication.remote import RemoteError
 from seawall.features.replication.uploads import BlobSource
-from seawall.infra.private import write_whole
+from seawall.infra.private import check_writable, write_whole
 from seawall.install.registry_tree import Tree
 from seawall.kernel import patterns
 from seawall.kernel.errors import ConfigError, SeawallError
@@ -100,10 +100,13 @@ class State:
     """Uploads that are under way, in a file: {target repository: {digest: location}}."""
 
     def __init__(self, path: Path | None) -> None:
-        """Raises ConfigError when the file is something else."""
+        """Raises ConfigError when the file is something else, OSError where none can be written."""
         self._path = path
         self._sessions: dict[str, dict[str, str]] = {}
-        if path is None or not path.exists():
+        if path is None:
+            return
+        check_writable(path)
+        if not path.exists():
             return
         try:
             found = json.loads(path.read_text())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +137,90 @@ def test_migrations(place: Place, source: Registry) -> None:
     assert "/sys/new: Permission denied" in place.refused(*harbor, "/sys/new")
     assert "file/new: Not a directory" in place.refused(*harbor, "file/new")
     assert "nowhere" in place.refused("migrate-from-registry", "--tree", "nowhere", "--target", source.url)
+
+
+BAD_PLACES = [
+    ("/sys/new", "/sys/new: Permission denied; run it as a user who may, or name another place"),
+    ("small", "small: Is a directory; name a file"),
+    ("file/new", "file/new: Not a directory; a part of this path is a file"),
+    ("nowhere/new", "nowhere/new: No such file or directory; correct the path, or make it first"),
+]
+
+
+@pytest.mark.parametrize(("where", "said"), BAD_PLACES)
+def test_a_file_that_cannot_be_written(place: Place, source: Registry, where: str, said: str) -> None:
+    """Each option that names a file to write is tried before anything is done."""
+    ends = ["--source", source.url, "--target", source.url]
+    before = sorted(place.root.rglob("*"))
+    for command in (
+        ["bundle", "--output"],
+        ["migrate-from-harbor", *ends, "--secrets-file"],
+        ["migrate-from-registry", *ends, "--type", "seawall", "--source-user", "admin", "--state"],
+    ):
+        assert said in place.refused(*command, where), command
+    place.patch.setenv("SEAWALL_MASTER_KEY", base64.b64encode(bytes(32)).decode())
+    if where != "nowhere/new":  # which it makes
+        refused = place.refused("dr", "witness", "--port", str(free_port()), "--state", where)
+        assert where in refused
+    assert sorted(place.root.rglob("*")) == before
+
+
+def in_small(place: Place, script: str) -> str:
+    """What a script prints where `small`, its first argument, is a file system of 8 KiB."""
+    command = ["unshare", "--mount", "sh", "-c", MOUNT, "8k", str(place.small), sys.executable, "-c"]
+    done = subprocess.run(
+        [*command, script, str(place.small)], capture_output=True, text=True, timeout=300, check=True
+    )
+    return done.stdout
+
+
+def test_a_bundle_that_does_not_fit(place: Place) -> None:
+    """Nothing is left of it, and an older one stays. (The wheels before it take minutes.)"""
+    said = in_small(
+        place,
+        "import os, sys, pathlib; from seawall.install import bundle\n"
+        "old = pathlib.Path(sys.argv[1], 'b.tar.gz'); old.write_text('old')\n"
+        "try: bundle._tar(old, 'top', {'a': (os.urandom(9000), 0o644)})\n"
+        "except OSError as error: print(error.filename, error.strerror)\n"
+        "print(os.listdir(sys.argv[1]), old.read_text())\n",
+    )
+    assert said == f"{place.small}/b.tar.gz {FULL}\n['b.tar.gz'] old\n"
+
+
+def test_the_state_of_a_migration(place: Place) -> None:
+    """The older state stays, and is one to go on from."""
+    said = in_small(
+        place,
+        "import asyncio, os, sys, pathlib; from seawall.install.registry_move import State\n"
+        "place = pathlib.Path(sys.argv[1]); file = place / 'state.json'; state = State(file)\n"
+        "state.of('p/a')['sha256:1'] = 'there'; asyncio.run(state.save())\n"
+        "(place / 'filler').write_bytes(bytes(4096)); state.of('p/b')['sha256:2'] = 'there'\n"
+        "try: asyncio.run(state.save())\n"
+        "except OSError as error: print(error.filename, error.strerror)\n"
+        "print(sorted(os.listdir(place)))\n"
+        "(place / 'filler').unlink(); print(State(file).of('p/a'))\n",
+    )
+    state = f"{place.small}/state.json {FULL}\n"
+    assert said == f"{state}['filler', 'state.json']\n{{'sha256:1': 'there'}}\n"
+
+
+def test_no_half_line_of_secrets(place: Place) -> None:
+    """A line that does not fit is not there by half: the next run would go on in it."""
+    said = in_small(
+        place,
+        "import sys, pathlib; from seawall.install import migrate\n"
+        "from seawall.install.harbor_api import Side\n"
+        "place = pathlib.Path(sys.argv[1]); (place / 'filler').write_bytes(bytes(4096))\n"
+        "secrets = place / 'secrets'; secrets.write_text('x' * 4085 + chr(10))\n"
+        "side = Side('http://127.0.0.1:9', 'a', 'b', False)\n"
+        "run = migrate.Migration(side, side, secrets_file=secrets)\n"
+        "try: run._secret('user', 'alice', 'Correct-horse-1')\n"
+        "except Exception as error: print(error)\n"
+        "print(len(secrets.read_text()))\n",
+    )
+    assert "user alice was made, but its secret is in no file" in said
+    assert FULL in said
+    assert said.endswith("\n4086\n")
 
 
 def test_output_that_nobody_can_take(place: Place) -> None:

@@ -10,6 +10,7 @@ lease counts as granted at that moment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from seawall.availability.sites.wire import PREFIX, Memory, Signer, received
-from seawall.infra.private import write_whole
+from seawall.infra.private import check_writable, write_whole
 from seawall.kernel.errors import ConfigError, ForbiddenError, SeawallError
 
 
@@ -113,7 +114,10 @@ def open_witness(path: Path) -> Witness:
             grant = Grant(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             raise ConfigError(f"{path} is not a witness's file") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # of which the next line says more
+        path.parent.mkdir(parents=True, exist_ok=True)
+    # Now, and not when a site asks for the lease.
+    check_writable(path)
 
     def save(value: Grant) -> None:
         write_whole(path, json.dumps(asdict(value)).encode())

@@ -7,6 +7,7 @@ in the first second ends as quietly as later.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import re
@@ -115,10 +116,24 @@ def _of_database(error: Exception) -> str:
     return text
 
 
+# What helps against an error of the operating system that names a file.
+_CURES = {
+    errno.ENOSPC: "; make room there, or name another place",
+    errno.EDQUOT: "; make room there, or name another place",
+    errno.EROFS: "; name another place, or mount it writable",
+    errno.EACCES: "; run it as a user who may, or name another place",
+    errno.EPERM: "; run it as a user who may, or name another place",
+    errno.EISDIR: "; name a file",
+    errno.ENOENT: "; correct the path, or make it first",
+    errno.ENOTDIR: "; a part of this path is a file",
+}
+
+
 def _of_system(error: OSError) -> str:
     reason = error.strerror or _first_line(error)
     names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-    return f"{' -> '.join(names)}: {reason}" if names else reason
+    cure = _CURES.get(error.errno or 0, "")
+    return f"{' -> '.join(names)}: {reason}{cure}" if names else reason
 
 
 def _first_line(error: BaseException) -> str:
