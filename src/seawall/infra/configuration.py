@@ -21,7 +21,7 @@ from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.tables import configurations
-from seawall.kernel.errors import InvalidError
+from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError
 
 _SECONDS = 2.0
 Kind = Literal["bool", "int", "string", "password"]
@@ -150,7 +150,10 @@ class Configuration:
         *,
         has_other_users: Callable[[Connection], bool],
     ) -> None:
-        """`has_other_users`: whether there are users other than the admin, who would lose their way in."""
+        """`has_other_users`: whether there are users other than the admin, who would lose their way in.
+
+        Raises ConfigError for an item of `settings.configuration` that is none or not acceptable.
+        """
         self._db = db
         self._has_other_users = has_other_users
         self._keys = keys
@@ -159,6 +162,7 @@ class Configuration:
             # Fractions of a minute are for tests; whole minutes are what the API can say.
             "session_timeout": settings.auth.session_idle_minutes,
         }
+        self._fixed = _fixed(settings)
         self._cached: dict[str, Any] | None = None
         self._token: int | None = None
         self._until = 0.0
@@ -186,13 +190,20 @@ class Configuration:
         """What `all` gave last, for code inside a transaction; the defaults before that."""
         if self._cached is not None:
             return self._cached
-        return {name: self._defaults.get(name, item.default) for name, item in ITEMS.items()}
+        return {name: self._value(item, {}) for name, item in ITEMS.items()}
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Names of the items that the settings decide (Harbor's CONFIG_OVERWRITE_JSON)."""
+        return frozenset(self._fixed)
 
     async def get(self, name: str) -> Any:
         """One item's value in force."""
         return (await self.all())[name]
 
     def _value(self, item: Item, stored: dict[str, Any]) -> Any:
+        if item.name in self._fixed:
+            return self._fixed[item.name]
         if item.name not in stored:
             return self._defaults.get(item.name, item.default)
         value = stored[item.name]
@@ -201,8 +212,15 @@ class Configuration:
         return value
 
     async def set(self, values: dict[str, Any], *, also: Also = nothing) -> None:
-        """Change items, all or none. Raises InvalidError naming the first that is not acceptable."""
-        checked = {name: self._checked(name, value) for name, value in values.items()}
+        """Change items, all or none.
+
+        Raises InvalidError naming the first that is not acceptable, ForbiddenError for what settings fix.
+        """
+        checked = {name: _checked(name, value) for name, value in values.items()}
+        for name in sorted(self._fixed.keys() & checked):
+            if checked[name] != self._fixed[name]:
+                raise ForbiddenError(f"{name} is set by `configuration` in the settings; change it there")
+            del checked[name]
         mode = checked.get("auth_mode")
         rows = []
         for name, value in checked.items():
@@ -225,27 +243,35 @@ class Configuration:
         await self._db.write(store_items, also=also)
         self._cached = None
 
-    @staticmethod
-    def _checked(name: str, value: Any) -> Any:
-        item = ITEMS.get(name)
-        if item is None:
-            raise InvalidError(f"unknown configuration item: {name[:100]}")
-        if item.kind == "bool":
-            if isinstance(value, str) and value.lower() in ("true", "false"):
-                value = value.lower() == "true"
-            if not isinstance(value, bool):
-                raise InvalidError(f"{name} must be true or false")
-        elif item.kind == "int":
-            if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value):
-                value = int(value)
-            if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-                raise InvalidError(f"{name} must be a number")
-        elif not isinstance(value, str) or len(value) > 8192 or "\0" in value:
-            raise InvalidError(f"{name} must be a string of at most 8192 characters")
-        problem = item.check(value) if item.check else None
-        if problem:
-            raise InvalidError(f"{name} {problem}")
-        return value
+
+def _checked(name: str, value: Any) -> Any:
+    item = ITEMS.get(name)
+    if item is None:
+        raise InvalidError(f"unknown configuration item: {name[:100]}")
+    if item.kind == "bool":
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            value = value.lower() == "true"
+        if not isinstance(value, bool):
+            raise InvalidError(f"{name} must be true or false")
+    elif item.kind == "int":
+        if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
+            raise InvalidError(f"{name} must be a number")
+    elif not isinstance(value, str) or len(value) > 8192 or "\0" in value:
+        raise InvalidError(f"{name} must be a string of at most 8192 characters")
+    problem = item.check(value) if item.check else None
+    if problem:
+        raise InvalidError(f"{name} {problem}")
+    return value
+
+
+def _fixed(settings: Settings) -> dict[str, Any]:
+    """The items that the settings decide. Raises ConfigError."""
+    try:
+        return {name: _checked(name, value) for name, value in settings.configuration.items()}
+    except InvalidError as error:
+        raise ConfigError(f"configuration: {error}") from None
 
 
 def _stored(connection: Connection) -> dict[str, Any]:

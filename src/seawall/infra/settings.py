@@ -161,6 +161,9 @@ class S3Settings(_Bucket):
     cacert: Path | None = Field(default=None, description="PEM file of the authority to trust")
     encrypt: bool = Field(default=False, description="server-side encryption with the store's keys")
     keyid: str | None = Field(default=None, description="KMS key for server-side encryption")
+    storageclass: str | None = Field(
+        default=None, pattern=r"^[A-Z_]{1,40}$", description="of new blobs, for instance STANDARD_IA"
+    )
 
 
 class GcsSettings(_Bucket):
@@ -306,7 +309,16 @@ class HaSettings(_Section):
     def _absolute_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
-        return value
+        return None if value is None else _bracketed(value)
+
+
+def _bracketed(url: str) -> str:
+    """`http://fd00::1:8080`, as Kubernetes' $(POD_IP) gives it, with the brackets that a URL has."""
+    scheme, _, rest = url.partition("://")
+    host, _, port = rest.rpartition(":")
+    if ":" in host and "[" not in host:
+        return f"{scheme}://[{host}]:{port}"
+    return url
 
 
 class PeerSettings(_Section):
@@ -482,6 +494,12 @@ class JobSettings(_Section):
         default=20, ge=0, description="time running jobs get after SIGTERM; then another runner has them"
     )
     keep_days: int = Field(default=30, ge=1, description="ended jobs and their logs are kept this long")
+    health_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="port at which seawall jobservice answers /healthz, /readyz and /metrics; none: nowhere",
+    )
 
 
 class ProxySettings(_Section):
@@ -532,6 +550,15 @@ class Settings(BaseSettings):
     ca_download: Path | None = Field(
         default=None,
         description="the balancer's CA: a file, or a folder of *.crt (default: ca_download below data_dir)",
+    )
+    ca_bundle: Path | None = Field(
+        default=None,
+        description="authorities to trust beside the public ones: a PEM file, or a folder of *.crt and *.pem",
+    )
+    configuration: dict[str, bool | int | str] = Field(
+        default={},
+        repr=False,
+        description="items of Harbor's configuration that are as they are here, whatever the database says",
     )
     admin_password: str | None = Field(default=None, repr=False)
     master_key: str | None = Field(default=None, repr=False)

@@ -26,6 +26,7 @@ from seawall.infra.loading import load
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.part import Part
 from seawall.infra.settings import Settings
+from seawall.process.job_health import health_port
 from seawall.process.wiring import open_process
 
 _PR_SET_PDEATHSIG = 1
@@ -34,12 +35,15 @@ _PR_SET_NAME = 15
 _NAME = b"seawall-jobs"
 
 
-def run(settings: Settings, *more: Part) -> None:
-    """Run jobs until SIGTERM or SIGINT; the schema must be migrated. `more`: see `open_process`."""
-    asyncio.run(_run(settings, *more))
+def run(settings: Settings, *more: Part, health: int | None = None) -> None:
+    """Run jobs until SIGTERM or SIGINT; the schema must be migrated.
+
+    `more`: see `open_process`. `health`: port of health and metrics.
+    """
+    asyncio.run(_run(settings, *more, health=health))
 
 
-async def _run(settings: Settings, *more: Part) -> None:
+async def _run(settings: Settings, *more: Part, health: int | None) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,8 +58,9 @@ async def _run(settings: Settings, *more: Part) -> None:
     dispatcher = asyncio.create_task(Dispatcher(process.db, process.events, process.dr.writable).run())
     work = asyncio.create_task(runner.run())
     try:
-        await process.start()
-        await ended.wait()
+        async with health_port(runner, settings.http.host, health):
+            await process.start()
+            await ended.wait()
     finally:
         dispatcher.cancel()
         await runner.drain(settings.jobs.drain_seconds)

@@ -42,6 +42,7 @@ class Pod:
         self.root = root
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.health = 0
         self.process: subprocess.Popen[bytes] | None = None
         self._hosts = {name: address.replace("{pod}", self.url) for name, address in hosts.items()}
         self._documents = documents
@@ -69,6 +70,10 @@ class Pod:
             if path.is_file() and path.suffix == ".yml":
                 path.write_text(self._here(path.read_text()))
         self._environment = {item["name"]: self._here(self._value(item)) for item in container["env"]}
+        # Two job services share this host's ports.
+        if "SEAWALL_JOBS__HEALTH_PORT" in self._environment:
+            self.health = free_port()
+            self._environment["SEAWALL_JOBS__HEALTH_PORT"] = str(self.health)
         self._arguments = container["args"]
 
     def _volume(self, volume: dict[str, Any], claim: Path) -> Path:
@@ -78,8 +83,11 @@ class Pod:
             return claim
         folder.mkdir()
         if "configMap" in volume:
-            (found,) = [item for item in self._documents if item["kind"] == "ConfigMap"]
-            assert found["metadata"]["name"] == volume["configMap"]["name"]
+            (found,) = [
+                item
+                for item in self._documents
+                if item["kind"] == "ConfigMap" and item["metadata"]["name"] == volume["configMap"]["name"]
+            ]
             for name, text in found["data"].items():
                 (folder / name).write_text(text)
         sources = volume.get("projected", {}).get("sources", [])

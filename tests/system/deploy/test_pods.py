@@ -10,6 +10,7 @@ import base64
 import contextlib
 import secrets as random
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def operators(tmp_path_factory: pytest.TempPathFactory) -> Secrets:
         "seawall-admin": {"HARBOR_ADMIN_PASSWORD": PASSWORD},
         "seawall-database": {"password": "x"},
         "seawall-redis": {"REDIS_PASSWORD": ""},
+        "company-ca": {"ca.crt": (folder / "token.crt").read_text()},
     }
 
 
@@ -136,7 +138,10 @@ def sign_in(pod: Pod) -> httpx.Client:
 def test_scheme_1(
     helm: Helm, postgres: Postgres, redis: RedisNode, operators: Secrets, tmp_path: Path
 ) -> None:
-    """Two replicas and a job service: what one has signed, another takes, and one is enough."""
+    """Two replicas and a job service: what one has signed, another takes, and one is enough.
+
+    The job service says that it lives, and what `helm test` runs passes.
+    """
     given = {
         "core.replicas": 2, "secretKey": SECRET, "core.xsrfKey": XSRF, "core.secretName": "seawall-token",
         "existingSecretMasterKey": "seawall-master", "harborAdminPassword": PASSWORD,
@@ -152,7 +157,7 @@ def test_scheme_1(
     try:
         for pod in pods:
             pod.start()
-        one, other, _jobs = pods
+        one, other, jobs = pods
         one.wait_ready()
         other.wait_ready()
         push(one.url, ADMIN, "library/app", "1", b"a layer")
@@ -168,6 +173,23 @@ def test_scheme_1(
             lambda: httpx.get(f"{one.url}/api/v2.0/jobservice/pools", auth=ADMIN, timeout=60).json()
         )
         assert len(runner) == 1
+        health = f"http://127.0.0.1:{jobs.health}"
+        until(
+            lambda: httpx.get(f"{health}/readyz", timeout=30).status_code == 200,
+            jobs.log,
+            ignoring=(httpx.HTTPError,),
+        )
+        assert httpx.get(f"{health}/healthz", timeout=30).status_code == 200
+        assert "seawall_jobs_slots 10.0" in httpx.get(f"{health}/metrics", timeout=30).text
+        # What the hook of an upgrade runs, and what `helm test` does.
+        migrated = one.command("migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        tried = subprocess.run(
+            [sys.executable, CHART / "files" / "push_and_pull.py"],
+            env=clean_environment(SEAWALL_TEST_URL=other.url, SEAWALL_TEST_PASSWORD=PASSWORD),
+            capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        assert tried.stdout.startswith("pushed, pulled and deleted library/helm-test@sha256:"), tried.stderr
         one.kill()
         push(other.url, ADMIN, "library/app", "2", b"another layer")
         assert sorted(tags(other, bearer)) == ["1", "2"]

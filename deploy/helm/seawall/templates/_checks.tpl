@@ -1,5 +1,7 @@
 {{/* What would start and then lose data or stand still is refused here, with the cure. */}}
 {{- define "seawall.checks" -}}
+{{- include "seawall.checks.harbor" . -}}
+{{- include "seawall.checks.budgets" . -}}
 {{- $core := int (include "seawall.core.most" .) -}}
 {{- $storage := .Values.persistence.imageChartStorage -}}
 {{- $claim := .Values.persistence.persistentVolumeClaim.registry -}}
@@ -40,22 +42,90 @@
 {{- if and (eq $storage.type "azure") (not $storage.azure.container) -}}
 {{- fail "imageChartStorage.type is azure, but imageChartStorage.azure.container is empty" -}}
 {{- end -}}
-{{- if and .Values.expose.tls.enabled (eq .Values.expose.tls.certSource "secret") (not .Values.expose.tls.secret.secretName) -}}
+{{- if and .Values.expose.tls.enabled (eq .Values.expose.tls.certSource "secret") (ne .Values.expose.type "route") (not .Values.expose.tls.secret.secretName) -}}
 {{- fail "expose.tls.certSource is secret, but expose.tls.secret.secretName is empty" -}}
 {{- end -}}
-{{- if and (include "seawall.tls.inside" .) (eq .Values.expose.tls.certSource "none") -}}
+{{- if and (include "seawall.tls.outer" .) (eq .Values.expose.tls.certSource "none") -}}
 {{- fail "expose.tls.certSource none is for expose.type ingress: a certificate is needed here" -}}
 {{- end -}}
-{{- if and (include "seawall.tls.inside" .) (eq .Values.expose.tls.certSource "auto") (not .Values.expose.tls.auto.commonName) -}}
+{{- if and (include "seawall.tls.outer" .) (eq .Values.expose.tls.certSource "auto") (not .Values.expose.tls.auto.commonName) -}}
 {{- fail "expose.tls.auto.commonName is needed to make a certificate when expose.type is not ingress" -}}
 {{- end -}}
 {{- if ne (empty .Values.core.tokenKey) (empty .Values.core.tokenCert) -}}
 {{- fail "core.tokenKey and core.tokenCert must be given together" -}}
 {{- end -}}
-{{- if and .Values.core.autoscaling.enabled (gt (int .Values.core.autoscaling.minReplicas) (int .Values.core.autoscaling.maxReplicas)) -}}
-{{- fail "core.autoscaling.minReplicas is larger than maxReplicas" -}}
 {{- end -}}
-{{- if and .Values.core.podDisruptionBudget.enabled (gt $core 1) (ge (int .Values.core.podDisruptionBudget.minAvailable) $core) -}}
-{{- fail (printf "core.podDisruptionBudget.minAvailable is %d of %d replicas: no node could ever be drained" (int .Values.core.podDisruptionBudget.minAvailable) $core) -}}
+
+{{/* What Harbor's values may ask for, and what would be lost if it were left out in silence. */}}
+{{- define "seawall.checks.harbor" -}}
+{{- $v := .Values -}}
+{{- $storage := $v.persistence.imageChartStorage -}}
+{{- if eq $storage.type "swift" -}}
+{{- fail "imageChartStorage.type swift is not supported: use type s3 with the address of the S3 interface that Swift has (s3api) as regionendpoint, and EC2 credentials (openstack ec2 credentials create)" -}}
+{{- end -}}
+{{- if and (eq $storage.type "oss") (not (and $storage.oss.bucket $storage.oss.region)) -}}
+{{- fail "imageChartStorage.type is oss, but imageChartStorage.oss.bucket or region is empty" -}}
+{{- end -}}
+{{- $root := $storage.filesystem.rootdirectory | trimSuffix "/" -}}
+{{- if not (hasPrefix "/" $root) -}}
+{{- fail "imageChartStorage.filesystem.rootdirectory must be a path that begins with /" -}}
+{{- end -}}
+{{- range list "/etc" "/tmp" "/opt" "/usr" "/bin" "/lib" "/proc" "/sys" "/dev" "/run" -}}
+{{- if hasPrefix (printf "%s/" .) (printf "%s/" $root) -}}
+{{- fail (printf "imageChartStorage.filesystem.rootdirectory %s: a volume there would hide the image's own files; use /storage" $root) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $v.database.type "embedded") (not (hasPrefix "/storage/" (printf "%s/" $root))) -}}
+{{- fail "database.type is embedded: imageChartStorage.filesystem.rootdirectory must be /storage or below it" -}}
+{{- end -}}
+{{- with $v.core.gdpr -}}
+{{- if or .deleteUser .auditLogsCompliant -}}
+{{- fail "core.gdpr is not supported: what a deleted user did stays in the audit log under the user's name until it is purged (docs/audit.md); set core.gdpr.deleteUser and auditLogsCompliant to false" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $v.database.type "external") (eq $v.database.external.sslmode "verify-ca") (not $v.caBundleSecretName) -}}
+{{- fail "database.external.sslmode verify-ca needs the database's authority: give caBundleSecretName (a secret with ca.crt), or sslmode verify-full where the certificate is of a public authority" -}}
+{{- end -}}
+{{- if and (eq $v.expose.type "route") (not $v.expose.route.parentRefs) -}}
+{{- fail "expose.type is route, but expose.route.parentRefs names no gateway" -}}
+{{- end -}}
+{{- if $v.internalTLS.enabled -}}
+{{- if eq $v.expose.type "route" -}}
+{{- fail "internalTLS with expose.type route: how a gateway speaks TLS to a backend is a BackendTLSPolicy of its own; set internalTLS.enabled to false" -}}
+{{- end -}}
+{{- if and (eq $v.internalTLS.certSource "secret") (not $v.internalTLS.core.secretName) -}}
+{{- fail "internalTLS.certSource is secret, but internalTLS.core.secretName is empty" -}}
+{{- end -}}
+{{- if and (eq $v.internalTLS.certSource "manual") (not (and $v.internalTLS.core.crt $v.internalTLS.core.key)) -}}
+{{- fail "internalTLS.certSource is manual, but internalTLS.core.crt or key is empty" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not $v.ipFamily.ipv4.enabled) (not $v.ipFamily.ipv6.enabled) -}}
+{{- fail "ipFamily.ipv4.enabled and ipFamily.ipv6.enabled are both false" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Budgets under which no node could ever be drained, and autoscalers that cannot work. */}}
+{{- define "seawall.checks.budgets" -}}
+{{- range $component := list "core" "jobservice" -}}
+{{- $values := index $.Values $component -}}
+{{- $most := int (include (printf "seawall.%s.most" $component) $) -}}
+{{- $budget := $values.podDisruptionBudget -}}
+{{- if and $budget.enabled (gt $most 1) -}}
+{{- $least := $most -}}
+{{- if $values.autoscaling.enabled -}}{{- $least = int $values.autoscaling.minReplicas -}}{{- end -}}
+{{- $free := toString ($budget.maxUnavailable | toString) -}}
+{{- $kept := toString $budget.minAvailable -}}
+{{- if ne $free "" -}}
+{{- if has $free (list "0" "0%") -}}
+{{- fail (printf "%s.podDisruptionBudget.maxUnavailable is %s: no node could ever be drained" $component $free) -}}
+{{- end -}}
+{{- else if or (eq $kept "100%") (and (not (hasSuffix "%" $kept)) (ge (int $kept) (max $least 2))) -}}
+{{- fail (printf "%s.podDisruptionBudget.minAvailable is %s of %d replicas: no node could ever be drained" $component $kept $least) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $values.autoscaling.enabled (gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) -}}
+{{- fail (printf "%s.autoscaling.minReplicas is larger than maxReplicas" $component) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

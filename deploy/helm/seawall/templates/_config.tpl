@@ -2,7 +2,7 @@
 {{- define "seawall.config" -}}
 {{- $v := .Values -}}
 {{- $embedded := eq $v.database.type "embedded" -}}
-{{- $http := dict "host" "0.0.0.0" "port" 8080 "workers" (int $v.core.workers) "drain_seconds" (max 5 (sub (int $v.core.terminationGracePeriodSeconds) 15)) -}}
+{{- $http := dict "host" (ternary "::" "0.0.0.0" (not (empty (include "seawall.ipv6" .)))) "port" 8080 "workers" (int $v.core.workers) "drain_seconds" (max 5 (sub (int $v.core.terminationGracePeriodSeconds) 15)) -}}
 {{- if include "seawall.tls.inside" . -}}
 {{- $_ := set $http "tls_certificate" "/etc/seawall/tls/tls.crt" -}}
 {{- $_ := set $http "tls_key" "/etc/seawall/tls/tls.key" -}}
@@ -10,7 +10,9 @@
 {{- with $v.trustedProxies -}}
 {{- $_ := set $http "trusted_proxies" . -}}
 {{- end -}}
-{{- $database := dict "pool_size" (int $v.database.maxOpenConns) -}}
+{{/* Harbor's default is 900 a pod, which is no number for a process that keeps them all. */}}
+{{- $most := int $v.database.maxOpenConns -}}
+{{- $database := dict "pool_size" (ternary 20 $most (gt $most 100)) -}}
 {{- if not $embedded -}}
 {{- $_ := set $database "url" (include "seawall.databaseURL" .) -}}
 {{- end -}}
@@ -21,7 +23,14 @@
       "http" $http
       "database" $database
       "storage" (include "seawall.config.storage" . | fromYaml)
-      "log" (dict "level" $v.logLevel) -}}
+      "gc" (dict "upload_hours" (include "seawall.uploadHours" . | int))
+      "log" (dict "level" (ternary "error" $v.logLevel (eq $v.logLevel "fatal"))) -}}
+{{- with $v.jobservice.loggerSweeperDuration -}}
+{{- $_ := set $config "jobs" (dict "keep_days" (int .)) -}}
+{{- end -}}
+{{- with $v.jobservice.notification.webhook_job_http_client_timeout -}}
+{{- $_ := set $config "webhooks" (dict "timeout_seconds" (int .)) -}}
+{{- end -}}
 {{- $keys := dict -}}
 {{- if or $v.core.secretName $v.core.tokenKey -}}
 {{- $keys = merge $keys (dict "private_key_file" "/etc/seawall/keys/private_key.pem" "root_crt_file" "/etc/seawall/keys/root.crt") -}}
@@ -31,6 +40,9 @@
 {{- end -}}
 {{- if or $v.existingSecretSecretKey $v.secretKey -}}
 {{- $_ := set $keys "secret_key_file" "/etc/seawall/keys/secretkey" -}}
+{{- end -}}
+{{- if include "seawall.authorities" . -}}
+{{- $_ := set $config "ca_bundle" "/etc/seawall/ca" -}}
 {{- end -}}
 {{- if $v.caSecretName -}}
 {{- $_ := set $config "ca_download" "/etc/seawall/ca-download" -}}
@@ -42,4 +54,19 @@
 {{- $_ := set $config "redis" (include "seawall.config.redis" . | fromYaml) -}}
 {{- end -}}
 {{- toYaml (mustMergeOverwrite $config (deepCopy $v.config)) -}}
+{{- end -}}
+
+{{/* Hours after which uploads that nobody went on with are dropped; ten years are never. */}}
+{{- define "seawall.uploadHours" -}}
+{{- $purge := .Values.registry.upload_purging -}}
+{{- if and $purge.enabled (not $purge.dryrun) -}}
+{{- $purge.age | default "48h" | trimSuffix "h" -}}
+{{- else -}}
+87600
+{{- end -}}
+{{- end -}}
+
+{{/* Secrets whose ca.crt is trusted beside the public authorities. */}}
+{{- define "seawall.authorities" -}}
+{{- list .Values.caBundleSecretName .Values.uaaSecretName | compact | uniq | join "," -}}
 {{- end -}}

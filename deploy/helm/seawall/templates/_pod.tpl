@@ -20,18 +20,26 @@
     secretKeyRef:
       name: {{ .Values.database.external.existingSecret | default $name }}
       key: {{ ternary "password" "databasePassword" (not (empty .Values.database.external.existingSecret)) }}
-{{- if .Values.caBundleSecretName }}
-- name: PGSSLROOTCERT
-  value: /etc/seawall/ca/ca.crt
-{{- end }}
 {{- end }}
 {{- include "seawall.env.redis" . }}
 {{- include "seawall.env.storage" . }}
-{{- if .Values.caBundleSecretName }}
-- name: SSL_CERT_FILE
-  value: /etc/seawall/ca/ca.crt
+{{- if .Values.core.configureUserSettings }}
+- name: SEAWALL_CONFIGURATION
+  valueFrom:
+    secretKeyRef:
+      name: {{ $name }}
+      key: configureUserSettings
 {{- end }}
-{{- with .Values.proxy }}
+{{- end -}}
+
+{{/* The way out, where the component's pods are to have it: (dict "root" $ "names" LIST) */}}
+{{- define "seawall.env.proxy" -}}
+{{- $asked := false -}}
+{{- range .names -}}
+{{- if has . ($.root.Values.proxy.components | default list) -}}{{- $asked = true -}}{{- end -}}
+{{- end -}}
+{{- if $asked -}}
+{{- with .root.Values.proxy }}
 {{- if .httpProxy }}
 - name: HTTP_PROXY
   value: {{ .httpProxy | quote }}
@@ -46,6 +54,28 @@
 {{- end }}
 {{- end }}
 {{- end -}}
+{{- end -}}
+
+{{/*
+Environment of a container, and the operator's own variables: one that has the name of the chart's takes its place,
+for a name that is there twice is refused by server-side apply. (dict "env" YAML "extra" LIST)
+*/}}
+{{- define "seawall.env.merged" -}}
+{{- $own := dict -}}
+{{- range .extra -}}
+{{/* A number or true is no text, which is what a variable must be. */}}
+{{- $_ := set $own .name (ternary (merge (dict "value" (toString .value)) .) . (and (hasKey . "value") (not (kindIs "invalid" .value)))) -}}
+{{- end -}}
+{{- $all := list -}}
+{{- $done := list -}}
+{{- range concat (.env | fromYamlArray) (.extra | default list) -}}
+{{- if not (has .name $done) -}}
+{{- $done = append $done .name -}}
+{{- $all = append $all (get $own .name | default .) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end -}}
 
 {{- define "seawall.mounts" -}}
 - name: config
@@ -59,7 +89,7 @@
   mountPath: /tmp
 {{- if include "seawall.volume" . }}
 - name: registry
-  mountPath: /storage
+  mountPath: {{ include "seawall.storage.mount" . }}
   {{- with .Values.persistence.persistentVolumeClaim.registry.subPath }}
   subPath: {{ . }}
   {{- end }}
@@ -74,7 +104,7 @@
   mountPath: /etc/seawall/ca-download
   readOnly: true
 {{- end }}
-{{- if .Values.caBundleSecretName }}
+{{- if include "seawall.authorities" . }}
 - name: ca
   mountPath: /etc/seawall/ca
   readOnly: true
@@ -144,7 +174,7 @@
 {{- if include "seawall.tls.inside" . }}
 - name: tls
   secret:
-    secretName: {{ include "seawall.tls.secret" . }}
+    secretName: {{ include "seawall.tls.core" . }}
     defaultMode: 0440
 {{- end }}
 {{- with .Values.caSecretName }}
@@ -155,10 +185,8 @@
       - key: ca.crt
         path: ca.crt
 {{- end }}
-{{- with .Values.caBundleSecretName }}
-- name: ca
-  secret:
-    secretName: {{ . }}
+{{- with include "seawall.volume.ca" . }}
+{{ . }}
 {{- end }}
 {{- with .Values.persistence.imageChartStorage.caBundleSecretName }}
 - name: storage-ca
@@ -180,7 +208,7 @@
 
 {{/* What core and jobservice pods have in common: (dict "root" $ "values" .Values.core "component" "core") */}}
 {{- define "seawall.podCommon" -}}
-{{- with .values.serviceAccountName }}
+{{- with include "seawall.account" . }}
 serviceAccountName: {{ . }}
 {{- end }}
 automountServiceAccountToken: {{ .values.automountServiceAccountToken }}
@@ -198,32 +226,78 @@ securityContext:
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.tolerations }}
+{{- with include "seawall.tolerations" . | fromYamlArray }}
 tolerations:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- else }}
+{{- if and (eq .component "jobservice") (include "seawall.one.node" .root) }}
+affinity:
+  # The volume is of one node: go where core is.
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "seawall.selector" .root | nindent 12 }}
+            app.kubernetes.io/component: core
+{{- end }}
 {{- end }}
 {{- with .values.initContainers }}
 initContainers:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 topologySpreadConstraints:
-{{- with .values.topologySpreadConstraints }}
-  {{- toYaml . | nindent 2 }}
-{{- else }}
-  # Zones go down as a whole: spread over them where the cluster has some.
-  - maxSkew: 1
-    topologyKey: topology.kubernetes.io/zone
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "seawall.selector" .root | nindent 8 }}
-        app.kubernetes.io/component: {{ .component }}
-{{- end }}
+  {{- include "seawall.spread" . | nindent 2 }}
 volumes:
   {{- include "seawall.volumes" .root | nindent 2 }}
+  {{- with .values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
-{{/* Secrets are read at start: a change of one must restart the pods. */}}
-{{- define "seawall.checksums" -}}
-checksum/config: {{ include "seawall.config" . | sha256sum }}
+{{/*
+Tolerations: the operator's, and of a lost node for nodeLossSeconds instead of the five minutes that Kubernetes gives.
+*/}}
+{{- define "seawall.tolerations" -}}
+{{- $all := .values.tolerations | default list -}}
+{{- $keys := list -}}
+{{- range $all -}}
+{{- $keys = append $keys (.key | default "") -}}
+{{- end -}}
+{{- range list "node.kubernetes.io/not-ready" "node.kubernetes.io/unreachable" -}}
+{{- if not (or (has . $keys) (has "" $keys)) -}}
+{{- $all = append $all (dict "key" . "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" (int $.root.Values.nodeLossSeconds)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end -}}
+
+{{/* Where the volume of the registry is mounted: at /storage, or where imageChartStorage.filesystem says. */}}
+{{- define "seawall.storage.mount" -}}
+{{- $root := .Values.persistence.imageChartStorage.filesystem.rootdirectory | trimSuffix "/" -}}
+{{- if or (ne .Values.persistence.imageChartStorage.type "filesystem") (hasPrefix "/storage/" $root) -}}
+/storage
+{{- else -}}
+{{- $root -}}
+{{- end -}}
+{{- end -}}
+
+
+{{- define "seawall.volume.ca" -}}
+{{- with include "seawall.authorities" . -}}
+- name: ca
+  projected:
+    sources:
+      {{- range $number, $secret := splitList "," . }}
+      - secret:
+          name: {{ $secret }}
+          items:
+            - key: ca.crt
+              path: ca-{{ $number }}.crt
+      {{- end }}
+{{- end -}}
 {{- end -}}

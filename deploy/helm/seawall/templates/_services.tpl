@@ -1,30 +1,37 @@
 {{/* Storage, Redis and jobs in Seawall's settings. */}}
 {{- define "seawall.config.storage" -}}
 {{- $s := .Values.persistence.imageChartStorage -}}
-driver: {{ $s.type }}
+driver: {{ ternary "s3" $s.type (eq $s.type "oss") }}
 {{- if eq $s.type "filesystem" }}
 root: {{ $s.filesystem.rootdirectory }}
 {{- else }}
 redirect: {{ not $s.disableredirect }}
 {{- end }}
-{{- if eq $s.type "s3" }}
+{{- if has $s.type (list "s3" "oss") }}
+{{- $s3 := include "seawall.s3" . | fromYaml }}
 s3:
-  bucket: {{ $s.s3.bucket | quote }}
-  region: {{ $s.s3.region | quote }}
-  forcepathstyle: {{ $s.s3.forcepathstyle }}
-  {{- with $s.s3.regionendpoint }}
-  regionendpoint: {{ ternary . (printf "%s://%s" (ternary "https" "http" $s.s3.secure) .) (contains "://" .) | quote }}
+  bucket: {{ $s3.bucket | quote }}
+  region: {{ $s3.region | quote }}
+  forcepathstyle: {{ $s3.forcepathstyle }}
+  {{- with $s3.regionendpoint }}
+  regionendpoint: {{ ternary . (printf "%s://%s" (ternary "https" "http" $s3.secure) .) (contains "://" .) | quote }}
   {{- end }}
-  {{- with $s.s3.rootdirectory }}
+  {{- with $s3.rootdirectory }}
   rootdirectory: {{ . | quote }}
   {{- end }}
-  {{- if $s.s3.encrypt }}
+  {{- if $s3.encrypt }}
   encrypt: true
   {{- end }}
-  {{- with $s.s3.keyid }}
+  {{- with $s3.keyid }}
   keyid: {{ . | quote }}
   {{- end }}
-  {{- if $s.s3.skipverify }}
+  {{- with $s3.storageclass }}
+  storageclass: {{ . | quote }}
+  {{- end }}
+  {{- with $s3.chunksize }}
+  chunksize: {{ int64 . }}
+  {{- end }}
+  {{- if $s3.skipverify }}
   skipverify: true
   {{- end }}
   {{- if $s.caBundleSecretName }}
@@ -36,6 +43,9 @@ gcs:
   {{- with $s.gcs.rootdirectory }}
   rootdirectory: {{ . | quote }}
   {{- end }}
+  {{- with $s.gcs.chunksize }}
+  chunksize: {{ int64 . }}
+  {{- end }}
   {{- if not $s.gcs.useWorkloadIdentity }}
   keyfile: /etc/seawall/gcs/gcs-key.json
   {{- end }}
@@ -43,6 +53,9 @@ gcs:
 azure:
   container: {{ $s.azure.container | quote }}
   accountname: {{ $s.azure.accountname | quote }}
+  {{- with $s.azure.realm }}
+  endpoint: https://{{ $s.azure.accountname }}.blob.{{ . }}
+  {{- end }}
   {{- with $s.azure.rootdirectory }}
   rootdirectory: {{ . | quote }}
   {{- end }}
@@ -52,7 +65,7 @@ azure:
 {{- define "seawall.config.redis" -}}
 {{- $r := .Values.redis -}}
 {{- if eq $r.type "internal" -}}
-url: redis://{{ include "seawall.fullname" . }}-redis:6379/0
+url: redis://{{ include "seawall.stateful" (dict "root" . "component" "redis") }}:6379/{{ $r.internal.coreDatabaseIndex }}
 {{- else -}}
 {{- if $r.external.sentinelMasterSet -}}
 sentinel: {{ $r.external.addr | nospace | quote }}
@@ -62,9 +75,6 @@ db: {{ int $r.external.coreDatabaseIndex }}
 url: {{ ternary "rediss" "redis" $r.external.tlsOptions.enable }}://{{ $r.external.addr | trim }}/{{ $r.external.coreDatabaseIndex }}
 {{- end }}
 tls: {{ $r.external.tlsOptions.enable }}
-{{- if and $r.external.tlsOptions.enable .Values.caBundleSecretName }}
-tls_ca_file: /etc/seawall/ca/ca.crt
-{{- end }}
 {{- end -}}
 {{- end -}}
 
@@ -104,7 +114,18 @@ tls_ca_file: /etc/seawall/ca/ca.crt
 {{- define "seawall.env.storage" -}}
 {{- $s := .Values.persistence.imageChartStorage -}}
 {{- $name := include "seawall.fullname" . -}}
-{{- if and (eq $s.type "s3") (or $s.s3.existingSecret $s.s3.accesskey) }}
+{{- if and (eq $s.type "oss") (or $s.oss.existingSecret $s.oss.accesskeyid) }}
+- name: SEAWALL_STORAGE__S3__ACCESSKEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $name }}
+      key: REGISTRY_STORAGE_S3_ACCESSKEY
+- name: SEAWALL_STORAGE__S3__SECRETKEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ $s.oss.existingSecret | default $name }}
+      key: {{ ternary "REGISTRY_STORAGE_OSS_ACCESSKEYSECRET" "REGISTRY_STORAGE_S3_SECRETKEY" (not (empty $s.oss.existingSecret)) }}
+{{- else if and (eq $s.type "s3") (or $s.s3.existingSecret $s.s3.accesskey) }}
 - name: SEAWALL_STORAGE__S3__ACCESSKEY
   valueFrom:
     secretKeyRef:
@@ -139,4 +160,20 @@ tls_ca_file: /etc/seawall/ca/ca.crt
 {{- define "seawall.env.jobservice" -}}
 - name: SEAWALL_JOBS__SLOTS
   value: {{ .Values.jobservice.maxJobWorkers | quote }}
+- name: SEAWALL_JOBS__HEALTH_PORT
+  value: "8081"
+{{- end -}}
+
+{{- define "seawall.env.database" -}}
+- name: POSTGRES_USER
+  value: seawall
+- name: POSTGRES_DB
+  value: registry
+- name: PGDATA
+  value: /data/pgdata
+- name: POSTGRES_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "seawall.fullname" . }}
+      key: databasePassword
 {{- end -}}

@@ -76,8 +76,20 @@ class Runner:
         # The runner's row is gone: others have its jobs.
         self._lost = False
         self._last_beat = time.monotonic()
+        # When the loop of `run` last went round, and when it last did so with a database that answered.
+        self.turned_at = self.reached_at = time.monotonic()
         self._ended = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def running(self) -> int:
+        """Jobs under way."""
+        return len(self._tasks)
+
+    @property
+    def draining(self) -> bool:
+        """Whether `drain` was called."""
+        return self._draining
 
     async def run(self) -> None:
         """Take and run jobs until `drain` is called; survives a database that is away for a while."""
@@ -87,8 +99,10 @@ class Runner:
         registered = False
         try:
             while not self._draining:
+                self.turned_at = time.monotonic()
                 try:
                     if not await self._writable():
+                        self.reached_at = time.monotonic()
                         # Of a standby: its jobs are the active site's, until it is promoted.
                         if self._tasks:
                             self._cancel_all()
@@ -105,6 +119,7 @@ class Runner:
                         registered = False
                         continue
                     again = await self._turn()
+                    self.reached_at = time.monotonic()
                 except Exception as error:
                     log.warning("job runner cannot reach its database", error=_describe(error))
                     await asyncio.sleep(1)

@@ -14,6 +14,7 @@ from seawall.infra.storage.objects import ObjectStorage
 from seawall.kernel.errors import ConfigError
 
 if TYPE_CHECKING:
+    from obstore import Attributes
     from obstore.store import ClientConfig, RetryConfig
 
 
@@ -35,7 +36,15 @@ def open_objects(settings: StorageSettings) -> ObjectStorage:
         redirect_seconds=settings.redirect_seconds,
         part_bytes=section.chunksize,
         multipart=_multipart(settings),
+        attributes=_attributes(settings),
     )
+
+
+def _attributes(settings: StorageSettings) -> Attributes:
+    """What new objects are given besides their bytes."""
+    if settings.driver == "s3" and settings.s3.storageclass:
+        return {"Storage-Class": settings.s3.storageclass}
+    return {}
 
 
 def _multipart(settings: StorageSettings) -> S3Multipart | None:

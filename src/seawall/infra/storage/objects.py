@@ -28,7 +28,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError
@@ -36,6 +36,9 @@ from obstore.exceptions import BaseError, PermissionDeniedError
 from seawall.infra.storage.base import Location, StoredObject, UploadLostError
 from seawall.infra.storage.multipart import S3Multipart
 from seawall.kernel.errors import StorageFullError, UnavailableError, WritesRefusedError
+
+if TYPE_CHECKING:
+    from obstore import Attributes
 
 MIB = 1024 * 1024
 SESSION_SECONDS = 7 * 86400.0
@@ -71,16 +74,19 @@ class ObjectStorage:
         part_bytes: int = 10 * MIB,
         parallel: int = 3,
         multipart: S3Multipart | None = None,
+        attributes: Attributes | None = None,
     ) -> None:
         """`store`: an obstore store. `redirect`: readers are sent to presigned URLs.
 
         `signer`: the same bucket at the address that clients use, when it is another. `part_bytes` and
-        `parallel`: size of a multipart upload's parts, and how many are sent at a time.
+        `parallel`: size of a multipart upload's parts, and how many are sent at a time. `attributes`: what
+        the store is told of each new object, for instance its storage class.
         """
         self.store = store
         self.part_bytes = part_bytes
         self.parallel = parallel
         self._multipart = multipart
+        self.attributes: Attributes = attributes or {}
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._redirect = redirect
         self._signer = signer or store
@@ -117,7 +123,9 @@ class ObjectStorage:
     async def put(self, key: str, data: bytes) -> None:
         """See BlobStorage.put."""
         with _faults():
-            await obstore.put_async(self.store, self.path(key), data, use_multipart=False)
+            await obstore.put_async(
+                self.store, self.path(key), data, use_multipart=False, attributes=self.attributes
+            )
 
     async def size(self, key: str) -> int | None:
         """See BlobStorage.size."""
@@ -346,6 +354,7 @@ class ObjectWriter:
             self._path(name),
             part_bytes or self._storage.part_bytes,
             self._storage.parallel,
+            self._storage.attributes,
         )
 
     async def _flush(self) -> None:
@@ -412,7 +421,9 @@ class _AbandonedError(Exception):
 class _PartStream:
     """A multipart upload that is fed as bytes come; obstore sends the parts in parallel."""
 
-    def __init__(self, store: Any, name: str, path: str, part_bytes: int, parallel: int) -> None:
+    def __init__(
+        self, store: Any, name: str, path: str, part_bytes: int, parallel: int, attributes: Attributes
+    ) -> None:
         self.name = name
         self.size = 0
         self._queue: asyncio.Queue[bytes | bytearray | memoryview | _AbandonedError | None] = asyncio.Queue(1)
@@ -424,6 +435,7 @@ class _PartStream:
                 use_multipart=True,
                 chunk_size=part_bytes,
                 max_concurrency=parallel,
+                attributes=attributes,
             )
         )
 

@@ -18,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.loading import find, load
+from seawall.infra.roots import trust_authorities
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
 
@@ -75,7 +76,9 @@ def settings_of(config: Path | None, data_dir: Path | None, **flags: Any) -> Set
         config = find(data_dir)
         if config is not None:
             _tell(f"settings from {config}")
-    return load(config, values)
+    settings = load(config, values)
+    trust_authorities(settings)
+    return settings
 
 
 def registry_of(config: Path | None, data_dir: Path | None) -> Settings:

@@ -54,7 +54,7 @@ def jobservice(
         settings = registry_of(config, data_dir)
     asyncio.run(_prepare(settings))
     configure_logging(settings)
-    process.run(settings)
+    process.run(settings, health=settings.jobs.health_port)
 
 
 async def _prepare(settings: Settings) -> None:

@@ -101,6 +101,22 @@ def version() -> None:
     print(__version__)
 
 
+@app.command("migrate")
+def migrate_schema(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Bring the database's schema up to this version; instances of the last one go on with it.
+
+    `seawall serve` does so by itself. By itself it is a step that an upgrade can wait for.
+
+    Example: seawall migrate --config /etc/seawall/seawall.yml
+    """
+    settings = settings_of(config, data_dir)
+    if settings.database.url:
+        migrate.upgrade(settings.database_url)
+    else:
+        registry_of(config, data_dir)
+    print("the schema is up to date")
+
+
 @app.command()
 def serve(
     config: ConfigOption = None,

@@ -206,9 +206,9 @@ def _whole(value: Any) -> Any:
     return max(1, round(value)) if isinstance(value, float) else value
 
 
-def _shown(values: dict[str, Any]) -> dict[str, ConfigItem]:
+def _shown(values: dict[str, Any], fixed: frozenset[str]) -> dict[str, ConfigItem]:
     return {
-        name: ConfigItem(value=_whole(values[name]), editable=True)
+        name: ConfigItem(value=_whole(values[name]), editable=name not in fixed)
         for name, item in ITEMS.items()
         if item.kind != "password"
     }
@@ -220,7 +220,7 @@ async def get_configurations(
     configuration: Config,
 ) -> dict[str, ConfigItem]:
     """Every item but secrets."""
-    return _shown(await configuration.reread())
+    return _shown(await configuration.reread(), configuration.fixed)
 
 
 @router.put("/configurations", tags=["configure"])
@@ -257,7 +257,7 @@ async def get_internalconfig(
         "database_type": db.dialect,
         "registry_storage_provider_name": settings.storage.driver,
     }
-    shown = _shown(await configuration.all())
+    shown = _shown(await configuration.all(), configuration.fixed)
     shown.update({name: ConfigItem(value=value, editable=False) for name, value in fixed.items()})
     return shown
 
