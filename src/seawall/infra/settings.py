@@ -321,6 +321,15 @@ def _bracketed(url: str) -> str:
     return url
 
 
+def _is_private(url: str) -> bool:
+    """Whether nobody on the way can read what is sent to an address: https, or this host."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    with contextlib.suppress(ValueError):
+        return parts.scheme == "https" or ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
 class PeerSettings(_Section):
     """Own-storage HA: other instances, with a database and a storage of their own, to be kept equal with."""
 
@@ -333,6 +342,9 @@ class PeerSettings(_Section):
     timeout_seconds: float = Field(default=10, gt=0, description="silence after which a peer is away")
     compare_minutes: float = Field(default=10, gt=0, description="time between full comparisons")
     tombstone_days: float = Field(default=30, ge=1, description="deletions are remembered this long")
+    allow_http: bool = Field(
+        default=False, description="take http from and to peers: the network between them is private"
+    )
 
     @field_validator("urls")
     @classmethod
@@ -346,16 +358,10 @@ class PeerSettings(_Section):
     def _named(self) -> PeerSettings:
         if self.urls and not self.name:
             raise ValueError("urls need a name for this instance (peers.name), different on each")
+        for item in self.urls:
+            if not self.allow_http and not _is_private(item):
+                raise ValueError(f"{item} must be https (or set peers.allow_http: a private network)")
         return self
-
-
-def _is_private(url: str) -> bool:
-    """Whether nobody on the way can read what is sent to an address: https, or this host."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    with contextlib.suppress(ValueError):
-        return parts.scheme == "https" or ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
 
 
 class DrSettings(_Section):

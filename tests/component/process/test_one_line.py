@@ -131,7 +131,7 @@ def test_expected_faults_are_one_line(
     damaged.mkdir()
     (damaged / "seawall.db").write_bytes(b"no database at all" * 100)
     # Lists take commas, so that this fault is the first.
-    peers = {"PEERS__NAME": "a", "PEERS__URLS": "http://b.example.com,http://c.example.com"}
+    peers = {"PEERS__NAME": "a", "PEERS__URLS": "https://b.example.com,https://c.example.com"}
     said = says("--data-dir", str(damaged), **peers)
     if path != ("restore",):  # which looks at the backup first
         assert "damaged" in said

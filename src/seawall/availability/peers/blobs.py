@@ -68,7 +68,7 @@ class BlobFetcher:
             if not peer.up:
                 continue
             try:
-                _, parts = await peer.open_blob(repository, digest)
+                parts = await peer.open_blob(repository, digest)
             except PeerError:
                 continue
             writer = await content.storage.open_upload(str(uuid.uuid4()), 0, {})

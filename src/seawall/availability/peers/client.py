@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
@@ -64,24 +65,17 @@ class Peer:
         """Ask for something. Raises PeerError."""
         patience = self._timeout if _timeout is None else httpx.Timeout(_timeout)
         # While the master key is being replaced, the peer may have either only.
-        for fingerprint, key in self._keys.masters.peer_keys("message").items():
-            body = wire.seal(key, {"op": operation, **arguments}, b"question")
-            headers = {wire.KEY_HEADER: fingerprint}
-            try:
-                answer = await self.http.post(
-                    self.url + wire.PATH, content=body, headers=headers, timeout=patience
-                )
-            except httpx.HTTPError as error:
-                self.away(f"does not answer: {type(error).__name__}")
-                raise PeerError(f"{self.url} {self.error}") from None
+        for fingerprint in self._keys.masters.peer_keys("message"):
+            request, signed = self._question(fingerprint, {"op": operation, **arguments}, patience)
+            answer = await self._sent(request)
             if answer.status_code != 403:
                 break
         if answer.status_code != 200:
             self.away(_refusal(answer))
             raise PeerError(f"{self.url} {self.error}")
         try:
-            found = wire.unseal(key, answer.content, b"answer" + body[:12])
-        except (wire.WireError, ValueError) as error:
+            found = wire.unseal(self._keys, signed, "answer", answer.content)
+        except wire.WireError as error:
             self.away(str(error))
             raise PeerError(f"{self.url}: {error}") from None
         self._away = False
@@ -89,52 +83,97 @@ class Peer:
             raise PeerError(f"{self.url}: {found['error']}")
         return found
 
+    def _question(
+        self, fingerprint: str, message: dict[str, Any], patience: httpx.Timeout
+    ) -> tuple[httpx.Request, wire.Signed]:
+        # The seal is bound to the nonce, and the signature is over the digest of what is sealed.
+        nonce = wire.new_nonce()
+        body = wire.seal(self._keys, wire.Signed(fingerprint, nonce, {}), "question", message)
+        claims = {wire.BODY: wire.digest(body)}
+        return self._request("POST", wire.PATH, claims, fingerprint, nonce, content=body, timeout=patience)
+
+    def _request(
+        self,
+        method: str,
+        target: str,
+        claims: dict[str, str],
+        fingerprint: str,
+        nonce: str | None = None,
+        **more: Any,
+    ) -> tuple[httpx.Request, wire.Signed]:
+        """A signed request."""
+        request = self.http.build_request(method, self.url + target, **more)
+        signed = wire.sign(self._keys, fingerprint, method, request.headers["Host"], target, claims, nonce)
+        request.headers.update(signed.claims)
+        return request, signed
+
+    async def _sent(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
+        try:
+            return await self.http.send(request, stream=stream)
+        except httpx.HTTPError as error:
+            self.away(f"does not answer: {type(error).__name__}")
+            raise PeerError(f"{self.url} {self.error}") from None
+
     async def blob(self, repository: str, digest: str, offset: int = 0) -> AsyncIterator[bytes]:
         """Bytes of a blob from `offset` on. Raises PeerError."""
-        _, parts = await self.open_blob(repository, digest, offset)
+        parts = await self.open_blob(repository, digest, offset)
         async with contextlib.aclosing(parts):
             async for part in parts:
                 yield part
 
-    async def open_blob(
-        self, repository: str, digest: str, offset: int = 0
-    ) -> tuple[int, AsyncGenerator[bytes, None]]:
-        """(bytes left, the bytes) of a blob. Raises PeerError."""
+    async def open_blob(self, repository: str, digest: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """The bytes of a blob. Raises PeerError, also while they come."""
         target = f"{wire.PATH}/blob?repository={quote(repository, safe='')}&digest={digest}&offset={offset}"
-        headers = {wire.PROOF_HEADER: wire.proof(self._keys, "GET", target), "Accept-Encoding": "identity"}
-        request = self.http.build_request("GET", self.url + target, headers=headers)
-        try:
-            answer = await self.http.send(request, stream=True)
-        except httpx.HTTPError as error:
-            self.away(f"does not answer: {type(error).__name__}")
-            raise PeerError(f"{self.url} {self.error}") from None
+        headers = {"Accept-Encoding": "identity"}
+        for fingerprint in self._keys.masters.peer_keys("request"):
+            request, signed = self._request("GET", target, {}, fingerprint, headers=headers)
+            answer = await self._sent(request, stream=True)
+            if answer.status_code != 403:
+                break
+            await answer.aclose()
         if answer.status_code != 200:
             await answer.aclose()
             raise PeerError(f"{self.url} does not give blob {digest} ({answer.status_code})")
 
         async def parts() -> AsyncGenerator[bytes, None]:
             try:
-                async for part in answer.aiter_raw(_PART):
+                async for part in wire.unframed(self._keys, signed, "answer", answer.aiter_raw(_PART)):
                     yield part
             except httpx.HTTPError as error:
                 raise PeerError(f"{self.url} stopped sending: {type(error).__name__}") from None
+            except wire.WireError as error:
+                raise PeerError(f"{self.url}: {error}") from None
             finally:
                 await answer.aclose()
 
-        return int(answer.headers.get("content-length", "0")), parts()
+        return parts()
 
     async def forward(
-        self, method: str, target: str, headers: dict[str, str], body: AsyncIterator[bytes]
+        self, method: str, target: str, claims: dict[str, str], body: AsyncIterator[bytes]
     ) -> httpx.Response:
         """A client's request, for the instance that has its upload session. Raises PeerError."""
-        sent = {**headers, wire.PROOF_HEADER: wire.proof(self._keys, method, target)}
+        # The peer has answered under this key just now: it said that the session is there.
+        [fingerprint, *_] = self._keys.masters.peer_keys("request")
+        nonce = wire.new_nonce()
+        sealed = wire.frames(self._keys, wire.Signed(fingerprint, nonce, {}), "question", body)
+        request, signed = self._request(
+            method,
+            target,
+            claims,
+            fingerprint,
+            nonce,
+            content=sealed,
+            timeout=httpx.Timeout(900, connect=2),
+        )
+        answer = await self._sent(request)
+        if answer.status_code != 200:
+            raise PeerError(f"{self.url} {_refusal(answer)}")
         try:
-            return await self.http.request(
-                method, self.url + target, headers=sent, content=body, timeout=httpx.Timeout(900, connect=2)
-            )
-        except httpx.HTTPError as error:
-            self.away(f"does not answer: {type(error).__name__}")
-            raise PeerError(f"{self.url} {self.error}") from None
+            found = wire.unseal(self._keys, signed, "answer", answer.content)
+            content = base64.b64decode(found["body"])
+            return httpx.Response(int(found["status"]), headers=dict(found["headers"]), content=content)
+        except (wire.WireError, KeyError, TypeError, ValueError) as error:
+            raise PeerError(f"{self.url}: {error}") from None
 
 
 def _refusal(answer: httpx.Response) -> str:

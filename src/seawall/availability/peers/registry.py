@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from seawall.availability.peers import wire
 from seawall.availability.peers.client import Peer, PeerError
 from seawall.availability.peers.demand import Demand
 from seawall.kernel.context import actor
@@ -157,14 +158,14 @@ class PeerRegistry(Wrapper):
     ) -> httpx.Response:
         """Have the instance that has the session serve the request. Raises RegistryError as it answers."""
         who = actor.get()
-        headers = {"X-Seawall-Actor": quote(who.name), "X-Seawall-Address": who.address}
+        claims = {wire.ACTOR: quote(who.name), wire.ADDRESS: who.address}
         if chunk is not None and chunk.length is not None:
-            headers["Content-Length"] = str(chunk.length)
+            claims[wire.LENGTH] = str(chunk.length)
         if chunk is not None and chunk.position is not None:
-            headers["Content-Range"] = f"{chunk.position[0]}-{chunk.position[1]}"
-        target = f"/_seawall/peers/v2/{quote(name)}/blobs/uploads/{upload_id}{query}"
+            claims[wire.RANGE] = f"{chunk.position[0]}-{chunk.position[1]}"
+        target = f"{wire.PATH}/v2/{quote(name)}/blobs/uploads/{upload_id}{query}"
         try:
-            answer = await owner.forward(method, target, headers, _nothing() if chunk is None else chunk.body)
+            answer = await owner.forward(method, target, claims, _nothing() if chunk is None else chunk.body)
         except PeerError as error:
             raise RegistryError("UNAVAILABLE", str(error), status=503) from None
         if answer.status_code >= 400:

@@ -16,6 +16,7 @@ from seawall.availability.peers.tables import (
     peer_conflicts,
     peer_entries,
     peer_links,
+    peer_nonces,
     peer_state,
     peer_transfers,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "peer_conflicts",
     "peer_entries",
     "peer_links",
+    "peer_nonces",
     "peer_pending",
     "peer_state",
     "peer_transfers",

@@ -84,3 +84,12 @@ peer_transfers = Table(
     Column("at", Float, nullable=False),
     info={"dumped": False},
 )
+
+# Requests of peers that were answered lately: each counts once.
+peer_nonces = Table(
+    "peer_nonces",
+    metadata,
+    Column("nonce", String(64), primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
+)

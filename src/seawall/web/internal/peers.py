@@ -9,20 +9,23 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from seawall.availability.peers import asked, wire
+from seawall.availability.peers.nonces import is_new
 from seawall.availability.peers.service import PeerService
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.context import Actor, actor
-from seawall.kernel.errors import RegistryError, SeawallError
+from seawall.kernel.errors import RegistryError, SeawallError, UnavailableError
 from seawall.registry.local import LocalRegistry
+from seawall.web.internal.sites import is_private
 from seawall.web.oci.app import UploadsForPeers
 
 _BODY_LIMIT = 64 * 1024 * 1024
 _UPLOAD = re.compile(r"/_seawall/peers/v2/(?P<name>.+)/blobs/uploads/(?P<upload>[0-9a-f-]{36})")
+_NOT_FOUND = JSONResponse({"error": "not found"}, 404)
 
 
 class PeerEndpoint:
@@ -39,38 +42,40 @@ class PeerEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        if scope["path"] == wire.PATH and scope["method"] == "POST":
-            response = await self._question(request)
-            await response(scope, receive, send)
-            return
-        # As it was sent: what the proof is about.
+        try:
+            response = await self._serve(request)
+        except wire.WireError as error:
+            response = JSONResponse({"error": str(error)}, 403)
+        except UnavailableError as error:
+            response = JSONResponse({"error": str(error)}, 503)
+        await response(scope, receive, send)
+
+    async def _serve(self, request: Request) -> Response:
+        """Raises WireError for what no peer has asked. Nothing of a body is read before that is known."""
+        scope = request.scope
+        # As it was sent: what the signature is about.
         target = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
         if scope.get("query_string"):
             target += "?" + scope["query_string"].decode("latin-1")
-        if not wire.proven(self._keys, scope["method"], target, request.headers.get(wire.PROOF_HEADER, "")):
-            await JSONResponse({"error": "not found"}, 404)(scope, receive, send)
-            return
+        host = request.headers.get("host", "")
+        signed = wire.signed(self._keys, request.method, host, target, request.headers)
+        if signed is None:
+            # The same to everybody else: nobody learns that this is here.
+            return _NOT_FOUND
+        if not (self._service.settings.allow_http or is_private(request)):
+            raise wire.WireError("peers talk over https only (peers.allow_http)")
+        if not await is_new(self._service.db, signed.nonce):
+            raise wire.WireError("the request has been made before")
         match = _UPLOAD.fullmatch(unquote(scope["path"]))
         if match is not None:
-            name = request.headers.get("x-seawall-actor", "")
-            actor.set(Actor(unquote(name), request.headers.get("x-seawall-address", "")))
-            await self._uploads.serve(scope, receive, send, match["name"], match["upload"])
-            return
-        response = JSONResponse({"error": "not found"}, 404)
-        if scope["path"] == f"{wire.PATH}/blob" and scope["method"] == "GET":
-            response = await self._blob(parse_qs(scope["query_string"].decode()))
-        await response(scope, receive, send)
+            return await self._upload(request, signed, match["name"], match["upload"])
+        if (scope["path"], request.method) == (f"{wire.PATH}/blob", "GET"):
+            return await self._blob(signed, parse_qs(scope["query_string"].decode()))
+        if (scope["path"], request.method) == (wire.PATH, "POST"):
+            return await self._question(request, signed)
+        return _NOT_FOUND
 
-    async def _question(self, request: Request) -> Response:
-        theirs = request.headers.get(wire.KEY_HEADER)
-        if theirs is None:
-            # The same to everybody else: nobody learns that this is here.
-            return JSONResponse({"error": "not found"}, 404)
-        key = self._keys.masters.peer_keys("message").get(theirs)
-        if key is None:
-            return JSONResponse(
-                {"error": "has another master key: all peers need the same (master_key_file)"}, 403
-            )
+    async def _question(self, request: Request, signed: wire.Signed) -> Response:
         parts: list[bytes] = []
         size = 0
         async for chunk in request.stream():
@@ -79,18 +84,52 @@ class PeerEndpoint:
                 return JSONResponse({"error": "too large"}, 413)
             parts.append(chunk)
         body = b"".join(parts)
-        try:
-            question = wire.unseal(key, body, b"question")
-        except (wire.WireError, ValueError) as error:
-            return JSONResponse({"error": str(error)}, 403)
+        if wire.digest(body) != signed.claims.get(wire.BODY):
+            raise wire.WireError("the body is not what was signed")
+        question = wire.unseal(self._keys, signed, "question", body)
         try:
             answer = await self._answer(question)
         except SeawallError as error:
             answer = {"error": str(error)}
         except (KeyError, TypeError, ValueError) as error:
             answer = {"error": f"question not understood: {type(error).__name__}"}
-        sealed = wire.seal(key, answer, b"answer" + body[:12])
+        return self._sealed(signed, answer)
+
+    def _sealed(self, signed: wire.Signed, answer: dict[str, Any]) -> Response:
+        sealed = wire.seal(self._keys, signed, "answer", answer)
         return Response(sealed, media_type="application/octet-stream")
+
+    async def _upload(self, request: Request, signed: wire.Signed, name: str, upload_id: str) -> Response:
+        """A client's request about a session of this instance, which came to the peer that asks."""
+        claims = signed.claims
+        actor.set(Actor(unquote(claims.get(wire.ACTOR, "")), claims.get(wire.ADDRESS, "")))
+        headers = [(b"host", request.headers.get("host", "").encode("latin-1"))]
+        for claim, header in ((wire.LENGTH, b"content-length"), (wire.RANGE, b"content-range")):
+            if claim in claims:
+                headers.append((header, claims[claim].encode("latin-1")))
+        parts = wire.unframed(self._keys, signed, "question", request.stream())
+        status, told, content = 500, dict[str, str](), bytearray()
+
+        async def receive() -> Message:
+            try:
+                part = await anext(parts, None)
+            except (wire.WireError, ClientDisconnect):
+                # What the peer said has not all come: to the session that is a client that has gone.
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": part or b"", "more_body": part is not None}
+
+        async def send(message: Message) -> None:
+            nonlocal status, told
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                told = {key.decode("latin-1"): value.decode("latin-1") for key, value in message["headers"]}
+            else:
+                content.extend(message.get("body", b""))
+
+        async with contextlib.aclosing(parts):
+            await self._uploads.serve({**request.scope, "headers": headers}, receive, send, name, upload_id)
+        body = base64.b64encode(content).decode()
+        return self._sealed(signed, {"status": status, "headers": told, "body": body})
 
     async def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
         service = self._service
@@ -157,7 +196,7 @@ class PeerEndpoint:
             "pushed_at": pushed_at,
         }
 
-    async def _blob(self, query: dict[str, list[str]]) -> Response:
+    async def _blob(self, signed: wire.Signed, query: dict[str, list[str]]) -> Response:
         content = self._content
         try:
             offset = int(query["offset"][0])
@@ -173,9 +212,8 @@ class PeerEndpoint:
             first = await anext(stream, b"")
         except OSError as error:
             return JSONResponse({"error": f"the bytes cannot be read: {type(error).__name__}"}, 404)
-        headers = {"Content-Length": str(blob.size - offset)}
-        whole = _continued(first, stream)
-        return StreamingResponse(whole, headers=headers, media_type="application/octet-stream")
+        whole = wire.frames(self._keys, signed, "answer", _continued(first, stream))
+        return StreamingResponse(whole, media_type="application/octet-stream")
 
 
 async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -663,7 +663,8 @@ async def _another_master(template: Path, folder: Path) -> None:
     services = open_process(settings_)
     services.keys.rotation.rotate_master(new)
     try:
-        question = wire.proof(services.keys, "GET", "/x")
+        [in_use, *_] = services.keys.masters.peer_keys("request")
+        question = wire.sign(services.keys, in_use, "GET", "b", "/x", {})
         store = Store(Context(services.keys, services.jobs), services.content, "a")
 
         def differing(connection: Connection) -> set[tuple[str, str]]:
@@ -680,7 +681,7 @@ async def _another_master(template: Path, folder: Path) -> None:
         ]
         assert versions[0] == versions[1]
         # Who still has the old key only as the other one takes what is sent under the new one.
-        assert wire.proven(services.keys, "GET", "/x", question)
+        assert wire.signed(services.keys, "GET", "b", "/x", question.claims) is not None
         assert len(services.keys.masters.peer_keys("message")) == 2
     finally:
         await services.close()

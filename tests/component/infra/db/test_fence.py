@@ -100,6 +100,7 @@ def test_every_table_of_content_is_fenced(db: Database) -> None:
         "instances",
         "job_runners",
         "login_failures",
+        "peer_nonces",
         "schema_compatibility",
         "sessions",
         "upload_leases",

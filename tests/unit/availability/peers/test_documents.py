@@ -19,7 +19,7 @@ OF_ONE_INSTANCE = {
     "its processes": "instances commit_markers schema_compatibility login_failures",
     "its part in disaster recovery": "dr_state dr_blobs dr_divergences dr_nonces",
     "its part among peers and followers": "peer_state peer_entries peer_pending peer_links "
-    "peer_transfers change_feed change_log",
+    "peer_transfers peer_nonces change_feed change_log",
 }
 # Columns that are not carried.
 LOCAL = {
