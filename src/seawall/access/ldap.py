@@ -26,6 +26,7 @@ from seawall.access import members, users
 from seawall.access.dn import first_value, normal_dn
 from seawall.access.principal import Principal
 from seawall.access.service import principal_of
+from seawall.access.tables import oidc_users
 from seawall.access.tables import users as users_table
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
@@ -149,8 +150,8 @@ class Directory:
             return principal_of(connection, users_table.c.id == user_id)
 
         def look(connection: DbConnection) -> Principal | None:
-            known_here = users_table.c.username == entry.username
-            return principal_of(connection, known_here & users_table.c.password_hash.is_(None))
+            user_id = _known(connection, entry)
+            return principal_of(connection, users_table.c.id == user_id) if user_id else None
 
         try:
             principal = await self._db.write(admit_user)
@@ -210,18 +211,16 @@ class Directory:
 
         def add_user(connection: DbConnection) -> None:
             if _ensure(connection, found[0]) is None:
-                raise ConflictError(f"{username[:100]} is the name of a local user")
+                raise ConflictError(f"{username[:100]} is the name of a user who is not of the directory")
 
         await self._db.write(add_user, also=also)
 
 
 def _ensure(connection: DbConnection, entry: LdapEntry) -> int | None:
-    """Id of the user here; None when a local user has the name."""
-    row = connection.execute(
-        select(users_table.c.id, users_table.c.password_hash).where(users_table.c.username == entry.username)
-    ).first()
-    if row is not None:
-        return int(row[0]) if row[1] is None else None
+    """Id of the user here; None when somebody has the name who is not the directory's."""
+    found = _known(connection, entry)
+    if found is not None:
+        return found or None
     email = entry.email
     if email and connection.execute(select(users_table.c.id).where(users_table.c.email == email)).first():
         email = ""
@@ -230,6 +229,21 @@ def _ensure(connection: DbConnection, entry: LdapEntry) -> int | None:
     except InvalidError:
         # The directory has names and addresses that ours may not have.
         return users.create(connection, entry.username, None)
+
+
+def _known(connection: DbConnection, entry: LdapEntry) -> int | None:
+    """Id of the directory's user here, 0 when a local user or one of an OpenID provider has the name.
+
+    Users stay when the way to sign in is changed, and a name alone makes nobody their heir.
+    """
+    row = connection.execute(
+        select(users_table.c.id, users_table.c.password_hash, oidc_users.c.user_id)
+        .outerjoin(oidc_users, oidc_users.c.user_id == users_table.c.id)
+        .where(users_table.c.username == entry.username)
+    ).first()
+    if row is None:
+        return None
+    return int(row[0]) if row[1] is None and row[2] is None else 0
 
 
 def _run(settings: LdapSettings, work: Callable[[Connection], T]) -> T:

@@ -273,7 +273,7 @@ class OidcService:
         groups = claims.get(settings.groups_claim) if settings.groups_claim else None
         if isinstance(groups, str):
             groups = [groups]
-        names = [str(g) for g in groups if g] if isinstance(groups, list) else []
+        names = [str(g).strip() for g in groups if g] if isinstance(groups, list) else []
         admin = bool(settings.admin_group) and settings.admin_group in names
         if settings.group_filter:
             names = [g for g in names if re.search(settings.group_filter, g)]
@@ -283,7 +283,7 @@ class OidcService:
             re.sub(r"\s+", "_", name.strip()),
             str(claims.get("email") or ""),
             str(claims.get("name") or "")[:255],
-            tuple(dict.fromkeys(g[:255] for g in names)),
+            tuple(dict.fromkeys(g[:255].strip() for g in names if g)),
             admin,
             None,
         )

@@ -99,17 +99,24 @@ def is_needed() -> ColumnElement[bool]:
     A tag of cosign's scheme keeps its manifest for as long as the subject is there. A signature that cosign
     has replaced has neither tag nor subject, so nothing keeps it.
     """
-    subject, child = manifests.alias(), manifest_references.alias()
-    mine = tags.c.manifest_id == manifests.c.id
+    child = manifest_references.alias()
     names_subject = or_(*(tags.c.name.like(f"sha%-%{suffix}") for suffix in COSIGN_SUFFIXES))
-    tagged = exists().where(mine)
-    named = exists().where(mine, or_(manifests.c.accessory_of.is_(None), ~names_subject))
+    named = exists().where(
+        tags.c.manifest_id == manifests.c.id, or_(manifests.c.accessory_of.is_(None), ~names_subject)
+    )
     part = exists().where(
         child.c.repository_id == manifests.c.repository_id,
         child.c.digest == manifests.c.digest,
         child.c.kind == "manifest",
     )
+    return or_(part, named, is_attached())
+
+
+def is_attached() -> ColumnElement[bool]:
+    """Whether a manifest belongs to an artifact that is here, which keeps it."""
+    subject = manifests.alias()
+    tagged = exists().where(tags.c.manifest_id == manifests.c.id)
     there = exists().where(
         subject.c.repository_id == manifests.c.repository_id, subject.c.digest == manifests.c.accessory_of
     )
-    return or_(part, named, and_(there, or_(manifests.c.subject_digest.is_not(None), tagged)))
+    return and_(there, or_(manifests.c.subject_digest.is_not(None), tagged))

@@ -12,6 +12,7 @@ from seawall.kernel.context import actor
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, digest_of, is_tag
 from seawall.registry import accounting, index
+from seawall.registry.belongings import is_attached
 from seawall.registry.hooks import Push
 from seawall.registry.manifest import Manifest, parse
 from seawall.registry.model import Repository, StoredManifest
@@ -229,8 +230,13 @@ def _insert_manifest(
     ).first()
     attached = index.accessory(parsed, digest, names)
     if found is not None:
-        # A manifest pushed again counts as new, so retention and collection see the latest push.
-        values: dict[str, Any] = {"pushed_at": now, "media_type": parsed.media_type}
+        # A manifest pushed again counts as new, so retention and collection see the latest push. One that its
+        # subject keeps does not: a signature counts from when it was first seen, and whoever pushed it again
+        # would else take a signature away whose certificate has expired since.
+        values: dict[str, Any] = {"media_type": parsed.media_type}
+        kept = select(manifests.c.id).where(manifests.c.id == found[0], is_attached())
+        if connection.execute(kept).first() is None:
+            values["pushed_at"] = now
         if attached is not None and found[1] is None:
             values["accessory_type"], values["accessory_of"] = attached
         connection.execute(update(manifests).where(manifests.c.id == found[0]).values(**values))

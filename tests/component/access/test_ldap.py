@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -184,3 +187,50 @@ def test_groups_that_the_directory_does_not_have_are_refused(root: Api) -> None:
         assert root.post(f"/projects/{project}/members", json=member).status_code == status, dn
         body = {"group_name": "nobody", "group_type": 1, "ldap_group_dn": dn}
         assert root.post("/usergroups", json=body).status_code == status, dn
+
+
+def test_a_name_of_another_way_to_sign_in_is_not_taken_over(
+    server: Registry, root: Api, directory: Slapd
+) -> None:
+    """Users stay when `auth_mode` is changed; the directory's namesake of one is somebody else."""
+    with contextlib.closing(sqlite3.connect(server.data_dir / "seawall.db")) as connection:
+        now = time.time()
+        columns = "username, email, sysadmin, created_at, updated_at"
+        made = connection.execute(
+            f"INSERT INTO users ({columns}) VALUES ('otto', 'otto@provider.test', 1, ?, ?)", (now, now)
+        )
+        connection.execute(
+            "INSERT INTO oidc_users (user_id, issuer, subject, secret, created_at, updated_at) "
+            "VALUES (?, 'https://provider.test', 'otto', 'sealed', ?, ?)",
+            (made.lastrowid, now, now),
+        )
+        connection.commit()
+    directory.add_user("otto", "Otto-password-1")
+    # The directory's names compare whatever their case.
+    for name in ("OTTO", "Otto", " otto"):
+        answer = httpx.get(f"{server.url}/api/v2.0/users/current", auth=(name, "Otto-password-1"))
+        assert answer.status_code == 401, (name, answer.text)
+    refused = root.post("/ldap/users/import", json={"ldap_uid_list": ["otto"]})
+    assert refused.status_code == 404
+    assert refused.json()[0]["uid"] == "otto"
+    # Nor is a local user's.
+    directory.add_user("admin", "Admin-password-1")
+    for name in ("admin", "ADMIN"):
+        answer = httpx.get(f"{server.url}/api/v2.0/users/current", auth=(name, "Admin-password-1"))
+        assert answer.status_code == 401, (name, answer.text)
+
+
+def test_a_projects_admin_gives_no_group_the_name_of_another(
+    server: Registry, root: Api, directory: Slapd
+) -> None:
+    interns = directory.add_group("interns", directory.add_user("ivo", "Ivo-password-1"))
+    project = root.project()
+    root.member(project, "ivo", 1)
+    with Api(server, ("ivo", "Ivo-password-1")) as ivo:
+        group = {"group_name": "board", "group_type": 1, "ldap_group_dn": interns}
+        member = ivo.made(f"/projects/{project}/members", {"role_id": 2, "member_group": group})
+        assert ivo.get(f"/projects/{project}/members/{member}").json()["entity_name"] == "interns"
+        assert ivo.get("/usergroups/search", params={"groupname": "board"}).json() == []
+        invented = {"group_name": "board", "group_type": 3}
+        answer = ivo.post(f"/projects/{project}/members", json={"role_id": 2, "member_group": invented})
+        assert answer.status_code == 400

@@ -23,7 +23,7 @@ from seawall.web.harbor.deps import (
     system_access,
 )
 from seawall.web.harbor.errors import ApiError
-from seawall.web.harbor.needs import Accounts, Db, Ldap
+from seawall.web.harbor.needs import Accounts, Db, Ldap, Oidc
 
 router = ApiRouter()
 
@@ -117,8 +117,13 @@ async def create_project_member(
     access: Annotated[Access, project_access("member", "create")],
     auth: Accounts,
     directory: Ldap,
+    provider: Oidc,
 ) -> Response:
-    """Add a user (by id or name) or a group (by id, LDAP DN, or name and type)."""
+    """Add a user (by id or name) or a group (by id, LDAP DN, or name and type).
+
+    A group that is new here is one that users come with in the way they sign in now; an LDAP group is called
+    as the directory calls it. Who may make groups chooses freely.
+    """
     project, role = access.project, _role(body.role_id)
     if (body.member_user is None) == (body.member_group is None):
         raise ApiError(400, "give either member_user or member_group")
@@ -130,8 +135,12 @@ async def create_project_member(
     if group is not None and not group.id:
         kind = group.group_type or (domain.LDAP if group.ldap_group_dn else domain.OIDC)
         name, dn = group.group_name or "", group.ldap_group_dn or ""
+        free = not auth.required or await access.allowed("user-group", "create")
         if kind == domain.LDAP and dn and auth.required:
-            name = await directory.checked_group(dn, name)
+            # Others choose groups by name: a project's admin must not give his own one the name of another.
+            name = await directory.checked_group(dn, name if free else "")
+        comes = {domain.LDAP: directory.enabled, domain.OIDC: provider.enabled}.get(kind)
+        free = free or (comes is not None and await comes())
 
     def add_member(connection: Connection) -> tuple[int, str]:
         if user is not None:
@@ -144,6 +153,8 @@ async def create_project_member(
             group_id = domain.group(connection, group.id).id
         else:
             known = domain.find_group(connection, name, kind, dn)
+            if known is None and not free:
+                raise ApiError(400, "no such group, and nobody signs in with groups of that type")
             group_id = known or domain.create_group(connection, name, kind, dn)
         return (
             domain.add(connection, project.id, role, group_id=group_id),

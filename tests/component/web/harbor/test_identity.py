@@ -114,6 +114,24 @@ def test_groups(admin: Api, as_user: Callable[..., Api]) -> None:
     assert admin.get(f"/projects/{project}/members/{member}").status_code == 404
 
 
+def test_project_admins_make_up_no_groups(admin: Api, as_user: Callable[..., Api]) -> None:
+    project = admin.project()
+    _, name = admin.user()
+    admin.member(project, name, 1)
+    me = as_user(name)
+    # Users sign in by passwords here, so a group comes with nobody: it could only mislead who looks for it.
+    for kind, dn in ((3, ""), (2, ""), (1, "cn=admins,dc=example")):
+        group = {"group_name": f"ops-{project}", "group_type": kind, "ldap_group_dn": dn}
+        answer = me.post(f"/projects/{project}/members", json={"role_id": 2, "member_group": group})
+        assert (answer.status_code, code(answer)) == (400, "BAD_REQUEST"), answer.text
+    assert me.get("/usergroups/search", params={"groupname": f"ops-{project}"}).json() == []
+    # A group that is known may be a member.
+    group = admin.made("/usergroups", {"group_name": f"ops-{project}", "group_type": 3})
+    known = {"group_name": f"ops-{project}", "group_type": 3}
+    assert me.made(f"/projects/{project}/members", {"role_id": 2, "member_group": known})
+    assert me.get("/usergroups/search", params={"groupname": f"ops-{project}"}).json()[0]["id"] == group
+
+
 def _grant(namespace: str, *pairs: tuple[str, str], kind: str = "project") -> dict[str, Any]:
     return {
         "kind": kind,
