@@ -18,6 +18,7 @@ import mmap
 import os
 import struct
 import time
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ _FREE = ("/healthz", "/readyz", "/metrics", "/api/v2.0/health", "/api/v2.0/ping"
 _COUNTED = ("/v2", "/api/", "/c/", "/service/")
 # key tag, tokens, time of the last change
 _SLOT = struct.Struct("<Qdd")
+# Tokens that a process takes from Redis at once, at most, and clients that it remembers.
+_AT_ONCE = 20
+_CLIENTS = 4096
 _WAYS = 8
 _SETS = 8192
 
@@ -89,6 +93,12 @@ class LocalBuckets:
         os.close(self._fd)
 
 
+def _remember(where: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    where[key] = value
+    if len(where) > _CLIENTS:
+        where.popitem(last=False)
+
+
 class RateLimiter:
     """Refuses requests above the configured rates."""
 
@@ -97,6 +107,9 @@ class RateLimiter:
         self._settings = settings
         self._redis = redis
         self._exempt = [ipaddress.ip_network(item, strict=False) for item in settings.exempt]
+        # Of the clients seen last: what their address counts as, and tokens that Redis has given for them.
+        self._networks: OrderedDict[str, str | None] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._local = LocalBuckets(shared) if settings.per_address or settings.per_user else None
 
     async def check_address(self, path: str, address: str) -> None:
@@ -113,6 +126,15 @@ class RateLimiter:
             await self._take("user", name, self._settings.per_user, self._settings.user_burst)
 
     def _network(self, address: str) -> str | None:
+        """`_counted_as`, remembered."""
+        try:
+            return self._networks[address]
+        except KeyError:
+            found = self._counted_as(address)
+        _remember(self._networks, address, found)
+        return found
+
+    def _counted_as(self, address: str) -> str | None:
         """What an address counts as; None when it is exempt. An IPv6 client has a /64 to choose from."""
         try:
             parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -127,10 +149,8 @@ class RateLimiter:
     async def _take(self, by: str, key: str, rate: float, burst: int) -> None:
         wait = None
         if self._redis.configured:
-            # Names have any characters; a digest has none that a tool on the way could trip over.
-            name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
             with contextlib.suppress(RedisUnavailableError):
-                wait = await self._redis.take(f"rate:{by}:{name}", rate, burst)
+                wait = await self._take_from_redis(by, key, rate, burst)
         if wait is None:
             assert self._local is not None
             wait = self._local.take(f"{by}:{key}", rate, burst)
@@ -141,6 +161,23 @@ class RateLimiter:
                 f"more requests than one {by} may make; try again later",
                 headers={"Retry-After": str(max(1, math.ceil(wait)))},
             )
+
+    async def _take_from_redis(self, by: str, key: str, rate: float, burst: int) -> float:
+        """Take a token; 0, or the seconds until there is one. Raises RedisUnavailableError.
+
+        Of a large bucket a few are taken at once, so that not every request waits for Redis.
+        """
+        held = self._held.get((by, key), 0)
+        if held:
+            self._held[by, key] = held - 1
+            return 0.0
+        # Names have any characters; a digest has none that a tool on the way could trip over.
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        count = max(1, min(_AT_ONCE, burst // 1000))
+        wait, taken = await self._redis.take(f"rate:{by}:{name}", rate, burst, count)
+        if taken > 1:
+            _remember(self._held, (by, key), self._held.get((by, key), 0) + taken - 1)
+        return wait
 
     async def close(self) -> None:
         """Let go of the shared file."""

@@ -50,15 +50,15 @@ return {n, at, 1}
 _TAKE = """
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local rate, burst, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call('HMGET', KEYS[1], 'n', 'at')
 local n = tonumber(held[1] or burst) + math.max(0, now - tonumber(held[2] or now)) * rate
 n = math.min(burst, n)
-local wait = 0
-if n >= 1 then n = n - 1 else wait = (1 - n) / rate end
+local wait, taken = 0, math.min(count, math.floor(n))
+if taken > 0 then n = n - taken else wait = (1 - n) / rate end
 redis.call('HSET', KEYS[1], 'n', string.format('%.6f', n), 'at', string.format('%.6f', now))
 redis.call('PEXPIRE', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
-return string.format('%.6f', wait)
+return string.format('%.6f %d', wait, taken)
 """
 
 
@@ -147,12 +147,14 @@ class RedisClient:
         values = await self.run(lambda client: client.hmget(PREFIX + key, ["n", "at"]))
         return int(values[0] or 0), float(values[1] or 0)
 
-    async def take(self, key: str, rate: float, burst: int) -> float:
-        """Take one of a bucket's `burst` tokens, which come back at `rate` a second, by Redis's clock.
+    async def take(self, key: str, rate: float, burst: int, count: int = 1) -> tuple[float, int]:
+        """Take up to `count` of a bucket's `burst` tokens, which come back at `rate` a second.
 
-        Returns 0, or the seconds until there is one.
+        The clock is Redis's. Returns (0, how many were taken), or (the seconds until there is one, 0).
         """
-        return float(await self.run(lambda client: client.eval(_TAKE, 1, PREFIX + key, rate, burst)))
+        answer = await self.run(lambda client: client.eval(_TAKE, 1, PREFIX + key, rate, burst, count))
+        wait, _, taken = (answer.decode() if isinstance(answer, bytes) else str(answer)).partition(" ")
+        return float(wait), int(taken)
 
     async def publish(self, channel: str, message: str) -> None:
         """Tell every instance that listens; losing it must only cost time."""

@@ -25,7 +25,8 @@ BURST = 6
 
 
 def limiter(redis: str | None = None, shared: Path | None = None, **values: object) -> RateLimiter:
-    chosen = {"per_address": 0.01, "address_burst": BURST, "per_user": 0.01, "user_burst": 3, **values}
+    chosen = {"per_address": 0.01, "address_burst": BURST, "per_user": 0.01, "user_burst": 3, "exempt": []}
+    chosen |= values
     return RateLimiter(RateSettings.model_validate(chosen), RedisClient(RedisSettings(url=redis)), shared)
 
 
@@ -110,6 +111,14 @@ def test_instances_count_together_in_redis_and_alone_without() -> None:
         assert await passed(one, "192.0.2.1", 4) == 4
         assert await passed(two, "192.0.2.1", 4) == BURST - 4
         assert await passed(one, "192.0.2.2", 1) == 1
+        # Of a large bucket each takes some at once, and together they take no more than there is.
+        many = [limiter(node.url, address_burst=2000) for _ in range(2)]
+        done = [0, 0]
+        for number in range(4100):
+            done[number % 2] += await passed(many[number % 2], "192.0.2.4", 1)
+        assert sum(done) == 2000
+        for rates in many:
+            await rates.close()
         quick = limiter(node.url, per_address=50, address_burst=1)
         assert await passed(quick, "192.0.2.3", 2) == 1
         await asyncio.sleep(0.05)
@@ -126,6 +135,26 @@ def test_instances_count_together_in_redis_and_alone_without() -> None:
         node.close()
 
 
+def test_no_honest_client_comes_near_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 nodes behind one address pull an image of 20 layers at once with one robot account."""
+    defaults = RateSettings()
+    pull = 25
+    assert defaults.address_burst >= 2000 * pull
+    assert defaults.per_address * 60 >= 2400 * pull
+    assert defaults.user_burst >= 2 * defaults.address_burst
+
+    async def run() -> None:
+        rates = RateLimiter(defaults, RedisClient(RedisSettings()), None)
+        # A flood is one all the same.
+        monkeypatch.setattr("seawall.infra.ratelimit.time.monotonic", lambda: 1.0)
+        assert await passed(rates, "192.0.2.1", defaults.address_burst + 100) == defaults.address_burst
+        assert await passed(rates, "192.0.2.2", 100) == 100
+        assert await passed(rates, "127.0.0.1", 1000) == 1000
+        await rates.close()
+
+    asyncio.run(run())
+
+
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """Two processes; a user may make 8 requests, an address 40, and none comes back soon."""
@@ -136,6 +165,8 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
             "SEAWALL_RATE__ADDRESS_BURST": "40",
             "SEAWALL_RATE__PER_USER": "0.001",
             "SEAWALL_RATE__USER_BURST": "8",
+            # Loopback is, by default.
+            "SEAWALL_RATE__EXEMPT": "[]",
             "SEAWALL_HTTP__WORKERS": "2",
             "SEAWALL_JOBS__EMBEDDED": "false",
         },
