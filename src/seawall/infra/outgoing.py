@@ -188,13 +188,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     def _check_literal(self, request: httpx.Request) -> None:
         """The resolver never sees a host that is an address."""
         host = request.url.host
-        with contextlib.suppress(ValueError):
-            ipaddress.ip_address(host.partition("%")[0])
-            port = request.url.port or (443 if request.url.scheme == "https" else 80)
-            try:
-                self._reach.check(host, port, host)
-            except OSError as error:
-                raise httpx.ConnectError(str(error), request=request) from None
+        if not (":" in host or host.replace(".", "").isdigit()):
+            return
+        port = request.url.port or (443 if request.url.scheme == "https" else 80)
+        try:
+            self._reach.check(host, port, host)
+        except ValueError:
+            # `127.1` and `2130706433` are addresses to the system's resolver, and to nobody else.
+            raise httpx.ConnectError(f"{host} is no address in its usual form", request=request) from None
+        except OSError as error:
+            raise httpx.ConnectError(str(error), request=request) from None
 
     async def aclose(self) -> None:
         """Close connections."""

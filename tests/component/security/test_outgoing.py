@@ -17,6 +17,7 @@ import pytest
 from seawall.access import oidc
 from seawall.features.replication import client as module
 from seawall.features.replication.client import RegistryClient
+from seawall.features.replication.login import Credentials
 from seawall.features.replication.remote import RemoteError
 from seawall.infra.addresses import networks
 from tests.support.api import Api
@@ -69,6 +70,65 @@ def test_a_token_server_is_no_way_inside(sides: Callable[[], Side]) -> None:
     # Without credentials, with a token server pinned to the registry itself.
     with pytest.raises(RemoteError, match="may not be reached"):
         ask(upstream, lambda client: client.tags("team/app"), token_origin="")
+    assert inside.heard == []
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "gopher://127.0.0.1:70/x",
+        "//127.1:{port}/x",
+        "http://2130706433:{port}/x",
+        "http://0177.0.0.1:{port}/x",
+        "http://0x7f.1:{port}/x",
+        "http://[::ffff:127.0.0.1]:{port}/x",
+        "http://[::ffff:7f00:1]:{port}/x",
+        "http://[64:ff9b::7f00:1]:{port}/x",
+        "http://[2002:7f00:1::]:{port}/x",
+        "http://user:secret@127.0.0.1:{port}/x",
+        "http://registry.example@localhost:{port}/x",
+        "http://127.0.0.1.:{port}/x",
+        "http://[",
+        "http://127.0.0.1:99999999/x",
+        "http://\u2460\u2461\u2466.0.0.1:{port}/x",
+    ],
+)
+def test_no_spelling_of_an_address_leads_inside(sides: Callable[[], Side], location: str) -> None:
+    """As a redirect, as the next page, as the place of an upload and as a token server."""
+    upstream, inside = sides(), sides()
+    target = location.format(port=inside.url.rpartition(":")[2]).encode("utf-8").decode("latin-1")
+    questions: list[tuple[Callable[[RegistryClient], Any], dict[str, str], int]] = [
+        (blob, {"Location": target}, 307),
+        (lambda client: client.manifest("team/app", DIGEST), {"Location": target}, 302),
+        (lambda client: client.tags("team/app"), {"WWW-Authenticate": f'Bearer realm="{target}"'}, 401),
+    ]
+    for question, headers, status in questions:
+        told = (status, headers, b"{}")
+        upstream.answer = lambda _method, _path, _auth, told=told: told  # type: ignore[misc]
+        with pytest.raises(RemoteError):
+            ask(upstream, question, credentials=Credentials("u", "s"), token_origin="")
+    # Of the next page's address only path and query count.
+    page = (200, {"Link": f'<{target}>; rel="next"'}, b'{"tags": ["a"]}')
+    upstream.answer = lambda _method, _path, _auth: page
+    with contextlib.suppress(RemoteError):
+        assert ask(upstream, lambda client: client.tags("team/app")) == ["a"]
+    assert inside.heard == []
+
+
+def test_the_next_page_is_the_registrys_own(sides: Callable[[], Side]) -> None:
+    """A path that does not begin with a slash would make the address `http://registry@elsewhere`."""
+    upstream, inside = sides(), sides()
+    host = inside.url.removeprefix("http://")
+    for link in (f"x:@{host}/v2/", f"x:http://{host}/v2/", f"//{host}/v2/", f"http://{host}/v2/"):
+        page = b'{"tags": ["a"]}'
+        linked = (200, {"Link": f'<{link}>; rel="next"'}, page)
+        upstream.answer = lambda _method, path, _auth, linked=linked, page=page: (  # type: ignore[misc]
+            linked if "tags/list" in path else (200, {}, page)
+        )
+        allow = networks(["127.0.0.0/8"])
+        assert ask(upstream, lambda client: client.tags("team/app"), allow=allow) == ["a"]
     assert inside.heard == []
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
+import httpx
 import pytest
 
 from seawall.infra.addresses import allowed, networks
+from seawall.infra.outgoing import AiohttpTransport, Reach
 
 # IANA's special-purpose address registries, and what stands for an IPv4 address inside.
 INSIDE = [
@@ -74,3 +77,19 @@ def test_outside_is_reached(address: str) -> None:
 
 def test_an_administrator_may_allow_a_range() -> None:
     assert allowed(ipaddress.ip_address("fec0::1"), networks(["fec0::/10"]))
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.1", "127.0.1", "2130706433", "017700000001", "0", "0000", "127.0.0.1.", "127.0.0.1"],
+)
+def test_addresses_in_every_spelling_are_looked_at(host: str) -> None:
+    """The system's resolver takes them all, so they must not get there, whatever libraries between refuse."""
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(transport=AiohttpTransport(reach=Reach(), proxies=False)) as client:
+            request = client.build_request("GET", f"http://{host}:9/")
+            with pytest.raises(httpx.ConnectError, match=r"may not be reached|no address in its usual form"):
+                client._transport._check_literal(request)  # type: ignore[attr-defined]
+
+    asyncio.run(ask())

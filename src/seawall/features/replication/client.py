@@ -301,8 +301,14 @@ def _next_page(response: httpx.Response, url: str) -> str | None:
     link = re.search(r'<([^>]+)>\s*;\s*rel="?next"?', response.headers.get("link", ""))
     if link is None:
         return None
-    # The host in a Link is the registry's own idea of its name; only path and query count.
-    target = urlsplit(urljoin(url, link[1]))
+    # The host in a Link is the registry's own idea of its name; only path and query count. A path that does
+    # not begin with a slash (of `x:@elsewhere`) would make another host of the registry's address.
+    try:
+        target = urlsplit(urljoin(url, link[1]))
+    except ValueError:
+        return None
+    if not target.path.startswith("/"):
+        return None
     return str(target.path) + (f"?{target.query}" if target.query else "")
 
 

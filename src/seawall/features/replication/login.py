@@ -136,9 +136,7 @@ class Login:
             scheme, _, rest = challenge.partition(" ")
             if scheme.lower() == "bearer":
                 values = dict(re.findall(r'(\w+)="([^"]*)"', rest))
-                realm = urljoin(self.url, values.get("realm", ""))
-                if self._stay:
-                    realm = at(self.url, realm)
+                realm = self._realm(values.get("realm", ""))
                 if urlsplit(self.url).scheme == "https" and urlsplit(realm).scheme != "https":
                     raise RemoteError(f"{self.url}: its token server has no TLS; credentials are not sent")
                 self._check(realm)
@@ -151,6 +149,17 @@ class Login:
                 self._basic = True
                 return not sent
         return False
+
+    def _realm(self, named: str) -> str:
+        """The token server's address. Raises RemoteError for what is none."""
+        try:
+            realm = urljoin(self.url, named)
+            if self._stay:
+                realm = at(self.url, realm)
+            origin_of(realm)
+        except ValueError:
+            raise RemoteError(f"{self.url} names the token server {named[:200]!r}, which is no URL") from None
+        return realm
 
     def trusts(self, url: str) -> bool:
         """Whether a request to this address may carry what the registry is logged in with."""
@@ -187,7 +196,7 @@ class Login:
                     headers={"Authorization": basic} if basic else {},
                     extensions={LIMIT: _TOKEN_BYTES},
                 )
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise RemoteError(f"{realm}: {reason(error)}") from None
         if response.status_code != 200:
             raise refused("GET", realm, response)

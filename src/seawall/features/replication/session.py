@@ -14,10 +14,10 @@ from seawall import __version__
 from seawall.features.replication.login import Credentials, Login, at
 from seawall.features.replication.remote import RemoteError, reason, refused, retry_after
 from seawall.infra.addresses import Network
-from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, trusted
+from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, origin_of, trusted
 
 # What requests raise when they do not come through.
-FAILURES = (httpx.HTTPError, ssl.SSLError, TimeoutError)
+FAILURES = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, TimeoutError)
 # An answer that is kept in memory has at most so many bytes, and comes within so many seconds.
 ANSWER_BYTES = 16 * 1024 * 1024
 ANSWER_SECONDS = 180.0
@@ -75,8 +75,12 @@ class Session:
         self.login = Login(self.url, credentials, self.http, token_origin, self._reach.add, stay=stay)
 
     def place(self, target: str, source: str) -> str:
-        """The URL of a Location header that came from the URL `source`."""
-        found = urljoin(source, target)
+        """The URL of a Location header that came from the URL `source`. Raises RemoteError."""
+        try:
+            found = urljoin(source, target)
+            origin_of(found)
+        except ValueError:
+            raise RemoteError(f"{self.url} sends on to {target[:200]!r}, which is no URL") from None
         return at(self.url, found) if self._stay else found
 
     async def close(self) -> None:
@@ -117,7 +121,7 @@ class Session:
                     sent = {**(headers or {}), **await self.headers(url, scope)}
                     response = await self._ask(method, url, sent, options, follow=follow)
             except FAILURES as error:
-                if last or isinstance(error, httpx.UnsupportedProtocol):
+                if last or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
                     raise RemoteError(f"{self.url}: {reason(error)}") from None
             else:
                 if response.status_code in accept:
