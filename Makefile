@@ -13,7 +13,7 @@ HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test coverage unit lint types test-clients crash chaos dr memory screenshots bench clean
+.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos dr memory screenshots bench clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -63,6 +63,12 @@ coverage: install
 # No server, no network.
 unit: install
 	$(BIN)/python -m pytest -n $$(nproc) tests/unit
+
+# New inputs for what reads strangers' bytes, for a minute; those that fail are saved in the corpora, which
+# `make unit` replays. FUZZ_SECONDS=3600 for a night, FUZZ_ONLY=tuf,filters for some of them.
+FUZZ_SECONDS ?= 60
+fuzz: install
+	$(BIN)/python -m tests.support.fuzz --seconds $(FUZZ_SECONDS) $(if $(FUZZ_ONLY),--only $(FUZZ_ONLY))
 
 lint: install
 	$(BIN)/ruff check .

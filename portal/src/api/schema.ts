@@ -100,70 +100,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v2.0/system/gc": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getGcHistory"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v2.0/system/gc/schedule": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getGcSchedule"];
-        put: operations["updateGcSchedule"];
-        post: operations["createGcSchedule"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v2.0/system/gc/{gc_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getGc"];
-        put: operations["stopGc"];
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v2.0/system/gc/{gc_id}/log": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["getGcLog"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v2.0/jobservice/pools": {
         parameters: {
             query?: never;
@@ -284,6 +220,70 @@ export interface paths {
             cookie?: never;
         };
         get: operations["getSchedulePaused"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/system/gc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getGcHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/system/gc/schedule": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getGcSchedule"];
+        put: operations["updateGcSchedule"];
+        post: operations["createGcSchedule"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/system/gc/{gc_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getGc"];
+        put: operations["stopGc"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/system/gc/{gc_id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getGcLog"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1445,6 +1445,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/accessories": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listAccessories"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/tags": {
         parameters: {
             query?: never;
@@ -1472,22 +1488,6 @@ export interface paths {
         put?: never;
         post?: never;
         delete: operations["deleteTag"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/accessories": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["listAccessories"];
-        put?: never;
-        post?: never;
-        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2601,13 +2601,6 @@ export interface components {
             /** @default false */
             dry_run: boolean;
         };
-        ErrorItem: {
-            code: string;
-            message: string;
-        };
-        Errors: {
-            errors: components["schemas"]["ErrorItem"][];
-        };
         ExecHistory: {
             id: number;
             job_name: string;
@@ -2987,6 +2980,8 @@ export interface components {
             credential?: components["schemas"]["RegistryCredential"] | null;
             insecure?: boolean | null;
             ca_certificate?: string | null;
+            token_server?: string | null;
+            internal_networks?: string[] | null;
             status?: string | null;
             creation_time?: string | null;
             update_time?: string | null;
@@ -3011,6 +3006,7 @@ export interface components {
             access_key?: string | null;
             access_secret?: string | null;
             insecure?: boolean | null;
+            internal_networks?: string[] | null;
             ca_certificate?: string | null;
             id?: number | null;
             type?: string | null;
@@ -3023,6 +3019,7 @@ export interface components {
             access_key?: string | null;
             access_secret?: string | null;
             insecure?: boolean | null;
+            internal_networks?: string[] | null;
             ca_certificate?: string | null;
         };
         ReplicationExecution: {
@@ -3611,6 +3608,13 @@ export interface components {
             concurrency: number;
             host: string;
         };
+        ErrorItem: {
+            code: string;
+            message: string;
+        };
+        Errors: {
+            errors: components["schemas"]["ErrorItem"][];
+        };
     };
     responses: never;
     parameters: never;
@@ -3947,158 +3951,6 @@ export interface operations {
             };
         };
     };
-    getGcHistory: {
-        parameters: {
-            query?: {
-                q?: string | null;
-                sort?: string | null;
-                page?: number;
-                page_size?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["GCHistory"][];
-                };
-            };
-        };
-    };
-    getGcSchedule: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Schedule"];
-                };
-            };
-        };
-    };
-    updateGcSchedule: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["Schedule"];
-            };
-        };
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
-        };
-    };
-    createGcSchedule: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["Schedule"];
-            };
-        };
-        responses: {
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
-        };
-    };
-    getGc: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                gc_id: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["GCHistory"];
-                };
-            };
-        };
-    };
-    stopGc: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                gc_id: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
-        };
-    };
-    getGcLog: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                gc_id: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/plain": string;
-                };
-            };
-        };
-    };
     getWorkerPools: {
         parameters: {
             query?: never;
@@ -4266,6 +4118,158 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SchedulerStatus"];
+                };
+            };
+        };
+    };
+    getGcHistory: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GCHistory"][];
+                };
+            };
+        };
+    };
+    getGcSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Schedule"];
+                };
+            };
+        };
+    };
+    updateGcSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Schedule"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    createGcSchedule: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Schedule"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    getGc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gc_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GCHistory"];
+                };
+            };
+        };
+    };
+    stopGc: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gc_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    getGcLog: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gc_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": string;
                 };
             };
         };
@@ -6521,6 +6525,34 @@ export interface operations {
             };
         };
     };
+    listAccessories: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path: {
+                repository_name: string;
+                reference: string;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accessory"][];
+                };
+            };
+        };
+    };
     listTags: {
         parameters: {
             query?: {
@@ -6597,34 +6629,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
-                };
-            };
-        };
-    };
-    listAccessories: {
-        parameters: {
-            query?: {
-                q?: string | null;
-                sort?: string | null;
-                page?: number;
-                page_size?: number;
-            };
-            header?: never;
-            path: {
-                repository_name: string;
-                reference: string;
-                project_name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Accessory"][];
                 };
             };
         };

@@ -2,7 +2,12 @@
 import type { Text } from ".";
 
 export const zhTW: Record<Text, string> = {
+  "Beside the registry, the only place its credentials go to.": "除倉庫本身外，其憑證只會傳送到此處。",
   Compare: "比較",
+  "Networks inside": "內部網路",
+  "Token server": "權杖伺服器",
+  "Where the registry may send us on to, such as the network of its blob store.":
+    "倉庫可將請求重新導向到的網路，例如其 Blob 儲存所在的網路。",
   "{from} and {to}": "{from} 與 {to}",
   "Select two artifacts of a repository to compare them": "請選擇一個映像檔倉庫中的兩個製品進行比較",
   "{n} layers": "{n} 層",

@@ -1,6 +1,11 @@
 // Simplified Chinese. The keys are the English texts; a missing one is a type error where it is used.
 export const zh = {
+  "Beside the registry, the only place its credentials go to.": "除仓库本身外，其凭据只会发送到此处。",
   Compare: "比较",
+  "Networks inside": "内部网络",
+  "Token server": "令牌服务器",
+  "Where the registry may send us on to, such as the network of its blob store.":
+    "仓库可将请求重定向到的网络，例如其 Blob 存储所在的网络。",
   "{from} and {to}": "{from} 与 {to}",
   "Select two artifacts of a repository to compare them": "请选择一个镜像仓库中的两个制品进行比较",
   "{n} layers": "{n} 层",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
+import socket
 import time
 from collections.abc import Callable
 
@@ -201,3 +203,274 @@ def test_the_portal_is_in_no_frame(registry: Registry) -> None:
     """CVE-2023-4956 (Quay)."""
     headers = httpx.get(f"{registry.url}/", timeout=60, follow_redirects=True).headers
     assert "frame-ancestors 'none'" in headers.get("Content-Security-Policy", "")
+
+
+def test_nobody_gets_at_anothers_account(admin: Api, as_user: Callable[..., Api]) -> None:
+    """CVE-2019-19023: a user became an administrator."""
+    number, name = admin.user()
+    _, other = admin.user()
+    profile = {"email": f"{name}@example.com", "realname": "x", "comment": ""}
+    client = as_user(other)
+    for path, body in (
+        ("", profile),
+        ("/password", {"new_password": "Stolen-12345"}),
+        ("/sysadmin", {"sysadmin_flag": True}),
+        ("/cli_secret", {"secret": "Stolen-12345"}),
+    ):
+        for user_id in (1, number):
+            assert client.put(f"/users/{user_id}{path}", json=body).status_code in (403, 412), path
+    assert as_user(name).get("/users/current").status_code == 200
+
+
+def test_secrets_stay_out_of_audit_and_logs(registry: Registry, admin: Api) -> None:
+    """GHSA-prh4-vhfh-24mj, CVE-2025-48374 (zot)."""
+    secret = f"Hidden-{secrets.token_hex(8)}"
+    kept = {"ldap_search_password": secret, "oidc_client_secret": secret}
+    try:
+        assert admin.put("/configurations", json=kept).status_code == 200
+        shown = admin.get("/configurations").text
+        trails = [
+            admin.get(path, params={"page_size": 100}).text for path in ("/audit-logs", "/auditlog-exts")
+        ]
+    finally:
+        admin.put("/configurations", json=dict.fromkeys(kept, ""))
+    assert secret not in shown
+    assert all(secret not in trail for trail in trails)
+    assert secret not in registry.log.read_text()
+
+
+def test_filters_tell_nothing_of_secrets(admin: Api) -> None:
+    """CVE-2026-92770 (GHSA-vwvv-675v-p6rr): a scanner's credential was guessed letter by letter."""
+    for path in ("/scanners", "/registries", "/robots", "/p2p/preheat/instances", "/usergroups", "/projects"):
+        everything = admin.get(path, params={"page_size": 100})
+        assert everything.status_code == 200, path
+        for column in (
+            "access_cred",
+            "access_credential",
+            "access_secret",
+            "auth",
+            "auth_data",
+            "auth_info",
+            "secret",
+            "secret_hash",
+            "password_hash",
+        ):
+            for query in ({"q": f"{column}=~a"}, {"q": f"{column}=[a~b]"}, {"sort": column}):
+                answer = admin.get(path, params={"page_size": 100, **query})
+                told = answer.headers.get("X-Total-Count"), answer.json()
+                plain = everything.headers.get("X-Total-Count"), everything.json()
+                assert answer.status_code == 400 or told == plain, (path, query)
+
+
+def raw(registry: Registry, method: str, target: str, auth: tuple[str, str] | None, *headers: str) -> int:
+    """The status of a request whose target goes out exactly as it is; 0: closed without an answer."""
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {registry.host}", "Connection: close", *headers]
+    if auth is not None:
+        lines.append("Authorization: Basic " + base64.b64encode(":".join(auth).encode()).decode())
+    with socket.create_connection(("127.0.0.1", registry.port), timeout=60) as connection:
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+        answer = connection.recv(64)
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0
+
+
+def test_a_path_means_one_thing(registry: Registry, admin: Api) -> None:
+    """GHSA-qj39-pjf2-wmrc: the check read one path, and the handler another."""
+    private, public = admin.project(public="false"), admin.project(public="true")
+    for project in (private, public):
+        Pusher(registry.url, f"{project}/app", registry.admin).image("v1")
+    _, name = admin.user()
+    admin.member(public, name, 2)
+    developer = (name, PASSWORD)
+    assert raw(registry, "GET", f"/v2/{public}/app/manifests/v1", developer) == 200
+    assert raw(registry, "GET", f"/v2/{private}/app/manifests/v1", developer) in (401, 403, 404)
+    spellings = [
+        f"/v2/{public}/app/../../{private}/app/manifests/v1",
+        f"/v2/{public}/../{private}/app/manifests/v1",
+        f"/v2/{public}/%2e%2e/{private}/app/manifests/v1",
+        f"/v2/{public}/..%2f{private}/app/manifests/v1",
+        f"/v2/{public}%2f..%2f{private}/app/manifests/v1",
+        f"/v2/{public}/%252e%252e/{private}/app/manifests/v1",
+        f"/v2//{private}/app/manifests/v1",
+        f"/v2/;/{private}/app/manifests/v1",
+        f"/v2/{public};/../{private}/app/manifests/v1",
+        f"/v2/{public}/app/manifests/v1/../../../../{private}/app/manifests/v1",
+        f"/v2/{public}/app/manifests/..%2f..%2f..%2f{private}%2fapp%2fmanifests%2fv1",
+        f"/v2/./{private}/app/manifests/v1",
+        f"/v2/{public}\\..\\{private}/app/manifests/v1",
+        f"/v2/{private.upper()}/app/manifests/v1",
+        f"/healthz/../v2/{private}/app/manifests/v1",
+        f"/metrics/..;/v2/{private}/app/manifests/v1",
+        f"http://{registry.host}/v2/{private}/app/manifests/v1",
+    ]
+    for target in spellings:
+        for method in ("GET", "HEAD", "DELETE"):
+            assert raw(registry, method, target, developer) not in (200, 202), (method, target)
+    api = [
+        f"/api/v2.0/projects/{public}/../{private}",
+        f"/api/v2.0/projects/{public}/%2e%2e/{private}",
+        f"/api/v2.0//projects/{private}",
+        f"/api/v2.0/projects/{public}%2f..%2f{private}",
+        f"/api/v2.0/projects/{public};/../{private}",
+        f"/api/v2.0/projects/{public}/repositories/..%252f..%252f{private}%252fapp/artifacts/v1",
+        f"/api/v2.0/projects/{public}/repositories/%2e%2e%252f{private}%252fapp/artifacts/v1",
+        "/api/v2.0/ping/../users",
+        "/api/v2.0/health/%2e%2e/users",
+        "/portal/../api/v2.0/users",
+    ]
+    for target in api:
+        assert raw(registry, "GET", target, developer) != 200, target
+    # Names of other methods and of the path in headers, which some proxies and frameworks take up.
+    for header in (
+        "X-HTTP-Method-Override: GET",
+        f"X-Original-URL: /v2/{public}/app/manifests/v1",
+        f"X-Rewrite-URL: /v2/{public}/app/manifests/v1",
+        f"X-Forwarded-Prefix: /v2/{public}",
+        "X-Forwarded-User: admin",
+        "X-Remote-User: admin",
+        "X-Harbor-Username: admin",
+    ):
+        assert raw(registry, "GET", f"/v2/{private}/app/manifests/v1", developer, header) != 200, header
+        assert raw(registry, "GET", "/api/v2.0/users", None, header) == 401, header
+    assert Pusher(registry.url, f"{private}/app", registry.admin).pull("v1").status_code == 200
+
+
+def test_a_robot_of_all_projects_keeps_to_its_rights(admin: Api, as_user: Callable[..., Api]) -> None:
+    """GHSA-xq2m-cj8w-56v5: a right on every project became every right on each."""
+    project = admin.project()
+    access = [{"resource": "repository", "action": "pull"}]
+    mine = {
+        "name": f"r{secrets.token_hex(4)}",
+        "level": "project",
+        "duration": 1,
+        "permissions": [{"kind": "project", "namespace": project, "access": access}],
+    }
+    victim = admin.post("/robots", json=mine).json()["id"]
+    access = [{"resource": "project", "action": action} for action in ("read", "update", "delete")]
+    body = {
+        "name": f"r{secrets.token_hex(4)}",
+        "level": "system",
+        "duration": 1,
+        "permissions": [{"kind": "project", "namespace": "*", "access": access}],
+    }
+    made = admin.post("/robots", json=body)
+    assert made.status_code == 201, made.text
+    robot = as_user(made.json()["name"], made.json()["secret"])
+    assert robot.get(f"/projects/{project}").status_code == 200
+    assert robot.put(f"/robots/{victim}", json={**mine, "disable": True}).status_code == 403
+    assert robot.patch(f"/robots/{victim}", json={"secret": "Stolen-12345"}).status_code == 403
+    assert robot.delete(f"/robots/{victim}").status_code == 403
+    for path in ("members", "robots", "repositories", "webhook/policies", "immutabletagrules"):
+        assert robot.get(f"/projects/{project}/{path}").status_code == 403, path
+    member = {"role_id": 1, "member_user": {"username": admin.user()[1]}}
+    assert robot.post(f"/projects/{project}/members", json=member).status_code == 403
+    # To give robots new rights is nobody's to give.
+    body["permissions"] = [
+        {"kind": "project", "namespace": "*", "access": [{"resource": "robot", "action": "update"}]}
+    ]
+    body["name"] = f"r{secrets.token_hex(4)}"
+    assert admin.post("/robots", json=body).status_code == 400
+
+
+def test_a_deleted_blob_stays_deleted(registry: Registry, admin: Api) -> None:
+    """CVE-2026-35172 (Distribution): it came back once another repository had been asked for it."""
+    project = admin.project()
+    data = secrets.token_bytes(64)
+    digest = digest_of(data)
+    one, two = (Pusher(registry.url, f"{project}/{name}", registry.admin) for name in ("one", "two"))
+    for pusher in (one, two):
+        pusher.blob(data)
+    assert one.client.get(f"/blobs/{digest}").status_code == 200
+    assert one.client.delete(f"/blobs/{digest}").status_code == 202
+    for _ in range(3):
+        assert two.client.get(f"/blobs/{digest}").status_code == 200
+        assert two.client.head(f"/blobs/{digest}").status_code == 200
+        assert one.client.get(f"/blobs/{digest}").status_code == 404
+        assert one.client.head(f"/blobs/{digest}").status_code == 404
+
+
+def test_to_delete_needs_the_right_to(registry: Registry, admin: Api) -> None:
+    """CVE-2026-41888 (Distribution), CVE-2026-61833 (zot)."""
+    project = admin.project()
+    _, name = admin.user()
+    admin.member(project, name, 2)
+    pusher = Pusher(registry.url, f"{project}/app", (name, PASSWORD))
+    digest = pusher.image("v1")
+    for actions in ("pull,push", "pull,push,delete", "*"):
+        scope = {"service": "seawall", "scope": f"repository:{project}/app:{actions}"}
+        answer = httpx.get(f"{registry.url}/service/token", params=scope, auth=(name, PASSWORD), timeout=60)
+        headers = {"Authorization": f"Bearer {answer.json()['token']}"}
+        for reference in ("v1", digest):
+            url = f"{registry.url}/v2/{project}/app/manifests/{reference}"
+            assert httpx.delete(url, headers=headers, timeout=60).status_code in (401, 403), (
+                actions,
+                reference,
+            )
+            assert pusher.client.delete(f"/manifests/{reference}").status_code in (401, 403)
+    assert pusher.pull("v1").status_code == 200
+
+
+def test_an_upload_is_of_its_repository(registry: Registry, admin: Api) -> None:
+    """CVE-2026-32589 (Quay): whoever might push anywhere took part in everybody's uploads."""
+    theirs, mine = admin.project(), admin.project()
+    _, name = admin.user()
+    admin.member(mine, name, 1)
+    thief = Pusher(registry.url, f"{mine}/app", (name, PASSWORD))
+    owner = Pusher(registry.url, f"{theirs}/app", registry.admin)
+    location = owner.client.post("/blobs/uploads/").headers["Location"]
+    session = location.rpartition("/")[2]
+    assert owner.client.patch(f"/blobs/uploads/{session}", content=b"secret").status_code == 202
+    digest = digest_of(b"secret")
+    for base in (f"{registry.url}/v2/{mine}/app", f"{registry.url}/v2/{theirs}/app"):
+        url = f"{base}/blobs/uploads/{session}"
+        for method, query in (("GET", ""), ("PATCH", ""), ("PUT", f"?digest={digest}"), ("DELETE", "")):
+            answer = thief.client.request(method, url + query, content=b"x" if method == "PATCH" else None)
+            assert answer.status_code in (401, 403, 404), (method, base)
+    assert owner.client.put(f"/blobs/uploads/{session}", params={"digest": digest}).status_code == 201
+    assert owner.client.get(f"/blobs/{digest}").content == b"secret"
+
+
+def test_a_robots_secret_is_shown_once(admin: Api) -> None:
+    """CVE-2026-18255, CVE-2026-105447 (Quay)."""
+    project = admin.project()
+    access = [{"resource": "repository", "action": "pull"}]
+    body = {
+        "name": f"r{secrets.token_hex(4)}",
+        "level": "project",
+        "duration": 1,
+        "permissions": [{"kind": "project", "namespace": project, "access": access}],
+    }
+    made = admin.post("/robots", json=body).json()
+    number = admin.get(f"/projects/{project}").json()["project_id"]
+    for path in (f"/robots/{made['id']}", f"/robots?q=Level=project,ProjectID={number}"):
+        answer = admin.get(path)
+        assert answer.status_code == 200, answer.text
+        assert made["secret"] not in answer.text
+        assert not any(item.get("secret") for item in ([answer.json()] if "?" not in path else answer.json()))
+
+
+def test_what_a_provider_sends_back_is_no_page(registry: Registry) -> None:
+    """CVE-2026-102295 (Quay): the callback of the sign-in showed what stood in its address."""
+    script = "<script>alert(1)</script>"
+    for path in ("/c/oidc/callback", "/c/oidc/login", "/c/login"):
+        for query in ({"error": script, "error_description": script}, {"code": script, "state": script}):
+            answer = httpx.get(registry.url + path, params=query, timeout=60, follow_redirects=False)
+            assert script not in answer.text, path
+            assert answer.headers.get("X-Content-Type-Options") == "nosniff"
+
+
+def test_an_immutable_latest_is_not_overwritten(registry: Registry, admin: Api) -> None:
+    """CVE-2026-31801 (zot): the tag `latest` was left out of the check."""
+    project = admin.project()
+    pusher = Pusher(registry.url, f"{project}/app", registry.admin)
+    digest = pusher.image("latest", b"first")
+    selector = {"kind": "doublestar", "decoration": "matches", "pattern": "**"}
+    rule = {
+        "action": "immutable",
+        "template": "immutable_template",
+        "tag_selectors": [selector],
+        "scope_selectors": {"repository": [{**selector, "decoration": "repoMatches"}]},
+    }
+    admin.made(f"/projects/{project}/immutabletagrules", rule)
+    with pytest.raises(AssertionError):
+        pusher.image("latest", b"second")
+    assert pusher.pull("latest").headers["Docker-Content-Digest"] == digest

@@ -25,7 +25,16 @@ export function Registries() {
   const list = useList<Registry>("/registries", { query: { q: q({ name: like(name) }) }, address: "" });
   const ping = useAction(
     async (values: Values) => {
-      const { name, description, type, url, insecure, ca_certificate, credential = {} } = values;
+      const {
+        name,
+        description,
+        type,
+        url,
+        insecure,
+        ca_certificate,
+        internal_networks,
+        credential = {},
+      } = values;
       const given = credential.access_key || credential.access_secret;
       // A stored secret is never sent back to us, so an unchanged one is tested by the registry's id.
       await api.post("/registries/ping", {
@@ -33,6 +42,7 @@ export function Registries() {
           ...(editing?.id ? { id: editing.id } : {}),
           ...{ name, description, type, url, insecure: !!insecure },
           ca_certificate: ca_certificate || undefined,
+          internal_networks: internal_networks || undefined,
           ...(given
             ? {
                 credential_type: "basic",
@@ -89,6 +99,22 @@ export function Registries() {
     },
     { name: "verify", label: t("Verify the certificate"), type: "check", ...negated("insecure") },
     { name: "ca_certificate", label: t("CA certificate (PEM)"), type: "textarea" },
+    {
+      name: "token_server",
+      label: t("Token server"),
+      disabled: true,
+      // The registry named it when it was saved with its secret; there is nothing to choose.
+      hidden: (registry) => !registry.token_server,
+      help: t("Beside the registry, the only place its credentials go to."),
+    },
+    {
+      name: "internal_networks",
+      label: t("Networks inside"),
+      type: "tags",
+      placeholder: "10.20.0.0/16",
+      help: t("Where the registry may send us on to, such as the network of its blob store."),
+      get: (registry) => registry.internal_networks ?? [],
+    },
   ];
   // An update takes the fields that change, the parts of the credential by names of their own.
   const update = (stored: Values, values: Values) => {

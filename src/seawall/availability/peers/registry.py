@@ -189,7 +189,7 @@ def _error(answer: httpx.Response) -> RegistryError:
     try:
         item = msgspec.json.decode(answer.content)["errors"][0]
         code, message, detail = str(item["code"]), str(item["message"]), item.get("detail")
-    except (msgspec.DecodeError, KeyError, IndexError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError):
         code, message, detail = "UNAVAILABLE", f"a peer answers {answer.status_code}", None
     if code not in OCI_CODES:
         code = "UNKNOWN"

@@ -93,7 +93,7 @@ def parse(role: str, payload: bytes) -> Document:
         raise TufError("ErrValidation", f"{role} is larger than {MAX_BYTES} bytes")
     try:
         top = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise TufError("ErrValidation", f"{role} is not JSON") from None
     signed = top.get("signed") if isinstance(top, dict) else None
     signatures = top.get("signatures") if isinstance(top, dict) else None
