@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
 
@@ -47,4 +50,23 @@ class Sdist(sdist):
         super().run()
 
 
-setup(cmdclass={"build_py": BuildPy, "sdist": Sdist})
+class BdistWheel(bdist_wheel):
+    """bdist_wheel with an SBOM where PEP 770 has it, `.dist-info/sboms`."""
+
+    def write_wheelfile(self, wheelfile_base: str, *arguments: Any, **options: Any) -> None:
+        """Write the SBOM beside WHEEL, so that RECORD has it."""
+        super().write_wheelfile(wheelfile_base, *arguments, **options)
+        spec = importlib.util.spec_from_file_location("parts", ROOT / "src/seawall/install/parts.py")
+        assert spec is not None
+        assert spec.loader is not None
+        parts = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(parts)
+        bundled = parts.portal_components(SOURCES / "package-lock.json") if DIST.is_dir() else []
+        needs = self.distribution.install_requires
+        folder = Path(wheelfile_base) / "sboms"
+        folder.mkdir(exist_ok=True)
+        text = parts.wheel_sbom(self.distribution.get_version(), needs, bundled)
+        (folder / "seawall.cdx.json").write_bytes(text)
+
+
+setup(cmdclass={"build_py": BuildPy, "sdist": Sdist, "bdist_wheel": BdistWheel})

@@ -41,6 +41,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from seawall import __version__
 from seawall.infra.private import check_writable
+from seawall.install.parts import portal_components
 from seawall.kernel.errors import ConfigError
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -238,7 +239,9 @@ def _assemble(
     files["PYTHON"] = (f"{' '.join(pythons)}\n".encode(), 0o644)
     files["bundle.json"] = (_json(about), 0o644)
     files["requirements.txt"] = (_requirements(hashes), 0o644)
-    files["sbom.cdx.json"] = (sbom(packages, hashes), 0o644)
+    # The portal's files were built from packages of npm, which are in no wheel's own name.
+    bundled = portal_components(source / "portal" / "package-lock.json") if about["portal"] else []
+    files["sbom.cdx.json"] = (sbom(packages, hashes, bundled), 0o644)
     for part in ("helm/seawall", "docker"):
         for path in sorted((source / "deploy" / part).rglob("*")):
             if path.is_file():
@@ -309,18 +312,23 @@ def _revision(source: Path) -> str | None:
     return revision if re.fullmatch(r"[0-9a-f]{40,64}", revision) else None
 
 
-def sbom(packages: Iterable[Package], hashes: dict[str, str]) -> bytes:
-    """A CycloneDX 1.6 document (JSON) of Seawall and what it needs; `hashes` are SHA-256 by wheel name."""
+def sbom(packages: Iterable[Package], hashes: dict[str, str], bundled: Iterable[Component] = ()) -> bytes:
+    """A CycloneDX 1.6 document (JSON) of Seawall and what it needs.
+
+    `hashes` are SHA-256 by wheel name; `bundled` is what the wheel of Seawall has in it beside its own code.
+    """
+    bundled = list(bundled)
     digests = {str(parse_wheel_filename(wheel)[0]): digest for wheel, digest in hashes.items()}
     components = {package.name: _component(package, digests.get(package.name)) for package in packages}
     main = components["seawall"]
-    bom = Bom(components=[c for c in components.values() if c is not main])
+    bom = Bom(components=[*(c for c in components.values() if c is not main), *bundled])
     bom.metadata.component = main
     # Of the content and not of the moment: the same bundle has the same SBOM.
     bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(hashes, sort_keys=True))
     bom.metadata.timestamp = datetime.datetime.fromtimestamp(0, datetime.UTC)
     for package in packages:
         needs = [components[name] for name in package.requires if name in components]
+        needs += bundled if package.name == "seawall" else []
         bom.register_dependency(components[package.name], needs)
     return JsonV1Dot6(bom).output_as_string(indent=2).encode() + b"\n"
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,9 +133,26 @@ def test_sbom_is_valid(bundle: Path, tmp_path: Path) -> None:
     wheels = {
         path.name.partition("-")[0].lower().replace("_", "-") for path in (tmp_path / "wheels").iterdir()
     }
-    names = {component["name"].replace(".", "-") for component in content["components"]}
+    purls = [component["purl"] for component in content["components"]]
+    names = {
+        component["name"].replace(".", "-")
+        for component in content["components"]
+        if component["purl"].startswith("pkg:pypi/")
+    }
     assert wheels - {"seawall", "pip"} == names
     assert about["wheels"] == len(names) + 2
+    # And what the portal's files were built from.
+    assert any(purl.startswith("pkg:npm/react@") for purl in purls) is about["portal"]
+    # Seawall's own wheel says it by itself (PEP 770).
+    (wheel,) = (tmp_path / "wheels").glob("seawall-*.whl")
+    with zipfile.ZipFile(wheel) as package:
+        (name,) = (item for item in package.namelist() if item.endswith(".dist-info/sboms/seawall.cdx.json"))
+        own = package.read(name).decode()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(own) is None
+    assert (
+        any(item.get("purl", "").startswith("pkg:npm/") for item in json.loads(own)["components"])
+        is (about["portal"])
+    )
 
 
 def test_a_changed_bundle_is_refused(bundle: Path, tmp_path: Path) -> None:
