@@ -24,6 +24,7 @@ from seawall.access.rbac import OCI_ACTIONS
 from seawall.access.tables import oidc_users, robots, user_group_members, users
 from seawall.access.throttle import LoginThrottle, guess
 from seawall.access.tokens import Scope
+from seawall.infra.addresses import counted_as
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient
@@ -151,7 +152,7 @@ class AuthService:
         if outside and await self._external.enabled():
             return await self._external.login(username, password)
         # One at a time of an address, so that many bad clients of one do not keep the others waiting.
-        line = self._lines.setdefault(client[:64], asyncio.Lock())
+        line = self._lines.setdefault(counted_as(client), asyncio.Lock())
         async with line, self._slots:
             right = await asyncio.to_thread(verify, account.stored if account else None, password)
         return account.principal if account is not None and right else None

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, or_, select, update
 
 from seawall.access.tables import login_failures
+from seawall.infra.addresses import counted_as
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
 from seawall.infra.redis import RedisClient, RedisUnavailableError
@@ -49,12 +50,22 @@ def guess(username: str, secret: str, client: str, stored: str | None = None) ->
 
     `client` is the caller's address, `stored` the hash that the secret must fit.
 
-    Every spelling that a directory may take for the same name has one counter. A new password has a new
-    one: what was guessed of the old does not keep its owner out.
+    Every spelling that a directory may take for the same name has one counter, and so have all addresses that
+    one client may choose from. A new password has a new one: what was guessed of the old does not keep its
+    owner out.
     """
-    name = unicodedata.normalize("NFKC", username).strip().casefold()
-    key = _hash("login", client[:64], name, stored or "")
+    key = _hash("login", counted_as(client), _folded(username), stored or "")
     return Guess(key, _hash(key, secret)[:8])
+
+
+def _folded(username: str) -> str:
+    """A name as the most forgiving directory compares it: no case, accents, invisible characters or spaces.
+
+    Two people whose names fall together here share a counter, where they also share an address.
+    """
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", username).casefold())
+    kept = (c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cc") and not c.isspace())
+    return "".join(kept) or username
 
 
 def _hash(*parts: str) -> str:

@@ -68,6 +68,21 @@ def _inner(address: Address) -> ipaddress.IPv4Address | None:
     return None
 
 
+def counted_as(client: str) -> str:
+    """What a client's address counts as where clients are counted: of IPv6 the /64 that a client has whole.
+
+    What is no address (a socket's path, none) stays as it is, up to 64 characters.
+    """
+    try:
+        parsed = ipaddress.ip_address(client.partition("%")[0])
+    except ValueError:
+        return client[:64]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    inner = parsed.ipv4_mapped
+    return str(inner if inner is not None else ipaddress.ip_network((parsed, 64), strict=False))
+
+
 async def resolve(host: str, port: int, allow: Iterable[Network]) -> Address:
     """An address of `host` to connect to. Raises RefusedError if any of its addresses is not allowed."""
     loop = asyncio.get_running_loop()

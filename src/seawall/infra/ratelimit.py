@@ -22,6 +22,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from seawall.infra.addresses import counted_as
 from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.infra.settings import RateSettings
 from seawall.kernel.errors import RegistryError
@@ -136,15 +137,13 @@ class RateLimiter:
 
     def _counted_as(self, address: str) -> str | None:
         """What an address counts as; None when it is exempt. An IPv6 client has a /64 to choose from."""
-        try:
+        with contextlib.suppress(ValueError):
             parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return address
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-            parsed = parsed.ipv4_mapped
-        if any(parsed in network for network in self._exempt):
-            return None
-        return str(parsed) if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))
+            if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+                parsed = parsed.ipv4_mapped
+            if any(parsed in network for network in self._exempt):
+                return None
+        return counted_as(address)
 
     async def _take(self, by: str, key: str, rate: float, burst: int) -> None:
         wait = None

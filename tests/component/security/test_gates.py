@@ -134,6 +134,48 @@ def test_no_claim_opens_a_gate(gated: Gated) -> None:
         assert gated.status("v1", **{"User-Agent": tool}) == 412
 
 
+def test_no_form_of_an_accessory_carries_a_program(gated: Gated) -> None:
+    """Bundles, notation, SBOMs, indexes and artifact manifests, with layers that an engine would run."""
+    image = gated.push(reference="v1")
+    about = subject(image)
+    index = "application/vnd.oci.image.index.v1+json"
+    program = {"mediaType": TAR, **gated.developer.blob(layer())}
+    text = {"mediaType": SPDX, **gated.developer.blob(b'{"spdxVersion": "SPDX-2.3"}')}
+    config = {"mediaType": IMAGE_CONFIG, **gated.developer.blob(b'{"architecture": "amd64", "os": "linux"}')}
+    empty = {"mediaType": EMPTY_CONFIG, **gated.developer.blob(b"{}")}
+    behind = b"{}\n" + bytes(510)
+    listed = {"mediaType": signing.OCI, "digest": image, "size": len(gated.pushed[image][1])}
+
+    def both(**more: Any) -> str:
+        """A harmless layer first, and the program behind it."""
+        content = {"schemaVersion": 2, "mediaType": signing.OCI, "layers": [text, program], "subject": about}
+        return gated.developer.manifest({**content, "config": config, **more})
+
+    forged = {
+        "bundle with an archive": gated.push(EMPTY_CONFIG, TAR, artifactType=BUNDLE, subject=about),
+        "bundle of another version": gated.push(artifactType=BUNDLE.replace("0.3", "0.9"), subject=about),
+        "notation with an archive": gated.push(NOTATION, TAR, artifactType=NOTATION, subject=about),
+        "SBOM and a program": both(artifactType=SPDX),
+        "no artifact type": both(),
+        "no artifact type, empty config": both(config=empty),
+        "type with a parameter": gated.push(layer_type=SPDX + ";x=1", artifactType=SPDX, subject=about),
+        "type in capitals": gated.push(layer_type=SPDX.upper(), subject=about),
+        "index as an accessory": gated.developer.manifest(
+            {
+                "schemaVersion": 2,
+                "mediaType": index,
+                "artifactType": BUNDLE,
+                "manifests": [listed],
+                "subject": about,
+            }
+        ),
+        "archive that begins like JSON": gated.push(layer_type=SIMPLE, data=b"{}" + layer(), subject=about),
+        "JSON that goes on as an archive": gated.push(layer_type=DSSE, data=behind, subject=about),
+    }
+    passed = [name for name, digest in forged.items() if gated.status(digest) != 412]
+    assert passed == []
+
+
 def test_a_tag_in_cosigns_form_opens_nothing(gated: Gated) -> None:
     digest = gated.push(reference="v1")
     real = gated.push()

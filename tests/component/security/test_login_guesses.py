@@ -68,10 +68,39 @@ def test_an_old_secret_locks_nobody_out(run: Run) -> None:
     run(body)
 
 
-@pytest.mark.parametrize("name", ["ALICE", " alice ", "Alice", "\uff41lice"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ALICE",
+        " alice ",
+        "Alice",
+        "\uff41lice",
+        "al\u00adice",
+        "\u200balice",
+        "a l i c e",
+        "ali\u0301ce",
+        "al\u00edce",
+    ],
+)
 def test_spellings_have_one_counter(name: str) -> None:
     assert guess(name, "x", "192.0.2.1") == guess("alice", "x", "192.0.2.1")
     assert guess(name, "x", "192.0.2.1").key != guess("alice", "x", "192.0.2.2").key
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("2001:db8::1%eth0", "2001:db8::1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_all_addresses_of_a_client_have_one_counter(one: str, other: str, same: bool) -> None:
+    """Of IPv6 a client has a /64: guesses from 2**64 addresses would each have been the first."""
+    assert (guess("alice", "x", one).key == guess("alice", "x", other).key) is same
 
 
 def test_guesses_that_come_anyway_make_the_wait_grow(run: Run) -> None:

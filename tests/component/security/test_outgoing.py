@@ -19,6 +19,8 @@ from seawall.features.replication import client as module
 from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.login import Credentials
 from seawall.features.replication.remote import RemoteError
+from seawall.features.replication.session import Patience
+from seawall.features.webhooks import guard
 from seawall.infra.addresses import networks
 from tests.support.api import Api
 from tests.support.registry import Registry
@@ -98,6 +100,7 @@ def test_a_token_server_is_no_way_inside(sides: Callable[[], Side]) -> None:
 def test_no_spelling_of_an_address_leads_inside(sides: Callable[[], Side], location: str) -> None:
     """As a redirect, as the next page, as the place of an upload and as a token server."""
     upstream, inside = sides(), sides()
+    once = Patience(attempts=1)
     target = location.format(port=inside.url.rpartition(":")[2]).encode("utf-8").decode("latin-1")
     questions: list[tuple[Callable[[RegistryClient], Any], dict[str, str], int]] = [
         (blob, {"Location": target}, 307),
@@ -108,12 +111,12 @@ def test_no_spelling_of_an_address_leads_inside(sides: Callable[[], Side], locat
         told = (status, headers, b"{}")
         upstream.answer = lambda _method, _path, _auth, told=told: told  # type: ignore[misc]
         with pytest.raises(RemoteError):
-            ask(upstream, question, credentials=Credentials("u", "s"), token_origin="")
+            ask(upstream, question, credentials=Credentials("u", "s"), token_origin="", patience=once)
     # Of the next page's address only path and query count.
     page = (200, {"Link": f'<{target}>; rel="next"'}, b'{"tags": ["a"]}')
     upstream.answer = lambda _method, _path, _auth: page
     with contextlib.suppress(RemoteError):
-        assert ask(upstream, lambda client: client.tags("team/app")) == ["a"]
+        assert ask(upstream, lambda client: client.tags("team/app"), patience=once) == ["a"]
     assert inside.heard == []
 
 
@@ -141,6 +144,18 @@ def test_large_answers_are_not_read(sides: Callable[[], Side]) -> None:
     upstream.answer = lambda _method, _path, _auth: (200, {"Content-Encoding": "gzip"}, bomb)
     with pytest.raises(RemoteError, match="compressed"):
         ask(upstream, lambda client: client.manifest("team/app", DIGEST))
+
+
+def test_answers_to_webhooks_are_not_unpacked(sides: Callable[[], Side]) -> None:
+    """GHSA-jw3v-7jvc-pfmx: what a receiver answers is logged, and only its first bytes."""
+    receiver = sides()
+    bomb = gzip.compress(b"x" * (64 * 1024 * 1024))
+    for headers, body in (({"Content-Encoding": "gzip"}, bomb), ({}, b"x" * (8 * 1024 * 1024))):
+        receiver.answer = lambda _method, _path, _auth, told=(500, headers, body): told  # type: ignore[misc]
+        allow = networks(["127.0.0.0/8"])
+        answer = asyncio.run(guard.post(receiver.url, b"{}", {}, allow=allow, verify=True, seconds=60))
+        assert answer.status == 500
+        assert len(answer.body) <= 2048
 
 
 def test_endless_lists_are_given_up(sides: Callable[[], Side], monkeypatch: pytest.MonkeyPatch) -> None:
