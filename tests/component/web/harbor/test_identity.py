@@ -121,8 +121,8 @@ def test_project_admins_make_up_no_groups(admin: Api, as_user: Callable[..., Api
     me = as_user(name)
     # Users sign in by passwords here, so a group comes with nobody: it could only mislead who looks for it.
     for kind, dn in ((3, ""), (2, ""), (1, "cn=admins,dc=example")):
-        group = {"group_name": f"ops-{project}", "group_type": kind, "ldap_group_dn": dn}
-        answer = me.post(f"/projects/{project}/members", json={"role_id": 2, "member_group": group})
+        made_up = {"group_name": f"ops-{project}", "group_type": kind, "ldap_group_dn": dn}
+        answer = me.post(f"/projects/{project}/members", json={"role_id": 2, "member_group": made_up})
         assert (answer.status_code, code(answer)) == (400, "BAD_REQUEST"), answer.text
     assert me.get("/usergroups/search", params={"groupname": f"ops-{project}"}).json() == []
     # A group that is known may be a member.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -66,8 +67,8 @@ def test_no_signature_is_none(header: str) -> None:
 
 
 def test_an_old_request_and_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, now = signed(), wire.time.time()
-    monkeypatch.setattr(wire.time, "time", lambda: now + 700)
+    made, now = signed(), time.time()
+    monkeypatch.setattr("seawall.availability.peers.wire.time.time", lambda: now + 700)
     with pytest.raises(wire.WireError, match="old"):
         wire.signed(KEYS, "PATCH", "b.example:80", TARGET, made.claims)
     monkeypatch.undo()
