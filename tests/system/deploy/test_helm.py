@@ -518,7 +518,7 @@ def test_made_keys_are_good(helm: Helm) -> None:
         (["persistence.imageChartStorage.type=oss"], "oss.bucket or region is empty"),
         (["persistence.imageChartStorage.filesystem.rootdirectory=/etc/x"], "hide the image's own files"),
         (["database.type=embedded", "persistence.imageChartStorage.filesystem.rootdirectory=/a"], "/storage"),
-        (["core.gdpr.deleteUser=true"], "core.gdpr is not supported"),
+        (["core.gdpr.auditLogsCompliant=true"], "stays in the audit log"),
         (
             ["database.type=external", "database.external.host=d", "database.external.sslmode=verify-ca"],
             "caBundleSecretName",

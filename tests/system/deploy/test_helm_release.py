@@ -123,6 +123,20 @@ def test_another_key_than_before(release: Release) -> None:
     release.do("upgrade", f"masterKey={release.secret()['masterKey']}")
 
 
+def test_the_secret_of_a_release_that_runs(release: Release) -> None:
+    """Gone, or elsewhere before: a new key would not open the database, wherever that is."""
+    external = ["database.type=external", "database.external.host=db", "database.external.existingSecret=db"]
+    release.do("install", *external)
+    before = release.secret()
+    release.kubernetes.delete("Secret", "release-seawall")
+    said = release.refused("upgrade", *external)
+    assert "a master key that is not in secret release-seawall" in said
+    release.do("upgrade", *external, f"masterKey={before['masterKey']}")
+    release.do("upgrade", *external, "existingSecretMasterKey=elsewhere")
+    assert "masterKey" not in release.secret()
+    assert "give masterKey or existingSecretMasterKey" in release.refused("upgrade", *external)
+
+
 def test_what_restarts_pods(release: Release) -> None:
     """A changed secret does, the chart's own or the operator's; an upgrade that changes nothing does not."""
     external = [

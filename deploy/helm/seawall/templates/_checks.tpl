@@ -79,8 +79,8 @@
 {{- fail "database.type is embedded: imageChartStorage.filesystem.rootdirectory must be /storage or below it" -}}
 {{- end -}}
 {{- with $v.core.gdpr -}}
-{{- if or .deleteUser .auditLogsCompliant -}}
-{{- fail "core.gdpr is not supported: what a deleted user did stays in the audit log under the user's name until it is purged (docs/audit.md); set core.gdpr.deleteUser and auditLogsCompliant to false" -}}
+{{- if .auditLogsCompliant -}}
+{{- fail "core.gdpr.auditLogsCompliant is not supported: what a deleted user did stays in the audit log under the user's name until it is purged (docs/audit.md); set it to false" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq $v.database.type "external") (eq $v.database.external.sslmode "verify-ca") (not $v.caBundleSecretName) -}}

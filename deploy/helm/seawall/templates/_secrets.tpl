@@ -95,6 +95,11 @@ is found again by its name.
 {{- if and (eq $v.database.type "internal") $v.persistence.enabled $v.database.internal.password $password (ne $v.database.internal.password $password) -}}
 {{- fail (printf "database.internal.password is not the one in secret %s, and PostgreSQL keeps the password that it was made with: leave it empty, or change it in PostgreSQL (ALTER USER seawall PASSWORD '...') and in the secret first" $name) -}}
 {{- end -}}
+{{- if and (not $master) (not $v.masterKey) (not $v.existingSecretMasterKey) -}}
+{{- if lookup "apps/v1" "Deployment" $space (printf "%s-core" $name) -}}
+{{- fail (printf "this release runs with a master key that is not in secret %s: restore the secret from your backup, or give masterKey or existingSecretMasterKey as they were; another key would not open the database" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (not .old) $v.persistence.enabled -}}
 {{- $claims := list -}}
 {{- if eq $v.database.type "internal" -}}
