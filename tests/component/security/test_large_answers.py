@@ -6,8 +6,10 @@ import json
 
 import httpx
 
+from seawall.registry.artifacts import accessories_of, tags_of
 from tests.support.api import Api
 from tests.support.digests import digest_of
+from tests.support.lab import Lab, Run
 from tests.support.registry import Registry
 from tests.support.signing import EMPTY, OCI, Pusher
 
@@ -78,3 +80,44 @@ def test_pages_of_artifacts_are_bounded_by_bytes(registry: Registry, admin: Api)
     one = admin.get(f"{path}/{digests[0]}").json()
     assert one["annotations"]["long"] == "y" * MIB
     assert digest_of(pusher.pull(digests[0]).content) == digests[0]
+
+
+def test_pages_are_bounded_in_tags(registry: Registry, admin: Api) -> None:
+    """One push sets 64 tags; a list with all tags of its artifacts would grow without end."""
+    project = admin.project()
+    pusher = Pusher(registry.url, f"{project}/app", registry.admin)
+    many, other = pusher.image("first"), pusher.image("other", b"other")
+    payload = pusher.pull(many).content
+    for part in range(5):
+        tags = {"tag": [f"t{part}-{number}" for number in range(60)]}
+        answer = pusher.client.put(
+            f"/manifests/{many}", params=tags, content=payload, headers={"Content-Type": OCI}
+        )
+        assert answer.status_code == 201, answer.text
+    path = f"/projects/{project}/repositories/app/artifacts"
+    listed = {item["digest"]: item for item in admin.get(path, params={"with_tag": "true"}).json()}
+    assert len(listed[many]["tags"]) == 200
+    assert [tag["name"] for tag in listed[other]["tags"]] == ["other"]
+    # The newest are told, and none is lost.
+    assert {tag["name"].partition("-")[0] for tag in listed[many]["tags"]} <= {"t1", "t2", "t3", "t4"}
+    assert len(admin.get(f"{path}/{many}").json()["tags"]) == 301
+    assert admin.get(f"{path}/{many}/tags").headers["X-Total-Count"] == "301"
+
+
+def test_belongings_are_cut_for_each(run: Run) -> None:
+    async def check(lab: Lab) -> None:
+        await lab.project()
+        subjects = [await lab.image("p/app", f"v{number}") for number in range(2)]
+        for number in range(5):
+            subject = {"mediaType": OCI, "digest": subjects[number % 2], "size": 1}
+            await lab.image("p/app", annotations={"n": str(number)}, subject=subject)
+        rows = [await lab.services.artifacts.get("p/app", digest) for digest in subjects]
+        counts = {}
+        for most in (None, 2, 0):
+            attached = await lab.db.read(lambda c, most=most: accessories_of(c, rows, most))  # type: ignore[misc]
+            counts[most] = sorted(len(items) for items in attached.values())
+        assert counts == {None: [2, 3], 2: [2, 2], 0: []}
+        found = await lab.db.read(lambda c: tags_of(c, [row.id for row in rows], 1))
+        assert sorted(len(items) for items in found.values()) == [1, 1]
+
+    run(check)

@@ -96,16 +96,19 @@ def find(connection: Connection, repository_id: int, reference: str) -> Artifact
     return Artifact(*row) if row else None
 
 
-def tags_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Tag]]:
-    """Tags by artifact, newest first."""
+def tags_of(connection: Connection, ids: Sequence[int], most: int | None = None) -> dict[int, list[Tag]]:
+    """Tags by artifact, newest first; `most` of each."""
     result: dict[int, list[Tag]] = {}
     if ids:
-        query = (
-            select(*TAG_COLUMNS)
-            .where(tags.c.manifest_id.in_(ids))
-            .order_by(tags.c.pushed_at.desc(), tags.c.name)
-        )
-        for row in connection.execute(query):
+        newest: tuple[Any, ...] = (tags.c.pushed_at.desc(), tags.c.name)
+        query = select(*TAG_COLUMNS).where(tags.c.manifest_id.in_(ids))
+        if most is not None:
+            # What users may add without end is cut, so that a page has a bound.
+            number = func.row_number().over(partition_by=tags.c.manifest_id, order_by=newest)
+            rows = query.add_columns(number.label("number")).subquery()
+            query = select(*list(rows.c)[:-1]).where(rows.c.number <= most)
+            newest = (rows.c.pushed_at.desc(), rows.c.name)
+        for row in connection.execute(query.order_by(*newest)):
             result.setdefault(row[1], []).append(Tag(*row))
     return result
 
@@ -125,33 +128,46 @@ def labels_of(connection: Connection, ids: Sequence[int]) -> dict[int, list[Labe
     return result
 
 
-def accessories_of(connection: Connection, found: Iterable[Artifact]) -> dict[int, list[Artifact]]:
-    """Accessories by the id of their subject."""
+def accessories_of(
+    connection: Connection, found: Iterable[Artifact], most: int | None = None
+) -> dict[int, list[Artifact]]:
+    """Accessories by the id of their subject; the first `most` of each."""
     subjects = {(item.repository_id, item.digest): item.id for item in found}
     result: dict[int, list[Artifact]] = {}
     for repository_id in {key[0] for key in subjects}:
         digests = [digest for owner, digest in subjects if owner == repository_id]
-        query = (
-            artifacts(brief=True)
-            .where(manifests.c.repository_id == repository_id, manifests.c.accessory_of.in_(digests))
-            .order_by(manifests.c.id)
-        )
-        for row in connection.execute(query):
+        here = manifests.c.repository_id == repository_id
+        query = artifacts(brief=True).where(here, manifests.c.accessory_of.in_(digests))
+        if most is not None:
+            number = func.row_number().over(partition_by=manifests.c.accessory_of, order_by=manifests.c.id)
+            rows = (
+                select(manifests.c.id, number.label("number"))
+                .where(here, manifests.c.accessory_of.in_(digests))
+                .subquery()
+            )
+            query = query.where(manifests.c.id.in_(select(rows.c.id).where(rows.c.number <= most)))
+        for row in connection.execute(query.order_by(manifests.c.id)):
             item = Artifact(*row)
             result.setdefault(subjects[repository_id, item.accessory_of or ""], []).append(item)
     return result
 
 
 def inherited_accessories_of(
-    connection: Connection, found: Iterable[Artifact]
+    connection: Connection, found: Iterable[Artifact], most: int | None = None
 ) -> dict[int, list[tuple[Artifact, Artifact]]]:
-    """(accessory, its subject) of the indexes that name an artifact, by the artifact's id."""
+    """(accessory, its subject) of the indexes that name an artifact, by the artifact's id.
+
+    Of `most` such indexes, and the first `most` accessories of each.
+    """
     result: dict[int, list[tuple[Artifact, Artifact]]] = {}
     for item in found:
         parents = [
             Artifact(*row)
             for row in connection.execute(
-                artifacts().where(
+                artifacts()
+                .order_by(manifests.c.id)
+                .limit(most)
+                .where(
                     manifests.c.id.in_(
                         select(manifest_references.c.manifest_id).where(
                             manifest_references.c.repository_id == item.repository_id,
@@ -162,7 +178,7 @@ def inherited_accessories_of(
                 )
             )
         ]
-        attached = accessories_of(connection, parents) if parents else {}
+        attached = accessories_of(connection, parents, most) if parents else {}
         pairs = [(part, parent) for parent in parents for part in attached.get(parent.id, [])]
         if pairs:
             result[item.id] = pairs

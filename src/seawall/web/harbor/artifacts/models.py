@@ -222,12 +222,17 @@ def _links(row: ArtifactRow) -> dict[str, AdditionLink]:
     return {name: AdditionLink(href=f"{base}/{name}") for name in names}
 
 
+# Tags and accessories that are told of each artifact of a list, and of one alone. Their own lists have all.
+_MOST_IN_LIST, _MOST_OF_ONE = 200, 5000
+
+
 async def models(
     access: Access, db: Db, artifact_service: Artifacts, found: list[ArtifactRow], wanted: Wanted
 ) -> list[Artifact]:
     """The API's shape of artifacts, with what is wanted of their belongings."""
     found = await artifact_service.complete(found)
     ids = [item.id for item in found]
+    most = _MOST_IN_LIST if len(found) > 1 else _MOST_OF_ONE
 
     def belongings(connection: Connection) -> tuple[Any, ...]:
         rules: dict[int, list[immutability.ImmutabilityRule]] = {}
@@ -239,10 +244,10 @@ async def models(
             for row in found
         ]
         return (
-            artifacts.tags_of(connection, ids) if wanted.tag else {},
+            artifacts.tags_of(connection, ids, most) if wanted.tag else {},
             artifacts.labels_of(connection, ids) if wanted.label else {},
-            artifacts.accessories_of(connection, found) if wanted.accessory else {},
-            artifacts.inherited_accessories_of(connection, found) if wanted.inherited else {},
+            artifacts.accessories_of(connection, found, most) if wanted.accessory else {},
+            artifacts.inherited_accessories_of(connection, found, most) if wanted.inherited else {},
             artifacts.references_of(connection, found),
             rules,
             hub.scan_overviews(connection, shown) if wanted.scan_overview else {},
