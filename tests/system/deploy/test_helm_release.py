@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from tests.support.deploy.helm import CHART, Helm
 from tests.support.deploy.kubernetes import Kubernetes
@@ -83,6 +84,27 @@ def test_uninstalled_and_installed_again(release: Release) -> None:
     release.do("install")
     assert release.secret() == before
     assert release.secret("release-seawall-tls") == tls
+
+
+def test_a_certificate_for_another_name(release: Release) -> None:
+    release.do("install")
+    first = release.secret("release-seawall-tls")
+    release.do("upgrade", "logLevel=debug")
+    assert release.secret("release-seawall-tls") == first
+    release.do("upgrade", "expose.ingress.hosts.core=other.example.com")
+    second = release.secret("release-seawall-tls")
+    names = (
+        x509.load_pem_x509_certificate(second["tls.crt"].encode())
+        .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        .value.get_values_for_type(x509.DNSName)
+    )
+    assert names == ["other.example.com"]
+    release.do("upgrade", "expose.ingress.hosts.core=other.example.com", "logLevel=debug")
+    assert release.secret("release-seawall-tls") == second
+    # A chart that did not write the names down made this one.
+    del release.kubernetes.get("Secret", "release-seawall-tls")["metadata"]["annotations"]["seawall/hosts"]
+    release.do("upgrade", "expose.ingress.hosts.core=third.example.com")
+    assert release.secret("release-seawall-tls") == second
 
 
 def test_a_database_without_its_secret(release: Release) -> None:

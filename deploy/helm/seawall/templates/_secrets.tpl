@@ -126,24 +126,31 @@ is found again by its name.
 {{- define "seawall.tls.data" -}}
 {{- $memo := printf "_tls_%s" .name -}}
 {{- if not (hasKey .root.Values $memo) -}}
-{{- $data := include "seawall.secret.old" (dict "root" .root "name" .name) | fromYaml -}}
-{{- if not (index $data "tls.crt") -}}
+{{- $old := (lookup "v1" "Secret" .root.Release.Namespace .name) | default dict -}}
+{{- $data := $old.data | default dict -}}
+{{- $made := index (($old.metadata | default dict).annotations | default dict) "seawall/hosts" -}}
+{{/* A certificate for other names is of no use; one of a chart that did not write them down is taken as it is. */}}
+{{- if or (not (index $data "tls.crt")) (and $made (ne $made (join "," (concat .hosts .ips)))) -}}
 {{- if .root.Values.gitops -}}
 {{- fail "gitops is true, so no certificate is made: give expose.tls.certSource secret or none, and internalTLS.certSource secret or manual" -}}
 {{- end -}}
 {{- $ca := genCA "seawall-ca" 3650 -}}
-{{- $made := genSignedCert (first (concat .hosts .ips)) .ips .hosts 3650 $ca -}}
-{{- $data = dict "tls.crt" ($made.Cert | b64enc) "tls.key" ($made.Key | b64enc) "ca.crt" ($ca.Cert | b64enc) -}}
+{{- $signed := genSignedCert (first (concat .hosts .ips)) .ips .hosts 3650 $ca -}}
+{{- $data = dict "tls.crt" ($signed.Cert | b64enc) "tls.key" ($signed.Key | b64enc) "ca.crt" ($ca.Cert | b64enc) -}}
 {{- end -}}
 {{- $_ := set .root.Values $memo (dict "tls.crt" (index $data "tls.crt") "tls.key" (index $data "tls.key") "ca.crt" (index $data "ca.crt" | default (index $data "tls.crt")) | toYaml) -}}
 {{- end -}}
 {{- index .root.Values $memo -}}
 {{- end -}}
 
-{{/* Data of the secret of the certificate that clients see, where the chart makes it. */}}
+{{/* The name in the certificate that clients see, where the chart makes it. */}}
+{{- define "seawall.tls.outer.host" -}}
+{{- if eq .Values.expose.type "ingress" -}}{{- .Values.expose.ingress.hosts.core -}}{{- else -}}{{- .Values.expose.tls.auto.commonName -}}{{- end -}}
+{{- end -}}
+
+{{/* Data of the secret of that certificate. */}}
 {{- define "seawall.tls.outer.data" -}}
-{{- $host := .Values.expose.tls.auto.commonName -}}
-{{- if eq .Values.expose.type "ingress" -}}{{- $host = .Values.expose.ingress.hosts.core -}}{{- end -}}
+{{- $host := include "seawall.tls.outer.host" . -}}
 {{- $address := regexMatch "^[0-9.]+$|:" $host -}}
 {{- include "seawall.tls.data" (dict "root" . "name" (include "seawall.tls.secret" .) "hosts" (ternary list (list $host) $address) "ips" (ternary (list $host) list $address)) -}}
 {{- end -}}
@@ -154,10 +161,15 @@ is found again by its name.
 {{- if eq $t.certSource "manual" -}}
 {{- dict "tls.crt" (b64enc $t.core.crt) "tls.key" (b64enc $t.core.key) "ca.crt" (b64enc $t.trustCa) | toYaml -}}
 {{- else -}}
+{{- include "seawall.tls.data" (dict "root" . "name" (include "seawall.tls.core" .) "hosts" (include "seawall.tls.internal.hosts" . | splitList ",") "ips" list) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Names of the service, with commas between them. */}}
+{{- define "seawall.tls.internal.hosts" -}}
 {{- $service := include "seawall.service" . -}}
 {{- $space := .Release.Namespace -}}
-{{- include "seawall.tls.data" (dict "root" . "name" (include "seawall.tls.core" .) "hosts" (list $service (printf "%s.%s" $service $space) (printf "%s.%s.svc" $service $space) (printf "%s.%s.svc.cluster.local" $service $space)) "ips" list) -}}
-{{- end -}}
+{{- list $service (printf "%s.%s" $service $space) (printf "%s.%s.svc" $service $space) (printf "%s.%s.svc.cluster.local" $service $space) | join "," -}}
 {{- end -}}
 
 {{/* Whether core has a certificate of internal TLS that the chart keeps in a secret. */}}
