@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import json
 import os
 import resource
@@ -25,6 +24,8 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import Any
+
+from tests.support.preloaded import preload, take_over
 
 ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1
@@ -102,6 +103,26 @@ class Forked:
     def kill(self) -> None:
         """See subprocess.Popen.kill."""
         self.send_signal(signal.SIGKILL)
+
+
+def started(
+    arguments: list[str], environment: dict[str, str], cwd: Path, output: int
+) -> Forked | subprocess.Popen[bytes]:
+    """A command in a process group of its own, which writes to the descriptor `output`."""
+    with open(os.devnull, "rb") as nothing:
+        if like_this_process(environment):
+            files = (output, output)
+            return Forked(arguments, environment, cwd, output=files, stdin=nothing.fileno(), session=True)
+        return subprocess.Popen(
+            # A test run that is killed takes its servers along.
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "seawall", *arguments],
+            env=environment,
+            stdin=nothing,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=cwd,
+        )
 
 
 def run(
@@ -194,28 +215,11 @@ def _become(order: dict[str, Any], files: list[int]) -> None:
         os.close(file)
     resource.setrlimit(resource.RLIMIT_NOFILE, tuple(order["files"]))
     os.chdir(order["cwd"])
-    shared = os.environ["PROMETHEUS_MULTIPROC_DIR"]
-    os.environ.clear()
-    os.environ.update(order["environment"])
-    if order["arguments"][:1] != ["serve"]:
-        # A server chooses its own; metrics have to be somewhere.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+    take_over(order["environment"], order["arguments"], os.environ["PROMETHEUS_MULTIPROC_DIR"])
 
 
 def _help() -> None:
-    gc.disable()
-    folder = tempfile.mkdtemp(prefix="seawall-test-metrics-")
-    # prometheus_client decides at import how processes count.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    import granian.server  # noqa: F401
-
-    import seawall.process.commands.main
-    import seawall.process.server
-    import seawall.process.worker  # noqa: F401
-
-    gc.enable()
-    gc.freeze()
-    assert threading.active_count() == 1, "a thread does not survive a fork"
+    folder = preload()
     try:
         arguments = _serve(socket.socket(fileno=int(sys.argv[1])))
     except EOFError:

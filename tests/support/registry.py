@@ -42,15 +42,10 @@ class Registry:
         """Start the server. Not in a thread that ends: the server ends with the thread that started it."""
         # A group of its own, so that kill() reaches the server's worker processes as a power cut would.
         command = ["serve", "--port", str(self.port)]
-        with self.log.open("ab") as output, open(os.devnull, "rb") as nothing:
-            if not self.prefix and forked.like_this_process(self.environment):
-                self.process = forked.Forked(
-                    command,
-                    self.environment,
-                    self.data_dir.parent,
-                    output=(output.fileno(), output.fileno()),
-                    stdin=nothing.fileno(),
-                    session=True,
+        with self.log.open("ab") as output:
+            if not self.prefix:
+                self.process = forked.started(
+                    command, self.environment, self.data_dir.parent, output.fileno()
                 )
                 return
             self.process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,16 @@ ROOT = Path(seawall.__file__).parent
 PLAIN = {"Connection", "Row", "DataError", "IntegrityError", "StatementError"}
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """A file of the source, parsed; tests only read it."""
+    return ast.parse(path.read_text())
+
+
 def imports(folder: Path) -> Iterator[tuple[Path, str, str]]:
     """(file, module, name) of every `from module import name` below `folder`."""
     for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom) and node.module:
                 for alias in node.names:
                     yield path.relative_to(ROOT), node.module, alias.name
@@ -103,7 +110,7 @@ def methods_that_carry() -> set[str]:
         node.name
         for path in ROOT.rglob("*.py")
         if "web" not in path.relative_to(ROOT).parts and "db" not in path.parts
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.AsyncFunctionDef) and "also" in {item.arg for item in node.args.kwonlyargs}
     }
 
@@ -116,7 +123,7 @@ def test_routes_let_every_write_carry_the_trace_of_the_request() -> None:
     others = {"service.begin"}
     forgotten = []
     for path in (ROOT / "web" / "harbor").rglob("*.py"):
-        for receiver, method, keywords in calls(ast.parse(path.read_text())):
+        for receiver, method, keywords in calls(tree_of(path)):
             if receiver.endswith("db") and method == "write" and path.name != "deps.py":
                 forgotten.append(f"{path.name}: {receiver}.write instead of access.write")
             if method in carrying and "also" not in keywords and f"{receiver}.{method}" not in others:
@@ -127,9 +134,7 @@ def test_routes_let_every_write_carry_the_trace_of_the_request() -> None:
 def test_what_a_route_calls_and_writes_takes_what_it_carries() -> None:
     """The services of `web/harbor/needs.py`: a method that writes, and that a route calls, has an `also`."""
     called = {
-        method
-        for path in (ROOT / "web" / "harbor").rglob("*.py")
-        for _, method, _ in calls(ast.parse(path.read_text()))
+        method for path in (ROOT / "web" / "harbor").rglob("*.py") for _, method, _ in calls(tree_of(path))
     }
     carrying = methods_that_carry()
     deaf = set()
@@ -137,7 +142,7 @@ def test_what_a_route_calls_and_writes_takes_what_it_carries() -> None:
         path = ROOT.parent / (module.replace(".", "/") + ".py")
         if not path.exists() or path.name in ("deps.py", "engine.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ClassDef) and node.name == name:
                 for item in node.body:
                     if (
@@ -163,7 +168,7 @@ def test_no_service_is_optional() -> None:
     assert {"AuthService", "RedisClient", "Configuration"} <= made
     optional = []
     for path in ROOT.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
                 for item in [*node.args.args, *node.args.kwonlyargs]:
                     text = ast.unparse(item.annotation) if item.annotation else ""

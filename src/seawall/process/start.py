@@ -15,6 +15,7 @@ from seawall.infra.ports import listen_fault
 from seawall.infra.settings import Http, Settings
 from seawall.install.certificates import CertificateError, check_pair
 from seawall.kernel.errors import ConfigError
+from seawall.process import tables as tables  # declares every table
 
 _PATIENCE = 120.0
 

@@ -62,6 +62,7 @@ from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
+from seawall.process import tables as tables  # declares every table
 from seawall.process.storage import open_storage
 from seawall.registry import jobs as content_jobs
 from seawall.registry import pulls

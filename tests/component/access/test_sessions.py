@@ -14,9 +14,10 @@ from sqlalchemy import delete, select, update
 
 from seawall.access.sessions import SessionStore
 from seawall.access.tables import sessions, users
-from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db import Database, open_database
 from seawall.infra.redis import RedisClient
 from seawall.infra.settings import RedisSettings
+from tests.support.databases import with_schema
 from tests.support.servers.redis import RedisNode
 
 
@@ -26,7 +27,7 @@ def url(database_settings: dict[str, str], tmp_path: Path, request: pytest.Fixtu
     found = f"sqlite:///{tmp_path / 's.db'}"
     if database_settings:
         found = str(request.getfixturevalue("postgres").database())
-    migrate.upgrade(found)
+    with_schema(found)
     return found
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from seawall.access.throttle import Guess, LoginThrottle, guess
-from seawall.infra.db import migrate, open_database
+from seawall.infra.db import open_database
 from seawall.infra.redis import RedisClient
 from seawall.infra.settings import RedisSettings
 from seawall.kernel.errors import RegistryError
+from tests.support.databases import with_schema
 from tests.support.servers.redis import RedisNode
 
 _NUMBERS = count()
@@ -36,7 +37,7 @@ async def refused(throttle: LoginThrottle, of: Guess) -> bool:
 @pytest.mark.parametrize("backend", ["database", "redis", "redis lost"])
 def test_counted_together(backend: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 't.db'}"
-    migrate.upgrade(url)
+    with_schema(url)
     node = RedisNode()
     node.start()
 

@@ -12,13 +12,14 @@ from sqlalchemy import Connection, insert, select, update
 from typer.testing import CliRunner, Result
 
 from seawall.access.tables import projects
-from seawall.infra.db import migrate, open_database
+from seawall.infra.db import open_database
 from seawall.kernel.errors import InvalidError, NotFoundError, RegistryError
 from seawall.process.commands.quota import parse_size, quota_app
 from seawall.registry import accounting, index
 from seawall.registry.gc import collect
 from seawall.registry.hooks import ContentHook, QuotaNotice
 from seawall.registry.tables import blobs, manifests, project_blobs, repositories, repository_blobs
+from tests.support.databases import with_schema
 from tests.support.digests import digest_of
 from tests.support.lab import CONFIG, Lab, Run
 
@@ -272,7 +273,7 @@ def test_quota_commands(tmp_path: Path) -> None:
     def command(*arguments: str) -> Result:
         return CliRunner().invoke(quota_app, [*arguments, "--data-dir", str(tmp_path)])
 
-    migrate.upgrade(f"sqlite:///{tmp_path / 'seawall.db'}")
+    with_schema(f"sqlite:///{tmp_path / 'seawall.db'}")
     assert "project" in command("list").stdout
     db = open_database(f"sqlite:///{tmp_path / 'seawall.db'}")
     row = {"name": "team", "public": False, "created_at": 1.0, "updated_at": 1.0}

@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.tables import projects
-from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db import Database, open_database
 from seawall.registry import windows
 from seawall.registry.artifacts import pages as listing
 from seawall.registry.artifacts.queries import NEWEST_FIRST
 from seawall.registry.tables import artifact_windows, manifests, repositories
+from tests.support.databases import with_schema
 
 KINDS = ("IMAGE", "CHART", None)
 
@@ -30,7 +31,7 @@ def url(database_settings: dict[str, str], tmp_path: Path, request: pytest.Fixtu
 
 @pytest.fixture
 def db(url: str) -> Iterator[Database]:
-    migrate.upgrade(url)
+    with_schema(url)
     opened = open_database(url, pool_size=1)
     yield opened
     asyncio.run(opened.close())

@@ -18,7 +18,9 @@ from typing import Any
 import httpx
 import yaml
 
+from tests.support import forked
 from tests.support.deploy.docs import Page
+from tests.support.docs import warm
 from tests.support.processes import PASSWORD, clean_environment, free_port
 
 COMMANDS = Page("guide.md").all("sh")
@@ -37,7 +39,8 @@ def programs(root: Path, *more: Path | str) -> dict[str, str]:
     """An environment whose PATH has `seawall`, and the folders `more`."""
     folder = root / "bin"
     folder.mkdir()
-    (folder / "seawall").write_text(f'#!/bin/sh\nexec {sys.executable} -m seawall "$@"\n')
+    command = f"{sys.executable} -IS {warm.__file__} {warm.started()}"
+    (folder / "seawall").write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     (folder / "seawall").chmod(0o755)
     path = ":".join([str(folder), *map(str, more), os.environ["PATH"]])
     return clean_environment(PATH=path, PASSWORD=PASSWORD)
@@ -54,7 +57,7 @@ class Host:
         self.data = root / "data"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[forked.Forked | subprocess.Popen[bytes]] = []
         self.harbor.mkdir(parents=True)
         data = importlib.resources.files("seawall.install") / "data"
         with importlib.resources.as_file(data / "prepare") as script:
@@ -97,11 +100,8 @@ class Host:
             (command,) = re.findall(r"^ExecStart=\S+/venv/bin/seawall (.*)$", unit, re.MULTILINE)
             with (self.root / f"{name}.out").open("ab") as out:
                 self.processes.append(
-                    subprocess.Popen(
-                        ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "seawall", *command.split()],
-                        env=clean_environment(), stdout=out, stderr=out, start_new_session=True,
-                    )
-                )  # fmt: skip
+                    forked.started(command.split(), clean_environment(), self.root, out.fileno())
+                )
 
     def wait_ready(self) -> None:
         """Wait until the instance is ready."""

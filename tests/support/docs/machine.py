@@ -106,7 +106,7 @@ BLOCK=preparation
         for page, name in names
     )
     (steps / "all.sh").write_text(
-        f"{sys.executable} {_WARM} serve /run/warm &\n"
+        f"(cd {ROOT}; exec {sys.executable} -m tests.support.docs.warm serve /run/warm) &\n"
         "while ! [ -e /run/warm ]; do sleep 0.05; done\n"
         f"bash {steps}/before.sh || exit 1\n{run}\n"
     )

@@ -1,16 +1,18 @@
 """`seawall` commands without the second that each start costs: forked from a process that has imported all.
 
-`python warm.py serve SOCKET` runs it; `python -IS warm.py SOCKET ARGUMENT...` has it run one command with the
-caller's files, environment and working directory, and ends with that command's exit code.
+`python -m tests.support.docs.warm serve SOCKET` runs it; `python -IS warm.py SOCKET ARGUMENT...` has it run
+one command with the files, environment and working directory of its caller, and ends with its exit code.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 def client(path: str, arguments: list[str]) -> int:
@@ -24,11 +26,47 @@ def client(path: str, arguments: list[str]) -> int:
         return answer[0] if answer else 70
 
 
+@functools.cache
+def started() -> Path:
+    """The socket of one that ends with this process, started at the first call."""
+    # Here, since the client is to start fast.
+    import atexit
+    import shutil
+    import subprocess
+    import tempfile
+    import time
+
+    folder = Path(tempfile.mkdtemp(prefix="seawall-warm-"))
+    path = folder / "socket"
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    process = subprocess.Popen(
+        [
+            "setpriv",
+            "--pdeathsig",
+            "TERM",
+            sys.executable,
+            "-m",
+            "tests.support.docs.warm",
+            "serve",
+            str(path),
+        ],
+        cwd=Path(__file__).resolve().parents[3],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    atexit.register(process.terminate)
+    while not path.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    return path
+
+
 def serve(path: str) -> None:
     """Fork for each connection, until killed."""
-    from seawall.process import wiring  # noqa: F401  (what commands import when they run)
-    from seawall.process.commands import boundary, main  # noqa: F401
+    from seawall.process.commands import boundary
+    from tests.support.preloaded import preload
 
+    metrics = preload()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(16)
@@ -39,12 +77,14 @@ def serve(path: str) -> None:
                 # The command's process belongs to init from now on.
                 os._exit(0)
             listener.close()
-            _run(connection, boundary.main)
+            _run(connection, boundary.main, metrics)
         connection.close()
         os.wait()
 
 
-def _run(connection: socket.socket, command: Callable[[], None]) -> None:
+def _run(connection: socket.socket, command: Callable[[], None], metrics: str) -> None:
+    from tests.support.preloaded import take_over
+
     head, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
     left = int.from_bytes(head, "big")
     message = b""
@@ -54,8 +94,7 @@ def _run(connection: socket.socket, command: Callable[[], None]) -> None:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
+    take_over(environment, arguments, metrics)
     sys.argv = ["seawall", *arguments]
     code = 0
     try:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from seawall.infra.db import migrate
 from seawall.infra.loading import load
 from seawall.process.commands import boundary
+from tests.support.databases import with_schema
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -22,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     for name in [name for name in os.environ if name.startswith("SEAWALL_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    migrate.upgrade(load(None, {"data_dir": tmp_path / "data"}).database_url)
+    with_schema(load(None, {"data_dir": tmp_path / "data"}).database_url)
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["seawall", *arguments, "--data-dir", str(tmp_path / "data")])

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import typer
 
-from seawall.infra.db import migrate
 from seawall.process.commands import boundary
 from seawall.process.commands.main import app
+from tests.support.databases import with_schema
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -34,7 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("SEAWALL_DATA_DIR", str(data))
     monkeypatch.chdir(tmp_path)
     url = f"sqlite:///{data / 'seawall.db'}"
-    migrate.upgrade(url)
+    with_schema(url)
 
     def call(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["seawall", *words])

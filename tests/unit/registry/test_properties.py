@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from seawall.infra.db import migrate, open_database
+from seawall.infra.db import open_database
 from seawall.infra.storage import FilesystemStorage
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, check_name, digest_of, is_tag
@@ -24,6 +24,7 @@ from seawall.kernel.ranges import parse_content_range, parse_range
 from seawall.registry import manifest as manifests
 from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
+from tests.support.databases import with_schema
 
 FIXED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
@@ -285,7 +286,7 @@ class UploadSessions(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="seawall-upload-"))
         self.loop = asyncio.new_event_loop()
         self.url = f"sqlite:///{self.root}/seawall.db"
-        migrate.upgrade(self.url)
+        with_schema(self.url)
         self.services = [self._service(), self._service()]
         self.session: str | None = None
         self.received = b""

@@ -13,7 +13,10 @@ from seawall.kernel.errors import ConfigError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of, writing
 from seawall.process.storage import open_storage
 
+app = typer.Typer()
 
+
+@app.command("backup")
 def backup(
     directory: Annotated[Path, typer.Argument(help="where the backup is, or is to be")],
     config: ConfigOption = None,
@@ -46,6 +49,7 @@ async def _verify(directory: Path) -> None:
     print(f"{directory}: complete and undamaged")
 
 
+@app.command("restore")
 def restore(
     directory: Annotated[Path, typer.Argument(help="a backup")],
     config: ConfigOption = None,
@@ -59,9 +63,3 @@ def restore(
     with writing(settings.storage_root):
         count = asyncio.run(backup_.restore(settings.database_url, lambda: open_storage(settings), directory))
     print(f"{directory}: restored, {count} blobs; it needs the master key it was made under")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
-    app.command()(backup)
-    app.command()(restore)

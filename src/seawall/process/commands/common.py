@@ -10,17 +10,18 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
-from sqlalchemy.engine import make_url
 
-from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.loading import find, load
 from seawall.infra.roots import trust_authorities
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from seawall.infra.db import Database
 
 T = TypeVar("T")
 
@@ -86,6 +87,10 @@ def registry_of(config: Path | None, data_dir: Path | None) -> Settings:
 
     Raises ConfigError where there is none: only `serve` and `restore` may make one.
     """
+    # Not sooner: not every command has a database, and to import all that one needs takes a second.
+    from seawall.infra.db import migrate
+    from seawall.process import tables as tables
+
     settings = settings_of(config, data_dir)
     if not migrate.upgrade_existing(settings.database_url):
         raise ConfigError(f"there is no registry {_where(settings)}; name it with --data-dir or --config")
@@ -96,6 +101,7 @@ def registry_of(config: Path | None, data_dir: Path | None) -> Settings:
 
 def with_db(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
     """Run `work(db)` with an open database."""
+    from seawall.infra.db import open_database
 
     async def opened() -> T:
         db = open_database(settings.database_url, pool_size=4)
@@ -118,5 +124,7 @@ def _where(settings: Settings) -> str:
         directory = settings.data_dir.absolute()
         named = "SEAWALL_DATA_DIR" in os.environ
         return f"in {directory}" + (" (SEAWALL_DATA_DIR)" if named else "")
+    from sqlalchemy.engine import make_url
+
     url = make_url(settings.database_url)
     return f"in database {url.database} at {url.host or 'this host'}"

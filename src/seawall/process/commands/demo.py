@@ -16,12 +16,10 @@ from seawall.kernel.errors import ConfigError
 from seawall.kernel.names import check_name, is_tag
 from seawall.process.commands.common import ConfigOption, DataOption, settings_of, writing
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)
+app = typer.Typer()
 
 
+@app.command("demo")
 def demo(
     repository: Annotated[str, typer.Argument(help="where to push it, project/repository")] = "library/demo",
     tag: Annotated[str, typer.Option(help="its tag")] = "1.0",

@@ -15,12 +15,7 @@ from seawall.install.unit_files import DEFAULT_PREFIX
 from seawall.kernel.errors import ConfigError
 from seawall.process.commands.common import writing
 
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this room."""
-    app.command("prepare")(prepare)
-    app.command("bundle")(bundle)
-    app.command("migrate-from-harbor")(migrate_from_harbor)
+app = typer.Typer()
 
 
 class Action(StrEnum):
@@ -39,6 +34,7 @@ _ACTIONS = {
 }
 
 
+@app.command("prepare")
 def prepare(
     action: Annotated[
         Action, typer.Argument(help="gencert and migrate are Harbor's; there is nothing to do")
@@ -110,6 +106,7 @@ def _check(file: Path, output: Path, user: str) -> None:
         raise typer.Exit(1)
 
 
+@app.command("bundle")
 def bundle(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the archive to write")] = None,
     source: Annotated[Path | None, typer.Option(help="Seawall's source tree")] = None,
@@ -136,6 +133,7 @@ def bundle(
         print("note: without the portal, which npm builds (`make portal`)")
 
 
+@app.command("migrate-from-harbor")
 def migrate_from_harbor(
     source: Annotated[str, typer.Option(help="the Harbor's address, https://host")],
     target: Annotated[str, typer.Option(help="the Seawall's address, https://host")],

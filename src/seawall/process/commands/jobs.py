@@ -23,8 +23,10 @@ from seawall.process.commands.common import ConfigOption, DataOption, registry_o
 PATIENCE = 60.0
 JobArgument = Annotated[str, typer.Argument(help="the id that `jobs list` and `jobs start` print")]
 jobs_app = typer.Typer(no_args_is_help=True, help="Look at background jobs.")
+service_app = typer.Typer()
 
 
+@service_app.command()
 def jobservice(
     config: ConfigOption = None,
     data_dir: DataOption = None,

@@ -16,12 +16,10 @@ from seawall.install import registry_move
 from seawall.kernel.errors import ConfigError
 from seawall.process.commands.common import writing
 
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("migrate-from-registry")(migrate_from_registry)
+app = typer.Typer()
 
 
+@app.command("migrate-from-registry")
 def migrate_from_registry(
     target: Annotated[str, typer.Option(help="the Seawall's address, https://host")],
     source: Annotated[str | None, typer.Option(help="the other registry's address, https://host")] = None,

@@ -19,13 +19,13 @@ from seawall.access.tables import projects
 from seawall.features.audit.tables import audit_intents, audit_log
 from seawall.features.audit.trail import recover
 from seawall.infra.configuration import Configuration
-from seawall.infra.db import migrate
 from seawall.infra.settings import Settings
 from seawall.process.server import open_api
 from seawall.process.wiring import Process, open_process
 from seawall.registry.tables import labels
 from seawall.web.harbor import deps
 from seawall.web.harbor.errors import ApiError
+from tests.support.databases import with_schema
 from tests.support.registry import Registry
 from tests.support.waiting import until
 
@@ -36,7 +36,7 @@ def settings_(database_settings: dict[str, str], tmp_path: Path, request: pytest
     if database_settings:
         values["database"] = {"url": request.getfixturevalue("postgres").database()}
     settings = Settings(**values)
-    migrate.upgrade(settings.database_url)
+    with_schema(settings.database_url)
     return settings
 
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from seawall.features.scan import advisories, importer, severity, versions
 from seawall.features.scan.ecosystems import ecosystem, of_distribution
 from seawall.features.scan.model import Distribution, Found
-from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db import Database, open_database
 from seawall.kernel.errors import InvalidError
+from tests.support.databases import with_schema
 from tests.support.registry import Registry
 from tests.support.scan.advisories import DEBIAN, ev, record, scan, write
 
@@ -203,7 +204,7 @@ def db(
     url = f"sqlite:///{tmp_path / 'scan.db'}"
     if database_settings:
         url = str(request.getfixturevalue("postgres").database())
-    migrate.upgrade(url)
+    with_schema(url)
     opened = open_database(url, pool_size=2)
     yield opened
     asyncio.run(opened.close())
@@ -484,7 +485,7 @@ def test_no_osv_field_crashes_the_parser(affected: Any, rated: Any, specific: An
 
 def test_command_line(fresh_registry: Registry, tmp_path: Path) -> None:
     # Only `serve` and `restore` make a registry: a command does not.
-    migrate.upgrade(f"sqlite:///{fresh_registry.data_dir / 'seawall.db'}")
+    with_schema(f"sqlite:///{fresh_registry.data_dir / 'seawall.db'}")
     assert "no advisories imported" in fresh_registry.cli("scan", "db", "status").stdout
     folder = write(tmp_path / "osv", record("GHSA-9", "p", "npm", ev(("introduced", "0"))))
     done = fresh_registry.cli("scan", "db", "import", str(folder))

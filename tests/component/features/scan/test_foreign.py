@@ -28,11 +28,11 @@ from seawall.features.scan.inventory import LayerSource, ScanError, build
 from seawall.features.scan.model import Distribution, Found, Inventory, Limits, Package, purl
 from seawall.features.scan.tables import scan_reports
 from seawall.features.trust.anchors import DSSE
-from seawall.infra.db import migrate
 from seawall.infra.settings import ScanSettings, Settings
 from seawall.kernel.errors import InvalidError
 from seawall.process.wiring import Process, open_process
 from seawall.registry.tables import repositories
+from tests.support.databases import with_schema
 from tests.support.scan.advisories import ev, record, write
 from tests.support.scan.content import npm
 from tests.support.scan.images import debian, layout, tar
@@ -223,7 +223,7 @@ def run(tmp_path: Path, mode: str, work: Callable[[Process], Awaitable[None]]) -
         auth={"mode": "none"},  # type: ignore[arg-type]
         scan=ScanSettings(attached_sboms=mode),  # type: ignore[arg-type]
     )
-    migrate.upgrade(chosen.database_url)
+    with_schema(chosen.database_url)
 
     async def inside() -> None:
         services = open_process(chosen)

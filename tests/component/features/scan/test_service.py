@@ -15,12 +15,12 @@ from seawall.features.scan.inventory import LayerSource, ScanError, build
 from seawall.features.scan.model import Limits
 from seawall.features.scan.reports import find_report
 from seawall.features.scan.tables import scan_inventories, scan_layers, scan_reports
-from seawall.infra.db import migrate
 from seawall.infra.jobs.base import JobStoppedError
 from seawall.infra.jobs.tables import jobs
 from seawall.infra.settings import Settings
 from seawall.infra.storage.base import Location
 from seawall.process.wiring import Process, open_process
+from tests.support.databases import with_schema
 from tests.support.scan.advisories import ev, record, write
 from tests.support.scan.content import npm
 from tests.support.scan.service import Log, never, push, scan
@@ -29,7 +29,7 @@ from tests.support.scan.service import Log, never, push, scan
 def run(tmp_path: Path, work: Callable[[Process], Awaitable[None]]) -> None:
     """Do `work` with open services (SQLite, local files)."""
     settings = Settings(data_dir=tmp_path / "data", auth={"mode": "none"})  # type: ignore[arg-type]
-    migrate.upgrade(settings.database_url)
+    with_schema(settings.database_url)
 
     async def inside() -> None:
         services = open_process(settings)

@@ -19,10 +19,11 @@ from seawall.access.tables import projects
 from seawall.features.trust import tuf
 from seawall.features.trust.notary import NotaryService
 from seawall.features.trust.tuf import Key, TufError
-from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db import Database, open_database
 from seawall.infra.loading import load
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, NotFoundError
+from tests.support.databases import with_schema
 
 GUN = "team/app"
 DAY = 86400.0
@@ -110,7 +111,7 @@ def clock() -> Clock:
 @pytest.fixture
 def service(tmp_path: Path, clock: Clock) -> Iterator[NotaryService]:
     settings = load(None, {"data_dir": tmp_path})
-    migrate.upgrade(settings.database_url)
+    with_schema(settings.database_url)
     db: Database = open_database(settings.database_url)
     row = {"name": "team", "public": True, "created_at": 0.0, "updated_at": 0.0}
     db.sync_write(lambda c: c.execute(insert(projects), row))

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from seawall.availability.cluster.instances import InstanceRegistry
-from seawall.infra.db import migrate, open_database
+from seawall.infra.db import open_database
 from seawall.infra.loading import load
 from seawall.infra.secrets.carry import read_folder
 from seawall.infra.secrets.keyring import KeyRing
@@ -29,6 +29,7 @@ from seawall.install.key_files import key_paths
 from seawall.install.prepare import prepare
 from seawall.kernel.errors import ConfigError
 from seawall.process.commands.boundary import main
+from tests.support.databases import with_schema
 from tests.support.folders import open_folder
 from tests.support.processes import PASSWORD, clean_environment, free_port
 from tests.support.registry import Registry
@@ -98,7 +99,7 @@ class Host:
     def start(self) -> dict[str, str]:
         """What a starting server does with keys; returns their fingerprints. Raises ConfigError."""
         settings = load(self.config)
-        migrate.upgrade(settings.database_url)
+        with_schema(settings.database_url)
         db = open_database(settings.database_url, pool_size=2)
         try:
             return KeyRing.open(db, settings).fingerprints()

@@ -21,7 +21,7 @@ from sqlalchemy import select, text, update
 
 from seawall.access.tables import users
 from seawall.access.tokens import Scope, TokenService
-from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db import Database, open_database
 from seawall.infra.db.metadata import metadata
 from seawall.infra.loading import load
 from seawall.infra.secrets import sealing
@@ -30,6 +30,7 @@ from seawall.infra.secrets.master import read_master_key
 from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
 from seawall.infra.secrets.tables import cluster_keys
 from seawall.kernel.errors import ConfigError, ConflictError
+from tests.support.databases import with_schema
 from tests.support.registry import Registry
 from tests.support.waiting import eventually
 
@@ -45,7 +46,7 @@ def db(
     url = f"sqlite:///{tmp_path / 'k.db'}"
     if database_settings:
         url = str(request.getfixturevalue("postgres").database())
-    migrate.upgrade(url)
+    with_schema(url)
     found = open_database(url, pool_size=4)
     yield found
     asyncio.run(found.close())
@@ -177,7 +178,7 @@ def test_rotation_is_published_before_it_is_used(db: Database) -> None:
 def test_others_hear_of_a_change_at_once(postgres: Any) -> None:
     """With a poll so rare that only NOTIFY can explain it; also after the listener's connection was ended."""
     url = str(postgres.database())
-    migrate.upgrade(url)
+    with_schema(url)
     db = open_database(url, pool_size=4)
     one, two = ring(db), ring(db, poll_seconds=30, publish_seconds=60)
 

@@ -25,8 +25,9 @@ from hypothesis import strategies as st
 from seawall.features.scan import csaf, importer, match, oval
 from seawall.features.scan.ecosystems import ecosystem, platform
 from seawall.features.scan.model import Distribution, Found
-from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.db import Database, open_database
 from seawall.kernel.errors import InvalidError, NotFoundError
+from tests.support.databases import with_schema
 from tests.support.scan.advisories import DEBIAN, ev, record, scan, write
 from tests.support.scan.ovals import Oval, all_of, any_of
 
@@ -39,7 +40,7 @@ VECTOR = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database; test_advisories does the same work on PostgreSQL too."""
     path = tmp_path_factory.mktemp("template") / "scan.db"
-    migrate.upgrade(f"sqlite:///{path}")
+    with_schema(f"sqlite:///{path}")
     return path
 
 

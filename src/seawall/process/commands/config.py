@@ -1,0 +1,21 @@
+"""`seawall config`."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from seawall.infra.settings import redacted
+from seawall.process.commands.common import ConfigOption, DataOption, settings_of
+
+config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
+
+
+@config_app.command("check")
+def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Check the settings and print them, defaults filled in and secrets left out.
+
+    Example: seawall config check --config /etc/seawall/seawall.yml
+    """
+    print(json.dumps(redacted(settings_of(config, data_dir)), indent=2))

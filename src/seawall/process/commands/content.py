@@ -1,0 +1,102 @@
+"""`seawall gc` and `fsck`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+
+from seawall.infra.db import Database
+from seawall.infra.settings import Settings
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
+from seawall.process.storage import open_storage
+from seawall.registry import fsck as fsck_
+from seawall.registry import gc as gc_
+
+app = typer.Typer()
+
+
+@app.command()
+def gc(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    dry_run: Annotated[bool, typer.Option(help="count only")] = False,
+    delete_untagged: Annotated[bool, typer.Option(help="also delete untagged manifests")] = False,
+    grace_minutes: Annotated[int | None, typer.Option(min=0, help="spare what is younger")] = None,
+    reader_minutes: Annotated[int, typer.Option(min=0, help="keep trashed bytes this long for readers")] = 15,
+) -> None:
+    """Collect garbage while the registry runs; prints what was done as JSON.
+
+    Example: seawall gc --dry-run --delete-untagged
+    """
+    settings = registry_of(config, data_dir)
+    grace = settings.gc.grace_minutes if grace_minutes is None else grace_minutes
+
+    async def work(db: Database) -> gc_.GcReport:
+        return await gc_.collect(
+            db,
+            open_storage(settings),
+            grace_seconds=grace * 60,
+            upload_seconds=settings.gc.upload_hours * 3600,
+            reader_seconds=reader_minutes * 60,
+            delete_untagged=delete_untagged or settings.gc.delete_untagged,
+            dry_run=dry_run,
+        )
+
+    print(json.dumps(with_db(settings, work).as_dict()))
+
+
+@app.command()
+def fsck(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    fast: Annotated[bool, typer.Option(help="compare sizes only, do not read every byte")] = False,
+    repair: Annotated[
+        bool, typer.Option(help="bring back lost bytes from elsewhere in storage, peers and upstreams")
+    ] = False,
+) -> None:
+    """Check that every blob and manifest is there and intact; exit code 1 when not.
+
+    Example: seawall fsck --fast
+    """
+    settings = registry_of(config, data_dir)
+    report = fsck_.FsckReport()
+    findings: list[fsck_.Finding] = []
+
+    async def work(db: Database) -> None:
+        async for finding in fsck_.check(db, open_storage(settings), report, fast=fast):
+            where = ", ".join(finding.repositories) or "no repository"
+            print(f"{finding.kind}: {finding.digest} {finding.message} ({where})")
+            findings.append(finding)
+
+    with_db(settings, work)
+    print(
+        f"{report.blobs} blobs and {report.manifests} manifests checked, "
+        f"{report.bytes} bytes read, {report.faults} faults"
+    )
+    left = report.faults - (_repair(settings, findings) if repair else 0)
+    if left:
+        raise typer.Exit(1)
+
+
+def _repair(settings: Settings, findings: list[fsck_.Finding]) -> int:
+    """Bring back what can be; returns how many of the faults are gone."""
+    from seawall.process.wiring import open_process
+    from seawall.registry.repair import repair
+
+    async def work() -> int:
+        process = open_process(settings)
+        back = 0
+        try:
+            async for item in repair(process.db, process.storage, process.registry, findings):
+                print(f"{item.how}: {item.digest}")
+                for artifact in item.artifacts:
+                    print(f"  breaks {artifact}")
+                back += item.how != "lost"
+        finally:
+            await process.close()
+        return back
+
+    return asyncio.run(work())

@@ -1,0 +1,116 @@
+"""`seawall user` and `seawall project`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from seawall.access.accounts import LocalAccounts
+from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of, with_db
+
+user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
+project_app = typer.Typer(no_args_is_help=True, help="Manage projects.")
+UserArgument = Annotated[str, typer.Argument(help="the name that the user signs in with")]
+
+
+def _read_password() -> str:
+    # Never an argument: the process list shows those to everyone on the host.
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\n")
+
+
+@user_app.command("create")
+def user_create(
+    username: UserArgument,
+    admin: Annotated[bool, typer.Option("--admin", help="system administrator")] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Add a user; the password is asked for, or read as a line from standard input.
+
+    Example: seawall user create alice --admin < password.txt
+    """
+    password = _read_password()
+    settings = registry_of(config, data_dir)
+    with_db(settings, lambda db: LocalAccounts(db).create_user(username, password, sysadmin=admin))
+    print(f"user {username} created")
+
+
+@user_app.command("passwd")
+def user_passwd(username: UserArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Give a user a new password.
+
+    Example: seawall user passwd admin
+    """
+    password = _read_password()
+    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).set_password(username, password))
+    print(f"password of {username} changed")
+
+
+@user_app.command("delete")
+def user_delete(username: UserArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Remove a user.
+
+    Example: seawall user delete alice
+    """
+    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).delete_user(username))
+    print(f"user {username} deleted")
+
+
+@user_app.command("list")
+def user_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """List users.
+
+    Example: seawall user list
+    """
+    table = Table("user", "administrator")
+    for item in with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_users()):
+        table.add_row(item.name, "yes" if item.sysadmin else "")
+    console.print(table)
+
+
+@project_app.command("create")
+def project_create(
+    name: Annotated[str, typer.Argument(help="its name: lower case, digits, and . _ - between them")],
+    public: Annotated[bool, typer.Option("--public", help="anyone may pull")] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Add a project.
+
+    Example: seawall project create web --public
+    """
+    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).create_project(name, public=public))
+    print(f"project {name} created")
+
+
+@project_app.command("list")
+def project_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """List projects.
+
+    Example: seawall project list
+    """
+    table = Table("project", "access")
+    for name, public in with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_projects()):
+        table.add_row(name, "public" if public else "private")
+    console.print(table)
+
+
+@project_app.command("member")
+def project_member(
+    project: Annotated[str, typer.Argument(help="a project's name")],
+    username: UserArgument,
+    role: Annotated[str, typer.Argument(help="projectAdmin, maintainer, developer, guest or limitedGuest")],
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Give a user a role: projectAdmin, maintainer, developer, guest or limitedGuest.
+
+    Example: seawall project member web alice developer
+    """
+    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).set_member(project, username, role))
+    print(f"{username} is {role} in {project}")
