@@ -56,8 +56,12 @@ def pooled_engine(
     lock_seconds: int = 0,
     idle_seconds: int = 0,
     pool_seconds: float = 30,
+    autocommit: bool = False,
 ) -> Engine:
-    """A pooled engine; the `_seconds` are PostgreSQL's timeouts of that name, 0 for none."""
+    """A pooled engine; the `_seconds` are PostgreSQL's timeouts of that name, 0 for none.
+
+    `autocommit`: whoever takes a connection begins transactions itself (`WatchedConnection.begins`).
+    """
     session = (
         f"{_SESSION}; SET statement_timeout = {statement_seconds * 1000};"
         f"SET lock_timeout = {lock_seconds * 1000};"
@@ -70,7 +74,7 @@ def pooled_engine(
             # The server ends a statement by itself; the rest is for one that no longer can.
             connection.limit = statement_seconds + _GRACE_SECONDS if statement_seconds else 0
             connection.execute(session)
-            connection.autocommit = False
+            connection.autocommit = autocommit
         except BaseException:
             connection.close()
             raise

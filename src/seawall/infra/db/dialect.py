@@ -9,12 +9,12 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, Table, cast, func, literal, select, text
+from sqlalchemy import ColumnElement, Connection, Float, Select, Table, cast, func, literal, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 
 def upsert(
-    connection: Connection,
+    connection: Connection | str,
     table: Table,
     values: Mapping[str, Any],
     key: str | Collection[str],
@@ -27,8 +27,9 @@ def upsert(
     `key` names the columns of a unique constraint. `changes`: columns that take their new value from
     `values`, or a mapping of columns to other values; None or empty leaves the row that is there as it is.
     `when`: change the row only where this holds. The statement is an Insert: it may get a `returning`.
+    `connection` may be the name of its dialect, for a statement that is built once.
     """
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    dialect = _dialect(connection)
     statement = dialect.insert(table).values(dict(values))
     keys = [key] if isinstance(key, str) else list(key)
     if not changes:
@@ -36,6 +37,39 @@ def upsert(
     if not isinstance(changes, Mapping):
         changes = {name: statement.excluded[name] for name in changes}
     return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes), where=when)
+
+
+def _dialect(connection: Connection | str) -> Any:
+    name = connection if isinstance(connection, str) else connection.dialect.name
+    return sqlite if name == "sqlite" else postgresql
+
+
+def upsert_from(
+    connection: Connection | str,
+    table: Table,
+    columns: list[str],
+    query: Select[Any],
+    key: Collection[str],
+    changes: Mapping[str, Any],
+) -> Any:
+    """`upsert` of the rows of `query`, which gives the values of `columns`."""
+    statement = _dialect(connection).insert(table).from_select(columns, query, include_defaults=False)
+    return statement.on_conflict_do_update(index_elements=list(key), set_=dict(changes))
+
+
+def next_id(connection: Connection | str, table: Table) -> Select[Any]:
+    """A query that gives a row of the table its id; on SQLite within a writing transaction."""
+    identity = table.autoincrement_column
+    assert identity is not None
+    if _dialect(connection) is sqlite:
+        return select(func.coalesce(func.max(identity), 0) + 1)
+    return select(func.nextval(func.pg_get_serial_sequence(table.name, identity.name)))
+
+
+def lock_writers(connection: Connection, table: Table) -> None:
+    """PostgreSQL: wait for the transactions that have written to the table, hold up others until commit."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f'LOCK TABLE "{table.name}" IN SHARE ROW EXCLUSIVE MODE')
 
 
 def is_embedded(connection: Connection) -> bool:

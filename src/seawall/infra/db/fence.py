@@ -20,14 +20,17 @@ from collections.abc import Iterator
 
 from sqlalchemy import (
     Connection,
+    Integer,
     Table,
     inspect,
+    literal_column,
     select,
     text,
     update,
 )
 from sqlalchemy.exc import DBAPIError
 
+from seawall.infra.db.batch import Later
 from seawall.infra.db.dialect import clock
 from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.tables import dr_state
@@ -141,16 +144,20 @@ def check(connection: Connection) -> None:
         raise refusal(connection)
 
 
-_AGAIN = text(
-    "SELECT coalesce(current_setting('seawall.checked', true), '') = 'on' AND EXISTS "  # noqa: S608
+_STILL = (
+    "CASE WHEN coalesce(current_setting('seawall.checked', true), '') = 'on' AND EXISTS "  # noqa: S608
     f"(SELECT 1 FROM dr_state WHERE {_CLOSED.format(now='extract(epoch FROM clock_timestamp())')})"
+    " THEN 0 ELSE 1 END"
 )
 
 
-def check_again(connection: Connection) -> None:
-    """PostgreSQL: raise StandbyError when the lease ran out since the transaction's first write."""
-    if connection.execute(_AGAIN).scalar():
-        raise refusal(connection)
+class ClosedError(Exception):
+    """The lease ran out since the transaction's first write."""
+
+
+def still_open() -> Later:
+    """PostgreSQL: for the end of a transaction, which fails with ClosedError when the lease has run out."""
+    return Later(select(literal_column(_STILL, Integer)), otherwise=ClosedError())
 
 
 def is_fence(error: DBAPIError) -> bool:

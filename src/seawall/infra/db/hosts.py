@@ -19,7 +19,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,18 +58,93 @@ class Standing:
         return other is not None and other.system == self.system and self.timeline < other.timeline
 
 
+class WatchedCursor(psycopg.Cursor[Any]):
+    """A cursor whose first statement takes BEGIN along, and which waits for others (`gathering`)."""
+
+    _kept = False
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
+        """See psycopg.Cursor.execute."""
+        with self._together(alone=not params and b";" in _bytes(query)):
+            return super().execute(query, params, **options)
+
+    def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
+        """See psycopg.Cursor.executemany."""
+        with self._together():
+            super().executemany(query, params_seq, **options)
+
+    def close(self) -> None:
+        """See psycopg.Cursor.close; what has been gathered is still to be answered."""
+        if not self._kept:
+            super().close()
+
+    def end(self) -> None:
+        """Close a cursor that was gathered."""
+        self._kept = False
+        self.close()
+
+    @contextlib.contextmanager
+    def _together(self, *, alone: bool = False) -> Iterator[None]:
+        connection = self.connection
+        assert isinstance(connection, WatchedConnection)
+        if connection.gathered is not None:
+            self._kept = True
+            connection.gathered.append(self)
+            connection.begin_too()
+            yield
+        elif not connection.begins:
+            yield
+        elif alone:
+            # Only the simple protocol takes several statements in one text, and it has no pipeline.
+            connection.begin_too()
+            yield
+        else:
+            with connection.pipeline():
+                connection.begin_too()
+                yield
+
+
 class WatchedConnection(psycopg.Connection[Any]):
     """A connection that can be left from another thread while an answer is waited for.
 
     `waits_since`: monotonic time, 0 while nobody waits. `limit`: longest wait for an answer (seconds; 0:
-    none).
+    none). `begins`: a transaction begins with the next statement; psycopg, which is in autocommit mode then,
+    would send BEGIN alone and wait for its answer.
     """
 
     host = 0
     standing: Standing | None = None
     waits_since = 0.0
     limit = 0.0
+    begins = False
+    gathered: list[WatchedCursor] | None = None
     _left = ""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cursor_factory = WatchedCursor
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[list[WatchedCursor]]:
+        """Send what is executed inside the block together; the cursors have answers only after it."""
+        cursors: list[WatchedCursor] = []
+        self.gathered = cursors
+        try:
+            with self.pipeline():
+                yield cursors
+        finally:
+            self.gathered = None
+
+    def begin_too(self) -> None:
+        """Send BEGIN if it is due."""
+        if self.begins:
+            self.begins = False
+            psycopg.Cursor(self).execute("BEGIN", prepare=False)
+
+    def commit_too(self) -> None:
+        """Send COMMIT along with what is gathered, unless nothing has begun."""
+        if not self.begins:
+            psycopg.Cursor(self).execute("COMMIT", prepare=False)
 
     def leave(self, reason: str) -> None:
         """Have whoever waits, or asks next, get OperationalError with `reason`; from any thread."""
@@ -104,6 +179,10 @@ class WatchedConnection(psycopg.Connection[Any]):
     def _end(self, reason: str) -> None:
         self.pgconn.finish()
         raise psycopg.OperationalError(reason)
+
+
+def _bytes(query: Any) -> bytes:
+    return query if isinstance(query, bytes) else str(query).encode()
 
 
 class Hosts:

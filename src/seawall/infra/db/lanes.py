@@ -72,6 +72,7 @@ class Lane:
             lock_seconds=10,
             idle_seconds=30,
             pool_seconds=pool_seconds,
+            autocommit=True,
         )
         self.auto = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.threads = ThreadPoolExecutor(size, thread_name_prefix=name)

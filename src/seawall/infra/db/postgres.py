@@ -39,7 +39,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from seawall.infra.db import fence
+from seawall.infra.db import batch, fence
 from seawall.infra.db.connections import connection_info
 from seawall.infra.db.faults import DatabaseError, Fault, told, transient
 from seawall.infra.db.hosts import Hosts
@@ -303,6 +303,8 @@ class PostgresDatabase:
                 if self._happened(doubt, max(deadline, time.monotonic() + 1)):
                     return doubt.value  # type: ignore[no-any-return]
                 cause: Exception = doubt.cause
+            except fence.ClosedError:
+                raise self._read(self._reads, fence.refusal) from None
             except PoolTimeoutError as error:
                 raise UnavailableError("no database connection became free") from error
             except DBAPIError as error:
@@ -352,24 +354,36 @@ class PostgresDatabase:
             marker = info.setdefault("marker", secrets.token_hex(16))
             number = info["number"] = info.get("number", 0) + 1
             now = time.time()
-            value = fn(connection)
-            if self.leased:
-                fence.check_again(connection)
-            if number == 1:
-                connection.execute(_SWEEP, {"before": now - _MARKER_SECONDS})
-            marked = connection.execute(
-                _MARK, {"connection": marker, "number": number, "at": now, "durable": durable}
-            ).rowcount
-            work.begin_commit()
             raw: Any = connection.connection.dbapi_connection
-            limit, raw.limit = raw.limit, 0
+            limit = raw.limit
+            raw.begins = True
+            batch.begin(info)
             try:
+                value = fn(connection)
+                items = batch.end(info)
+                if raw.begins and not items:
+                    return value
+                if number == 1:
+                    items.insert(0, batch.Later(_SWEEP, {"before": now - _MARKER_SECONDS}))
+                if self.leased:
+                    items.append(fence.still_open())
+                marked = {"connection": marker, "number": number, "at": now, "durable": durable}
+                items.append(batch.Later(_MARK, marked))
+                work.begin_commit()
+                raw.limit = 0
+                try:
+                    batch.send(connection, raw, items, commit=True)
+                except DBAPIError as error:
+                    # Also where COMMIT was not sent any more; then the marker is not there.
+                    if transient(error) is Fault.LOST:
+                        raise _InDoubtError(marker, number, value, error) from error
+                    raise
+                # The server has committed; this tells SQLAlchemy.
                 connection.commit()
-            except DBAPIError as error:
-                if marked and transient(error) is Fault.LOST:
-                    raise _InDoubtError(marker, number, value, error) from error
-                raise
-            raw.limit = limit
+            finally:
+                batch.end(info)
+                raw.begins = False
+                raw.limit = limit
             return value
 
     def _happened(self, doubt: _InDoubtError, deadline: float) -> bool:
@@ -378,6 +392,7 @@ class PostgresDatabase:
             generation = self._generation
             try:
                 with self._writes.engine.connect() as connection:
+                    connection.exec_driver_sql("BEGIN")
                     connection.execute(text("SET LOCAL lock_timeout = '1s'"))
                     found = connection.execute(
                         _ASK, {"connection": doubt.connection, "at": time.time()}
