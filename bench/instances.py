@@ -46,7 +46,7 @@ def _balanced(root: Path, name: str, ports: list[int], readiness: str) -> Target
     return Target(name, port, Process([program("haproxy"), "-db", "-f", str(file)], port, log, {}))
 
 
-class _Servers:
+class Servers:
     """Everything that was started."""
 
     def __init__(self, root: Path) -> None:
@@ -54,8 +54,8 @@ class _Servers:
         self.processes: list[Process] = []
         self.targets: list[Target] = []
 
-    def instances(self, url: str, most: int) -> None:
-        """Start `most` instances and a balancer over the first 1, 2, ... of them."""
+    def instances(self, url: str, most: int, *, python: str = sys.executable) -> None:
+        """Start `most` instances and a balancer over the first 1, 2, ... of them; `python` runs them."""
         environment = {
             "SEAWALL_DATABASE__URL": url,
             "SEAWALL_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
@@ -69,7 +69,7 @@ class _Servers:
         for number in range(most):
             port = free_port()
             ports.append(port)
-            argv = [sys.executable, "-m", "seawall", "serve", "--port", str(port)]
+            argv = [python, "-m", "seawall", "serve", "--port", str(port)]
             own = {**environment, "SEAWALL_DATA_DIR": str(self.root / f"i{number}")}
             self.processes.append(Process(argv, port, self.root / f"i{number}.log", own))
         for count in range(1, most + 1):
@@ -92,7 +92,7 @@ class _Servers:
             process.stop()
 
 
-def _measure(servers: _Servers, rounds: int, seconds: float) -> list[Row]:
+def _measure(servers: Servers, rounds: int, seconds: float) -> list[Row]:
     source = Source(servers.root / "source", 4 * KIB)
     rows = {
         "tag": Row("manifest GET by tag", "manifest GET by tag", "requests/s"),
@@ -137,7 +137,7 @@ def main() -> int:
     before = os.getloadavg()[0]
     postgres = Postgres(root / "pg")
     postgres.start()
-    servers = _Servers(root)
+    servers = Servers(root)
     try:
         servers.instances(postgres.database(), options.instances)
         servers.registry()
