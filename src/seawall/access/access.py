@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, select
 
 from seawall.access.principal import Principal
 from seawall.access.rbac import PUBLIC, role_allows
@@ -37,9 +37,12 @@ _COLUMNS = (
 )
 
 
+_NAMED = select(*_COLUMNS).where(projects.c.name == bindparam("b_name"))
+
+
 def project_by_name(connection: Connection, name: str) -> Project | None:
     """The project called `name`."""
-    row = connection.execute(select(*_COLUMNS).where(projects.c.name == name)).first()
+    row = connection.execute(_NAMED, {"b_name": name}).first()
     return Project(*row) if row else None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, select, update
 
 from seawall.access.access import Project, visible
 from seawall.access.principal import Principal
@@ -113,9 +113,14 @@ def metadata_of(connection: Connection, project: Project) -> dict[str, str]:
 
 def settings_of(connection: Connection, project_id: int) -> dict[str, str]:
     """The stored metadata values of a project by its id; "public" is not among them."""
-    query = select(project_metadata.c.name, project_metadata.c.value)
-    query = query.where(project_metadata.c.project_id == project_id)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    rows = connection.execute(SETTINGS, {"b_project": project_id})
+    return {row[0]: row[1] for row in rows}
+
+
+# (name, value) of a project's stored metadata values.
+SETTINGS = select(project_metadata.c.name, project_metadata.c.value).where(
+    project_metadata.c.project_id == bindparam("b_project")
+)
 
 
 def settings_of_named(

@@ -1,35 +1,49 @@
 """What each project stores, counted exactly.
 
 A project pays once for each blob and manifest that its repositories hold (`project_blobs`), as in Harbor.
-Whoever adds or removes a holding first takes the row lock of the project's quota (`lock`), in the same
-transaction; so the changes of one project happen one after the other, and neither the sum nor the limit
-can be missed by concurrent pushes. The lock comes before all others, several in the order of project ids,
-so that no two transactions wait for each other.
+
+Whoever adds or removes a holding changes its row of `project_blobs`, and as the last thing of the
+transaction the sum in the project's row of `quotas`. That row is locked only from then to the end of the
+commit, so pushes to one project do not wait for each other's round trips. The sum is changed by a difference,
+and the limit is part of the same statement: neither can be missed by concurrent pushes.
+
+Order of locks, for everyone: the repository (`repositories.lock`), its links and manifests, `project_blobs`
+by project and digest, `quotas` by project.
+
+Near the limit that is not enough: who is refused wants to know the usage, and who comes past 85 % tells the
+hooks so in the same transaction. Then the statement does nothing, NearLimitError ends the transaction, and
+it is run again with an `exact` account, which locks the row before it asks.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Connection,
     Row,
     Select,
+    and_,
     bindparam,
+    cast,
     delete,
     func,
     insert,
     literal,
+    or_,
     select,
     union_all,
     update,
 )
 
 from seawall.access.views import projects, users
-from seawall.infra.db.dialect import upsert
+from seawall.infra.db.batch import keeps, later
+from seawall.infra.db.dialect import lock_writers, upsert, upsert_from
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel.errors import RegistryError
 from seawall.registry.tables import blobs, manifests, project_blobs, quotas, repositories, repository_blobs
@@ -54,14 +68,27 @@ class QuotaExceededError(RegistryError):
         self.wanted = wanted
 
 
+class NearLimitError(Exception):
+    """The usage comes past 85 % of the limit or past the limit, or the project has no row yet.
+
+    To be done again with an exact account.
+    """
+
+
 @dataclass(slots=True)
 class Account:
-    """A locked quota: bytes used, and allowed (-1: any number)."""
+    """What one transaction changes of what a project stores.
+
+    `free`: the change is counted but not refused. `exact`: see the module text. `used` and `hard` (bytes; -1:
+    no limit) are known once an exact account has been charged.
+    """
 
     project_id: int
-    hard: int
-    used: int
-    before: int
+    free: bool = False
+    exact: bool = False
+    hard: int = UNLIMITED
+    used: int = 0
+    before: int = 0
 
     @property
     def warned(self) -> bool:
@@ -80,80 +107,147 @@ def human(size: int) -> str:
     return f"{value:.1f} TiB"
 
 
-def lock(
-    connection: Connection, project_id: int, default_hard: int = UNLIMITED, *, free: bool = False
-) -> Account:
-    """Lock the project's quota until commit; a project without one gets `default_hard` bytes.
-
-    `free`: this change is counted but not refused.
-    """
-    query = (
-        select(quotas.c.hard_storage, quotas.c.used_storage)
-        .where(quotas.c.project_id == project_id)
-        .with_for_update()
-    )
-    row = connection.execute(query).first()
-    if row is None:
-        now = time.time()
-        first = {
-            "project_id": project_id,
-            "hard_storage": default_hard,
-            "created_at": now,
-            "updated_at": now,
-        }
-        connection.execute(upsert(connection, quotas, first, "project_id"))
-        row = connection.execute(query).one()
-    return Account(project_id, UNLIMITED if free else row[0], row[1], row[1])
-
-
-def lock_all(connection: Connection, project_ids: Iterable[int]) -> dict[int, Account]:
-    """Lock several projects in the order of their ids."""
-    return {item: lock(connection, item) for item in sorted(set(project_ids))}
-
-
 def charge(connection: Connection, account: Account, digest: str, size: int) -> None:
-    """One more holding of `digest` in the project. Raises QuotaExceededError."""
-    held = connection.execute(
-        update(project_blobs)
-        .where(project_blobs.c.project_id == account.project_id, project_blobs.c.digest == digest)
-        .values(refs=project_blobs.c.refs + 1)
-    ).rowcount
-    if held:
+    """One more holding of `digest` in the project. Raises QuotaExceededError or, later, NearLimitError."""
+    if account.exact or not keeps(connection):
+        _charge_now(connection, account, digest, size)
         return
-    if account.hard >= 0 and account.used + size > account.hard:
+    statement = _charging(connection.dialect.name, link=False, free=account.free)
+    _charge_later(connection, statement, _holding(account, digest, size))
+
+
+def charge_link(
+    connection: Connection, account: Account, repository_id: int, digest: str, size: int, now: float
+) -> None:
+    """Link a blob to a repository; charged unless it is linked already. Raises as `charge`."""
+    link = {"b_repository": repository_id, "b_digest": digest, "b_now": now}
+    if account.exact or not keeps(connection):
+        added = _linking(connection.dialect.name)
+        if connection.execute(_TOUCH, link).rowcount == 0 and connection.execute(added, link).first():
+            _charge_now(connection, account, digest, size)
+        return
+    later(connection, _TOUCH, link)
+    # A link that another transaction makes meanwhile is waited for in this statement, and is as new.
+    statement = _charging(connection.dialect.name, link=True, free=account.free)
+    _charge_later(connection, statement, _holding(account, digest, size) | link)
+
+
+def _holding(account: Account, digest: str, size: int) -> dict[str, Any]:
+    return {"b_project": account.project_id, "b_digest": digest, "b_size": size}
+
+
+def _charge_now(connection: Connection, account: Account, digest: str, size: int) -> None:
+    holding = _holding_one(connection.dialect.name)
+    if connection.execute(holding, _holding(account, digest, size)).scalar_one() > 1:
+        return
+    _lock(connection, account)
+    if not account.free and account.hard >= 0 and account.used + size > account.hard:
         raise QuotaExceededError(account.project_id, account.used, account.hard, size)
-    connection.execute(
-        insert(project_blobs).values(project_id=account.project_id, digest=digest, size=size, refs=1)
-    )
     _change(connection, account, size)
 
 
-def charge_link(connection: Connection, account: Account, repository_id: int, digest: str, size: int) -> None:
-    """A blob is about to be linked to a repository; nothing when it is linked already."""
-    linked = connection.execute(
-        select(literal(1)).where(
-            repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == digest
-        )
-    ).first()
-    if linked is None:
-        charge(connection, account, digest, size)
+def _charge_later(connection: Connection, statement: Any, parameters: dict[str, Any]) -> None:
+    parameters["b_at"] = time.time()
+    later(connection, statement, parameters, last=True, otherwise=NearLimitError())
 
 
-def release(connection: Connection, account: Account, digests: Iterable[str]) -> None:
+# The statements of every push, built once (see `batch.Asked`). A parameter must not be called as a column.
+_TOUCH = (
+    update(repository_blobs)
+    .where(
+        repository_blobs.c.repository_id == bindparam("b_repository"),
+        repository_blobs.c.digest == bindparam("b_digest"),
+    )
+    .values(touched_at=bindparam("b_now"))
+)
+_HOLDING = ("project_id", "digest")
+
+
+@functools.cache
+def _linking(dialect: str) -> Any:
+    """Links a blob; gives its digest unless it was linked."""
+    link: dict[str, Any] = {
+        "repository_id": bindparam("b_repository"),
+        "digest": bindparam("b_digest"),
+        "touched_at": bindparam("b_now"),
+    }
+    added = upsert(dialect, repository_blobs, link, ["repository_id", "digest"])
+    return added.returning(repository_blobs.c.digest)
+
+
+@functools.cache
+def _holding_one(dialect: str) -> Any:
+    """Holds a digest once more; gives how often it is held, and its size."""
+    one = {
+        "project_id": bindparam("b_project"),
+        "digest": bindparam("b_digest"),
+        "size": bindparam("b_size"),
+        "refs": 1,
+    }
+    holding = upsert(dialect, project_blobs, one, _HOLDING, {"refs": project_blobs.c.refs + 1})
+    return holding.returning(project_blobs.c.refs, project_blobs.c.size)
+
+
+@functools.cache
+def _charging(dialect: str, *, link: bool, free: bool) -> Any:
+    """Holds a digest once more (with `link`: where it is linked anew), and adds what is new to the sum.
+
+    Gives 0 when the limit does not let it, else 1.
+    """
+    if link:
+        linked = _linking(dialect).cte("linked")
+        columns = project_blobs.c
+        query = select(
+            bindparam("b_project", type_=columns.project_id.type),
+            bindparam("b_digest", type_=columns.digest.type),
+            bindparam("b_size", type_=columns.size.type),
+            literal(1, columns.refs.type),
+        ).select_from(linked)
+        holding = upsert_from(
+            dialect,
+            project_blobs,
+            ["project_id", "digest", "size", "refs"],
+            query,
+            _HOLDING,
+            {"refs": columns.refs + 1},
+        ).returning(columns.refs, columns.size)
+    else:
+        holding = _holding_one(dialect)
+    held = holding.cte("held")
+    # Whoever finds a row that is there makes it more than one holding.
+    new = select(func.coalesce(func.sum(held.c.size), 0).label("size")).where(held.c.refs == 1).cte("new")
+    size = cast(new.c.size, BigInteger)
+    used, hard = quotas.c.used_storage, quotas.c.hard_storage
+    threshold = hard * _WARN_AT
+    fits = or_(hard < 0, and_(used + size <= hard, or_(used + size < threshold, used >= threshold)))
+    done = (
+        update(quotas)
+        .where(quotas.c.project_id == bindparam("b_project"), new.c.size > 0, *([] if free else [fits]))
+        .values(used_storage=used + size, updated_at=bindparam("b_at"))
+        .returning(quotas.c.project_id)
+        .cte("counted")
+    )
+    # Where nothing is new, nothing is counted.
+    nothing = select(func.count()).select_from(new).where(new.c.size == 0).scalar_subquery()
+    return select(nothing + select(func.count()).select_from(done).scalar_subquery())
+
+
+def release(connection: Connection, project_id: int, digests: Iterable[str]) -> None:
     """One holding less of each digest; what nothing holds any more is paid for no longer."""
     counts: dict[str, int] = {}
     for digest in digests:
         counts[digest] = counts.get(digest, 0) + 1
     if not counts:
         return
-    mine = project_blobs.c.project_id == account.project_id
+    mine = project_blobs.c.project_id == project_id
+    # In one order everywhere, so that no two transactions wait for each other.
     connection.execute(
         update(project_blobs)
         .where(mine, project_blobs.c.digest == bindparam("held"))
         .values(refs=project_blobs.c.refs - bindparam("count")),
-        [{"held": digest, "count": count} for digest, count in counts.items()],
+        [{"held": digest, "count": counts[digest]} for digest in sorted(counts)],
     )
-    names = list(counts)
+    names = sorted(counts)
     freed = 0
     for start in range(0, len(names), 500):
         freed += sum(
@@ -166,12 +260,20 @@ def release(connection: Connection, account: Account, digests: Iterable[str]) ->
             ).scalars()
         )
     if freed:
-        _change(connection, account, -freed)
+        less = update(quotas).where(quotas.c.project_id == project_id)
+        less = less.values(used_storage=quotas.c.used_storage - freed, updated_at=time.time())
+        later(connection, less, last=True)
+
+
+def release_all(connection: Connection, held: Mapping[int, Iterable[str]]) -> None:
+    """`release` for several projects, in the order of their ids."""
+    for project_id in sorted(held):
+        release(connection, project_id, held[project_id])
 
 
 def set_quota(connection: Connection, project_id: int, hard: int) -> None:
     """Allow the project `hard` bytes (-1: any number); usage above it stays, further pushes are refused."""
-    lock(connection, project_id, hard)
+    _lock(connection, Account(project_id), hard)
     connection.execute(
         update(quotas)
         .where(quotas.c.project_id == project_id)
@@ -184,7 +286,8 @@ def refresh(connection: Connection, project_id: int) -> tuple[int, int]:
 
     Needed only after instances of a version without quotas have written to the same database.
     """
-    account = lock(connection, project_id)
+    # Waits for every transaction that has changed a holding, and holds up new ones until the commit.
+    lock_writers(connection, project_blobs)
     links = (
         select(repository_blobs.c.digest, blobs.c.size)
         .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
@@ -211,8 +314,31 @@ def refresh(connection: Connection, project_id: int) -> tuple[int, int]:
             project_blobs.c.project_id == project_id
         )
     ).scalar_one()
+    account = Account(project_id)
+    _lock(connection, account)
     _change(connection, account, int(used) - account.used)
     return account.before, account.used
+
+
+def _lock(connection: Connection, account: Account, default_hard: int = UNLIMITED) -> None:
+    """Lock the project's row until commit; a project without one gets `default_hard` bytes."""
+    query = (
+        select(quotas.c.hard_storage, quotas.c.used_storage)
+        .where(quotas.c.project_id == account.project_id)
+        .with_for_update()
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        now = time.time()
+        first = {
+            "project_id": account.project_id,
+            "hard_storage": default_hard,
+            "created_at": now,
+            "updated_at": now,
+        }
+        connection.execute(upsert(connection, quotas, first, "project_id"))
+        row = connection.execute(query).one()
+    account.hard, account.used, account.before = row[0], row[1], row[1]
 
 
 def _change(connection: Connection, account: Account, difference: int) -> None:

@@ -8,16 +8,16 @@ asks for an old `touched_at`, so the two cannot both succeed.
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, literal, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, literal, select, update
 
 from seawall.infra.db import Database
-from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
 from seawall.registry import accounting
 from seawall.registry.hooks import BlobPush
-from seawall.registry.model import Blob
+from seawall.registry.model import Blob, Repository
 from seawall.registry.reads import PointReads
 from seawall.registry.repositories import Repositories, find_repository
 from seawall.registry.tables import blobs, manifest_references, repositories, repository_blobs
@@ -46,10 +46,8 @@ class Blobs:
     async def get(self, name: str, digest: str) -> Blob:
         """The blob `digest` of repository `name`. Raises BLOB_UNKNOWN, DIGEST_INVALID, NAME_UNKNOWN."""
         check_digest(digest)
-        row = await self._reads.get(("b", name, digest), lambda c: find_blob(c, name, digest))
-        if row is None:
-            await self._repositories.get(name)
-            raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
+        row = await self._reads.get(("b", name, digest), lambda c: _blob(c, name, digest))
+        assert row is not None
         found, touched_at = row
         # "It exists" is a promise to a client that then skips the upload: make it hold for a while.
         # Written at most once per half grace period, so ordinary pulls stay reads.
@@ -63,21 +61,26 @@ class Blobs:
         `replica`: a copy of what a peer has acknowledged; neither quota nor rule refuses it.
         """
         check_digest(digest)
-        target = await self._repositories.ensure(name)
         before = self._writes.hooks.of("before_blob", replica=replica)
 
-        def mount_blob(connection: Connection) -> bool:
+        def mount_blob(connection: Connection, target: Repository, exact: bool) -> bool:
             found = find_blob(connection, source, digest)
             if found is None:
                 return False
-            account = accounting.lock(connection, target.project_id, free=replica)
             for hook in before:
                 hook(connection, BlobPush(target, digest, found[0].size))
-            accounting.charge_link(connection, account, target.id, digest, found[0].size)
+            now = time.time()
+            if not touch(connection, digest, now):
+                return False
+            account = accounting.Account(target.project_id, free=replica, exact=exact)
+            accounting.charge_link(connection, account, target.id, digest, found[0].size, now)
             self._writes.warn(connection, account)
-            return link_blob(connection, target.id, digest)
+            return True
 
-        return await self._writes.charged(mount_blob)
+        async def mount_into(target: Repository) -> bool:
+            return await self._writes.charged(lambda c, exact: mount_blob(c, target, exact))
+
+        return await self._repositories.writing(name, mount_into)
 
     async def delete(self, name: str, digest: str) -> None:
         """Remove the blob from the repository; its bytes go with the next garbage collection.
@@ -88,7 +91,6 @@ class Blobs:
         repository = await self._repositories.get(name)
 
         def unlink_blob(connection: Connection) -> int:
-            account = accounting.lock(connection, repository.project_id)
             link = and_(
                 repository_blobs.c.repository_id == repository.id, repository_blobs.c.digest == digest
             )
@@ -105,7 +107,7 @@ class Blobs:
             if used:
                 raise RegistryError("DENIED", "blob is in use by a manifest of this repository", status=405)
             removed = connection.execute(delete(repository_blobs).where(link)).rowcount
-            accounting.release(connection, account, [digest] * removed)
+            accounting.release(connection, repository.project_id, [digest] * removed)
             return removed
 
         await self._db.write(unlink_blob)
@@ -113,42 +115,59 @@ class Blobs:
     async def _touch(self, name: str, digest: str) -> bool:
         def touch_blob(connection: Connection) -> bool:
             repository = find_repository(connection, name)
-            return repository is not None and link_blob(connection, repository.id, digest, create=False)
+            now = time.time()
+            if repository is None or not touch(connection, digest, now):
+                return False
+            return bool(
+                connection.execute(
+                    update(repository_blobs)
+                    .where(
+                        repository_blobs.c.repository_id == repository.id, repository_blobs.c.digest == digest
+                    )
+                    .values(touched_at=now)
+                ).rowcount
+            )
 
         return await self._db.write(touch_blob)
 
 
+_BLOB = (
+    select(blobs.c.digest, blobs.c.size, blobs.c.storage_key, repository_blobs.c.touched_at)
+    .select_from(repositories)
+    .outerjoin(
+        repository_blobs,
+        and_(
+            repository_blobs.c.repository_id == repositories.c.id,
+            repository_blobs.c.digest == bindparam("b_digest"),
+        ),
+    )
+    .outerjoin(blobs, blobs.c.digest == repository_blobs.c.digest)
+    .where(repositories.c.name == bindparam("b_name"))
+)
+
+
 def find_blob(connection: Connection, name: str, digest: str) -> tuple[Blob, float] | None:
     """(blob `digest` of repository `name`, when it was last relied on), None when it is not there."""
-    row = connection.execute(
-        select(blobs.c.digest, blobs.c.size, blobs.c.storage_key, repository_blobs.c.touched_at)
-        .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
-        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
-        .where(repositories.c.name == name, blobs.c.digest == digest)
-    ).first()
-    return (Blob(row[0], row[1], row[2]), row[3]) if row else None
+    row = _look(connection, name, digest)
+    return (Blob(row[0], row[1], row[2]), row[3]) if row is not None and row[0] is not None else None
 
 
-def link_blob(connection: Connection, repository_id: int, digest: str, *, create: bool = True) -> bool:
-    """Touch blob and link (made if missing and `create`); False when the blob is gone."""
-    now = time.time()
-    if not connection.execute(update(blobs).where(blobs.c.digest == digest).values(touched_at=now)).rowcount:
-        return False
-    if not create:
-        return bool(
-            connection.execute(
-                update(repository_blobs)
-                .where(repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == digest)
-                .values(touched_at=now)
-            ).rowcount
-        )
-    connection.execute(
-        upsert(
-            connection,
-            repository_blobs,
-            {"repository_id": repository_id, "digest": digest, "touched_at": now},
-            ["repository_id", "digest"],
-            {"touched_at": now},
-        )
-    )
-    return True
+def _blob(connection: Connection, name: str, digest: str) -> tuple[Blob, float]:
+    """`find_blob`. Raises NAME_UNKNOWN, BLOB_UNKNOWN."""
+    row = _look(connection, name, digest)
+    if row is None:
+        raise RegistryError("NAME_UNKNOWN", detail={"name": name})
+    if row[0] is None:
+        raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
+    return Blob(row[0], row[1], row[2]), row[3]
+
+
+def _look(connection: Connection, name: str, digest: str) -> Any:
+    """digest, size, key and `touched_at` of the blob, all None without it; None without the repository."""
+    return connection.execute(_BLOB, {"b_name": name, "b_digest": digest}).first()
+
+
+def touch(connection: Connection, digest: str, now: float) -> bool:
+    """Keep the collector off the blob; False when it is gone."""
+    found = update(blobs).where(blobs.c.digest == digest).values(touched_at=now)
+    return bool(connection.execute(found).rowcount)

@@ -14,7 +14,7 @@ from seawall.registry import accounting, index
 from seawall.registry.belongings import parent
 from seawall.registry.hooks import Deletion
 from seawall.registry.model import Repository
-from seawall.registry.repositories import Repositories
+from seawall.registry.repositories import Repositories, lock
 from seawall.registry.tables import manifests, tags
 from seawall.registry.writes import ContentWrites
 
@@ -42,7 +42,7 @@ class Deletions:
 
         def delete_whole(connection: Connection) -> bool:
             # The lock keeps an index from being pushed between the question and the deletion.
-            accounting.lock(connection, repository.project_id)
+            lock(connection, [repository.id])
             if ":" in reference and parent(connection, repository.id, reference) is not None:
                 raise RegistryError("DENIED", "it is part of an index; delete that first", status=412)
             return self.delete_in(connection, repository, reference, who)
@@ -68,7 +68,7 @@ class Deletions:
         children that have no tag and no other parent. `root` is for the method's own use. `replica`: a
         peer has deleted it already, so nobody is asked.
         """
-        account = accounting.lock(connection, repository.project_id)
+        lock(connection, [repository.id])
         deletion = _deletion(connection, repository, reference, who, root)
         if deletion is None:
             return False
@@ -80,7 +80,7 @@ class Deletions:
             listed = connection.execute(
                 delete(manifests).where(manifests.c.id == deletion.manifest_id).returning(manifests.c.listed)
             ).scalar_one()
-            accounting.release(connection, account, [deletion.digest])
+            accounting.release(connection, repository.project_id, [deletion.digest])
             attached_ids = index.accessories(connection, repository.id, [deletion.digest])
             index.relist(connection, repository.id, [*below, *attached_ids], removed=int(listed))
         else:

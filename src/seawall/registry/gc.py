@@ -27,6 +27,7 @@ from seawall.infra.storage import BlobStorage
 from seawall.registry import accounting, index
 from seawall.registry.belongings import is_needed
 from seawall.registry.incoming import incoming
+from seawall.registry.repositories import lock
 from seawall.registry.tables import (
     blob_trash,
     blobs,
@@ -131,7 +132,7 @@ async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cu
 
 def _delete_untagged(connection: Connection, cutoff: float) -> int:
     found = (
-        select(manifests.c.id, repositories.c.project_id)
+        select(manifests.c.id, repositories.c.project_id, repositories.c.id)
         .join(repositories, repositories.c.id == manifests.c.repository_id)
         .where(
             manifests.c.pushed_at < cutoff,
@@ -143,8 +144,8 @@ def _delete_untagged(connection: Connection, cutoff: float) -> int:
     rows = connection.execute(found).all()
     if not rows:
         return 0
-    accounts = accounting.lock_all(connection, (row[1] for row in rows))
-    # Asked again under the projects' locks: now no push can add a tag or a parent.
+    lock(connection, (row[2] for row in rows))
+    # Asked again under the repositories' locks: now no push can add a tag or a parent.
     candidates = [row[0] for row in rows]
     ids = [row[0] for row in connection.execute(found.where(manifests.c.id.in_(candidates)))]
     below = {item: index.children(connection, item) for item in ids}
@@ -154,8 +155,10 @@ def _delete_untagged(connection: Connection, cutoff: float) -> int:
         .returning(manifests.c.id, manifests.c.repository_id, manifests.c.digest, manifests.c.listed)
     ).all()
     projects_of = {row[0]: row[1] for row in rows}
-    for project_id, account in accounts.items():
-        accounting.release(connection, account, [row[2] for row in gone if projects_of[row[0]] == project_id])
+    held: dict[int, list[str]] = {}
+    for row in gone:
+        held.setdefault(projects_of[row[0]], []).append(row[2])
+    accounting.release_all(connection, held)
     for repository_id in sorted({row[1] for row in gone}):
         mine = [row for row in gone if row[1] == repository_id]
         affected = [item for row in mine for item in below[row[0]]]
@@ -181,9 +184,10 @@ def _delete_links(connection: Connection, cutoff: float) -> int:
         .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
         .where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
         .limit(_BATCH)
+        # What a push relies on just now is no garbage, and is not waited for.
+        .with_for_update(of=repository_blobs, skip_locked=True)
     ).all()
     if rows:
-        accounts = accounting.lock_all(connection, (row[2] for row in rows))
         gone = connection.execute(
             delete(repository_blobs)
             .where(
@@ -193,10 +197,10 @@ def _delete_links(connection: Connection, cutoff: float) -> int:
             .returning(repository_blobs.c.repository_id, repository_blobs.c.digest)
         ).all()
         projects_of = {row[0]: row[2] for row in rows}
-        for project_id, account in accounts.items():
-            accounting.release(
-                connection, account, [row[1] for row in gone if projects_of[row[0]] == project_id]
-            )
+        held: dict[int, list[str]] = {}
+        for row in gone:
+            held.setdefault(projects_of[row[0]], []).append(row[1])
+        accounting.release_all(connection, held)
     return len(rows)
 
 

@@ -8,11 +8,13 @@ they raise undoes it. The transaction may be run again (see `seawall.db`), so th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
+from seawall.infra.db.batch import Asked
 from seawall.kernel.context import Actor
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ class Push:
     tags: tuple[str, ...]
     actor: Actor
     at: float
+    # When the repository was made (Unix seconds).
+    repository_created: float = 0.0
+    # The tags of the push that are there already, and the digests that they stand for.
+    taken: Mapping[str, str] = field(default_factory=dict)
+    # What the queries of `ContentHook.looks` have found: their rows by name.
+    seen: Mapping[str, list[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +93,21 @@ class QuotaNotice:
 class ContentHook:
     """Base of hooks: override what is of interest. Every method may raise RegistryError to refuse.
 
-    `replicas`: hear also of content that comes from a peer, which took it from a client before.
+    `replicas`: hear also of content that comes from a peer, which took it from a client before. `blind`:
+    `after_push` does not look at the manifest's rows, so these may be written with what it writes itself
+    (see `seawall.infra.db.batch.later`), and the push waits for the database less often.
     """
 
     replicas = False
+    blind = False
+
+    def looks(self, push: Push) -> dict[str, Asked]:
+        """Queries by name that are asked along with the registry's own, before a manifest is stored.
+
+        Their rows are in the `seen` of the Push that the other methods get; `push` has only what the client
+        sent. Names are those of all hooks together.
+        """
+        raise NotImplementedError
 
     def before_blob(self, connection: Connection, blob: BlobPush) -> None:
         """A blob is about to be linked to a repository (also when it is linked already)."""

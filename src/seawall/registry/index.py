@@ -11,12 +11,27 @@ they show, so that nothing takes up storage unseen.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, exists, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
+from seawall.infra.db.batch import keeps, later
 from seawall.registry.belongings import cosign_subject
 from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
@@ -142,13 +157,40 @@ def children_size(connection: Connection, repository_id: int, digests: Iterable[
     )
 
 
-def relist(connection: Connection, repository_id: int, ids: Iterable[int], removed: int = 0) -> None:
-    """Decide anew which of these manifests lists show, and keep the repository's count.
+def relist_later(connection: Connection, repository_id: int, ids: Iterable[int], at: float) -> None:
+    """`relist` by a statement for the end of the transaction; the repository was pushed to `at` (Unix s)."""
+    if not keeps(connection):
+        relist(connection, repository_id, ids)
+        mine = repositories.c.id == repository_id
+        connection.execute(update(repositories).where(mine).values(updated_at=at, pushed_at=at))
+        return
+    parameters = {"b_repository": repository_id, "b_ids": sorted(set(ids)), "b_at": at}
+    later(connection, _relisting(), parameters)
 
-    `removed`: how many listed manifests were deleted in this transaction.
-    """
-    wanted = sorted(set(ids))
-    difference = -removed
+
+@functools.cache
+def _relisting() -> Any:
+    changed = (
+        update(manifests)
+        .where(manifests.c.id.in_(bindparam("b_ids", expanding=True)), manifests.c.listed != _shown())
+        .values(listed=~manifests.c.listed)
+        .returning(manifests.c.listed)
+        .cte("changed")
+    )
+    difference = select(func.coalesce(func.sum(case((changed.c.listed, 1), else_=-1)), 0)).scalar_subquery()
+    return (
+        update(repositories)
+        .where(repositories.c.id == bindparam("b_repository"))
+        .values(
+            artifact_count=repositories.c.artifact_count + cast(difference, BigInteger),
+            updated_at=bindparam("b_at"),
+            pushed_at=bindparam("b_at"),
+        )
+    )
+
+
+def _shown() -> ColumnElement[bool]:
+    """Whether lists show a manifest."""
     subject = manifests.alias("subject")
     tagged = exists().where(tags.c.manifest_id == manifests.c.id)
     child = exists().where(
@@ -160,7 +202,17 @@ def relist(connection: Connection, repository_id: int, ids: Iterable[int], remov
         subject.c.repository_id == manifests.c.repository_id,
         subject.c.digest == manifests.c.accessory_of,
     )
-    shown = and_(or_(tagged, ~child), ~attached)
+    return and_(or_(tagged, ~child), ~attached)
+
+
+def relist(connection: Connection, repository_id: int, ids: Iterable[int], removed: int = 0) -> None:
+    """Decide anew which of these manifests lists show, and keep the repository's count.
+
+    `removed`: how many listed manifests were deleted in this transaction.
+    """
+    wanted = sorted(set(ids))
+    difference = -removed
+    shown = _shown()
     for start in range(0, len(wanted), _BATCH):
         part = manifests.c.id.in_(wanted[start : start + _BATCH])
         for value in (True, False):

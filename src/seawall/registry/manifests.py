@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, select, update
 
-from seawall.infra.db.dialect import upsert
+from seawall.access.views import projects
+from seawall.infra.db.batch import Asked, flush, later, many
+from seawall.infra.db.dialect import next_id, upsert
 from seawall.kernel.context import actor
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, digest_of, is_tag
@@ -17,7 +21,7 @@ from seawall.registry.hooks import Push
 from seawall.registry.manifest import Manifest, parse
 from seawall.registry.model import Repository, StoredManifest
 from seawall.registry.reads import PointReads
-from seawall.registry.repositories import Repositories
+from seawall.registry.repositories import GoneError, Repositories
 from seawall.registry.tables import (
     blobs,
     manifest_payloads,
@@ -44,10 +48,8 @@ class Manifests:
             check_digest(reference)
         elif not is_tag(reference):
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
-        found = await self._reads.get(("m", name, reference), lambda c: find_manifest(c, name, reference))
-        if found is None:
-            await self._repositories.get(name)
-            raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference})
+        found = await self._reads.get(("m", name, reference), lambda c: _manifest(c, name, reference))
+        assert found is not None
         return found
 
     async def pulling(self, name: str, found: StoredManifest, reference: str) -> None:
@@ -89,109 +91,220 @@ class Manifests:
         actual = digest_of(payload, algorithm)
         if digest is not None and digest != actual:
             raise RegistryError("DIGEST_INVALID", detail={"digest": digest})
-        repository = await self._repositories.ensure(name)
         now = time.time() if at is None else at
-        push = Push(repository, actual, parsed, len(payload), tuple(wanted), actor.get(), now)
-        before = self._writes.hooks.of("before_push", replica=replica)
-        after = self._writes.hooks.of("after_push", replica=replica)
+        who = actor.get()
 
-        def store_manifest(connection: Connection) -> None:
-            account = accounting.lock(connection, repository.project_id, free=replica)
-            for hook in before:
-                hook(connection, push)
-            references = _check_references(connection, repository.id, parsed, time.time(), sparse)
-            affected = set(index.holders(connection, repository.id, wanted))
-            manifest_id, new = _insert_manifest(connection, repository, actual, parsed, payload, wanted, now)
-            if new:
-                accounting.charge(connection, account, actual, len(payload))
-                self._writes.warn(connection, account)
-            for target, kind in references:
-                connection.execute(
-                    upsert(
-                        connection,
-                        manifest_references,
-                        {
-                            "manifest_id": manifest_id,
-                            "digest": target,
-                            "kind": kind,
-                            "repository_id": repository.id,
-                        },
-                        ["manifest_id", "digest", "kind"],
-                        None,
-                    )
-                )
-            for tag in wanted:
-                connection.execute(
-                    upsert(
-                        connection,
-                        tags,
-                        {
-                            "repository_id": repository.id,
-                            "name": tag,
-                            "manifest_id": manifest_id,
-                            "pushed_at": now,
-                        },
-                        ["repository_id", "name"],
-                        {"manifest_id": manifest_id, "pushed_at": now},
-                    )
-                )
-            affected |= {manifest_id, *index.accessories(connection, repository.id, [actual])}
-            if parsed.manifests:
-                affected |= set(index.children(connection, manifest_id))
-            index.relist(connection, repository.id, affected)
-            connection.execute(
-                update(repositories)
-                .where(repositories.c.id == repository.id)
-                .values(updated_at=now, pushed_at=now)
+        async def store(repository: Repository) -> None:
+            push = Push(repository, actual, parsed, len(payload), tuple(wanted), who, now)
+            await self._writes.charged(
+                lambda c, exact: self._store(c, push, payload, exact=exact, sparse=sparse, replica=replica)
             )
-            for hook in after:
-                hook(connection, push, manifest_id)
 
-        await self._writes.charged(store_manifest)
+        await self._repositories.writing(name, store)
         if not replica:
             self._writes.committed()
         return actual, parsed.subject
 
+    def _store(
+        self,
+        connection: Connection,
+        push: Push,
+        payload: bytes,
+        *,
+        exact: bool,
+        sparse: bool,
+        replica: bool,
+    ) -> None:
+        """Write a manifest: ask all that must be known, decide, then write all. Raises GoneError."""
+        hooks = self._writes.hooks
+        found = _look(connection, push, [look(push) for look in hooks.of("looks", replica=replica)])
+        push = found.push
+        for hook in hooks.of("before_push", replica=replica):
+            hook(connection, push)
+        references = _references(push.manifest, found, sparse)
+        manifest_id = _write(connection, push, payload, found, references)
+        if found.known is None:
+            account = accounting.Account(push.repository.project_id, free=replica, exact=exact)
+            accounting.charge(connection, account, push.digest, len(payload))
+            self._writes.warn(connection, account)
+        after = hooks.of("after_push", replica=replica)
+        if not all(hook.__self__.blind for hook in after):
+            flush(connection)
+        for hook in after:
+            hook(connection, push, manifest_id)
 
-def find_manifest(connection: Connection, name: str, reference: str) -> StoredManifest | None:
-    """The manifest that a tag or digest names in the repository called `name`."""
-    query = (
-        select(manifests.c.digest, manifests.c.media_type, manifest_payloads.c.payload)
-        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
-        .join(repositories, repositories.c.id == manifests.c.repository_id)
-        .where(repositories.c.name == name)
+
+def _found_by(wanted: ColumnElement[bool], *, tag: bool) -> Select[Any]:
+    query = select(manifests.c.digest, manifests.c.media_type, manifest_payloads.c.payload)
+    query = query.select_from(repositories)
+    if tag:
+        mine = and_(tags.c.repository_id == repositories.c.id, tags.c.name == bindparam("b_reference"))
+        query = query.outerjoin(tags, mine)
+    query = query.outerjoin(manifests, wanted)
+    query = query.outerjoin(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+    return query.where(repositories.c.name == bindparam("b_name"))
+
+
+_BY_TAG = _found_by(manifests.c.id == tags.c.manifest_id, tag=True)
+_BY_DIGEST = _found_by(
+    and_(manifests.c.repository_id == repositories.c.id, manifests.c.digest == bindparam("b_reference")),
+    tag=False,
+)
+
+
+def _manifest(connection: Connection, name: str, reference: str) -> StoredManifest:
+    """The manifest that a tag or digest names in the repository called `name`.
+
+    Raises NAME_UNKNOWN, MANIFEST_UNKNOWN.
+    """
+    query = _BY_DIGEST if ":" in reference else _BY_TAG
+    row = connection.execute(query, {"b_name": name, "b_reference": reference}).first()
+    if row is None:
+        raise RegistryError("NAME_UNKNOWN", detail={"name": name})
+    if row[2] is None:
+        raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference})
+    return StoredManifest(row[0], row[1], bytes(row[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is there before a manifest is written.
+
+    `known`: of the manifest itself its id, the subject that it belongs to, and whether that keeps it.
+    """
+
+    push: Push
+    sizes: dict[str, int]
+    children: dict[str, tuple[int, int]]
+    holders: list[int]
+    known: tuple[int, str | None, bool] | None
+    accessories: list[int]
+    next_id: int
+
+
+# The queries of every push, built once (see `batch.Asked`).
+_REPOSITORY = (
+    select(
+        repositories.c.id,
+        repositories.c.name,
+        repositories.c.project_id,
+        projects.c.public,
+        repositories.c.created_at,
     )
-    if ":" in reference:
-        query = query.where(manifests.c.digest == reference)
-    else:
-        query = query.join(
-            tags, and_(tags.c.repository_id == repositories.c.id, tags.c.manifest_id == manifests.c.id)
-        ).where(tags.c.name == reference)
-    row = connection.execute(query).first()
-    return StoredManifest(row[0], row[1], bytes(row[2])) if row else None
+    .join(projects, projects.c.id == repositories.c.project_id)
+    .where(repositories.c.id == bindparam("b_repository"))
+    .with_for_update(key_share=True, of=repositories)
+)
+_KNOWN = select(manifests.c.id, manifests.c.accessory_of, is_attached()).where(
+    manifests.c.repository_id == bindparam("b_repository"), manifests.c.digest == bindparam("b_digest")
+)
+_ACCESSORIES = select(manifests.c.id).where(
+    manifests.c.repository_id == bindparam("b_repository"), manifests.c.accessory_of == bindparam("b_digest")
+)
+_LINKS = (
+    update(repository_blobs)
+    .where(
+        repository_blobs.c.repository_id == bindparam("b_repository"),
+        repository_blobs.c.digest.in_(bindparam("b_digests", expanding=True)),
+    )
+    .values(touched_at=bindparam("b_now"))
+    .returning(repository_blobs.c.digest)
+)
+_SIZES = select(blobs.c.digest, blobs.c.size).where(
+    blobs.c.digest.in_(bindparam("b_digests", expanding=True))
+)
+_CHILDREN = (
+    select(manifests.c.digest, manifests.c.id, manifests.c.total_size)
+    .where(
+        manifests.c.repository_id == bindparam("b_repository"),
+        manifests.c.digest.in_(bindparam("b_digests", expanding=True)),
+    )
+    .order_by(manifests.c.digest)
+    .with_for_update(read=True)
+)
+_TAGS = (
+    select(tags.c.name, tags.c.manifest_id, manifests.c.digest)
+    .join(manifests, manifests.c.id == tags.c.manifest_id)
+    .where(
+        tags.c.repository_id == bindparam("b_repository"),
+        tags.c.name.in_(bindparam("b_names", expanding=True)),
+    )
+)
+_INSERTS = {table: insert(table) for table in (manifests, manifest_payloads, manifest_references)}
 
 
-def _check_references(
-    connection: Connection, repository_id: int, parsed: Manifest, now: float, sparse: bool = False
-) -> list[tuple[str, str]]:
-    """Hold every referenced blob and child manifest in place and return (digest, kind) of each.
+@functools.cache
+def _next_id(dialect: str) -> Select[Any]:
+    return next_id(dialect, manifests)
+
+
+@functools.cache
+def _tag(dialect: str) -> Any:
+    row: dict[str, Any] = {
+        name: bindparam(f"b_{name}") for name in ("repository_id", "name", "manifest_id", "pushed_at")
+    }
+    return upsert(dialect, tags, row, ["repository_id", "name"], ["manifest_id", "pushed_at"])
+
+
+def _look(connection: Connection, push: Push, looks: list[dict[str, Asked]]) -> _Found:
+    """Lock the repository, hold what the manifest refers to in place, and read what is to be known.
 
     Blob links are touched, which both proves they are there and keeps the collector off; child manifests
-    are locked against deletion until commit.
+    are locked against deletion until commit. Raises GoneError.
     """
+    repository, parsed = push.repository, push.manifest
+    here = {"b_repository": repository.id}
+    itself = {**here, "b_digest": push.digest}
+    queries: dict[str, Asked] = {
+        # First: the rest is read when nobody else changes the repository any more.
+        "repository": (_REPOSITORY, here),
+        "known": (_KNOWN, itself),
+        "accessories": (_ACCESSORIES, itself),
+        "id": (_next_id(connection.dialect.name), {}),
+    }
+    digests = sorted({*parsed.blobs, *parsed.optional})
+    if digests:
+        queries["links"] = (_LINKS, {**here, "b_digests": digests, "b_now": time.time()})
+        queries["sizes"] = (_SIZES, {"b_digests": digests})
+    if parsed.manifests:
+        queries["children"] = (_CHILDREN, {**here, "b_digests": list(parsed.manifests)})
+    if push.tags:
+        queries["tags"] = (_TAGS, {**here, "b_names": list(push.tags)})
+    own = len(queries)
+    for look in looks:
+        queries |= look
+    rows = dict(zip(queries, many(connection, *queries.values()), strict=True))
+    if not rows["repository"]:
+        raise GoneError
+    *fields, created = rows["repository"][0]
+    sizes = dict(rows.get("sizes", []))
+    push = replace(
+        push,
+        repository=Repository(*fields),
+        repository_created=created,
+        taken={row[0]: row[2] for row in rows.get("tags", [])},
+        seen={name: rows[name] for name in list(queries)[own:]},
+    )
+    return _Found(
+        push,
+        {row[0]: sizes[row[0]] for row in rows.get("links", [])},
+        {row[0]: (row[1], row[2]) for row in rows.get("children", [])},
+        [row[1] for row in rows.get("tags", [])],
+        (rows["known"][0][0], rows["known"][0][1], rows["known"][0][2]) if rows["known"] else None,
+        [row[0] for row in rows["accessories"]],
+        rows["id"][0][0],
+    )
+
+
+def _references(parsed: Manifest, found: _Found, sparse: bool) -> list[tuple[str, str]]:
+    """(digest, kind) of each blob and child manifest that is there. Raises RegistryError."""
     missing: list[str] = []
     result: list[tuple[str, str]] = []
-    # Sorted: two pushes that share blobs then lock rows in one order and cannot deadlock.
     for digest in sorted({*parsed.blobs, *parsed.optional}):
-        touched = connection.execute(
-            update(repository_blobs)
-            .where(repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == digest)
-            .values(touched_at=now)
-        ).rowcount
-        if touched:
+        stored = found.sizes.get(digest)
+        if stored is not None:
             result.append((digest, "blob"))
             size = parsed.blobs.get(digest)
-            stored = connection.execute(select(blobs.c.size).where(blobs.c.digest == digest)).scalar_one()
             if size is not None and size != stored:
                 raise RegistryError(
                     "MANIFEST_INVALID", f"{digest} has {stored} bytes, the manifest says {size}"
@@ -199,12 +312,7 @@ def _check_references(
         elif digest in parsed.blobs:
             missing.append(digest)
     for digest in sorted(parsed.manifests):
-        row = connection.execute(
-            select(manifests.c.id)
-            .where(manifests.c.repository_id == repository_id, manifests.c.digest == digest)
-            .with_for_update(read=True)
-        ).first()
-        if row is not None:
+        if digest in found.children:
             result.append((digest, "manifest"))
         elif not sparse:
             missing.append(digest)
@@ -213,60 +321,63 @@ def _check_references(
     return result
 
 
-def _insert_manifest(
-    connection: Connection,
-    repository: Repository,
-    digest: str,
-    parsed: Manifest,
-    payload: bytes,
-    names: list[str],
-    now: float,
-) -> tuple[int, bool]:
-    """Write the manifest's rows; returns its id and whether it is new to the repository."""
-    found = connection.execute(
-        select(manifests.c.id, manifests.c.accessory_of).where(
-            manifests.c.repository_id == repository.id, manifests.c.digest == digest
-        )
-    ).first()
-    attached = index.accessory(parsed, digest, names)
-    if found is not None:
+def _write(
+    connection: Connection, push: Push, payload: bytes, found: _Found, references: list[tuple[str, str]]
+) -> int:
+    """Write the rows of the manifest and its tags; returns its id."""
+    repository, parsed, now = push.repository, push.manifest, push.at
+    attached = index.accessory(parsed, push.digest, push.tags)
+    if found.known is not None:
+        manifest_id = found.known[0]
         # A manifest pushed again counts as new, so retention and collection see the latest push. One that its
         # subject keeps does not: a signature counts from when it was first seen, and whoever pushed it again
         # would else take a signature away whose certificate has expired since.
         values: dict[str, Any] = {"media_type": parsed.media_type}
-        kept = select(manifests.c.id).where(manifests.c.id == found[0], is_attached())
-        if connection.execute(kept).first() is None:
+        if not found.known[2]:
             values["pushed_at"] = now
-        if attached is not None and found[1] is None:
+        if attached is not None and found.known[1] is None:
             values["accessory_type"], values["accessory_of"] = attached
-        connection.execute(update(manifests).where(manifests.c.id == found[0]).values(**values))
-        return int(found[0]), False
-    total = len(payload) + sum(parsed.blobs.values())
-    if parsed.manifests:
-        total += index.children_size(connection, repository.id, parsed.manifests)
-    manifest_id = int(
-        connection.execute(
-            insert(manifests)
-            .values(
-                repository_id=repository.id,
-                project_id=repository.project_id,
-                digest=digest,
-                media_type=parsed.media_type,
-                artifact_type=parsed.artifact_type,
-                config_media_type=parsed.config_media_type,
-                subject_digest=parsed.subject,
-                size=len(payload),
-                annotations=parsed.annotations,
-                pushed_at=now,
-                kind=index.kind_of(parsed.media_type, parsed.artifact_type, parsed.config_media_type),
-                accessory_type=attached[0] if attached else None,
-                accessory_of=attached[1] if attached else None,
-                total_size=total,
-                # Counted by `index.relist` once its tags and references are written.
-                listed=False,
+        later(connection, update(manifests).where(manifests.c.id == manifest_id).values(**values))
+    else:
+        manifest_id = found.next_id
+        total = len(payload) + sum(parsed.blobs.values())
+        row = {
+            "id": manifest_id,
+            "repository_id": repository.id,
+            "project_id": repository.project_id,
+            "digest": push.digest,
+            "media_type": parsed.media_type,
+            "artifact_type": parsed.artifact_type,
+            "config_media_type": parsed.config_media_type,
+            "subject_digest": parsed.subject,
+            "size": len(payload),
+            "annotations": parsed.annotations,
+            "pushed_at": now,
+            "kind": index.kind_of(parsed.media_type, parsed.artifact_type, parsed.config_media_type),
+            "accessory_type": attached[0] if attached else None,
+            "accessory_of": attached[1] if attached else None,
+            "total_size": total + sum(size for _, size in found.children.values()),
+            # Counted by `index.relist_later` once its tags and references are written.
+            "listed": False,
+        }
+        later(connection, _INSERTS[manifests], row)
+        later(connection, _INSERTS[manifest_payloads], {"manifest_id": manifest_id, "payload": payload})
+    named = [
+        {"manifest_id": manifest_id, "digest": target, "kind": kind, "repository_id": repository.id}
+        for target, kind in references
+    ]
+    if found.known is None and named:
+        later(connection, _INSERTS[manifest_references], named)
+    elif found.known is not None:
+        # What was not there at an earlier push may be there now.
+        for item in named:
+            later(
+                connection, upsert(connection, manifest_references, item, ["manifest_id", "digest", "kind"])
             )
-            .returning(manifests.c.id)
-        ).scalar_one()
-    )
-    connection.execute(insert(manifest_payloads).values(manifest_id=manifest_id, payload=payload))
-    return manifest_id, True
+    for tag in push.tags:
+        row = {"repository_id": repository.id, "name": tag, "manifest_id": manifest_id, "pushed_at": now}
+        later(connection, _tag(connection.dialect.name), {f"b_{key}": value for key, value in row.items()})
+    affected = {manifest_id, *found.holders, *found.accessories}
+    affected |= {child for child, _ in found.children.values()}
+    index.relist_later(connection, repository.id, affected, now)
+    return manifest_id

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, insert, select
 from seawall.access import projects
 from seawall.access.access import Project
 from seawall.kernel.errors import ConflictError, InvalidError
-from seawall.registry import accounting
+from seawall.registry.lookups import repository_ids
+from seawall.registry.repositories import lock
 from seawall.registry.tables import REPOSITORY_EXISTS, quotas, repositories
 
 
@@ -66,9 +67,10 @@ def remove(connection: Connection, project: Project) -> None:
     The foreign key from repositories would delete them too, so emptiness is checked in the transaction.
     """
     projects.lock(connection, project)
-    # A push of a first manifest holds the quota: it is over before this looks, or comes after it.
-    accounting.lock(connection, project.id)
-    reason = not_deletable(connection, project)
-    if reason is not None:
-        raise ConflictError(reason)
+    for _ in range(2):
+        reason = not_deletable(connection, project)
+        if reason is not None:
+            raise ConflictError(reason)
+        # A push of a first manifest holds its repository: it is over before the second look, or comes after.
+        lock(connection, repository_ids(connection, project.id), leaving=True)
     projects.remove(connection, project)

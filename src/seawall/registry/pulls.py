@@ -15,6 +15,7 @@ from sqlalchemy import Connection, or_, select, update
 
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
+from seawall.infra.db.batch import later
 from seawall.kernel.errors import StandbyError
 from seawall.registry.hooks import ContentHook
 from seawall.registry.model import StoredManifest
@@ -91,33 +92,32 @@ def _write(connection: Connection, pulls: dict[tuple[str, str], _Pulls]) -> None
     # In one order everywhere, so that two instances that write at once do not deadlock.
     for name in names:
         if name in ids:
-            connection.execute(
-                update(repositories)
-                .where(repositories.c.id == ids[name])
-                .values(pull_count=repositories.c.pull_count + counts[name])
-            )
+            mine = update(repositories).where(repositories.c.id == ids[name])
+            later(connection, mine.values(pull_count=repositories.c.pull_count + counts[name]))
     for (name, digest), entry in sorted(pulls.items(), key=lambda item: item[0]):
         if name not in ids or not entry.last:
             continue
-        connection.execute(
+        later(
+            connection,
             update(manifests)
             .where(
                 manifests.c.repository_id == ids[name],
                 manifests.c.digest == digest,
                 or_(manifests.c.pulled_at.is_(None), manifests.c.pulled_at < entry.last),
             )
-            .values(pulled_at=entry.last)
+            .values(pulled_at=entry.last),
         )
         for tag in sorted(entry.tags):
             at = entry.tags[tag]
-            connection.execute(
+            later(
+                connection,
                 update(tags)
                 .where(
                     tags.c.repository_id == ids[name],
                     tags.c.name == tag,
                     or_(tags.c.pulled_at.is_(None), tags.c.pulled_at < at),
                 )
-                .values(pulled_at=at)
+                .values(pulled_at=at),
             )
 
 

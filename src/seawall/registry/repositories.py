@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.exc import IntegrityError
 
 from seawall.access.projects import ensure_public
 from seawall.access.views import projects
@@ -15,6 +19,13 @@ from seawall.registry.model import Repository
 from seawall.registry.reads import PointReads
 from seawall.registry.tables import repositories
 
+T = TypeVar("T")
+_KNOWN = 4096
+
+
+class GoneError(Exception):
+    """The repository has been deleted."""
+
 
 class Repositories:
     """The repositories of the registry."""
@@ -24,6 +35,7 @@ class Repositories:
         self._db = db
         self._reads = reads
         self._create_projects = create_projects
+        self._known: OrderedDict[str, Repository] = OrderedDict()
 
     async def find(self, name: str) -> Repository | None:
         """The repository called `name`, None when there is none."""
@@ -37,20 +49,61 @@ class Repositories:
         return found
 
     async def ensure(self, name: str) -> Repository:
-        """The repository called `name`, made on first push. Raises NAME_UNKNOWN without its project."""
+        """The repository called `name`, made on first push. Raises NAME_UNKNOWN without its project.
+
+        On PostgreSQL it may have been deleted meanwhile, and `public` may be old: see `writing`.
+        """
+        return self._known.get(name) or await self._ensure(name)
+
+    async def _ensure(self, name: str) -> Repository:
         found = await self.find(name)
-        if found is not None:
-            return found
-        return await self._db.write(lambda c: create_repository(c, name, self._create_projects))
+        if found is None:
+            found = await self._db.write(lambda c: create_repository(c, name, self._create_projects))
+        if self._db.change_token() is None:
+            self._known[name] = found
+            if len(self._known) > _KNOWN:
+                self._known.popitem(last=False)
+        return found
+
+    async def writing(self, name: str, write: Callable[[Repository], Awaitable[T]]) -> T:
+        """`write` to the repository called `name`, made on first push. Raises NAME_UNKNOWN.
+
+        `write` fails with GoneError or IntegrityError when the row that it is given is not there any more,
+        which is found out by the very transaction that needs it; then it is called again with another one.
+        """
+        known = self._known.get(name)
+        if known is not None:
+            try:
+                return await write(known)
+            except (GoneError, IntegrityError):
+                self._known.pop(name, None)
+        try:
+            return await write(await self._ensure(name))
+        except GoneError:
+            raise RegistryError("NAME_UNKNOWN", detail={"name": name}) from None
+
+
+def lock(connection: Connection, repository_ids: Iterable[int], *, leaving: bool = False) -> set[int]:
+    """Lock repositories until commit, in the order of their ids; returns the ids of those that are there.
+
+    Whoever changes manifests or tags of a repository does this first, so that no two do it at once.
+    `leaving`: they are to be deleted, so that no blob may be linked to them either.
+    """
+    query = select(repositories.c.id).where(repositories.c.id.in_(set(repository_ids)))
+    query = query.order_by(repositories.c.id).with_for_update(key_share=not leaving)
+    return set(connection.execute(query).scalars())
+
+
+_NAMED = (
+    select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
+    .join(projects, projects.c.id == repositories.c.project_id)
+    .where(repositories.c.name == bindparam("b_name"))
+)
 
 
 def find_repository(connection: Connection, name: str) -> Repository | None:
     """The repository called `name`, None when there is none."""
-    row = connection.execute(
-        select(repositories.c.id, repositories.c.name, repositories.c.project_id, projects.c.public)
-        .join(projects, projects.c.id == repositories.c.project_id)
-        .where(repositories.c.name == name)
-    ).first()
+    row = connection.execute(_NAMED, {"b_name": name}).first()
     return Repository(*row) if row else None
 
 

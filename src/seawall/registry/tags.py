@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from sqlalchemy import Connection, and_, or_, select, update
 
+from seawall.infra.db.batch import later
 from seawall.registry.tables import manifests, repositories, tags
 
 
@@ -47,19 +48,6 @@ def newest_tag(connection: Connection, manifest_id: int) -> str | None:
     return connection.execute(query.order_by(tags.c.pushed_at.desc()).limit(1)).scalar()
 
 
-def taken_by_others(
-    connection: Connection, repository_id: int, names: Collection[str], digest: str
-) -> str | None:
-    """One of the tags `names` that stands for another manifest than `digest`."""
-    query = (
-        select(tags.c.name)
-        .join(manifests, manifests.c.id == tags.c.manifest_id)
-        .where(tags.c.repository_id == repository_id, tags.c.name.in_(names), manifests.c.digest != digest)
-        .limit(1)
-    )
-    return connection.execute(query).scalar()
-
-
 def pushed_later(
     connection: Connection, repository_id: int, names: Collection[str], at: float, digest: str
 ) -> str | None:
@@ -92,6 +80,5 @@ def pushed_at(connection: Connection, repository: str, tag: str) -> float | None
 
 def set_pushed_at(connection: Connection, repository_id: int, names: Collection[str], at: float) -> None:
     """Date tags: one that comes from another registry keeps the time of its first push."""
-    connection.execute(
-        update(tags).where(tags.c.repository_id == repository_id, tags.c.name.in_(names)).values(pushed_at=at)
-    )
+    mine = update(tags).where(tags.c.repository_id == repository_id, tags.c.name.in_(names))
+    later(connection, mine.values(pushed_at=at))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import secrets
 import time
 import uuid
@@ -16,11 +17,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from seawall.access.views import projects
 from seawall.infra import leases
 from seawall.infra.db import Database
+from seawall.infra.db.batch import Later, flush, later
 from seawall.infra.db.dialect import upsert
 from seawall.infra.storage import BlobStorage, UploadWriter
 from seawall.infra.storage.base import UploadBusyError, UploadLostError
@@ -31,7 +33,7 @@ from seawall.registry.hooks import BlobPush
 from seawall.registry.model import Blob, Repository, Upload
 from seawall.registry.repositories import Repositories
 from seawall.registry.stored import StoredBlobs
-from seawall.registry.tables import blobs, repositories, repository_blobs, uploads
+from seawall.registry.tables import blobs, repositories, uploads
 from seawall.registry.writes import ContentWrites
 
 log: Any = structlog.get_logger("seawall.storage")
@@ -51,6 +53,37 @@ def session_errors() -> Iterator[None]:
         ) from None
     except UploadLostError as error:
         raise RegistryError("BLOB_UPLOAD_UNKNOWN", f"upload session cannot go on: {error}") from None
+
+
+# Statements of every push, built once (see `seawall.infra.db.batch.Asked`).
+_SESSION = (
+    select(
+        repositories.c.id,
+        repositories.c.name,
+        repositories.c.project_id,
+        projects.c.public,
+        uploads.c.upload_offset,
+        uploads.c.state,
+    )
+    .join(uploads, uploads.c.repository_id == repositories.c.id)
+    .join(projects, projects.c.id == repositories.c.project_id)
+    .where(uploads.c.id == bindparam("b_id"), repositories.c.name == bindparam("b_name"))
+)
+_OPENED = insert(uploads)
+_ENDED = delete(uploads).where(uploads.c.id == bindparam("b_id"))
+
+
+@functools.cache
+def _storing(dialect: str) -> Any:
+    """Names the key of a blob's bytes, or touches the blob that is there; gives the key that is named."""
+    row: dict[str, Any] = {
+        "digest": bindparam("b_digest"),
+        "size": bindparam("b_size"),
+        "storage_key": bindparam("b_key"),
+        "created_at": bindparam("b_now"),
+        "touched_at": bindparam("b_now"),
+    }
+    return upsert(dialect, blobs, row, ["digest"], ["touched_at"]).returning(blobs.c.storage_key)
 
 
 class Uploads:
@@ -76,37 +109,27 @@ class Uploads:
 
     async def start(self, name: str) -> Upload:
         """Open an upload session in repository `name`."""
-        repository = await self._repositories.ensure(name)
-        upload = Upload(str(uuid.uuid4()), repository, 0, {})
         now = time.time()
         row = {
-            "id": upload.id,
-            "repository_id": repository.id,
+            "id": str(uuid.uuid4()),
             "upload_offset": 0,
             "state": {},
             "started_at": now,
             "updated_at": now,
         }
-        await self._db.write(lambda c: c.execute(insert(uploads), row), durable=False)
-        return upload
+
+        async def open_session(repository: Repository) -> Upload:
+            mine = {**row, "repository_id": repository.id}
+            await self._db.write(lambda c: later(c, _OPENED, mine), durable=False)
+            return Upload(str(row["id"]), repository, 0, {})
+
+        return await self._repositories.writing(name, open_session)
 
     async def get(self, name: str, upload_id: str) -> Upload:
         """The session `upload_id` of repository `name`. Raises BLOB_UPLOAD_UNKNOWN."""
 
         def find_upload(connection: Connection) -> Upload | None:
-            row = connection.execute(
-                select(
-                    repositories.c.id,
-                    repositories.c.name,
-                    repositories.c.project_id,
-                    projects.c.public,
-                    uploads.c.upload_offset,
-                    uploads.c.state,
-                )
-                .join(uploads, uploads.c.repository_id == repositories.c.id)
-                .join(projects, projects.c.id == repositories.c.project_id)
-                .where(uploads.c.id == upload_id, repositories.c.name == name)
-            ).first()
+            row = connection.execute(_SESSION, {"b_id": upload_id, "b_name": name}).first()
             if row is None:
                 return None
             return Upload(upload_id, Repository(*row[:4]), row[4], row[5])
@@ -139,17 +162,13 @@ class Uploads:
             # The order matters only for backends without a lock: state first, then the record.
             state = await writer.pause()
 
-            def record_progress(connection: Connection) -> int:
-                return connection.execute(
-                    update(uploads)
-                    .where(uploads.c.id == upload.id, uploads.c.upload_offset == upload.offset)
-                    .values(upload_offset=offset, state=state, updated_at=time.time())
-                ).rowcount
-
-            if not await self._db.write(record_progress, durable=False):
-                raise RegistryError(
-                    "BLOB_UPLOAD_INVALID", "upload session was changed by another request", status=416
-                )
+            changed = RegistryError(
+                "BLOB_UPLOAD_INVALID", "upload session was changed by another request", status=416
+            )
+            mine = (uploads.c.id == upload.id) & (uploads.c.upload_offset == upload.offset)
+            values = {"upload_offset": offset, "state": state, "updated_at": time.time()}
+            progress = update(uploads).where(mine).values(**values)
+            await self._db.write(lambda c: later(c, progress, otherwise=changed), durable=False)
             return offset
         finally:
             await _unlock(writer)
@@ -186,52 +205,37 @@ class Uploads:
         if self.blob_limit and writer.offset > self.blob_limit:
             await self.discard(upload, writer)
             raise RegistryError("SIZE_INVALID", "blob is larger than this registry allows", status=413)
-        repository = upload.repository if upload else await self._repositories.ensure(name)
         size = writer.offset
         key = await writer.commit(_new_key(digest))
         now = time.time()
         before = self._writes.hooks.of("before_blob", replica=replica)
 
-        def link_upload(connection: Connection) -> str:
-            account = accounting.lock(connection, repository.project_id, free=replica)
+        def link_upload(connection: Connection, repository: Repository, exact: bool) -> Later:
             for hook in before:
                 hook(connection, BlobPush(repository, digest, size))
-            accounting.charge_link(connection, account, repository.id, digest, size)
+            if upload is not None:
+                # Whoever deletes the session's row owns its bytes: this push, or a cancellation that came
+                # first.
+                gone = RegistryError("BLOB_UPLOAD_UNKNOWN")
+                later(connection, _ENDED, {"b_id": upload.id}, otherwise=gone)
+            row = {"b_digest": digest, "b_size": size, "b_key": key, "b_now": now}
+            named = later(connection, _storing(connection.dialect.name), row)
+            if exact:
+                flush(connection)
+            account = accounting.Account(repository.project_id, free=replica, exact=exact)
+            accounting.charge_link(connection, account, repository.id, digest, size, now)
             self._writes.warn(connection, account)
-            connection.execute(
-                upsert(
-                    connection,
-                    blobs,
-                    {
-                        "digest": digest,
-                        "size": size,
-                        "storage_key": key,
-                        "created_at": now,
-                        "touched_at": now,
-                    },
-                    ["digest"],
-                    {"touched_at": now},
-                )
-            )
-            used = connection.execute(
-                select(blobs.c.storage_key).where(blobs.c.digest == digest)
-            ).scalar_one()
-            connection.execute(
-                upsert(
-                    connection,
-                    repository_blobs,
-                    {"repository_id": repository.id, "digest": digest, "touched_at": now},
-                    ["repository_id", "digest"],
-                    {"touched_at": now},
-                )
-            )
-            # Whoever deletes the session's row owns its bytes: this push, or a cancellation that came first.
-            if upload is not None and not _delete_session(connection, upload):
-                raise RegistryError("BLOB_UPLOAD_UNKNOWN")
-            return str(used)
+            return named
+
+        async def link(repository: Repository) -> str:
+            named = await self._writes.charged(lambda c, exact: link_upload(c, repository, exact))
+            return str(named.rows[0][0])
 
         try:
-            used = await self._writes.charged(link_upload)
+            if upload is not None:
+                used = await link(upload.repository)
+            else:
+                used = await self._repositories.writing(name, link)
         except accounting.QuotaExceededError:
             if upload is None or await self._forget(upload):
                 await self._storage.delete(key)

@@ -22,13 +22,16 @@ class ContentWrites:
         self._db = db
         self.hooks = hooks
 
-    async def charged(self, write: Callable[[Connection], T]) -> T:
+    async def charged(self, write: Callable[[Connection, bool], T]) -> T:
         """Do a write that a quota may refuse; the hooks learn of a refusal in a transaction of its own.
 
-        Raises QuotaExceededError.
+        `write` is told whether the account must be exact. Raises QuotaExceededError.
         """
         try:
-            return await self._db.write(write)
+            try:
+                return await self._db.write(lambda c: write(c, False))
+            except accounting.NearLimitError:
+                return await self._db.write(lambda c: write(c, True))
         except accounting.QuotaExceededError as error:
             notice = QuotaNotice(error.project_id, error.used, error.hard, True, actor.get(), str(error))
             hooks = self.hooks.of("quota")

@@ -93,9 +93,6 @@ def test_tags(run: Run) -> None:
         assert many == {identifier: ["again", "one"]}
         assert await lab.db.read(lambda c: tags.tag_names_of_digest(c, found.id, two)) == ["two"]
         assert await lab.db.read(lambda c: tags.newest_tag(c, identifier)) == "again"
-        names = ["one", "new"]
-        assert await lab.db.read(lambda c: tags.taken_by_others(c, found.id, names, one)) is None
-        assert await lab.db.read(lambda c: tags.taken_by_others(c, found.id, names, two)) == "one"
 
         await lab.db.write(lambda c: tags.set_pushed_at(c, found.id, ["two"], 100.0))
         assert await lab.db.read(lambda c: tags.pushed_at(c, "p/a", "two")) == 100.0

@@ -26,6 +26,7 @@ from seawall.availability.peers.local import LocalChanges
 from seawall.availability.peers.model import Context, Document, MissingError, State, Told, dump
 from seawall.availability.peers.pending import Pending
 from seawall.availability.peers.versions import Entry, Verdict
+from seawall.infra.db.batch import savepoint
 from seawall.kernel.errors import SeawallError
 
 
@@ -116,7 +117,7 @@ class Applier:
             return 0
         before = self._document(connection, kind, incoming.key) if verdict is Verdict.TAKE else None
         try:
-            with connection.begin_nested():
+            with savepoint(connection):
                 alive = self._write(connection, state, kind, told, result, names, last=last)
         except (MissingError, SeawallError, LookupError, TypeError, ValueError, DataError) as error:
             # One that cannot be applied must not hold up the others; `ha check` names it with the reason.

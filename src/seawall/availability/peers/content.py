@@ -11,7 +11,7 @@ from seawall.availability.peers.documents import Kind, Names
 from seawall.availability.peers.model import Context, Document, MissingError
 from seawall.availability.peers.rows import put_row
 from seawall.kernel.context import REPLICATOR
-from seawall.registry import accounting, index
+from seawall.registry import accounting, index, repositories
 from seawall.registry import manifest as manifests_
 from seawall.registry.belongings import cosign_subject
 from seawall.registry.local import LocalRegistry
@@ -35,16 +35,16 @@ class ContentWriter:
         if kind.name == "repository":
             repository = _repository(connection, key[0])
             assert repository is not None
+            repositories.lock(connection, [repository.id], leaving=True)
             digests = select(t.manifests.c.digest).where(t.manifests.c.repository_id == repository.id)
             for digest in connection.execute(digests.order_by(t.manifests.c.id.desc())).scalars().all():
                 self._content.deletions.delete_in(connection, repository, digest, REPLICATOR, replica=True)
-            account = accounting.lock(connection, repository.project_id)
             linked = connection.execute(
                 delete(t.repository_blobs)
                 .where(t.repository_blobs.c.repository_id == repository.id)
                 .returning(t.repository_blobs.c.digest)
             ).scalars()
-            accounting.release(connection, account, linked.all())
+            accounting.release(connection, repository.project_id, linked.all())
         kind.drop(connection, self._context, row)
 
     def put_manifest(
@@ -73,7 +73,7 @@ class ContentWriter:
         ).first()
         if found is None:
             raise MissingError("its content is not here yet")
-        accounting.lock(connection, repository.project_id)
+        repositories.lock(connection, [repository.id])
         affected = {found.id, *index.holders(connection, repository.id, [key[1]])}
         put_row(
             connection,
@@ -93,12 +93,12 @@ class ContentWriter:
                     .values(accessory_type=attached[0], accessory_of=attached[1])
                 )
         index.relist(connection, repository.id, affected)
-        repositories = t.repositories.c
+        mine = t.repositories.c
         connection.execute(
             update(t.repositories)
             .where(
-                repositories.id == repository.id,
-                or_(repositories.pushed_at.is_(None), repositories.pushed_at < document["pushed_at"]),
+                mine.id == repository.id,
+                or_(mine.pushed_at.is_(None), mine.pushed_at < document["pushed_at"]),
             )
             .values(pushed_at=document["pushed_at"])
         )

@@ -28,6 +28,7 @@ from seawall.access.projects import ids_of
 from seawall.features.audit.tables import audit_intents, audit_log
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
+from seawall.infra.db.batch import later
 from seawall.infra.db.dialect import upsert
 from seawall.infra.jobs.base import JobContext
 from seawall.infra.outbox.events import Subscribers
@@ -115,7 +116,7 @@ class AuditTrail:
             for row in rows:
                 self._events.record(connection, SYSLOG_EVENT, row)
         if not (endpoint and values["skip_audit_log_database"]):
-            connection.execute(insert(audit_log), rows)
+            later(connection, insert(audit_log), rows)
 
     async def forward(self, _kind: str, data: dict[str, Any]) -> None:
         """Send an entry to the syslog server. Raises OSError or TimeoutError when that does not take it."""
@@ -196,6 +197,8 @@ def syslog_message(row: dict[str, Any]) -> bytes:
 
 class AuditHook(ContentHook):
     """Tells of pushes, deletions and pulls of artifacts. Pulls are gathered and written every few seconds."""
+
+    blind = True
 
     def __init__(self, db: Database, trail: AuditTrail, configuration: Configuration) -> None:
         self._db = db

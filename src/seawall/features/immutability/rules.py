@@ -16,9 +16,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from seawall.features.immutability.tables import immutable_rules
+from seawall.infra.db.batch import Asked
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel import selectors
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
@@ -26,9 +38,10 @@ from seawall.registry.belongings import cosign_subject
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.lookups import find_manifest, payload_of
 from seawall.registry.model import Repository
-from seawall.registry.tags import tags_of_repository, taken_by_others
+from seawall.registry.tags import tags_of_repository
 
 RULE_LIMIT = 100
+_LOOK = "immutability.rules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +66,7 @@ class ImmutabilityRule:
         )
 
 
-def rules_query(project_id: int) -> Select[Any]:
+def rules_query(project_id: int | BindParameter[int]) -> Select[Any]:
     """A query of the project's rules; its rows make `Rule(*row)`."""
     return select(
         immutable_rules.c.id,
@@ -62,6 +75,9 @@ def rules_query(project_id: int) -> Select[Any]:
         immutable_rules.c.priority,
         immutable_rules.c.rule,
     ).where(immutable_rules.c.project_id == project_id)
+
+
+_RULES = rules_query(bindparam("b_project", type_=BigInteger)).order_by(immutable_rules.c.id)
 
 
 def rules(connection: Connection, project_id: int) -> list[ImmutabilityRule]:
@@ -149,20 +165,20 @@ def remove(connection: Connection, project_id: int, rule_id: int) -> None:
 class ImmutableTags(ContentHook):
     """Refuses what the rules forbid, at the registry API and everywhere else."""
 
+    def looks(self, push: Push) -> dict[str, Asked]:
+        """See ContentHook.looks."""
+        return {_LOOK: (_RULES, {"b_project": push.repository.project_id})} if push.tags else {}
+
     def before_push(self, connection: Connection, push: Push) -> None:
         """See ContentHook.before_push."""
-        if not push.tags:
-            return
-        found = rules(connection, push.repository.project_id)
+        found = [ImmutabilityRule(*row) for row in push.seen.get(_LOOK, ())]
         if not found:
             return
         protected = [tag for tag in push.tags if immutable(found, push.repository.name, tag)]
-        if not protected:
-            return
-        protected = [tag for tag in protected if not _adds_to(connection, push, tag)]
-        taken = taken_by_others(connection, push.repository.id, protected, push.digest)
-        if taken is not None:
-            raise refusal(push.repository.name, taken)
+        for tag in protected:
+            other = push.taken.get(tag, push.digest) != push.digest
+            if other and not _adds_to(connection, push, tag):
+                raise refusal(push.repository.name, tag)
 
     def before_delete(self, connection: Connection, deletion: Deletion) -> None:
         """See ContentHook.before_delete."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from seawall.access.projects import settings_of
 from seawall.access.service import AuthService
@@ -17,6 +17,7 @@ from seawall.features.preheat.service import Preheat
 from seawall.features.preheat.tables import preheat_executions, preheat_policies, preheat_tasks
 from seawall.features.scan.hub import Shown, scan_overviews
 from seawall.infra.db import Database
+from seawall.infra.db.batch import Asked
 from seawall.infra.jobs.base import JobContext, JobStoppedError
 from seawall.infra.jobs.service import JobService
 from seawall.kernel import globs
@@ -256,8 +257,25 @@ async def _again(context: JobContext, call: Any) -> Any:
             await context.checkpoint()
 
 
+# Finds whether a project has event-based policies.
+_EVENT_BASED = (
+    select(preheat_policies.c.id)
+    .where(
+        preheat_policies.c.project_id == bindparam("b_project"),
+        preheat_policies.c.trigger_type == "event_based",
+        preheat_policies.c.enabled.is_(True),
+    )
+    .limit(1)
+)
+
+
+_LOOK = "preheat.policies"
+
+
 class PreheatHook(ContentHook):
     """Sets event-based policies off when something is pushed."""
+
+    blind = True
 
     def __init__(self, db: Database, jobs: JobService) -> None:
         self._db = db
@@ -265,18 +283,21 @@ class PreheatHook(ContentHook):
 
     def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
         """See ContentHook.after_push."""
-        if push.tags:
-            self.tell(connection, push.repository.project_id, push.repository.name, push.digest)
+        if push.seen.get(_LOOK):
+            self._enqueue(connection, push.repository.project_id, push.repository.name, push.digest)
+
+    def looks(self, push: Push) -> dict[str, Asked]:
+        """See ContentHook.looks."""
+        return {_LOOK: (_EVENT_BASED, {"b_project": push.repository.project_id})} if push.tags else {}
 
     def tell(self, connection: Connection, project_id: int, repository: str, digest: str) -> None:
         """Look for event-based policies in the background, where the project has any."""
-        table = preheat_policies.c
-        some = select(table.id).where(
-            table.project_id == project_id, table.trigger_type == "event_based", table.enabled.is_(True)
-        )
-        if connection.execute(some.limit(1)).first() is not None:
-            arguments = {"project": project_id, "repository": repository, "digest": digest}
-            self._jobs.enqueue_in(connection, "preheat-event", arguments, trigger="event")
+        if connection.execute(_EVENT_BASED, {"b_project": project_id}).first() is not None:
+            self._enqueue(connection, project_id, repository, digest)
+
+    def _enqueue(self, connection: Connection, project_id: int, repository: str, digest: str) -> None:
+        arguments = {"project": project_id, "repository": repository, "digest": digest}
+        self._jobs.enqueue_in(connection, "preheat-event", arguments, trigger="event")
 
     async def on_event(self, _kind: str, data: dict[str, Any]) -> None:
         """The outbox handler for the end of a scan and for a label."""

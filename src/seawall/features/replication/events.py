@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 
 from seawall.features.replication.model import ReplicationPolicy
 from seawall.features.replication.origin import SETTLED, came_from, cluster_id, registry_mark
-from seawall.features.replication.policies import anyone_listens, listening
+from seawall.features.replication.policies import anyone_listens, event_based, policy_of_values
 from seawall.features.replication.service import Replication
+from seawall.infra.db.batch import Asked
 from seawall.infra.outbox.events import Handler, Subscribers
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.material import TOKEN
@@ -22,23 +23,31 @@ from seawall.registry.tags import pushed_later, set_pushed_at
 
 PUSHED = "REPLICATION_PUSH"
 DELETED = "REPLICATION_DELETE"
+_LOOK = "replication.listening"
+_LISTENING = event_based()
 
 
 class ReplicationHook(ContentHook):
     """Records pushes and deletions for event-based policies, in their own transactions."""
+
+    blind = True
 
     def __init__(self, events: Subscribers, nudge: Callable[[], None], own: Callable[[], str]) -> None:
         self._events = events
         self._nudge = nudge
         self._own = own
 
+    def looks(self, push: Push) -> dict[str, Asked]:
+        """See ContentHook.looks."""
+        return {_LOOK: (_LISTENING, {})} if push.tags or push.manifest.subject else {}
+
     def before_push(self, connection: Connection, push: Push) -> None:
         """Refuse what came from here, and what is older than a push that goes the other way."""
         self._not_ours(push.actor)
         if push.actor.pushed_at is None or not push.tags:
             return
-        names = [item.name for item in listening(connection, push.repository.name)]
-        if not names:
+        listening = (policy_of_values(row) for row in push.seen[_LOOK])
+        if not any(item.wants_repository(push.repository.name) for item in listening):
             # Nothing goes the other way: the sender's word is the last.
             return
         later = pushed_later(connection, push.repository.id, push.tags, push.actor.pushed_at, push.digest)
@@ -59,7 +68,7 @@ class ReplicationHook(ContentHook):
             # A tag keeps the time of its first push on its way.
             set_pushed_at(connection, push.repository.id, push.tags, push.actor.pushed_at)
         # Children of an index go with it; signatures and the like have a subject to go to.
-        if (push.tags or push.manifest.subject) and anyone_listens(connection):
+        if push.seen.get(_LOOK):
             data = {
                 "repository": push.repository.name,
                 "references": list(push.tags) or [push.digest],

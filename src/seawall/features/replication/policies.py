@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, insert, select, update
@@ -101,6 +103,11 @@ class Policies:
             raise ConflictError(f"replication policy {name} exists") from None
 
 
+def policy_of_values(values: Sequence[Any]) -> ReplicationPolicy:
+    """A policy from the values of `event_based`'s columns."""
+    return policy_of(SimpleNamespace(**dict(zip(replication_policies.c.keys(), values, strict=True))))
+
+
 def policy_of(row: Any) -> ReplicationPolicy:
     """A policy from its row."""
     return ReplicationPolicy(
@@ -146,18 +153,13 @@ def _check_registry(connection: Connection, policy: ReplicationPolicy) -> None:
         raise InvalidError(f"registry {other} not found")
 
 
-def listening(connection: Connection, repository: str) -> list[ReplicationPolicy]:
-    """The enabled policies that changes of a repository set off."""
-    found = [policy_of(row) for row in connection.execute(_event_based())]
-    return [item for item in found if item.wants_repository(repository)]
-
-
 def anyone_listens(connection: Connection) -> bool:
     """Whether changes of any repository set a policy off."""
-    return connection.execute(_event_based().limit(1)).first() is not None
+    return connection.execute(event_based().limit(1)).first() is not None
 
 
-def _event_based() -> Select[Any]:
+def event_based() -> Select[Any]:
+    """A query of the enabled policies that changes of a repository may set off."""
     return select(replication_policies).where(
         replication_policies.c.enabled, replication_policies.c.trigger_type == "event_based"
     )

@@ -15,15 +15,16 @@ from seawall.features.retention.policies import RetentionPolicy, get
 from seawall.features.retention.rules import Candidate, candidates, retained, rules_for
 from seawall.features.retention.tables import retention_executions, retention_tasks
 from seawall.infra.db import Database
+from seawall.infra.db.batch import savepoint
 from seawall.infra.jobs.base import JobContext, JobStoppedError
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers
 from seawall.kernel.context import SYSTEM, Actor
 from seawall.kernel.errors import NotFoundError, RegistryError
-from seawall.registry import accounting
 from seawall.registry.local import LocalRegistry
 from seawall.registry.lookups import parent_ids, repositories_of, times_of
 from seawall.registry.model import Repository
+from seawall.registry.repositories import lock
 from seawall.registry.tags import tag_names
 
 _LOG_LINES = 5000
@@ -193,7 +194,7 @@ class RetentionJobs:
 
     def _remove(self, connection: Connection, repository: Repository, item: Candidate, who: Actor) -> str:
         """Delete one artifact unless something speaks for it; returns what happened."""
-        accounting.lock(connection, repository.project_id)
+        lock(connection, [repository.id])
         row = times_of(connection, repository.id, item.id)
         if row is None:
             return "GONE"
@@ -205,7 +206,7 @@ class RetentionJobs:
         if _protected(connection, repository, item):
             return "IMMUTABLE"
         try:
-            with connection.begin_nested():
+            with savepoint(connection):
                 self._content.deletions.delete_in(connection, repository, item.digest, who, deep=True)
         except RegistryError as error:
             return f"ERROR {error.message}"

@@ -19,6 +19,7 @@ from seawall.features.scan.tables import scan_reports
 from seawall.features.scan.targets import Target
 from seawall.features.trust.exempt import Exemptions
 from seawall.infra.db import Database
+from seawall.infra.db.batch import Asked
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.registry.gates import OpenProjects
@@ -36,12 +37,14 @@ _CHART_LAYERS = {
     "application/vnd.cncf.helm.chart.provenance.v1.prov",
 }
 _ON_PUSH = {"auto_scan": "vulnerability", "auto_sbom_generation": "sbom"}
+_LOOK = "scan.settings"
 
 
 class ScanHook(ContentHook):
     """Registered by `seawall.process.wiring`."""
 
     replicas = True
+    blind = True
 
     def __init__(
         self, db: Database, requests: ScanRequests, auth: AuthService, exemptions: Exemptions
@@ -62,17 +65,23 @@ class ScanHook(ContentHook):
                 )
             )
 
-    def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
-        """Ask for the scans that the project wants of what is pushed, in the push's transaction."""
+    def looks(self, push: Push) -> dict[str, Asked]:
+        """See ContentHook.looks."""
         manifest = push.manifest
         if (
             manifest.media_type not in (OCI_MANIFEST, DOCKER_MANIFEST)
             or manifest.config_media_type not in IMAGE_CONFIGS
             or manifest.subject is not None
         ):
+            return {}
+        return {_LOOK: (project_rules.SETTINGS, {"b_project": push.repository.project_id})}
+
+    def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
+        """Ask for the scans that the project wants of what is pushed, in the push's transaction."""
+        settings = dict(push.seen.get(_LOOK, ()))
+        if not any(settings.get(name) == "true" for name in _ON_PUSH):
             return
-        repository = push.repository
-        settings = project_rules.settings_of(connection, repository.project_id)
+        repository, manifest = push.repository, push.manifest
         target = Target(
             manifest_id,
             repository.id,

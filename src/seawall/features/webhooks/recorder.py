@@ -24,16 +24,20 @@ _REFRESH_SECONDS = 5.0
 
 
 def artifact_event(
-    connection: Connection, repository: Repository, operator: str, resources: list[dict[str, Any]]
+    connection: Connection,
+    repository: Repository,
+    operator: str,
+    resources: list[dict[str, Any]],
+    created: float | None = None,
 ) -> dict[str, Any]:
-    """The data of an event about artifacts of a repository."""
+    """The data of an event about artifacts of a repository; `created`: when that was made, if known."""
     return {
         "id": str(uuid.uuid4()),
         "occur_at": time.time(),
         "operator": operator,
         "project_id": repository.project_id,
         "repository": repository.name,
-        "repository_created": created_at(connection, repository.id),
+        "repository_created": created_at(connection, repository.id) if created is None else created,
         "public": repository.public,
         "resources": resources,
     }
@@ -41,6 +45,8 @@ def artifact_event(
 
 class EventRecorder(ContentHook):
     """PUSH_ARTIFACT, PULL_ARTIFACT, DELETE_ARTIFACT, QUOTA_EXCEED, QUOTA_WARNING."""
+
+    blind = True
 
     def __init__(self, db: Database, events: Subscribers) -> None:
         self._db = db
@@ -54,7 +60,7 @@ class EventRecorder(ContentHook):
         self._events.record(
             connection,
             "PUSH_ARTIFACT",
-            artifact_event(connection, push.repository, push.actor.name, resources),
+            artifact_event(connection, push.repository, push.actor.name, resources, push.repository_created),
         )
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:

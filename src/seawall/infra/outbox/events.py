@@ -23,6 +23,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from seawall.infra.db.batch import later
 from seawall.infra.outbox.tables import outbox
 
 Handler = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -55,10 +56,10 @@ class Subscribers:
                 self.kinds.setdefault(kind, set()).add(item.name)
 
     def record(self, connection: Connection, kind: str, data: dict[str, Any]) -> None:
-        """Write the event for each of its subscribers into the outbox."""
+        """Write the event for each of its subscribers into the outbox, when the transaction ends."""
         rows = [
             {"kind": kind, "subscriber": name, "data": data, "created_at": time.time()}
             for name in sorted(self.kinds.get(kind, ()))
         ]
         if rows:
-            connection.execute(insert(outbox), rows)
+            later(connection, insert(outbox), rows)

@@ -30,6 +30,7 @@ from seawall.registry.belongings import parent
 from seawall.registry.hooks import Tagging
 from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Repository
+from seawall.registry.repositories import lock
 from seawall.registry.tables import (
     manifests,
     repositories,
@@ -58,7 +59,7 @@ class ArtifactChanges:
         hooks = self._content.writes.hooks.of("after_tag")
 
         def tag_artifact(connection: Connection) -> None:
-            accounting.lock(connection, repository.project_id)
+            lock(connection, [repository.id])
             row = connection.execute(
                 select(manifests.c.id).where(manifests.c.id == item.id).with_for_update(read=True)
             ).first()
@@ -108,7 +109,7 @@ class ArtifactChanges:
         who = actor.get()
 
         def delete_artifact(connection: Connection) -> bool:
-            accounting.lock(connection, repository.project_id)
+            lock(connection, [repository.id])
             if parent(connection, repository.id, item.digest) is not None:
                 raise PreconditionError(f"artifact {item.digest} is part of another one")
             return self._content.deletions.delete_in(connection, repository, item.digest, who, deep=True)
@@ -139,6 +140,7 @@ class ArtifactChanges:
 
 def _delete_some(connection: Connection, content: LocalRegistry, repository: Repository, who: Actor) -> bool:
     """Delete some of a repository's manifests, at last its links and row; True when all is gone."""
+    lock(connection, [repository.id], leaving=True)
     digests = connection.execute(
         select(manifests.c.digest)
         .where(manifests.c.repository_id == repository.id)
@@ -147,7 +149,6 @@ def _delete_some(connection: Connection, content: LocalRegistry, repository: Rep
     ).scalars()
     for digest in digests.all():
         content.deletions.delete_in(connection, repository, digest, who)
-    account = accounting.lock(connection, repository.project_id)
     if connection.execute(
         select(manifests.c.id).where(manifests.c.repository_id == repository.id).limit(1)
     ).first():
@@ -157,6 +158,6 @@ def _delete_some(connection: Connection, content: LocalRegistry, repository: Rep
         .where(repository_blobs.c.repository_id == repository.id)
         .returning(repository_blobs.c.digest)
     ).scalars()
-    accounting.release(connection, account, linked.all())
+    accounting.release(connection, repository.project_id, linked.all())
     connection.execute(delete(repositories).where(repositories.c.id == repository.id))
     return True
