@@ -139,15 +139,20 @@ class LocalAccounts:
         await self._db.write(set_role)
 
 
+def check_admin_password(password: str) -> None:
+    """Raise ConfigError for a password of the settings that no user may have."""
+    try:
+        check_password(password)
+    except InvalidError as error:
+        raise ConfigError(f"admin_password: {error}") from None
+
+
 def ensure_admin(db: Database, password: str | None) -> str | None:
     """Make user `admin` at first start; returns a generated password, else None."""
     if db.sync_read(lambda c: c.execute(select(users.c.id).limit(1)).first()):
         return None
     if password is not None:
-        try:
-            check_password(password)
-        except InvalidError as error:
-            raise ConfigError(f"admin_password: {error}") from None
+        check_admin_password(password)
     given = password or generated_password()
     hashed = hash_of(given)
     now = time.time()

@@ -219,7 +219,7 @@ def _fault(
 ) -> str:
     first = error.errors()[0]
     path = tuple(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
+    message = in_words(first)
     if first["type"] == "extra_forbidden":
         message = "unknown key" + _like_it(path)
     # A union's alternatives stand in the location too; the key is the longest part that was given.
@@ -233,6 +233,38 @@ def _fault(
             return f"{file} line {lines[given]}: {'.'.join(given)}: {message}"
     where = f"{file}: " if file else ""
     return f"{where}{'.'.join(path) or 'settings'}: {message}"
+
+
+def in_words(error: Mapping[str, Any]) -> str:
+    """One of pydantic's errors in words for an operator, who need not know what validated."""
+    bounds = error.get("ctx", {})
+    match error["type"]:
+        case "int_parsing" | "int_type" | "int_from_float":
+            return "must be a whole number"
+        case "float_parsing" | "float_type":
+            return "must be a number"
+        case "bool_parsing" | "bool_type":
+            return "must be true or false"
+        case "string_type":
+            return "must be a text"
+        case "path_type":
+            return "must be a path"
+        case "list_type" | "tuple_type" | "set_type":
+            return "must be a list"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "must be a section with keys"
+        case "greater_than_equal":
+            return f"must be {bounds['ge']} or more"
+        case "greater_than":
+            return f"must be more than {bounds['gt']}"
+        case "less_than_equal":
+            return f"must be {bounds['le']} or less"
+        case "less_than":
+            return f"must be less than {bounds['lt']}"
+        case "literal_error" | "enum":
+            known = str(bounds["expected"]).split("'")[1::2]
+            return f"must be {bounds['expected']}{did_you_mean(str(error['input']), known)}"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _has(values: Mapping[str, Any], path: Iterable[str]) -> bool:

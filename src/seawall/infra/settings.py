@@ -221,6 +221,16 @@ class AuthSettings(_Section):
     """Authentication of clients."""
 
     mode: Literal["local", "none"] = "local"
+
+    @field_validator("mode", mode="before")
+    @classmethod
+    def _mode_of_users(cls, value: object) -> object:
+        if str(value).removesuffix("_auth") in ("ldap", "oidc"):
+            raise ValueError(
+                f"{value} is chosen in the portal or with PUT /configurations (docs/ldap-oidc.md), not here"
+            )
+        return value
+
     service: str = "seawall"
     token_minutes: int = Field(default=30, ge=1, le=1440)
     session_hours: float = Field(default=24, gt=0, description="life of a portal session")
@@ -489,6 +499,8 @@ class ScrubSettings(_Section):
 
 
 def _checked_cron(value: str) -> str:
+    if value.strip() and len(value.split()) not in (5, 6):
+        raise ValueError(f"cron {value!r}: must have five fields (minutes first), or six (seconds first)")
     if not value.strip():
         return ""
     try:
@@ -604,7 +616,17 @@ class Settings(BaseSettings):
             return None
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
+        if value.partition("://")[2].rstrip("/").count("/"):
+            raise ValueError("must end with the host, or its port: clients ask for /v2/ there")
         return value.rstrip("/")
+
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _named_folder(cls, value: object) -> object:
+        # The working directory, to programs: nobody means that who leaves a variable empty.
+        if value == "":
+            raise ValueError("is empty; name a folder")
+        return value
 
     @classmethod
     def settings_customise_sources(

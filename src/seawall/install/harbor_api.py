@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from seawall.infra.outgoing import guarded
 from seawall.kernel.errors import SeawallError
 
 _PAGE = 100
@@ -42,7 +43,7 @@ class Api:
         self._http = httpx.AsyncClient(
             base_url=f"{self.url}/api/v2.0",
             auth=(side.username, side.password),
-            verify=not side.insecure,
+            transport=guarded(self.url, verify=not side.insecure, proxies=True),
             timeout=_TIMEOUT,
         )
 

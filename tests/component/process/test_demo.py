@@ -37,7 +37,8 @@ def test_faults_are_one_line(registry: Registry) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     for arguments, password, said in (
         (["library/x", "--url", registry.url], "wrong", "401"),
-        (["no-project/x", "--url", registry.url], PASSWORD, "no-project"),
+        (["no-project/x", "--url", registry.url], PASSWORD, "seawall project create no-project"),
+        (["library/x", "--url", registry.url], "", "no password of admin: set SEAWALL_PASSWORD"),
         (["library", "--url", registry.url], PASSWORD, "project/repository"),
         (["library/x", "--url", registry.url, "--tag", "a b"], PASSWORD, "no tag"),
         (["library/x", "--url", "127.0.0.1:80"], PASSWORD, "must start with http"),

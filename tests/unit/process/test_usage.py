@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 from typer.exceptions import TyperException
 
+from seawall.kernel.errors import ConfigError
 from seawall.process.commands import boundary
 from seawall.process.commands.main import app
 from seawall.process.commands.usage import usage_line
@@ -90,8 +93,46 @@ def test_what_is_meant_is_named(say: Say) -> None:
     assert "did you mean --help?" in say("help")
     assert "there are create, delete, list, passwd; see seawall user --help" in say("user", "42")
     assert "no option --prot; did you mean --port?" in say("serve", "--prot", "1")
-    assert "invalid value for '--port': Input should be" in say("serve", "--port", "http")
+    assert "invalid value for '--port': must be a whole number; see" in say("serve", "--port", "http")
     assert "did you mean haproxy?" in say("ha", "lb-config", "haprox")
+
+
+MISTAKES = [
+    ("demo library/App", "library/App: must be project/repository, in lower case"),
+    ("demo library/app:1", "library/app:1: give the tag with --tag"),
+    ("demo library/app --url http://a/v2/", "http://a/v2/: must be the registry's address only"),
+    ("demo library/app --url a:80", "a:80: must start with http:// or https://"),
+    ("ha lb-config nginx --instance http://a --external-url a", "a: must start with http:// or https://"),
+    ("ha lb-config nginx --instance http://a --external-url http://a --bind 99999", "--bind 99999: must be"),
+    (
+        "migrate-from-harbor --source http://a/api/v2.0 --target http://b",
+        "must be the registry's address only",
+    ),
+    ("migrate-from-harbor --source http://a --target http://b", "at http://a: set SEAWALL_SOURCE_PASSWORD"),
+    ("migrate-from-registry --source http://a --target http://b", "at http://b: set SEAWALL_TARGET_PASSWORD"),
+    ("user create alice", "no password: standard input is empty"),
+    ("dr witness", "there is no master key here"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), MISTAKES, ids=[item[0].split()[0] + str(n) for n, item in enumerate(MISTAKES)]
+)
+def test_what_is_wrong_in_a_value_is_named(
+    words: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(ConfigError) as refused:
+        ROOT.main(args=words.split(), prog_name="seawall", standalone_mode=False)
+    assert said in str(refused.value)
+
+
+def test_a_password_that_no_start_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEAWALL_ADMIN_PASSWORD", "weak")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="admin_password: passwords have 8 to 128 characters"):
+        ROOT.main(args=["config", "check"], prog_name="seawall", standalone_mode=False)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +141,4 @@ def test_what_is_meant_is_named(say: Say) -> None:
 def test_what_is_missing_is_described(path: tuple[str, ...]) -> None:
     said = line_of(*path)
     first = next(parameter for parameter in LEAVES[path].params if parameter.required)
-    assert f" is missing ({first.help}); see seawall {' '.join(path)} --help" in said
+    assert f" is not given ({first.help}); see seawall {' '.join(path)} --help" in said

@@ -14,6 +14,7 @@ from seawall.features.replication.harbor import HarborAdapter, OriginalHarborAda
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.session import Patience
 from seawall.kernel.errors import InvalidError
+from seawall.kernel.spelling import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,16 @@ _CLASSES: dict[str, type[Adapter]] = {
 }
 
 
+def unknown_type(kind: str) -> InvalidError:
+    """What to raise for a kind of registry that there is no adapter for."""
+    hint = did_you_mean(kind, ADAPTERS) or f"; there are {', '.join(sorted(ADAPTERS))}"
+    return InvalidError(f"no adapter for registries of type {kind[:64]!r}{hint}")
+
+
 def open_adapter(
     registry: RemoteRegistry, limiter: Limiter | None = None, patience: Patience | None = None
 ) -> Adapter:
     """The adapter of a registry. Raises InvalidError for an unknown kind or unusable address."""
     if registry.type not in ADAPTERS:
-        raise InvalidError(f"no adapter for registries of type {registry.type!r}")
+        raise unknown_type(registry.type)
     return _CLASSES.get(registry.type, Adapter)(registry, limiter, patience)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from seawall.access.projects import using_registry
 from seawall.features.replication.adapter import Adapter, RemoteRegistry
-from seawall.features.replication.adapters import ADAPTERS, open_adapter
+from seawall.features.replication.adapters import ADAPTERS, open_adapter, unknown_type
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.model import RegistryInfo
 from seawall.features.replication.tables import registries, replication_policies
@@ -270,7 +270,7 @@ def check_url(url: str) -> str:
 def check_type(kind: str) -> None:
     """Raise InvalidError for an unknown kind of registry."""
     if kind not in ADAPTERS:
-        raise InvalidError(f"no adapter for registries of type {kind!r}")
+        raise unknown_type(kind)
 
 
 def registry_row(connection: Connection, registry_id: int) -> Any:

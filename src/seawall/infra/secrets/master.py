@@ -36,7 +36,7 @@ def load_master_key(settings: Settings, *, create: bool = True) -> bytes:
     if settings.master_key_file is None and not path.exists():
         if not create:
             raise ConfigError(
-                "the database holds keys encrypted under a master key, and this instance has none: set "
+                "there is no master key here, under which the cluster's keys are encrypted: set "
                 f"master_key_file or SEAWALL_MASTER_KEY to the cluster's, or copy it to {path}"
             )
         private_folder(settings.data_dir)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from enum import StrEnum
@@ -52,6 +53,31 @@ def writing(place: Path) -> Iterator[None]:
         if error.filename is None and error.errno in _DISK:
             error.filename = str(place)
         raise
+
+
+def registry_url(text: str) -> str:
+    """The address of a registry as it is given on the command line. Raises ConfigError."""
+    if not text.startswith(("http://", "https://")):
+        raise ConfigError(f"{text}: must start with http:// or https://")
+    address = text.rstrip("/")
+    if re.search(r"/(v1|v2|api(/.*)?)$", address):
+        raise ConfigError(f"{text}: must be the registry's address only, without what follows the host")
+    return address
+
+
+def password_of(user: str, url: str, variable: str, file: Path | None = None) -> str:
+    """A password from a file, an environment variable or a terminal. Raises ConfigError for none.
+
+    Never an argument: the process list shows those to everyone on the host.
+    """
+    if file is not None:
+        return file.read_text().rstrip("\n")
+    given = os.environ.get(variable)
+    if given:
+        return given
+    if not sys.stdin.isatty():
+        raise ConfigError(f"no password of {user} at {url}: set {variable}")
+    return str(typer.prompt(f"Password of {user} at {url}", hide_input=True))
 
 
 class Output(StrEnum):

@@ -6,6 +6,7 @@ import json
 
 import typer
 
+from seawall.access.accounts import check_admin_password
 from seawall.infra.settings import redacted
 from seawall.process.commands.common import ConfigOption, DataOption, settings_of
 
@@ -18,4 +19,7 @@ def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> No
 
     Example: seawall config check --config /etc/seawall/seawall.yml
     """
-    print(json.dumps(redacted(settings_of(config, data_dir)), indent=2))
+    settings = settings_of(config, data_dir)
+    if settings.admin_password is not None:
+        check_admin_password(settings.admin_password)
+    print(json.dumps(redacted(settings), indent=2))

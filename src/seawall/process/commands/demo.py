@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +11,9 @@ from typing import Annotated
 import typer
 
 from seawall.infra.settings import Settings
-from seawall.kernel.errors import ConfigError
+from seawall.kernel.errors import ConfigError, RegistryError
 from seawall.kernel.names import check_name, is_tag
-from seawall.process.commands.common import ConfigOption, DataOption, settings_of, writing
+from seawall.process.commands.common import ConfigOption, DataOption, registry_url, settings_of, writing
 
 app = typer.Typer()
 
@@ -44,13 +43,16 @@ def demo(
             write_layout(layout, tag)
         print(f"written: oci:{layout}:{tag}")
         return
-    check_name(repository)
+    if ":" in repository:
+        raise ConfigError(f"{repository}: give the tag with --tag")
+    try:
+        check_name(repository)
+    except RegistryError:
+        raise ConfigError(f"{repository}: must be project/repository, in lower case") from None
     if not is_tag(tag):
         raise ConfigError(f"{tag!r} is no tag")
-    address = (url or _address(settings_of(config, data_dir))).rstrip("/")
-    host = re.sub(r"^https?://", "", address)
-    if host == address:
-        raise ConfigError(f"{address}: must start with http:// or https://")
+    address = registry_url(url or _address(settings_of(config, data_dir)))
+    host = address.partition("://")[2]
     password = _password(user, address)
     digest = asyncio.run(_push(address, user, password, repository, tag, named=url is not None))
     plain = " --tls-verify=false" if address.startswith("http:") else ""
@@ -70,6 +72,9 @@ async def _push(address: str, user: str, password: str, repository: str, tag: st
     try:
         return (await push(client, repository, tag)).index.digest
     except RemoteError as error:
+        if error.status == 404 and "NAME_UNKNOWN" in str(error):
+            project = repository.partition("/")[0]
+            raise ConfigError(f"{error}; make it with `seawall project create {project}`") from None
         if error.status == 0 and not error.content and not named:
             raise ConfigError(f"{error}; --url names a registry elsewhere") from None
         raise
@@ -92,4 +97,7 @@ def _password(user: str, address: str) -> str:
         return given
     if sys.stdin.isatty():
         return str(typer.prompt(f"Password of {user} at {address}", hide_input=True))
-    return sys.stdin.readline().rstrip("\n")
+    line = sys.stdin.readline().rstrip("\n")
+    if not line:
+        raise ConfigError(f"no password of {user}: set SEAWALL_PASSWORD, or give it on standard input")
+    return line

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import datetime
 import json
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -36,6 +37,7 @@ from seawall.process.commands.common import (
     OutputOption,
     console,
     registry_of,
+    registry_url,
     settings_of,
 )
 
@@ -424,6 +426,9 @@ def ha_lb_config(
     url = external_url or settings.external_url
     if not url:
         raise ConfigError("external_url is not set; set it, or give --external-url")
+    url = registry_url(url)
+    if bind and not (re.fullmatch(r"(\S*:)?\d{1,5}", bind) and int(bind.rpartition(":")[2]) < 65536):
+        raise ConfigError(f"--bind {bind}: must be address:port, such as :443")
 
     async def alive(db: Database, ring: KeyRing) -> list[str]:
         registry = InstanceRegistry(db, settings, ring)
@@ -431,7 +436,7 @@ def ha_lb_config(
 
     found = instance or [*_with_services(settings, alive), *settings.peers.urls]
     balancer = Balancer(
-        url.rstrip("/"),
+        url,
         found,
         bind=bind,
         ca=ca,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +11,7 @@ import typer
 from seawall import __version__
 from seawall.install import prepare as prepare_
 from seawall.install.unit_files import DEFAULT_PREFIX
-from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import writing
+from seawall.process.commands.common import password_of, registry_url, writing
 
 app = typer.Typer()
 
@@ -159,12 +157,9 @@ def migrate_from_harbor(
 
     sides = []
     for url, user, name in ((source, source_user, "SOURCE"), (target, target_user, "TARGET")):
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"{url}: must start with http:// or https://")
-        password = os.environ.get(f"SEAWALL_{name}_PASSWORD")
-        if password is None:
-            password = typer.prompt(f"Password of {user} at {url}", hide_input=True)
-        sides.append(Side(url, user, password, insecure))
+        address = registry_url(url)
+        password = password_of(user, address, f"SEAWALL_{name}_PASSWORD")
+        sides.append(Side(address, user, password, insecure))
     with writing(secrets_file):
         outcome = asyncio.run(
             migrate.migrate(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +12,7 @@ from seawall.features.replication.adapter import RemoteRegistry
 from seawall.features.replication.adapters import ADAPTERS, open_adapter
 from seawall.install import registry_move
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import writing
+from seawall.process.commands.common import password_of, registry_url, writing
 
 app = typer.Typer()
 
@@ -66,16 +64,15 @@ def migrate_from_registry(
         raise ConfigError("give either --source or --tree")
     if untagged and tree is None:
         raise ConfigError("--untagged needs --tree: no registry lists over its API what has no tag")
-    for url in (source, target):
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ConfigError(f"{url}: must start with http:// or https://")
-    secret = _secret(target_user, target, "SEAWALL_TARGET_PASSWORD", target_password_file)
+    target = registry_url(target)
+    source = registry_url(source) if source is not None else None
+    secret = password_of(target_user, target, "SEAWALL_TARGET_PASSWORD", target_password_file)
     to = RemoteRegistry(0, "target", "seawall", target, target_user, secret, insecure)
     other = None
     if source is not None:
         password = ""
         if source_user:
-            password = _secret(source_user, source, "SEAWALL_SOURCE_PASSWORD", source_password_file)
+            password = password_of(source_user, source, "SEAWALL_SOURCE_PASSWORD", source_password_file)
         other = RemoteRegistry(0, "source", kind, source, source_user or "", password, insecure)
     wanted = repository or ["**"]
     with writing(state):
@@ -127,15 +124,3 @@ async def _run(
         await target.close()
         if adapter is not None:
             await adapter.close()
-
-
-def _secret(user: str, url: str, variable: str, file: Path | None) -> str:
-    # Never an argument: the process list shows those to everyone on the host.
-    if file is not None:
-        return file.read_text().rstrip("\n")
-    given = os.environ.get(variable)
-    if given is not None:
-        return given
-    if not sys.stdin.isatty():
-        raise ConfigError(f"no password of {user} at {url}: set {variable}, or name a file")
-    return str(typer.prompt(f"Password of {user} at {url}", hide_input=True))

@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from seawall.access.accounts import LocalAccounts
+from seawall.kernel.errors import ConfigError
 from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of, with_db
 
 user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
@@ -20,7 +21,10 @@ def _read_password() -> str:
     # Never an argument: the process list shows those to everyone on the host.
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    return sys.stdin.readline().rstrip("\n")
+    line = sys.stdin.readline().rstrip("\n")
+    if not line:
+        raise ConfigError("no password: standard input is empty, and no terminal to ask at")
+    return line
 
 
 @user_app.command("create")

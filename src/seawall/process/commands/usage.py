@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.exceptions import TyperException
@@ -23,6 +24,14 @@ _SYNONYMS = {
     "up": "serve",
 }
 
+# What validates says it in its own words.
+_WORDS = {
+    r"Input should be a valid integer\b.*": "must be a whole number",
+    r"Input should be a valid number\b.*": "must be a number",
+    r"Input should be greater than or equal to (\S+)": r"must be \1 or more",
+    r"Input should be less than or equal to (\S+)": r"must be \1 or less",
+}
+
 
 def usage_line(error: TyperException) -> str:
     """The line for an error that typer has found before any command began."""
@@ -40,7 +49,8 @@ def usage_line(error: TyperException) -> str:
         text = _no_command(text, path, context.command.commands)
     elif type(error).__name__ == "MissingParameter" and parameter is not None:
         name = parameter.get_error_hint().strip("'")
-        text = f"{name} is missing ({parameter.help})"
+        name = name if name.startswith("-") else name.upper()
+        text = f"{name} is not given ({parameter.help})"
     elif text.startswith("Invalid value") and " is not one of " in text:
         said, _, choices = text.partition(" is not one of ")
         text = text.rstrip(".") + did_you_mean(said.split("'")[-2], choices.split("'")[1::2])
@@ -66,5 +76,8 @@ def _no_command(text: str, path: str, commands: dict[str, Any]) -> str:
 
 def _tidied(text: str) -> str:
     # `Value error` is how typer's validation introduces any message.
+    for pattern, words in _WORDS.items():
+        text = re.sub(pattern, words, text)
     text = " ".join(text.replace(": Value error, ", ": ").split()).rstrip(".")
-    return text[:1].lower() + text[1:]
+    first = text.partition(" ")[0]
+    return text if first.isupper() else first.lower() + text[len(first) :]
