@@ -205,7 +205,7 @@ def peers(site: Site, a: Host, b: Host) -> None:
     for host, name, other in ((a, "a", "b"), (b, "b", "a")):
         urls = [site.located(f"http://{other}.example.com:80")]
         named = yaml.safe_load(section)["seawall"]["peers"]
-        assert named == {"name": "a", "urls": ["http://b.example.com:80"]}
+        assert named == {"name": "a", "urls": ["http://b.example.com:80"], "allow_http": True}
         settings = site.settings(host)
         settings["seawall"]["peers"] = named | {"name": name, "urls": urls}
         host.write(settings)

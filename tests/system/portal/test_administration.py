@@ -77,9 +77,17 @@ def test_registry_is_edited_and_proxied(visit: Visit, site: Site) -> None:
     expect(dialog.locator("input[name=access_secret]")).to_have_value("")
     dialog.get_by_role("button", name="Test connection").click()
     admin.said("The registry answers.")
+    # Where its credentials go is told, and where it may send us on to is said here.
+    told = site.api.get(f"/registries/{number}").json().get("token_server")
+    expect(dialog.locator("input[name=token_server]")).to_have_count(1 if told else 0)
+    dialog.get_by_label("Networks inside").fill("10.20.0.0/16")
+    page.keyboard.press("Enter")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
-    assert site.api.get(f"/registries/{number}").json()["description"] == "the other room"
+    saved = site.api.get(f"/registries/{number}").json()
+    assert saved["description"] == "the other room"
+    assert saved["internal_networks"] == ["10.20.0.0/16"]
+    assert saved.get("token_server") == told
 
     admin.go("/harbor/projects")
     page.get_by_role("button", name="New project").click()
