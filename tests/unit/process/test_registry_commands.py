@@ -145,6 +145,13 @@ def test_the_first_administrator_stays(run: Run, monkeypatch: pytest.MonkeyPatch
     )
 
 
+@pytest.mark.parametrize("command", ["create", "passwd"])
+def test_no_password(run: Run, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    said = "seawall: no password: standard input is empty, and no terminal to ask at\n"
+    assert run("user", command, "alice") == (1, "", said)
+
+
 @pytest.mark.parametrize("words", [["backup", ""], ["serve", "--data-dir", ""], ["fsck", "--data-dir="]])
 def test_an_empty_word_is_no_path(run: Run, words: list[str]) -> None:
     code, _, said = run(*words)

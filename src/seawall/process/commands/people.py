@@ -38,8 +38,9 @@ def user_create(
 
     Example: seawall user create alice --admin < password.txt
     """
-    password = _read_password()
+    # First: nobody should type a password for a registry that is not there.
     settings = registry_of(config, data_dir)
+    password = _read_password()
     with_db(settings, lambda db: LocalAccounts(db).create_user(username, password, sysadmin=admin))
     print(f"user {username} created")
 
@@ -50,8 +51,9 @@ def user_passwd(username: UserArgument, config: ConfigOption = None, data_dir: D
 
     Example: seawall user passwd admin
     """
+    settings = registry_of(config, data_dir)
     password = _read_password()
-    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).set_password(username, password))
+    with_db(settings, lambda db: LocalAccounts(db).set_password(username, password))
     print(f"password of {username} changed")
 
 
