@@ -162,7 +162,7 @@ class S3Settings(_Bucket):
     encrypt: bool = Field(default=False, description="server-side encryption with the store's keys")
     keyid: str | None = Field(default=None, description="KMS key for server-side encryption")
     storageclass: str | None = Field(
-        default=None, pattern=r"^[A-Z_]{1,40}$", description="of new blobs, for instance STANDARD_IA"
+        default=None, pattern=r"^[A-Za-z0-9_-]{1,40}$", description="of new blobs, for instance STANDARD_IA"
     )
 
 

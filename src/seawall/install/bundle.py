@@ -242,9 +242,9 @@ def _assemble(
     # The portal's files were built from packages of npm, which are in no wheel's own name.
     bundled = portal_components(source / "portal" / "package-lock.json") if about["portal"] else []
     files["sbom.cdx.json"] = (sbom(packages, hashes, bundled), 0o644)
-    for part in ("helm/seawall", "docker"):
+    for part in ("helm", "docker"):
         for path in sorted((source / "deploy" / part).rglob("*")):
-            if path.is_file():
+            if path.is_file() and "__pycache__" not in path.parts:
                 files[f"deploy/{path.relative_to(source / 'deploy')}"] = (path.read_bytes(), 0o644)
     sums = "".join(
         f"{hashlib.sha256(content).hexdigest()}  {n}\n" for n, (content, _) in sorted(files.items())

@@ -108,7 +108,7 @@ _S3: Shape = {
     "encrypt": Used("`storage.s3.encrypt`", flag),
     "keyid": Used("`storage.s3.keyid`", text),
     "chunksize": Used("`storage.s3.chunksize`, from 5 MiB to 512 MiB", number(0, 2**40)),
-    "storageclass": Noted("has no effect: the bucket's default class is used"),
+    "storageclass": Used("`storage.s3.storageclass`", words),
     "objectacl": Noted(
         "has no effect: objects are private; give the bucket a policy if they are to be shared"
     ),
@@ -191,7 +191,7 @@ SHAPE: Shape = {
     },
     "data_volume": Used("`data_dir` and all keys are below it", path),
     "storage_service": {
-        "ca_bundle": Used("`storage.s3.cacert`, and SSL_CERT_FILE of the services", path),
+        "ca_bundle": Used("`storage.s3.cacert`, and `ca_bundle`: added to the public authorities", path),
         "redirect": {
             "disable": Used("`storage.redirect` is the opposite", flag),
             "disabled": Used("`storage.redirect` is the opposite", flag),

@@ -49,6 +49,8 @@ def settings_of(found: Checked, config: Path) -> dict[str, Any]:
         "jobs": {"embedded": False, "slots": min(found.get("jobservice.max_job_workers", 10), 200)},
     }
     settings["ca_download"] = str(data / "ca_download")
+    if found.get("storage_service.ca_bundle"):
+        settings["ca_bundle"] = found.get("storage_service.ca_bundle")
     if settings["admin_password"] is None:
         del settings["admin_password"]
     if found.get("jobservice.logger_sweeper_duration"):

@@ -59,8 +59,6 @@ def environment(found: Checked) -> str:
             value = found.get(f"proxy.{key}")
             if value:
                 lines += [f"{key}={value}", f"{key.upper()}={value}"]
-    if found.get("storage_service.ca_bundle"):
-        lines.append(f"SSL_CERT_FILE={found.get('storage_service.ca_bundle')}")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -362,6 +362,9 @@ def test_object_stores(helm: Helm) -> None:
         "regionendpoint": "https://s3.oss-cn-hangzhou.aliyuncs.com",
     }  # fmt: skip
     base = "persistence.imageChartStorage"
+    named = [f"{base}.oss.region=oss-cn-hangzhou", f"{base}.oss.endpoint=seawall.oss.example.com"]
+    found = helm.settings(*named, values="route").config()["storage"]["s3"]
+    assert (found["region"], found["regionendpoint"]) == ("oss-cn-hangzhou", "https://oss.example.com")
     kept = helm.settings(f"{base}.oss.existingSecret=oss", f"{base}.oss.internal=true", values="route")
     assert (
         kept.config()["storage"]["s3"]["regionendpoint"] == "https://s3.oss-cn-hangzhou-internal.aliyuncs.com"

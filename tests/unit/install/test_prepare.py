@@ -213,7 +213,7 @@ def test_settings(tmp_path: Path) -> None:
     assert (config / "seawall.yml").stat().st_mode & 0o777 == 0o600
     environment = (config / "seawall.env").read_text().splitlines()
     assert "HTTP_PROXY=http://proxy:3128" in environment
-    assert f"SSL_CERT_FILE={tmp_path}/s3.crt" in environment
+    assert found.ca_bundle == tmp_path / "s3.crt"
     assert not [line for line in environment if line.startswith("HTTPS_PROXY")]
     assert {note.key for note in report.notes} == {
         "external_redis.registry_db_index",

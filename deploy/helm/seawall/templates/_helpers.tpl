@@ -315,8 +315,10 @@ ipFamilies:
 {{- $s := .Values.persistence.imageChartStorage -}}
 {{- if eq $s.type "oss" -}}
 {{- $oss := $s.oss -}}
-{{- $usual := printf "s3.oss-%s%s.aliyuncs.com" $oss.region (ternary "-internal" "" $oss.internal) -}}
-{{- $s3 := dict "existingSecret" $oss.existingSecret "region" (printf "oss-%s" $oss.region) "bucket" $oss.bucket "accesskey" $oss.accesskeyid "secretkey" $oss.accesskeysecret "regionendpoint" ($oss.endpoint | default $usual) "rootdirectory" $oss.rootdirectory "forcepathstyle" false "secure" $oss.secure "encrypt" $oss.encrypt -}}
+{{/* Harbor's driver writes oss-cn-hangzhou, Alibaba cn-hangzhou. */}}
+{{- $region := printf "oss-%s" (trimPrefix "oss-" $oss.region) -}}
+{{- $usual := printf "s3.%s%s.aliyuncs.com" $region (ternary "-internal" "" $oss.internal) -}}
+{{- $s3 := dict "existingSecret" $oss.existingSecret "region" $region "bucket" $oss.bucket "accesskey" $oss.accesskeyid "secretkey" $oss.accesskeysecret "regionendpoint" (trimPrefix (printf "%s." $oss.bucket) $oss.endpoint | default $usual) "rootdirectory" $oss.rootdirectory "forcepathstyle" false "secure" $oss.secure "encrypt" $oss.encrypt -}}
 {{- toYaml $s3 -}}
 {{- else -}}
 {{- toYaml $s.s3 -}}

@@ -42,7 +42,8 @@ def open_objects(settings: StorageSettings) -> ObjectStorage:
 
 def _attributes(settings: StorageSettings) -> Attributes:
     """What new objects are given besides their bytes."""
-    if settings.driver == "s3" and settings.s3.storageclass:
+    # The distribution's word for the bucket's class is NONE.
+    if settings.driver == "s3" and settings.s3.storageclass not in (None, "NONE"):
         return {"Storage-Class": settings.s3.storageclass}
     return {}
 
