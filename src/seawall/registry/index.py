@@ -146,17 +146,6 @@ def accessories(connection: Connection, repository_id: int, digests: Iterable[st
     )
 
 
-def children_size(connection: Connection, repository_id: int, digests: Iterable[str]) -> int:
-    """Bytes of child manifests with everything they name."""
-    return int(
-        connection.execute(
-            select(func.coalesce(func.sum(manifests.c.total_size), 0)).where(
-                manifests.c.repository_id == repository_id, manifests.c.digest.in_(digests)
-            )
-        ).scalar_one()
-    )
-
-
 def relist_later(connection: Connection, repository_id: int, ids: Iterable[int], at: float) -> None:
     """`relist` by a statement for the end of the transaction; the repository was pushed to `at` (Unix s)."""
     if not keeps(connection):
