@@ -235,7 +235,7 @@ def _fault(
     return f"{where}{'.'.join(path) or 'settings'}: {message}"
 
 
-def in_words(error: Mapping[str, Any]) -> str:
+def in_words(error: Mapping[str, Any], section: str = "a section with keys") -> str:
     """One of pydantic's errors in words for an operator, who need not know what validated."""
     bounds = error.get("ctx", {})
     match error["type"]:
@@ -252,7 +252,7 @@ def in_words(error: Mapping[str, Any]) -> str:
         case "list_type" | "tuple_type" | "set_type":
             return "must be a list"
         case "dict_type" | "model_type" | "model_attributes_type":
-            return "must be a section with keys"
+            return f"must be {section}"
         case "greater_than_equal":
             return f"must be {bounds['ge']} or more"
         case "greater_than":

@@ -223,12 +223,14 @@ async def _find_project(access: Access, name_or_id: str, by_name: bool) -> Proje
     return await access._gate.db.point(lambda c: decide.project_by_name(c, value))
 
 
-async def _enter_project(access: Access, found: Project | None, resource: str, action: str) -> Access:
+async def _enter_project(
+    access: Access, found: Project | None, name: str, resource: str, action: str
+) -> Access:
     if found is None:
         access.decided = True
         # Only who may see every project learns that one does not exist.
         if access.principal.sysadmin:
-            raise ApiError(404, "project not found")
+            raise ApiError(404, f"project {unquote(name)} not found")
         raise access.refusal()
     # Before the decision: a refusal is told in the project's log.
     access._project = found
@@ -245,14 +247,16 @@ class _ByNameOrId(Requirement):
     ) -> Access:
         access = await _access(request)
         found = await _find_project(access, project_name_or_id, x_is_resource_name)
-        return await _enter_project(access, found, self.declares["resource"], self.declares["action"])
+        wanted = self.declares["resource"], self.declares["action"]
+        return await _enter_project(access, found, project_name_or_id, *wanted)
 
 
 class _ByName(Requirement):
     async def __call__(self, request: Request, project_name: Annotated[str, Path(max_length=255)]) -> Access:
         access = await _access(request)
         found = await _find_project(access, project_name, True)
-        return await _enter_project(access, found, self.declares["resource"], self.declares["action"])
+        wanted = self.declares["resource"], self.declares["action"]
+        return await _enter_project(access, found, project_name, *wanted)
 
 
 class _System(Requirement):

@@ -13,6 +13,7 @@ from sqlalchemy.exc import StatementError
 from starlette.exceptions import HTTPException
 
 from seawall.infra.db import faults
+from seawall.infra.loading import in_words
 from seawall.kernel.errors import (
     ConflictError,
     ForbiddenError,
@@ -120,19 +121,23 @@ def install(app: FastAPI) -> None:
         return envelope(status, _with_notes(error, str(error)), code, headers)
 
     @app.exception_handler(RequestValidationError)
-    async def validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+    async def validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = [str(part) for part in first["loc"]]
         # Harbor: a body that is not JSON is a bad request, a value outside its schema is unprocessable.
         if first["type"] == "json_invalid":
             return envelope(400, "the request body is not valid JSON")
+        if where == ["body"] and "json" not in request.headers.get("content-type", ""):
+            return envelope(422, "the request body must be JSON, sent with Content-Type: application/json")
         place = f"{'.'.join(where[1:])} in {where[0]}" if len(where) > 1 else ".".join(where)
-        message = f"{place}: {first['msg'].removeprefix('Value error, ')}"
+        message = f"{place}: {in_words(first, 'an object')}"
         return envelope(422, _with_notes(error, message))
 
     @app.exception_handler(HTTPException)
-    async def http_error(_request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == 404 and error.detail == "Not Found":
+            return envelope(404, f"no such endpoint: {request.url.path[:200]}", headers=headers)
         return envelope(error.status_code, str(error.detail), headers=headers)
 
     @app.exception_handler(StatementError)

@@ -194,7 +194,11 @@ async def create_robot(
         name = names.pop()
         project = await db.point(lambda c: decide.project_by_name(c, name))
         if project is None:
-            raise ApiError(404, "project not found") if access.principal.sysadmin else access.refusal()
+            raise (
+                ApiError(404, f"project {name[:255]} not found")
+                if access.principal.sysadmin
+                else access.refusal()
+            )
     elif body.level != "system":
         raise ApiError(400, "level is system or project")
     await access.require("robot", "create", project)

@@ -169,6 +169,11 @@ def test_unknown_members_are_named_in_errors(admin: Api, path: str, body: object
     assert answer.json()["errors"][0]["message"].endswith(f"unknown members: {named}")
 
 
+def said(answer: httpx.Response) -> str:
+    """The message of an error in the envelope."""
+    return str(answer.json()["errors"][0]["message"])
+
+
 def test_errors_are_in_the_envelope(admin: httpx.Client, anonymous: httpx.Client) -> None:
     assert code(anonymous.get("/nothing")) == "NOT_FOUND"
     assert code(anonymous.patch("/projects")) == "METHOD_NOT_ALLOWED"
@@ -177,6 +182,14 @@ def test_errors_are_in_the_envelope(admin: httpx.Client, anonymous: httpx.Client
     assert (broken.status_code, code(broken)) == (400, "BAD_REQUEST")
     typed = admin.post("/projects", json={"project_name": 5})
     assert (typed.status_code, code(typed)) == (422, "UNPROCESSABLE_ENTITY")
+    assert said(typed) == "project_name in body: must be a text"
+    plain = admin.post("/projects", content=b'{"project_name": "x"}')
+    assert said(plain) == "the request body must be JSON, sent with Content-Type: application/json"
+    assert said(admin.get("/projects", params={"page": "x"})) == "page in query: must be a whole number"
+    assert said(admin.get("/projects", params={"page": 0})) == "page in query: must be 1 or more"
+    assert said(admin.post("/projects", json=[])) == "body: must be an object"
+    assert said(admin.get("/projects/no-such")) == "project no-such not found"
+    assert said(admin.get("/nothing")) == "no such endpoint: /api/v2.0/nothing"
     large = admin.post("/projects", content=b" " * (4 * 1024 * 1024 + 1))
     assert large.status_code == 413
     wrong = anonymous.get("/projects", auth=("admin", "wrong"))
