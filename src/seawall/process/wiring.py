@@ -246,7 +246,17 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         # A standby's jobs are the active site's.
         return bool(await jobs.runners()) or not await dr.writable()
 
-    health = Health(db, storage, redis, runners=runners, unready_seconds=settings.ha.unready_seconds)
+    async def peers_away() -> list[str]:
+        return await peers.statuses.away() if peers.enabled else []
+
+    health = Health(
+        db,
+        storage,
+        redis,
+        runners=runners,
+        peers_away=peers_away,
+        unready_seconds=settings.ha.unready_seconds,
+    )
     instances = InstanceRegistry(db, settings, keys)
     artifacts = ArtifactService(db, content)
     trail = AuditTrail(configuration, events)

@@ -10,10 +10,12 @@ import sqlite3
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from seawall.availability.cluster.balancer import KINDS, Balancer, haproxy
 from seawall.availability.peers.client import Peer, PeerError
 from seawall.infra.db import migrate, open_database
 from seawall.infra.secrets.keyring import KeyRing
@@ -22,6 +24,8 @@ from tests.support.api import Api
 from tests.support.digests import digest_of
 from tests.support.peer_site import Site
 from tests.support.processes import PASSWORD
+from tests.support.registry import Registry
+from tests.support.servers.balancers import BalancerServer
 from tests.support.signing import OCI, Pusher
 from tests.support.waiting import until
 
@@ -295,6 +299,59 @@ def test_link_cut_and_healed(site: Site) -> None:
     checked = a.get("/seawall/ha/check").json()
     assert "peers" in checked["tested"]
     assert not [fault for fault in checked["faults"] if fault["kind"].startswith(("peer", "difference"))]
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "nginx"])
+def test_nobody_notices_a_cut_link_behind_our_balancer(site: Site, kind: str) -> None:
+    """Both are reached by clients, and not by one another: each repository keeps its instance."""
+    project = site.api(site.a).project()
+    site.settle()
+    balancer = BalancerServer(kind, urlsplit(site.url).port or 0)
+    site.balancer.stop()
+    site.cut()
+    try:
+        balancer.start(KINDS[kind](Balancer(site.url, [site.a.url, site.b.url], peers=True)))
+        for number in range(12):
+            name = f"{project}/team/app{number}"
+            data = f"layer of {name}".encode()
+            # As docker does: a session, the bytes in pieces over connections of their own, then the manifest.
+            where = site.pusher(None, name).client.post("/blobs/uploads/").headers["location"]
+            client = site.pusher(None, name).client
+            headers = {"Content-Type": "application/octet-stream"}
+            part = client.patch(where, content=data[:5], headers=headers)
+            assert part.status_code == 202, part.text
+            where, client = part.headers["location"], site.pusher(None, name).client
+            done = client.put(where, params={"digest": digest_of(data)}, content=data[5:])
+            assert done.status_code == 201, done.text
+            digest = site.pusher(None, name).image("v1", data)
+            for _ in range(3):
+                assert site.pusher(None, name).pull("v1").headers["docker-content-digest"] == digest
+                assert site.pusher(None, name).client.get(f"/blobs/{digest_of(data)}").content == data
+                assert site.pusher(None, name).client.get("/tags/list").json()["tags"] == ["v1"]
+        # Neither has them all: repositories are spread over the two.
+        held = [_repositories(site.api(which), project) for which in (site.a, site.b)]
+        assert sum(held) == 12
+        assert 0 not in held
+        for which in (site.a, site.b):
+            until(lambda which=which: "no answer from" in _ready(which), "")  # type: ignore[misc]
+    finally:
+        site.mend()
+        balancer.stop()
+        site.balancer.start(haproxy(Balancer(site.url, [site.a.url, site.b.url])))
+    site.settle()
+    for which in (site.a, site.b):
+        assert _repositories(site.api(which), project) == 12
+        until(lambda which=which: "no answer from" not in _ready(which), "")  # type: ignore[misc]
+
+
+def _repositories(api: Api, project: str) -> int:
+    return len(api.get(f"/projects/{project}/repositories", params={"page_size": 50}).json())
+
+
+def _ready(which: Registry) -> str:
+    answer = httpx.get(f"{which.url}/readyz")
+    assert answer.status_code == 200
+    return answer.text
 
 
 def test_push_into_a_project_that_is_deleted_at_the_other(site: Site) -> None:

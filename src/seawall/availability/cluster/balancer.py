@@ -21,6 +21,9 @@ class Balancer:
     takes all addresses and the URL's port). `certificate`, `key`: PEM files for an https URL (HAProxy wants
     both in the one file `certificate`). `ca`: PEM that signed the instances' certificates, if they have TLS.
     `sticky`: keep each client address at one instance, which installations that share nothing need.
+    `peers`: the instances are peers. All requests of a repository go to one of them, so that an upload
+    session stays where it began and what was pushed is pulled from where it is, also while they cannot reach
+    one another; a client's other requests go to one instance by its address.
     """
 
     url: str
@@ -30,6 +33,7 @@ class Balancer:
     key: str = "/etc/seawall/tls/balancer.key"
     ca: str = ""
     sticky: bool = False
+    peers: bool = False
 
     def targets(self) -> list[tuple[str, str]]:
         """(name, host:port) of each instance. Raises InvalidError for one that is no URL."""
@@ -64,12 +68,25 @@ class Balancer:
         return f"{every}{parts.port or _port(parts.scheme)}"
 
 
+# Where the name of a repository ends in a path of the Distribution API.
+_IN_REPOSITORY = "/(blobs|manifests|tags|referrers)/"
+_NAMED = f"^/v2/.+{_IN_REPOSITORY}"
+_PLACE = "X-Seawall-Place"
+
+
 def _port(scheme: str) -> int:
     return 443 if scheme == "https" else 80
 
 
 def haproxy(balancer: Balancer) -> str:
     """A complete haproxy.cfg (HAProxy 2.4 or newer)."""
+    balance = f"    balance {'source' if balancer.sticky else 'leastconn'}"
+    if balancer.peers:
+        balance = f"""    # A repository has an instance, and another one while that is away; so has a client.
+    http-request set-header {_PLACE} %[src]
+    http-request set-header {_PLACE} '%[path,regsub("{_IN_REPOSITORY}.*","")]' if {{ path_reg {_NAMED} }}
+    balance hdr({_PLACE})
+    hash-type consistent sdbm avalanche"""
     tls = f" ssl crt {balancer.certificate} alpn h2,http/1.1" if balancer.outer_tls else ""
     inner = ""
     if balancer.inner_tls:
@@ -123,7 +140,7 @@ frontend seawall
     default_backend instances
 
 backend instances
-    balance {"source" if balancer.sticky else "leastconn"}
+{balance}
     # Bodies pass through as they come: HAProxy holds a few kilobytes and has no limit of size.
     # An instance that answers 404 here (it drains, or lost its database or storage) gets nothing new and may
     # finish what it has; one that does not answer is down.
@@ -166,9 +183,19 @@ def nginx(balancer: Balancer) -> str:
         proxy_ssl_verify on;
         proxy_ssl_trusted_certificate {balancer.ca};"""
     host = urlsplit(balancer.url).hostname
+    balance, place = ("ip_hash" if balancer.sticky else "least_conn"), ""
+    if balancer.peers:
+        balance = "hash $seawall_place consistent"
+        place = f"""# A repository has an instance, and another one while that is away; so has a client.
+map $uri $seawall_place {{
+    default $remote_addr;
+    "~^(?<seawall_repository>/v2/.+?){_IN_REPOSITORY}" $seawall_repository;
+}}
+
+"""
     return f"""# nginx in front of Seawall at {balancer.url}; made by `seawall ha lb-config nginx`.
-upstream seawall {{
-    {"ip_hash" if balancer.sticky else "least_conn"};
+{place}upstream seawall {{
+    {balance};
 {servers}
     keepalive 64;
 }}

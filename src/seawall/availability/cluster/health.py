@@ -24,7 +24,7 @@ from seawall.kernel.errors import WritesRefusedError
 
 PATIENCE = 1.5
 # An answer is good for this long (seconds): a balancer asks often, and asking S3 costs money.
-_GOOD = {"database": 0.5, "storage": 2.0, "jobs": 2.0}
+_GOOD = {"database": 0.5, "storage": 2.0, "jobs": 2.0, "peers": 1.0}
 # No job runner for this long (seconds) is a fault; one that starts, or takes over, needs less.
 RUNNER_SECONDS = 30.0
 # Names a file that is there from SIGTERM on, for the server processes to see.
@@ -33,6 +33,10 @@ DRAIN_VARIABLE = "SEAWALL_DRAIN_FILE"
 
 async def _always() -> bool:
     return True
+
+
+async def _nobody() -> list[str]:
+    return []
 
 
 class Health:
@@ -45,13 +49,17 @@ class Health:
         redis: RedisClient,
         *,
         runners: Callable[[], Awaitable[bool]] = _always,
+        peers_away: Callable[[], Awaitable[list[str]]] = _nobody,
         unready_seconds: float = 0,
     ) -> None:
         """`unready_seconds`: how long a fault must last to make the instance unready.
 
-        `runners`: whether a job runner of the cluster lives, or none is needed.
+        `runners`: whether a job runner of the cluster lives, or none is needed. `peers_away`: the addresses
+        of peers that did not answer the last time.
         """
         self._runners = runners
+        self._peers_away = peers_away
+        self._away: list[str] = []
         self._worked = time.monotonic()
         self._patience = unready_seconds
         self._well: dict[str, float] = {}
@@ -62,6 +70,7 @@ class Health:
             "database": db.check,
             "storage": storage.check,
             "jobs": self._ask_runners,
+            "peers": self._ask_peers,
         }
         # Parts that can be read and take no writes.
         self._readable: set[str] = set()
@@ -73,7 +82,8 @@ class Health:
         """(`ok`, `degraded`, `draining` or `failed`; `ok` or the fault of each part).
 
         `degraded`: everything works, but more slowly (no Redis), only reading works (`writes` says why),
-        nobody does background work (`jobs`), or a fault is too new to tell. An instance that is `draining`
+        nobody does background work (`jobs`), a peer is away (`peers`: what is acknowledged there meanwhile is
+        not here), or a fault is too new to tell. An instance that is `draining`
         or `failed` should get no new requests.
         """
         names = ("database", "storage")
@@ -106,6 +116,11 @@ class Health:
             parts["jobs"] = "no job runner"
             if status == "ok":
                 status = "degraded"
+        await self._part("peers")
+        if self._away:
+            parts["peers"] = f"no answer from {', '.join(self._away)}"
+            if status == "ok":
+                status = "degraded"
         if status != "failed" and self._draining():
             status = "draining"
         return status, parts
@@ -113,6 +128,9 @@ class Health:
     async def _ask_runners(self) -> None:
         if await self._runners():
             self._worked = time.monotonic()
+
+    async def _ask_peers(self) -> None:
+        self._away = await self._peers_away()
 
     async def _part(self, name: str) -> str:
         task = self._running.get(name)

@@ -119,6 +119,13 @@ class Statuses:
         )
         return status
 
+    async def away(self) -> list[str]:
+        """Addresses of the peers that did not answer this instance when it last asked."""
+        links = t.peer_links.c
+        mine = [peer.url for peer in self._peers if not peer.mine]
+        query = select(links.url).where(links.error.is_not(None), links.url.in_(mine)).order_by(links.url)
+        return list(await self._db.read(lambda c: c.execute(query).scalars().all()))
+
     async def _known(self, peer: Peer) -> Status:
         """What is known here of a peer, without asking it."""
         link = await link_to(self._db, peer)

@@ -414,6 +414,10 @@ def ha_lb_config(
     sticky: Annotated[
         bool, typer.Option("--sticky", help="keep each client at one instance, where they share nothing")
     ] = False,
+    peers: Annotated[
+        bool | None,
+        typer.Option(help="keep each repository at one instance: they are peers (by itself with peers.urls)"),
+    ] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
@@ -441,6 +445,7 @@ def ha_lb_config(
         bind=bind,
         ca=ca,
         sticky=sticky,
+        peers=bool(settings.peers.urls) if peers is None else peers,
         **{k: v for k, v in (("certificate", certificate), ("key", key)) if v},
     )
     if not ca and any(item.startswith("https://") for item in found):
