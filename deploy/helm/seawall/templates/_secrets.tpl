@@ -161,7 +161,11 @@ is found again by its name.
 {{- if eq $t.certSource "manual" -}}
 {{- dict "tls.crt" (b64enc $t.core.crt) "tls.key" (b64enc $t.core.key) "ca.crt" (b64enc $t.trustCa) | toYaml -}}
 {{- else -}}
-{{- include "seawall.tls.data" (dict "root" . "name" (include "seawall.tls.core" .) "hosts" (include "seawall.tls.internal.hosts" . | splitList ",") "ips" list) -}}
+{{- $hosts := list -}}
+{{- range include "seawall.tls.internal.hosts" . | splitList "," -}}
+{{- $hosts = append $hosts . -}}
+{{- end -}}
+{{- include "seawall.tls.data" (dict "root" . "name" (include "seawall.tls.core" .) "hosts" $hosts "ips" list) -}}
 {{- end -}}
 {{- end -}}
 
