@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import errno
 import os
 import re
@@ -23,6 +24,7 @@ from seawall.kernel.errors import ConfigError
 
 if TYPE_CHECKING:
     from seawall.infra.db import Database
+    from seawall.infra.secrets.keyring import KeyRing
 
 T = TypeVar("T")
 
@@ -154,3 +156,31 @@ def _where(settings: Settings) -> str:
 
     url = make_url(settings.database_url)
     return f"in database {url.database} at {url.host or 'this host'}"
+
+
+def with_keys(
+    settings: Settings,
+    work: Callable[[Database, KeyRing], Awaitable[T]],
+    *,
+    generate: bool = True,
+    master: bytes | None = None,
+) -> T:
+    """Run `work`. Without `generate` keys that the cluster lacks stay missing; `master` may open keys too."""
+
+    from seawall.infra.db import open_database
+    from seawall.infra.secrets.keyring import KeyRing
+
+    async def run() -> T:
+        db = open_database(settings.database_url, pool_size=2)
+        try:
+            ring = KeyRing.open(db, settings, files=False, generate_missing=generate, master=master)
+            return await work(db, ring)
+        finally:
+            await db.close()
+
+    return asyncio.run(run())
+
+
+def when(seconds: float) -> str:
+    """A time (Unix seconds) for people."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

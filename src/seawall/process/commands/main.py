@@ -30,7 +30,7 @@ _PLACES = {
     "backup": "backup:app",
     "restore": "backup:app",
     "config": "config:config_app",
-    "keys": "ha:keys_app",
+    "keys": "keys:keys_app",
     "ha": "ha:ha_app",
     "peers": "peers:app",
     "dr": "dr:dr_app",
