@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import resource
+import runpy
 import select
 import shutil
 import signal
@@ -53,8 +54,12 @@ class Forked:
         output: tuple[int, int],
         stdin: int,
         session: bool = False,
+        module: str = "",
     ) -> None:
-        """`output`: descriptors of standard output and standard error. `session`: in a group of its own."""
+        """`output`: descriptors of standard output and standard error. `session`: in a group of its own.
+
+        `module`: run that one, as `python -m` does, instead of `seawall`.
+        """
         self.args = ["seawall", *arguments]
         self.returncode: int | None = None
         self._ended, ended = os.pipe()
@@ -63,6 +68,7 @@ class Forked:
             "environment": environment,
             "cwd": str(cwd),
             "session": session,
+            "module": module,
             "files": resource.getrlimit(resource.RLIMIT_NOFILE),
         }
         try:
@@ -106,16 +112,24 @@ class Forked:
 
 
 def started(
-    arguments: list[str], environment: dict[str, str], cwd: Path, output: int
+    arguments: list[str], environment: dict[str, str], cwd: Path, output: int, module: str = ""
 ) -> Forked | subprocess.Popen[bytes]:
-    """A command in a process group of its own, which writes to the descriptor `output`."""
+    """A command in a process group of its own, which writes to `output`; `module`: see Forked."""
     with open(os.devnull, "rb") as nothing:
         if like_this_process(environment):
             files = (output, output)
-            return Forked(arguments, environment, cwd, output=files, stdin=nothing.fileno(), session=True)
+            return Forked(
+                arguments,
+                environment,
+                cwd,
+                output=files,
+                stdin=nothing.fileno(),
+                session=True,
+                module=module,
+            )
         return subprocess.Popen(
             # A test run that is killed takes its servers along.
-            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "seawall", *arguments],
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", module or "seawall", *arguments],
             env=environment,
             stdin=nothing,
             stdout=output,
@@ -166,8 +180,8 @@ def _started() -> socket.socket:
 # -- the helper -----------------------------------------------------------------------------------------
 
 
-def _serve(wanted: socket.socket) -> list[str]:
-    """Fork a process for each order; returns the arguments in each. EOFError: the worker has ended."""
+def _serve(wanted: socket.socket) -> dict[str, Any]:
+    """Fork a process for each order; returns the order in each. EOFError: the worker has ended."""
     ends: dict[int, int] = {}
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -198,8 +212,7 @@ def _serve(wanted: socket.socket) -> list[str]:
                 os.close(item)
             wanted.detach()
             _become(order, files[:3])
-            arguments: list[str] = order["arguments"]
-            return arguments
+            return dict(order)
         ends[pid] = files[3]
         for item in files[:3]:
             os.close(item)
@@ -221,11 +234,14 @@ def _become(order: dict[str, Any], files: list[int]) -> None:
 def _help() -> None:
     folder = preload()
     try:
-        arguments = _serve(socket.socket(fileno=int(sys.argv[1])))
+        order = _serve(socket.socket(fileno=int(sys.argv[1])))
     except EOFError:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    sys.argv = ["seawall", *arguments]
+    sys.argv = ["seawall", *order["arguments"]]
+    if order["module"]:
+        runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+        return
     from seawall.process.commands.boundary import main
 
     main()

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from seawall.infra.db import migrate
 from seawall.infra.jobs.base import FINISHED, JobInfo
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.loading import load
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.settings import Settings
 from seawall.process.wiring import Process, open_process
+from tests.support import forked
+from tests.support.databases import with_schema
 from tests.support.jobs import kinds
 from tests.support.processes import ROOT, clean_environment
 from tests.support.waiting import eventually
+
+RunnerProcess = forked.Forked | subprocess.Popen[bytes]
 
 
 class Site:
@@ -29,18 +31,18 @@ class Site:
     def __init__(self, root: Path, url: str) -> None:
         self.root = root
         self.url = url
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[RunnerProcess] = []
 
     def settings(self) -> Settings:
         return load(None, {"data_dir": self.root / "data", "database": {"url": self.url}})
 
-    def runner_process(self) -> subprocess.Popen[bytes]:
+    def runner_process(self) -> RunnerProcess:
         """A runner as a process of its own."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.jobs.kinds"],
-            cwd=ROOT,
-            env=clean_environment(SEAWALL_DATA_DIR=str(self.root / "data"), SEAWALL_DATABASE__URL=self.url),
+        environment = clean_environment(
+            SEAWALL_DATA_DIR=str(self.root / "data"), SEAWALL_DATABASE__URL=self.url
         )
+        with (self.root / "runners.log").open("ab") as log:
+            process = forked.started([], environment, ROOT, log.fileno(), kinds.__name__)
         self.processes.append(process)
         return process
 
@@ -73,7 +75,7 @@ def site(database_settings: dict[str, str], tmp_path: Path, request: pytest.Fixt
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     if database_settings:
         url = request.getfixturevalue("postgres").database()
-    migrate.upgrade(url)
+    with_schema(url)
     found = Site(tmp_path, url)
     try:
         yield found

@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 from seawall.process.wiring import Process
-from tests.support.jobs.site import Site, ended, running
+from tests.support.jobs.site import RunnerProcess, Site, ended, running
 from tests.support.registry import Registry
 from tests.support.waiting import eventually, until
 
 
-async def _started(
-    site: Site, services: Process, seconds: float
-) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes], str]:
+async def _started(site: Site, services: Process, seconds: float) -> tuple[RunnerProcess, RunnerProcess, str]:
     """Two runners and a job: the runner that has it, the other one, the job's id."""
     processes = [site.runner_process(), site.runner_process()]
 

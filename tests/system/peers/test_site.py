@@ -333,6 +333,8 @@ def test_nobody_notices_a_cut_link_behind_our_balancer(site: Site, kind: str) ->
         assert sum(held) == 12
         assert 0 not in held
         for which in (site.a, site.b):
+            faults = site.api(which).get("/seawall/ha/check").json()["faults"]
+            assert "balancer" not in [fault["kind"] for fault in faults], faults
             until(lambda which=which: "no answer from" in _ready(which), "")  # type: ignore[misc]
     finally:
         site.mend()

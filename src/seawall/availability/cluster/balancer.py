@@ -83,7 +83,9 @@ def haproxy(balancer: Balancer) -> str:
     balance = f"    balance {'source' if balancer.sticky else 'leastconn'}"
     if balancer.peers:
         balance = f"""    # A repository has an instance, and another one while that is away; so has a client.
-    http-request set-header {_PLACE} %[src]
+    # `seawall ha check` asks until each instance has answered: without a place, one takes turns.
+    http-request del-header {_PLACE}
+    http-request set-header {_PLACE} %[src] unless {{ path_beg /_seawall/ }}
     http-request set-header {_PLACE} '%[path,regsub("{_IN_REPOSITORY}.*","")]' if {{ path_reg {_NAMED} }}
     balance hdr({_PLACE})
     hash-type consistent sdbm avalanche"""
@@ -189,6 +191,8 @@ def nginx(balancer: Balancer) -> str:
         place = f"""# A repository has an instance, and another one while that is away; so has a client.
 map $uri $seawall_place {{
     default $remote_addr;
+    # `seawall ha check` asks until each instance has answered.
+    "~^/_seawall/" $request_id;
     "~^(?<seawall_repository>/v2/.+?){_IN_REPOSITORY}" $seawall_repository;
 }}
 
