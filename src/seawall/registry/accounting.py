@@ -92,9 +92,9 @@ class Account:
 
     @property
     def warned(self) -> bool:
-        """Whether this transaction took the usage past 85 % of the quota."""
+        """Whether this transaction took the usage past 85 % of a quota that it is held to."""
         threshold = self.hard * _WARN_AT
-        return self.hard > 0 and self.before < threshold <= self.used
+        return not self.free and self.hard > 0 and self.before < threshold <= self.used
 
 
 def human(size: int) -> str:

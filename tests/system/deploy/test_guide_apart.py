@@ -194,12 +194,21 @@ def away(site: Site, a: Host, b: Host, tmp_path: Path) -> None:
     until(lambda: pulled(b, "2") == layout.digest)
 
 
+def underway(host: Host) -> bool:
+    """Whether an execution of replication is under way on a host."""
+    found = api(host, "GET", "/replication/executions?policy_id=1&page_size=100").json()
+    return any(item["status"] in ("InProgress", "Pending") for item in found)
+
+
 def peers(site: Site, a: Host, b: Host) -> None:
     """Both become one registry: what each had is on both, and any request may go to either."""
     user = {"realname": "x", "password": PASSWORD}
     for host, name in ((a, "anna"), (b, "boris")):
         made = user | {"username": name, "email": f"{name}@example.com"}
         assert api(host, "POST", "/users", json=made).status_code == 201
+    # A policy is not deleted under an execution.
+    for host in (a, b):
+        until(lambda host=host: not underway(host))  # type: ignore[misc]
     a.run(site.located(block("-X DELETE")))
     (section,) = [text for text in Page("guide.md").all("yaml") if "peers:" in text]
     for host, name, other in ((a, "a", "b"), (b, "b", "a")):

@@ -80,8 +80,9 @@ def _port(scheme: str) -> int:
 
 def haproxy(balancer: Balancer) -> str:
     """A complete haproxy.cfg (HAProxy 2.4 or newer)."""
-    balance = f"    balance {'source' if balancer.sticky else 'leastconn'}"
-    if balancer.peers:
+    # Consistent hashing also tries another instance at once when the client's own cannot be reached.
+    balance = "    balance source\n    hash-type consistent" if balancer.sticky else "    balance leastconn"
+    if balancer.peers and not balancer.sticky:
         balance = f"""    # A repository has an instance, and another one while that is away; so has a client.
     # `seawall ha check` asks until each instance has answered: without a place, one takes turns.
     http-request del-header {_PLACE}
@@ -186,7 +187,7 @@ def nginx(balancer: Balancer) -> str:
         proxy_ssl_trusted_certificate {balancer.ca};"""
     host = urlsplit(balancer.url).hostname
     balance, place = ("ip_hash" if balancer.sticky else "least_conn"), ""
-    if balancer.peers:
+    if balancer.peers and not balancer.sticky:
         balance = "hash $seawall_place consistent"
         place = f"""# A repository has an instance, and another one while that is away; so has a client.
 map $uri $seawall_place {{
