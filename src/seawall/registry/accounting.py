@@ -43,7 +43,7 @@ from sqlalchemy import (
 
 from seawall.access.views import projects, users
 from seawall.infra.db.batch import keeps, later
-from seawall.infra.db.dialect import lock_writers, upsert, upsert_from
+from seawall.infra.db.dialect import dialect_of, lock_writers, upsert, upsert_from
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel.errors import RegistryError
 from seawall.registry.tables import blobs, manifests, project_blobs, quotas, repositories, repository_blobs
@@ -112,7 +112,7 @@ def charge(connection: Connection, account: Account, digest: str, size: int) -> 
     if account.exact or not keeps(connection):
         _charge_now(connection, account, digest, size)
         return
-    statement = _charging(connection.dialect.name, link=False, free=account.free)
+    statement = _charging(dialect_of(connection), link=False, free=account.free)
     _charge_later(connection, statement, _holding(account, digest, size))
 
 
@@ -122,13 +122,13 @@ def charge_link(
     """Link a blob to a repository; charged unless it is linked already. Raises as `charge`."""
     link = {"b_repository": repository_id, "b_digest": digest, "b_now": now}
     if account.exact or not keeps(connection):
-        added = _linking(connection.dialect.name)
+        added = _linking(dialect_of(connection))
         if connection.execute(_TOUCH, link).rowcount == 0 and connection.execute(added, link).first():
             _charge_now(connection, account, digest, size)
         return
     later(connection, _TOUCH, link)
     # A link that another transaction makes meanwhile is waited for in this statement, and is as new.
-    statement = _charging(connection.dialect.name, link=True, free=account.free)
+    statement = _charging(dialect_of(connection), link=True, free=account.free)
     _charge_later(connection, statement, _holding(account, digest, size) | link)
 
 
@@ -137,7 +137,7 @@ def _holding(account: Account, digest: str, size: int) -> dict[str, Any]:
 
 
 def _charge_now(connection: Connection, account: Account, digest: str, size: int) -> None:
-    holding = _holding_one(connection.dialect.name)
+    holding = _holding_one(dialect_of(connection))
     if connection.execute(holding, _holding(account, digest, size)).scalar_one() > 1:
         return
     _lock(connection, account)

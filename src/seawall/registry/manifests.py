@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, inser
 
 from seawall.access.views import projects
 from seawall.infra.db.batch import Asked, flush, later, many
-from seawall.infra.db.dialect import next_id, upsert
+from seawall.infra.db.dialect import dialect_of, next_id, upsert
 from seawall.kernel.context import actor
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, digest_of, is_tag
@@ -260,7 +260,7 @@ def _look(connection: Connection, push: Push, looks: list[dict[str, Asked]]) -> 
         "repository": (_REPOSITORY, here),
         "known": (_KNOWN, itself),
         "accessories": (_ACCESSORIES, itself),
-        "id": (_next_id(connection.dialect.name), {}),
+        "id": (_next_id(dialect_of(connection)), {}),
     }
     digests = sorted({*parsed.blobs, *parsed.optional})
     if digests:
@@ -376,7 +376,7 @@ def _write(
             )
     for tag in push.tags:
         row = {"repository_id": repository.id, "name": tag, "manifest_id": manifest_id, "pushed_at": now}
-        later(connection, _tag(connection.dialect.name), {f"b_{key}": value for key, value in row.items()})
+        later(connection, _tag(dialect_of(connection)), {f"b_{key}": value for key, value in row.items()})
     affected = {manifest_id, *found.holders, *found.accessories}
     affected |= {child for child, _ in found.children.values()}
     index.relist_later(connection, repository.id, affected, now)

@@ -23,7 +23,7 @@ from seawall.access.views import projects
 from seawall.infra import leases
 from seawall.infra.db import Database
 from seawall.infra.db.batch import Later, flush, later
-from seawall.infra.db.dialect import upsert
+from seawall.infra.db.dialect import dialect_of, upsert
 from seawall.infra.storage import BlobStorage, UploadWriter
 from seawall.infra.storage.base import UploadBusyError, UploadLostError
 from seawall.kernel.errors import RegistryError, UnavailableError
@@ -219,7 +219,7 @@ class Uploads:
                 gone = RegistryError("BLOB_UPLOAD_UNKNOWN")
                 later(connection, _ENDED, {"b_id": upload.id}, otherwise=gone)
             row = {"b_digest": digest, "b_size": size, "b_key": key, "b_now": now}
-            named = later(connection, _storing(connection.dialect.name), row)
+            named = later(connection, _storing(dialect_of(connection)), row)
             if exact:
                 flush(connection)
             account = accounting.Account(repository.project_id, free=replica, exact=exact)

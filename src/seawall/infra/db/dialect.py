@@ -39,6 +39,11 @@ def upsert(
     return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes), where=when)
 
 
+def dialect_of(connection: Connection) -> str:
+    """The name under which a statement that is built once is remembered for this connection's database."""
+    return connection.dialect.name
+
+
 def _dialect(connection: Connection | str) -> Any:
     name = connection if isinstance(connection, str) else connection.dialect.name
     return sqlite if name == "sqlite" else postgresql
