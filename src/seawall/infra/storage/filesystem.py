@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from seawall.infra.private import sync_folder
 from seawall.infra.storage.base import Location, StoredObject, UploadBusyError, UploadLostError
 from seawall.kernel.errors import StorageFullError, WritesRefusedError
 
@@ -274,9 +275,9 @@ class FileWriter:
         except FileNotFoundError:
             # First blob of its shard: the new directory's own entry must be durable too.
             target.parent.mkdir(exist_ok=True)
-            _sync_directory(target.parent.parent)
+            sync_folder(target.parent.parent)
             os.rename(self._path, target)
-        _sync_directory(target.parent)
+        sync_folder(target.parent)
         self._close()
 
     def _abort(self) -> None:
@@ -289,14 +290,6 @@ class FileWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _scan(directory: Path) -> Iterator[StoredObject]:
