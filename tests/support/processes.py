@@ -48,3 +48,9 @@ def clean_environment(**extra: str) -> dict[str, str]:
     """This process's environment without Seawall settings, plus `extra`."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SEAWALL_", "PROMETHEUS_"))}
     return {**kept, **extra}
+
+
+def listening(port: int) -> bool:
+    """Whether something takes connections on this loopback port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 
 from tests.support import forked
-from tests.support.processes import PASSWORD, SEAWALL, clean_environment, free_port
+from tests.support.processes import PASSWORD, SEAWALL, clean_environment, free_port, listening
+from tests.support.waiting import until
 
 
 class Registry:
@@ -79,6 +80,8 @@ class Registry:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.process = None
+        # Workers are not our children: that they have ended is seen at the port, which the next start wants.
+        until(lambda: not listening(self.port))
 
     def close(self) -> None:
         """End the server at the end of a test, if it runs; it may write what coverage it saw."""

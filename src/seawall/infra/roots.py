@@ -81,13 +81,21 @@ def _tell_libpq(database: DatabaseSettings, *, verify_full: Path, verify_ca: Pat
     """
     url = parse_qs((database.url or "").partition("?")[2])
     given = database.sslrootcert or url.get("sslrootcert") or os.environ.get(_LIBPQ)
-    if given or (Path.home() / ".postgresql" / "root.crt").exists():
+    if given or _libpq_finds_one():
         return
     mode = url.get("sslmode", [""])[0] or database.sslmode or os.environ.get("PGSSLMODE")
     if mode == "verify-full":
         os.environ[_LIBPQ] = str(verify_full)
     elif mode == "verify-ca" and verify_ca is not None:
         os.environ[_LIBPQ] = str(verify_ca)
+
+
+def _libpq_finds_one() -> bool:
+    try:
+        return (Path.home() / ".postgresql" / "root.crt").exists()
+    except RuntimeError:
+        # A container's user often has neither HOME nor a line in /etc/passwd; libpq then finds none either.
+        return False
 
 
 def _folder() -> Path:

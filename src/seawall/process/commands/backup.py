@@ -10,6 +10,7 @@ import typer
 
 from seawall.availability import backup as backup_
 from seawall.kernel.errors import ConfigError
+from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of, writing
 from seawall.process.storage import open_storage
 

@@ -91,6 +91,7 @@ def prepare(
 
 def _check(file: Path, output: Path, user: str) -> None:
     from seawall.install import harbor_yml, readiness
+    from seawall.process import tables as tables  # declares every table
 
     found = harbor_yml.read(file)
     prepare_.files_there(found)

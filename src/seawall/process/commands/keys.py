@@ -21,6 +21,7 @@ from seawall.infra.secrets.master import read_master_key
 from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConflictError
+from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import (
     ConfigOption,
     DataOption,
