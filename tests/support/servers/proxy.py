@@ -14,12 +14,14 @@ class TcpProxy:
 
     `on_request(data)` sees what a client sends and returns what becomes of it: `pass`, `drop` (the connection
     ends, the data never arrive), `last` (the data arrive, the connection ends before the answer), or `late`
-    (the client's connection ends, the data arrive a second afterwards).
+    (the client's connection ends, the data arrive a second afterwards). What is sent in `gather_seconds`
+    is seen as one.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.on_request: Callable[[bytes], str] = lambda _data: "pass"
+        self.gather_seconds = 0.0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -46,6 +48,10 @@ class TcpProxy:
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError), client, server:
             while data := client.recv(65536):
+                if self.gather_seconds:
+                    time.sleep(self.gather_seconds)
+                    with contextlib.suppress(BlockingIOError):
+                        data += client.recv(1_000_000, socket.MSG_DONTWAIT)
                 fate = self.on_request(data)
                 if fate == "pass":
                     server.sendall(data)

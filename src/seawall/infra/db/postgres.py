@@ -7,10 +7,11 @@ Three kinds of fault end an attempt, and each is met in its own way until `retry
   connection is dropped, and the next attempt connects anew, to whichever host of the URL accepts writes. So a
   promoted standby is found without a restart.
 * connection lost *during COMMIT*: whether the transaction happened is unknown, and running it again could do
-  it twice. So every writing transaction first sets its number in the connection's row of `commit_markers`.
-  A later connection takes that row's lock, which waits for the old transaction to end if the server still
-  runs it, and reads the number: the write happened exactly if the number is there. On a promoted standby
-  the marker is there exactly if the transaction was replicated.
+  it twice. So every writing transaction sets its number in the connection's row of `commit_markers`, along
+  with COMMIT. A later connection takes that row's lock, which waits for the old transaction to end if the
+  server has its number, and reads it: the write happened exactly if the number is there. If it is not, the
+  row is closed: a COMMIT that is still on its way (a slow network, a proxy between) fails when it arrives. On
+  a promoted standby the marker is there exactly if the transaction was replicated.
 
 A cut network is noticed in about 4 seconds by TCP keepalives (idle connections) and TCP_USER_TIMEOUT (sent
 data without acknowledgement); the server is told to notice vanished clients likewise, so that their row
@@ -58,12 +59,16 @@ _MARK = text(
     " AND (:durable OR set_config('synchronous_commit',"
     "   CASE current_setting('synchronous_standby_names') WHEN '' THEN 'off' ELSE 'remote_write' END,"
     "   true) IS NOT NULL)"
-    " ON CONFLICT (connection) DO UPDATE SET number = excluded.number, at = excluded.at"
+    # A division by zero, and so no commit, where `_ASK` has closed the row.
+    " ON CONFLICT (connection) DO UPDATE SET at = excluded.at,"
+    "   number = excluded.number / (CASE WHEN commit_markers.number < 0 THEN 0 ELSE 1 END)"
 )
-# Taking the row (or, where there is none, its place in the index) waits for whoever holds it.
+# Taking the row (or, where there is none, its place in the index) waits for whoever holds it. -1 closes it.
 _ASK = text(
     "INSERT INTO commit_markers (connection, number, at) VALUES (:connection, -1, :at)"
-    " ON CONFLICT (connection) DO UPDATE SET at = excluded.at RETURNING number"
+    " ON CONFLICT (connection) DO UPDATE SET at = excluded.at,"
+    "   number = CASE commit_markers.number WHEN :number THEN commit_markers.number ELSE -1 END"
+    " RETURNING number"
 )
 _SWEEP = text(
     "DELETE FROM commit_markers WHERE connection IN"
@@ -394,10 +399,11 @@ class PostgresDatabase:
                 with self._writes.engine.connect() as connection:
                     connection.exec_driver_sql("BEGIN")
                     connection.execute(text("SET LOCAL lock_timeout = '1s'"))
-                    found = connection.execute(
-                        _ASK, {"connection": doubt.connection, "at": time.time()}
-                    ).scalar_one()
-                    connection.rollback()
+                    # A server that forgets the closed row has forgotten the old transaction too.
+                    connection.execute(text("SET LOCAL synchronous_commit = 'off'"))
+                    asked = {"connection": doubt.connection, "number": doubt.number, "at": time.time()}
+                    found = connection.execute(_ASK, asked).scalar_one()
+                    connection.exec_driver_sql("COMMIT")
                     return bool(found == doubt.number)
             except DBAPIError as error:
                 # lock_not_available: the old transaction is still running.

@@ -9,14 +9,15 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, column, insert, table, text, update
 from sqlalchemy.exc import DBAPIError
 
-from seawall.infra.db import migrate
+from seawall.infra.db import batch, migrate
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.kernel.errors import UnavailableError
 from tests.support.processes import free_port
@@ -24,6 +25,9 @@ from tests.support.servers.certificates import Authority
 from tests.support.servers.postgres import Postgres, PostgresNode, PostgresPair
 from tests.support.servers.proxy import TcpProxy
 from tests.support.waiting import until
+
+_COUNTER = table("counter", column("value"))
+_DONE = table("done", column("number"))
 
 
 def open_db(url: str, pool_size: int = 4, retry_seconds: float = 20) -> PostgresDatabase:
@@ -94,9 +98,22 @@ def test_writes_find_the_promoted_replica(postgres_pair: PostgresPair) -> None:
     asyncio.run(db.close())
 
 
+def add_later(connection: Connection, number: int) -> int:
+    """`add` with all that it says sent together with COMMIT."""
+    batch.later(connection, update(_COUNTER).values(value=_COUNTER.c.value + 1))
+    batch.later(connection, insert(_DONE), {"number": number})
+    return number
+
+
 @pytest.mark.parametrize("fate", ["drop", "last", "late"])
-def test_commit_in_doubt_happens_once(postgres: Postgres, fate: str) -> None:
+# Whether the number of the transaction arrives with COMMIT, or before it as the server happens to read.
+@pytest.mark.parametrize("gathered", [0.0, 0.05])
+@pytest.mark.parametrize("write", [add, add_later])
+def test_commit_in_doubt_happens_once(
+    postgres: Postgres, fate: str, gathered: float, write: Callable[[Connection, int], int]
+) -> None:
     proxy = TcpProxy(("127.0.0.1", postgres.port))
+    proxy.gather_seconds = gathered
     try:
         direct = postgres.database()
         migrate.upgrade(direct)
@@ -115,8 +132,9 @@ def test_commit_in_doubt_happens_once(postgres: Postgres, fate: str) -> None:
             if number != 1:
                 broken.clear()
             proxy.on_request = on_request
-            assert db.sync_write(lambda c, n=number: add(c, n)) == number  # type: ignore[misc]
+            assert db.sync_write(lambda c, n=number: write(c, n)) == number  # type: ignore[misc]
             assert broken
+            time.sleep(1.2 if fate == "late" else 0)
             assert numbers(db) == (number + 1, list(range(number + 1)))
         # A read-only "write" in doubt has nothing to lose.
         broken.clear()
