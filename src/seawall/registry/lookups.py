@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from seawall.access.views import projects
+from seawall.registry.belongings import is_attached
 from seawall.registry.manifest import DOCKER_LIST, OCI_INDEX
 from seawall.registry.model import Repository
 from seawall.registry.tables import (
@@ -345,15 +346,18 @@ def accessories_from(
     after: int = 0,
     only: str | None = None,
     limit: int = 1,
+    replaced: bool = False,
 ) -> list[StoredAccessory]:
     """The next accessories, by id, of an artifact of the repository (full name).
 
-    `kind`: of that type; `only`: the one with this digest.
+    `kind`: of that type; `only`: the one with this digest; `replaced`: those that have lost their tag of
+    cosign's scheme, which are left out else.
     """
     query = _accessories().join(repositories, repositories.c.id == manifests.c.repository_id)
     query = query.where(
         repositories.c.name == repository, manifests.c.accessory_of == digest, manifests.c.id > after
     )
+    query = query.where(~is_attached() if replaced else is_attached())
     if kind is not None:
         query = query.where(manifests.c.accessory_type == kind)
     if only is not None:

@@ -238,3 +238,13 @@ def test_null_is_the_default(helm: Helm) -> None:
     for word in ("core.replicas", "core", "registry", "proxy.noProxy", "imagePullSecrets", "redis.internal"):
         found = helm.objects("--set", f"{word}=null")
         assert found.one("Deployment", "core")["spec"]["replicas"] == 1, word
+
+
+def test_notes_say_that_all_clients_share_an_address(helm: Helm) -> None:
+    def notes(*words: str) -> str:
+        options = [item for word in (HOST, *words) for item in ("--set", word)]
+        return str(helm.run("install", "release", str(CHART), "--dry-run=client", *options).stdout)
+
+    assert "trustedProxies is empty" in notes()
+    assert "trustedProxies is empty" not in notes("trustedProxies={10.42.0.0/16}")
+    assert "trustedProxies is empty" not in notes("expose.type=loadBalancer")

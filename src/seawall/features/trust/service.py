@@ -45,6 +45,9 @@ _ACCESSORIES = 100
 # Results that are remembered.
 _VERIFIED = 4096
 _LAYERS = 20
+# Replaced manifests that are asked when a signature was first seen, oldest first.
+_REPLACED = 100
+_COSIGN = "signature.cosign"
 COSIGN, NOTATION = "enable_content_trust_cosign", "enable_content_trust"
 
 
@@ -206,8 +209,27 @@ class TrustService:
             else:
                 annotations = layer.get("annotations") or {}
                 verdict = cosign(kind, annotations, payload, digest, anchors, accessory.pushed_at)
+                if not verdict.valid and accessory.type == _COSIGN:
+                    first = await self._first_seen(repository, digest, layer)
+                    if first is not None:
+                        verdict = cosign(kind, annotations, payload, digest, anchors, first)
             found.append(Signed(accessory.digest, accessory.type, verdict, layer["digest"]))
         return found
+
+    async def _first_seen(self, repository: str, digest: str, layer: Any) -> float | None:
+        """When a signature was first pushed (Unix seconds), if in a manifest that was replaced since.
+
+        cosign adds a signature by a new manifest under the same tag, which has those of before too.
+        """
+        replaced = await self._db.point(
+            lambda c: accessories_from(c, repository, digest, _COSIGN, limit=_REPLACED, replaced=True)
+        )
+        times = [
+            item.pushed_at
+            for item in replaced
+            if layer in (msgspec.json.decode(item.payload).get("layers") or [])
+        ]
+        return min(times, default=None)
 
     # -- policy ------------------------------------------------------------------------------------
 

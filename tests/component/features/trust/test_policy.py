@@ -93,7 +93,8 @@ def test_cosign_signature_must_be_about_the_image(bench: Bench) -> None:
     payload = signing.simple_payload(digest)
     wrong = {"dev.cosignproject.cosign/signature": b64(signing.sign(key, payload + b" "))}
     bench.pusher.accessory(None, None, (SIMPLE, payload), wrong, digest.replace(":", "-") + ".sig")
-    assert [item["valid"] for item in bench.verdicts("v1")] == [False, False]
+    [found] = bench.verdicts("v1")
+    assert not found["valid"]
 
 
 def test_cosign_signature_by_certificate(bench: Bench) -> None:

@@ -75,6 +75,46 @@ def test_pushing_it_again_takes_no_signature_away(run: Run) -> None:
     run(check)
 
 
+def test_a_second_signature_takes_nothing_from_the_first(run: Run) -> None:
+    """Two keyless signatures under one tag of cosign's scheme, each by a certificate of its own day."""
+
+    async def check(lab: Lab) -> None:
+        project = await lab.project()
+        digest = await lab.image("p/app", "v1")
+        authority, key = Authority.make(), ec.generate_private_key(ec.SECP256R1())
+        trust = lab.services.trust
+        await trust.add_key(project, "authority", signing.certificate_pem(authority.certificate))
+        payload = signing.simple_payload(digest)
+        for data in (payload, b"{}"):
+            await lab.blob("p/app", data)
+
+        def layer(days: int) -> dict[str, Any]:
+            certificate = authority.signer(key, days=days)
+            return descriptor(payload, SIMPLE) | {
+                "annotations": {
+                    "dev.cosignproject.cosign/signature": b64(signing.sign(key, payload)),
+                    "dev.sigstore.cosign/certificate": signing.certificate_pem(certificate),
+                }
+            }
+
+        config = descriptor(b"{}", "application/vnd.oci.image.config.v1+json")
+        tag = digest.replace(":", "-") + ".sig"
+        first, second, late = layer(-1), layer(1), layer(-1)
+        await accessory(lab, {"config": config, "layers": [first]}, tag, time.time() - 2 * DAY)
+        await accessory(lab, {"config": config, "layers": [first, second]}, tag, None)
+        found = await trust.verify("p/app", digest)
+        assert [item.verdict.valid for item in found] == [True, True], found
+        # One whose certificate had ended before it came stays what it is.
+        await accessory(lab, {"config": config, "layers": [late, first]}, tag, None)
+        found = await trust.verify("p/app", digest)
+        assert [item.verdict.valid for item in found] == [False, True], found
+        # The tag is what says that the image is signed: without it no signature counts, though all are here.
+        await lab.content.delete_manifest("p/app", tag)
+        assert await trust.verify("p/app", digest) == []
+
+    run(check)
+
+
 def test_what_no_subject_keeps_is_new_when_it_is_pushed_again(run: Run) -> None:
     """Or collection would take what a client has just pushed, before the subject comes."""
 
