@@ -200,6 +200,11 @@ class StorageSettings(_Section):
         default=5, gt=0, description="silence after which a request to the object store has failed"
     )
     retry_seconds: float = Field(default=2, ge=0, description="how long a failed request is tried again")
+    upload_memory: int = Field(
+        default=128 * MIB,
+        ge=64 * MIB,
+        description="bytes of uploads to an object store in a process's memory",
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> StorageSettings:

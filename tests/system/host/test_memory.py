@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 
 from tests.support.registry import Registry
+from tests.support.servers.swift import SwiftServer
 
 MIB = 1024 * 1024
 SIZE = int(float(os.environ.get("SEAWALL_MEMORY_GIB", "1")) * 1024) * MIB
@@ -76,3 +78,41 @@ def test_memory_is_flat(fresh_registry: Registry) -> None:
             assert sum(len(part) for part in answer.iter_bytes(MIB)) == SIZE - 1
     grown = peak_memory(fresh_registry.process.pid) - before
     assert grown < ALLOWED, f"{grown / MIB:.0f} MiB more for a blob of {SIZE / MIB:.0f} MiB"
+
+
+def test_slow_uploads_are_bounded_in_all(tmp_path: Path, s3_server: SwiftServer) -> None:
+    """Clients send 9 MB each to an object store and stall before the end; all of them get their answer."""
+    clients, size = 60, 9_500_000
+    settings = {**s3_server.settings(s3_server.bucket()), "SEAWALL_STORAGE__UPLOAD_MEMORY": str(64 * MIB)}
+    registry = Registry(
+        tmp_path / "data", {**settings, "SEAWALL_JOBS__EMBEDDED": "false", "SEAWALL_HTTP__WORKERS": "1"}
+    )
+    connections: list[socket.socket] = []
+    try:
+        registry.start()
+        assert registry.process is not None
+        with httpx.Client(auth=registry.admin, timeout=60) as client:
+            scope = {"service": "seawall", "scope": "repository:library/slow:pull,push"}
+            token = client.get(f"{registry.url}/service/token", params=scope).json()["token"]
+            before = peak_memory(registry.process.pid)
+            for _ in range(clients):
+                session = client.post(f"{registry.url}/v2/library/slow/blobs/uploads/").headers["Location"]
+                connection = socket.create_connection(("127.0.0.1", registry.port), timeout=120)
+                connections.append(connection)
+                head = (
+                    f"PATCH {httpx.URL(session).raw_path.decode()} HTTP/1.1\r\nHost: {registry.host}\r\n"
+                    f"Authorization: Bearer {token}\r\nContent-Length: {size}\r\n\r\n"
+                )
+                connection.sendall(head.encode() + bytes(size - 1))
+            held = peak_memory(registry.process.pid) - before
+            for connection in connections:
+                connection.sendall(b"x")
+            answers = [connection.recv(12) for connection in connections]
+        assert answers == [b"HTTP/1.1 202"] * clients
+        # 64 MiB may wait and be sent; the rest is what the interpreter and its threads keep of it.
+        assert held < 192 * MIB, f"{held / MIB:.0f} MiB"
+        assert peak_memory(registry.process.pid) - before < 320 * MIB
+    finally:
+        for connection in connections:
+            connection.close()
+        registry.close()

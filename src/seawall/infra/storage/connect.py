@@ -35,6 +35,7 @@ def open_objects(settings: StorageSettings) -> ObjectStorage:
         signer=signer,
         redirect_seconds=settings.redirect_seconds,
         part_bytes=section.chunksize,
+        upload_memory=settings.upload_memory,
         multipart=_multipart(settings),
         attributes=_attributes(settings),
     )

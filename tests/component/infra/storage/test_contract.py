@@ -62,7 +62,8 @@ def gcs() -> Iterator[GcsServer]:
     server.stop()
 
 
-@pytest.fixture(params=["filesystem", "s3", "azure", "gcs"])
+# "s3-files": with nothing of uploads in memory, as when there are many clients.
+@pytest.fixture(params=["filesystem", "s3", "s3-files", "azure", "gcs"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     if request.param == "filesystem":
         return Backend("filesystem", lambda: FilesystemStorage(tmp_path / "store"))
@@ -82,8 +83,12 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
         return Backend(request.param, opened)
     server: SwiftServer = request.getfixturevalue("s3_server")
     bucket = server.bucket()
+    memory = 0 if request.param == "s3-files" else 128 * MIB
     return Backend(
-        "s3", lambda: ObjectStorage(server.store(bucket), prefix="some/where", part_bytes=PART, parallel=2)
+        "s3",
+        lambda: ObjectStorage(
+            server.store(bucket), prefix="some/where", part_bytes=PART, parallel=2, upload_memory=memory
+        ),
     )
 
 
