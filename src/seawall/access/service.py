@@ -22,19 +22,27 @@ from seawall.access.passwords import check_password, hash_of, verify
 from seawall.access.principal import ANONYMOUS, Principal, RobotGrant
 from seawall.access.rbac import OCI_ACTIONS
 from seawall.access.tables import oidc_users, robots, user_group_members, users
-from seawall.access.throttle import LoginThrottle, guess
+from seawall.access.throttle import LOGINS, LoginThrottle, guess
 from seawall.access.tokens import Scope
 from seawall.infra.addresses import counted_as
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
+from seawall.infra.telemetry import Counter
 
 _ALL = frozenset({"pull", "push", "delete"})
 # How long a directory's "yes" is remembered by a process: a docker push asks dozens of times.
 _OUTSIDE_SECONDS = 60
 
 User = Principal
+
+PASSWORDS = Counter(
+    "seawall_password_cache_total",
+    "Whether a secret had been checked a short time before, so that it need not be hashed",
+    ["result"],
+    known=[("hit",), ("miss",)],
+)
 
 
 class External(Protocol):
@@ -111,7 +119,9 @@ class AuthService:
         async with self._throttle.attempt(this) as failures:
             # The stored hash is part of the mark, so a changed password or deleted user counts at once.
             remembered = self._remembered(account, mark)
+            PASSWORDS.inc("miss" if remembered is None else "hit")
             if remembered is not None:
+                LOGINS.inc("ok")
                 return remembered
             principal = None
             if self._wrong.get(mark, 0) <= time.time():
@@ -120,6 +130,7 @@ class AuthService:
                 if stored is not None:
                     _remember(self._wrong, mark, time.time() + 300)
                 await self._throttle.failed(this)
+                LOGINS.inc("refused")
                 return None
         if account and stored:
             _remember(self._known, mark, time.time() + 300)
@@ -127,6 +138,7 @@ class AuthService:
             _remember(self._outside, mark, (time.time() + _OUTSIDE_SECONDS, principal))
         if failures:
             await self._throttle.passed(this)
+        LOGINS.inc("ok")
         return principal
 
     def _remembered(self, account: _Account | None, mark: bytes) -> Principal | None:

@@ -24,12 +24,19 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, or_, select, update
 
 from seawall.access.tables import login_failures
+from seawall.infra import telemetry
 from seawall.infra.addresses import counted_as
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
 from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.kernel.errors import RegistryError, UnavailableError
 
+LOGINS = telemetry.Counter(
+    "seawall_logins_total",
+    "Passwords and secrets that were shown, by what came of it",
+    ["result"],
+    known=[("ok",), ("refused",), ("throttled",)],
+)
 # Failures older than this are forgotten (seconds).
 _FORGET = 3600
 _FORGIVE_SECONDS = 1.0
@@ -98,6 +105,7 @@ class LoginThrottle:
         try:
             failures, last = await self._state(of)
             if self._left(failures, last) > 0 or (others and failures + others >= self._attempts):
+                LOGINS.inc("throttled")
                 raise await self._refusal(of)
             yield failures
         finally:

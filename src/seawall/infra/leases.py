@@ -14,13 +14,14 @@ import secrets
 import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
 
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import clock, upsert
 from seawall.infra.storage import UploadWriter
 from seawall.infra.storage.base import UploadBusyError
 from seawall.infra.tables import upload_leases
+from seawall.infra.telemetry import Family
 from seawall.kernel.errors import UnavailableError
 
 SECONDS = 6.0
@@ -135,6 +136,13 @@ async def acquire_slot(db: Database, name: str, slots: int) -> Lease | None:
 
     taken = await db.write(take_slot, durable=False)
     return None if taken is None else Lease(db, taken, owner)
+
+
+def figures(connection: Connection) -> list[Family]:
+    """How many leases are held."""
+    query = select(func.count()).where(upload_leases.c.expires_at > clock(connection))
+    number = connection.execute(query.select_from(upload_leases)).scalar_one()
+    return [Family.single("seawall_leases", "Leases that are held now", float(number))]
 
 
 def _take(connection: Connection, upload_id: str, owner: str) -> float | None:

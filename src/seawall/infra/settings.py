@@ -559,6 +559,23 @@ class WebhookSettings(_Section):
     timeout_seconds: float = Field(default=10, gt=0, le=120)
 
 
+class MetricsSettings(_Section):
+    """What `/metrics` shows."""
+
+    token: str | None = Field(
+        default=None, min_length=8, repr=False, description="bearer token that /metrics then asks for"
+    )
+    cluster_seconds: float = Field(
+        default=30, ge=1, le=3600, description="figures of the whole cluster are computed so often, once"
+    )
+    projects: int = Field(
+        default=1000,
+        ge=0,
+        le=100_000,
+        description="of so many projects, those that store most, each has figures of its own; 0: of none",
+    )
+
+
 class LogSettings(_Section):
     """Log output."""
 
@@ -612,6 +629,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     proxy: ProxySettings = ProxySettings()
     webhooks: WebhookSettings = WebhookSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("external_url")

@@ -12,10 +12,11 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from seawall.infra.jobs.runner import Runner
 from seawall.kernel.errors import ConfigError
+from seawall.web.internal.exposition import Collected, of_instance
 
 # Longer than a statement may take (`database.statement_seconds`) and a failover after it.
 HUNG_SECONDS = 120.0
@@ -44,7 +45,7 @@ def answer(runner: Runner, method: str, path: str) -> Answer:
     if path == "/metrics":
         _RUNNING.set(runner.running)
         _SLOTS.set(runner.slots)
-        return 200, CONTENT_TYPE_LATEST, generate_latest(REGISTRY)
+        return 200, CONTENT_TYPE_LATEST, generate_latest(Collected(of_instance()))
     return 404, "text/plain", b"/healthz, /readyz or /metrics\n"
 
 

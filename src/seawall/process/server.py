@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import collections
 import contextlib
-import functools
 import json
 import logging
 import os
-import re
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
-from prometheus_client import REGISTRY as DEFAULT_REGISTRY
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    multiprocess,
-)
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seawall import __version__
 from seawall.access.ldap import Directory
@@ -44,27 +30,29 @@ from seawall.features.preheat.service import Preheat
 from seawall.features.replication.service import Replication
 from seawall.features.scan.scanning import Scanning
 from seawall.features.trust.service import TrustService
+from seawall.infra import telemetry
 from seawall.infra.configuration import Configuration
-from seawall.infra.db import Database, faults
+from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
 from seawall.infra.loading import load
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.infra.settings import Http, Settings
+from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
-from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
-from seawall.process.answering import Exchange
+from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.process.edge import Edge
 from seawall.process.redirect import Redirect
 from seawall.process.stderr import StandardError
 from seawall.process.wiring import Process, open_process
 from seawall.registry.artifacts import ArtifactService
 from seawall.web.harbor.app import PREFIX as API_PREFIX
-from seawall.web.harbor.app import build_api, clean_path
+from seawall.web.harbor.app import build_api
 from seawall.web.harbor.deps import Gate
-from seawall.web.harbor.errors import RETRY_AFTER, envelope
+from seawall.web.harbor.errors import envelope
 from seawall.web.harbor.sessions import BrowserSessions
 from seawall.web.internal.ca import ca_routes
+from seawall.web.internal.metrics import MetricsEndpoint, metrics_routes
 from seawall.web.internal.peers import PeerEndpoint, changes_something
 from seawall.web.internal.probe import probe_routes
 from seawall.web.internal.proxy import TrustedProxies
@@ -78,11 +66,6 @@ from seawall.web.oci.token import TokenEndpoint
 from seawall.web.portal import portal_routes
 
 log: Any = structlog.get_logger("seawall")
-
-REQUESTS = Counter("seawall_http_requests_total", "HTTP requests", ["method", "route", "status"])
-SECONDS = Histogram("seawall_http_request_seconds", "Time to answer a request", ["method", "route"])
-_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-ACTIVE = Gauge("seawall_http_requests_active", "Requests being served", multiprocess_mode="livesum")
 
 
 def configure_logging(settings: Settings) -> None:
@@ -104,166 +87,6 @@ def configure_logging(settings: Settings) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=StandardError()),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
-
-
-# Browsers that were here over https come back over https only (RFC 6797), for a year.
-_HSTS = (b"strict-transport-security", b"max-age=31536000")
-
-
-class Edge:
-    """Outermost layer: gives each request an id, logs and counts it, and turns surprises into a 500."""
-
-    def __init__(self, app: ASGIApp, *, access_log: bool, http: Http, https: bool = False) -> None:
-        """`https`: whether clients reach this server over TLS even where a balancer ends it."""
-        self._app = app
-        self._https = https
-        self._access_log = access_log
-        self._http = http
-        self._under_way = 0
-        self._of_address: collections.Counter[str] = collections.Counter()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection event."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        scope = clean_path(scope)
-        request_id = _request_id(scope)
-        exchange = Exchange(scope, receive, send)
-        started = time.perf_counter()
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-                if self._https or scope.get("scheme") == "https":
-                    message["headers"].append(_HSTS)
-            await exchange.send(message)
-
-        expecting = _has_body(scope)
-
-        async def receive_in_time() -> Message:
-            # Who sends no more of a body is treated as if the connection were closed. After the body's end,
-            # `receive` waits for the client to go away, which may take as long as the answer does.
-            nonlocal expecting
-            if not expecting:
-                return await exchange.receive()
-            try:
-                async with asyncio.timeout(self._http.body_silence_seconds):
-                    message = await exchange.receive()
-            except TimeoutError:
-                return {"type": "http.disconnect"}
-            expecting = bool(message.get("more_body"))
-            return message
-
-        peer = scope.get("client")
-        address = peer[0] if peer else ""
-        probing = scope["path"] in _PROBES
-        ACTIVE.inc()
-        if not probing:
-            self._under_way += 1
-            self._of_address[address] += 1
-        try:
-            if not probing:
-                self._bound(address)
-            await self._app(scope, receive_in_time if expecting else exchange.receive, send_with_id)
-        except Exception as error:
-            code, answer = _answer(error, request_id)
-            if code >= 500 and not isinstance(error, UnavailableError):
-                # The stack trace goes to the log under the request id; the client gets the id only.
-                log.exception("request failed", request_id=request_id, path=scope["path"])
-            else:
-                log.warning("request refused", request_id=request_id, path=scope["path"], error=str(error))
-            if not status:
-                if scope["path"].startswith(("/api/", "/c/")):
-                    await envelope(code, answer.message, headers=answer.headers)(scope, receive, send_with_id)
-                else:
-                    await error_response(answer).send(scope, send_with_id)
-        finally:
-            ACTIVE.dec()
-            if not probing:
-                self._under_way -= 1
-                self._of_address[address] -= 1
-                if not self._of_address[address]:
-                    del self._of_address[address]
-            elapsed = time.perf_counter() - started
-            route = _route(scope["path"])
-            requests, seconds = _counters(scope["method"], route, status or 499)
-            requests.inc()
-            seconds.observe(elapsed)
-            if self._access_log:
-                client = scope.get("client")
-                log.info(
-                    "request",
-                    request_id=request_id,
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status or 499,
-                    seconds=round(elapsed, 6),
-                    client=client[0] if client else None,
-                )
-
-    def _bound(self, address: str) -> None:
-        """Raise RegistryError when too much is under way, in all or of one address."""
-        most = self._http.requests_per_address
-        if most and self._of_address[address] > most:
-            raise RegistryError(
-                "TOOMANYREQUESTS", "too many requests at once from this address", headers={"Retry-After": "1"}
-            )
-        if self._under_way > self._http.requests:
-            raise RegistryError(
-                "UNAVAILABLE", "too many requests at once", headers={"Retry-After": RETRY_AFTER}
-            )
-
-
-def _has_body(scope: Scope) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
-
-
-def _answer(error: Exception, request_id: str) -> tuple[int, RegistryError]:
-    """(HTTP status, error to tell) for what no door has answered."""
-    if isinstance(error, RegistryError):
-        return error.status, error
-    if isinstance(error, ClientDisconnect):
-        return 400, RegistryError("SIZE_INVALID", "the request's body ended early")
-    if isinstance(error, StorageFullError):
-        return 507, RegistryError("UNAVAILABLE", str(error), status=507)
-    if isinstance(error, UnavailableError):
-        return 503, RegistryError("UNAVAILABLE", str(error), headers={"Retry-After": RETRY_AFTER})
-    found = faults.status(error)
-    if found is not None:
-        code = "CONFLICT" if found[0] == 409 else "UNSUPPORTED"
-        return found[0], RegistryError(code, found[1], status=found[0])
-    return 500, RegistryError("UNKNOWN", f"internal error; request {request_id}")
-
-
-@functools.lru_cache(maxsize=1024)
-def _counters(method: str, route: str, status: int) -> tuple[Any, Any]:
-    # Looking up a labelled child costs more than counting with it.
-    return REQUESTS.labels(method, route, str(status)), SECONDS.labels(method, route)
-
-
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", value):
-            return bytes(value).decode()
-    return os.urandom(16).hex()
-
-
-def _route(path: str) -> str:
-    # Few fixed values: a label per repository would grow without bound.
-    if path.startswith("/v2/"):
-        for part in ("/blobs/uploads", "/manifests/", "/blobs/", "/tags/list", "/referrers/"):
-            if part in path:
-                return "/v2/*" + part.rstrip("/")
-        return "/v2/"
-    if path.startswith(API_PREFIX + "/"):
-        # The first word: projects, users, ...; anything longer has names in it.
-        word = path[len(API_PREFIX) + 1 :].partition("/")[0]
-        return f"{API_PREFIX}/{word}" if re.fullmatch(r"[A-Za-z0-9-]{1,20}", word) else "other"
-    return path if path in ("/healthz", "/readyz", "/metrics", "/service/token", "/service/jwks") else "other"
 
 
 def open_api(process: Process) -> ASGIApp:
@@ -306,6 +129,7 @@ def open_api(process: Process) -> ASGIApp:
 def build(settings: Settings) -> ASGIApp:
     """The application for `settings`; database and storage are opened, the schema must be migrated."""
     configure_logging(settings)
+    telemetry.start()
     process = open_process(settings, serving=True)
     redirect = Redirect(settings)
     routes: list[BaseRoute] = []
@@ -340,14 +164,6 @@ def build(settings: Settings) -> ASGIApp:
             {"status": status, "checks": parts}, 200 if status in ("ok", "degraded") else unready
         )
 
-    async def metrics(_request: Request) -> Response:
-        registry = DEFAULT_REGISTRY
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            # Each server process counts for itself; the answer is their sum, whichever one is asked.
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
-
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await process.start()
@@ -363,7 +179,10 @@ def build(settings: Settings) -> ASGIApp:
         *scan_adapter_routes(process.scan_requests, settings.scan.adapter_token),
     ]
     routes += portal_routes()
-    routes += [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    routes += [Route("/healthz", healthz), Route("/readyz", readyz)]
+    routes += metrics_routes(
+        MetricsEndpoint(settings, process.figures, process.health, process.configuration, process.db.dialect)
+    )
     rest = Starlette(routes=routes, lifespan=lifespan)
     access = RegistryAccess(process.callers, settings.external_url, process.configuration)
     oci = OciApp(process.registry, access, manifest_limit=settings.limits.manifest_bytes)

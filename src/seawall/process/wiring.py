@@ -24,6 +24,7 @@ from seawall.access.oidc import OidcService
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
 from seawall.access.tokens import TokenService
+from seawall.availability.cluster.figures import Figures
 from seawall.availability.cluster.health import DRAIN_VARIABLE, Health
 from seawall.availability.cluster.instances import ID_VARIABLE, InstanceRegistry
 from seawall.availability.cluster.part import part as cluster_part
@@ -62,6 +63,7 @@ from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
+from seawall.infra.storage.measured import MeasuredStorage
 from seawall.process import tables as tables  # declares every table
 from seawall.process.storage import open_storage
 from seawall.registry import jobs as content_jobs
@@ -72,6 +74,7 @@ from seawall.registry.local import LocalRegistry
 from seawall.registry.part import ContentPart
 from seawall.registry.protocol import Registry
 from seawall.web.caller import Callers
+from seawall.web.harbor.schedules import vendor_of
 
 if TYPE_CHECKING:
     from seawall.availability.peers.service import PeerService
@@ -94,6 +97,7 @@ class Process:
     sessions: SessionStore
     health: Health
     instances: InstanceRegistry
+    figures: Figures
     probe: Probe
     configuration: Configuration
     jobs: JobService
@@ -201,7 +205,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         statement_seconds=settings.database.statement_seconds,
         leased=bool(settings.dr.site) and settings.dr.witness is not None,
     )
-    storage = open_storage(settings)
+    storage: BlobStorage = MeasuredStorage(open_storage(settings), settings.storage.driver)
     hooks = Hooks()
     open_access = settings.auth.mode == "none"
     content = LocalRegistry(
@@ -258,6 +262,15 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         unready_seconds=settings.ha.unready_seconds,
     )
     instances = InstanceRegistry(db, settings, keys)
+    figures = Figures(
+        db,
+        every_seconds=settings.metrics.cluster_seconds,
+        projects=settings.metrics.projects,
+        dead_seconds=settings.ha.dead_seconds,
+        kinds=lambda: jobs.kinds,
+        subscribers=lambda: events.handlers,
+        harbors=vendor_of,
+    )
     artifacts = ArtifactService(db, content)
     trail = AuditTrail(configuration, events)
     trust = TrustService(db, artifacts)
@@ -317,6 +330,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         sessions=sessions,
         health=health,
         instances=instances,
+        figures=figures,
         probe=probe,
         configuration=configuration,
         jobs=jobs,

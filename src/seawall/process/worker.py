@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Protocol
 
 from seawall.availability.peers.lead import leads_elsewhere
+from seawall.infra import telemetry
 from seawall.infra.jobs.runner import Runner
 from seawall.infra.loading import load
 from seawall.infra.outbox.dispatch import Dispatcher
@@ -48,6 +49,7 @@ async def _run(settings: Settings, *more: Part, health: int | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    telemetry.start()
     process = open_process(settings, *more)
     runner = Runner(
         process.jobs,

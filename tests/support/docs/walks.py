@@ -53,6 +53,7 @@ WALKS = [
             "docs/backup.md",
             "docs/scripting.md",
             "docs/sizing.md",
+            "docs/metrics.md",
             "docs/network.md",
             "docs/troubleshooting.md",
             "docs/faq.md",

@@ -183,6 +183,7 @@ _OWN: dict[str, set[str] | bool] = {
     "log": True,
     "ha": {"address"},
     "ca_download": True,
+    "metrics": {"token"},
 }
 
 

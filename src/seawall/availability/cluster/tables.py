@@ -1,4 +1,4 @@
-"""Instances of this cluster."""
+"""Instances of this cluster, and figures of it."""
 
 from __future__ import annotations
 
@@ -23,5 +23,18 @@ instances = Table(
     Column("config_hash", String(64), nullable=False, server_default=""),
     Column("fingerprints", JSON, nullable=False),
     Column("health", JSON, nullable=False),
+    info={"fenced": False, "dumped": False},
+)
+
+# Figures of the whole cluster, which one instance computes and all show. One row.
+cluster_figures = Table(
+    "cluster_figures",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    # A list of families: name, help, labels, samples.
+    Column("families", JSON, nullable=False),
+    # By the database's clock, and how long the computation took.
+    Column("computed_at", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
     info={"fenced": False, "dumped": False},
 )

@@ -7,10 +7,18 @@ from typing import Any
 
 from seawall.features.proxycache.cache import PullThrough
 from seawall.features.proxycache.upstreams import Upstream
+from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
 from seawall.registry.model import Chunk, OpenBlob, StoredManifest
 from seawall.registry.protocol import Registry, Wrapper
+
+BLOBS = Counter(
+    "seawall_proxy_blobs_total",
+    "Blobs asked of proxy-cache projects: here (hit) or fetched from the upstream (miss)",
+    ["result"],
+    known=[("hit",), ("miss",)],
+)
 
 
 class ProxyCache(Wrapper):
@@ -82,7 +90,9 @@ class ProxyCache(Wrapper):
         except RegistryError as error:
             if error.status != 404:
                 raise
+            BLOBS.inc("miss")
             return upstream
+        BLOBS.inc("hit")
         return None
 
     # -- pushes ----------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, SingletonThreadPool
 
-from seawall.infra.db import fence
+from seawall.infra.db import fence, meters
 from seawall.infra.db.faults import DatabaseError, Fault, told
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.infra.db.together import Also, nothing, together
@@ -139,7 +139,15 @@ class SqliteDatabase:
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.read."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.sync_read, fn)
+        asked = time.monotonic()
+
+        def run() -> T:
+            meters.WAIT.observe(time.monotonic() - asked, "read")
+            with meters.using("read"):
+                return self.sync_read(fn)
+
+        with meters.counting("read"):
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     async def point(self, fn: Callable[[Connection], T]) -> T:
         """See Database.point; the look-up runs inline, which is cheaper than a thread hop."""
@@ -147,7 +155,9 @@ class SqliteDatabase:
 
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True, also: Also = nothing) -> T:
         """See Database.write."""
-        return await asyncio.wrap_future(self._submit(together(fn, also), durable))
+        # The wait for the group's turn and its commit are in it.
+        with meters.counting("write"), meters.using("write"):
+            return await asyncio.wrap_future(self._submit(together(fn, also), durable))
 
     async def check(self) -> None:
         """See Database.check."""

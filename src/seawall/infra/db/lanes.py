@@ -65,6 +65,9 @@ class Lane:
     def __init__(
         self, hosts: Hosts, size: int, name: str, statement_seconds: int, pool_seconds: float
     ) -> None:
+        """`name`: of its threads; after the last dash it is the pool's in metrics."""
+        self.pool = name.rpartition("-")[2]
+        self.size = size
         self.engine = pooled_engine(
             hosts,
             size,

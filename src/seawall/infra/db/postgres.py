@@ -40,7 +40,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from seawall.infra.db import batch, fence
+from seawall.infra.db import batch, fence, meters
 from seawall.infra.db.connections import connection_info
 from seawall.infra.db.faults import DatabaseError, Fault, told, transient
 from seawall.infra.db.hosts import Hosts
@@ -128,6 +128,8 @@ class PostgresDatabase:
         self._writes = lane(pool_size // 2, "db-write")
         self._checks = lane(1, "db-check")
         self._lanes = (self._reads, self._writes, self._checks)
+        for item in self._lanes:
+            meters.LIMIT.set(item.size, item.pool)
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
         # Counts how often the pools were dropped, so that threads which fail together drop them once.
@@ -237,12 +239,15 @@ class PostgresDatabase:
         work = Work(now if again else self._deadline())
 
         def job() -> None:
+            meters.WAIT.observe(time.monotonic() - now, lane.pool)
             try:
                 with work.lock:
                     if work.given_up or work.answer.cancelled():
                         return
                     work.started = True
-                work.settle(run(work))
+                with meters.using(lane.pool):
+                    value = run(work)
+                work.settle(value)
             except BaseException as error:
                 work.settle(error=error)
             finally:
@@ -265,6 +270,7 @@ class PostgresDatabase:
         try:
             return await asyncio.wrap_future(work.answer)
         except UnavailableError:
+            meters.ERRORS.inc(lane.pool)
             if not again:
                 _waited_until.set(time.monotonic())
             raise

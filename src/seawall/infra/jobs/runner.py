@@ -37,6 +37,7 @@ from seawall.infra.jobs.claims import claim, fire_schedules, look, move_heartbea
 from seawall.infra.jobs.running import RunContext, always, flush_often, storable
 from seawall.infra.jobs.service import LEASE_SECONDS, JobService
 from seawall.infra.jobs.tables import job_queues, job_runners, jobs
+from seawall.infra.telemetry import Summary
 from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.errors import SeawallError
 
@@ -47,6 +48,11 @@ POLL_SECONDS = 0.5
 # A job that was asked to stop and reaches no checkpoint in this time is cancelled.
 STOP_SECONDS = 30.0
 MAX_BACKOFF = 3600.0
+
+
+_SECONDS = Summary(
+    "seawall_job_seconds", "Time of a job's run; status pending: it will be tried again", ["kind", "status"]
+)
 
 
 class Runner:
@@ -295,12 +301,10 @@ class Runner:
         finally:
             flusher.cancel()
         await self._finish(context, runner, values)
+        seconds = time.monotonic() - started
+        _SECONDS.observe(seconds, kind.name, values["status"])
         log.info(
-            "job ended",
-            job=context.id,
-            kind=kind.name,
-            status=values["status"],
-            seconds=round(time.monotonic() - started, 3),
+            "job ended", job=context.id, kind=kind.name, status=values["status"], seconds=round(seconds, 3)
         )
 
     async def _finish(self, context: RunContext, runner: str, values: dict[str, Any]) -> None:

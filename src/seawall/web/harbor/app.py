@@ -232,7 +232,13 @@ class _Guard:
             response: JSONResponse = envelope(400, "NUL characters are not allowed")
             await response(scope, receive, with_headers)
             return
-        await self._app(_without_empty(scope), bounded, with_headers)
+        inner = _without_empty(scope)
+        try:
+            await self._app(inner, bounded, with_headers)
+        finally:
+            # For what counts requests, further out.
+            if (route := inner.get("route")) is not None:
+                scope["seawall.operation"] = _operation_id(route)
 
 
 def _without_empty(scope: Scope) -> Scope:

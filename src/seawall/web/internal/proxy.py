@@ -46,7 +46,8 @@ class TrustedProxies:
         if not given:
             return scope
         headers = [(name, value) for name, value in scope["headers"] if name not in _FORWARDED]
-        scope = {**scope, "headers": headers}
+        # Believed or not, the request did not come from where its connection does.
+        scope = {**scope, "headers": headers, "seawall.forwarded": True}
         peer = scope["client"][0] if scope.get("client") else ""
         if not self._trusted(peer):
             return scope

@@ -16,6 +16,7 @@ from seawall.access.principal import Principal
 from seawall.access.service import AuthService
 from seawall.access.tokens import TokenService, parse_scopes
 from seawall.infra.configuration import Configuration
+from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import RegistryError, UnavailableError
 from seawall.web.caller import Callers, CredentialsError
 from seawall.web.oci.http import base_url, without_host
@@ -23,6 +24,12 @@ from seawall.web.oci.http import base_url, without_host
 # What Harbor calls its registry: scripts that ask its token endpoint have the name in them.
 HARBOR_SERVICE = "harbor-registry"
 _FORM_BYTES = 65536
+TOKENS = Counter(
+    "seawall_tokens_total",
+    "Requests for a token, by what came of them",
+    ["result"],
+    known=[("issued",), ("refused",), ("unavailable",)],
+)
 
 
 class TokenEndpoint:
@@ -45,14 +52,19 @@ class TokenEndpoint:
     async def serve(self, request: Request) -> Response:
         """Starlette endpoint."""
         try:
-            return await self._answer(request)
+            answer = await self._answer(request)
+            TOKENS.inc("issued")
+            return answer
         except RegistryError as error:
+            TOKENS.inc("refused")
             body = {"errors": [{"code": error.code, "message": error.message}]}
             return JSONResponse(body, error.status, headers=error.headers)
         except CredentialsError as error:
+            TOKENS.inc("refused")
             body = {"errors": [{"code": "UNAUTHORIZED", "message": str(error)}]}
             return JSONResponse(body, 401, headers={"WWW-Authenticate": 'Basic realm="seawall"'})
         except UnavailableError as error:
+            TOKENS.inc("unavailable")
             body = {"errors": [{"code": "UNAVAILABLE", "message": str(error)}]}
             return JSONResponse(body, 503, headers={"Retry-After": "1"})
 

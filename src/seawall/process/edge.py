@@ -1,0 +1,227 @@
+"""The outermost layer of a server process: request ids, access log, counters, limits, and the last resort."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import functools
+import os
+import re
+import time
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from seawall.infra import telemetry
+from seawall.infra.db import faults
+from seawall.infra.settings import Http
+from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
+from seawall.process.answering import Exchange
+from seawall.web.harbor.app import PREFIX as API_PREFIX
+from seawall.web.harbor.app import clean_path
+from seawall.web.harbor.errors import RETRY_AFTER, envelope
+from seawall.web.oci.http import error_response
+
+log: Any = structlog.get_logger("seawall")
+
+REQUESTS = Counter("seawall_http_requests_total", "HTTP requests", ["method", "route", "status"])
+SECONDS = Histogram("seawall_http_request_seconds", "Time to answer a request", ["method", "route"])
+ACTIVE = Gauge("seawall_http_requests_active", "Requests being served", multiprocess_mode="livesum")
+RECEIVED = telemetry.Counter("seawall_http_received_bytes_total", "Bytes of requests' bodies", ["route"])
+SENT = telemetry.Counter(
+    "seawall_http_sent_bytes_total", "Bytes of answers' bodies, without what object storage sends", ["route"]
+)
+# Under the names of Harbor's core; `operation` is that of the API's description.
+CORE_REQUESTS = telemetry.Counter(
+    "harbor_core_http_request_total", "Requests of the management API", ["method", "code", "operation"]
+)
+CORE_SECONDS = telemetry.Summary(
+    "harbor_core_http_request_duration_seconds",
+    "Time to answer a request of the management API",
+    ["method", "operation"],
+)
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+# Browsers that were here over https come back over https only (RFC 6797), for a year.
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+
+class Edge:
+    """Outermost layer: gives each request an id, logs and counts it, and turns surprises into a 500."""
+
+    def __init__(self, app: ASGIApp, *, access_log: bool, http: Http, https: bool = False) -> None:
+        """`https`: whether clients reach this server over TLS even where a balancer ends it."""
+        self._app = app
+        self._https = https
+        self._access_log = access_log
+        self._http = http
+        self._under_way = 0
+        self._of_address: collections.Counter[str] = collections.Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection event."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope = clean_path(scope)
+        request_id = _request_id(scope)
+        exchange = Exchange(scope, receive, send)
+        started = time.perf_counter()
+        status = 0
+        # Bytes in and out; a file that the server sends by itself is as long as the answer's head says.
+        received = sent = length = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, sent, length
+            kind = message["type"]
+            if kind == "http.response.body":
+                sent += len(message.get("body", b""))
+            elif kind == "http.response.pathsend":
+                sent += length
+            elif kind == "http.response.start":
+                status = message["status"]
+                length = _content_length(message["headers"])
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self._https or scope.get("scheme") == "https":
+                    message["headers"].append(_HSTS)
+            await exchange.send(message)
+
+        expecting = _has_body(scope)
+
+        async def receive_in_time() -> Message:
+            # Who sends no more of a body is treated as if the connection were closed. After the body's end,
+            # `receive` waits for the client to go away, which may take as long as the answer does.
+            nonlocal expecting, received
+            if not expecting:
+                return await exchange.receive()
+            try:
+                async with asyncio.timeout(self._http.body_silence_seconds):
+                    message = await exchange.receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            expecting = bool(message.get("more_body"))
+            received += len(message.get("body", b""))
+            return message
+
+        peer = scope.get("client")
+        address = peer[0] if peer else ""
+        probing = scope["path"] in _PROBES
+        ACTIVE.inc()
+        if not probing:
+            self._under_way += 1
+            self._of_address[address] += 1
+        try:
+            if not probing:
+                self._bound(address)
+            await self._app(scope, receive_in_time if expecting else exchange.receive, send_with_id)
+        except Exception as error:
+            code, answer = _answer(error, request_id)
+            if code >= 500 and not isinstance(error, UnavailableError):
+                # The stack trace goes to the log under the request id; the client gets the id only.
+                log.exception("request failed", request_id=request_id, path=scope["path"])
+            else:
+                log.warning("request refused", request_id=request_id, path=scope["path"], error=str(error))
+            if not status:
+                if scope["path"].startswith(("/api/", "/c/")):
+                    await envelope(code, answer.message, headers=answer.headers)(scope, receive, send_with_id)
+                else:
+                    await error_response(answer).send(scope, send_with_id)
+        finally:
+            ACTIVE.dec()
+            if not probing:
+                self._under_way -= 1
+                self._of_address[address] -= 1
+                if not self._of_address[address]:
+                    del self._of_address[address]
+            elapsed = time.perf_counter() - started
+            route = _route(scope["path"])
+            requests, seconds = _counters(scope["method"], route, status or 499)
+            requests.inc()
+            seconds.observe(elapsed)
+            if received:
+                RECEIVED.inc(route, by=received)
+            if sent and scope["method"] != "HEAD":
+                SENT.inc(route, by=sent)
+            if route.startswith(API_PREFIX):
+                operation = scope.get("seawall.operation", "")
+                CORE_REQUESTS.inc(scope["method"], str(status or 499), operation)
+                CORE_SECONDS.observe(elapsed, scope["method"], operation)
+            if self._access_log:
+                client = scope.get("client")
+                log.info(
+                    "request",
+                    request_id=request_id,
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status or 499,
+                    seconds=round(elapsed, 6),
+                    client=client[0] if client else None,
+                )
+
+    def _bound(self, address: str) -> None:
+        """Raise RegistryError when too much is under way, in all or of one address."""
+        most = self._http.requests_per_address
+        if most and self._of_address[address] > most:
+            raise RegistryError(
+                "TOOMANYREQUESTS", "too many requests at once from this address", headers={"Retry-After": "1"}
+            )
+        if self._under_way > self._http.requests:
+            raise RegistryError(
+                "UNAVAILABLE", "too many requests at once", headers={"Retry-After": RETRY_AFTER}
+            )
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+
+def _content_length(headers: Any) -> int:
+    return next((int(value) for name, value in headers if name == b"content-length"), 0)
+
+
+def _answer(error: Exception, request_id: str) -> tuple[int, RegistryError]:
+    """(HTTP status, error to tell) for what no door has answered."""
+    if isinstance(error, RegistryError):
+        return error.status, error
+    if isinstance(error, ClientDisconnect):
+        return 400, RegistryError("SIZE_INVALID", "the request's body ended early")
+    if isinstance(error, StorageFullError):
+        return 507, RegistryError("UNAVAILABLE", str(error), status=507)
+    if isinstance(error, UnavailableError):
+        return 503, RegistryError("UNAVAILABLE", str(error), headers={"Retry-After": RETRY_AFTER})
+    found = faults.status(error)
+    if found is not None:
+        code = "CONFLICT" if found[0] == 409 else "UNSUPPORTED"
+        return found[0], RegistryError(code, found[1], status=found[0])
+    return 500, RegistryError("UNKNOWN", f"internal error; request {request_id}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _counters(method: str, route: str, status: int) -> tuple[Any, Any]:
+    # Looking up a labelled child costs more than counting with it.
+    return REQUESTS.labels(method, route, str(status)), SECONDS.labels(method, route)
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", value):
+            return bytes(value).decode()
+    return os.urandom(16).hex()
+
+
+def _route(path: str) -> str:
+    # Few fixed values: a label per repository would grow without bound.
+    if path.startswith("/v2/"):
+        for part in ("/blobs/uploads", "/manifests/", "/blobs/", "/tags/list", "/referrers/"):
+            if part in path:
+                return "/v2/*" + part.rstrip("/")
+        return "/v2/"
+    if path.startswith(API_PREFIX + "/"):
+        # The first word: projects, users, ...; anything longer has names in it.
+        word = path[len(API_PREFIX) + 1 :].partition("/")[0]
+        return f"{API_PREFIX}/{word}" if re.fullmatch(r"[A-Za-z0-9-]{1,20}", word) else "other"
+    return path if path in ("/healthz", "/readyz", "/metrics", "/service/token", "/service/jwks") else "other"
