@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from seawall.kernel.cron import checked, six_fields
 from seawall.kernel.errors import InvalidError
+from seawall.kernel.names import is_project_name
 
 MIB = 1024 * 1024
 
@@ -548,6 +549,64 @@ class ProxySettings(_Section):
     )
 
 
+_HOST_NAME = r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"
+
+
+class MirrorSettings(_Section):
+    """This registry as the mirror of others, for clients whose paths name no project of it."""
+
+    namespaces: dict[str, str] = Field(
+        default={},
+        description="registry that a client names (docker.io), and the proxy-cache project that answers for "
+        "it; for the others, the oldest proxy-cache project before that registry",
+    )
+    hosts: dict[str, str] = Field(
+        default={},
+        description="host, host:port or :port at which the path does not name the project, and that project",
+    )
+    paths: list[str] = Field(
+        default=[],
+        description="hosted projects that a path may name although the client says which registry it wants",
+    )
+
+    @field_validator("namespaces", "hosts", mode="before")
+    @classmethod
+    def _texts(cls, value: object) -> object:
+        # A port without a colon is a number in YAML.
+        return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("namespaces")
+    @classmethod
+    def _registries(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not re.fullmatch(rf"{_HOST_NAME}(:\d{{1,5}})?", name):
+                raise ValueError(f"{name}: must be a registry's host, or host:port, in lower case")
+        return _projects_of(value)
+
+    @field_validator("hosts")
+    @classmethod
+    def _aliases(cls, value: dict[str, str]) -> dict[str, str]:
+        found = {f":{name}" if name.isdigit() else name: project for name, project in value.items()}
+        for name in found:
+            match = re.fullmatch(rf"{_HOST_NAME}|({_HOST_NAME})?:(?P<port>\d{{1,5}})", name)
+            if match is None or not 0 < int(match["port"] or 1) < 65536:
+                raise ValueError(f"{name}: must be host, host:port or :port, in lower case")
+        return _projects_of(found)
+
+    @field_validator("paths")
+    @classmethod
+    def _names(cls, value: list[str]) -> list[str]:
+        _projects_of({name: name for name in value})
+        return value
+
+
+def _projects_of(value: dict[str, str]) -> dict[str, str]:
+    for name, project in value.items():
+        if not is_project_name(project):
+            raise ValueError(f"{name}: {project!r} is no name of a project")
+    return value
+
+
 class WebhookSettings(_Section):
     """Webhooks: where they may go, and how long an answer may take."""
 
@@ -628,6 +687,7 @@ class Settings(BaseSettings):
     scan: ScanSettings = ScanSettings()
     jobs: JobSettings = JobSettings()
     proxy: ProxySettings = ProxySettings()
+    mirror: MirrorSettings = MirrorSettings()
     webhooks: WebhookSettings = WebhookSettings()
     metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()

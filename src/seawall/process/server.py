@@ -135,7 +135,12 @@ def build(settings: Settings) -> ASGIApp:
     routes: list[BaseRoute] = []
     if process.auth.required:
         endpoint = TokenEndpoint(
-            process.callers, process.auth, process.tokens, settings.external_url, process.configuration
+            process.callers,
+            process.auth,
+            process.tokens,
+            settings.external_url,
+            process.configuration,
+            process.mirror,
         )
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
 
@@ -184,8 +189,8 @@ def build(settings: Settings) -> ASGIApp:
         MetricsEndpoint(settings, process.figures, process.health, process.configuration, process.db.dialect)
     )
     rest = Starlette(routes=routes, lifespan=lifespan)
-    access = RegistryAccess(process.callers, settings.external_url, process.configuration)
-    oci = OciApp(process.registry, access, manifest_limit=settings.limits.manifest_bytes)
+    access = RegistryAccess(process.callers, settings.external_url, process.configuration, process.mirror)
+    oci = OciApp(process.registry, access, process.mirror, manifest_limit=settings.limits.manifest_bytes)
     notary = NotaryApp(access, process.notary)
     api = open_api(process)
 

@@ -37,6 +37,7 @@ from seawall.features.immutability.part import part as immutability_part
 from seawall.features.preheat.part import part as preheat_part
 from seawall.features.preheat.service import Preheat, open_preheat
 from seawall.features.proxycache.cache import PullThrough
+from seawall.features.proxycache.mirror import Mirror
 from seawall.features.proxycache.part import part as proxy_part
 from seawall.features.proxycache.registry import ProxyCache
 from seawall.features.replication.part import part as replication_part
@@ -117,6 +118,7 @@ class Process:
     tokens: TokenService
     # What the registry API serves: `content`, with all that wraps it.
     registry: Registry
+    mirror: Mirror
     callers: Callers
     peers: PeerService
     background: tuple[Background, ...]
@@ -349,6 +351,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         oidc=oidc,
         tokens=tokens,
         registry=registry,
+        mirror=Mirror(db, settings.mirror),
         callers=Callers(auth, tokens, oidc, rates),
         peers=peers,
         background=tuple(work for part in parts for work in part.background),

@@ -79,6 +79,7 @@ WALKS = [
         [
             "docs/tls.md",
             "docs/clients.md",
+            "docs/mirror.md",
             "docs/ci.md",
             "docs/install/migrate-from-registry.md",
         ],

@@ -1,4 +1,4 @@
-"""Which registry a proxy-cache project has behind it."""
+"""Which registry a proxy-cache project has behind it, and which proxy-cache projects there are."""
 
 from __future__ import annotations
 
@@ -28,3 +28,22 @@ def upstream_of(connection: Connection, project: str) -> UpstreamRow | None:
     )
     row = connection.execute(query).first()
     return UpstreamRow(*row) if row is not None else None
+
+
+class ProxyRow(NamedTuple):
+    """A proxy-cache project, and the kind and URL of its registry."""
+
+    project: str
+    type: str
+    url: str
+
+
+def proxies(connection: Connection) -> list[ProxyRow]:
+    """All proxy-cache projects, the oldest first."""
+    query = (
+        select(projects.c.name, registries.c.type, registries.c.url)
+        .join(registries, registries.c.id == projects.c.registry_id)
+        # Not by id: peers number the same projects differently.
+        .order_by(projects.c.created_at, projects.c.name)
+    )
+    return [ProxyRow(*row) for row in connection.execute(query)]

@@ -34,6 +34,7 @@ _PLACES = {
     "ha": "ha:ha_app",
     "peers": "peers:app",
     "dr": "dr:dr_app",
+    "mirror-config": "mirror:app",
     "prepare": "install:app",
     "bundle": "install:app",
     "migrate-from-harbor": "install:app",

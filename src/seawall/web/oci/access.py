@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from seawall.access.access import may_system
+from seawall.features.proxycache.mirror import Mirror
 from seawall.features.replication.origin import parse_header
 from seawall.infra.configuration import Configuration
 from seawall.kernel.context import actor
@@ -26,15 +27,27 @@ _CATALOG = "registry:catalog:*"
 class RegistryAccess:
     """Lets requests in, or refuses them with the challenge that Docker's clients expect."""
 
-    def __init__(self, callers: Callers, external_url: str | None, configuration: Configuration) -> None:
+    def __init__(
+        self, callers: Callers, external_url: str | None, configuration: Configuration, mirror: Mirror
+    ) -> None:
         """`external_url`: the address clients see, None for the one a request was sent to."""
         self._callers = callers
+        self._mirror = mirror
         self._external_url = external_url
         self._configuration = configuration
 
     def base_url(self, request: Request) -> str:
-        """The address clients see: `external_url`, else what this request was sent to."""
-        return base_url(self._external_url, request.headers, request.scope.get("scheme", "http"))
+        """The address clients see: `external_url`, else what this request was sent to.
+
+        At a host alias it is the alias: clients ask the token endpoint for the name that they know, and only
+        there that name means what it means here.
+        """
+        usual = self._external_url
+        host = request.headers.get("host", "")
+        if usual and self._mirror.alias(host) is not None:
+            scheme, _, rest = usual.partition("://")
+            usual = f"{scheme}://{self._mirror.alias_host(host, rest)}"
+        return base_url(usual, request.headers, request.scope.get("scheme", "http"))
 
     async def authorize(self, request: Request, name: str, action: str, *, source: str | None = None) -> None:
         """Raise RegistryError unless the caller may do `action` (pull, push, delete) to repository `name`.

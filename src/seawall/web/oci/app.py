@@ -1,7 +1,8 @@
 """The OCI Distribution API (1.1) over ASGI.
 
-Routing is by hand: repository names contain slashes, so a path is read from its end. A request is let in
-(`access`), then one handler calls one verb of the registry, which may be any composition of registries.
+Routing is by hand: repository names contain slashes, so a path is read from its end. What a mirror's client
+calls a repository becomes its name here, the request is let in (`access`), then one handler calls one verb of
+the registry, which may be any composition of registries.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
+from seawall.features.proxycache.mirror import Mirror
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.kernel.names import check_name
 from seawall.registry.protocol import Registry
@@ -20,7 +22,7 @@ from seawall.web.oci.blobs import BlobHandlers
 from seawall.web.oci.http import ClientGoneError, Request, Response, error_response
 from seawall.web.oci.lists import ListHandlers
 from seawall.web.oci.manifests import ManifestHandlers
-from seawall.web.oci.uploads import UploadHandlers, mount_source
+from seawall.web.oci.uploads import UploadHandlers
 
 _ROUTES = (
     ("manifest", re.compile(r"(?P<name>.+)/manifests/(?P<reference>[^/]+)")),
@@ -40,9 +42,12 @@ Handler = Callable[..., Awaitable[Response]]
 class OciApp:
     """ASGI application for everything below `/v2`."""
 
-    def __init__(self, registry: Registry, access: RegistryAccess, *, manifest_limit: int) -> None:
+    def __init__(
+        self, registry: Registry, access: RegistryAccess, mirror: Mirror, *, manifest_limit: int
+    ) -> None:
         """`manifest_limit`: bytes of the largest manifest."""
         self._access = access
+        self._mirror = mirror
         lists = ListHandlers(registry, access)
         manifests = ManifestHandlers(registry, access, limit=manifest_limit)
         blobs = BlobHandlers(registry)
@@ -87,11 +92,29 @@ class OciApp:
         if request.method not in methods:
             raise RegistryError("UNSUPPORTED", headers={"Allow": ", ".join(sorted(methods))})
         action, handler = methods[request.method]
-        name, *item = match.groups()
-        check_name(name)
-        source = mount_source(request) if kind == "uploads" else None
-        await self._access.authorize(request, name, action, source=source)
+        asked, *item = match.groups()
+        # From here on, answers included, the repository has the name that it has here.
+        name = check_name(await self._meant(request, asked))
+        if kind == "uploads":
+            request.mount_from = await self._mount_source(request)
+        await self._access.authorize(request, name, action, source=request.mount_from)
         return await handler(request, name, *item)
+
+    async def _meant(self, request: Request, name: str) -> str:
+        """The repository that a name in the request means. Raises RegistryError."""
+        return await self._mirror.repository(
+            name, request.headers.get("host", ""), request.query.getlist("ns")
+        )
+
+    async def _mount_source(self, request: Request) -> str | None:
+        """The repository that a request mounts a blob from, None where it mounts none or names none."""
+        source = request.query.get("from")
+        if source is None or "mount" not in request.query:
+            return None
+        try:
+            return check_name(await self._meant(request, source))
+        except RegistryError:
+            return None
 
     async def _whole(self, request: Request, path: str) -> Response:
         """Requests about the registry as a whole: the version check, and the catalog."""

@@ -27,8 +27,9 @@ class Request:
         self.headers = Headers(scope=scope)
         self.query = QueryParams(scope.get("query_string", b""))
         self._receive = receive
-        # Who calls, once that is known.
+        # Who calls, and the repository that a blob is to be mounted from, once that is known.
         self.caller: Caller | None = None
+        self.mount_from: str | None = None
 
     @property
     def address(self) -> str:

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 
 from seawall.access.principal import Principal
 from seawall.access.service import AuthService
-from seawall.access.tokens import TokenService, parse_scopes
+from seawall.access.tokens import Scope, TokenService, parse_scopes
+from seawall.features.proxycache.mirror import Mirror
 from seawall.infra.configuration import Configuration
 from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import RegistryError, UnavailableError
@@ -42,8 +43,10 @@ class TokenEndpoint:
         tokens: TokenService,
         external_url: str | None,
         configuration: Configuration,
+        mirror: Mirror,
     ) -> None:
         self._callers = callers
+        self._mirror = mirror
         self._auth = auth
         self._configuration = configuration
         self._tokens = tokens
@@ -88,7 +91,8 @@ class TokenEndpoint:
             if header is not None:
                 user = await self._callers.by_basic(header, client)
         base = base_url(self._external_url, request.headers, request.url.scheme)
-        wanted = [replace(item, name=without_host(item.name, base)) for item in parse_scopes(scopes)]
+        host = request.headers.get("host", "")
+        wanted = [await self._here(item, base, host) for item in parse_scopes(scopes)]
         granted = await self._auth.grant(user, wanted)
         lifetime = int(await self._configuration.get("token_expiration")) * 60
         token, issued = self._tokens.issue(user.name if user else "", granted, lifetime)
@@ -103,6 +107,13 @@ class TokenEndpoint:
                 f"{item.type}:{item.name}:{','.join(sorted(item.actions))}" for item in granted
             )
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+    async def _here(self, scope: Scope, base: str, host: str) -> Scope:
+        """The scope with the name that its repository has here, whatever clients of a host alias call it."""
+        name = without_host(scope.name, base)
+        if scope.type == "repository":
+            name = await self._mirror.repository(name, host, [])
+        return replace(scope, name=name)
 
     def _check_service(self, service: str | None) -> None:
         if service and service not in (self._tokens.service, HARBOR_SERVICE):

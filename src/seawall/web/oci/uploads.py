@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from seawall.kernel.errors import RegistryError
-from seawall.kernel.names import check_digest, check_name
+from seawall.kernel.names import check_digest
 from seawall.kernel.ranges import parse_content_range
 from seawall.registry.model import Chunk, UploadPositionError
 from seawall.registry.protocol import Registry
@@ -38,7 +38,7 @@ class UploadHandlers:
 
     async def _mount(self, request: Request, name: str, digest: str) -> bool:
         check_digest(digest)
-        source = mount_source(request)
+        source = request.mount_from
         # The spec's "anonymous mount", without a source, is optional; the client uploads instead.
         if source is None or not await self._access.may_pull(request, source):
             return False
@@ -89,17 +89,6 @@ class UploadHandlers:
     def _created(self, request: Request, name: str, digest: str) -> Response:
         location = f"{self._access.base_url(request)}/v2/{name}/blobs/{digest}"
         return Response(201, {"Location": location, "Docker-Content-Digest": digest})
-
-
-def mount_source(request: Request) -> str | None:
-    """The repository that a request mounts a blob from, None where it mounts none or names none."""
-    source = request.query.get("from")
-    if source is None or "mount" not in request.query:
-        return None
-    try:
-        return check_name(source)
-    except RegistryError:
-        return None
 
 
 def _chunk(request: Request) -> Chunk:
