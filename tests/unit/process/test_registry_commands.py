@@ -103,6 +103,7 @@ NAMED = [
     ["keys", "rotate", "NAME"],
     ["keys", "rotate-master", "NAME"],
     ["ha", "lb-config", "NAME"],
+    ["mirror-config", "NAME"],
     ["restore", "NAME"],
     ["backup", "--verify", "NAME"],
     ["fsck", "--config", "NAME"],

@@ -10,7 +10,6 @@ import structlog
 from sqlalchemy import Connection
 
 from seawall.access.access import may_system
-from seawall.features.proxycache.mirror import Mirror
 from seawall.features.replication.origin import parse_header
 from seawall.infra.configuration import Configuration
 from seawall.kernel.context import actor
@@ -18,6 +17,7 @@ from seawall.kernel.errors import RegistryError
 from seawall.registry.protocol import Visible
 from seawall.web.caller import Caller, Callers, CredentialsError
 from seawall.web.oci.http import Request, base_url
+from seawall.web.oci.naming import Naming
 
 log: Any = structlog.get_logger("seawall.oci")
 
@@ -28,7 +28,7 @@ class RegistryAccess:
     """Lets requests in, or refuses them with the challenge that Docker's clients expect."""
 
     def __init__(
-        self, callers: Callers, external_url: str | None, configuration: Configuration, mirror: Mirror
+        self, callers: Callers, external_url: str | None, configuration: Configuration, mirror: Naming
     ) -> None:
         """`external_url`: the address clients see, None for the one a request was sent to."""
         self._callers = callers

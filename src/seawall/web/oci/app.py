@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
-from seawall.features.proxycache.mirror import Mirror
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.kernel.names import check_name
 from seawall.registry.protocol import Registry
@@ -22,6 +21,7 @@ from seawall.web.oci.blobs import BlobHandlers
 from seawall.web.oci.http import ClientGoneError, Request, Response, error_response
 from seawall.web.oci.lists import ListHandlers
 from seawall.web.oci.manifests import ManifestHandlers
+from seawall.web.oci.naming import Naming
 from seawall.web.oci.uploads import UploadHandlers
 
 _ROUTES = (
@@ -43,7 +43,7 @@ class OciApp:
     """ASGI application for everything below `/v2`."""
 
     def __init__(
-        self, registry: Registry, access: RegistryAccess, mirror: Mirror, *, manifest_limit: int
+        self, registry: Registry, access: RegistryAccess, mirror: Naming, *, manifest_limit: int
     ) -> None:
         """`manifest_limit`: bytes of the largest manifest."""
         self._access = access

@@ -15,12 +15,12 @@ from starlette.responses import JSONResponse, Response
 from seawall.access.principal import Principal
 from seawall.access.service import AuthService
 from seawall.access.tokens import Scope, TokenService, parse_scopes
-from seawall.features.proxycache.mirror import Mirror
 from seawall.infra.configuration import Configuration
 from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import RegistryError, UnavailableError
 from seawall.web.caller import Callers, CredentialsError
 from seawall.web.oci.http import base_url, without_host
+from seawall.web.oci.naming import Naming
 
 # What Harbor calls its registry: scripts that ask its token endpoint have the name in them.
 HARBOR_SERVICE = "harbor-registry"
@@ -43,7 +43,7 @@ class TokenEndpoint:
         tokens: TokenService,
         external_url: str | None,
         configuration: Configuration,
-        mirror: Mirror,
+        mirror: Naming,
     ) -> None:
         self._callers = callers
         self._mirror = mirror
