@@ -21,7 +21,7 @@ from tests.support.processes import PASSWORD, free_port
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.postgres import Postgres
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = "/usr/bin/chromium-headless-shell"
 FLAGS = [
     "--headless",
     "--no-sandbox",
