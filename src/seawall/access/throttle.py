@@ -27,7 +27,7 @@ from seawall.access.tables import login_failures
 from seawall.infra import telemetry
 from seawall.infra.addresses import counted_as
 from seawall.infra.db import Database
-from seawall.infra.db.dialect import upsert
+from seawall.infra.db.dialect import added, upsert
 from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.kernel.errors import RegistryError, UnavailableError
 
@@ -178,7 +178,7 @@ def _count(connection: Connection, of: Guess, now: float) -> tuple[int, float, b
     columns = login_failures.c
     # The row is there before it is locked, so that guesses that come at once take turns at the first one too.
     fresh = {"key": of.key, "failures": 0, "last_at": now}
-    if connection.execute(upsert(connection, login_failures, fresh, "key")).rowcount:
+    if added(connection, login_failures, fresh, "key"):
         # Old entries go when new ones come, so the table stays small.
         connection.execute(delete(login_failures).where(columns.last_at < now - 86400))
     failures, last = connection.execute(

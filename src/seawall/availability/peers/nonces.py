@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete
 from seawall.availability.peers import schema as t
 from seawall.availability.peers.wire import NONCE_SECONDS
 from seawall.infra.db import Database
-from seawall.infra.db.dialect import upsert
+from seawall.infra.db.dialect import added
 
 
 async def is_new(db: Database, nonce: str) -> bool:
@@ -19,6 +19,6 @@ async def is_new(db: Database, nonce: str) -> bool:
     def remember(connection: Connection) -> bool:
         connection.execute(delete(t.peer_nonces).where(t.peer_nonces.c.at < now - NONCE_SECONDS))
         row = {"nonce": nonce[:64], "at": now}
-        return bool(connection.execute(upsert(connection, t.peer_nonces, row, "nonce")).rowcount)
+        return added(connection, t.peer_nonces, row, "nonce")
 
     return await db.write(remember, durable=False)

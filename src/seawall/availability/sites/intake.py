@@ -26,7 +26,7 @@ from seawall.availability.sites.rescue import CHAINS, digests_in, encoded, natur
 from seawall.availability.sites.tables import dr_divergences
 from seawall.availability.sites.wire import Peer
 from seawall.infra.db import Database, changes, dump
-from seawall.infra.db.dialect import upsert
+from seawall.infra.db.dialect import added
 from seawall.infra.db.metadata import metadata
 from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.errors import (
@@ -212,9 +212,9 @@ class Intake:
         }
 
         def put(connection: Connection) -> int:
-            return int(connection.execute(upsert(connection, dr_divergences, row, "id")).rowcount)
+            return int(added(connection, dr_divergences, row, "id"))
 
-        return max(0, await self._db.write(put))
+        return await self._db.write(put)
 
 
 def _must_reign(connection: Connection) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, delete, func, insert, inspect, select, update
 from seawall.availability.sites.tables import dr_blobs, dr_divergences, dr_nonces
 from seawall.availability.sites.wire import NONCE_SECONDS
 from seawall.infra.db import changes, dialect, dump, fence
-from seawall.infra.db.dialect import upsert
+from seawall.infra.db.dialect import added
 from seawall.infra.db.tables import dr_state
 from seawall.infra.secrets.tables import cluster_keys
 from seawall.infra.settings import DrSettings
@@ -212,7 +212,7 @@ def first_use(connection: Connection, nonce: str, now: float) -> bool:
     """Whether a nonce of the other site is used for the first time; remembered for as long as it is good."""
     connection.execute(delete(dr_nonces).where(dr_nonces.c.at < now - NONCE_SECONDS))
     row = {"nonce": nonce[:64], "at": now}
-    return bool(connection.execute(upsert(connection, dr_nonces, row, "nonce")).rowcount)
+    return added(connection, dr_nonces, row, "nonce")
 
 
 def blob_place(connection: Connection, digest: str) -> Any:

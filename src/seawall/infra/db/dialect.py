@@ -49,6 +49,15 @@ def _dialect(connection: Connection | str) -> Any:
     return sqlite if name == "sqlite" else postgresql
 
 
+def added(connection: Connection, table: Table, values: Mapping[str, Any], key: str) -> bool:
+    """Insert a row unless there is one with its `key`; whether it was inserted.
+
+    On PostgreSQL the count of rows of an INSERT is not known (-1) where it returns none.
+    """
+    column: ColumnElement[Any] = table.c[key]
+    return connection.execute(upsert(connection, table, values, key).returning(column)).first() is not None
+
+
 def upsert_from(
     connection: Connection | str,
     table: Table,
