@@ -16,6 +16,7 @@ from seawall.access import access
 from seawall.access.principal import Principal
 from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
 from seawall.access.tables import projects, robots
+from seawall.access.trusted_issuers import TrustedIssuer, stored
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
@@ -264,6 +265,26 @@ def set_secret(connection: Connection, robot_id: int, secret_hash: str, *, actor
     connection.execute(
         update(robots).where(robots.c.id == robot_id).values(secret_hash=secret_hash, updated_at=time.time())
     )
+
+
+def trust(connection: Connection, robot_id: int, issuers: list[TrustedIssuer], *, actor: Principal) -> None:
+    """Let tokens of these issuers stand for the robot's secret, and of no others.
+
+    Raises NotFoundError, ForbiddenError (a robot that could do more).
+    """
+    row = get(connection, robot_id)
+    check_no_more(connection, actor, row.permissions)
+    check_end(actor, row.expires_at)
+    values = {"trusted_issuers": stored(issuers), "updated_at": time.time()}
+    connection.execute(update(robots).where(robots.c.id == robot_id).values(**values))
+
+
+def by_name(connection: Connection, name: str) -> Row[Any]:
+    """The robot of that name, without the configurable prefix. Raises NotFoundError."""
+    row = connection.execute(select(robots).where(robots.c.name == name)).first()
+    if row is None:
+        raise NotFoundError(f"robot {name} not found")
+    return row
 
 
 def remove(connection: Connection, robot_id: int) -> None:

@@ -11,25 +11,30 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, select
 
 from seawall.access import access
+from seawall.access.federation import TokenRefusedError, is_token
 from seawall.access.passwords import check_password, hash_of, verify
 from seawall.access.principal import ANONYMOUS, Principal, RobotGrant
 from seawall.access.rbac import OCI_ACTIONS
 from seawall.access.tables import oidc_users, robots, user_group_members, users
 from seawall.access.throttle import LOGINS, LoginThrottle, guess
 from seawall.access.tokens import Scope
+from seawall.access.trusted_issuers import TrustedIssuer, known
 from seawall.infra.addresses import counted_as
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.telemetry import Counter
+
+log: Any = structlog.get_logger("seawall.auth")
 
 _ALL = frozenset({"pull", "push", "delete"})
 # How long a directory's "yes" is remembered by a process: a docker push asks dozens of times.
@@ -62,6 +67,21 @@ class Provider(Protocol):
         """Whether it still lets the user in."""
 
 
+class Issuers(Protocol):
+    """Checks tokens of issuers that robots trust (`access.federation.Federation`)."""
+
+    async def admit(
+        self,
+        robot: tuple[int, str, int | None],
+        issuers: list[TrustedIssuer],
+        token: str,
+        address: str,
+        *,
+        once: bool,
+    ) -> None:
+        """Raise TokenRefusedError unless the token stands for the robot."""
+
+
 class AuthService:
     """Authenticates callers and decides their access."""
 
@@ -75,6 +95,7 @@ class AuthService:
         keys: KeyRing,
         external: External,
         oidc: Provider,
+        issuers: Issuers,
         redis: RedisClient,
         required: bool,
     ) -> None:
@@ -88,6 +109,7 @@ class AuthService:
         self._configuration = configuration
         self._keys = keys
         self._external = external
+        self._issuers = issuers
         self._oidc = oidc
         # A key of this process only: remembered logins are worthless outside it.
         self._pepper = secrets.token_bytes(32)
@@ -118,6 +140,19 @@ class AuthService:
         # Before anything is remembered: past the limit a right secret must not be told from a wrong one.
         async with self._throttle.attempt(this) as failures:
             # The stored hash is part of the mark, so a changed password or deleted user counts at once.
+            if account is not None and account.issuers and is_token(password):
+                # Never remembered: a token expires, and may be good once.
+                try:
+                    await self._issuers.admit(
+                        account.robot, account.issuers, password, counted_as(client), once=False
+                    )
+                except TokenRefusedError as error:
+                    log.warning("token refused", robot=username[:255], reason=str(error))
+                    await self._throttle.failed(this)
+                    return None
+                if failures:
+                    await self._throttle.passed(this)
+                return account.principal
             remembered = self._remembered(account, mark)
             PASSWORDS.inc("miss" if remembered is None else "hit")
             if remembered is not None:
@@ -140,6 +175,30 @@ class AuthService:
             await self._throttle.passed(this)
         LOGINS.inc("ok")
         return principal
+
+    async def exchange(self, name: str, token: str, client: str) -> Principal:
+        """The robot that an issuer's token stands for; a token with a `jti` is taken once (RFC 8693).
+
+        Raises TokenRefusedError; UnavailableError when the issuer cannot be asked; RegistryError
+        TOOMANYREQUESTS.
+        """
+        prefix = await self.robot_prefix()
+        account = await self._db.point(lambda c: _account(c, name, prefix))
+        this = guess(name, token, client, account.stored if account else None)
+        async with self._throttle.attempt(this) as failures:
+            try:
+                if account is None or not account.issuers:
+                    raise TokenRefusedError("there is no such robot, or it trusts no issuer")
+                await self._issuers.admit(
+                    account.robot, account.issuers, token, counted_as(client), once=True
+                )
+            except TokenRefusedError as error:
+                log.warning("token refused", robot=name[:255], reason=str(error))
+                await self._throttle.failed(this)
+                raise
+            if failures:
+                await self._throttle.passed(this)
+        return account.principal
 
     def _remembered(self, account: _Account | None, mark: bytes) -> Principal | None:
         """Whom this process has let in with this very secret a short time ago."""
@@ -251,6 +310,9 @@ class _Account:
     principal: Principal
     stored: str | None
     sealed: str | None = None
+    # Of a robot: its id, full name and project's id, and whose tokens stand for its secret.
+    robot: tuple[int, str, int | None] = (0, "", None)
+    issuers: list[TrustedIssuer] = field(default_factory=list)
 
 
 def _account(connection: Connection, name: str, prefix: str) -> _Account | None:
@@ -258,7 +320,14 @@ def _account(connection: Connection, name: str, prefix: str) -> _Account | None:
         robot = connection.execute(select(robots).where(robots.c.name == name.removeprefix(prefix))).first()
         if robot is not None:
             usable = not robot.disabled and (robot.expires_at == -1 or robot.expires_at > time.time())
-            return _Account(robot_principal(robot, prefix), robot.secret_hash) if usable else None
+            if not usable:
+                return None
+            return _Account(
+                robot_principal(robot, prefix),
+                robot.secret_hash,
+                robot=(robot.id, prefix + robot.name, robot.project_id),
+                issuers=known(robot.trusted_issuers),
+            )
     row = connection.execute(
         select(users.c.id, users.c.username, users.c.sysadmin, users.c.password_hash, oidc_users.c.secret)
         .outerjoin(oidc_users, oidc_users.c.user_id == users.c.id)

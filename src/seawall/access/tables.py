@@ -135,6 +135,21 @@ robots = Table(
     Column("creator_id", BigInteger, nullable=False, server_default="0"),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    # Whose tokens stand for the secret: JSON of a list, as `trusted_issuers` has it; "" for nobody's.
+    Column("trusted_issuers", Text, nullable=False, server_default=""),
+)
+
+# Tokens of trusted issuers that were taken: each is good once, or from one address.
+used_tokens = Table(
+    "used_tokens",
+    metadata,
+    # SHA-256 of issuer and jti.
+    Column("mark", String(64), primary_key=True),
+    Column("robot_id", BigInteger, nullable=False),
+    # "" after an exchange.
+    Column("address", String(64), nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
 )
 
 # `public` is a column of projects; everything else Harbor calls project metadata is here.

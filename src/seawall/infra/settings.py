@@ -243,6 +243,10 @@ class AuthSettings(_Section):
     session_idle_minutes: float = Field(default=60, gt=0, description="a session unused this long ends")
     login_attempts: int = Field(default=5, ge=1, description="failed logins before a wait is imposed")
     login_wait_seconds: int = Field(default=30, ge=1)
+    issuer_networks: _Networks = Field(
+        default=[],
+        description="networks inside yours in which issuers that robots trust may be; none: only the world's",
+    )
 
 
 class KeysSettings(_Section):

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from seawall.access import users
+from seawall.access.federation import Federation
+from seawall.access.issuer_keys import IssuerKeys
 from seawall.access.ldap import Directory
 from seawall.access.oidc import OidcService
 from seawall.access.service import AuthService
@@ -31,6 +33,7 @@ from seawall.availability.cluster.part import part as cluster_part
 from seawall.availability.cluster.probe import Probe
 from seawall.availability.sites.part import part as sites_part
 from seawall.availability.sites.service import DrService
+from seawall.features.audit.admissions import note_admission
 from seawall.features.audit.part import part as audit_part
 from seawall.features.audit.trail import AuditTrail
 from seawall.features.immutability.part import part as immutability_part
@@ -52,6 +55,7 @@ from seawall.features.trust.notary import NotaryService
 from seawall.features.trust.part import part as trust_part
 from seawall.features.trust.service import TrustService
 from seawall.features.webhooks.part import part as webhooks_part
+from seawall.infra.addresses import networks
 from seawall.infra.ca import ca_digest
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database, open_database
@@ -231,6 +235,8 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     )
     directory = Directory(db, configuration)
     oidc = OidcService(db, configuration, keys)
+    trail = AuditTrail(configuration, events)
+    issuers = Federation(db, IssuerKeys(networks(settings.auth.issuer_networks)), note_admission(trail))
     auth = AuthService(
         db,
         attempts=settings.auth.login_attempts,
@@ -239,6 +245,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         keys=keys,
         external=directory,
         oidc=oidc,
+        issuers=issuers,
         redis=redis,
         required=not open_access,
     )
@@ -274,7 +281,6 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         harbors=vendor_of,
     )
     artifacts = ArtifactService(db, content)
-    trail = AuditTrail(configuration, events)
     trust = TrustService(db, artifacts)
     exemptions = Exemptions(db, artifacts, auth)
     scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)

@@ -72,6 +72,15 @@ class Callers:
         await self._rates.check_user(found.name, address)
         return found
 
+    async def by_exchange(self, robot: str, token: str, address: str) -> Principal:
+        """A robot account by a token of an issuer that it trusts.
+
+        Raises TokenRefusedError, UnavailableError (the issuer cannot be asked), TOOMANYREQUESTS.
+        """
+        found = await self.auth.exchange(robot, token, address)
+        await self._rates.check_user(found.name, address)
+        return found
+
     async def by_basic(self, header: str, address: str) -> Principal:
         """A user or robot account by an Authorization header. Raises CredentialsError, TOOMANYREQUESTS."""
         credentials = basic_credentials(header)

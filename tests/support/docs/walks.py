@@ -81,6 +81,7 @@ WALKS = [
             "docs/clients.md",
             "docs/mirror.md",
             "docs/ci.md",
+            "docs/keyless.md",
             "docs/install/migrate-from-registry.md",
         ],
         apart=True,

@@ -156,6 +156,14 @@ KINDS: dict[str, Kind] = {
         ),
         facet("robot-secret", t.robots, ("name",), {"secret_hash": ""}, where=_robots, project="project_id"),
         facet(
+            "robot-issuers",
+            t.robots,
+            ("name",),
+            {"trusted_issuers": ""},
+            where=_robots,
+            project="project_id",
+        ),
+        facet(
             "robot-description", t.robots, ("name",), {"description": ""}, where=_robots, project="project_id"
         ),
         Kind(

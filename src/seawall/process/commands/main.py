@@ -22,6 +22,7 @@ _PLACES = {
     "demo": "demo:app",
     "user": "people:user_app",
     "project": "people:project_app",
+    "robot": "robots:robot_app",
     "quota": "quota:quota_app",
     "jobs": "jobs:jobs_app",
     "scan": "scan:app",

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from seawall.access import access as decide
 from seawall.access import members
 from seawall.access import robots as domain
 from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
 from seawall.access.service import AuthService
+from seawall.access.trusted_issuers import TrustedIssuer as Issuer
+from seawall.access.trusted_issuers import known, parse
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Accounts, Config, Db
@@ -37,6 +39,19 @@ class RobotPermission(BaseModel):
     access: list[RobotAccess] = Field(max_length=200)
 
 
+class TrustedIssuer(BaseModel):
+    """An issuer whose tokens stand for a robot's secret.
+
+    `claims`: patterns by name of a claim; `*` stays within one part of a subject, `**` does not. `jwks`: the
+    issuer's keys; without them they are found by discovery.
+    """
+
+    issuer: str = Field(max_length=1024)
+    audience: str = Field(max_length=1024)
+    claims: dict[str, str | list[str]] = Field(max_length=20)
+    jwks: dict[str, Any] | None = None
+
+
 class Robot(BaseModel):
     """A robot account; `name` has the prefix, `secret` is never shown."""
 
@@ -53,6 +68,7 @@ class Robot(BaseModel):
     creator_ref: int | None = None
     creation_time: str | None = None
     update_time: str | None = None
+    trusted_issuers: list[TrustedIssuer] | None = Field(None, max_length=20)
 
 
 class RobotCreate(BaseModel):
@@ -65,6 +81,7 @@ class RobotCreate(BaseModel):
     disable: bool = False
     duration: int | None = Field(None, ge=-1, lt=2**31)
     permissions: list[RobotPermission] = Field(max_length=1000)
+    trusted_issuers: list[TrustedIssuer] | None = Field(None, max_length=20)
 
 
 class RobotCreated(BaseModel):
@@ -104,7 +121,19 @@ def _model(row: Row[Any], prefix: str, permissions: domain.Permissions) -> Robot
         creator_ref=row.creator_id,
         creation_time=timestamp(row.created_at),
         update_time=timestamp(row.updated_at),
+        trusted_issuers=[
+            TrustedIssuer.model_validate(item.document()) for item in known(row.trusted_issuers)
+        ],
     )
+
+
+def _issuers(found: list[TrustedIssuer] | None) -> list[Issuer]:
+    """Raises InvalidError."""
+    return parse([item.model_dump() for item in found or []])
+
+
+def _named(issuers: list[Issuer]) -> str:
+    return ", ".join(f"{item.issuer} for {item.audience}" for item in issuers) or "no issuer"
 
 
 def _stored(permissions: list[RobotPermission]) -> domain.Permissions:
@@ -208,11 +237,18 @@ async def create_robot(
     wanted = domain.RobotRequest(
         body.name, body.description or "", body.disable, duration, _stored(body.permissions)
     )
-    row = await access.write(
-        lambda c: domain.create(c, wanted, hashed, project=project, creator=access.principal)
-    )
+    issuers = _issuers(body.trusted_issuers)
+
+    def make(connection: Connection) -> Row[Any]:
+        made = domain.create(connection, wanted, hashed, project=project, creator=access.principal)
+        if issuers:
+            domain.trust(connection, made.id, issuers, actor=access.principal)
+        return made
+
+    row = await access.write(make)
     full = await auth.robot_prefix() + row.name
-    access.audited("create", "robot", full, f"create robot {full}", project.id if project else None)
+    trusting = f", trusting {_named(issuers)}" if issuers else ""
+    access.audited("create", "robot", full, f"create robot {full}{trusting}", project.id if project else None)
     response.headers.update(location(request, row.id))
     return RobotCreated(
         id=row.id,
@@ -255,8 +291,16 @@ async def update_robot(
         body.duration or row.duration,
         None if body.permissions is None else _stored(body.permissions),
     )
-    await access.write(lambda c: domain.change(c, robot_id, wanted, project=project, actor=access.principal))
-    access.audited("update", "robot", full, f"update robot {full}", row.project_id)
+    issuers = _issuers(body.trusted_issuers)
+
+    def change(connection: Connection) -> None:
+        domain.change(connection, robot_id, wanted, project=project, actor=access.principal)
+        if body.trusted_issuers is not None:
+            domain.trust(connection, robot_id, issuers, actor=access.principal)
+
+    await access.write(change)
+    trusting = "" if body.trusted_issuers is None else f", trusting {_named(issuers)}"
+    access.audited("update", "robot", full, f"update robot {full}{trusting}", row.project_id)
     return Response()
 
 

@@ -1,0 +1,99 @@
+"""`seawall robot`: whose tokens stand for a robot's secret."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seawall.access import robots
+from seawall.access.principal import EVERYONE
+from seawall.access.trusted_issuers import TrustedIssuer, known, parse
+from seawall.infra.settings import Settings
+from seawall.kernel.errors import ConfigError, NotFoundError
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
+
+robot_app = typer.Typer(no_args_is_help=True, help="Whose tokens stand for a robot account's secret.")
+RobotArgument = Annotated[str, typer.Argument(help="a robot's name without its prefix: ci, or project+ci")]
+IssuerOption = Annotated[str, typer.Option("--issuer", help="the issuer's URL, as its tokens have it (iss)")]
+
+
+@robot_app.command("trust")
+def robot_trust(
+    robot: RobotArgument,
+    issuer: IssuerOption,
+    audience: Annotated[str, typer.Option("--audience", help="the audience that its tokens must have (aud)")],
+    claim: Annotated[
+        list[str], typer.Option("--claim", help="NAME=PATTERN; * within a part, ** across; may be repeated")
+    ],
+    jwks: Annotated[
+        Path | None, typer.Option("--jwks", help="file of the issuer's keys; otherwise by discovery")
+    ] = None,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Let tokens of an issuer stand for a robot's secret; replaces what was said of issuer and audience.
+
+    Example: seawall robot trust ci --issuer https://ci.example.com --audience seawall --claim "sub=acme/*"
+    """
+    conditions: dict[str, list[str]] = {}
+    for item in claim:
+        name, equals, pattern = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--claim {item}: must be NAME=PATTERN")
+        conditions.setdefault(name, []).append(pattern)
+    wanted: dict[str, Any] = {"issuer": issuer, "audience": audience, "claims": conditions}
+    if jwks is not None:
+        try:
+            wanted["jwks"] = json.loads(jwks.read_text())
+        except ValueError:
+            raise ConfigError(f"{jwks}: is not JSON") from None
+    (added,) = parse([wanted])
+
+    def change(found: list[TrustedIssuer]) -> list[TrustedIssuer]:
+        kept = [item for item in found if (item.issuer, item.audience) != (issuer, audience)]
+        return [*kept, added]
+
+    _change(registry_of(config, data_dir), robot, change)
+    print(f"robot {robot} trusts {issuer}")
+
+
+@robot_app.command("distrust")
+def robot_distrust(
+    robot: RobotArgument, issuer: IssuerOption, config: ConfigOption = None, data_dir: DataOption = None
+) -> None:
+    """Take no more tokens of an issuer for a robot.
+
+    Example: seawall robot distrust ci --issuer https://ci.example.com
+    """
+
+    def change(found: list[TrustedIssuer]) -> list[TrustedIssuer]:
+        kept = [item for item in found if item.issuer != issuer]
+        if len(kept) == len(found):
+            raise NotFoundError(f"robot {robot} does not trust {issuer}")
+        return kept
+
+    _change(registry_of(config, data_dir), robot, change)
+    print(f"robot {robot} no longer trusts {issuer}")
+
+
+@robot_app.command("trusted")
+def robot_trusted(robot: RobotArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
+    """Print the issuers that a robot trusts, as JSON.
+
+    Example: seawall robot trusted ci
+    """
+    settings = registry_of(config, data_dir)
+    row = with_db(settings, lambda db: db.read(lambda c: robots.by_name(c, robot)))
+    print(json.dumps([item.document() for item in known(row.trusted_issuers)], indent=2))
+
+
+def _change(settings: Settings, robot: str, change: Any) -> None:
+    def trust(connection: Any) -> None:
+        row = robots.by_name(connection, robot)
+        changed = parse([item.document() for item in change(known(row.trusted_issuers))])
+        robots.trust(connection, row.id, changed, actor=EVERYONE)
+
+    with_db(settings, lambda db: db.write(trust))
