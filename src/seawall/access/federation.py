@@ -23,6 +23,7 @@ from sqlalchemy import Connection, delete, select
 from seawall.access.issuer_keys import IssuerKeys
 from seawall.access.tables import used_tokens
 from seawall.access.trusted_issuers import TrustedIssuer, key_set
+from seawall.infra.addresses import counted_as
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import added
 from seawall.kernel.errors import SeawallError, StandbyError
@@ -87,7 +88,7 @@ class Federation:
         """
         claims, trusted = await self._verified(issuers, token)
         admission = Admission(trusted.issuer, claims["sub"], *robot, address)
-        use = "" if once else address
+        use = "" if once else counted_as(address)
         jti = claims.get("jti")
         mark = None
         if jti is not None:

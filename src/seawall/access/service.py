@@ -134,25 +134,19 @@ class AuthService:
         """
         prefix = await self.robot_prefix()
         account = await self._db.point(lambda c: _account(c, username, prefix))
+        if account is not None and account.issuers and is_token(password):
+            # Never remembered: a token expires, and may be good once.
+            try:
+                await self._admit(account, password, client, once=False)
+            except TokenRefusedError:
+                return None
+            return account.principal
         stored = account.stored if account else None
         mark = hmac.digest(self._pepper, f"{username}\0{password}\0{stored}".encode(), "sha256")
         this = guess(username, password, client, stored)
         # Before anything is remembered: past the limit a right secret must not be told from a wrong one.
         async with self._throttle.attempt(this) as failures:
             # The stored hash is part of the mark, so a changed password or deleted user counts at once.
-            if account is not None and account.issuers and is_token(password):
-                # Never remembered: a token expires, and may be good once.
-                try:
-                    await self._issuers.admit(
-                        account.robot, account.issuers, password, counted_as(client), once=False
-                    )
-                except TokenRefusedError as error:
-                    log.warning("token refused", robot=username[:255], reason=str(error))
-                    await self._throttle.failed(this)
-                    return None
-                if failures:
-                    await self._throttle.passed(this)
-                return account.principal
             remembered = self._remembered(account, mark)
             PASSWORDS.inc("miss" if remembered is None else "hit")
             if remembered is not None:
@@ -179,26 +173,24 @@ class AuthService:
     async def exchange(self, name: str, token: str, client: str) -> Principal:
         """The robot that an issuer's token stands for; a token with a `jti` is taken once (RFC 8693).
 
-        Raises TokenRefusedError; UnavailableError when the issuer cannot be asked; RegistryError
-        TOOMANYREQUESTS.
+        Raises TokenRefusedError; UnavailableError when the issuer cannot be asked.
         """
         prefix = await self.robot_prefix()
         account = await self._db.point(lambda c: _account(c, name, prefix))
-        this = guess(name, token, client, account.stored if account else None)
-        async with self._throttle.attempt(this) as failures:
-            try:
-                if account is None or not account.issuers:
-                    raise TokenRefusedError("there is no such robot, or it trusts no issuer")
-                await self._issuers.admit(
-                    account.robot, account.issuers, token, counted_as(client), once=True
-                )
-            except TokenRefusedError as error:
-                log.warning("token refused", robot=name[:255], reason=str(error))
-                await self._throttle.failed(this)
-                raise
-            if failures:
-                await self._throttle.passed(this)
+        if account is None or not account.issuers:
+            log.warning("token refused", robot=name[:255], reason="no such robot, or it trusts no issuer")
+            raise TokenRefusedError("there is no such robot, or it trusts no issuer")
+        await self._admit(account, token, client, once=True)
         return account.principal
+
+    async def _admit(self, account: _Account, token: str, client: str, *, once: bool) -> None:
+        # Without LoginThrottle: a signature cannot be guessed, and the jobs of a whole fleet come at once
+        # from one address, each with a token of its own.
+        try:
+            await self._issuers.admit(account.robot, account.issuers, token, client, once=once)
+        except TokenRefusedError as error:
+            log.warning("token refused", robot=account.principal.name, reason=str(error))
+            raise
 
     def _remembered(self, account: _Account | None, mark: bytes) -> Principal | None:
         """Whom this process has let in with this very secret a short time ago."""

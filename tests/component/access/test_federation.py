@@ -7,6 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -375,6 +376,11 @@ def _over_http(server: Registry, issuer: Issuer) -> None:
         assert answer.status_code == 200
     assert exchange(subject_token=token).status_code == 401
     assert httpx.get(f"{server.url}/service/token", auth=("admin", issuer.token())).status_code == 401
+    # Wrong tokens lock nobody out, and a fleet's jobs come at once.
+    for _ in range(12):
+        assert exchange(subject_token=issuer.token(aud="x")).status_code == 401
+    with ThreadPoolExecutor(12) as pool:
+        assert {answer.status_code for answer in pool.map(lambda _: exchange(), range(24))} == {200}
     # The command takes the trust away, and gives it back.
     name = made["name"].removeprefix("robot$")
     assert server.cli("robot", "distrust", name, "--issuer", issuer.url).returncode == 0

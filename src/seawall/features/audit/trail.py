@@ -62,6 +62,7 @@ EVENT_TYPES = (
     "create_robot",
     "update_robot",
     "delete_robot",
+    "exchange_robot",
     "update_configuration",
 )
 
