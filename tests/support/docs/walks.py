@@ -54,6 +54,7 @@ WALKS = [
             "docs/scripting.md",
             "docs/sizing.md",
             "docs/metrics.md",
+            "docs/observability.md",
             "docs/network.md",
             "docs/troubleshooting.md",
             "docs/faq.md",

@@ -48,6 +48,11 @@ def _steady(document: dict[str, Any]) -> dict[str, Any]:
         steady["data"] = dict.fromkeys(steady.get("data") or {}, "(kept)")
     if "push_and_pull.py" in steady.get("data", {}):
         steady["data"] = {"push_and_pull.py": "(files/push_and_pull.py)"}
+    for name in steady.get("data", {}):
+        if name.endswith(".json"):
+            steady["data"][name] = "(files/observability/dashboards)"
+    if steady["kind"] == "PrometheusRule":
+        steady["spec"] = "(files/observability/rules.yaml)"
     if "seawall.yml" in steady.get("data", {}):
         steady["data"]["seawall.yml"] = yaml.safe_load(steady["data"]["seawall.yml"])
     return steady

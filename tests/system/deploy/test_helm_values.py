@@ -83,6 +83,8 @@ PLAIN = {
 }
 ON = {
     "metrics.serviceMonitor.enabled": True,
+    "metrics.prometheusRule.enabled": True,
+    "metrics.dashboards.enabled": True,
     "enableMigrateHelmHook": True,
     "core.serviceAccount.create": True,
     f"{STORE}.s3.encrypt": True,
@@ -234,6 +236,8 @@ SWITCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "redis.external.tlsOptions.enable": (True, {"redis.type": "external", "redis.external.addr": "h:1"}),
     "metrics.enabled": (False, {}),
     "metrics.serviceMonitor.enabled": (True, {}),
+    "metrics.prometheusRule.enabled": (True, {}),
+    "metrics.dashboards.enabled": (True, {}),
     "networkPolicy.enabled": (False, {}),
 }
 
