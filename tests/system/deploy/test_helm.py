@@ -17,11 +17,12 @@ from cryptography import x509
 
 from seawall.infra.loading import load
 from tests.support.deploy.helm import CHART, Helm, generate
+from tests.support.processes import ROOT
 
 SCENARIOS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
 TWO_CENTERS = ["values-dc-a", "values-dc-b"]
 # Kubernetes knows these only by a CRD, so no schema ships with it.
-CUSTOM = {"ServiceMonitor", "HTTPRoute"}
+CUSTOM = {"ServiceMonitor", "PrometheusRule", "HTTPRoute"}
 PODS = ("core", "jobservice")
 SCRIPT = CHART / "files" / "push_and_pull.py"
 
@@ -129,6 +130,14 @@ def test_highly_available(helm: Helm) -> None:
     assert documents.one("PodDisruptionBudget", "core")["spec"]["minAvailable"] == 2
     assert documents.one("Deployment", "jobservice")["spec"]["replicas"] == 2
     assert documents.one("ServiceMonitor")["spec"]["endpoints"][0]["interval"] == "30s"
+    rules = documents.one("PrometheusRule")
+    assert rules["metadata"]["labels"]["release"] == "prometheus"
+    folder = ROOT / "deploy" / "observability"
+    assert rules["spec"] == yaml.safe_load((folder / "rules.yaml").read_text())
+    boards = [d for d in documents.kinds("ConfigMap") if "grafana_dashboard" in d["metadata"]["labels"]]
+    texts = {name: text for board in boards for name, text in board["data"].items()}
+    assert {f"seawall-{path.name}" for path in (folder / "dashboards").iterdir()} == set(texts)
+    assert json.loads(texts["seawall-overview.json"])["uid"] == "seawall-overview"
     assert not [d for d in documents if d["kind"] in ("StatefulSet", "PersistentVolumeClaim")]
     # No secret of the operator's is copied into the release.
     assert not documents.one("Secret").get("data")

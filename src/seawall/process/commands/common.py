@@ -121,7 +121,7 @@ def registry_of(config: Path | None, data_dir: Path | None) -> Settings:
 
     settings = settings_of(config, data_dir)
     if not migrate.upgrade_existing(settings.database_url):
-        raise ConfigError(f"there is no registry {_where(settings)}; name it with --data-dir or --config")
+        raise ConfigError(f"there is no registry {where(settings)}; name it with --data-dir or --config")
     if data_dir is None and config is None and not settings.database.url:
         _tell(f"registry in {settings.data_dir.absolute()}")
     return settings
@@ -147,7 +147,8 @@ def _tell(what: str) -> None:
         print(f"seawall: {what}", file=sys.stderr)
 
 
-def _where(settings: Settings) -> str:
+def where(settings: Settings) -> str:
+    """Where the registry of these settings is, for people."""
     if not settings.database.url:
         directory = settings.data_dir.absolute()
         named = "SEAWALL_DATA_DIR" in os.environ

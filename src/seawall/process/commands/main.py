@@ -31,6 +31,7 @@ _PLACES = {
     "backup": "backup:app",
     "restore": "backup:app",
     "config": "config:config_app",
+    "support-bundle": "support:app",
     "keys": "keys:keys_app",
     "ha": "ha:ha_app",
     "peers": "peers:app",
