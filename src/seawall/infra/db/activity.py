@@ -44,7 +44,7 @@ def activity(connection: Connection) -> dict[str, Any]:
     """Version, settings, sizes of tables, statements that run and those that took longest in all."""
     if is_embedded(connection):
         pages, size = (
-            connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("page_count", "page_size")
+            connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("page_count", "page_size")
         )
         return {"sqlite": connection.execute(text("SELECT sqlite_version()")).scalar(), "bytes": pages * size}
     found: dict[str, Any] = {"version": connection.execute(text(_VERSION)).scalar()}

@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+import typer
 import yaml
 
+from seawall.process.commands.main import app
 from tests.support.api import Api
 from tests.support.processes import ROOT
 from tests.support.registry import Registry
@@ -92,6 +94,19 @@ def test_runbooks() -> None:
         assert f"*{rule['labels']['severity']}, after {rule['for']}*" in text, name
         assert rule["annotations"]["runbook_url"] == f"docs/runbooks/{name}.md"
         assert f"[{name}]({name}.md)" in index
+
+
+def test_commands_of_runbooks_exist() -> None:
+    """A page that is read at night must not name a command that there is not."""
+    root: Any = typer.main.get_command(app)
+    for path in RUNBOOKS.glob("*.md"):
+        for words in re.findall(r"`seawall ([a-z -]+)", path.read_text()):
+            command = root
+            for word in words.split():
+                if word.startswith("-") or not hasattr(command, "commands"):
+                    break
+                command = command.commands.get(word)
+                assert command is not None, f"{path.name}: {words}"
 
 
 def test_generated() -> None:
