@@ -130,12 +130,17 @@ class TokenEndpoint:
                 raise _FormError(f"requested_token_type must be {_ACCESS_TOKEN}")
             if "actor_token" in fields:
                 raise _FormError("actor_token is not supported")
-            self._check_service(fields.get("service") or fields.get("audience"))
+            service = fields.get("service") or fields.get("audience")
+            if service and service not in (self._tokens.service, HARBOR_SERVICE):
+                return _oauth_error(400, "invalid_target", f"the service here is {self._tokens.service}")
             user = await self._callers.by_exchange(fields["client_id"], fields["subject_token"], client)
         except _FormError as error:
             return _oauth_error(400, "invalid_request", str(error))
         except TokenRefusedError as error:
             return _oauth_error(401, "invalid_grant", str(error))
+        except UnavailableError as error:
+            # The issuer, or the database, does not answer: the token may be good.
+            return _oauth_error(503, "temporarily_unavailable", str(error))
         granted = await self._granted(request, user, form.get("scope", []))
         lifetime = min(int(await self._configuration.get("token_expiration")) * 60, _EXCHANGED_SECONDS)
         if user.expires_at != -1:
@@ -181,9 +186,10 @@ def _written(scopes: list[Scope]) -> str:
 
 def _oauth_error(status: int, code: str, message: str) -> Response:
     """An error as RFC 6749 5.2 has it, and as the other answers of this endpoint do."""
-    name = "UNAUTHORIZED" if status == 401 else "UNSUPPORTED"
+    name = {401: "UNAUTHORIZED", 503: "UNAVAILABLE"}.get(status, "UNSUPPORTED")
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if status == 503 else {})
     body = {"error": code, "error_description": message, "errors": [{"code": name, "message": message}]}
-    return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
+    return JSONResponse(body, status, headers=headers)
 
 
 async def _form(request: Request) -> dict[str, list[str]]:
