@@ -193,7 +193,7 @@ class OidcService:
             return {}
         try:
             info = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return info if isinstance(info, dict) and info.get("sub") == claims["sub"] else {}
 
@@ -454,7 +454,7 @@ async def _get(endpoint: str, url: str, verify: bool) -> dict[str, Any]:
         ):
             response = await client.get(url, extensions={LIMIT: _DOCUMENT_BYTES})
         document = response.json() if response.status_code == 200 else None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TimeoutError) as error:
         raise ProviderError(f"the provider cannot be reached: {type(error).__name__}") from None
     if not isinstance(document, dict):
         raise ProviderError(f"the provider answered {response.status_code} without a JSON document")

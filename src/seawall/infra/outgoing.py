@@ -72,7 +72,31 @@ class Reach:
         if (host.lower(), port) in self.hosts:
             return
         if not allowed(ipaddress.ip_address(address.partition("%")[0]), self.allow):
-            raise OSError(f"{host} has the address {address}, which may not be reached from here")
+            raise _RefusedError(f"{host} has the address {address}, which may not be reached from here")
+
+
+class UnwantedError(httpx.ReadError):
+    """The other side answers, but what it sends is not taken: too much, or not what was asked for."""
+
+
+class RefusedAddressError(httpx.ConnectError):
+    """The other side sends us to an address that may not be reached from here."""
+
+
+# What says that the other side's answer is wrong, and not that it is away.
+UNWANTED = (
+    UnwantedError,
+    RefusedAddressError,
+    httpx.DecodingError,
+    httpx.InvalidURL,
+    httpx.RemoteProtocolError,
+    httpx.TooManyRedirects,
+    httpx.UnsupportedProtocol,
+)
+
+
+class _RefusedError(OSError):
+    pass
 
 
 def origin_of(url: str) -> str:
@@ -182,7 +206,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             response.status,
             headers=response.raw_headers,
             stream=_Stream(response, request),
-            extensions={"http_version": b"HTTP/1.1", "reason_phrase": (response.reason or "").encode()},
+            extensions={
+                "http_version": b"HTTP/1.1",
+                "reason_phrase": (response.reason or "").encode("ascii", "replace"),
+            },
         )
 
     def _check_literal(self, request: httpx.Request) -> None:
@@ -195,9 +222,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             self._reach.check(host, port, host)
         except ValueError:
             # `127.1` and `2130706433` are addresses to the system's resolver, and to nobody else.
-            raise httpx.ConnectError(f"{host} is no address in its usual form", request=request) from None
+            raise RefusedAddressError(f"{host} is no address in its usual form", request=request) from None
         except OSError as error:
-            raise httpx.ConnectError(str(error), request=request) from None
+            raise RefusedAddressError(str(error), request=request) from None
 
     async def aclose(self) -> None:
         """Close connections."""
@@ -242,7 +269,7 @@ class _Stream(httpx.AsyncByteStream):
             async for data in self._response.content.iter_any():
                 total += len(data)
                 if limit is not None and total > limit:
-                    raise httpx.ReadError(f"the answer has more than {limit} bytes", request=self._request)
+                    raise UnwantedError(f"the answer has more than {limit} bytes", request=self._request)
                 yield data
         except (aiohttp.ClientError, OSError) as error:
             raise _translated(error, self._request) from error
@@ -253,9 +280,9 @@ class _Stream(httpx.AsyncByteStream):
 
 
 def _translated(error: Exception, request: httpx.Request) -> Exception:
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno is None:
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, _RefusedError):
         # What `Reach.check` says, without what aiohttp puts around it.
-        return httpx.ConnectError(str(error.os_error), request=request)
+        return RefusedAddressError(str(error.os_error), request=request)
     if isinstance(error, aiohttp.ClientConnectorError):
         return httpx.ConnectError(_unconnected(error), request=request)
     for kind, meant in _ERRORS:

@@ -21,6 +21,7 @@ from seawall.infra.settings import Http
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.process.answering import Exchange
 from seawall.web.harbor.app import PREFIX as API_PREFIX
+from seawall.web.harbor.app import WORDS as API_WORDS
 from seawall.web.harbor.app import clean_path
 from seawall.web.harbor.errors import RETRY_AFTER, envelope
 from seawall.web.oci.http import error_response
@@ -43,6 +44,8 @@ CORE_SECONDS = telemetry.Summary(
     "Time to answer a request of the management API",
     ["method", "operation"],
 )
+# What else comes as a method is counted as one: a label for each would grow without bound.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -139,7 +142,8 @@ class Edge:
                     del self._of_address[address]
             elapsed = time.perf_counter() - started
             route = _route(scope["path"])
-            requests, seconds = _counters(scope["method"], route, status or 499)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            requests, seconds = _counters(method, route, status or 499)
             requests.inc()
             seconds.observe(elapsed)
             if received:
@@ -148,8 +152,8 @@ class Edge:
                 SENT.inc(route, by=sent)
             if route.startswith(API_PREFIX):
                 operation = scope.get("seawall.operation", "")
-                CORE_REQUESTS.inc(scope["method"], str(status or 499), operation)
-                CORE_SECONDS.observe(elapsed, scope["method"], operation)
+                CORE_REQUESTS.inc(method, str(status or 499), operation)
+                CORE_SECONDS.observe(elapsed, method, operation)
             if self._access_log:
                 client = scope.get("client")
                 log.info(
@@ -223,5 +227,5 @@ def _route(path: str) -> str:
     if path.startswith(API_PREFIX + "/"):
         # The first word: projects, users, ...; anything longer has names in it.
         word = path[len(API_PREFIX) + 1 :].partition("/")[0]
-        return f"{API_PREFIX}/{word}" if re.fullmatch(r"[A-Za-z0-9-]{1,20}", word) else "other"
+        return f"{API_PREFIX}/{word}" if word in API_WORDS else "other"
     return path if path in ("/healthz", "/readyz", "/metrics", "/service/token", "/service/jwks") else "other"

@@ -12,6 +12,7 @@ import msgspec
 
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
+from seawall.registry import members
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -85,7 +86,8 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
     """
     try:
         document = _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        members.check(payload)
+    except (ValueError, RecursionError) as error:
         raise RegistryError("MANIFEST_INVALID", f"manifest is not valid: {error}") from None
     media_type = (content_type or "").split(";")[0].strip() or document.media_type or ""
     if media_type not in SUPPORTED:

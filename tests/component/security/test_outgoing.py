@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from seawall.access import oidc
+from seawall.features.proxycache.breaker import counts_as_failure
 from seawall.features.replication import client as module
 from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.login import Credentials
@@ -22,6 +23,7 @@ from seawall.features.replication.remote import RemoteError
 from seawall.features.replication.session import Patience
 from seawall.features.webhooks import guard
 from seawall.infra.addresses import networks
+from seawall.registry.manifest import OCI_INDEX
 from tests.support.api import Api
 from tests.support.registry import Registry
 from tests.support.side import Side, sides
@@ -174,6 +176,63 @@ def test_endless_lists_are_given_up(sides: Callable[[], Side], monkeypatch: pyte
     upstream.answer = lambda _method, _path, _auth: (200, circle, b'{"tags": ["a"]}')
     with pytest.raises(RemoteError, match="circle"):
         ask(upstream, lambda client: client.tags("team/app"))
+
+
+def test_referrers_are_bounded_by_bytes(sides: Callable[[], Side], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REFERRERS_BYTES", 200_000)
+    upstream = sides()
+
+    def answer(_method: str, path: str, _auth: str | None) -> tuple[int, dict[str, str], bytes]:
+        following = f'<{path.partition("?")[0]}?last={secrets.token_hex(4)}>; rel="next"'
+        item = {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": "sha256:" + secrets.token_hex(32),
+            "size": 2,
+            "annotations": {"x": "y" * 20_000},
+        }
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [item]}
+        return 200, {"Link": following}, json.dumps(index).encode()
+
+    upstream.answer = answer
+    with pytest.raises(RemoteError, match="no end"):
+        ask(upstream, lambda client: client.referrers("team/app", DIGEST))
+    assert len(upstream.heard) < 15
+
+
+@pytest.mark.parametrize(
+    "names", ['["a", "\\ud800", 7, null, "b\\n", "c"]', "[" * 50_000], ids=["odd", "deep"]
+)
+def test_names_that_are_none_are_left_out(sides: Callable[[], Side], names: str) -> None:
+    upstream = sides()
+    upstream.answer = lambda _method, _path, _auth: (200, {}, b'{"tags": ' + names.encode() + b"}")
+    if names.startswith("[["):
+        with pytest.raises(RemoteError, match="not understood"):
+            ask(upstream, lambda client: client.tags("team/app"))
+    else:
+        assert ask(upstream, lambda client: client.tags("team/app")) == ["a", "c"]
+
+
+def test_what_is_refused_does_not_say_that_the_registry_is_away(sides: Callable[[], Side]) -> None:
+    """One repository with odd answers must not stop the pulls of the others (see `Breaker`)."""
+    upstream, inside = sides(), sides()
+    bearer = {"WWW-Authenticate": f'Bearer realm="{inside.url}/token"'}
+    for told in (
+        (307, {"Location": inside.url}, b""),
+        (307, {"Location": "/v2/"}, b""),
+        (200, {}, b" " * (17 * 1024 * 1024)),
+        (200, {"Content-Encoding": "gzip"}, b"x"),
+        (401, bearer, b""),
+    ):
+        upstream.answer = lambda _method, _path, _auth, told=told: told  # type: ignore[misc]
+        with pytest.raises(RemoteError) as caught:
+            ask(
+                upstream,
+                lambda client: client.manifest("team/app", DIGEST),
+                credentials=Credentials("u", "s"),
+                token_origin="",
+                patience=Patience(attempts=1),
+            )
+        assert not counts_as_failure(caught.value), caught.value
 
 
 def test_a_provider_names_no_documents_inside(sides: Callable[[], Side]) -> None:

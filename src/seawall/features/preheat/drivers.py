@@ -115,7 +115,7 @@ class _Http:
             return None
         try:
             return httpx.Response(200, content=data).json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     async def close(self) -> None:

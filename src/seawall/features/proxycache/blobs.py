@@ -154,7 +154,7 @@ class ProxiedBlobs:
                 await reader.pass_on(last)
             await reader.pass_on(None)
         except BaseException as error:
-            await reader.pass_on(error if isinstance(error, Exception) else RuntimeError("stopped"))
+            await reader.pass_on(_failure(error))
             if isinstance(error, SeawallError | TimeoutError):
                 log.warning("a blob is not kept", repository=repository, digest=digest, error=str(error))
                 return
@@ -163,6 +163,15 @@ class ProxiedBlobs:
             await stream.aclose()
             for item in held:
                 await item.release()
+
+
+def _failure(error: BaseException) -> Exception:
+    """What the client is to hear."""
+    if isinstance(error, RemoteError):
+        return told(error)
+    if isinstance(error, TimeoutError):
+        return told(RemoteError("the upstream registry is too slow"))
+    return error if isinstance(error, Exception) else RuntimeError("stopped")
 
 
 class _Reader:

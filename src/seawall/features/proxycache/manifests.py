@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
 import structlog
 
 from seawall.features.proxycache.breaker import told
@@ -30,6 +31,8 @@ _MOST_SECONDS = 30.0
 # The longest that a client waits for the upstream's list, where the one here would do.
 _LIST_SECONDS = 10.0
 _REMEMBERED = 10_000
+# Longer lists of referrers are not remembered.
+_REMEMBERED_BYTES = 64 * 1024
 
 
 class ProxiedManifests:
@@ -196,7 +199,8 @@ class ProxiedManifests:
             found = await self._ask(upstream, upstream.adapter.client.referrers(name, digest))
             if found is not None:
                 known = found
-                self._referrers[key] = (time.monotonic(), found)
+                if len(msgspec.json.encode(found)) <= _REMEMBERED_BYTES:
+                    self._referrers[key] = (time.monotonic(), found)
                 while len(self._referrers) > _REMEMBERED // 10:
                     self._referrers.popitem(last=False)
         merged = {item["digest"]: item for item in known}
@@ -222,6 +226,13 @@ class ProxiedManifests:
 
     async def _answer(self, upstream: Upstream, question: Coroutine[Any, Any, Any]) -> Any:
         try:
+            # Each may walk through many pages and keep them: a few at a time.
+            async with asyncio.timeout(_LIST_SECONDS):
+                await upstream.lists.acquire()
+        except TimeoutError:
+            question.close()
+            return None
+        try:
             async with asyncio.timeout(_MOST_SECONDS):
                 found = await question
         except TimeoutError:
@@ -230,6 +241,8 @@ class ProxiedManifests:
         except RemoteError as error:
             self._upstreams.failed(upstream, error)
             return None
+        finally:
+            upstream.lists.release()
         self._upstreams.answered(upstream)
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -26,6 +26,7 @@ from seawall.kernel.errors import RegistryError, SeawallError
 log: Any = structlog.get_logger("seawall.proxy")
 
 MOST_CONNECTIONS = 100
+_LISTS = 8
 # A client waits, so there is one attempt; a job that needs more makes its own.
 _PATIENCE = Patience(attempts=1, connect_seconds=5, read_seconds=20)
 # How long it is remembered which projects are proxies (seconds).
@@ -46,6 +47,8 @@ class Upstream:
     connections: int = 0
     filter_pattern: str = ""
     filter_kind: str = ""
+    # Lists that are asked for at once.
+    lists: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LISTS))
 
     def check(self, repository: str) -> None:
         """Raise RegistryError 404 for a repository that the project's filter leaves out."""

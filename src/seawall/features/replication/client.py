@@ -14,7 +14,7 @@ import httpx
 from seawall.features.replication.limiter import Limiter
 from seawall.features.replication.login import Credentials
 from seawall.features.replication.origin import HEADER
-from seawall.features.replication.remote import RemoteError, RemoteManifest, reason, refused
+from seawall.features.replication.remote import RemoteError, RemoteManifest, document_of, refused, unreached
 from seawall.features.replication.session import FAILURES, Patience, Session
 from seawall.features.replication.uploads import Uploads, path_of, pull_scope, push_scope
 from seawall.infra.addresses import Network
@@ -26,7 +26,9 @@ ACCEPT = ", ".join(sorted(manifests.SUPPORTED))
 MANIFEST_LIMIT = 16 * 1024 * 1024
 # A list of names is read to so many pages and bytes; one with more is taken for endless.
 _PAGES = 100_000
-_LISTED_BYTES = 256 * 1024 * 1024
+# What all pages of a list have together.
+_LISTED_BYTES = 64 * 1024 * 1024
+_REFERRERS_BYTES = 16 * 1024 * 1024
 
 
 class RegistryClient:
@@ -94,12 +96,14 @@ class RegistryClient:
             if left < 0 or len(asked) > _PAGES:
                 raise RemoteError(f"{self.session.url}: the list has no end", content=True)
             try:
-                items = response.json().get(key) or []
+                items = document_of(response).get(key) or []
             except (ValueError, AttributeError):
                 raise RemoteError(
                     f"{self.session.url}{path}: the answer is not understood", content=True
                 ) from None
-            new = dict.fromkeys(name for item in items if (name := str(item)) not in seen)
+            # What is no name of anything cannot be asked for, nor shown.
+            named = (item for item in items if isinstance(item, str) and item.isascii())
+            new = dict.fromkeys(name for name in named if name.isprintable() and name not in seen)
             for name in new:
                 yield name
             seen.update(new)
@@ -186,19 +190,21 @@ class RegistryClient:
         path = f"/v2/{path_of(repository)}/referrers/{digest}"
         found: dict[str, dict[str, Any]] = {}
         asked = {path}
+        left = _REFERRERS_BYTES
         while True:
             response = await self.session.request(
                 "GET", path, pull_scope(repository), accept=frozenset({200, 400, 404, 405}), follow=True
             )
             if response.status_code != 200:
                 break
+            left -= len(response.content)
             page = {item["digest"]: item for item in _descriptors(response.content)}
             new = page.keys() - found.keys()
             found.update(page)
             following = _next_page(response, self.session.url + path)
             if following is None or not new:
                 return list(found.values())
-            if following in asked or len(asked) > _PAGES:
+            if following in asked or len(asked) > _PAGES or left < 0:
                 raise RemoteError(f"{self.session.url}: the list has no end", content=True)
             asked.add(following)
             path = following
@@ -252,7 +258,7 @@ class RegistryClient:
                             yield data
                     return
         except FAILURES as error:
-            raise RemoteError(f"{self.session.url}: {reason(error)}") from None
+            raise unreached(self.session.url, error) from None
 
     async def open_blob(self, repository: str, digest: str) -> tuple[int, AsyncGenerator[bytes, None]] | None:
         """A blob's size and bytes, None when it is unknown; close (`aclose`) what is not read to its end."""
@@ -269,7 +275,7 @@ class RegistryClient:
                     break
                 await _read_refusal(response)
             except FAILURES as error:
-                raise RemoteError(f"{self.session.url}: {reason(error)}") from None
+                raise unreached(self.session.url, error) from None
             if (
                 response.status_code == 401
                 and attempt == 1
@@ -290,7 +296,7 @@ class RegistryClient:
                     await self._limiter.take(len(data))
                     yield data
             except FAILURES as error:
-                raise RemoteError(f"{self.session.url}: {reason(error)}") from None
+                raise unreached(self.session.url, error) from None
             finally:
                 await response.aclose()
 

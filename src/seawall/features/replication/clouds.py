@@ -15,7 +15,7 @@ import httpx
 
 from seawall.features.replication.adapter import Adapter
 from seawall.features.replication.login import Credentials
-from seawall.features.replication.remote import RemoteError
+from seawall.features.replication.remote import RemoteError, document_of
 from seawall.kernel import patterns
 from seawall.kernel.errors import InvalidError
 from seawall.kernel.sigv4 import sign_v4
@@ -49,7 +49,7 @@ class DockerHubAdapter(Adapter):
                 f"{self.registry.url}/v2/users/login",
                 json={"username": self.registry.username, "password": self.registry.secret},
             )
-            token = str(login.json().get("token", "")) if login.status_code == 200 else ""
+            token = str(document_of(login).get("token", "")) if login.status_code == 200 else ""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         for name in namespace:
             for page in range(1, 10_000):
@@ -59,7 +59,7 @@ class DockerHubAdapter(Adapter):
                 )
                 if response.status_code != 200:
                     raise RemoteError(f"Docker Hub: {response.status_code}", response.status_code)
-                body = response.json()
+                body = document_of(response)
                 for item in body.get("results") or []:
                     yield f"{name}/{item['name']}"
                 if not body.get("next"):
@@ -136,7 +136,7 @@ class EcrAdapter(Adapter):
         except httpx.HTTPError as error:
             raise RemoteError(f"Amazon ECR: {error}") from None
         try:
-            answer = dict(response.json())
+            answer = dict(document_of(response))
         except (ValueError, TypeError):
             raise RemoteError(f"Amazon ECR {action}: {response.status_code}", response.status_code) from None
         if response.status_code != 200 and "AlreadyExists" not in str(answer.get("__type", "")):

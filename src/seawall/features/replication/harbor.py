@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from seawall.features.replication.adapter import Adapter
-from seawall.features.replication.remote import RemoteError
+from seawall.features.replication.remote import RemoteError, document_of
 from seawall.kernel import patterns
 
 
@@ -56,7 +56,7 @@ class HarborAdapter(Adapter):
         result: list[dict[str, Any]] = []
         for page in range(1, 10_000):
             response = await self._api("GET", f"{path}?page={page}&page_size=100")
-            items = response.json() or []
+            items = document_of(response) or []
             result += items
             if len(items) < 100:
                 break
@@ -71,7 +71,7 @@ class HarborAdapter(Adapter):
         response = await self._api("GET", f"{path}?with_label=true", accept=frozenset({200, 404}))
         if response.status_code == 404:
             return set()
-        return {str(item["name"]) for item in response.json().get("labels") or []}
+        return {str(item["name"]) for item in document_of(response).get("labels") or []}
 
     async def prepare(self, repository: str) -> None:
         """Make the project if it is missing."""

@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from seawall.features.replication.remote import RemoteError, reason, refused
+from seawall.features.replication.remote import RemoteError, document_of, refused, unreached
 from seawall.infra import outgoing
 from seawall.infra.outgoing import LIMIT
 
@@ -138,7 +138,9 @@ class Login:
                 values = dict(re.findall(r'(\w+)="([^"]*)"', rest))
                 realm = self._realm(values.get("realm", ""))
                 if urlsplit(self.url).scheme == "https" and urlsplit(realm).scheme != "https":
-                    raise RemoteError(f"{self.url}: its token server has no TLS; credentials are not sent")
+                    raise RemoteError(
+                        f"{self.url}: its token server has no TLS; credentials are not sent", content=True
+                    )
                 self._check(realm)
                 self._bearer = (realm, values.get("service", ""))
                 # Another request may have got a newer token meanwhile; that one is good.
@@ -158,7 +160,9 @@ class Login:
                 realm = at(self.url, realm)
             origin_of(realm)
         except ValueError:
-            raise RemoteError(f"{self.url} names the token server {named[:200]!r}, which is no URL") from None
+            raise RemoteError(
+                f"{self.url} names the token server {named[:200]!r}, which is no URL", content=True
+            ) from None
         return realm
 
     def trusts(self, url: str) -> bool:
@@ -180,7 +184,8 @@ class Login:
             return
         raise RemoteError(
             f"{self.url} names the token server {origin_of(realm)}, which its credentials were not given "
-            "for; to allow it, save the registry with its secret once more"
+            "for; to allow it, save the registry with its secret once more",
+            content=True,
         )
 
     async def _fetch_token(self, scope: str) -> tuple[str, float]:
@@ -197,13 +202,13 @@ class Login:
                     extensions={LIMIT: _TOKEN_BYTES},
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise RemoteError(f"{realm}: {reason(error)}") from None
+            raise unreached(realm, error) from None
         if response.status_code != 200:
             raise refused("GET", realm, response)
         try:
-            body = response.json()
+            body = document_of(response)
             token = str(body.get("token") or body["access_token"])
             seconds = float(body.get("expires_in") or 60)
         except (ValueError, KeyError, AttributeError, TypeError):
-            raise RemoteError(f"{realm}: the token server's answer is not understood") from None
+            raise RemoteError(f"{realm}: the token server's answer is not understood", content=True) from None
         return token, time.monotonic() + seconds

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from seawall.features.replication.origin import SETTLED
+from seawall.infra.outgoing import UNWANTED
 from seawall.kernel.errors import SeawallError
 
 
@@ -52,6 +53,19 @@ def reason(error: BaseException) -> str:
     """One line on why a request failed."""
     first = (str(error).strip().splitlines() or [""])[0]
     return first or type(error).__name__
+
+
+def unreached(where: str, error: BaseException) -> RemoteError:
+    """The error of a request without an answer, or with one that is not taken."""
+    return RemoteError(f"{where}: {reason(error)}", content=isinstance(error, UNWANTED))
+
+
+def document_of(response: httpx.Response) -> Any:
+    """An answer's JSON. Raises ValueError for what is none, also for what nests too deep."""
+    try:
+        return response.json()
+    except RecursionError:
+        raise ValueError("the answer nests too deep") from None
 
 
 def retry_after(response: httpx.Response) -> float:

@@ -12,7 +12,7 @@ import httpx
 
 from seawall import __version__
 from seawall.features.replication.login import Credentials, Login, at
-from seawall.features.replication.remote import RemoteError, reason, refused, retry_after
+from seawall.features.replication.remote import RemoteError, refused, retry_after, unreached
 from seawall.infra.addresses import Network
 from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, origin_of, trusted
 
@@ -122,7 +122,7 @@ class Session:
                     response = await self._ask(method, url, sent, options, follow=follow)
             except FAILURES as error:
                 if last or isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-                    raise RemoteError(f"{self.url}: {reason(error)}") from None
+                    raise unreached(self.url, error) from None
             else:
                 if response.status_code in accept:
                     return response
@@ -157,7 +157,7 @@ class Session:
         try:
             response = await self._ask("GET", url, {}, {}, follow=False)
         except FAILURES as error:
-            raise RemoteError(f"{self.url}: {reason(error)}") from None
+            raise unreached(self.url, error) from None
         if response.status_code == 200:
             # Nothing to log in to; credentials that are given must still be right where they are looked at.
             return
@@ -167,6 +167,6 @@ class Session:
         try:
             response = await self._ask("GET", url, await self.login.check_headers(), {}, follow=False)
         except FAILURES as error:
-            raise RemoteError(f"{self.url}: {reason(error)}") from None
+            raise unreached(self.url, error) from None
         if response.status_code != 200:
             raise refused("GET", url, response)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from seawall.features.replication.limiter import Limiter
-from seawall.features.replication.remote import RemoteError, reason, refused
+from seawall.features.replication.remote import RemoteError, refused, unreached
 from seawall.features.replication.session import FAILURES, Session
 
 # Blobs below this go in one request; above, an upload session is kept so that the next try can go on.
@@ -98,7 +98,7 @@ class Uploads:
                     "PATCH", where, headers=headers, content=self._counted(source, offset, end)
                 )
             except FAILURES as error:
-                raise RemoteError(f"{self._session.url}: {reason(error)}") from None
+                raise unreached(self._session.url, error) from None
             if response.status_code != 202:
                 raise refused("PATCH", where, response)
             where = self._location(response)

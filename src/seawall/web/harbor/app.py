@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seawall import __version__
@@ -89,6 +90,11 @@ ROUTERS: list[APIRouter] = [
 
 # Signing in and out, at `/c`.
 BROWSER_ROUTERS: list[APIRouter] = [login.router, oidc.browser]
+
+# The first words of the API's paths: projects, users, ...
+WORDS = frozenset(
+    route.path.split("/")[1] for router in ROUTERS for route in router.routes if isinstance(route, Route)
+)
 
 # What any operation may answer.
 _ERRORS = tuple(map(HTTPStatus, (400, 401, 403, 404, 422, 500)))

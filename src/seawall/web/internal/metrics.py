@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import platform
@@ -51,14 +52,16 @@ class MetricsEndpoint:
             return PlainTextResponse(f"comp must be one of {', '.join(_PARTS)}\n", 400)
         families: list[Metric] = []
         if part != "exporter":
-            families += [item for item in [*of_instance(), self._build()] if part in (None, _part_of(item))]
+            # In a thread: clients' requests must not wait for what every process of the instance has counted.
+            counted = await asyncio.to_thread(lambda: list(of_instance()))
+            families += [item for item in [*counted, self._build()] if part in (None, _part_of(item))]
         if part in (None, "exporter"):
             # Names of projects are not for everybody who can reach the port.
             named = token is not None or _near(request)
             families += await self._overall()
             families += of_cluster(await self._figures.read(), named=named)
         encode, kind = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(Collected(families)), media_type=kind)
+        return Response(await asyncio.to_thread(encode, Collected(families)), media_type=kind)
 
     def _build(self) -> Metric:
         values = (__version__, platform.python_version(), self._dialect, self._settings.storage.driver)
