@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from seawall.access import access
 from seawall.access.principal import Principal
-from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
+from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM, ROLES
 from seawall.access.tables import projects, robots
 from seawall.access.trusted_issuers import TrustedIssuer, stored
 from seawall.infra.db.listing import Field, Fields, Page
@@ -123,6 +123,21 @@ def check_no_more(connection: Connection, creator: Principal, permissions: Permi
             )
             if not held:
                 raise ForbiddenError("a robot cannot give permissions that it does not have")
+
+
+def check_role(creator: Principal, project: str, created_at: float, role: str) -> None:
+    """Raise ForbiddenError when a robot would give a role with rights on a project that it has not itself.
+
+    Of the role's rights those count that a robot can have.
+    """
+    if creator.kind != "robot":
+        return
+    for resource, action in ROLES[role]:
+        wanted = ("project" if resource == "self" else resource, action)
+        if wanted in ROBOT_PROJECT and not any(
+            grant.covers(project, created_at) and grant.allows(*wanted) for grant in creator.grants
+        ):
+            raise ForbiddenError("a robot cannot give a role with rights that it does not have")
 
 
 def _end(duration: int, now: float) -> int:

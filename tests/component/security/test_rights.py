@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from seawall.access.rbac import ROBOT_PROJECT, ROLE_IDS, ROLES
 from tests.support.api import PREFIX, Api
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
@@ -63,6 +64,39 @@ def test_a_robot_does_not_touch_administrators(admin: Api, as_user: Callable[...
         assert answer.status_code == 403
     assert as_user(name).get("/users/current").status_code == 200
     assert client.delete(f"/users/{other}").status_code == 200
+
+
+def test_a_robot_gives_no_role_that_is_more_than_its_rights(admin: Api, as_user: Callable[..., Api]) -> None:
+    project = admin.project()
+    _, name = admin.user()
+    _, other = admin.user()
+
+    def with_rights(*pairs: tuple[str, str]) -> Api:
+        access = [{"resource": resource, "action": action} for resource, action in pairs]
+        body = {
+            "name": f"r{secrets.token_hex(4)}",
+            "level": "project",
+            "duration": 1,
+            "permissions": [{"kind": "project", "namespace": project, "access": access}],
+        }
+        return as_robot(as_user, admin.post("/robots", json=body))
+
+    members = [("member", action) for action in ("create", "update", "list", "read")]
+    manager = with_rights(*members, ("repository", "pull"))
+    reader = with_rights(*members, *(pair for pair in ROLES["limitedGuest"] if pair in ROBOT_PROJECT),
+                         ("project", "read"))  # fmt: skip
+    path = f"/projects/{project}/members"
+    for role in ROLE_IDS.values():
+        body = {"role_id": role, "member_user": {"username": name}}
+        assert manager.post(path, json=body).status_code == 403
+    # What it has itself it may give, and no more later.
+    answer = reader.post(path, json={"role_id": ROLE_IDS["limitedGuest"], "member_user": {"username": name}})
+    assert answer.status_code == 201, answer.text
+    made = answer.headers["Location"].rpartition("/")[2]
+    for role in ("guest", "developer", "maintainer", "projectAdmin"):
+        assert reader.put(f"{path}/{made}", json={"role_id": ROLE_IDS[role]}).status_code == 403
+    body = {"role_id": ROLE_IDS["projectAdmin"], "member_user": {"username": other}}
+    assert with_rights(*ROBOT_PROJECT).post(path, json=body).status_code == 201
 
 
 def signed_in(registry: Registry, name: str) -> httpx.Client:

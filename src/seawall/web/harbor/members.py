@@ -12,6 +12,7 @@ from seawall.access import members as domain
 from seawall.access import users as user_domain
 from seawall.access.members import Member
 from seawall.access.rbac import ROLE_IDS, ROLE_NAMES
+from seawall.access.robots import check_role
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -125,6 +126,7 @@ async def create_project_member(
     as the directory calls it. Who may make groups chooses freely.
     """
     project, role = access.project, _role(body.role_id)
+    check_role(access.principal, project.name, project.created_at, role)
     if (body.member_user is None) == (body.member_group is None):
         raise ApiError(400, "give either member_user or member_group")
     user, group = body.member_user, body.member_group
@@ -180,6 +182,7 @@ async def update_project_member(
 ) -> Response:
     """Give a member another role."""
     project, role = access.project, _role(body.role_id)
+    check_role(access.principal, project.name, project.created_at, role)
 
     def change_role(connection: Connection) -> str:
         domain.change(connection, project.id, mid, role)
