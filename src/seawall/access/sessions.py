@@ -236,10 +236,8 @@ class SessionStore:
             await self._redis.set(f"session:{id_hash}", _GONE, 2 * CACHE_SECONDS)
         except RedisUnavailableError:
             if self._redis.configured:
-                log.warning(
-                    "a session ended while redis was lost; instances that still reach redis may take it for "
-                    f"up to {CACHE_SECONDS} s"
-                )
+                # Instances that still reach Redis may take it for so long.
+                log.warning("a session ended while redis was lost", valid_elsewhere_seconds=CACHE_SECONDS)
 
 
 def _hash(token: str) -> str:

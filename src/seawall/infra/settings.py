@@ -645,6 +645,12 @@ class LogSettings(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
     access: bool = True
+    access_sample: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the reads that succeed (GET, HEAD) which is logged; everything else always is",
+    )
 
 
 class Settings(BaseSettings):

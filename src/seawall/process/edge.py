@@ -6,6 +6,7 @@ import asyncio
 import collections
 import functools
 import os
+import random
 import re
 import time
 from typing import Any
@@ -56,8 +57,14 @@ _HSTS = (b"strict-transport-security", b"max-age=31536000")
 class Edge:
     """Outermost layer: gives each request an id, logs and counts it, and turns surprises into a 500."""
 
-    def __init__(self, app: ASGIApp, *, access_log: bool, http: Http, https: bool = False) -> None:
-        """`https`: whether clients reach this server over TLS even where a balancer ends it."""
+    def __init__(
+        self, app: ASGIApp, *, access_log: bool, http: Http, https: bool = False, sample: float = 1.0
+    ) -> None:
+        """`https`: whether clients reach this server over TLS even where a balancer ends it.
+
+        `sample`: share of the reads that succeed which is logged.
+        """
+        self._sample = sample
         self._app = app
         self._https = https
         self._access_log = access_log
@@ -154,7 +161,7 @@ class Edge:
                 operation = scope.get("seawall.operation", "")
                 CORE_REQUESTS.inc(method, str(status or 499), operation)
                 CORE_SECONDS.observe(elapsed, method, operation)
-            if self._access_log:
+            if self._access_log and self._logged(scope["method"], status or 499):
                 client = scope.get("client")
                 log.info(
                     "request",
@@ -165,6 +172,10 @@ class Edge:
                     seconds=round(elapsed, 6),
                     client=client[0] if client else None,
                 )
+
+    def _logged(self, method: str, status: int) -> bool:
+        read = method in ("GET", "HEAD") and status < 400
+        return not read or self._sample >= 1 or random.random() < self._sample  # noqa: S311 - no secret
 
     def _bound(self, address: str) -> None:
         """Raise RegistryError when too much is under way, in all or of one address."""

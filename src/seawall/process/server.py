@@ -227,7 +227,13 @@ def build(settings: Settings) -> ASGIApp:
             await rest(scope, receive, send)
 
     https = (settings.external_url or "").startswith("https://")
-    edge = Edge(root, access_log=settings.log.access, http=settings.http, https=https)
+    edge = Edge(
+        root,
+        access_log=settings.log.access,
+        http=settings.http,
+        https=https,
+        sample=settings.log.access_sample,
+    )
     return TrustedProxies(edge, tuple(settings.http.trusted_proxies))
 
 
