@@ -93,8 +93,8 @@ def test_a_robot_gives_no_role_that_is_more_than_its_rights(admin: Api, as_user:
     answer = reader.post(path, json={"role_id": ROLE_IDS["limitedGuest"], "member_user": {"username": name}})
     assert answer.status_code == 201, answer.text
     made = answer.headers["Location"].rpartition("/")[2]
-    for role in ("guest", "developer", "maintainer", "projectAdmin"):
-        assert reader.put(f"{path}/{made}", json={"role_id": ROLE_IDS[role]}).status_code == 403
+    for higher in ("guest", "developer", "maintainer", "projectAdmin"):
+        assert reader.put(f"{path}/{made}", json={"role_id": ROLE_IDS[higher]}).status_code == 403
     body = {"role_id": ROLE_IDS["projectAdmin"], "member_user": {"username": other}}
     assert with_rights(*ROBOT_PROJECT).post(path, json=body).status_code == 201
 
