@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from seawall.access.passwords import check_password, generated_password, hash_of
@@ -25,10 +25,20 @@ USERNAME = re.compile(r"[^\s,\"~#%$:/\\]{1,255}")
 
 def check_username(username: str) -> None:
     """Raises InvalidError where nobody can be called so."""
-    if not USERNAME.fullmatch(username):
+    # What cannot be seen would let one name look like another.
+    if not USERNAME.fullmatch(username) or not username.isprintable():
         raise InvalidError(
-            f'user {username[:64]!r}: names have 1 to 255 characters, without spaces and , " ~ # % $ : / \\'
+            f"user {username[:64]!a}: names have 1 to 255 visible characters, without spaces and "
+            ', " ~ # % $ : / \\'
         )
+
+
+def check_free(connection: Connection, username: str) -> None:
+    """Raise ConflictError where a user is called so already, or only its letters' case differs."""
+    query = select(users.c.username).where(func.lower(users.c.username) == username.lower())
+    taken = connection.execute(query).scalars().first()
+    if taken is not None:
+        raise ConflictError(f"user {taken} exists")
 
 
 class LocalAccounts:
@@ -45,8 +55,7 @@ class LocalAccounts:
         now = time.time()
 
         def add_user(connection: Connection) -> None:
-            if connection.execute(select(users.c.id).where(users.c.username == username)).first():
-                raise ConflictError(f"user {username} exists")
+            check_free(connection, username)
             connection.execute(
                 insert(users).values(
                     username=username, password_hash=hashed, sysadmin=sysadmin, created_at=now, updated_at=now

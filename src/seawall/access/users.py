@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from seawall.access.accounts import FIRST_ADMIN, check_username
+from seawall.access.accounts import FIRST_ADMIN, check_free, check_username
 from seawall.access.tables import oidc_users, users
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
@@ -74,7 +74,9 @@ def create(
     """Add a user; returns its id. No hash: it signs in elsewhere. Raises InvalidError, ConflictError."""
     check_username(username)
     check_profile(email, realname, comment)
-    if connection.execute(select(users.c.id).where(users.c.username == username)).first():
+    if password_hash is not None:
+        check_free(connection, username)
+    elif connection.execute(select(users.c.id).where(users.c.username == username)).first():
         raise ConflictError(f"user {username} exists")
     _unique_email(connection, email, None)
     now = time.time()

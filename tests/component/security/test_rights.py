@@ -86,8 +86,8 @@ def test_a_robot_gives_no_role_that_is_more_than_its_rights(admin: Api, as_user:
     reader = with_rights(*members, *(pair for pair in ROLES["limitedGuest"] if pair in ROBOT_PROJECT),
                          ("project", "read"))  # fmt: skip
     path = f"/projects/{project}/members"
-    for role in ROLE_IDS.values():
-        body = {"role_id": role, "member_user": {"username": name}}
+    for number in ROLE_IDS.values():
+        body = {"role_id": number, "member_user": {"username": name}}
         assert manager.post(path, json=body).status_code == 403
     # What it has itself it may give, and no more later.
     answer = reader.post(path, json={"role_id": ROLE_IDS["limitedGuest"], "member_user": {"username": name}})

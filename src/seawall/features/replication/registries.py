@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -175,6 +176,12 @@ class Registries:
 
         Returns the token server that they are for, where it has another address.
         """
+        _checked_networks(registry.internal_networks)
+        if registry.ca_certificate:
+            try:
+                ssl.create_default_context(cadata=registry.ca_certificate)
+            except (ssl.SSLError, ValueError):
+                raise InvalidError("ca_certificate has no certificate in PEM") from None
         adapter = open_adapter(registry)
         try:
             await adapter.ping()

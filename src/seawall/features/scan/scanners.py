@@ -15,6 +15,7 @@ from seawall.features.scan.adapter import Registration
 from seawall.features.scan.tables import project_scanners, scanners
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
+from seawall.infra.outgoing import origin_of
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
@@ -23,6 +24,16 @@ EMBEDDED = "00000000-0000-4000-8000-000000000001"
 EMBEDDED_URL = "seawall:embedded"
 AUTH = ("", "Basic", "Bearer", "APIKey")
 _PURPOSE = "scanner"
+
+
+def check_url(url: str) -> None:
+    """Raise InvalidError for what is no address of a scanner."""
+    if not url.startswith(("http://", "https://")) or len(url) > 512 or " " in url or not url.isprintable():
+        raise InvalidError("a scanner's url starts with http:// or https://")
+    try:
+        origin_of(url)
+    except ValueError as error:
+        raise InvalidError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +253,7 @@ class Scanners:
         name, url = str(values.get("name") or "").strip(), str(values.get("url") or "").strip()
         if not name or len(name) > 128:
             raise InvalidError("a scanner's name has 1 to 128 characters")
-        if not url.startswith(("http://", "https://")) or len(url) > 512 or any(c.isspace() for c in url):
-            raise InvalidError("a scanner's url starts with http:// or https://")
+        check_url(url)
         auth = next((a for a in AUTH if a.lower() == str(values.get("auth") or "").lower()), None)
         if auth is None:
             raise InvalidError("auth must be empty, Basic, Bearer or APIKey")

@@ -23,6 +23,8 @@ from seawall.web.harbor.needs import Db, Jobs
 router = ApiRouter(tags=["scan"])
 
 
+# What fits a column of ids.
+_Id = Annotated[int, Field(ge=0, lt=1 << 63)]
 _DATA_TYPE = "application/vnd.security.vulnerability.report; version=1.1"
 
 
@@ -30,8 +32,8 @@ class ScanDataExportRequest(BaseModel):
     """Which findings to export; lists are written "{a,b}"."""
 
     job_name: str = Field(default="", max_length=255)
-    projects: list[int] = Field(default=[], max_length=100)
-    labels: list[int] = Field(default=[], max_length=100)
+    projects: list[_Id] = Field(default=[], max_length=100)
+    labels: list[_Id] = Field(default=[], max_length=100)
     repositories: str = Field(default="", max_length=4096)
     cveIds: str = Field(default="", max_length=4096)  # noqa: N815 - Harbor's name
     tags: str = Field(default="", max_length=4096)

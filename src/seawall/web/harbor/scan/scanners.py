@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 
 from seawall.features.scan import scanners
 from seawall.features.scan.adapter import AdapterClient, AdapterError, Registration
-from seawall.features.scan.scanners import METADATA, Scanner
-from seawall.kernel.errors import InvalidError, NotFoundError, StandbyError
+from seawall.features.scan.scanners import METADATA, Scanner, check_url
+from seawall.kernel.errors import NotFoundError, StandbyError
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -199,8 +199,7 @@ async def ping_scanner(
 
 async def _answers(body: ScannerRegistrationReq | ScannerRegistrationSettings) -> None:
     """Ask for the adapter's metadata. Raises InvalidError, ApiError 400 when it gives none."""
-    if not body.url.startswith(("http://", "https://")):
-        raise InvalidError("a scanner's url starts with http:// or https://")
+    check_url(body.url)
     registration = Registration(body.url, body.auth, body.access_credential, body.skip_certVerify)
     try:
         async with AdapterClient(registration, timeout=5) as client:
