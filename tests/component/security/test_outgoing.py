@@ -283,3 +283,11 @@ def test_a_proxy_never_gives_out_the_whole_of_a_wrong_blob(
         got = received(f"{url}/{wrong}", headers)
         assert len(got) < size
         assert httpx.get(f"{url}/{good}", headers=headers, timeout=60).content == data
+    # Less than it says, and in a coding that nobody asked for: the upstream's fault, and said as such.
+    data = secrets.token_bytes(1000)
+    for told in ({"Content-Length": "2000"}, {"Content-Encoding": "gzip"}):
+        upstream.answer = lambda _method, _path, _auth, told=told: (200, told, data)  # type: ignore[misc]
+        unknown = "sha256:" + secrets.token_hex(32)
+        answer = httpx.get(f"{registry.url}/v2/{project}/app/blobs/{unknown}", headers=headers, timeout=60)
+        assert answer.status_code in (502, 503), answer.text
+        assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
