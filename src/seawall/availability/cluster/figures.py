@@ -32,6 +32,7 @@ log: Any = structlog.get_logger("seawall.metrics")
 _NAME = "cluster"
 # The first scrape waits for figures so long; later ones get those of before meanwhile.
 _FIRST_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 
 
 class Figures:
@@ -93,6 +94,11 @@ class Figures:
                 return
             lease = await leases.acquire_slot(self._db, "cluster-figures", 1)
             if lease is None:
+                # Another instance computes them; one that has none yet waits for those.
+                deadline = time.monotonic() + _FIRST_SECONDS
+                while not self._kept and time.monotonic() < deadline:
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    await self._take_newest()
                 return
             try:
                 await self._take_newest()
