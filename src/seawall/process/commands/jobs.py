@@ -177,12 +177,13 @@ def wait(
         try:
             async with asyncio.timeout(timeout):
                 while True:
-                    left = await _unfinished(jobs, job_id)
-                    if not left:
+                    if not await _unfinished(jobs, job_id):
                         break
                     await asyncio.sleep(0.3)
         except TimeoutError:
-            raise SeawallError(f"still under way after {timeout:g} s: {', '.join(left)}") from None
+            left = await _unfinished(jobs, job_id)
+            if left:
+                raise SeawallError(f"still under way after {timeout:g} s: {', '.join(left)}") from None
         if job_id is None:
             return ""
         job = await jobs.get(job_id)
