@@ -97,6 +97,7 @@ memory: install
 chaos: install
 	bash .ci/packages.sh
 	SEAWALL_CHAOS_SECONDS=25 $(BIN)/python -m pytest tests/system/cluster/test_chaos.py -s
+	SEAWALL_IDLE_CONNECTIONS=10000 $(BIN)/python -m pytest tests/component/process/test_connections.py
 
 # Two sites: switches, a cut link, an isolated and a killed active; writes docs/dr-results.md.
 dr: install

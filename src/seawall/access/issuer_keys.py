@@ -107,7 +107,7 @@ class IssuerKeys:
             async with httpx.AsyncClient(transport=transport, timeout=_SECONDS, headers=headers) as client:
                 response = await client.get(url, extensions={LIMIT: _BYTES})
             document = response.json() if response.status_code == 200 else None
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
             raise UnavailableError(f"{url} cannot be read: {type(error).__name__}") from None
         if not isinstance(document, dict):
             raise UnavailableError(f"{url} answered {response.status_code} without a JSON object")
