@@ -93,6 +93,7 @@ def test_every_table_of_content_is_fenced(db: Database) -> None:
         "blob_trash",
         "change_feed",
         "change_log",
+        "cluster_figures",
         "commit_markers",
         "dr_blobs",
         "dr_nonces",
@@ -104,6 +105,7 @@ def test_every_table_of_content_is_fenced(db: Database) -> None:
         "schema_compatibility",
         "sessions",
         "upload_leases",
+        "used_tokens",
     }
 
 
