@@ -9,7 +9,7 @@ from seawall.infra.telemetry import Family
 
 
 def figures(connection: Connection, names: set[str]) -> list[Family]:
-    """The figures; `names`: the projects that are told each by itself."""
+    """The figures; `names`: the projects that have figures of their own."""
     rows = connection.execute(
         select(projects.c.name, func.count(project_members.c.user_id))
         .select_from(projects.outerjoin(project_members, project_members.c.project_id == projects.c.id))

@@ -1,8 +1,8 @@
 """Figures of the whole cluster: one instance computes them now and then, and every one shows them.
 
-Whoever is asked for metrics and finds the figures too old computes them under a lease; the others show those
-that there are. So a cluster that nobody scrapes computes nothing, and ten instances that are scraped compute
-once in `metrics.cluster_seconds`.
+An instance that is asked for metrics and finds the figures too old computes them under a lease; the others
+show those that there are. So a cluster that nobody scrapes computes nothing, and ten instances that are
+scraped compute once in `metrics.cluster_seconds`.
 """
 
 from __future__ import annotations

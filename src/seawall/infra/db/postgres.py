@@ -63,7 +63,7 @@ _MARK = text(
     " ON CONFLICT (connection) DO UPDATE SET at = excluded.at,"
     "   number = excluded.number / (CASE WHEN commit_markers.number < 0 THEN 0 ELSE 1 END)"
 )
-# Taking the row (or, where there is none, its place in the index) waits for whoever holds it. -1 closes it.
+# Taking the row (or, where there is none, its place in the index) waits for its holder. -1 closes it.
 _ASK = text(
     "INSERT INTO commit_markers (connection, number, at) VALUES (:connection, -1, :at)"
     " ON CONFLICT (connection) DO UPDATE SET at = excluded.at,"

@@ -2,8 +2,8 @@
 
 A part goes to the store when it is whole, and a slow client takes minutes to send one. What is waiting for
 the rest is kept in memory for as long as all clients together keep little; more is put into temporary files
-(in `TMPDIR`). What is on its way to the store is counted too: whoever would send too much at once waits, and
-with it the client.
+(in `TMPDIR`). What is on its way to the store is counted too: an upload that would send too
+much at once waits, and with it the client.
 """
 
 from __future__ import annotations
