@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import ipaddress
 import math
@@ -22,6 +21,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from seawall.infra import telemetry
 from seawall.infra.addresses import counted_as
 from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.infra.settings import RateSettings
@@ -39,12 +39,9 @@ _WAYS = 8
 _SETS = 8192
 
 
-@functools.cache
-def _refusals() -> Any:
-    # Imported late: prometheus_client decides at import whether several processes count together.
-    from prometheus_client import Counter
-
-    return Counter("seawall_http_limited_total", "Requests refused because of a rate limit", ["by"])
+_REFUSALS = telemetry.Counter(
+    "seawall_http_limited_total", "Requests refused because of a rate limit", ["by"]
+)
 
 
 class LocalBuckets:
@@ -154,7 +151,7 @@ class RateLimiter:
             assert self._local is not None
             wait = self._local.take(f"{by}:{key}", rate, burst)
         if wait > 0:
-            _refusals().labels(by).inc()
+            _REFUSALS.inc(by)
             raise RegistryError(
                 "TOOMANYREQUESTS",
                 f"more requests than one {by} may make; try again later",

@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from seawall.features.replication.remote import RemoteError
+from seawall.infra import telemetry
 from seawall.kernel.errors import RegistryError
 
 _FIRST_SECONDS = 5.0
 _MOST_SECONDS = 60.0
 # The longest that an upstream's Retry-After is believed.
 _MOST_RETRY_AFTER = 300.0
+_STALE = telemetry.Counter(
+    "seawall_proxy_stale_total", "Answers from the cache because the upstream fails", ["registry"]
+)
 # One request tries a failed upstream; the others are answered without it for so long.
 _TRIAL_SECONDS = 30.0
 
@@ -61,7 +65,7 @@ class Breaker:
 
     def served_stale(self) -> None:
         """Count an answer from the cache."""
-        _stale().labels(self.registry).inc()
+        _STALE.inc(self.registry)
 
     def refusal(self) -> RegistryError:
         """What a client is told that needs the upstream now."""
@@ -107,13 +111,4 @@ def _up() -> Any:
         "Whether the upstream of proxy-cache projects answers",
         ["registry"],
         multiprocess_mode="livemin",
-    )
-
-
-@functools.cache
-def _stale() -> Any:
-    from prometheus_client import Counter
-
-    return Counter(
-        "seawall_proxy_stale_total", "Answers from the cache because the upstream fails", ["registry"]
     )

@@ -15,6 +15,7 @@ from seawall.features.replication.login import Credentials, Login, at
 from seawall.features.replication.remote import RemoteError, refused, retry_after, unreached
 from seawall.infra.addresses import Network
 from seawall.infra.outgoing import LIMIT, AiohttpTransport, Reach, origin_of, trusted
+from seawall.kernel.errors import InvalidError
 
 # What requests raise when they do not come through.
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, TimeoutError)
@@ -33,6 +34,14 @@ class Patience:
     attempts: int = 4
     connect_seconds: float = 10
     read_seconds: float = 60
+
+
+def trusting(ca_certificate: str) -> ssl.SSLContext:
+    """A context that trusts this authority (PEM) alone. Raises InvalidError for what is no certificate."""
+    try:
+        return ssl.create_default_context(cadata=ca_certificate)
+    except (ssl.SSLError, ValueError):
+        raise InvalidError("ca_certificate has no certificate in PEM") from None
 
 
 class Session:
@@ -60,7 +69,7 @@ class Session:
         verify: bool | ssl.SSLContext = not insecure
         if not insecure:
             # The same certificates as httpx trusts, or the given one alone.
-            verify = ssl.create_default_context(cadata=ca_certificate) if ca_certificate else trusted()
+            verify = trusting(ca_certificate) if ca_certificate else trusted()
         self._reach = Reach(allow=allow)
         self._reach.add(url)
         if token_origin:

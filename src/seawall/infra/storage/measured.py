@@ -43,8 +43,7 @@ class _Meters:
             BYTES.inc(driver, direction, by=0)
 
     @contextlib.contextmanager
-    def time(self, action: str) -> Iterator[None]:
-        started = time.perf_counter()
+    def failing(self, action: str) -> Iterator[None]:
         try:
             yield
         except _NO_FAULT:
@@ -52,6 +51,13 @@ class _Meters:
         except Exception:
             ERRORS.inc(self.driver, action)
             raise
+
+    @contextlib.contextmanager
+    def time(self, action: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            with self.failing(action):
+                yield
         finally:
             SECONDS.observe(time.perf_counter() - started, self.driver, action)
 
@@ -151,13 +157,8 @@ class MeasuredStorage:
             while piece is not None:
                 BYTES.inc(self._meters.driver, "out", by=len(piece))
                 yield piece
-                try:
+                with self._meters.failing("read"):
                     piece = await anext(found, None)
-                except _NO_FAULT:
-                    raise
-                except Exception:
-                    ERRORS.inc(self._meters.driver, "read")
-                    raise
         finally:
             close = getattr(found, "aclose", None)
             if close is not None:

@@ -41,9 +41,10 @@ def mirror_config(
     Example: seawall mirror-config containerd --url https://registry.example.com
     """
     settings = registry_of(config, data_dir)
-    address = registry_url(url or settings.external_url or "") if url or settings.external_url else None
-    if address is None:
+    given = url or settings.external_url
+    if not given:
         raise ConfigError("which address do clients use? give --url, or set external_url")
+    address = registry_url(given)
     table = with_db(settings, lambda db: Mirror(db, settings.mirror).table())
     served = {name: project for name, project in sorted(table.chosen.items()) if project in table.upstreams}
     if not served:
