@@ -280,14 +280,14 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         subscribers=lambda: events.handlers,
         harbors=vendor_of,
     )
-    artifacts = ArtifactService(db, content)
+    replication = open_replication(db, keys, jobs)
+    pull_through = PullThrough(db, content, jobs, replication.registries, settings.proxy)
+    registry: Registry = ProxyCache(content, pull_through)
+    artifacts = ArtifactService(db, content, pull_through.complete)
     trust = TrustService(db, artifacts)
     exemptions = Exemptions(db, artifacts, auth)
     scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)
     scan_requests = AdapterRequests(db, keys, jobs, scanner.packages, settings.scan.internal_networks)
-    replication = open_replication(db, keys, jobs)
-    pull_through = PullThrough(db, content, jobs, replication.registries, settings.proxy)
-    registry: Registry = ProxyCache(content, pull_through)
     preheat = open_preheat(db, keys, jobs)
     authority = functools.partial(ca_digest, settings)
     probe = Probe(db, storage, redis, keys, instances, health, settings.external_url, authority)
@@ -316,7 +316,9 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         *([cluster_part(instances, health)] if leading else []),
         webhooks_part(db, events, jobs, keys, configuration, settings),
         preheat_part(db, jobs, preheat, auth, tokens, scanner.registry_url),
-        replication_part(db, content, jobs, events, keys, replication, settings.external_url),
+        replication_part(
+            db, content, jobs, events, keys, replication, settings.external_url, pull_through.complete
+        ),
         proxy_part(db, content, pull_through, settings.proxy.keep_days),
         *([peers_part(peers, serving=serving)] if peers.enabled else []),
         *more,

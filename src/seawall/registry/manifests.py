@@ -73,10 +73,10 @@ class Manifests:
         """Store a manifest under a tag or digest; returns its digest and its subject's, if it has one.
 
         `extra_tags` are set in the same transaction. `sparse` lets an index lack children (a proxy cache
-        holds those that were pulled). `at`: when it was pushed, if not now. `replica`: a copy of what a peer
-        has acknowledged; neither quota nor rule refuses it. `digest` asks a push by tag to be stored under
-        that digest, which may be a sha512. Raises MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN,
-        DIGEST_INVALID, NAME_UNKNOWN.
+        holds those that were pulled), and has indexes that name this manifest count its size. `at`: when it
+        was pushed, if not now. `replica`: a copy of what a peer has acknowledged; neither quota nor rule
+        refuses it. `digest` asks a push by tag to be stored under that digest, which may be a sha512. Raises
+        MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, NAME_UNKNOWN.
         """
         wanted = list(extra_tags)
         if ":" in reference:
@@ -123,6 +123,10 @@ class Manifests:
             hook(connection, push)
         references = _references(push.manifest, found, sparse)
         manifest_id = _write(connection, push, payload, found, references)
+        if sparse and found.known is None:
+            total = len(payload) + sum(push.manifest.blobs.values())
+            total += sum(size for _, size in found.children.values())
+            later(connection, _grown(push, total))
         if found.known is None:
             account = accounting.Account(push.repository.project_id, free=replica, exact=exact)
             accounting.charge(connection, account, push.digest, len(payload))
@@ -246,6 +250,17 @@ def _tag(dialect: str) -> Any:
     return upsert(dialect, tags, row, ["repository_id", "name"], ["manifest_id", "pushed_at"])
 
 
+def _grown(push: Push, size: int) -> Any:
+    """Add a manifest's size to the indexes that named it before it came."""
+    named = select(manifest_references.c.manifest_id).where(
+        manifest_references.c.repository_id == push.repository.id,
+        manifest_references.c.digest == push.digest,
+        manifest_references.c.kind == "manifest",
+    )
+    query = update(manifests).where(manifests.c.id.in_(named))
+    return query.values(total_size=manifests.c.total_size + size)
+
+
 def _look(connection: Connection, push: Push, looks: list[dict[str, Asked]]) -> _Found:
     """Lock the repository, hold what the manifest refers to in place, and read what is to be known.
 
@@ -297,7 +312,11 @@ def _look(connection: Connection, push: Push, looks: list[dict[str, Asked]]) -> 
 
 
 def _references(parsed: Manifest, found: _Found, sparse: bool) -> list[tuple[str, str]]:
-    """(digest, kind) of each blob and child manifest that is there. Raises RegistryError."""
+    """(digest, kind) of each blob and child manifest that is there. Raises RegistryError.
+
+    With `sparse` children that are not there yet count too, so that one that comes later, through whichever
+    process, finds its index.
+    """
     missing: list[str] = []
     result: list[tuple[str, str]] = []
     for digest in sorted({*parsed.blobs, *parsed.optional}):
@@ -312,9 +331,9 @@ def _references(parsed: Manifest, found: _Found, sparse: bool) -> list[tuple[str
         elif digest in parsed.blobs:
             missing.append(digest)
     for digest in sorted(parsed.manifests):
-        if digest in found.children:
+        if digest in found.children or sparse:
             result.append((digest, "manifest"))
-        elif not sparse:
+        else:
             missing.append(digest)
     if missing:
         raise RegistryError("MANIFEST_BLOB_UNKNOWN", detail={"digest": missing[0], "missing": missing[:100]})

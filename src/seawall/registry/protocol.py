@@ -10,7 +10,7 @@ project, and has been checked.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
@@ -19,6 +19,8 @@ from seawall.registry.model import Chunk, OpenBlob, StoredManifest
 
 # Gives the ids of the projects that a caller may read, None for all of them.
 Visible = Callable[[Connection], set[int] | None]
+# Brings a manifest (repository, digest) of a proxy-cache project with all that it names; False where none is.
+Complete = Callable[[str, str], Awaitable[bool]]
 
 
 class ListVerbs(Protocol):

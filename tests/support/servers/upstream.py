@@ -63,7 +63,8 @@ class Upstream:
         if kind != "manifests" or payload is None:
             return web.json_response({"errors": []}, status=404)
         headers["Docker-Content-Digest"] = digest_of(payload)
-        return web.Response(body=payload, headers=headers, content_type=OCI_MANIFEST)
+        kind = OCI_INDEX if b'"manifests"' in payload else OCI_MANIFEST
+        return web.Response(body=payload, headers=headers, content_type=kind)
 
     async def _take(self, request: web.Request, kind: str, what: str) -> web.StreamResponse:
         content = await request.read()

@@ -6,12 +6,14 @@ stored. Concurrent misses of a blob, on any instance, are one request upstream: 
 others wait for the stored blob.
 
 A manifest comes into the project's content once all its blobs are there (a job sees to that); an index at
-once, with those of its children that have been pulled.
+once, with those of its children that have been pulled. It names the others from then on, so that each finds
+its index when it comes, through whichever process.
 """
 
 from __future__ import annotations
 
 from seawall.features.proxycache.blobs import ProxiedBlobs
+from seawall.features.proxycache.complete import Completer
 from seawall.features.proxycache.manifests import ProxiedManifests
 from seawall.features.proxycache.upstreams import Upstreams
 from seawall.features.replication.endpoint import LocalEndpoint
@@ -36,6 +38,7 @@ class PullThrough:
         local = LocalEndpoint(db, content)
         self.upstreams = Upstreams(db, registries)
         self.blobs = ProxiedBlobs(self.upstreams, db, local)
+        self.complete = Completer(self.upstreams, self.blobs, content, local).complete
         self.manifests = ProxiedManifests(
             self.upstreams,
             content,

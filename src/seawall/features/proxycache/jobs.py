@@ -7,7 +7,6 @@ from typing import Any
 
 from seawall.features.proxycache.cache import PullThrough
 from seawall.features.proxycache.manifests import store
-from seawall.features.replication.endpoint import LocalEndpoint
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobContext
 from seawall.kernel.errors import RegistryError
@@ -45,11 +44,6 @@ class ProxyJobs:
             await cache.blobs.fetch(upstream, repository, blob)
         await store(self._content, repository, reference, found)
         await context.log(f"{repository}:{reference} is kept ({digest})")
-        if args.get("parent"):
-            # Stored again, the index learns of its new child.
-            index = await LocalEndpoint(self._db, self._content).manifest(repository, args["parent"])
-            if index is not None:
-                await store(self._content, repository, index.digest, index)
         return {"stored": True}
 
     async def expire(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:

@@ -62,8 +62,6 @@ class ProxiedManifests:
         self._fresh_seconds = fresh_seconds
         self._wait_seconds = wait_seconds
         self._fresh: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
-        # (repository, child digest) -> the digest of the index that was served.
-        self._parents: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._referrers: OrderedDict[tuple[str, str], tuple[float, list[dict[str, Any]]]] = OrderedDict()
         self._flights: dict[tuple[str, str], asyncio.Task[StoredManifest]] = {}
 
@@ -155,10 +153,6 @@ class ProxiedManifests:
     async def _keep(self, repository: str, reference: str, found: RemoteManifest) -> None:
         """Have a fetched manifest stored, now or by a job."""
         parsed = manifests.parse(found.payload, found.media_type or None)
-        for child in parsed.manifests:
-            self._parents[(repository, child)] = found.digest
-        while len(self._parents) > 2 * _REMEMBERED:
-            self._parents.popitem(last=False)
         # An index that names blobs (BuildKit's cache) is kept like an image, after its blobs.
         if parsed.manifests and not parsed.blobs:
             try:
@@ -170,7 +164,6 @@ class ProxiedManifests:
             "repository": repository,
             "reference": reference,
             "digest": found.digest,
-            "parent": self._parents.get((repository, found.digest)),
         }
         # Pulls of the same within a minute are one job.
         seed = f"{repository}:{reference}@{found.digest} {int(time.time() // 60)}"

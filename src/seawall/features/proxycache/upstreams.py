@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from seawall.access.access import project_by_name
 from seawall.access.projects import settings_of
 from seawall.features.proxycache.breaker import Breaker, counts_as_failure
 from seawall.features.proxycache.filters import wants
@@ -29,8 +30,8 @@ MOST_CONNECTIONS = 100
 _LISTS = 8
 # A client waits, so there is one attempt; a job that needs more makes its own.
 _PATIENCE = Patience(attempts=1, connect_seconds=5, read_seconds=20)
-# How long it is remembered which projects are proxies (seconds).
-_PROJECTS_SECONDS = 5.0
+# How long it is remembered of a project whether it is a proxy, and its settings (seconds).
+_PROJECTS_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -97,9 +98,11 @@ class Upstreams:
         if time.monotonic() - checked < _PROJECTS_SECONDS:
             return self._open.get(project) if is_proxy else None
         found = await self._look_up(project)
-        if len(self._known) > 10_000:
-            self._known.clear()
-        self._known[project] = (time.monotonic(), found is not None)
+        # A project that is not there yet may be made a proxy by another process the moment after.
+        if found is not None or await self._db.point(lambda c: project_by_name(c, project)) is not None:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known[project] = (time.monotonic(), found is not None)
         return found
 
     async def _look_up(self, project: str) -> Upstream | None:

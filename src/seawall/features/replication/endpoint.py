@@ -17,6 +17,7 @@ from seawall.registry import projects as project_content
 from seawall.registry.local import LocalRegistry
 from seawall.registry.lookups import blob_holders, referrer_digests
 from seawall.registry.model import Upload
+from seawall.registry.protocol import Complete
 from seawall.registry.tags import pushed_at
 
 Remember = Callable[[str], Awaitable[None]]
@@ -243,3 +244,18 @@ class LocalEndpoint:
                 return False
             raise
         return True
+
+
+class CompletedEndpoint(LocalEndpoint):
+    """This registry as a source: images of a proxied index that were not pulled yet come from upstream."""
+
+    def __init__(self, db: Database, content: LocalRegistry, complete: Complete) -> None:
+        super().__init__(db, content)
+        self._complete = complete
+
+    async def manifest(self, repository: str, reference: str) -> RemoteManifest | None:
+        """See Endpoint.manifest. Raises RegistryError when the upstream does not answer."""
+        found = await super().manifest(repository, reference)
+        if found is None and ":" in reference and await self._complete(repository, reference):
+            return await super().manifest(repository, reference)
+        return found

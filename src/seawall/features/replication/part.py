@@ -15,6 +15,7 @@ from seawall.infra.outbox.events import Subscribers, Subscription
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.registry.local import LocalRegistry
 from seawall.registry.part import ContentPart
+from seawall.registry.protocol import Complete
 
 CHECK_SCHEDULE = "system:registry-health"
 
@@ -27,8 +28,12 @@ def part(
     keys: KeyRing,
     replication: Replication,
     external_url: str | None,
+    complete: Complete,
 ) -> ContentPart:
-    """Copy content to and from other registries, by hand, by a schedule or when it changes."""
+    """Copy content to and from other registries, by hand, by a schedule or when it changes.
+
+    `complete` brings images of proxied indexes that nobody has pulled.
+    """
 
     def own() -> str:
         return own_id(keys, external_url)
@@ -37,7 +42,7 @@ def part(
         return await replication.registries.check_all()
 
     planner = Planner(db, jobs, replication)
-    runner = TaskRunner(db, content, replication, own)
+    runner = TaskRunner(db, content, replication, own, complete)
     return ContentPart(
         hooks=(ReplicationHook(events, jobs.nudge, own),),
         jobs=(

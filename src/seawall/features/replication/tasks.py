@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from seawall.features.replication.copy import Copier, describe
-from seawall.features.replication.endpoint import Endpoint, LocalEndpoint
+from seawall.features.replication.endpoint import CompletedEndpoint, Endpoint, LocalEndpoint
 from seawall.features.replication.executions import WORDS
 from seawall.features.replication.limiter import KILOBIT, Limiter
 from seawall.features.replication.model import ReplicationPolicy
@@ -25,6 +25,7 @@ from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.errors import SeawallError
 from seawall.kernel.names import is_tag
 from seawall.registry.local import LocalRegistry
+from seawall.registry.protocol import Complete
 
 TASK_RETRIES = 3
 
@@ -37,9 +38,18 @@ class TaskRunner:
     """Does the tasks."""
 
     def __init__(
-        self, db: Database, content: LocalRegistry, replication: Replication, own_id: Callable[[], str]
+        self,
+        db: Database,
+        content: LocalRegistry,
+        replication: Replication,
+        own_id: Callable[[], str],
+        complete: Complete,
     ) -> None:
-        """`own_id`: how this cluster calls itself in paths, see `seawall.features.replication.events`."""
+        """`own_id`: how this cluster calls itself in paths, see `seawall.features.replication.events`.
+
+        `complete` brings images of proxied indexes that nobody has pulled.
+        """
+        self._complete = complete
         self._db = db
         self._content = content
         self._replication = replication
@@ -118,7 +128,8 @@ class TaskRunner:
         adapter = await self._replication.registries.adapter(other, limiter)
         local = LocalEndpoint(self._db, self._content)
         pushing = policy.dest_registry_id is not None
-        source: Endpoint = local if pushing else adapter.endpoint
+        cached = CompletedEndpoint(self._db, self._content, self._complete)
+        source: Endpoint = cached if pushing else adapter.endpoint
         destination: Endpoint = adapter.endpoint if pushing else local
 
         async def save(value: dict[str, str]) -> None:

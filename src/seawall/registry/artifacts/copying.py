@@ -18,6 +18,7 @@ from seawall.registry.artifacts.model import Artifact
 from seawall.registry.artifacts.queries import accessories_of, artifacts, tags_of
 from seawall.registry.artifacts.reading import ArtifactReader
 from seawall.registry.local import LocalRegistry
+from seawall.registry.protocol import Complete
 from seawall.registry.tables import (
     manifest_references,
     manifests,
@@ -29,7 +30,11 @@ _COPY_LIMIT = 1000
 class ArtifactCopies:
     """Copies artifacts within the registry."""
 
-    def __init__(self, db: Database, content: LocalRegistry, reader: ArtifactReader) -> None:
+    def __init__(
+        self, db: Database, content: LocalRegistry, reader: ArtifactReader, complete: Complete
+    ) -> None:
+        """`complete` brings images of a proxied index that nobody has pulled yet."""
+        self._complete = complete
         self._db = db
         self._content = content
         self._reader = reader
@@ -43,6 +48,8 @@ class ArtifactCopies:
         item = await self._reader.get(source, reference)
         if item.accessory_type is not None:
             raise PreconditionError("an accessory is copied with its subject only")
+        # An index of a proxy-cache project has those images only that were pulled.
+        await self._complete(source, item.digest)
         seen: set[str] = set()
         await self._copy(source, item, target, seen)
         names = await self._db.read(lambda c: [tag.name for tag in tags_of(c, [item.id]).get(item.id, [])])

@@ -1,0 +1,71 @@
+"""Completing an index of which not all images were pulled, before it is copied out of the cache."""
+
+from __future__ import annotations
+
+from seawall.features.proxycache.blobs import ProxiedBlobs
+from seawall.features.proxycache.breaker import told
+from seawall.features.proxycache.manifests import store
+from seawall.features.proxycache.upstreams import Upstream, Upstreams
+from seawall.features.replication.endpoint import LocalEndpoint
+from seawall.features.replication.remote import RemoteError, RemoteManifest
+from seawall.kernel.errors import RegistryError
+from seawall.registry import manifest as manifests
+from seawall.registry.local import LocalRegistry
+
+# An index in an index in an index ... ends somewhere.
+_DEEPEST = 8
+
+
+class Completer:
+    """Brings what a manifest of a proxy-cache project names and nobody has pulled yet."""
+
+    def __init__(
+        self, upstreams: Upstreams, blobs: ProxiedBlobs, content: LocalRegistry, local: LocalEndpoint
+    ) -> None:
+        self._upstreams = upstreams
+        self._blobs = blobs
+        self._content = content
+        self._local = local
+
+    async def complete(self, repository: str, digest: str) -> bool:
+        """Have a manifest here with its blobs, an index with all of its images; whether it is.
+
+        False when the repository is in no proxy-cache project, or neither is the manifest here nor does the
+        upstream have it. Raises RegistryError when the upstream lacks a part or does not answer.
+        """
+        upstream = await self._upstreams.of(repository)
+        if upstream is None:
+            return False
+        return await self._complete(upstream, repository, digest, 0)
+
+    async def _complete(self, upstream: Upstream, repository: str, digest: str, depth: int) -> bool:
+        if depth > _DEEPEST:
+            raise RegistryError("MANIFEST_INVALID", "indexes are nested too deep")
+        here = await self._local.manifest(repository, digest)
+        found = here or await self._fetch(upstream, repository, digest)
+        if found is None:
+            return False
+        parsed = manifests.parse(found.payload, found.media_type or None)
+        for child in parsed.manifests:
+            if not await self._complete(upstream, repository, child, depth + 1):
+                raise RegistryError(
+                    "MANIFEST_UNKNOWN",
+                    f"{child}, an image of {digest}, was never pulled and is not upstream any more",
+                )
+        if here is None:
+            for blob in parsed.blobs:
+                await self._blobs.fetch(upstream, repository, blob)
+            await store(self._content, repository, digest, found)
+        return True
+
+    async def _fetch(self, upstream: Upstream, repository: str, digest: str) -> RemoteManifest | None:
+        upstream.check(repository)
+        if not upstream.breaker.lets_through():
+            raise upstream.breaker.refusal()
+        try:
+            found = await upstream.adapter.client.manifest(upstream.name_of(repository), digest)
+        except RemoteError as error:
+            self._upstreams.failed(upstream, error)
+            raise told(error) from None
+        self._upstreams.answered(upstream)
+        return found
