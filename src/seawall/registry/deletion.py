@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import Connection, delete, literal, select
+from sqlalchemy import Connection, delete, insert, literal, select
 
 from seawall.infra.db import Database
+from seawall.infra.db.batch import later
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, is_tag
@@ -15,7 +16,7 @@ from seawall.registry.belongings import parent
 from seawall.registry.hooks import Deletion
 from seawall.registry.model import Repository
 from seawall.registry.repositories import Repositories, lock
-from seawall.registry.tables import manifests, tags
+from seawall.registry.tables import manifest_trash, manifests, tags
 from seawall.registry.writes import ContentWrites
 
 
@@ -77,9 +78,15 @@ class Deletions:
         below: list[int] = []
         if deletion.tag is None:
             below = index.children(connection, deletion.manifest_id)
-            listed = connection.execute(
-                delete(manifests).where(manifests.c.id == deletion.manifest_id).returning(manifests.c.listed)
-            ).scalar_one()
+            gone = delete(manifests).where(manifests.c.id == deletion.manifest_id)
+            listed, size = connection.execute(gone.returning(manifests.c.listed, manifests.c.size)).one()
+            trashed = {
+                "repository": repository.name,
+                "digest": deletion.digest,
+                "size": size,
+                "deleted_at": deletion.at,
+            }
+            later(connection, insert(manifest_trash), [trashed])
             accounting.release(connection, repository.project_id, [deletion.digest])
             attached_ids = index.accessories(connection, repository.id, [deletion.digest])
             index.relist(connection, repository.id, [*below, *attached_ids], removed=int(listed))

@@ -2,7 +2,7 @@
 
 Four steps, each made of short transactions:
 
-1. Upload sessions idle too long are dropped.
+1. Upload sessions idle too long are dropped. Manifests that were deleted since the last run are counted.
 2. Links (repository, blob) that no manifest of the repository refers to, and that nobody relied on for the
    grace period, are removed. Untagged manifests go first if asked for.
 3. Blobs without a link, past the grace period, leave the `blobs` table; their keys go to `blob_trash`.
@@ -17,9 +17,22 @@ and SQLite has one writer at a time, so a blob that is being relied on is never 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, exists, insert, select, tuple_
+from sqlalchemy import (
+    Connection,
+    Select,
+    delete,
+    exists,
+    false,
+    func,
+    insert,
+    not_,
+    select,
+    tuple_,
+)
 
 from seawall.infra import leases
 from seawall.infra.db import Database, fence
@@ -32,6 +45,7 @@ from seawall.registry.tables import (
     blob_trash,
     blobs,
     manifest_references,
+    manifest_trash,
     manifests,
     repositories,
     repository_blobs,
@@ -39,6 +53,9 @@ from seawall.registry.tables import (
 )
 
 _BATCH = 500
+Say = Callable[[str], Awaitable[None]]
+# (digest, size in bytes) of what goes.
+_Gone = list[tuple[str, int]]
 _ORPHAN_SECONDS = 300
 # No request writes one object for so long.
 _BROKEN_SECONDS = 86400.0
@@ -46,20 +63,31 @@ _BROKEN_SECONDS = 86400.0
 
 @dataclass(slots=True)
 class GcReport:
-    """What one run did: counts, and bytes given back to storage."""
+    """What one run did: counts and bytes.
+
+    `manifests` are untagged ones that the run deleted, `deleted_manifests` those that others have deleted
+    since the last run. `purged_bytes` is the size of all that has left the registry; `freed_bytes` is what
+    storage got back during the run, for blobs from an earlier run.
+    """
 
     uploads: int = 0
     manifests: int = 0
+    deleted_manifests: int = 0
     links: int = 0
     blobs: int = 0
     deleted_files: int = 0
     orphan_files: int = 0
     broken_writes: int = 0
     freed_bytes: int = 0
+    purged_bytes: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """The counts as a JSON-able mapping."""
         return asdict(self)
+
+
+async def _silent(_line: str) -> None:
+    """Say nothing."""
 
 
 async def collect(
@@ -71,12 +99,13 @@ async def collect(
     reader_seconds: float = 900,
     delete_untagged: bool = False,
     dry_run: bool = False,
+    say: Say = _silent,
 ) -> GcReport:
     """Run one collection.
 
     `grace_seconds`: age below which nothing unreferenced is touched. `reader_seconds`: how long trashed
-    bytes stay for readers that already found them. `dry_run` counts what step 2 would remove and changes
-    nothing.
+    bytes stay for readers that already found them. `dry_run` counts what steps 2 and 3 would remove and
+    changes nothing. `say` gets a line for each manifest and blob that goes.
     """
     report = GcReport()
     now = time.time()
@@ -87,18 +116,43 @@ async def collect(
     # Files are swept too, and those of a standby are its follower's.
     await db.read(fence.check)
     await _drop_uploads(db, storage, report, now - upload_seconds)
+    while taken := await db.write(_take_deleted):
+        report.deleted_manifests += len(taken)
+        await _tell(report, taken, say)
     if delete_untagged:
         # Until there is none: what belongs to a manifest that has gone goes in the next round.
-        while done := await db.write(lambda c: _delete_untagged(c, cutoff)):
-            report.manifests += done
+        while gone := await db.write(lambda c: _delete_untagged(c, cutoff)):
+            report.manifests += len(gone)
+            await _tell(report, gone, say)
     report.links = await _batches(db, lambda c: _delete_links(c, cutoff))
-    report.blobs = await _batches(db, lambda c: _trash_blobs(c, cutoff))
+    more = True
+    while more:
+        more, gone = await db.write(lambda c: _trash_blobs(c, cutoff))
+        report.blobs += len(gone)
+        await _tell(report, gone, say)
     await _empty_trash(db, storage, report, now - reader_seconds)
     # A file without a row may belong to a push that is between its two commits: however short a grace the
     # operator chose, such a push gets its minutes.
     await _sweep_orphans(db, storage, report, now - max(grace_seconds, reader_seconds, _ORPHAN_SECONDS))
     report.broken_writes = await storage.drop_broken(now - _BROKEN_SECONDS)
     return report
+
+
+async def _tell(report: GcReport, gone: _Gone, say: Say) -> None:
+    for digest, size in gone:
+        report.purged_bytes += size
+        await say(f"delete blob from storage: {digest}")
+
+
+def _take_deleted(connection: Connection) -> _Gone:
+    ids = list(
+        connection.execute(select(manifest_trash.c.id).order_by(manifest_trash.c.id).limit(_BATCH)).scalars()
+    )
+    if not ids:
+        return []
+    taken = delete(manifest_trash).where(manifest_trash.c.id.in_(ids))
+    rows = connection.execute(taken.returning(manifest_trash.c.digest, manifest_trash.c.size)).all()
+    return [(row[0], row[1]) for row in rows]
 
 
 async def _batches(db: Database, step: object) -> int:
@@ -130,8 +184,9 @@ async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cu
             report.uploads += 1
 
 
-def _delete_untagged(connection: Connection, cutoff: float) -> int:
-    found = (
+def _untagged(cutoff: float) -> Select[Any]:
+    """(manifest, project, repository) of the untagged manifests that nothing needs."""
+    return (
         select(manifests.c.id, repositories.c.project_id, repositories.c.id)
         .join(repositories, repositories.c.id == manifests.c.repository_id)
         .where(
@@ -139,11 +194,14 @@ def _delete_untagged(connection: Connection, cutoff: float) -> int:
             ~is_needed(),
             ~incoming(repositories.c.name),
         )
-        .limit(_BATCH)
     )
+
+
+def _delete_untagged(connection: Connection, cutoff: float) -> _Gone:
+    found = _untagged(cutoff).limit(_BATCH)
     rows = connection.execute(found).all()
     if not rows:
-        return 0
+        return []
     lock(connection, (row[2] for row in rows))
     # Asked again under the repositories' locks: now no push can add a tag or a parent.
     candidates = [row[0] for row in rows]
@@ -152,7 +210,13 @@ def _delete_untagged(connection: Connection, cutoff: float) -> int:
     gone = connection.execute(
         delete(manifests)
         .where(manifests.c.id.in_(ids))
-        .returning(manifests.c.id, manifests.c.repository_id, manifests.c.digest, manifests.c.listed)
+        .returning(
+            manifests.c.id,
+            manifests.c.repository_id,
+            manifests.c.digest,
+            manifests.c.listed,
+            manifests.c.size,
+        )
     ).all()
     projects_of = {row[0]: row[1] for row in rows}
     held: dict[int, list[str]] = {}
@@ -164,7 +228,7 @@ def _delete_untagged(connection: Connection, cutoff: float) -> int:
         affected = [item for row in mine for item in below[row[0]]]
         affected += index.accessories(connection, repository_id, [row[2] for row in mine])
         index.relist(connection, repository_id, affected, removed=sum(row[3] for row in mine))
-    return len(gone)
+    return [(row[2], row[4]) for row in gone]
 
 
 def _unreferenced_links(cutoff: float) -> list[object]:
@@ -204,7 +268,8 @@ def _delete_links(connection: Connection, cutoff: float) -> int:
     return len(rows)
 
 
-def _trash_blobs(connection: Connection, cutoff: float) -> int:
+def _trash_blobs(connection: Connection, cutoff: float) -> tuple[bool, _Gone]:
+    """Take blobs without a link out of use; (whether there may be more, what has gone)."""
     unlinked = [
         blobs.c.touched_at < cutoff,
         ~exists().where(repository_blobs.c.digest == blobs.c.digest),
@@ -212,18 +277,17 @@ def _trash_blobs(connection: Connection, cutoff: float) -> int:
     candidates = list(
         connection.execute(select(blobs.c.digest).where(*unlinked).limit(_BATCH).with_for_update()).scalars()
     )
-    if candidates:
-        gone = list(
-            connection.execute(
-                delete(blobs).where(blobs.c.digest.in_(candidates), *unlinked).returning(blobs.c.storage_key)
-            ).scalars()
-        )
-        if gone:
-            now = time.time()
-            connection.execute(
-                insert(blob_trash), [{"storage_key": item, "trashed_at": now} for item in gone]
-            )
-    return len(candidates)
+    if not candidates:
+        return False, []
+    gone = connection.execute(
+        delete(blobs)
+        .where(blobs.c.digest.in_(candidates), *unlinked)
+        .returning(blobs.c.storage_key, blobs.c.digest, blobs.c.size)
+    ).all()
+    if gone:
+        now = time.time()
+        connection.execute(insert(blob_trash), [{"storage_key": row[0], "trashed_at": now} for row in gone])
+    return len(candidates) == _BATCH, [(row[1], row[2]) for row in gone]
 
 
 async def _empty_trash(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:
@@ -277,15 +341,26 @@ async def _sweep_batch(db: Database, storage: BlobStorage, report: GcReport, bat
 
 
 async def _dry_run(db: Database, report: GcReport, cutoff: float, delete_untagged: bool) -> None:
-    def count_garbage(connection: Connection) -> tuple[int, int]:
-        links = connection.execute(
-            select(repository_blobs.c.digest).where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
-        ).all()
-        unlinked = connection.execute(
-            select(blobs.c.digest).where(
-                blobs.c.touched_at < cutoff, ~exists().where(repository_blobs.c.digest == blobs.c.digest)
-            )
-        ).all()
-        return len(links), len(unlinked)
+    def count_garbage(connection: Connection) -> None:
+        # Only those that nothing holds now: what belongs to one that goes is not looked through.
+        doomed = select(manifests.c.id).where(
+            manifests.c.id.in_(select(_untagged(cutoff).subquery().c.id)) if delete_untagged else false()
+        )
+        held = exists().where(
+            manifest_references.c.repository_id == repository_blobs.c.repository_id,
+            manifest_references.c.digest == repository_blobs.c.digest,
+            manifest_references.c.manifest_id.not_in(doomed),
+        )
+        unreferenced = (repository_blobs.c.touched_at < cutoff) & ~held
+        links = select(func.count()).select_from(repository_blobs).where(unreferenced)
+        report.links = connection.execute(links).scalar_one()
+        linked = exists().where(repository_blobs.c.digest == blobs.c.digest, not_(unreferenced))
+        sizes = select(func.count(), func.coalesce(func.sum(blobs.c.size), 0))
+        report.blobs, blob_bytes = connection.execute(sizes.where(blobs.c.touched_at < cutoff, ~linked)).one()
+        untagged = select(func.count(), func.coalesce(func.sum(manifests.c.size), 0))
+        report.manifests, size = connection.execute(untagged.where(manifests.c.id.in_(doomed))).one()
+        trash = select(func.count(), func.coalesce(func.sum(manifest_trash.c.size), 0))
+        report.deleted_manifests, deleted = connection.execute(trash).one()
+        report.purged_bytes = int(blob_bytes) + int(size) + int(deleted)
 
-    report.links, report.blobs = await db.read(count_garbage)
+    await db.read(count_garbage)

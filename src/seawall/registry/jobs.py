@@ -34,9 +34,11 @@ class ContentJobs:
         delete_untagged = bool(args.get("delete_untagged", settings.delete_untagged))
         dry_run = bool(args.get("dry_run", False))
         started = time.monotonic()
+        # Words that scripts look for in the log of Harbor's garbage collection.
         await context.log(
-            f"garbage collection starts (grace {settings.grace_minutes} min, "
-            f"untagged manifests {'deleted' if delete_untagged else 'kept'}{', dry run' if dry_run else ''})"
+            f"garbage collection starts: delete_untagged: {str(delete_untagged).lower()}, "
+            f"dry run: {str(dry_run).lower()}, grace: {settings.grace_minutes} min, "
+            f"workers: {args.get('workers', 1)}"
         )
         report = await gc.collect(
             self._db,
@@ -45,8 +47,11 @@ class ContentJobs:
             upload_seconds=settings.upload_hours * 3600,
             delete_untagged=delete_untagged,
             dry_run=dry_run,
+            say=context.log,
         )
         counts = report.as_dict()
+        manifests = report.manifests + report.deleted_manifests
+        await context.log(f"{report.blobs} blobs and {manifests} manifests eligible for deletion")
         for name, value in counts.items():
             await context.log(f"{name.replace('_', ' ')}: {value}")
         await context.log(f"done in {time.monotonic() - started:.1f} s")

@@ -116,6 +116,18 @@ blob_trash = Table(
     info={"fenced": False, "dumped": False},
 )
 
+# Manifests that were deleted since the last garbage collection, which counts and names them.
+manifest_trash = Table(
+    "manifest_trash",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("repository", String(512), nullable=False),
+    Column("digest", String(140), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("deleted_at", Float, nullable=False),
+    info={"dumped": False},
+)
+
 repository_blobs = Table(
     "repository_blobs",
     metadata,

@@ -213,6 +213,7 @@ KINDS: dict[str, Kind] = {
                 "creator",
                 "enabled",
                 "secret",
+                "more_targets",
             ),
             _PROJECT,
             project="project_id",

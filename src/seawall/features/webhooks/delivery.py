@@ -1,8 +1,9 @@
 """From an event to its deliveries: subscriber of the outbox, and the job that sends.
 
 The event is in the outbox in the transaction of the change; the dispatcher hands it to `on_event`, which
-writes a delivery and its job for each policy that wants it, in one transaction. So once the change is
-committed, a crash anywhere leads to a second attempt, never to none. A receiver may get an event twice.
+writes a delivery and its job for each target of each policy that wants it, in one transaction. So once the
+change is committed, a crash anywhere leads to a second attempt, never to none. A receiver may get an event
+twice.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from sqlalchemy import Connection, delete, select, update
 
 from seawall.features.webhooks import guard
 from seawall.features.webhooks import payload as payloads
-from seawall.features.webhooks.policies import PURPOSE, Delivery, WebhookPolicy, deliveries, policies
+from seawall.features.webhooks.policies import (
+    PURPOSE,
+    Delivery,
+    Target,
+    WebhookPolicy,
+    deliveries,
+    policies,
+)
 from seawall.features.webhooks.tables import webhook_deliveries, webhook_policies
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
@@ -67,50 +75,60 @@ class Deliveries:
         if not isinstance(project_id, int):
             return
 
-        def wanting(connection: Connection) -> list[int]:
+        def wanting(connection: Connection) -> dict[int, int]:
             query = policies().where(
                 webhook_policies.c.project_id == project_id, webhook_policies.c.enabled.is_(True)
             )
             found = [WebhookPolicy(*row) for row in connection.execute(query)]
-            return [policy.id for policy in found if kind in policy.event_types]
+            return {policy.id: len(policy.targets) for policy in found if kind in policy.event_types}
 
         # Most projects have no webhooks: for them an event costs one read.
-        ids = await self._db.read(wanting)
-        if not ids or not await self._configuration.get("notification_enable"):
+        counts = await self._db.read(wanting)
+        if not counts or not await self._configuration.get("notification_enable"):
             return
-        await self._db.write(lambda c: self._record(c, ids, kind, data))
+        await self._db.write(lambda c: self._record(c, counts, kind, data))
         self._jobs.nudge()
 
-    def _record(self, connection: Connection, ids: list[int], kind: str, data: dict[str, Any]) -> None:
+    def _record(
+        self, connection: Connection, counts: dict[int, int], kind: str, data: dict[str, Any]
+    ) -> None:
+        """Add a delivery and its job for each target; `counts`: policies with their numbers of targets."""
         now = time.time()
         # The same event handed over twice is the same delivery.
         seed = json.dumps(data, sort_keys=True).encode()
         event = str(data.get("id") or hashlib.sha256(seed).hexdigest())[:64]
-        alive = select(webhook_policies.c.id).where(webhook_policies.c.id.in_(ids)).with_for_update(read=True)
+        alive = (
+            select(webhook_policies.c.id).where(webhook_policies.c.id.in_(counts)).with_for_update(read=True)
+        )
         for policy_id in connection.execute(alive).scalars().all():
-            row = {
-                "policy_id": policy_id,
-                "event": event,
-                "event_type": kind,
-                "data": data,
-                "status": "pending",
-                "created_at": now,
-                "updated_at": now,
-            }
-            add = upsert(connection, webhook_deliveries, row, ("policy_id", "event"))
-            delivery_id = connection.execute(add.returning(webhook_deliveries.c.id)).scalar()
-            if delivery_id is None:
-                continue
-            job_id = self._jobs.enqueue_in(
-                connection,
-                "webhook",
-                {"delivery": delivery_id},
-                key=f"webhook:{delivery_id}",
-                trigger="event",
-            )
-            connection.execute(
-                update(webhook_deliveries).where(webhook_deliveries.c.id == delivery_id).values(job_id=job_id)
-            )
+            for target in range(counts[policy_id]):
+                row = {
+                    "policy_id": policy_id,
+                    "event": event,
+                    "target": target,
+                    "event_type": kind,
+                    "data": data,
+                    "status": "pending",
+                    "created_at": now,
+                    "updated_at": now,
+                }
+                self._add(connection, row)
+
+    def _add(self, connection: Connection, row: dict[str, Any]) -> None:
+        add = upsert(connection, webhook_deliveries, row, ("policy_id", "event", "target"))
+        delivery_id = connection.execute(add.returning(webhook_deliveries.c.id)).scalar()
+        if delivery_id is None:
+            return
+        job_id = self._jobs.enqueue_in(
+            connection,
+            "webhook",
+            {"delivery": delivery_id},
+            key=f"webhook:{delivery_id}",
+            trigger="event",
+        )
+        connection.execute(
+            update(webhook_deliveries).where(webhook_deliveries.c.id == delivery_id).values(job_id=job_id)
+        )
 
     async def deliver(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:
         """Send one delivery; arg `delivery`: its id. Tried again with growing waits for about 80 minutes."""
@@ -132,8 +150,11 @@ class Deliveries:
         if found.status == "success":
             # Killed between the receiver's answer and the job's end.
             return {"status": "success"}
+        if found.target >= len(policy.targets):
+            await self._note(found, context, "error", "the policy does not have this target any more")
+            return {"status": "gone"}
         try:
-            outcome = await self._send(policy, found)
+            outcome = await self._send(policy, policy.targets[found.target], found)
         except (guard.RefusedError, InvalidError, ConfigError) as error:
             # No later attempt can go better unless somebody changes something.
             await self._note(found, context, "error", str(error))
@@ -147,11 +168,11 @@ class Deliveries:
         await self._note(found, context, "error" if last else "pending", outcome)
         raise DeliveryError(outcome)
 
-    async def _send(self, policy: WebhookPolicy, found: Delivery) -> str | None:
+    async def _send(self, policy: WebhookPolicy, target: Target, found: Delivery) -> str | None:
         """POST the event; None when the receiver took it, else what went wrong."""
         content_type, content = payloads.body(
-            policy.target_type,
-            policy.payload_format,
+            target.target_type,
+            target.payload_format,
             found.event_type,
             {**found.data, "id": found.event},
             external_url=self._external_url,
@@ -159,15 +180,15 @@ class Deliveries:
             policy_id=policy.id,
         )
         headers = {"Content-Type": content_type, "User-Agent": "seawall-webhook"}
-        if policy.secret:
-            headers["Authorization"] = self._keys.decrypt(PURPOSE, policy.secret).decode()
+        if target.secret:
+            headers["Authorization"] = self._keys.decrypt(PURPOSE, target.secret).decode()
         settings = self._settings
         answer = await guard.post(
-            policy.address,
+            target.address,
             content,
             headers,
             allow=guard.networks(settings.allow_networks),
-            verify=not policy.skip_verify,
+            verify=not target.skip_verify,
             seconds=settings.timeout_seconds,
         )
         if 200 <= answer.status < 300:

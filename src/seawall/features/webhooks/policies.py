@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
@@ -19,11 +19,23 @@ from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
 PURPOSE = "webhook"
 POLICY_LIMIT = 100
+TARGET_LIMIT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a policy's events go; `secret` is the sealed value of its Authorization header."""
+
+    target_type: str
+    address: str
+    secret: str | None
+    skip_verify: bool
+    payload_format: str
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookPolicy:
-    """One policy; `secret` is the sealed value of its Authorization header."""
+    """One policy. `more_targets` are those after the first, as the database keeps them."""
 
     id: int
     project_id: int
@@ -39,26 +51,40 @@ class WebhookPolicy:
     enabled: bool
     created_at: float
     updated_at: float
+    more_targets: list[dict[str, Any]] | None
+
+    @property
+    def targets(self) -> list[Target]:
+        """All targets, in the order in which they were given."""
+        first = Target(self.target_type, self.address, self.secret, self.skip_verify, self.payload_format)
+        return [first, *(Target(**item) for item in self.more_targets or ())]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A policy as a client asks for it. `auth_header` None keeps the stored one."""
+class WantedTarget:
+    """A target as a client asks for it. `auth_header` None keeps the one stored for the same address."""
 
-    name: str
-    description: str
     target_type: str
     address: str
     auth_header: str | None
     skip_verify: bool
     payload_format: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A policy as a client asks for it."""
+
+    name: str
+    description: str
+    targets: tuple[WantedTarget, ...]
     event_types: list[str]
     enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event for one policy. `status`: pending, running, success, error."""
+    """One event for one target (by its place) of a policy. `status`: pending, running, success, error."""
 
     id: int
     policy_id: int
@@ -72,6 +98,7 @@ class Delivery:
     created_at: float
     updated_at: float
     ended_at: float | None
+    target: int
 
 
 _POLICY = tuple(
@@ -79,13 +106,14 @@ _POLICY = tuple(
     for name in (
         "id", "project_id", "name", "description", "target_type", "address", "secret", "skip_verify",
         "payload_format", "event_types", "creator", "enabled", "created_at", "updated_at",
+        "more_targets",
     )
 )  # fmt: skip
 _DELIVERY = tuple(
     webhook_deliveries.c[name]
     for name in (
         "id", "policy_id", "event", "event_type", "data", "status", "attempts", "log", "job_id",
-        "created_at", "updated_at", "ended_at",
+        "created_at", "updated_at", "ended_at", "target",
     )
 )  # fmt: skip
 
@@ -114,44 +142,55 @@ def checked(wanted: Wanted) -> Wanted:
     """Return `wanted` if it can be stored. Raises InvalidError."""
     if not wanted.name.strip() or len(wanted.name) > 255:
         raise InvalidError("a webhook policy's name has 1 to 255 characters")
-    if wanted.target_type not in TARGET_TYPES:
-        raise InvalidError(f"a webhook's type must be one of {', '.join(TARGET_TYPES)}")
-    check_url(wanted.address)
-    if wanted.payload_format not in FORMATS:
-        raise InvalidError(f"a webhook's payload format must be one of {', '.join(FORMATS)}")
-    if wanted.target_type == "slack" and wanted.payload_format != DEFAULT:
-        raise InvalidError("a Slack webhook has no payload format to choose")
+    if not 0 < len(wanted.targets) <= TARGET_LIMIT:
+        raise InvalidError(f"a webhook policy has 1 to {TARGET_LIMIT} targets")
+    for target in wanted.targets:
+        _check_target(target)
     unknown = [kind for kind in wanted.event_types if kind not in EVENT_TYPES]
     if unknown or not wanted.event_types:
         raise InvalidError(f"event types must be some of {', '.join(EVENT_TYPES)}")
-    header = wanted.auth_header or ""
-    if len(header) > 4096 or any(ord(character) < 32 or ord(character) > 126 for character in header):
-        raise InvalidError("an authorization header has at most 4096 printable ASCII characters")
     return wanted
 
 
-def _values(wanted: Wanted, keys: KeyRing) -> dict[str, Any]:
+def _check_target(target: WantedTarget) -> None:
+    if target.target_type not in TARGET_TYPES:
+        raise InvalidError(f"a webhook's type must be one of {', '.join(TARGET_TYPES)}")
+    check_url(target.address)
+    if target.payload_format not in FORMATS:
+        raise InvalidError(f"a webhook's payload format must be one of {', '.join(FORMATS)}")
+    if target.target_type == "slack" and target.payload_format != DEFAULT:
+        raise InvalidError("a Slack webhook has no payload format to choose")
+    header = target.auth_header or ""
+    if len(header) > 4096 or any(ord(character) < 32 or ord(character) > 126 for character in header):
+        raise InvalidError("an authorization header has at most 4096 printable ASCII characters")
+
+
+def _values(wanted: Wanted, keys: KeyRing, stored: dict[str, str | None]) -> dict[str, Any]:
+    """Columns of a policy; `stored`: the sealed headers that it has, by their addresses."""
     checked(wanted)
-    values: dict[str, Any] = {
+    first, *others = (asdict(_kept(target, keys, stored)) for target in wanted.targets)
+    return {
         "name": wanted.name,
         "description": wanted.description,
-        "target_type": wanted.target_type,
-        "address": wanted.address,
-        "skip_verify": wanted.skip_verify,
-        "payload_format": wanted.payload_format,
+        **first,
+        "more_targets": others or None,
         "event_types": list(dict.fromkeys(wanted.event_types)),
         "enabled": wanted.enabled,
         "updated_at": time.time(),
     }
-    if wanted.auth_header is not None:
-        header = wanted.auth_header
-        values["secret"] = keys.encrypt(PURPOSE, header.encode()) if header else None
-    return values
+
+
+def _kept(target: WantedTarget, keys: KeyRing, stored: dict[str, str | None]) -> Target:
+    # A stored credential was meant for its own address only.
+    secret = stored.get(target.address)
+    if target.auth_header is not None:
+        secret = keys.encrypt(PURPOSE, target.auth_header.encode()) if target.auth_header else None
+    return Target(target.target_type, target.address, secret, target.skip_verify, target.payload_format)
 
 
 def create(connection: Connection, keys: KeyRing, project_id: int, wanted: Wanted, creator: str) -> int:
     """Add a policy; returns its id. Raises InvalidError, ConflictError."""
-    values = _values(wanted, keys)
+    values = _values(wanted, keys, {})
     count = connection.execute(
         select(func.count()).where(webhook_policies.c.project_id == project_id)
     ).scalar_one()
@@ -173,10 +212,7 @@ def create(connection: Connection, keys: KeyRing, project_id: int, wanted: Wante
 def change(connection: Connection, keys: KeyRing, project_id: int, policy_id: int, wanted: Wanted) -> None:
     """Replace a policy. Raises NotFoundError, InvalidError, ConflictError."""
     old = get(connection, project_id, policy_id)
-    values = _values(wanted, keys)
-    if wanted.auth_header is None and old.address != wanted.address:
-        # The stored credential was meant for the old address only.
-        values["secret"] = None
+    values = _values(wanted, keys, {target.address: target.secret for target in old.targets})
     try:
         with connection.begin_nested():
             connection.execute(

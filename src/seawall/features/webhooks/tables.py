@@ -38,10 +38,13 @@ webhook_policies = Table(
     Column("updated_at", Float, nullable=False),
     # The Authorization header's value.
     Column("secret", Text, info={"sealed": True}),
+    # Targets after the first: objects with the members of the columns above.
+    Column("more_targets", JSON(none_as_null=True), info={"sealed": True}),
     UniqueConstraint("project_id", "name"),
 )
 
-# One row an event and policy; `event` is the outbox event's own id, so a second hand-over adds nothing.
+# One row an event, policy and target; `event` is the outbox event's own id, so a second hand-over adds
+# nothing.
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
@@ -62,6 +65,8 @@ webhook_deliveries = Table(
     Column("created_at", Float, nullable=False, index=True),
     Column("updated_at", Float, nullable=False),
     Column("ended_at", Float),
-    UniqueConstraint("policy_id", "event"),
+    # The place of the target among those of the policy, from 0.
+    Column("target", Integer, nullable=False, server_default=text("0")),
+    UniqueConstraint("policy_id", "event", "target"),
     Index("ix_webhook_deliveries_type", "policy_id", "event_type", "created_at"),
 )

@@ -29,12 +29,15 @@ class GCHistory(JobHistory):
 
 
 def _history(job: JobInfo, number: int) -> GCHistory:
-    found = {}
-    if isinstance(job.result, dict):
-        found = {
-            "freed_space": job.result.get("freed_bytes", 0),
-            "purged_blobs": job.result.get("blobs", 0),
-            "purged_manifests": job.result.get("manifests", 0),
+    found: dict[str, Any] = {
+        name: job.args.get(name, usual)
+        for name, usual in (("delete_untagged", False), ("dry_run", False), ("workers", 1))
+    }
+    if isinstance(result := job.result, dict):
+        found |= {
+            "freed_space": result.get("purged_bytes", result.get("freed_bytes", 0)),
+            "purged_blobs": result.get("blobs", 0),
+            "purged_manifests": result.get("manifests", 0) + result.get("deleted_manifests", 0),
         }
     return GCHistory(**history(job, number, **found))
 
@@ -55,8 +58,10 @@ def _gc_args(body: Schedule) -> dict[str, Any]:
                 raise ApiError(400, f"parameters.{name} must be true or false")
             args[name] = given[name]
     # Kept and shown, for clients that compare; a collection takes what the database gives it.
-    workers = given.get("workers")
-    if isinstance(workers, int) and not isinstance(workers, bool) and 0 < workers <= 5:
+    if "workers" in given:
+        workers = given["workers"]
+        if not isinstance(workers, int) or isinstance(workers, bool) or not 0 < workers <= 10:
+            raise ApiError(400, "parameters.workers must be 1 to 10")
         args["workers"] = workers
     return args
 

@@ -1,6 +1,7 @@
 """Webhook policies of a project, and what became of their deliveries.
 
-Here every execution has one task, which is the delivery itself; both have the delivery's number.
+An event makes an execution for each target of a policy, as in Harbor. It has one task, which is the
+delivery itself; both have the delivery's number.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from seawall.features.webhooks import payload, policies
-from seawall.features.webhooks.policies import Delivery, Wanted
+from seawall.features.webhooks.policies import Delivery, Wanted, WantedTarget
 from seawall.features.webhooks.policies import WebhookPolicy as Policy
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access, timestamp
 from seawall.web.harbor.errors import ApiError
@@ -137,12 +138,13 @@ def _model(policy: Policy) -> WebhookPolicy:
         project_id=policy.project_id,
         targets=[
             WebhookTargetObject(
-                type=policy.target_type,
-                address=policy.address,
-                auth_header=HIDDEN if policy.secret else "",
-                skip_cert_verify=policy.skip_verify,
-                payload_format=policy.payload_format,
+                type=target.target_type,
+                address=target.address,
+                auth_header=HIDDEN if target.secret else "",
+                skip_cert_verify=target.skip_verify,
+                payload_format=target.payload_format,
             )
+            for target in policy.targets
         ],
         event_types=policy.event_types,
         creator=policy.creator,
@@ -153,19 +155,19 @@ def _model(policy: Policy) -> WebhookPolicy:
 
 
 def _wanted(body: WebhookPolicy) -> Wanted:
-    targets = body.targets or []
-    if len(targets) != 1:
-        raise ApiError(400, "a webhook policy has exactly one target")
-    target = targets[0]
-    header = target.auth_header
     return Wanted(
         name=body.name or "",
         description=body.description or "",
-        target_type=target.type or "http",
-        address=target.address or "",
-        auth_header=None if header == HIDDEN else header or "",
-        skip_verify=bool(target.skip_cert_verify),
-        payload_format=target.payload_format or payload.DEFAULT,
+        targets=tuple(
+            WantedTarget(
+                target_type=target.type or "http",
+                address=target.address or "",
+                auth_header=None if target.auth_header == HIDDEN else target.auth_header or "",
+                skip_verify=bool(target.skip_cert_verify),
+                payload_format=target.payload_format or payload.DEFAULT,
+            )
+            for target in body.targets or ()
+        ),
         event_types=body.event_types or [],
         enabled=body.enabled is not False,
     )
@@ -260,6 +262,11 @@ async def list_executions_of_webhook_policy(
         )
         for item in found
     ]
+
+
+def _type_of(policy: Policy, item: Delivery) -> str:
+    # The policy may have fewer targets than it had.
+    return policy.targets[item.target if item.target < len(policy.targets) else 0].target_type
 
 
 def _last_line(item: Delivery) -> str:
@@ -367,7 +374,7 @@ async def list_webhook_jobs(
             id=item.id,
             policy_id=item.policy_id,
             event_type=item.event_type,
-            notify_type=policy.target_type,
+            notify_type=_type_of(policy, item),
             status=item.status.capitalize(),
             job_detail=json.dumps(item.data),
             creation_time=timestamp(item.created_at),

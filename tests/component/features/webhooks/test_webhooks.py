@@ -115,6 +115,29 @@ def test_cloud_events_and_slack(run_jobs: Run, receiver: Receiver) -> None:
     run_jobs(body)
 
 
+def test_a_policy_with_several_targets(run_jobs: Run, receiver: Receiver) -> None:
+    async def body(lab: Lab) -> None:
+        project = await lab.project()
+        other = receiver.url.replace("/hook", "/other")
+        keys = lab.services.keys
+        policy = wanted(receiver.url, also=(other,), auth_header="Bearer secret-word")
+        policy_id = await make(lab, project, policy)
+        await lab.image("p/a", "v1")
+        found = await settled(lab, 2)
+        assert [(item.target, item.status) for item in found] == [(0, "success"), (1, "success")]
+        assert sorted(item.path for item in receiver.received) == ["/hook?k=v", "/other?k=v"]
+        assert {item.headers["authorization"] for item in receiver.received} == {"Bearer secret-word"}
+        row = await lab.db.read(lambda c: c.execute(select(webhook_policies.c.more_targets)).scalar_one())
+        assert "secret-word" not in str(row)
+        # A target keeps its credential wherever it stands, and a new address gets none.
+        changed = wanted("https://new.example/x", also=(receiver.url,))
+        await lab.db.write(lambda c: policies.change(c, keys, project, policy_id, changed))
+        kept = await lab.db.read(lambda c: policies.get(c, project, policy_id))
+        assert [bool(target.secret) for target in kept.targets] == [False, True]
+
+    run_jobs(body)
+
+
 def test_retried_until_taken(run_jobs: Run, receiver: Receiver) -> None:
     async def body(lab: Lab) -> None:
         project = await lab.project()

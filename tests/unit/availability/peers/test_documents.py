@@ -15,7 +15,8 @@ OF_ONE_INSTANCE = {
     "what its scanner found, and knows": "scan_reports scan_findings scan_layers scan_inventories advisories "
     "advisory_cves advisory_packages advisory_sources",
     "its storage, and what follows from its content": "blobs blob_trash blob_proofs repository_blobs "
-    "project_blobs manifest_payloads manifest_references uploads upload_leases tuf_changes artifact_windows",
+    "manifest_trash project_blobs manifest_payloads manifest_references uploads upload_leases tuf_changes "
+    "artifact_windows",
     "its processes": "instances cluster_figures commit_markers schema_compatibility login_failures "
     "used_tokens",
     "its part in disaster recovery": "dr_state dr_blobs dr_divergences dr_nonces",
