@@ -15,13 +15,14 @@ class TcpProxy:
     `on_request(data)` sees what a client sends and returns what becomes of it: `pass`, `drop` (the connection
     ends, the data never arrive), `last` (the data arrive, the connection ends before the answer), or `late`
     (the client's connection ends, the data arrive a second afterwards). What is sent in `gather_seconds`
-    is seen as one.
+    is seen as one. `answered` counts the bytes that came back.
     """
 
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.on_request: Callable[[bytes], str] = lambda _data: "pass"
         self.gather_seconds = 0.0
+        self.answered = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -43,7 +44,7 @@ class TcpProxy:
                 client.close()
                 continue
             threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
-            threading.Thread(target=_copy, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
 
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError), client, server:
@@ -66,12 +67,12 @@ class TcpProxy:
                 server.shutdown(socket.SHUT_WR)
                 return
 
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            # What the client no longer takes is still read, so that the server gets to its end.
-            with contextlib.suppress(OSError):
-                target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
+    def _answers(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                self.answered += len(data)
+                # What the client no longer takes is still read, so that the server gets to its end.
+                with contextlib.suppress(OSError):
+                    client.sendall(data)
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)

@@ -20,7 +20,7 @@ from seawall.infra.db import open_database
 from seawall.infra.storage import FilesystemStorage
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, check_name, digest_of, is_tag
-from seawall.kernel.ranges import parse_content_range, parse_range
+from seawall.kernel.ranges import MOST_RANGES, parse_content_range, parse_ranges
 from seawall.registry import manifest as manifests
 from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
@@ -141,7 +141,7 @@ def test_range_is_what_slicing_says(size: int, first: int | None, last: int | No
     data = bytes(range(256)) * 4
     data = data[:size]
     if first is None and last is None:
-        assert parse_range(header, size) is None
+        assert parse_ranges(header, size) is None
         return
     if first is None:
         assert last is not None
@@ -149,14 +149,44 @@ def test_range_is_what_slicing_says(size: int, first: int | None, last: int | No
     else:
         expected = data[first : None if last is None else last + 1]
     try:
-        span = parse_range(header, size)
+        found = parse_ranges(header, size)
     except RegistryError as error:
         assert error.status == 416
         assert error.headers["Content-Range"] == f"bytes */{size}"
         assert expected == b""
     else:
-        assert span is not None
-        assert data[slice(*span)] == expected != b""
+        assert found is not None
+        assert [data[slice(*span)] for span in found] == [expected]
+        assert expected
+
+
+@FIXED
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=8))
+def test_ranges_give_each_byte_once(asked: list[tuple[int, int]]) -> None:
+    """In the order asked, unless some overlap."""
+    spans = [(start, start + length + 1) for start, length in asked]
+    header = "Bytes= ," + " ,".join(f"{start}-{end - 1}" for start, end in spans) + ",,"
+    wanted = [position for span in spans for position in range(*span)]
+    if min(wanted) >= 100:
+        return
+    found = parse_ranges(header, 100)
+    assert found is not None
+    positions = [position for span in found for position in range(*span)]
+    inside = [position for position in wanted if position < 100]
+    if len(set(inside)) == len(inside):
+        assert positions == inside
+    else:
+        assert positions == sorted(set(inside))
+
+
+def test_too_many_ranges_are_ignored() -> None:
+    several = "bytes=" + ",".join(f"{2 * n}-{2 * n}" for n in range(MOST_RANGES))
+    assert len(parse_ranges(several, 10_000) or []) == MOST_RANGES
+    assert parse_ranges(several + ",9000-9001", 10_000) is None
+    assert parse_ranges("bytes=0-1" + "," * 70_000, 10_000) is None
+    assert parse_ranges("bytes=0-1,x", 10_000) is None
+    with pytest.raises(RegistryError):
+        parse_ranges("bytes=0-1,5-3", 10_000)
 
 
 @FIXED
@@ -166,11 +196,11 @@ def test_range_is_what_slicing_says(size: int, first: int | None, last: int | No
 @example("items=0-1", 10)
 def test_range_never_surprises(text: str, size: int) -> None:
     try:
-        span = parse_range(text, size)
+        found = parse_ranges(text, size)
     except RegistryError as error:
         assert error.status == 416
     else:
-        assert span is None or 0 <= span[0] < span[1] <= size
+        assert found is None or all(0 <= start < end <= size for start, end in found)
 
 
 # -- manifests ---------------------------------------------------------------------------------------

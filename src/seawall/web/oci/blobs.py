@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from seawall.kernel.ranges import parse_range
+from seawall.kernel.ranges import parse_ranges
 from seawall.registry.protocol import BlobVerbs
 from seawall.web.oci.http import Request, Response
+from seawall.web.oci.ranges import multipart
 
 
 class BlobHandlers:
@@ -19,25 +20,29 @@ class BlobHandlers:
         return Response(200, _headers(digest, await self._registry.blob_size(name, digest)))
 
     async def get(self, request: Request, name: str, digest: str) -> Response:
-        """GET, of the whole or of a range.
+        """GET, of the whole, of a range or of several.
 
         A file is handed to the server where it can send files itself (ASGI "http.response.pathsend"), so its
-        bytes do not pass through Python.
+        bytes do not pass through Python. Several ranges are answered here even where a client could be sent
+        to the object store: a store answers one range, and sends the whole when asked for more.
         """
         wanted = request.headers.get("range")
         blob = await self._registry.open_blob(name, digest, whole=wanted is None)
         headers = _headers(blob.digest, blob.size)
         if blob.data is not None:
             return Response(200, headers, blob.data)
+        spans = None
+        if wanted and request.headers.get("if-range") in (None, headers["ETag"]):
+            spans = parse_ranges(wanted, blob.size)
+        if spans and len(spans) > 1:
+            return multipart(blob, spans, headers)
         if blob.url is not None:
             return Response(307, {"Location": blob.url, "Docker-Content-Digest": blob.digest})
-        span = None
-        if wanted and request.headers.get("if-range") in (None, headers["ETag"]):
-            span = parse_range(wanted, blob.size)
-        if span is not None:
-            headers["Content-Length"] = str(span[1] - span[0])
-            headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{blob.size}"
-            return Response(206, headers, stream=blob.read(*span))
+        if spans:
+            start, end = spans[0]
+            headers["Content-Length"] = str(end - start)
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{blob.size}"
+            return Response(206, headers, stream=blob.read(start, end))
         if blob.path is not None and "http.response.pathsend" in request.scope.get("extensions", {}):
             return Response(200, headers, path=str(blob.path))
         return Response(200, headers, stream=blob.read(0, blob.size))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import os
 from collections.abc import Callable
 
@@ -251,8 +253,83 @@ def test_range(
     check_delete(repo, digest)
 
 
+def parts_of(answer: httpx.Response) -> list[tuple[str, bytes]]:
+    """(Content-Range, bytes) of each part of a multipart/byteranges."""
+    head = f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + answer.content, policy=email.policy.HTTP)
+    found = []
+    for part in message.iter_parts():
+        assert part.get_content_type() == "application/octet-stream"
+        found.append((str(part["Content-Range"]), part.get_payload(decode=True)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def wide(repo: Repo) -> tuple[str, bytes]:
+    """A blob of several reads."""
+    data = os.urandom(3 * 1024 * 1024)
+    digest = digest_of(data, "sha256")
+    assert repo.push_blob(data, digest).status_code == 201
+    return digest, data
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [(0, 0), (2, 2)],
+        [(5, 1_500_000), (1_500_001, 2_500_000)],
+        [(2_000_000, 2_000_009), (10, 19), (30, 39)],
+        [(n * 3000, n * 3000 + n) for n in range(1000)],
+        [(1_048_570, 1_048_580), (3 * 1024 * 1024 - 1, 3 * 1024 * 1024 - 1)],
+    ],
+    ids=["bytes", "adjacent", "disordered", "thousand", "last"],
+)
+def test_several_ranges(repo: Repo, wide: tuple[str, bytes], spans: list[tuple[int, int]]) -> None:
+    digest, data = wide
+    answer = repo.get_blob(digest, "bytes=" + ", ".join(f"{first}-{last}" for first, last in spans))
+    assert answer.status_code == 206
+    assert answer.headers["Content-Type"].startswith("multipart/byteranges; boundary=")
+    assert answer.headers["Content-Length"] == str(len(answer.content))
+    assert "Content-Range" not in answer.headers
+    expected = [(f"bytes {first}-{last}/{len(data)}", data[first : last + 1]) for first, last in spans]
+    assert parts_of(answer) == expected
+
+
+def test_ranges_that_overlap_are_one(repo: Repo, wide: tuple[str, bytes]) -> None:
+    digest, data = wide
+    answer = repo.get_blob(digest, "bytes=" + ",".join(["0-"] * 1000))
+    assert answer.headers["Content-Range"] == f"bytes 0-{len(data) - 1}/{len(data)}"
+    assert answer.content == data
+    answer = repo.get_blob(digest, f"bytes=50-99,0-9,90-119,{len(data)}-,-5")
+    assert parts_of(answer) == [
+        (f"bytes 0-9/{len(data)}", data[:10]),
+        (f"bytes 50-119/{len(data)}", data[50:120]),
+        (f"bytes {len(data) - 5}-{len(data) - 1}/{len(data)}", data[-5:]),
+    ]
+
+
+def test_ranges_that_are_ignored(repo: Repo, wide: tuple[str, bytes]) -> None:
+    """Another unit, too many, another version of the blob: the whole, as if nothing had been asked."""
+    digest, data = wide
+    many = "bytes=" + ",".join(f"{4 * n}-{4 * n}" for n in range(1025))
+    url, headers = f"{repo.base}/blobs/{digest}", {"Range": "bytes=0-1,4-5"}
+    ask = repo.client.request
+    answers = [
+        repo.get_blob(digest, "pages=0-1,3-4"),
+        repo.get_blob(digest, "bytes=0-1,junk"),
+        repo.get_blob(digest, many),
+        ask("GET", url, headers=headers | {"If-Range": '"sha256:other"'}),
+        ask("GET", url, headers=headers | {"If-Range": "Thu, 01 Jan 2026 00:00:00 GMT"}),
+    ]
+    assert {(answer.status_code, answer.content == data) for answer in answers} == {(200, True)}
+    same = ask("GET", url, headers=headers | {"If-Range": f'"{digest}"'})
+    assert [part for _, part in parts_of(same)] == [data[:2], data[4:6]]
+    head = ask("HEAD", url, headers=headers)
+    assert (head.status_code, head.headers["Content-Length"]) == (200, str(len(data)))
+
+
 @algorithms
-@pytest.mark.parametrize("header", ["500-0", "5000-10000"])
+@pytest.mark.parametrize("header", ["500-0", "5000-10000", "5000-,6000-6001", "0-1,9-8"])
 def test_range_refused(repo: Repo, ranged: dict[str, tuple[str, bytes]], algorithm: str, header: str) -> None:
     digest, data = ranged[algorithm]
     assert repo.push_blob(data, digest).status_code == 201
