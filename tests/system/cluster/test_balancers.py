@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import ssl
 import subprocess
 import threading
@@ -133,6 +134,14 @@ def test_uploads_go_on_at_another_instance(balanced: tuple[Cluster, BalancerServ
     assert got.content == data
     part = client.get(f"/v2/library/big/blobs/{digest}", headers={"Range": "bytes=5-9"})
     assert part.content == data[5:10]
+    starts = [20_000_000 + 20_000 * number for number in range(1024)]
+    ranges = "bytes=" + ", ".join(f"{start}-{start + 99}" for start in starts)
+    parts = client.get(f"/v2/library/big/blobs/{digest}", headers={"Range": ranges})
+    assert parts.status_code == 206, parts.text[:200]
+    found = re.findall(
+        rb"\r\nContent-Range: bytes [0-9]+-[0-9]+/[0-9]+\r\n\r\n(.{100})\r\n--", parts.content, re.S
+    )
+    assert found == [data[start : start + 100] for start in starts]
     for room in ("client_body", "proxy"):
         kept = [p for p in (server.root / room).rglob("*") if p.is_file()] if server.kind == "nginx" else []
         assert kept == [], "bodies are passed on, not kept in files"

@@ -106,6 +106,8 @@ frontend plain
 global
     log stdout format raw local0
     maxconn 8000
+    # A pull that lacks 1,024 chunks of a layer names them all in one header (24 KiB).
+    tune.bufsize 32768
 
 defaults
     mode http
@@ -213,6 +215,8 @@ server {{
 
     # One address cannot take all connections, and who sends or takes nothing is let go.
     limit_conn seawall_address 1000;
+    # A pull that lacks 1,024 chunks of a layer names them all in one header (24 KiB).
+    large_client_header_buffers 4 32k;
     client_header_timeout 10s;
     client_body_timeout 60s;
     send_timeout 60s;
