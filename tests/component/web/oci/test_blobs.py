@@ -260,7 +260,9 @@ def parts_of(answer: httpx.Response) -> list[tuple[str, bytes]]:
     found = []
     for part in message.iter_parts():
         assert part.get_content_type() == "application/octet-stream"
-        found.append((str(part["Content-Range"]), part.get_payload(decode=True)))
+        data = part.get_payload(decode=True)
+        assert isinstance(data, bytes)
+        found.append((str(part["Content-Range"]), data))
     return found
 
 
