@@ -2916,6 +2916,7 @@ export interface components {
             proxy_speed_kb?: string | null;
             max_upstream_conn?: string | null;
             proxy_cache_local_on_not_found?: string | null;
+            proxy_cache_warm?: string | null;
             proxy_referrer_api?: string | null;
             proxy_cache_filter_pattern?: string | null;
             proxy_cache_filter_kind?: string | null;

@@ -28,6 +28,7 @@ _BOOLEANS = frozenset(
         "auto_sbom_generation",
         "reuse_sys_cve_allowlist",
         "proxy_cache_local_on_not_found",
+        "proxy_cache_warm",
         "proxy_referrer_api",
     }
 )

@@ -283,7 +283,8 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     replication = open_replication(db, keys, jobs)
     pull_through = PullThrough(db, content, jobs, replication.registries, settings.proxy)
     registry: Registry = ProxyCache(content, pull_through)
-    artifacts = ArtifactService(db, content, pull_through.complete)
+    complete = pull_through.completer.complete
+    artifacts = ArtifactService(db, content, complete)
     trust = TrustService(db, artifacts)
     exemptions = Exemptions(db, artifacts, auth)
     scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)
@@ -316,9 +317,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         *([cluster_part(instances, health)] if leading else []),
         webhooks_part(db, events, jobs, keys, configuration, settings),
         preheat_part(db, jobs, preheat, auth, tokens, scanner.registry_url),
-        replication_part(
-            db, content, jobs, events, keys, replication, settings.external_url, pull_through.complete
-        ),
+        replication_part(db, content, jobs, events, keys, replication, settings.external_url, complete),
         proxy_part(db, content, pull_through, settings.proxy.keep_days),
         *([peers_part(peers, serving=serving)] if peers.enabled else []),
         *more,

@@ -3,11 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, func, or_, select, tuple_, update
 
+from seawall.access.views import projects
 from seawall.infra.db.batch import later
 from seawall.registry.tables import manifests, repositories, tags
+
+
+class ServedTag(NamedTuple):
+    """A tag of a repository (full name); `used_at`: its last pull, or else its push (Unix seconds)."""
+
+    repository: str
+    name: str
+    digest: str
+    used_at: float
+
+
+def served_tags(connection: Connection, project: str, after: tuple[str, str], limit: int) -> list[ServedTag]:
+    """The next tags of a project, by repository and name, after the tag `after`; accessories are left out."""
+    query = (
+        select(
+            repositories.c.name,
+            tags.c.name,
+            manifests.c.digest,
+            func.coalesce(tags.c.pulled_at, manifests.c.pulled_at, tags.c.pushed_at),
+        )
+        .join(repositories, repositories.c.id == tags.c.repository_id)
+        .join(projects, projects.c.id == repositories.c.project_id)
+        .join(manifests, manifests.c.id == tags.c.manifest_id)
+        .where(
+            projects.c.name == project,
+            manifests.c.accessory_of.is_(None),
+            tuple_(repositories.c.name, tags.c.name) > after,
+        )
+        .order_by(repositories.c.name, tags.c.name)
+        .limit(limit)
+    )
+    return [ServedTag(*row) for row in connection.execute(query)]
 
 
 def tags_of_repository(connection: Connection, repository_id: int) -> list[tuple[str, int]]:

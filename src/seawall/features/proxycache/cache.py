@@ -38,7 +38,7 @@ class PullThrough:
         local = LocalEndpoint(db, content)
         self.upstreams = Upstreams(db, registries)
         self.blobs = ProxiedBlobs(self.upstreams, db, local)
-        self.complete = Completer(self.upstreams, self.blobs, content, local).complete
+        self.completer = Completer(self.upstreams, self.blobs, content, local)
         self.manifests = ProxiedManifests(
             self.upstreams,
             content,

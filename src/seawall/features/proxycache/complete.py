@@ -1,4 +1,4 @@
-"""Completing an index of which not all images were pulled, before it is copied out of the cache."""
+"""Fetching whole manifests: of an index that is copied out of the cache, and of a tag that has moved."""
 
 from __future__ import annotations
 
@@ -36,27 +36,40 @@ class Completer:
         upstream = await self._upstreams.of(repository)
         if upstream is None:
             return False
-        return await self._complete(upstream, repository, digest, 0)
+        return await self.bring(upstream, repository, digest)
 
-    async def _complete(self, upstream: Upstream, repository: str, digest: str, depth: int) -> bool:
+    async def bring(
+        self, upstream: Upstream, repository: str, digest: str, depth: int = 0, at: float | None = None
+    ) -> bool:
+        """`complete`, of an upstream that is known; `at` dates what is stored (Unix seconds)."""
         if depth > _DEEPEST:
             raise RegistryError("MANIFEST_INVALID", "indexes are nested too deep")
         here = await self._local.manifest(repository, digest)
         found = here or await self._fetch(upstream, repository, digest)
         if found is None:
             return False
-        parsed = manifests.parse(found.payload, found.media_type or None)
-        for child in parsed.manifests:
-            if not await self._complete(upstream, repository, child, depth + 1):
+        for child in manifests.parse(found.payload, found.media_type or None).manifests:
+            if not await self.bring(upstream, repository, child, depth + 1, at):
                 raise RegistryError(
                     "MANIFEST_UNKNOWN",
                     f"{child}, an image of {digest}, was never pulled and is not upstream any more",
                 )
         if here is None:
-            for blob in parsed.blobs:
-                await self._blobs.fetch(upstream, repository, blob)
-            await store(self._content, repository, digest, found)
+            await self.keep(upstream, repository, digest, found, at)
         return True
+
+    async def keep(
+        self,
+        upstream: Upstream,
+        repository: str,
+        reference: str,
+        found: RemoteManifest,
+        at: float | None = None,
+    ) -> None:
+        """Store a manifest under a tag or its digest, after its blobs. Raises RegistryError."""
+        for blob in manifests.parse(found.payload, found.media_type or None).blobs:
+            await self._blobs.fetch(upstream, repository, blob)
+        await store(self._content, repository, reference, found, at)
 
     async def _fetch(self, upstream: Upstream, repository: str, digest: str) -> RemoteManifest | None:
         upstream.check(repository)

@@ -240,10 +240,18 @@ class ProxiedManifests:
         return found
 
 
-async def store(content: LocalRegistry, repository: str, reference: str, found: RemoteManifest) -> None:
-    """Store a manifest in a proxy-cache project; an index may lack children."""
+async def store(
+    content: LocalRegistry,
+    repository: str,
+    reference: str,
+    found: RemoteManifest,
+    at: float | None = None,
+) -> None:
+    """Store a manifest in a proxy-cache project; an index may lack children. `at`: as if pushed then."""
     before = actor.set(SYSTEM)
     try:
-        await content.manifests.put(repository, reference, found.payload, found.media_type, sparse=True)
+        await content.manifests.put(
+            repository, reference, found.payload, found.media_type, sparse=True, at=at
+        )
     finally:
         actor.reset(before)

@@ -48,13 +48,19 @@ class Upstream:
     connections: int = 0
     filter_pattern: str = ""
     filter_kind: str = ""
+    # Whether its tags are brought up to date before anybody pulls them.
+    warm: bool = False
     # Lists that are asked for at once.
     lists: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LISTS))
 
     def check(self, repository: str) -> None:
         """Raise RegistryError 404 for a repository that the project's filter leaves out."""
-        if not wants(self.filter_pattern, self.filter_kind, repository.partition("/")[2]):
+        if not self.serves(repository):
             raise RegistryError("NAME_UNKNOWN", "the project's filter leaves this repository out")
+
+    def serves(self, repository: str) -> bool:
+        """Whether the project's filter lets a repository in."""
+        return wants(self.filter_pattern, self.filter_kind, repository.partition("/")[2])
 
     def name_of(self, repository: str) -> str:
         """What the upstream calls a repository of the project."""
@@ -133,6 +139,7 @@ class Upstreams:
         old.local_on_not_found = metadata.get("proxy_cache_local_on_not_found") == "true"
         most = metadata.get("max_upstream_conn", "")
         old.connections = min(int(most), MOST_CONNECTIONS) if most.isdigit() else 0
+        old.warm = metadata.get("proxy_cache_warm") == "true"
         old.filter_pattern = metadata.get("proxy_cache_filter_pattern", "").strip()
         old.filter_kind = metadata.get("proxy_cache_filter_kind", "")
         return old

@@ -53,6 +53,7 @@ class ProjectMetadata(BaseModel):
     proxy_speed_kb: str | None = None
     max_upstream_conn: str | None = None
     proxy_cache_local_on_not_found: str | None = None
+    proxy_cache_warm: str | None = None
     proxy_referrer_api: str | None = None
     proxy_cache_filter_pattern: str | None = None
     proxy_cache_filter_kind: str | None = None

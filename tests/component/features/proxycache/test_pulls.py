@@ -136,7 +136,7 @@ def test_an_index_is_completed_when_it_is_replicated(run_proxy: RunProxy) -> Non
         await lab.services.registry.manifest("p/app", "all")
         registries = lab.services.replication.registries
         cache = PullThrough(lab.db, lab.content, lab.services.jobs, registries, ProxySettings())
-        source = CompletedEndpoint(lab.db, lab.content, cache.complete)
+        source = CompletedEndpoint(lab.db, lab.content, cache.completer.complete)
         upstream.status = 401
         copier = Copier(source, LocalEndpoint(lab.db, lab.content), "p/app", "q/copy")
         assert "refuses" in (await copier.run(["all"]))["all"]
