@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import contextlib
+import hashlib
+import hmac
 import re
 import secrets
 
@@ -44,11 +48,45 @@ def check_password(password: str) -> None:
         raise InvalidError("passwords have 8 to 128 characters with upper case, lower case and a digit")
 
 
+# How Harbor hashes: PBKDF2 to 16 bytes, with the hash function and the rounds of its "password version".
+_HARBOR = {"sha1": ("sha1", 4096), "sha256": ("sha256", 4096), "pbkdf2_sha256": ("sha256", 600_000)}
+_HARBOR_HASH = re.compile(r"\$harbor\$(?P<version>\w+)\$(?P<salt>[A-Za-z0-9_=-]*)\$(?P<hash>[0-9a-f]{32})")
+
+
+def harbor_hash(version: str, salt: str, hexadecimal: str) -> str:
+    """A hash from Harbor's database as it is stored here. Raises InvalidError for one that is none."""
+    encoded = base64.urlsafe_b64encode(salt.encode()).decode()
+    made = f"$harbor${version}${encoded}${hexadecimal}"
+    if version not in _HARBOR or len(made) > 255 or not _HARBOR_HASH.fullmatch(made):
+        raise InvalidError("not a password hash of Harbor's")
+    return made
+
+
+def is_foreign(stored: str | None) -> bool:
+    """Whether the hash is another registry's, to be replaced once the password is known."""
+    return stored is not None and stored.startswith("$harbor$")
+
+
+def _verify_harbor(stored: str, password: str) -> bool:
+    found = _HARBOR_HASH.fullmatch(stored)
+    if found is None or found["version"] not in _HARBOR:
+        return False
+    name, rounds = _HARBOR[found["version"]]
+    try:
+        salt = base64.urlsafe_b64decode(found["salt"])
+    except binascii.Error:
+        return False
+    made = hashlib.pbkdf2_hmac(name, password.encode(errors="surrogatepass"), salt, rounds, 16)
+    return hmac.compare_digest(made.hex(), found["hash"])
+
+
 _DUMMY = _HASHER.hash(secrets.token_hex(8))
 
 
 def verify(stored: str | None, password: str) -> bool:
     """Whether the password is that of the hash; none stands for an unknown user, and costs as much time."""
+    if stored is not None and is_foreign(stored):
+        return _verify_harbor(stored, password)
     # An unknown user costs the same time as a wrong password, so names cannot be told apart.
     try:
         return _HASHER.verify(stored or _DUMMY, password) and bool(stored)

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from seawall.access import access
 from seawall.access.federation import TokenRefusedError, is_token
-from seawall.access.passwords import check_password, hash_of, verify
+from seawall.access.passwords import check_password, hash_of, is_foreign, verify
 from seawall.access.principal import ANONYMOUS, Principal, RobotGrant
 from seawall.access.rbac import OCI_ACTIONS
 from seawall.access.tables import oidc_users, robots, user_group_members, users
@@ -33,6 +33,7 @@ from seawall.infra.db import Database
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.telemetry import Counter
+from seawall.kernel.errors import SeawallError
 
 log: Any = structlog.get_logger("seawall.auth")
 
@@ -163,12 +164,26 @@ class AuthService:
                 return None
         if account and stored:
             _remember(self._known, mark, time.time() + 300)
+            if is_foreign(stored):
+                await self._rehash(account, stored, password)
         elif account and not account.sealed:
             _remember(self._outside, mark, (time.time() + _OUTSIDE_SECONDS, principal))
         if failures:
             await self._throttle.passed(this)
         LOGINS.inc("ok")
         return principal
+
+    async def _rehash(self, account: _Account, stored: str, password: str) -> None:
+        """Replace another registry's hash by ours; where that cannot be written, it is as good as before."""
+        async with self._slots:
+            fresh = await asyncio.to_thread(hash_of, password)
+        table = robots if account.principal.kind == "robot" else users
+        column = robots.c.secret_hash if table is robots else users.c.password_hash
+        change = update(table).where(table.c.id == account.principal.id, column == stored)
+        try:
+            await self._db.write(lambda c: c.execute(change.values({column: fresh})))
+        except SeawallError as error:
+            log.info("a password hash stays as it is", user=account.principal.name, reason=str(error))
 
     async def exchange(self, name: str, token: str, client: str) -> Principal:
         """The robot that an issuer's token stands for; a token with a `jti` is taken once (RFC 8693).

@@ -216,7 +216,7 @@ class Configuration:
 
         Raises InvalidError naming the first that is not acceptable, ForbiddenError for what settings fix.
         """
-        checked = {name: _checked(name, value) for name, value in values.items()}
+        checked = {name: acceptable(name, value) for name, value in values.items()}
         for name in sorted(self._fixed.keys() & checked):
             if checked[name] != self._fixed[name]:
                 raise ForbiddenError(f"{name} is set by `configuration` in the settings; change it there")
@@ -244,7 +244,8 @@ class Configuration:
         self._cached = None
 
 
-def _checked(name: str, value: Any) -> Any:
+def acceptable(name: str, value: Any) -> Any:
+    """The value of an item as it is stored (a password in clear). Raises InvalidError."""
     item = ITEMS.get(name)
     if item is None:
         raise InvalidError(f"unknown configuration item: {name[:100]}")
@@ -269,7 +270,7 @@ def _checked(name: str, value: Any) -> Any:
 def _fixed(settings: Settings) -> dict[str, Any]:
     """The items that the settings decide. Raises ConfigError."""
     try:
-        return {name: _checked(name, value) for name, value in settings.configuration.items()}
+        return {name: acceptable(name, value) for name, value in settings.configuration.items()}
     except InvalidError as error:
         raise ConfigError(f"configuration: {error}") from None
 

@@ -7,6 +7,7 @@ before this module was imported, so no table can be left out by accident. A new 
 """
 
 import seawall.access.tables
+import seawall.availability.adopt.tables
 import seawall.availability.cluster.tables
 import seawall.availability.peers.tables
 import seawall.availability.sites.tables

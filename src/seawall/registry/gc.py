@@ -28,7 +28,6 @@ from sqlalchemy import (
     exists,
     false,
     func,
-    insert,
     not_,
     select,
     tuple_,
@@ -36,8 +35,10 @@ from sqlalchemy import (
 
 from seawall.infra import leases
 from seawall.infra.db import Database, fence
+from seawall.infra.db.dialect import upsert
 from seawall.infra.storage import BlobStorage
-from seawall.registry import accounting, index
+from seawall.infra.storage.tree import PREFIX
+from seawall.registry import accounting, adopted, index
 from seawall.registry.belongings import is_needed
 from seawall.registry.incoming import incoming
 from seawall.registry.repositories import lock
@@ -284,18 +285,26 @@ def _trash_blobs(connection: Connection, cutoff: float) -> tuple[bool, _Gone]:
         .where(blobs.c.digest.in_(candidates), *unlinked)
         .returning(blobs.c.storage_key, blobs.c.digest, blobs.c.size)
     ).all()
-    if gone:
-        now = time.time()
-        connection.execute(insert(blob_trash), [{"storage_key": row[0], "trashed_at": now} for row in gone])
+    now = time.time()
+    for row in gone:
+        # A tree's key may be there from before.
+        trashed = {"storage_key": row[0], "trashed_at": now}
+        connection.execute(upsert(connection, blob_trash, trashed, "storage_key", ["trashed_at"]))
     return len(candidates) == _BATCH, [(row[1], row[2]) for row in gone]
 
 
+def _deletable(connection: Connection, cutoff: float) -> list[str]:
+    """Trashed keys whose readers have finished; those of an adopted tree only once it is released."""
+    query = select(blob_trash.c.storage_key).where(blob_trash.c.trashed_at <= cutoff)
+    # A tree's key is the same for as long as the blob lies there: it may be a blob's again.
+    query = query.where(~exists().where(blobs.c.storage_key == blob_trash.c.storage_key))
+    if not adopted.is_released(connection):
+        query = query.where(~blob_trash.c.storage_key.startswith(PREFIX, autoescape=True))
+    return list(connection.execute(query).scalars())
+
+
 async def _empty_trash(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:
-    keys = await db.read(
-        lambda c: list(
-            c.execute(select(blob_trash.c.storage_key).where(blob_trash.c.trashed_at <= cutoff)).scalars()
-        )
-    )
+    keys = await db.read(lambda c: _deletable(c, cutoff))
     for key in keys:
         report.freed_bytes += await storage.size(key) or 0
         await storage.delete(key)

@@ -128,6 +128,16 @@ manifest_trash = Table(
     info={"dumped": False},
 )
 
+# One row (id 1) where blobs of a Distribution's tree were adopted (`seawall adopt-harbor`). Until it is
+# released the collector deletes nothing of the tree: the other registry may still serve it.
+adopted_tree = Table(
+    "adopted_tree",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("adopted_at", Float, nullable=False),
+    Column("released_at", Float),
+)
+
 repository_blobs = Table(
     "repository_blobs",
     metadata,

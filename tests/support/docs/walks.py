@@ -29,6 +29,27 @@ printf 'port 26379\nsentinel monitor seawall 127.0.0.1 6379 1\n' >/run/sentinel.
 redis-server /run/sentinel.conf --sentinel --daemonize yes >/dev/null
 """
 
+_HARBOR = rf"""
+mkdir -p /data/registry /data/secret/keys /pg
+printf not-a-secret-key >/data/secret/keys/secretkey
+chown postgres /pg
+bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
+as_postgres() {{ (cd / && runuser -u postgres -- "$@"); }}
+as_postgres "$bin/initdb" -D /pg/data -A trust -U registry --no-sync >/dev/null
+as_postgres "$bin/pg_ctl" -D /pg/data -w -l /pg/log -o "-k /pg -c fsync=off" start >/dev/null
+psql -q -h 127.0.0.1 -U registry postgres -c 'CREATE DATABASE registry'
+printf '%s\n' 'version: 0.1' 'storage: {{filesystem: {{rootdirectory: /data/registry}}}}' \
+  'http: {{addr: "127.0.0.1:5000"}}' >/data/registry.yml
+docker-registry serve /data/registry.yml 2>/data/registry.log &
+until curl -s http://127.0.0.1:5000/v2/ >/dev/null; do sleep 0.2; done
+(cd /data && seawall demo --layout image >/dev/null)
+for tag in 1.0 1.1; do
+  skopeo copy -q --all --dest-tls-verify=false oci:/data/image:1.0 docker://127.0.0.1:5000/library/app:$tag
+done
+(cd {ROOT} && .venv/bin/python -m tests.support.harbor.sample \
+  postgresql://registry@127.0.0.1/registry /data/registry)
+"""
+
 WALKS = [
     # One registry, as README makes it, then what one does with it.
     Walk(
@@ -55,7 +76,6 @@ WALKS = [
             "docs/sizing.md",
             "docs/metrics.md",
             "docs/observability.md",
-            "docs/tracing.md",
             "docs/support.md",
             "docs/network.md",
             "docs/troubleshooting.md",
@@ -94,6 +114,8 @@ WALKS = [
         ["docs/install/systemd.md", "docs/upgrade.md", "docs/uninstall.md"],
         before=f"ln -s {ROOT}/.venv/bin/seawall /usr/local/bin/seawall; mkdir /opt/seawall",
     ),
+    # A Harbor: its database and key, and its Distribution with an image of two tags in it.
+    Walk("adoption", ["docs/install/adopt-harbor.md"], before=_HARBOR),
     Walk("peers", ["docs/peers.md"]),
     Walk("two-sites", ["docs/disaster-recovery.md"]),
     # PostgreSQL, with TLS, at both names of the database; Redis with a Sentinel.

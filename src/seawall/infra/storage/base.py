@@ -114,6 +114,9 @@ class BlobStorage(Protocol):
         Bytes of upload sessions may be among them, dated into the future as long as a session may need them.
         """
 
+    def list_tree(self) -> AsyncIterator[StoredObject]:
+        """Every blob of a Distribution's tree below the same root, in no order (see `storage.tree`)."""
+
     async def check(self) -> None:
         """Readiness probe: raises OSError when the backend cannot be read now.
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from seawall.infra.private import sync_folder
 from seawall.infra.storage.base import Location, StoredObject, UploadBusyError, UploadLostError
+from seawall.infra.storage.tree import TREE, key_at, tree_path
 from seawall.kernel.errors import StorageFullError, WritesRefusedError
 
 _CHUNK = 1024 * 1024
@@ -100,8 +101,19 @@ class FilesystemStorage:
         """See BlobStorage.check."""
         await self._run(self._check)
 
+    async def list_tree(self) -> AsyncIterator[StoredObject]:
+        """See BlobStorage.list_tree."""
+        for algorithm in ("sha256", "sha512"):
+            root = self.root / TREE / algorithm
+            for shard in await self._run(_names, root):
+                for item in await self._run(lambda d: list(_tree_shard(d)), root / shard):
+                    yield item
+
     def blob_path(self, key: str) -> Path:
         """The file of `key`; keys come from the domain, never from a client."""
+        adopted = tree_path(key)
+        if adopted is not None:
+            return self.root / adopted
         return self._blobs / key[:2] / key
 
     def upload_path(self, upload_id: str) -> Path:
@@ -274,8 +286,10 @@ class FileWriter:
             os.rename(self._path, target)
         except FileNotFoundError:
             # First blob of its shard: the new directory's own entry must be durable too.
-            target.parent.mkdir(exist_ok=True)
-            sync_folder(target.parent.parent)
+            for folder in reversed([target.parent, *target.parent.parents]):
+                if not folder.exists():
+                    folder.mkdir(exist_ok=True)
+                    sync_folder(folder.parent)
             os.rename(self._path, target)
         sync_folder(target.parent)
         self._close()
@@ -290,6 +304,22 @@ class FileWriter:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+
+
+def _tree_shard(directory: Path) -> Iterator[StoredObject]:
+    for name in _names(directory) if directory.is_dir() else ():
+        key = key_at(f"{directory.parent.name}/{directory.name}/{name}/data")
+        if key is not None:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                stat = os.stat(directory / name / "data")
+                yield StoredObject(key, stat.st_size, stat.st_mtime)
 
 
 def _scan(directory: Path) -> Iterator[StoredObject]:

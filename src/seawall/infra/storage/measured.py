@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from seawall.infra import tracing
 from seawall.infra.storage.base import (
     BlobStorage,
     Location,
@@ -57,25 +56,10 @@ class _Meters:
     def time(self, action: str) -> Iterator[None]:
         started = time.perf_counter()
         try:
-            with self.failing(action), tracing.span(f"storage {action}", "client", driver=self.driver):
-                yield
-        finally:
-            SECONDS.observe(time.perf_counter() - started, self.driver, action)
-
-    @contextlib.contextmanager
-    def time_piece(self, action: str, size: int) -> Iterator[None]:
-        """`time` for one of many: a sum in the current span, in place of a span for each."""
-        started = time.perf_counter()
-        try:
             with self.failing(action):
                 yield
         finally:
-            seconds = time.perf_counter() - started
-            SECONDS.observe(seconds, self.driver, action)
-            above = tracing.current()
-            if above is not None and above.recording:
-                above.add(f"seawall.storage.{action}_seconds", seconds)
-                above.add(f"seawall.storage.{action}_bytes", size)
+            SECONDS.observe(time.perf_counter() - started, self.driver, action)
 
 
 class _Writer:
@@ -92,7 +76,7 @@ class _Writer:
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """See UploadWriter.write."""
-        with self._meters.time_piece("write", len(data)):
+        with self._meters.time("write"):
             await self._inner.write(data)
         BYTES.inc(self._meters.driver, "in", by=len(data))
 
@@ -188,6 +172,10 @@ class MeasuredStorage:
     def list(self) -> AsyncIterator[StoredObject]:
         """See BlobStorage.list."""
         return self._inner.list()
+
+    def list_tree(self) -> AsyncIterator[StoredObject]:
+        """See BlobStorage.list_tree."""
+        return self._inner.list_tree()
 
     async def check(self) -> None:
         """See BlobStorage.check."""

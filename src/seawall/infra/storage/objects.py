@@ -36,6 +36,7 @@ from seawall.infra.storage.multipart import S3Multipart
 from seawall.infra.storage.object_faults import faults, reason
 from seawall.infra.storage.object_upload import ObjectWriter
 from seawall.infra.storage.spool import Memory
+from seawall.infra.storage.tree import TREE, key_at, tree_path
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -182,6 +183,16 @@ class ObjectStorage:
                         key = last if room == "blobs" else f"upload.{parent}.{last}"
                         yield StoredObject(key, item["size"], item["last_modified"].timestamp() + later)
 
+    async def list_tree(self) -> AsyncIterator[StoredObject]:
+        """See BlobStorage.list_tree."""
+        root = f"{self._prefix}{TREE}/"
+        with faults():
+            async for batch in obstore.list(self.store, prefix=root):
+                for item in batch:
+                    key = key_at(item["path"].removeprefix(root))
+                    if key is not None:
+                        yield StoredObject(key, item["size"], item["last_modified"].timestamp())
+
     async def check(self) -> None:
         """See BlobStorage.check."""
         try:
@@ -209,6 +220,9 @@ class ObjectStorage:
         part = _KEY.fullmatch(key)
         if part is not None:
             return f"{self._prefix}uploads/{part['session']}/{part['part']}"
+        adopted = tree_path(key)
+        if adopted is not None:
+            return f"{self._prefix}{adopted}"
         return f"{self._prefix}blobs/{key[:2]}/{key}"
 
     async def remove(self, paths: Iterable[str]) -> None:

@@ -41,6 +41,7 @@ _PLACES = {
     "bundle": "install:app",
     "migrate-from-harbor": "install:app",
     "migrate-from-registry": "move:app",
+    "adopt-harbor": "adopt:app",
 }
 
 

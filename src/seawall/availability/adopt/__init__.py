@@ -1,0 +1,1 @@
+"""Adoption of a Harbor in place: its database is read, its storage stays where it is."""
