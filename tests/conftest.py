@@ -11,12 +11,19 @@ from typing import Any
 import pytest
 
 import seawall.process.tables  # noqa: F401 - every table is declared in the tests too
-from tests.support import spread
+from tests.support import folders, spread
 from tests.support.processes import ROOT
 from tests.support.receiver import Receiver
 from tests.support.registry import Registry
 from tests.support.servers.postgres import Postgres, PostgresPair, running_postgres
 from tests.support.servers.swift import SwiftServer
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """A run over several workers keeps its files in memory; what measures the host has the disk."""
+    if config.getoption("numprocesses", None):
+        folders.use_memory()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -7,7 +7,6 @@ import os
 import random
 import socket
 import sys
-import tempfile
 from collections import deque
 from pathlib import Path
 
@@ -24,7 +23,8 @@ _chosen: deque[int] = deque()
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nothing listens on and that no other test has chosen lately."""
-    folder = Path(tempfile.gettempdir()) / "seawall-test-ports"
+    # Not the run's own temporary folder: runs side by side may have different ones.
+    folder = Path("/tmp/seawall-test-ports")
     folder.mkdir(exist_ok=True)
     while len(_chosen) > 300:
         os.close(_chosen.popleft())

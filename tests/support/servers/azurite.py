@@ -26,7 +26,7 @@ _HERE = Path(__file__).parent / "node"
 
 def _program() -> Path:
     found = _HERE / "node_modules/.bin/azurite-blob"
-    with (Path(tempfile.gettempdir()) / "seawall-azurite.lock").open("w") as lock:
+    with Path("/tmp/seawall-azurite.lock").open("w") as lock:
         # Of test runs that start together one installs.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not found.exists():

@@ -61,7 +61,7 @@ class Engine:
 @pytest.fixture(scope="module")
 def engine(bundle: Path, debian: Path) -> Iterator[Engine]:
     # podman takes no long paths.
-    folder = Path(tempfile.mkdtemp(prefix="sw-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="sw-"))
     made = Engine(folder)
     try:
         context = folder / "bundle"
