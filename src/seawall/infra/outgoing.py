@@ -29,6 +29,7 @@ import aiohttp.abc
 import httpx
 from yarl import URL
 
+from seawall.infra import tracing
 from seawall.infra.addresses import Network, allowed
 
 _ERRORS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
@@ -184,8 +185,28 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._check_literal(request)
         timeout = request.extensions.get("timeout", {})
         body = _Body(request)
+        # Neither path nor query: an address may have a secret in it.
+        attributes = {"http.request.method": request.method, "server.address": request.url.host}
+        with tracing.span(f"{request.method} {request.url.host}", "client", **attributes) as span:
+            tracing.inject(request.headers)
+            response = await self._sent(request, body, timeout)
+            span.set("http.response.status_code", response.status)
+        return httpx.Response(
+            response.status,
+            headers=response.raw_headers,
+            stream=_Stream(response, request),
+            extensions={
+                "http_version": b"HTTP/1.1",
+                "reason_phrase": (response.reason or "").encode("ascii", "replace"),
+            },
+        )
+
+    async def _sent(
+        self, request: httpx.Request, body: _Body, timeout: dict[str, Any]
+    ) -> aiohttp.ClientResponse:
+        assert self._session is not None
         try:
-            response = await self._session.request(
+            return await self._session.request(
                 request.method,
                 # As it is: a signed URL must not be written another way.
                 URL(str(request.url), encoded=True),
@@ -202,15 +223,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if body.error is not None:
                 raise body.error from None
             raise _translated(error, request) from error
-        return httpx.Response(
-            response.status,
-            headers=response.raw_headers,
-            stream=_Stream(response, request),
-            extensions={
-                "http_version": b"HTTP/1.1",
-                "reason_phrase": (response.reason or "").encode("ascii", "replace"),
-            },
-        )
 
     def _check_literal(self, request: httpx.Request) -> None:
         """The resolver never sees a host that is an address."""

@@ -639,6 +639,65 @@ class MetricsSettings(_Section):
     )
 
 
+class TraceSettings(_Section):
+    """Traces by OpenTelemetry, sent over OTLP/HTTP."""
+
+    enabled: bool = False
+    endpoint: str | None = Field(
+        default=None,
+        description="URL of a collector that takes OTLP over HTTP, such as http://collector:4318; "
+        "without a path, /v1/traces",
+    )
+    headers: dict[str, str] = Field(
+        default={}, repr=False, description="headers for the collector, such as an Authorization"
+    )
+    sample_rate: float = Field(
+        default=1.0, ge=0, le=1, description="share of the traces that begin here which is recorded"
+    )
+    follow: bool = Field(
+        default=True,
+        description="go on with the trace that a request's traceparent names, and sample as it says; "
+        "false: each request begins a trace of its own",
+    )
+    namespace: str | None = Field(default=None, description="service.namespace of all spans")
+    attributes: dict[str, str] = Field(default={}, description="attributes of all spans (of the resource)")
+    compression: bool = Field(default=True, description="send with gzip")
+    timeout_seconds: float = Field(default=10, gt=0, le=300, description="longest wait for the collector")
+    queue: int = Field(
+        default=4096, ge=512, le=1_000_000, description="spans that wait in a process; more are dropped"
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _plain_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("must be a URL of http or https, such as http://collector:4318")
+        if parts.username or parts.password:
+            raise ValueError("has a user in it; give Authorization in trace.headers instead")
+        return value
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> TraceSettings:
+        if self.enabled and not self.endpoint:
+            raise ValueError("enabled needs endpoint")
+        for name, value in self.headers.items():
+            if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or re.search(r"[^ -~]", value):
+                raise ValueError(f"headers: {name[:40]!r} is not a header")
+        return self
+
+    def url(self) -> str:
+        """Where spans are sent."""
+        url = self.endpoint or ""
+        return url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/v1/traces"
+
+
 class LogSettings(_Section):
     """Log output."""
 
@@ -700,6 +759,7 @@ class Settings(BaseSettings):
     mirror: MirrorSettings = MirrorSettings()
     webhooks: WebhookSettings = WebhookSettings()
     metrics: MetricsSettings = MetricsSettings()
+    trace: TraceSettings = TraceSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("external_url")

@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from seawall.infra import telemetry
+from seawall.infra import telemetry, tracing
 from seawall.infra.db import faults
 from seawall.infra.settings import Http
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
@@ -78,7 +78,30 @@ class Edge:
             await self._app(scope, receive, send)
             return
         scope = clean_path(scope)
+        if not tracing.started() or scope["path"] in _PROBES:
+            await self._serve(scope, receive, send, _request_id(scope), tracing.NOTHING)
+            return
+        method, route = _method(scope), _route(scope["path"])
         request_id = _request_id(scope)
+        peer = scope.get("client")
+        attributes: dict[str, str] = {
+            "http.request.method": method,
+            "http.route": route,
+            "url.path": scope["path"],
+            "client.address": peer[0] if peer else "",
+            "seawall.request_id": request_id,
+        }
+        with tracing.incoming(f"{method} {route}", scope["headers"], **attributes) as span:
+            await self._serve(scope, receive, send, request_id, span)
+
+    async def _serve(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request_id: str,
+        span: tracing.Span | tracing.Nothing,
+    ) -> None:
         exchange = Exchange(scope, receive, send)
         started = time.perf_counter()
         status = 0
@@ -149,7 +172,10 @@ class Edge:
                     del self._of_address[address]
             elapsed = time.perf_counter() - started
             route = _route(scope["path"])
-            method = scope["method"] if scope["method"] in _METHODS else "other"
+            method = _method(scope)
+            span.set("http.response.status_code", status or 499)
+            if status >= 500:
+                span.fail(str(status))
             requests, seconds = _counters(method, route, status or 499)
             requests.inc()
             seconds.observe(elapsed)
@@ -188,6 +214,10 @@ class Edge:
             raise RegistryError(
                 "UNAVAILABLE", "too many requests at once", headers={"Retry-After": RETRY_AFTER}
             )
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"
 
 
 def _has_body(scope: Scope) -> bool:

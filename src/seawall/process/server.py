@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -30,7 +31,7 @@ from seawall.features.preheat.service import Preheat
 from seawall.features.replication.service import Replication
 from seawall.features.scan.scanning import Scanning
 from seawall.features.trust.service import TrustService
-from seawall.infra import telemetry
+from seawall.infra import telemetry, tracing
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
@@ -41,6 +42,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.process import traces
 from seawall.process.edge import Edge
 from seawall.process.redirect import Redirect
 from seawall.process.stderr import StandardError
@@ -78,6 +80,7 @@ def configure_logging(settings: Settings) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            *([tracing.log_context] if settings.trace.enabled else []),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
@@ -130,6 +133,7 @@ def build(settings: Settings) -> ASGIApp:
     """The application for `settings`; database and storage are opened, the schema must be migrated."""
     configure_logging(settings)
     telemetry.start()
+    end_tracing = traces.begin(settings, "seawall")
     process = open_process(settings, serving=True)
     redirect = Redirect(settings)
     routes: list[BaseRoute] = []
@@ -176,6 +180,7 @@ def build(settings: Settings) -> ASGIApp:
         yield
         await redirect.close()
         await process.close()
+        await asyncio.to_thread(end_tracing)
 
     routes += [
         *ca_routes(settings),

@@ -27,6 +27,7 @@ from seawall.infra.loading import load
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.part import Part
 from seawall.infra.settings import Settings
+from seawall.process import traces
 from seawall.process.job_health import health_port
 from seawall.process.wiring import open_process
 
@@ -50,6 +51,7 @@ async def _run(settings: Settings, *more: Part, health: int | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     telemetry.start()
+    end_tracing = traces.begin(settings, "seawall-jobservice")
     process = open_process(settings, *more)
     runner = Runner(
         process.jobs,
@@ -68,6 +70,7 @@ async def _run(settings: Settings, *more: Part, health: int | None) -> None:
         await runner.drain(settings.jobs.drain_seconds)
         await asyncio.wait({dispatcher, work}, timeout=5)
         await process.close()
+        await asyncio.to_thread(end_tracing)
 
 
 def die_with_parent(parent: int) -> None:

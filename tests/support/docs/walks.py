@@ -76,6 +76,7 @@ WALKS = [
             "docs/sizing.md",
             "docs/metrics.md",
             "docs/observability.md",
+            "docs/tracing.md",
             "docs/support.md",
             "docs/network.md",
             "docs/troubleshooting.md",

@@ -11,6 +11,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from seawall.infra import tracing
 from seawall.infra.settings import Http
 from seawall.process.edge import Edge
 from tests.support.log_events import PAGE, page
@@ -65,6 +66,14 @@ def test_schema() -> None:
     (line,) = logged(1, "GET", 200, 1)
     made = {**line, "level": line.pop("log_level"), "timestamp": "2026-11-29T14:00:00.000000Z"}
     made.pop("log_level", None)
+    jsonschema.validate(made, schema)
+    assert set(made) == set(schema["properties"]) - {"trace_id", "span_id"}
+    tracing.start(lambda _: None)
+    try:
+        with tracing.incoming("GET", []):
+            made = dict(tracing.log_context(None, "info", made))
+    finally:
+        tracing.stop()
     jsonschema.validate(made, schema)
     # Nothing is logged that the schema does not describe.
     assert set(made) == set(schema["properties"])

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from seawall.availability.peers import wire
+from seawall.infra import tracing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import SeawallError
 
@@ -105,6 +106,7 @@ class Peer:
         request = self.http.build_request(method, self.url + target, **more)
         signed = wire.sign(self._keys, fingerprint, method, request.headers["Host"], target, claims, nonce)
         request.headers.update(signed.claims)
+        tracing.inject(request.headers)
         return request, signed
 
     async def _sent(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:

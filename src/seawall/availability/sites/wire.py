@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 from starlette.requests import Request
 
+from seawall.infra import tracing
 from seawall.infra.settings import DrSettings
 from seawall.kernel.errors import ForbiddenError, PreconditionError, UnavailableError
 
@@ -160,6 +161,7 @@ class Peer:
         extra = {} if timeout is None else {"timeout": timeout}
         request = self._client.build_request("POST", self.url + path, content=data, headers=headers, **extra)  # type: ignore[arg-type]
         request.headers["Authorization"] = self._signer.sign("POST", request.headers["Host"], path, data)
+        tracing.inject(request.headers)
         return request
 
     async def stream(self, verb: str, timeout: float | None = None, **body: Any) -> httpx.Response:

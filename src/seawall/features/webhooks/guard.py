@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from seawall.infra import tracing
 from seawall.infra.addresses import Network, RefusedError, networks, resolve
 from seawall.kernel.errors import InvalidError
 
@@ -73,14 +74,28 @@ async def post(
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
+    sent = {**headers, "Host": parts.netloc}
+    with tracing.span(f"POST {host}", "client", **{"server.address": host}):
+        tracing.inject(sent)
+        return await _post(pinned, content, sent, context, host, seconds)
+
+
+async def _post(
+    url: str,
+    content: bytes,
+    headers: dict[str, str],
+    context: ssl.SSLContext | bool,
+    host: str,
+    seconds: float,
+) -> Answer:
     async with (
         httpx.AsyncClient(verify=context, trust_env=False, follow_redirects=False, timeout=seconds) as client,
         asyncio.timeout(seconds * 2),
         client.stream(
             "POST",
-            pinned,
+            url,
             content=content,
-            headers={**headers, "Host": parts.netloc},
+            headers=headers,
             # The certificate is checked against the name, not the address.
             extensions={"sni_hostname": host},
         ) as response,

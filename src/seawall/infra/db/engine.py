@@ -31,6 +31,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, SingletonThreadPool
 
+from seawall.infra import tracing
 from seawall.infra.db import fence, meters
 from seawall.infra.db.faults import DatabaseError, Fault, told
 from seawall.infra.db.postgres import PostgresDatabase
@@ -146,18 +147,19 @@ class SqliteDatabase:
             with meters.using("read"):
                 return self.sync_read(fn)
 
-        with meters.counting("read"):
+        with meters.counting("read"), tracing.transaction("read", fn, "sqlite"):
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
     async def point(self, fn: Callable[[Connection], T]) -> T:
         """See Database.point; the look-up runs inline, which is cheaper than a thread hop."""
-        return self.sync_read(fn)
+        with tracing.transaction("read", fn, "sqlite"):
+            return self.sync_read(fn)
 
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True, also: Also = nothing) -> T:
         """See Database.write."""
         # The wait for the group's turn and its commit are in it.
-        with meters.counting("write"), meters.using("write"):
-            return await asyncio.wrap_future(self._submit(together(fn, also), durable))
+        with meters.counting("write"), meters.using("write"), tracing.transaction("write", fn, "sqlite"):
+            return await asyncio.wrap_future(self._submit(tracing.carried(together(fn, also)), durable))
 
     async def check(self) -> None:
         """See Database.check."""

@@ -40,6 +40,7 @@ from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from seawall.infra import tracing
 from seawall.infra.db import batch, fence, meters
 from seawall.infra.db.connections import connection_info
 from seawall.infra.db.faults import DatabaseError, Fault, told, transient
@@ -144,7 +145,10 @@ class PostgresDatabase:
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.read."""
         lane = self._reads
-        return await self._submit(lane, lambda work: self._run(lambda: self._read(lane, fn), work.deadline))
+        with tracing.transaction("read", fn, "postgresql"):
+            return await self._submit(
+                lane, lambda work: self._run(lambda: self._read(lane, fn), work.deadline)
+            )
 
     async def point(self, fn: Callable[[Connection], T]) -> T:
         """See Database.point."""
@@ -152,8 +156,9 @@ class PostgresDatabase:
 
     async def write(self, fn: Callable[[Connection], T], *, durable: bool = True, also: Also = nothing) -> T:
         """See Database.write."""
-        fn = together(fn, also)
-        return await self._submit(self._writes, lambda work: self._write_run(fn, durable, work))
+        with tracing.transaction("write", fn, "postgresql"):
+            carried = tracing.carried(together(fn, also))
+            return await self._submit(self._writes, lambda work: self._write_run(carried, durable, work))
 
     async def check(self) -> None:
         """See Database.check."""
@@ -238,8 +243,13 @@ class PostgresDatabase:
         again = now - _waited_until.get() < _ONCE_SECONDS
         work = Work(now if again else self._deadline())
 
+        above = tracing.current()
+
         def job() -> None:
-            meters.WAIT.observe(time.monotonic() - now, lane.pool)
+            waited = time.monotonic() - now
+            meters.WAIT.observe(waited, lane.pool)
+            if above is not None:
+                above.set("seawall.wait_seconds", waited)
             try:
                 with work.lock:
                     if work.given_up or work.answer.cancelled():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import Connection, case, delete, exists, func, or_, select, update
@@ -30,6 +30,16 @@ def move_heartbeat(connection: Connection, runner: str) -> int:
     return connection.execute(
         update(job_runners).where(job_runners.c.id == runner).values(heartbeat_at=dialect.now(connection))
     ).rowcount
+
+
+class Claimed(NamedTuple):
+    """A job that a runner has taken; `trace`: the `traceparent` of the change that made it."""
+
+    id: str
+    kind: str
+    args: dict[str, Any]
+    attempt: int
+    trace: str | None
 
 
 class Found:
@@ -122,10 +132,8 @@ def take_over(connection: Connection) -> None:
     )
 
 
-def claim(
-    connection: Connection, runner: str, kinds: dict[str, int], free: int
-) -> list[tuple[str, str, dict[str, Any], int]] | None:
-    """Take up to `free` due jobs as (id, kind, args, attempt); None when the runner itself is gone."""
+def claim(connection: Connection, runner: str, kinds: dict[str, int], free: int) -> list[Claimed] | None:
+    """Take up to `free` due jobs; None when the runner itself is gone."""
     # The lock orders this against a takeover that is about to declare this runner dead.
     alive = connection.execute(
         select(job_runners.c.id).where(job_runners.c.id == runner).with_for_update()
@@ -149,7 +157,7 @@ def claim(
             .with_for_update()
         ).scalars()
     )
-    taken: list[tuple[str, str, dict[str, Any], int]] = []
+    taken: list[Claimed] = []
     for kind, _ in waiting:
         if kind not in open_kinds:
             continue
@@ -160,17 +168,17 @@ def claim(
         if room <= 0:
             continue
         rows = connection.execute(
-            select(jobs.c.id, jobs.c.args, jobs.c.attempts)
+            select(jobs.c.id, jobs.c.args, jobs.c.attempts, jobs.c.trace)
             .where(*due, jobs.c.kind == kind)
             .order_by(jobs.c.run_at, jobs.c.created_at)
             .limit(room)
             .with_for_update(skip_locked=True)
         ).all()
-        for job_id, args, attempts in rows:
+        for job_id, args, attempts, trace in rows:
             connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id)
                 .values(status="running", runner=runner, started_at=now, ended_at=None, attempts=attempts + 1)
             )
-            taken.append((job_id, kind, args, attempts + 1))
+            taken.append(Claimed(job_id, kind, args, attempts + 1, trace))
     return taken

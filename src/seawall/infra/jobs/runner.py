@@ -30,10 +30,11 @@ from sqlalchemy import Connection, case, delete, update
 from sqlalchemy.exc import StatementError
 
 from seawall import __version__
+from seawall.infra import tracing
 from seawall.infra.db import dialect
 from seawall.infra.db.faults import Fault, classify
 from seawall.infra.jobs.base import JobFailedError, JobKind, JobStoppedError
-from seawall.infra.jobs.claims import claim, fire_schedules, look, move_heartbeat, take_over
+from seawall.infra.jobs.claims import Claimed, claim, fire_schedules, look, move_heartbeat, take_over
 from seawall.infra.jobs.running import RunContext, always, flush_often, storable
 from seawall.infra.jobs.service import LEASE_SECONDS, JobService
 from seawall.infra.jobs.tables import job_queues, job_runners, jobs
@@ -246,8 +247,8 @@ class Runner:
         if claimed is None:
             self._cancel_all()
             return True
-        for job_id, kind, args, attempt in claimed:
-            self._start(job_id, self._service.kinds[kind], args, attempt)
+        for job in claimed:
+            self._start(job, self._service.kinds[job.kind])
         return bool(claimed) and self.slots > len(self._tasks)
 
     def _request_stop(self, job_id: str) -> None:
@@ -257,17 +258,26 @@ class Runner:
         context.stopping = True
         asyncio.get_running_loop().call_later(STOP_SECONDS, task.cancel)
 
-    def _start(self, job_id: str, kind: JobKind, args: dict[str, Any], attempt: int) -> None:
-        context = RunContext(job_id, attempt, self._db)
-        task = asyncio.create_task(self._execute(kind, args, context, self.id), name=f"job {kind.name}")
-        self._tasks[job_id] = (task, context)
-        task.add_done_callback(lambda _: self._done(job_id))
+    def _start(self, job: Claimed, kind: JobKind) -> None:
+        context = RunContext(job.id, job.attempt, self._db)
+        task = asyncio.create_task(self._traced(job, kind, context, self.id), name=f"job {kind.name}")
+        self._tasks[job.id] = (task, context)
+        task.add_done_callback(lambda _: self._done(job.id))
 
     def _done(self, job_id: str) -> None:
         self._tasks.pop(job_id, None)
         self._wake.set()
 
-    async def _execute(self, kind: JobKind, args: dict[str, Any], context: RunContext, runner: str) -> None:
+    async def _traced(self, job: Claimed, kind: JobKind, context: RunContext, runner: str) -> None:
+        attributes: dict[str, Any] = {"seawall.job": job.id, "seawall.attempt": job.attempt}
+        with tracing.continued(f"job {kind.name}", job.trace, **attributes) as span:
+            status = await self._execute(kind, job.args, context, runner)
+            span.set("seawall.status", status)
+            if status == "error":
+                span.fail("job failed")
+
+    async def _execute(self, kind: JobKind, args: dict[str, Any], context: RunContext, runner: str) -> str:
+        """Do a job's work and record its end. Returns the status it ended with."""
         actor.set(SYSTEM)
         values: dict[str, Any]
         started = time.monotonic()
@@ -280,7 +290,7 @@ class Runner:
             values = {"status": "stopped"}
         except asyncio.CancelledError:
             if self._lost:
-                return
+                return "lost"
             if context.stopping:
                 await context.log("stopped (cancelled: no checkpoint was reached in time)")
                 values = {"status": "stopped"}
@@ -306,6 +316,7 @@ class Runner:
         log.info(
             "job ended", job=context.id, kind=kind.name, status=values["status"], seconds=round(seconds, 3)
         )
+        return str(values["status"])
 
     async def _finish(self, context: RunContext, runner: str, values: dict[str, Any]) -> None:
         wait = values.pop("wait", 0.0)

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
 
+from seawall.infra import tracing
 from seawall.infra.db import Database, dialect
 from seawall.infra.db.dialect import upsert
 from seawall.infra.db.together import Also, nothing
@@ -369,6 +370,7 @@ def insert_job(
         "attempts": 0,
         "takeovers": 0,
         "stop_requested": False,
+        "trace": tracing.traceparent(),
     }
     connection.execute(upsert(connection, jobs, row, "dedup_key"))
     if key is not None:

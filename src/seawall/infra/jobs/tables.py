@@ -31,6 +31,8 @@ jobs = Table(
     Column("takeovers", Integer, nullable=False),
     Column("stop_requested", Boolean, nullable=False),
     Column("runner", String(36), index=True),
+    # The `traceparent` of the change that made it, where that was traced.
+    Column("trace", String(55)),
     Index("ix_jobs_status_run_at", "status", "run_at"),
     Index("ix_jobs_kind_created_at", "kind", "created_at"),
 )

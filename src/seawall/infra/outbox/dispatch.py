@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, delete, select, update
 
+from seawall.infra import tracing
 from seawall.infra.db import Database, dialect
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.outbox.tables import outbox
@@ -84,12 +85,14 @@ class Dispatcher:
         delivered: list[int] = []
         left = {row[0] for row in rows}
         deadline = asyncio.get_running_loop().time() + LEASE_SECONDS / 2
-        for row_id, kind, data, attempts in rows:
+        for row_id, kind, data, attempts, trace in rows:
             if asyncio.get_running_loop().time() > deadline:
                 break
             left.discard(row_id)
             try:
-                await asyncio.wait_for(handler(kind, data), LEASE_SECONDS / 2)
+                # Without a trace of its change an event begins none: there are many, and most do little.
+                with _traced(name, kind, attempts, trace):
+                    await asyncio.wait_for(handler(kind, data), LEASE_SECONDS / 2)
                 delivered.append(row_id)
             except Exception as error:
                 message = f"{type(error).__name__}: {error}"[:1000]
@@ -113,12 +116,19 @@ class Dispatcher:
             await self._db.write(lambda c: c.execute(delete(outbox).where(outbox.c.id.in_(delivered))))
 
 
-def _take(connection: Connection, name: str) -> list[tuple[int, str, dict[str, Any], int]]:
+def _traced(name: str, kind: str, attempts: int, trace: str | None) -> tracing.Span | tracing.Nothing:
+    if trace is None:
+        return tracing.NOTHING
+    attributes: dict[str, Any] = {"seawall.event": kind, "seawall.attempt": attempts + 1}
+    return tracing.continued(f"event {name}", trace, **attributes)
+
+
+def _take(connection: Connection, name: str) -> list[tuple[int, str, dict[str, Any], int, str | None]]:
     now = dialect.now(connection)
     rows = [
-        (row[0], row[1], row[2], row[3])
+        (row[0], row[1], row[2], row[3], row[4])
         for row in connection.execute(
-            select(outbox.c.id, outbox.c.kind, outbox.c.data, outbox.c.attempts)
+            select(outbox.c.id, outbox.c.kind, outbox.c.data, outbox.c.attempts, outbox.c.trace)
             .where(outbox.c.subscriber == name, outbox.c.next_at <= now)
             .order_by(outbox.c.id)
             .limit(BATCH)

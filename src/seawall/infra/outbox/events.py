@@ -23,6 +23,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
+from seawall.infra import tracing
 from seawall.infra.db.batch import later
 from seawall.infra.outbox.tables import outbox
 
@@ -57,8 +58,9 @@ class Subscribers:
 
     def record(self, connection: Connection, kind: str, data: dict[str, Any]) -> None:
         """Write the event for each of its subscribers into the outbox, when the transaction ends."""
+        trace = tracing.traceparent()
         rows = [
-            {"kind": kind, "subscriber": name, "data": data, "created_at": time.time()}
+            {"kind": kind, "subscriber": name, "data": data, "created_at": time.time(), "trace": trace}
             for name in sorted(self.kinds.get(kind, ()))
         ]
         if rows:

@@ -19,4 +19,6 @@ outbox = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_at", Float, nullable=False, server_default="0", index=True),
     Column("last_error", Text),
+    # The `traceparent` of the change, where it was traced.
+    Column("trace", String(55)),
 )

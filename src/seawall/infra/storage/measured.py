@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from seawall.infra import tracing
 from seawall.infra.storage.base import (
     BlobStorage,
     Location,
@@ -56,10 +57,25 @@ class _Meters:
     def time(self, action: str) -> Iterator[None]:
         started = time.perf_counter()
         try:
-            with self.failing(action):
+            with self.failing(action), tracing.span(f"storage {action}", "client", driver=self.driver):
                 yield
         finally:
             SECONDS.observe(time.perf_counter() - started, self.driver, action)
+
+    @contextlib.contextmanager
+    def time_piece(self, action: str, size: int) -> Iterator[None]:
+        """`time` for one of many: a sum in the current span, in place of a span for each."""
+        started = time.perf_counter()
+        try:
+            with self.failing(action):
+                yield
+        finally:
+            seconds = time.perf_counter() - started
+            SECONDS.observe(seconds, self.driver, action)
+            above = tracing.current()
+            if above is not None and above.recording:
+                above.add(f"seawall.storage.{action}_seconds", seconds)
+                above.add(f"seawall.storage.{action}_bytes", size)
 
 
 class _Writer:
@@ -76,7 +92,7 @@ class _Writer:
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """See UploadWriter.write."""
-        with self._meters.time("write"):
+        with self._meters.time_piece("write", len(data)):
             await self._inner.write(data)
         BYTES.inc(self._meters.driver, "in", by=len(data))
 
