@@ -100,6 +100,10 @@ _TYPES: dict[str, dict[str, Any]] = {
     "redis.type": {"enum": ["internal", "external", "none"]},
     "coreDatabaseIndex": {"type": ["string", "integer"], "pattern": "^[0-9]+$"},
     "tokenKey": {"type": ["string", "null"]},
+    "trace.provider": {"enum": ["jaeger", "otel"]},
+    "sample_rate": {"type": "number", "minimum": 0, "maximum": 1},
+    "otel.timeout": {"type": ["string", "integer"], "pattern": "^[1-9][0-9]*s?$"},
+    "url_path": {"type": "string", "pattern": "^/"},
 }
 _IGNORED = {"description": "Harbor's; has no effect here"}
 

@@ -62,6 +62,9 @@ DASHBOARDS: dict[str, tuple[str, str | None, list[Panel]]] = {
             ("Transactions, 99 %", "s", 12, "{{instance}} {{pool}}",
              "histogram_quantile(0.99, sum by (instance, pool, le) "
              f"(rate(seawall_database_seconds_bucket{{{_I}}}[5m])))"),
+            ("Statements, 99 %", "s", 12, "{{instance}} {{kind}}",
+             "histogram_quantile(0.99, sum by (instance, kind, le) "
+             f"(rate(seawall_database_statement_seconds_bucket{{{_I}}}[5m])))"),
             ("Database not there", "reqps", 12, "{{instance}} {{pool}}",
              f"sum by (instance, pool) (rate(seawall_database_errors_total{{{_I}}}[5m]))"),
             ("Secrets that need no hashing", "percentunit", 12, "{{instance}}",

@@ -52,6 +52,9 @@ class _Meter:
         self._children: dict[Labels, Any] = {}
         self._metric: Any = None
         METERS[name] = self
+        if _started:
+            # Of a module that is imported only where it is needed.
+            self.ready()
 
     def make(self) -> Any:
         """The metric of prometheus_client."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from seawall.install.harbor_yml import SHAPE
-from seawall.install.marked import Noted, Refused, Shape, Used
+from seawall.install.marked import Anything, Noted, Refused, Shape, Used
 
 RELEASES = ("1.8", "1.9", "1.10", *(f"2.{minor}" for minor in range(16)), "main")
 
@@ -61,7 +61,7 @@ def effect(name: str) -> str:
     """What the key does here, in Markdown. Raises KeyError for one that is unknown."""
     rule: object = SHAPE
     for part in name.split("."):
-        if isinstance(rule, Noted | Refused):
+        if isinstance(rule, Noted | Refused) or (isinstance(rule, Used) and isinstance(rule.rule, Anything)):
             break
         if not isinstance(rule, Mapping):
             raise KeyError(name)

@@ -48,6 +48,7 @@ _SWIFT = (
     "is not supported, and blobs must not go elsewhere unnoticed: Seawall reaches Swift by its S3 API; "
     "give s3 with the proxy's URL as regionendpoint and credentials of `openstack ec2 credentials create`"
 )
+_AGENT = "has no effect: Jaeger's agent is not spoken to; give otel with port 4318 of Jaeger"
 _AZURE_LOGIN = "is not supported, and without it blobs could not be stored: give accountname and accountkey"
 
 
@@ -61,6 +62,16 @@ def _password(value: Any) -> str:
     found = text(value)
     if not 8 <= len(found) <= 128 or not all(re.search(p, found) for p in ("[a-z]", "[A-Z]", "[0-9]")):
         raise ValueError("must have 8 to 128 characters with upper case, lower case and a digit")
+    return found
+
+
+def _share(value: Any) -> float:
+    try:
+        found = float(text(value))
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise ValueError("must be from 0 to 1")
     return found
 
 
@@ -287,7 +298,26 @@ SHAPE: Shape = {
         ),
     },
     "metric": {"enabled": Noted(_METRICS), "port": Noted(_METRICS), "path": Noted(_METRICS)},
-    "trace": Noted("has no effect: there are no traces; each request has an id in the log"),
+    "trace": {
+        "enabled": Used("`trace.enabled`", flag),
+        "sample_rate": Used("`trace.sample_rate`", _share),
+        "namespace": Used("`trace.namespace`", text),
+        "attributes": Used("`trace.attributes`", Anything()),
+        "jaeger": {
+            "endpoint": Used("`trace.endpoint`, where it is one of OTLP (port 4318 or /v1/traces)", words),
+            "username": Used("Authorization in `trace.headers`", text),
+            "password": Used("Authorization in `trace.headers`", text),
+            "agent_host": Noted(_AGENT),
+            "agent_port": Noted(_AGENT),
+        },
+        "otel": {
+            "endpoint": Used("`trace.endpoint`", words),
+            "url_path": Used("the path in `trace.endpoint`", words),
+            "compression": Used("`trace.compression`", flag),
+            "insecure": Used("true: http:// in `trace.endpoint`; false or absent: https://", flag),
+            "timeout": Used("`trace.timeout_seconds`", duration),
+        },
+    },
     "upload_purging": {
         "enabled": Used("false: `gc.upload_hours` is left as it is", flag),
         "age": Used("`gc.upload_hours`", duration),
@@ -339,6 +369,7 @@ def _whole(found: Checked) -> None:
     _external_database(found)
     _external_redis(found)
     _storage(found)
+    _trace(found)
     if found.get("log.external_endpoint"):
         _needs(found, "log.external_endpoint", ("protocol", "host", "port"))
 
@@ -392,6 +423,28 @@ def _storage(found: Checked) -> None:
         _needs(found, "storage_service.gcs", ("bucket",))
     if "azure" in kinds:
         _needs(found, "storage_service.azure", ("accountname", "accountkey", "container"))
+
+
+def otlp_of_jaeger(found: Checked) -> str | None:
+    """The address in trace.jaeger if that is one of OTLP, which Jaeger takes since 1.35."""
+    url = str(found.get("trace.jaeger.endpoint", ""))
+    return url if re.fullmatch(r"https?://[^/\s@]+(:4318/?|(/[^\s?]*)?/v1/traces)", url) else None
+
+
+def _trace(found: Checked) -> None:
+    if not found.get("trace.enabled"):
+        return
+    if found.get("trace.otel.endpoint"):
+        if not re.fullmatch(r"(https?://)?[^/\s@]+(/\S*)?", str(found.get("trace.otel.endpoint"))):
+            found.fault("trace.otel.endpoint", "must be host:port of a collector")
+    elif found.get("trace.jaeger.endpoint"):
+        if otlp_of_jaeger(found) is None:
+            found.note(
+                "trace.jaeger.endpoint",
+                "there will be no traces: Jaeger takes OTLP, which Seawall sends, at http://HOST:4318",
+            )
+    else:
+        found.fault("trace.enabled", "otel.endpoint is missing: host:port of a collector that takes OTLP")
 
 
 def _needs(found: Checked, section: str, keys: tuple[str, ...]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+from seawall.install.harbor_yml import otlp_of_jaeger
 from seawall.install.key_files import key_paths
 from seawall.install.marked import Checked
 
@@ -61,7 +63,35 @@ def settings_of(found: Checked, config: Path) -> dict[str, Any]:
         settings["redis"] = _redis(found)
     if found.get("upload_purging.enabled", True) and found.get("upload_purging.age"):
         settings["gc"] = {"upload_hours": max(1, int(_seconds(found.get("upload_purging.age")) // 3600))}
+    if found.get("trace.enabled"):
+        settings["trace"] = _trace(found)
     return _merged(settings, found.get("seawall", {}))
+
+
+def _trace(found: Checked) -> dict[str, Any]:
+    """Section trace; nothing where Jaeger is named at an address that takes no OTLP."""
+    result: dict[str, Any] = {"enabled": True, "sample_rate": found.get("trace.sample_rate", 1.0)}
+    if found.get("trace.otel.endpoint"):
+        place = _schemed(found.get("trace.otel.endpoint"), not found.get("trace.otel.insecure"))
+        result["endpoint"] = place.rstrip("/")
+        if urlsplit(place).path in ("", "/"):
+            result["endpoint"] += "/" + found.get("trace.otel.url_path", "/v1/traces").lstrip("/")
+        result["compression"] = bool(found.get("trace.otel.compression"))
+        if found.get("trace.otel.timeout"):
+            result["timeout_seconds"] = min(max(_seconds(found.get("trace.otel.timeout")), 0.1), 300)
+    else:
+        taken = otlp_of_jaeger(found)
+        if taken is None:
+            return {}
+        result["endpoint"] = taken
+        if found.get("trace.jaeger.username"):
+            login = f"{found.get('trace.jaeger.username')}:{found.get('trace.jaeger.password', '')}"
+            result["headers"] = {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+    if found.get("trace.namespace"):
+        result["namespace"] = found.get("trace.namespace")
+    if found.get("trace.attributes"):
+        result["attributes"] = {str(k): str(v) for k, v in found.get("trace.attributes").items()}
+    return result
 
 
 def external_url(found: Checked) -> str:

@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from seawall.infra import telemetry, tracing
+from seawall.infra import exemplars, telemetry, tracing
 from seawall.infra.db import faults
 from seawall.infra.settings import Http
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
@@ -30,7 +30,8 @@ from seawall.web.oci.http import error_response
 log: Any = structlog.get_logger("seawall")
 
 REQUESTS = Counter("seawall_http_requests_total", "HTTP requests", ["method", "route", "status"])
-SECONDS = Histogram("seawall_http_request_seconds", "Time to answer a request", ["method", "route"])
+# Its buckets are those of `seawall.infra.exemplars`.
+SECONDS = Histogram(exemplars.HISTOGRAM, "Time to answer a request", ["method", "route"])
 ACTIVE = Gauge("seawall_http_requests_active", "Requests being served", multiprocess_mode="livesum")
 RECEIVED = telemetry.Counter("seawall_http_received_bytes_total", "Bytes of requests' bodies", ["route"])
 SENT = telemetry.Counter(
@@ -179,6 +180,8 @@ class Edge:
             requests, seconds = _counters(method, route, status or 499)
             requests.inc()
             seconds.observe(elapsed)
+            if isinstance(span, tracing.Span) and span.recording:
+                exemplars.note((method, route), elapsed, f"{span.trace_id:032x}")
             if received:
                 RECEIVED.inc(route, by=received)
             if sent and scope["method"] != "HEAD":

@@ -10,19 +10,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
-from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from prometheus_client import Gauge
+from prometheus_client.exposition import choose_encoder
 
 from seawall.infra.jobs.runner import Runner
 from seawall.kernel.errors import ConfigError
 from seawall.web.internal.exposition import Collected, of_instance
+from seawall.web.internal.metrics import shows_token
 
 # Longer than a statement may take (`database.statement_seconds`) and a failover after it.
 HUNG_SECONDS = 120.0
 AWAY_SECONDS = 30.0
 _PATIENCE = 5.0
-_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_REASONS = {
+    200: "OK",
+    401: "Unauthorized",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
 
 _RUNNING = Gauge("seawall_jobs_running", "Jobs that this runner has under way", multiprocess_mode="livesum")
 _SLOTS = Gauge("seawall_jobs_slots", "Jobs that this runner may have under way", multiprocess_mode="livesum")
@@ -30,8 +38,8 @@ _SLOTS = Gauge("seawall_jobs_slots", "Jobs that this runner may have under way",
 Answer = tuple[int, str, bytes]
 
 
-def answer(runner: Runner, method: str, path: str) -> Answer:
-    """(status, content type, body) of a request."""
+def answer(runner: Runner, method: str, path: str, *, shows: bool = True, accept: str = "") -> Answer:
+    """(status, content type, body) of a request; `shows`: whether it may read `/metrics`."""
     if method not in ("GET", "HEAD"):
         return 405, "text/plain", b"GET only\n"
     now = time.monotonic()
@@ -43,15 +51,23 @@ def answer(runner: Runner, method: str, path: str) -> Answer:
         ready = now - runner.reached_at <= AWAY_SECONDS and not runner.draining
         return 200 if ready else 503, "text/plain", b"ready\n" if ready else b"no database, or ending\n"
     if path == "/metrics":
+        if not shows:
+            return 401, "text/plain", b"metrics.token is set: send it as Authorization: Bearer TOKEN\n"
         _RUNNING.set(runner.running)
         _SLOTS.set(runner.slots)
-        return 200, CONTENT_TYPE_LATEST, generate_latest(Collected(of_instance()))
+        encode, kind = choose_encoder(accept)
+        return 200, kind, encode(Collected(of_instance()))
     return 404, "text/plain", b"/healthz, /readyz or /metrics\n"
 
 
 @contextlib.asynccontextmanager
-async def health_port(runner: Runner, host: str, port: int | None) -> AsyncIterator[None]:
-    """Answer at `port` while the block runs; None: nowhere. Raises ConfigError when the port is taken."""
+async def health_port(
+    runner: Runner, host: str, port: int | None, token: str | None = None
+) -> AsyncIterator[None]:
+    """Answer at `port` while the block runs; None: nowhere. Raises ConfigError when the port is taken.
+
+    `token`: what `/metrics` asks for.
+    """
     if port is None:
         yield
         return
@@ -59,7 +75,7 @@ async def health_port(runner: Runner, host: str, port: int | None) -> AsyncItera
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, ValueError, asyncio.IncompleteReadError):
             async with asyncio.timeout(_PATIENCE):
-                await _exchange(runner, reader, writer)
+                await _exchange(runner, reader, writer, token)
         writer.close()
 
     try:
@@ -70,14 +86,28 @@ async def health_port(runner: Runner, host: str, port: int | None) -> AsyncItera
         yield
 
 
-async def _exchange(runner: Runner, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _exchange(
+    runner: Runner, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str | None
+) -> None:
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
     except asyncio.LimitOverrunError:
         return
-    method, target, _ = head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2)
-    status, kind, body = answer(runner, method, target.partition("?")[0])
+    method, target, _ = first.decode("latin-1").split(" ", 2)
+    shows = shows_token(_header(lines, b"authorization"), token)
+    accept = _header(lines, b"accept")
+    status, kind, body = answer(runner, method, target.partition("?")[0], shows=shows, accept=accept)
     head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {kind}\r\n".encode()
+    if status == 401:
+        head += b'WWW-Authenticate: Bearer realm="metrics"\r\n'
     head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
     writer.write(head + (b"" if method == "HEAD" else body))
     await writer.drain()
+
+
+def _header(lines: Iterable[bytes], name: bytes) -> str:
+    for line in lines:
+        given, _, value = line.partition(b":")
+        if given.strip().lower() == name:
+            return value.strip().decode("latin-1")
+    return ""

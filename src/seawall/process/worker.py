@@ -62,7 +62,7 @@ async def _run(settings: Settings, *more: Part, health: int | None) -> None:
     dispatcher = asyncio.create_task(Dispatcher(process.db, process.events, process.dr.writable).run())
     work = asyncio.create_task(runner.run())
     try:
-        async with health_port(runner, settings.http.host, health):
+        async with health_port(runner, settings.http.host, health, settings.metrics.token):
             await process.start()
             await ended.wait()
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.support.api import Api
 from tests.support.cluster import Cluster
@@ -145,6 +146,42 @@ def test_a_push_is_one_trace_from_the_balancer_to_the_webhook(cluster: Cluster, 
         assert secret not in raw
     assert collector.headers[0]["authorization"] == "Bearer c0llector-secret"
     hook.close()
+
+
+def test_a_slow_request_is_found_by_its_exemplar(cluster: Cluster) -> None:
+    url = cluster.instances[0].url
+    trace = trace_id()
+    header = {"traceparent": f"00-{trace}-00000000000000bb-01"}
+    accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    assert httpx.get(f"{url}/service/jwks", headers=header).status_code == 200
+    answer = httpx.get(f"{url}/metrics", headers=accept)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    parsed = text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call]
+    families = {family.name: family for family in parsed}
+    samples = families["seawall_http_request_seconds"].samples
+    [found] = [item for item in samples if item.labels.get("route") == "/service/jwks" and item.exemplar]
+    assert found.exemplar is not None
+    assert found.exemplar.labels == {"trace_id": trace}
+    assert 0 < found.exemplar.value <= float(found.labels["le"])
+    assert trace not in httpx.get(f"{url}/metrics").text
+
+
+def test_statements_are_measured_by_kind(cluster: Cluster) -> None:
+    url = cluster.instances[0].url
+
+    def counts() -> dict[str, float]:
+        text = httpx.get(f"{url}/metrics?comp=core").text
+        return {
+            kind: float(line.rpartition(" ")[2])
+            for kind in ("read", "write", "commit")
+            for line in text.splitlines()
+            if line.startswith(f'seawall_database_statement_seconds_count{{kind="{kind}"}}')
+        }
+
+    before = counts()
+    Api(cluster.instances[0], cluster.admin).project()
+    after = counts()
+    assert all(after[kind] > before[kind] for kind in ("read", "write", "commit")), (before, after)
 
 
 def test_odd_headers_of_a_client_change_no_answer(cluster: Cluster, collector: Collector) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ PLAIN = {
     "database.external.port": "5499",
     f"{STORE}.gcs.encodedkey": "a2V5LW9mLW91cnM=",
     "jobservice.loggerSweeperDuration": "1061",
+    "metrics.existingSecret": "",
+    "trace.provider": "otel",
+    "trace.sample_rate": 0.4321,
+    "trace.otel.url_path": "/path-of-ours",
+    "trace.otel.timeout": 271,
+    "trace.jaeger.endpoint": "http://jaeger-of-ours:4318",
     "jobservice.notification.webhook_job_http_client_timeout": "1062",
 }
 ON = {
@@ -86,6 +93,7 @@ ON = {
     "metrics.prometheusRule.enabled": True,
     "metrics.dashboards.enabled": True,
     "enableMigrateHelmHook": True,
+    "trace.enabled": True,
     "core.serviceAccount.create": True,
     f"{STORE}.s3.encrypt": True,
 }
@@ -126,6 +134,8 @@ RENDERINGS: dict[str, dict[str, Any]] = {
         f"{STORE}.s3.existingSecret": f"{STORE}.s3.existingSecret",
         "database.external.existingSecret": "database.external.existingSecret",
         "portal.replicas": 36,
+        "metrics.existingSecret": "metrics.existingSecret",
+        "trace.provider": "jaeger",
         "redis.external.existingSecret": "redis.external.existingSecret",
     },
     "gcs": {
@@ -239,6 +249,10 @@ SWITCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "metrics.prometheusRule.enabled": (True, {}),
     "metrics.dashboards.enabled": (True, {}),
     "networkPolicy.enabled": (False, {}),
+    "trace.enabled": (True, {"trace.otel.endpoint": "h:4318"}),
+    "trace.provider": ("jaeger", {"trace.enabled": True, "trace.otel.endpoint": "h:4318"}),
+    "trace.otel.insecure": (False, {"trace.enabled": True, "trace.otel.endpoint": "h:4318"}),
+    "trace.otel.compression": (True, {"trace.enabled": True, "trace.otel.endpoint": "h:4318"}),
 }
 
 
@@ -303,6 +317,9 @@ def shown(documents: Objects) -> str:
         if item["kind"] == "Secret":
             data = (item.get("data") or {}).values()
             words += [*data, *(base64.b64decode(value).decode("latin-1") for value in data)]
+            if "traceHeaders" in item["data"]:
+                header = json.loads(base64.b64decode(item["data"]["traceHeaders"]))["Authorization"]
+                words.append(base64.b64decode(header.removeprefix("Basic ")).decode())
             if "tls.crt" in item["data"] and b"BEGIN" in (pem := base64.b64decode(item["data"]["tls.crt"])):
                 words.append(x509.load_pem_x509_certificate(pem).subject.rfc4514_string())
     return "\n".join(words)

@@ -115,6 +115,10 @@ NEEDS = {
                             ("region", "bucket", "accesskeyid", "accesskeysecret")],
     "proxy.components": ["proxy.http_proxy"],
     "upload_purging.enabled": ["upload_purging.age"],
+    **{f"trace.{name}": ["trace.enabled", "trace.otel.endpoint"] for name in
+       ("enabled", "sample_rate", "namespace", "attributes", "otel")},
+    "trace.jaeger": ["trace.enabled", "trace.jaeger.endpoint"],
+    "trace.jaeger.password": ["trace.jaeger.username"],
 }  # fmt: skip
 # A value with which the key's effect shows.
 SHOWS: dict[str, Any] = {
@@ -169,6 +173,38 @@ def test_storage_drivers(name: str, tmp_path: Path) -> None:
         assert not storage.s3.forcepathstyle
     if name == "azure":
         assert storage.azure.endpoint == "https://x.blob.x"
+
+
+@pytest.mark.parametrize(
+    ("trace", "endpoint"),
+    [
+        ({"otel": {"endpoint": "c:4318", "url_path": "v1/traces"}}, "https://c:4318/v1/traces"),
+        ({"otel": {"endpoint": "c:4318", "insecure": True}}, "http://c:4318/v1/traces"),
+        ({"otel": {"endpoint": "http://c/otlp/v1/traces"}}, "http://c/otlp/v1/traces"),
+        ({"jaeger": {"endpoint": "http://j:4318"}}, "http://j:4318"),
+        ({"jaeger": {"endpoint": "http://j:14268/api/traces"}}, None),
+    ],
+)
+def test_traces(trace: dict[str, Any], endpoint: str | None, tmp_path: Path) -> None:
+    content = harbor_files.tree(BASE, tmp_path) | {"trace": {"enabled": True, **trace}}
+    report = prepare(write(tmp_path, content), tmp_path / "out")
+    found = load(tmp_path / "out" / "common" / "config" / "seawall.yml").trace
+    assert (found.enabled, found.endpoint) == (endpoint is not None, endpoint)
+    assert noted(report, "trace.jaeger.endpoint") == (endpoint is None)
+
+
+@pytest.mark.parametrize(
+    ("trace", "said"),
+    [
+        ({}, "trace.enabled: otel.endpoint is missing"),
+        ({"otel": {"endpoint": "c d"}}, "trace.otel.endpoint: must be host:port"),
+        ({"otel": {"endpoint": "c:4318"}, "sample_rate": 2}, "trace.sample_rate: must be from 0 to 1"),
+    ],
+)
+def test_traces_that_cannot_be(trace: dict[str, Any], said: str, tmp_path: Path) -> None:
+    content = harbor_files.tree(BASE, tmp_path) | {"trace": {"enabled": True, **trace}}
+    with pytest.raises(ConfigError, match=said):
+        prepare(write(tmp_path, content), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,12 @@ def test_over_http(tmp_path: Path) -> None:
             url = f"http://127.0.0.1:{port}"
             assert (await client.get(f"{url}/healthz")).text == "ok\n"
             assert (await client.head(f"{url}/readyz")).status_code == 200
+            plain = await client.get(f"{url}/metrics")
+            assert plain.headers["content-type"].startswith("text/plain")
+            wanted = {"Accept": "application/openmetrics-text; version=1.0.0"}
+            modern = await client.get(f"{url}/metrics", headers=wanted)
+            assert modern.headers["content-type"].startswith("application/openmetrics-text")
+            assert modern.text.endswith("# EOF\n")
             for garbage in (b"\r\n\r\n", b"x" * 20_000, b"GET\r\n\r\n"):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(garbage)
@@ -72,6 +78,15 @@ def test_over_http(tmp_path: Path) -> None:
             with pytest.raises(ConfigError, match=r"jobs\.health_port: 127\.0\.0\.1"):
                 async with health_port(runner, "127.0.0.1", port):
                     pass
+            other = free_port()
+            async with health_port(runner, "127.0.0.1", other, "a-long-token"):
+                guarded = f"http://127.0.0.1:{other}"
+                assert (await client.get(f"{guarded}/healthz")).status_code == 200
+                refused = await client.get(f"{guarded}/metrics")
+                assert (refused.status_code, refused.headers["WWW-Authenticate"][:6]) == (401, "Bearer")
+                for value, status in (("Bearer wrong-token", 401), ("Bearer a-long-token", 200)):
+                    answer = await client.get(f"{guarded}/metrics", headers={"Authorization": value})
+                    assert answer.status_code == status, value
             await runner.drain(1)
             assert (await client.get(f"{url}/readyz")).status_code == 503
         await work

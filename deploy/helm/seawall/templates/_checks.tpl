@@ -78,6 +78,9 @@
 {{- if and (eq $v.database.type "embedded") (not (hasPrefix "/storage/" (printf "%s/" $root))) -}}
 {{- fail "database.type is embedded: imageChartStorage.filesystem.rootdirectory must be /storage or below it" -}}
 {{- end -}}
+{{- if and $v.trace.enabled (eq $v.trace.provider "otel") (not $v.trace.otel.endpoint) -}}
+{{- fail "trace.enabled is true, but trace.otel.endpoint is empty: give host:port of a collector that takes OTLP over HTTP (usually port 4318)" -}}
+{{- end -}}
 {{- with $v.core.gdpr -}}
 {{- if .auditLogsCompliant -}}
 {{- fail "core.gdpr.auditLogsCompliant is not supported: what a deleted user did stays in the audit log under the user's name until it is purged (docs/audit.md); set it to false" -}}

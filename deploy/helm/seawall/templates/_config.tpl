@@ -53,7 +53,33 @@
 {{- if ne $v.redis.type "none" -}}
 {{- $_ := set $config "redis" (include "seawall.config.redis" . | fromYaml) -}}
 {{- end -}}
+{{- with include "seawall.config.trace" . | fromYaml -}}
+{{- $_ := set $config "trace" . -}}
+{{- end -}}
 {{- toYaml (mustMergeOverwrite $config (deepCopy $v.config)) -}}
+{{- end -}}
+
+{{/* Section trace, in YAML; empty where nothing is traced. */}}
+{{- define "seawall.config.trace" -}}
+{{- $t := .Values.trace -}}
+{{- $url := include "seawall.trace.url" . -}}
+{{- if $url -}}
+{{- $trace := dict "enabled" true "endpoint" $url "sample_rate" $t.sample_rate "compression" $t.otel.compression "timeout_seconds" ($t.otel.timeout | toString | trimSuffix "s" | int) -}}
+{{- with $t.namespace -}}{{- $_ := set $trace "namespace" . -}}{{- end -}}
+{{- with $t.attributes -}}{{- $_ := set $trace "attributes" . -}}{{- end -}}
+{{- toYaml $trace -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Where spans are sent; empty where nothing is traced. */}}
+{{- define "seawall.trace.url" -}}
+{{- $t := .Values.trace -}}
+{{- if not $t.enabled -}}
+{{- else if eq $t.provider "otel" -}}
+{{- if contains "://" $t.otel.endpoint -}}{{- $t.otel.endpoint -}}{{- else -}}{{- printf "%s://%s%s" (ternary "http" "https" $t.otel.insecure) $t.otel.endpoint $t.otel.url_path -}}{{- end -}}
+{{- else if regexMatch "^https?://.*(:4318/?|/v1/traces)$" ($t.jaeger.endpoint | default "") -}}
+{{- $t.jaeger.endpoint -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Hours after which uploads that nobody went on with are dropped; ten years are never. */}}

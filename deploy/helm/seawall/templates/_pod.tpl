@@ -30,6 +30,20 @@
       name: {{ $name }}
       key: configureUserSettings
 {{- end }}
+{{- if or .Values.metrics.token .Values.metrics.existingSecret }}
+- name: SEAWALL_METRICS__TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.metrics.existingSecret | default $name }}
+      key: metricsToken
+{{- end }}
+{{- if include "seawall.trace.login" . }}
+- name: SEAWALL_TRACE__HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ $name }}
+      key: traceHeaders
+{{- end }}
 {{- end -}}
 
 {{/* The way out, where the component's pods are to have it: (dict "root" $ "names" LIST) */}}

@@ -79,7 +79,18 @@ is found again by its name.
 {{- if $v.core.configureUserSettings -}}
 {{- $_ := set $data "configureUserSettings" (b64enc $v.core.configureUserSettings) -}}
 {{- end -}}
+{{- if and $v.metrics.token (not $v.metrics.existingSecret) -}}
+{{- $_ := set $data "metricsToken" (b64enc $v.metrics.token) -}}
+{{- end -}}
+{{- if include "seawall.trace.login" . -}}
+{{- $_ := set $data "traceHeaders" (dict "Authorization" (printf "Basic %s" (printf "%s:%s" $v.trace.jaeger.username $v.trace.jaeger.password | b64enc)) | toJson | b64enc) -}}
+{{- end -}}
 {{- toYaml $data -}}
+{{- end -}}
+
+{{/* Whether the collector wants a user and a password. */}}
+{{- define "seawall.trace.login" -}}
+{{- if and (include "seawall.trace.url" .) (eq .Values.trace.provider "jaeger") .Values.trace.jaeger.username -}}true{{- end -}}
 {{- end -}}
 
 {{/* Keys that would not open what is there already: (dict "root" $ "old" DATA) */}}
@@ -192,7 +203,7 @@ looked up; whoever renders without a cluster needs something that watches them (
 {{- define "seawall.checksums" -}}
 {{- $v := .Values -}}
 {{- $storage := $v.persistence.imageChartStorage -}}
-{{- $names := list $v.existingSecretMasterKey $v.existingSecretSecretKey $v.core.secretName $v.core.existingXsrfSecret $v.caBundleSecretName $v.uaaSecretName -}}
+{{- $names := list $v.existingSecretMasterKey $v.existingSecretSecretKey $v.core.secretName $v.core.existingXsrfSecret $v.caBundleSecretName $v.uaaSecretName $v.metrics.existingSecret -}}
 {{- if eq $v.database.type "external" -}}{{- $names = append $names $v.database.external.existingSecret -}}{{- end -}}
 {{- if eq $v.redis.type "external" -}}{{- $names = append $names $v.redis.external.existingSecret -}}{{- end -}}
 {{- if ne $storage.type "filesystem" -}}

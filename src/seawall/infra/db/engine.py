@@ -130,6 +130,9 @@ class SqliteDatabase:
         self._writer = create_engine(url, poolclass=NullPool)
         event.listen(self._writer, "connect", _sqlite_connect)
         event.listen(self._writer, "begin", _sqlite_begin_immediate)
+        for engine in (self._readers, self._writer):
+            event.listen(engine, "before_cursor_execute", _begin_statement)
+            event.listen(engine, "after_cursor_execute", _end_statement)
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="db-read")
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -297,6 +300,8 @@ class SqliteDatabase:
                         results.append((write, None, reason))
                     except Exception as error:
                         results.append((write, None, error))
+                ending = time.perf_counter()
+            meters.STATEMENTS.observe(time.perf_counter() - ending, "commit")
         except BaseException as error:
             # The group's commit itself failed, so nothing of it happened: every member is told.
             with contextlib.suppress(Exception):
@@ -367,3 +372,17 @@ def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
 def _sqlite_begin_immediate(connection: Connection) -> None:
     # Taking the write lock at the start avoids "database is locked" on a later upgrade.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_statement(
+    _connection: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool
+) -> None:
+    context.began = time.perf_counter()
+
+
+def _end_statement(
+    _connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool
+) -> None:
+    kind = meters.kind_of(statement)
+    if kind is not None:
+        meters.STATEMENTS.observe(time.perf_counter() - context.began, kind)

@@ -27,6 +27,7 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from seawall.infra.db import meters
 from seawall.infra.db.faults import refused
 
 _HEAD_START = 0.3
@@ -65,8 +66,17 @@ class WatchedCursor(psycopg.Cursor[Any]):
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         """See psycopg.Cursor.execute."""
-        with self._together(alone=not params and b";" in _bytes(query)):
-            return super().execute(query, params, **options)
+        alone = not params and b";" in _bytes(query)
+        kind = meters.kind_of(query) if self._alone else None
+        if kind is None:
+            with self._together(alone=alone):
+                return super().execute(query, params, **options)
+        started = time.perf_counter()
+        try:
+            with self._together(alone=alone):
+                return super().execute(query, params, **options)
+        finally:
+            meters.STATEMENTS.observe(time.perf_counter() - started, kind)
 
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
         """See psycopg.Cursor.executemany."""
@@ -82,6 +92,10 @@ class WatchedCursor(psycopg.Cursor[Any]):
         """Close a cursor that was gathered."""
         self._kept = False
         self.close()
+
+    @property
+    def _alone(self) -> bool:
+        return getattr(self.connection, "gathered", None) is None
 
     @contextlib.contextmanager
     def _together(self, *, alone: bool = False) -> Iterator[None]:
@@ -117,6 +131,7 @@ class WatchedConnection(psycopg.Connection[Any]):
     waits_since = 0.0
     limit = 0.0
     begins = False
+    commits = False
     gathered: list[WatchedCursor] | None = None
     _left = ""
 
@@ -129,11 +144,14 @@ class WatchedConnection(psycopg.Connection[Any]):
         """Send what is executed inside the block together; the cursors have answers only after it."""
         cursors: list[WatchedCursor] = []
         self.gathered = cursors
+        self.commits = False
+        started = time.perf_counter()
         try:
             with self.pipeline():
                 yield cursors
         finally:
             self.gathered = None
+            meters.STATEMENTS.observe(time.perf_counter() - started, "commit" if self.commits else "read")
 
     def begin_too(self) -> None:
         """Send BEGIN if it is due."""
@@ -144,6 +162,7 @@ class WatchedConnection(psycopg.Connection[Any]):
     def commit_too(self) -> None:
         """Send COMMIT along with what is gathered, unless nothing has begun."""
         if not self.begins:
+            self.commits = True
             psycopg.Cursor(self).execute("COMMIT", prepare=False)
 
     def leave(self, reason: str) -> None:

@@ -17,6 +17,12 @@ SECONDS = Histogram(
     ["pool"],
     known=_POOLS,
 )
+STATEMENTS = Histogram(
+    "seawall_database_statement_seconds",
+    "Time of statements by kind; commit: with the writes that PostgreSQL gets along with it",
+    ["kind"],
+    known=[("read",), ("write",), ("commit",)],
+)
 WAIT = Histogram(
     "seawall_database_wait_seconds", "Time that a transaction waited for a connection", ["pool"], known=_POOLS
 )
@@ -28,6 +34,16 @@ ERRORS = Counter(
     ["pool"],
     known=_POOLS,
 )
+
+
+_KINDS = {"SELECT": "read", "INSERT": "write", "UPDATE": "write", "DELETE": "write"}
+
+
+def kind_of(query: object) -> str | None:
+    """The kind of a statement for STATEMENTS; None: it is not measured."""
+    if isinstance(query, bytes):
+        query = query[:6].decode("latin-1")
+    return _KINDS.get(query[:6]) if isinstance(query, str) else None
 
 
 @contextlib.contextmanager

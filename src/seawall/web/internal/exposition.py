@@ -13,7 +13,9 @@ from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, multiprocess
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.samples import Exemplar
 
+from seawall.infra import exemplars
 from seawall.infra.telemetry import Family
 from seawall.web.harbor.schedules import STATUS, vendor_of
 
@@ -50,7 +52,25 @@ def of_instance() -> list[Metric]:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     found = {family.name: family for family in registry.collect()}
+    if exemplars.HISTOGRAM in found:
+        _exemplify(found[exemplars.HISTOGRAM])
     return [*found.values(), *_harbors(found)]
+
+
+def _exemplify(histogram: Metric) -> None:
+    """Add the newest exemplars to its buckets; they are shown to who asks for OpenMetrics."""
+    newest = exemplars.newest()
+    if not newest:
+        return
+    for at, sample in enumerate(histogram.samples):
+        labels = sample.labels
+        if sample.name.endswith("_bucket"):
+            seen = newest.get((labels["method"], labels["route"], labels["le"]))
+            if seen is not None:
+                trace_id, seconds, moment = seen
+                histogram.samples[at] = sample._replace(
+                    exemplar=Exemplar({"trace_id": trace_id}, seconds, moment)
+                )
 
 
 def of_cluster(families: Iterable[Family], *, named: bool) -> list[Metric]:

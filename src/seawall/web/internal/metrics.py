@@ -41,7 +41,7 @@ class MetricsEndpoint:
     async def serve(self, request: Request) -> Response:
         """Starlette endpoint."""
         token = self._settings.metrics.token
-        if token is not None and not _shows(request, token):
+        if not shows_token(request.headers.get("authorization", ""), token):
             return PlainTextResponse(
                 "metrics.token is set: send it as Authorization: Bearer TOKEN\n",
                 401,
@@ -106,8 +106,11 @@ def metrics_routes(endpoint: MetricsEndpoint) -> list[BaseRoute]:
     return [Route("/metrics", endpoint.serve, methods=["GET"])]
 
 
-def _shows(request: Request, token: str) -> bool:
-    kind, _, value = request.headers.get("authorization", "").partition(" ")
+def shows_token(authorization: str, token: str | None) -> bool:
+    """Whether a header shows the token of `/metrics`, or none is asked for."""
+    if token is None:
+        return True
+    kind, _, value = authorization.partition(" ")
     return kind.lower() == "bearer" and hmac.compare_digest(value.strip().encode(), token.encode())
 
 
