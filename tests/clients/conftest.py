@@ -9,13 +9,20 @@ import pytest
 
 from tests.support.foreign import PROGRAMS
 from tests.support.oci.clients import Shell
-from tests.support.setups import SETUPS, Setup
+from tests.support.setups import SETUPS, Setup, sqlite
 
 
 @pytest.fixture(scope="session", params=list(SETUPS))
 def setup(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     """Seawall, set up in each way."""
     with SETUPS[request.param](tmp_path_factory.mktemp("setup")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    """One instance, for programs whose requests the others have made on each setup already."""
+    with sqlite(tmp_path_factory.mktemp("single")) as made:
         yield made
 
 

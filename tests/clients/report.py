@@ -1,6 +1,6 @@
 """`python -m tests.clients.report` runs tests/clients and writes what it found into the documentation.
 
-It makes docs/conformance.md, and the table of docs/clients.md between its two marks. `--results FILE ...`
+It makes docs/conformance.md, and the tables of docs/clients.md between their marks. `--results FILE ...`
 takes runs that have been: `pytest tests/clients -o junit_family=xunit1 --junitxml=FILE`.
 """
 
@@ -28,6 +28,7 @@ from tests.support.setups import docker_registry
 CONFORMANCE = ROOT / "docs" / "conformance.md"
 CLIENTS_PAGE = ROOT / "docs" / "clients.md"
 BEGIN, END = "<!-- made by tests.clients.report -->", "<!-- end of what is made -->"
+TOOLS_BEGIN, TOOLS_END = "<!-- made by tests.clients.report: tools -->", "<!-- end of tools -->"
 OTHER = "Distribution"
 HEAD = """\
 # OCI conformance
@@ -109,6 +110,28 @@ def matrix(cases: list[Case]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tools(cases: list[Case]) -> str:
+    """What programs beyond `CLIENTS` do against one instance, an operation a row."""
+    runs: dict[tuple[str, str], list[Case]] = {}
+    for case in cases:
+        client = case.recorded.get("client", "")
+        if client in PROGRAMS and client not in CLIENTS:
+            runs.setdefault((client, case.name), []).append(case)
+    lines = ["| Client | Operation | Result |", "|---|---|---|"]
+    for (client, operation), mine in sorted(runs.items(), key=lambda item: list(PROGRAMS).index(item[0][0])):
+        ways = [(case.recorded.get("way", ""), "works" if case.passed else "fails") for case in mine]
+        results = dict.fromkeys(result for _, result in ways)
+        if ways[0][0]:
+            told = "; ".join(
+                f"{result} {', '.join(way for way, mine in ways if mine == result)}" for result in results
+            )
+        else:
+            told = "; ".join(results)
+        program = PROGRAMS[client]
+        lines.append(f"| {program.built} {program.version} | {operation} | {told} |")
+    return "\n".join(lines) + "\n"
+
+
 def conformance(rows: list[tuple[str, dict[str, Any]]], others: list[tuple[str, dict[str, Any]]]) -> str:
     """The page of the conformance suite's figures."""
     lines = [HEAD.format(version=PROGRAMS["conformance"].version)]
@@ -150,13 +173,21 @@ def distribution() -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def _replace(begin: str, end: str, table: str) -> None:
+    """Put a table between two marks of docs/clients.md."""
+    page = CLIENTS_PAGE.read_text()
+    made = f"{begin}\n\n{table}\n{end}"
+    CLIENTS_PAGE.write_text(re.sub(f"{begin}.*{end}", lambda _: made, page, count=1, flags=re.DOTALL))
+
+
 def main() -> int:
     """Run and write; the tests' exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.clients.report", description=__doc__)
     parser.add_argument("--results", type=Path, nargs="+", help="junit.xml of runs of tests/clients")
     results = parser.parse_args().results
     try:
-        for program in PROGRAMS.values():
+        # Runs that have been had what they needed.
+        for program in [] if results else PROGRAMS.values():
             build(program)
     except BuildError as error:
         print(f"test-clients: {error}", file=sys.stderr)
@@ -174,13 +205,13 @@ def main() -> int:
         for case in cases
         if "conformance" in case.recorded
     ]
-    CONFORMANCE.write_text(conformance(rows, distribution()))
-    page = CLIENTS_PAGE.read_text()
-    CLIENTS_PAGE.write_text(
-        re.sub(
-            f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n\n{matrix(cases)}\n{END}", page, count=1, flags=re.DOTALL
-        )
-    )
+    # Of a run of some files only the tables that it says something of are written.
+    if rows:
+        CONFORMANCE.write_text(conformance(rows, distribution()))
+    if any(case.recorded.get("client") in CLIENTS for case in cases):
+        _replace(BEGIN, END, matrix(cases))
+    if any(case.recorded.get("client", "") not in ("", *CLIENTS) for case in cases):
+        _replace(TOOLS_BEGIN, TOOLS_END, tools(cases))
     return code
 
 

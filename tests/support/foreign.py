@@ -30,11 +30,16 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """A program that `go install PACKAGE@VERSION` builds."""
+    """A program that `go install PACKAGE@VERSION` builds; versions of one program differ in `name`."""
 
     name: str
     package: str
     version: str
+
+    @property
+    def built(self) -> str:
+        """What Go calls it: the last part of the package."""
+        return self.package.rpartition("/")[2]
 
     @property
     def path(self) -> Path:
@@ -54,6 +59,9 @@ PROGRAMS = {
         Program("crane", "github.com/google/go-containerregistry/cmd/crane", "v0.22.1"),
         Program("regctl", "github.com/regclient/regclient/cmd/regctl", "v0.11.7"),
         Program("oras", "oras.land/oras/cmd/oras", "v1.3.6"),
+        Program("cosign2", "github.com/sigstore/cosign/v2/cmd/cosign", "v2.6.5"),
+        Program("cosign3", "github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
+        Program("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
     )
 }
 
@@ -86,7 +94,7 @@ def build(program: Program) -> None:
         if done.returncode != 0:
             raise BuildError(f"cannot build {wanted}: {_why(done.stderr)}")
         program.path.parent.mkdir(exist_ok=True)
-        (folder / program.name).replace(program.path)
+        (folder / program.built).replace(program.path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

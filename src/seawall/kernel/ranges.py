@@ -7,7 +7,7 @@ import re
 from seawall.kernel.errors import RegistryError
 
 _CONTENT_RANGE = re.compile(r"(?:bytes[ =])?(\d{1,18})-(\d{1,18})(?:/(?:\d{1,18}|\*))?")
-_RANGE = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
+_RANGE = re.compile(r"([0-9]{0,20})-([0-9]{0,20})")
 # containers/storage asks for up to 1,024 chunks of an image at once.
 MOST_RANGES = 1024
 _LONGEST = 64 * 1024
