@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import re2
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, select, update
 
 from seawall.access.access import Project, visible
@@ -15,6 +16,7 @@ from seawall.access.principal import Principal
 from seawall.access.tables import cve_allowlists, project_members, project_metadata, projects, users
 from seawall.infra.db.dialect import upsert
 from seawall.infra.db.listing import Field, Fields, Page, contains
+from seawall.kernel import globs
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.kernel.names import check_project_name
 
@@ -70,6 +72,20 @@ def check_metadata(name: str, value: str) -> str:
     return value
 
 
+def _check_filter(values: Mapping[str, str]) -> None:
+    """Raise InvalidError where a proxy-cache project's filter is no expression; `values`: all metadata."""
+    pattern = values.get("proxy_cache_filter_pattern", "").strip()
+    if not pattern:
+        return
+    if values.get("proxy_cache_filter_kind") != "regex":
+        globs.check(pattern)
+        return
+    try:
+        re2.compile(pattern)
+    except re2.error:
+        raise InvalidError("proxy_cache_filter_pattern is not a regular expression (RE2)") from None
+
+
 def create(
     connection: Connection,
     name: str,
@@ -84,6 +100,7 @@ def create(
     """
     check_project_name(name)
     values = {key: check_metadata(key, value) for key, value in metadata.items()}
+    _check_filter(values)
     if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
         raise ConflictError(f"project {name} exists")
     now = time.time()
@@ -181,6 +198,8 @@ def _metadata(connection: Connection, found: list[Project]) -> dict[int, dict[st
 
 def set_metadata(connection: Connection, project: Project, values: Mapping[str, str]) -> None:
     """Set metadata values. Raises InvalidError."""
+    if _TEXTS & values.keys():
+        _check_filter({**metadata_of(connection, project), **values})
     for name, value in values.items():
         checked = check_metadata(name, value)
         if name == "public":

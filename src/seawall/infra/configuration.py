@@ -232,9 +232,9 @@ class Configuration:
             before = _stored(connection).get("auth_mode", "db_auth")
             if mode is not None and mode != before and self._has_other_users(connection):
                 raise InvalidError("auth_mode cannot be changed when there are users other than admin")
-            if checked.get("skip_audit_log_database"):
-                endpoint = checked.get("audit_log_forward_endpoint")
-                if not (endpoint or _stored(connection).get("audit_log_forward_endpoint")):
+            if {"skip_audit_log_database", "audit_log_forward_endpoint"} & checked.keys():
+                after = {**_stored(connection), **checked}
+                if after.get("skip_audit_log_database") and not after.get("audit_log_forward_endpoint"):
                     raise InvalidError("skip_audit_log_database needs audit_log_forward_endpoint")
             if rows:
                 connection.execute(delete(configurations).where(configurations.c.name.in_(checked)))

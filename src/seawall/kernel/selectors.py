@@ -30,14 +30,17 @@ def checked(raw: dict[str, Any], decorations: tuple[str, ...]) -> dict[str, str]
     if not isinstance(pattern, str) or not isinstance(extras, str):
         raise InvalidError("selector pattern and extras must be text")
     globs.check(pattern)
-    if extras:
-        try:
-            parsed = json.loads(extras)
-        except (ValueError, RecursionError):
-            raise InvalidError("selector extras must be JSON") from None
-        if not isinstance(parsed, dict):
-            raise InvalidError("selector extras must be a JSON object")
+    if extras and not isinstance(_object(extras), dict):
+        # Harbor ignores extras that it cannot read, and its own clients send some.
+        extras = ""
     return {"kind": kind, "decoration": decoration, "pattern": pattern, "extras": extras}
+
+
+def _object(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def selects_repository(selector: dict[str, str], name: str) -> bool:

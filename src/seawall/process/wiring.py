@@ -305,7 +305,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     leading = ID_VARIABLE in os.environ
     parts: list[Part] = [
         audit_part(db, trail, configuration),
-        scan_part(db, scanner, scan_requests, auth, exemptions),
+        scan_part(db, scanner, scan_requests, auth, exemptions, configuration),
         trust_part(trust, exemptions),
         Part(background=(keys.watch, sessions.sweep), closers=(redis.close, rates.close)),
         content_jobs.part(db, storage, settings.gc, settings.scrub),

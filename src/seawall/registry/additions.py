@@ -15,6 +15,7 @@ import msgspec
 import yaml
 
 from seawall.kernel.errors import InvalidError, NotFoundError
+from seawall.registry import model_files
 
 CHART_LIMIT = 32 * 1024 * 1024
 _UNPACKED_LIMIT = 128 * 1024 * 1024
@@ -35,6 +36,8 @@ def names(kind: str, is_index: bool) -> tuple[str, ...]:
         return ("build_history",)
     if kind == "CHART":
         return ("values.yaml", "readme.md", "dependencies")
+    if kind == "CNAI" and not is_index:
+        return model_files.ADDITIONS
     return ()
 
 

@@ -49,7 +49,16 @@ _KINDS = {
     "application/vnd.wasm.config.v0+json": "WASM",
     "application/vnd.goharbor.harbor.sbom.v1": "SBOM",
     "application/vnd.cncf.model.config.v1+json": "CNAI",
+    "application/vnd.cnai.model.config.v1+json": "CNAI",
 }
+# What a manifest declares itself to be, which goes before its config.
+_DECLARED = {
+    "application/vnd.cnai.model.manifest.v1+json": "CNAI",
+    "application/vnd.cncf.model.manifest.v1+json": "CNAI",
+    "application/vnd.cnab.manifest.v1": "CNAB",
+}
+# Where bundles of CNAB, which are indexes, say so.
+_KIND_NOTE = "org.opencontainers.artifactType"
 # `application/vnd.<vendor>.<kind>.config.<version>+json`, from which Harbor takes the kind too.
 _CONFIG = re.compile(r"application/vnd\.[^.]+\.(.+)\.config\.[^.+]+(?:\+.+)?")
 _ACCESSORIES = {
@@ -70,8 +79,16 @@ _COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 _BATCH = 500
 
 
-def kind_of(media_type: str, artifact_type: str | None, config_media_type: str | None) -> str:
+def kind_of(
+    media_type: str,
+    artifact_type: str | None,
+    config_media_type: str | None,
+    annotations: dict[str, str] | None = None,
+) -> str:
     """Harbor's artifact type: IMAGE, CHART, CNAB, ..., UNKNOWN."""
+    for declared in (artifact_type, (annotations or {}).get(_KIND_NOTE)):
+        if declared in _DECLARED:
+            return _DECLARED[declared]
     config = config_media_type or ""
     if config == "application/vnd.oci.empty.v1+json":
         config = artifact_type or ""

@@ -372,7 +372,9 @@ def _write(
             "size": len(payload),
             "annotations": parsed.annotations,
             "pushed_at": now,
-            "kind": index.kind_of(parsed.media_type, parsed.artifact_type, parsed.config_media_type),
+            "kind": index.kind_of(
+                parsed.media_type, parsed.artifact_type, parsed.config_media_type, parsed.annotations
+            ),
             "accessory_type": attached[0] if attached else None,
             "accessory_of": attached[1] if attached else None,
             "total_size": total + sum(size for _, size in found.children.values()),

@@ -1,21 +1,27 @@
 """Which of Harbor's operations the API has.
 
-`python -m tests.support.harbor.coverage` writes docs/api-coverage.md.
+`python -m tests.support.harbor.coverage` writes docs/api-coverage.md. With `--run` it first runs the cases of
+Harbor's own API tests, and keeps their results in `results.txt`.
 
 It also writes `access_table.txt`, whom each operation lets in, so that a change of it is seen in review.
 
 `harbor_operations.txt` lists Harbor's operations as facts, METHOD and path, read off its public description
 of the API, `harbor_parameters.txt` their query parameters and headers; `not_offered.txt` says of each
-operation that Seawall does not have why not.
+operation that Seawall does not have why not. `cases.txt` names the test here for each of Harbor's test
+files, `differences.txt` says where it differs on purpose.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+import subprocess
+import sys
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from seawall.web.harbor.app import make_app
 from tests.support.processes import ROOT
@@ -23,6 +29,13 @@ from tests.support.processes import ROOT
 HERE = Path(__file__).parent
 PAGE = ROOT / "docs" / "api-coverage.md"
 TABLE = HERE / "access_table.txt"
+CASES = "tests/system/harbor"
+ON_PURPOSE = (
+    "A wrong body or parameter is never answered with 500: it is 400, 404 or 422, and the message says why.",
+    "`POST /registries/ping` needs the right to create registries; Harbor's needs that to read them.",
+    "`GET /users/current/permissions` with a scope that is none answers 400, Harbor's an empty list.",
+    "A purge of the audit log without `include_event_types` purges all kinds, Harbor's none.",
+)
 PREFIX = "/api/v2.0"
 METHODS = {"get", "head", "post", "put", "patch", "delete"}
 Operation = tuple[str, str]
@@ -110,6 +123,76 @@ def shape(operation: Operation) -> Operation:
     return operation[0], re.sub(r"\{[^}]*\}", "{}", operation[1])
 
 
+def cases() -> dict[str, list[str]]:
+    """Ids of the tests here by the name of Harbor's test file."""
+    result: dict[str, list[str]] = {}
+    for line in (HERE / "cases.txt").read_text().splitlines():
+        name, test = line.split(" ")
+        result.setdefault(name, []).append(test if "/" in test else f"{CASES}/{test}")
+    return result
+
+
+def differences() -> dict[str, str]:
+    """Where a case differs from Harbor's on purpose."""
+    lines = (HERE / "differences.txt").read_text().splitlines()
+    return {name: text for name, _, text in (line.partition(" ") for line in lines)}
+
+
+def results() -> dict[str, str]:
+    """What came of each test (passed, failed) when the cases were last run by `--run`."""
+    return dict(line.split(" ") for line in (HERE / "results.txt").read_text().splitlines())
+
+
+def run() -> None:
+    """Run the cases, and keep what came of each."""
+    tests = sorted({test for found in cases().values() for test in found})
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tests], cwd=ROOT, check=False
+        )
+        states: dict[str, str] = {}
+        for case in ElementTree.parse(report).iter("testcase"):
+            path = case.get("classname", "").replace(".", "/") + ".py"
+            name = f"{path}::{case.get('name', '').partition('[')[0]}"
+            failed = any(case.find(kind) is not None for kind in ("failure", "error", "skipped"))
+            states[name] = "failed" if failed or states.get(name) == "failed" else "passed"
+    lines = [f"{test} {states.get(test, 'failed')}" for test in tests]
+    (HERE / "results.txt").write_text("\n".join(lines) + "\n")
+
+
+def _named(tests: list[str]) -> str:
+    return ", ".join(f"`{test.removeprefix(CASES + '/')}`" for test in tests)
+
+
+def _cases_page() -> list[str]:
+    found, told = cases(), results()
+    states = {
+        name: "passes" if all(told.get(test) == "passed" for test in tests) else "fails"
+        for name, tests in found.items()
+    }
+    # One of them came after 2.15.
+    passing = sum(state == "passes" for state in states.values())
+    return [
+        "",
+        "## Harbor's own API tests",
+        "",
+        "What each of Harbor's test files asks for (`tests/apitests/python` of 2.15; one is newer), as a",
+        f"test of our own in `{CASES}`. {passing} of {len(found)} pass.",
+        "",
+        "| Harbor's file | Test here | | On purpose otherwise |",
+        "|---|---|---|---|",
+        *(
+            f"| `test_{name}.py` | {_named(found[name])} | {states[name]} | {differences().get(name, '')} |"
+            for name in found
+        ),
+        "",
+        "Answers that differ from Harbor's on purpose, everywhere:",
+        "",
+        *(f"- {line}" for line in ON_PURPOSE),
+    ]
+
+
 def page() -> str:
     """The page as it must be."""
     have = {shape(item) for item in ours()}
@@ -147,6 +230,7 @@ def page() -> str:
     for operation, place, name in not_taken():
         lines.append(f"| `{name}` ({place}) of `{operation[0]} {operation[1]}` | not taken |")
     lines += ["", "A field in `q` or `sort` that a list does not know is left out, as in Harbor."]
+    lines += _cases_page()
     return "\n".join(lines) + "\n"
 
 
@@ -164,6 +248,8 @@ def access_table() -> str:
 
 
 if __name__ == "__main__":
+    if "--run" in sys.argv:
+        run()
     PAGE.write_text(page())
     TABLE.write_text(access_table())
     missing = [item for item in harbor() if shape(item) not in {shape(o) for o in ours()}]

@@ -73,23 +73,26 @@ export function Exports() {
         initial={{}}
         fields={[
           {
-            name: "projects",
-            label: t("Projects"),
-            type: "multi",
+            name: "project",
+            label: t("Project"),
+            type: "select",
             required: true,
-            options: (projects.data ?? []).map((item) => ({
-              value: String(item.project_id),
-              label: item.name ?? "",
-            })),
+            options: [
+              { value: "", label: "" },
+              ...(projects.data ?? []).map((item) => ({
+                value: String(item.project_id),
+                label: item.name ?? "",
+              })),
+            ],
           },
           { name: "repositories", label: t("Repositories"), placeholder: "library/*", help: t("Empty: all") },
           { name: "tags", label: t("Tags"), placeholder: "v*", help: t("Empty: all") },
           { name: "cveIds", label: t("CVEs, separated by commas"), help: t("Empty: all") },
         ]}
-        onSubmit={async (values) => {
+        onSubmit={async ({ project, ...values }) => {
           await api.post("/export/cve", {
             headers: { "X-Scan-Data-Type": "application/vnd.security.vulnerability.report; version=1.1" },
-            body: { job_name: "portal", labels: [], ...values, projects: values.projects.map(Number) },
+            body: { job_name: "portal", labels: [], ...values, projects: [Number(project)] },
           });
           query.refetch();
         }}

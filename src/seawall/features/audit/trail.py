@@ -65,6 +65,8 @@ EVENT_TYPES = (
     "exchange_robot",
     "update_configuration",
 )
+# All of these but the first three, which are about artifacts.
+OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,8 @@ def _name(repository: str, reference: str) -> str:
 def _chosen(types: list[str]) -> ColumnElement[bool] | None:
     """Entries of the given kinds: `create_artifact`, or an operation alone; None for all."""
     conditions: list[ColumnElement[bool]] = []
+    if OTHER in types:
+        types = [*(name for name in types if name != OTHER), *EVENT_TYPES[3:]]
     for name in types:
         operation, _, resource_type = name.partition("_")
         condition = audit_log.c.operation == operation
@@ -296,6 +300,7 @@ class Purge:
         Of the kinds in `include_event_types` only (comma separated; none means all); `dry_run` counts.
         Returns how many.
         """
+        await context.log("Purge audit job start")
         hours = int(args.get("audit_retention_hour", 0))
         dry_run = bool(args.get("dry_run", False))
         types = [name.strip() for name in str(args.get("include_event_types", "")).split(",") if name.strip()]
@@ -315,6 +320,8 @@ class Purge:
                 gone = delete(audit_log).where(audit_log.c.id.in_(ids))
                 await db.write(lambda c, q=gone: c.execute(q).rowcount)  # type: ignore[misc]
             done += len(ids)
+        # The first words of these lines are what scripts look for in Harbor's.
+        await context.log(f"{'[DRYRUN]' if dry_run else ''}Purged {done} rows of audit logs")
         await context.log(
             f"{done} entries older than {hours} hours {'would be ' if dry_run else ''}deleted "
             f"({', '.join(types) or 'all kinds'})"

@@ -178,7 +178,7 @@ class ImmutableTags(ContentHook):
         for tag in protected:
             other = push.taken.get(tag, push.digest) != push.digest
             if other and not _adds_to(connection, push, tag):
-                raise refusal(push.repository.name, tag)
+                raise refusal(push.repository.name, tag, "updated")
 
     def before_delete(self, connection: Connection, deletion: Deletion) -> None:
         """See ContentHook.before_delete."""
@@ -212,10 +212,10 @@ def _adds_to(connection: Connection, push: Push, tag: str) -> bool:
     return bool(layers) and layers <= set(push.manifest.blobs)
 
 
-def refusal(repository: str, tag: str) -> RegistryError:
-    """The error for a protected tag: 412, as in Harbor."""
+def refusal(repository: str, tag: str, change: str = "deleted") -> RegistryError:
+    """The error for a protected tag: 412, in Harbor's words; `change`: deleted or updated."""
     return RegistryError(
-        "DENIED", f"{repository}:{tag} is configured as immutable by a rule of the project", status=412
+        "DENIED", f"{repository}:{tag} is configured as immutable, cannot be {change}", status=412
     )
 
 

@@ -106,7 +106,13 @@ async def run(db: Database, number: int, *, step: Callable[[], Awaitable[None]])
         lambda c: c.execute(
             update(scan_exports)
             .where(scan_exports.c.id == number)
-            .values(status="Success", data=text.encode(), ended_at=time.time())
+            .values(
+                status="Success",
+                # Harbor's words, which scripts look for.
+                status_text="" if count else "No vulnerabilities found or matched",
+                data=text.encode() if count else None,
+                ended_at=time.time(),
+            )
         )
     )
     return {"rows": count}
@@ -211,9 +217,12 @@ async def forget_old(db: Database) -> int:
     )
 
 
-_SHOWN = tuple(
-    scan_exports.c[name]
-    for name in ("id", "user_id", "user_name", "status", "status_text", "started_at", "ended_at")
+_SHOWN = (
+    *(
+        scan_exports.c[name]
+        for name in ("id", "user_id", "user_name", "status", "status_text", "started_at", "ended_at")
+    ),
+    scan_exports.c.data.is_not(None).label("file_present"),
 )
 
 
@@ -223,11 +232,16 @@ def exports_of(connection: Connection, user_name: str) -> list[Any]:
     return list(connection.execute(query.order_by(scan_exports.c.id.desc()).limit(100)))
 
 
-def export_of(connection: Connection, user_name: str, number: int, *, data: bool = False) -> Any:
-    """One export of the user (an export holds what its maker could see), with or without its CSV.
+def export_of(connection: Connection, number: int) -> Any:
+    """One export, without its CSV; None when there is none."""
+    return connection.execute(select(*_SHOWN).where(scan_exports.c.id == number)).first()
 
-    None when there is none.
-    """
-    columns = (*_SHOWN, scan_exports.c.data) if data else _SHOWN
-    query = select(*columns).where(scan_exports.c.id == number, scan_exports.c.user_name == user_name)
-    return connection.execute(query).first()
+
+def take(connection: Connection, number: int) -> bytes | None:
+    """The CSV of an export, which is then forgotten; None when there is none."""
+    mine = scan_exports.c.id == number
+    data = connection.execute(select(scan_exports.c.data).where(mine).with_for_update()).scalar()
+    if data is None:
+        return None
+    connection.execute(update(scan_exports).where(mine).values(data=None))
+    return bytes(data)

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 from seawall.features.scan import export
 from seawall.features.scan.adapter_requests import AdapterRequests
+from seawall.features.scan.reports import find_report
 from seawall.features.scan.scanning import Scanning
+from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobContext, JobKind, JobStoppedError
 from seawall.kernel.errors import SeawallError
+from seawall.registry import pulls
 
 SCAN_ALL_SCHEDULE = "system:scan-all"
 FORGET_SCHEDULE = "system:scan-forget"
 
 
+def _note_read(connection: Connection, identifier: str) -> None:
+    row = find_report(connection, identifier)
+    if row is not None:
+        pulls.touch(connection, row.repository_id, row.digest)
+
+
 class ScanJobs:
     """The work of scanning's jobs."""
 
-    def __init__(self, db: Database, scan: Scanning, requests: AdapterRequests) -> None:
+    def __init__(
+        self, db: Database, scan: Scanning, requests: AdapterRequests, configuration: Configuration
+    ) -> None:
         self._db = db
+        self._configuration = configuration
         self._scan = scan
         self._requests = requests
 
@@ -38,7 +52,7 @@ class ScanJobs:
         """Scan one artifact; arg `report` is the report's uuid."""
         identifier = args["report"]
         try:
-            return await self._scan.runner.run(identifier, log=context.log, step=context.checkpoint)
+            result = await self._scan.runner.run(identifier, log=context.log, step=context.checkpoint)
         except JobStoppedError:
             await self._scan.reports.stopped(identifier)
             raise
@@ -48,6 +62,11 @@ class ScanJobs:
         except Exception as error:
             await self._scan.reports.failed(identifier, f"internal error: {type(error).__name__}")
             raise
+        values = await self._configuration.all()
+        # In Harbor a scanner pulls what it scans.
+        if not (values["scanner_skip_update_pulltime"] or values["pull_time_update_disable"]):
+            await self._db.write(lambda c: _note_read(c, identifier), durable=False)
+        return result
 
     async def scan_all(self, context: JobContext, args: dict[str, Any]) -> dict[str, int]:
         """Ask for a scan of every image."""

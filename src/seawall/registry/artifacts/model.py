@@ -40,7 +40,7 @@ class Artifact:
     def kind(self) -> str:
         """IMAGE, CHART, ..."""
         return self.stored_kind or index.kind_of(
-            self.manifest_media_type, self.artifact_type, self.config_media_type
+            self.manifest_media_type, self.artifact_type, self.config_media_type, self.annotations
         )
 
     @property

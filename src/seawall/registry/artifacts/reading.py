@@ -22,7 +22,7 @@ from seawall.kernel.errors import (
     StandbyError,
 )
 from seawall.kernel.names import check_digest, is_tag
-from seawall.registry import additions
+from seawall.registry import additions, model_files
 from seawall.registry.artifacts.model import Artifact
 from seawall.registry.artifacts.queries import find
 from seawall.registry.local import LocalRegistry
@@ -91,14 +91,24 @@ class ArtifactReader:
         ]
 
     async def _attributes(self, item: Artifact) -> dict[str, Any] | None:
-        if item.kind not in ("IMAGE", "CHART", "CNAB", "WASM") or item.is_index:
+        if item.kind not in ("IMAGE", "CHART", "CNAB", "WASM", "CNAI"):
             return {}
         try:
+            if item.is_index:
+                return await self._bundle(item) if item.kind == "CNAB" else {}
             config = await self.config(item)
         except (NotFoundError, OSError):
             # The bytes may be back later; nothing is stored.
             return None
         return additions.attributes(item.kind, config)
+
+    async def _bundle(self, item: Artifact) -> dict[str, Any]:
+        """Attributes of a bundle of CNAB: those of the one of its manifests that has the bundle's config."""
+        for child in (await self.payload(item)).get("manifests") or []:
+            if (child.get("annotations") or {}).get("io.cnab.manifest.type") == "config":
+                config = await self.config(await self.get(item.repository, child["digest"]))
+                return additions.attributes(item.kind, config)
+        return {}
 
     async def payload(self, item: Artifact) -> dict[str, Any]:
         """The manifest's document."""
@@ -131,7 +141,7 @@ class ArtifactReader:
         return b"".join(parts)
 
     async def addition(self, item: Artifact, name: str) -> tuple[str, bytes]:
-        """(media type, content) of an addition: build history, a file of a Helm chart, the manifest.
+        """(media type, content) of an addition: build history, a file of a Helm chart or model, the manifest.
 
         Raises InvalidError (the kind has no such addition) and NotFoundError.
         """
@@ -145,11 +155,22 @@ class ArtifactReader:
             history = (await self.config(item)).get("history") or []
             return "application/json; charset=utf-8", msgspec.json.encode(history)
         layers = (await self.payload(item)).get("layers") or []
+        if item.kind == "CNAI":
+            return await self._of_model(item, layers, wanted)
         chart = next((layer for layer in layers if additions.is_chart(layer.get("mediaType", ""))), None)
         if chart is None:
             raise NotFoundError("the artifact has no chart layer")
         data = await self.read(item.repository, chart["digest"], additions.CHART_LIMIT)
         return await asyncio.to_thread(additions.chart_file, data, wanted)
+
+    async def _of_model(self, item: Artifact, layers: list[dict[str, Any]], wanted: str) -> tuple[str, bytes]:
+        if wanted == "files":
+            return "application/json; charset=utf-8", model_files.files(layers)
+        layer = model_files.document(layers, wanted)
+        data = await self.read(item.repository, layer["digest"], model_files.DOCUMENT_LIMIT)
+        text = await asyncio.to_thread(model_files.content, layer["mediaType"], data)
+        form = "markdown" if wanted == "readme.md" else "plain"
+        return f"text/{form}; charset=utf-8", text
 
 
 def _plausible(reference: str) -> bool:

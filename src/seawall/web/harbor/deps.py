@@ -43,7 +43,8 @@ from seawall.web.harbor.errors import ApiError, status_of
 from seawall.web.harbor.query import Listing, listing
 from seawall.web.harbor.sessions import SAFE_METHODS, BrowserSessions
 
-Id = Annotated[int, Path(ge=1, le=2**53)]
+# 0 is taken too: nothing has it, so it is not found.
+Id = Annotated[int, Path(ge=0, le=2**53)]
 ListingDep = Annotated[Listing, Depends(listing)]
 
 

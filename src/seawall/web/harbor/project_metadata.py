@@ -33,7 +33,7 @@ MetadataName = Annotated[str, Path(max_length=255)]
 
 @router.get("/projects/{project_name_or_id}/metadatas", tags=["projectMetadata"])
 async def list_project_metadatas(
-    access: Annotated[Access, project_access("metadata", "read")],
+    access: Annotated[Access, project_access("metadata", "list")],
     db: Db,
 ) -> dict[str, str]:
     """Every metadata value."""

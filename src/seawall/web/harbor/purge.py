@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 
-from seawall.features.audit.trail import EVENT_TYPES, PURGE_SCHEDULE
+from seawall.features.audit.trail import EVENT_TYPES, OTHER, PURGE_SCHEDULE
 from seawall.infra.jobs.base import JobInfo
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access
 from seawall.web.harbor.errors import ApiError
@@ -57,7 +57,7 @@ def _args(body: Schedule) -> dict[str, Any]:
         raise ApiError(400, "parameters.include_operations must be names separated by commas")
     types = types or operations
     for name in (part.strip() for part in types.split(",") if part.strip()):
-        if name not in EVENT_TYPES and name not in _OPERATIONS:
+        if name not in (*EVENT_TYPES, OTHER, *_OPERATIONS):
             raise ApiError(400, f"parameters.include_event_types: unknown event type {name[:64]}")
     args = {"audit_retention_hour": hours, "dry_run": dry_run, "include_event_types": types}
     if operations:

@@ -282,12 +282,12 @@ async def trigger_retention_execution(
     request: Request,
     id: Id,
     body: DryRun,
-    access: Annotated[Access, checked("tag-retention", "operate")],
+    access: Annotated[Access, checked("tag-retention", "update")],
     db: Db,
     jobs: Jobs,
 ) -> Response:
     """Run a policy now."""
-    policy = await _policy(access, db, id, "operate")
+    policy = await _policy(access, db, id, "update")
     operator = access.principal.name
     made = await access.write(
         lambda c: executions.start(c, jobs, id, dry_run=body.dry_run, trigger="Manual", operator=operator)
@@ -326,12 +326,12 @@ async def operate_retention_execution(
     id: Id,
     eid: Id,
     body: RetentionAction,
-    access: Annotated[Access, checked("tag-retention", "operate")],
+    access: Annotated[Access, checked("tag-retention", "update")],
     db: Db,
     jobs: Jobs,
 ) -> Response:
     """Stop a run before its next artifact."""
-    policy = await _policy(access, db, id, "operate")
+    policy = await _policy(access, db, id, "update")
     if body.action != "stop":
         raise ApiError(400, "action must be stop")
     await executions.stop(db, jobs, id, eid, also=access.trace)

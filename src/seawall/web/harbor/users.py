@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import secrets
 from typing import Annotated, Any
@@ -214,13 +215,16 @@ async def get_current_user_permissions(
     scope: Annotated[str | None, Query(max_length=64)] = None,
     relative: bool = False,
 ) -> list[Permission]:
-    """What the caller may do in `scope`: `/project/<id>`, or (none) the system."""
+    """What the caller may do in `scope`: `/project/<id>`, or (none) the system.
+
+    `relative` names resources by their way from `scope`, which may be one of them (`/project/1/repository`).
+    """
     principal = access.principal
-    if not scope or scope == "/":
+    if not scope or scope in ("/", "/system"):
         allowed = rbac.ROBOT_SYSTEM
         pairs = sorted(pair for pair in allowed if decide.may_system(principal, *pair))
         return [Permission(resource=f"/{r}" if not relative else r, action=a) for r, a in pairs]
-    match = re.fullmatch(r"/project/(\d{1,15})/?", scope)
+    match = re.fullmatch(r"/project/(\d{1,15})(/[a-z-]*)*", scope)
     if match is None:
         raise ApiError(400, "scope must have the form /project/<id>")
     project_id = int(match[1])
@@ -235,10 +239,9 @@ async def get_current_user_permissions(
     base = f"/project/{project_id}"
     result = []
     for resource, action in await db.read(allowed_pairs):
-        if resource == "self":
-            name = "." if relative else base
-        else:
-            name = resource if relative else f"{base}/{resource}"
+        name = base if resource == "self" else f"{base}/{resource}"
+        if relative:
+            name = posixpath.relpath(name, scope)
         result.append(Permission(resource=name, action=action))
     return result
 

@@ -334,7 +334,7 @@ async def get_logs_of_webhook_task(
 
 @router.get(f"{_BASE}/lasttrigger")
 async def last_trigger(
-    access: Annotated[Access, project_access("notification-policy", "list")],
+    access: Annotated[Access, project_access("notification-policy", "read")],
     db: Db,
 ) -> list[WebhookLastTrigger]:
     """When each policy last had an event of each of its types."""

@@ -30,7 +30,9 @@ async def get_addition(
     access: Annotated[Access, named_project_access("artifact-addition", "read")],
     artifact_service: Artifacts,
 ) -> Response:
-    """build_history of an image; values.yaml, readme.md and dependencies of a Helm chart."""
+    """What the kind has: build_history of an image; values.yaml, readme.md and dependencies of a Helm chart;
+    readme.md, license and files of a model.
+    """
     found = await find(access, artifact_service, repository_name, reference)
     media_type, content = await artifact_service.addition(found, addition)
     # What a pusher wrote must not become a page of this origin.

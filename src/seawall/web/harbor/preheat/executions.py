@@ -62,7 +62,7 @@ async def _one(
 @router.get(f"{_POLICY}/executions", name="list_preheat_executions")
 async def list_executions(
     preheat_policy_name: Name,
-    access: Annotated[Access, named_project_access("preheat-policy", "read")],
+    access: Annotated[Access, named_project_access("preheat-policy", "list")],
     db: Db,
     preheating: Preheating,
     page: ListingDep,
@@ -111,7 +111,7 @@ async def stop_execution(
 async def list_tasks(
     preheat_policy_name: Name,
     execution_id: Id,
-    access: Annotated[Access, named_project_access("preheat-policy", "read")],
+    access: Annotated[Access, named_project_access("preheat-policy", "list")],
     db: Db,
     preheating: Preheating,
     page: ListingDep,

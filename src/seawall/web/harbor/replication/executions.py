@@ -109,7 +109,7 @@ async def stop_replication(id: Id, access: ExecutionCreate, replication: Replica
 @router.get("/replication/executions/{id}/tasks")
 async def list_replication_tasks(
     id: Id,
-    access: ExecutionRead,
+    access: ExecutionList,
     replication: Replicating,
     listing: ListingDep,
     status: Status = None,

@@ -73,12 +73,16 @@ async def export_scan_data(
     jobs: Jobs,
     x_scan_data_type: Annotated[str | None, Header(max_length=200)] = None,
 ) -> ScanDataExportJob:
-    """Start an export of findings as CSV."""
+    """Start an export of a project's findings as CSV."""
     access.require_known()
-    if x_scan_data_type is not None and x_scan_data_type.replace(" ", "") != _DATA_TYPE.replace(" ", ""):
+    if x_scan_data_type is None:
+        raise ApiError(422, "X-Scan-Data-Type in header is required")
+    if x_scan_data_type.replace(" ", "") != _DATA_TYPE.replace(" ", ""):
         raise ApiError(400, f"X-Scan-Data-Type must be {_DATA_TYPE}")
     if not body.projects:
-        raise InvalidError("projects must name at least one project")
+        raise InvalidError("projects must name a project")
+    if len(body.projects) > 1:
+        raise InvalidError("bad request: only support export single project")
     for project_id in body.projects:
         await access.require("export-cve", "create", project_id)
     number = await export.start(
@@ -109,7 +113,7 @@ def _execution(row: Any) -> ScanDataExportExecution:
         status_text=row.status_text,
         start_time=timestamp(row.started_at),
         end_time=timestamp(row.ended_at),
-        file_present=row.status == "Success",
+        file_present=bool(row.file_present),
     )
 
 
@@ -123,12 +127,13 @@ async def get_scan_data_export_execution_list(
     return ScanDataExportExecutionList(items=[_execution(row) for row in rows])
 
 
-async def _export(access: Access, db: Db, number: int, *, data: bool = False) -> Any:
-    # An export holds what its maker could see, so it is shown to nobody else.
-    name = access.principal.name
-    row = await db.read(lambda c: export.export_of(c, name, number, data=data))
+async def _export(access: Access, db: Db, number: int) -> Any:
+    row = await db.read(lambda c: export.export_of(c, number))
     if row is None:
         raise NotFoundError(f"export {number} not found")
+    # An export holds what its maker could see, so it is shown to nobody else.
+    if row.user_name != access.principal.name:
+        raise access.refusal()
     return row
 
 
@@ -147,11 +152,12 @@ async def download_scan_data(
     db: Db,
     format: Annotated[str | None, Query(max_length=16)] = None,
 ) -> Response:
-    """The CSV of an export."""
+    """The CSV of an export, once: a second time there is none, as in Harbor."""
     if format is not None and format.lower() != "csv":
         raise ApiError(400, "format must be csv")
-    row = await _export(access, db, execution_id, data=True)
-    if row.data is None:
-        raise NotFoundError("the export has no file (yet)")
+    await _export(access, db, execution_id)
+    data = await access.write(lambda c: export.take(c, execution_id))
+    if data is None:
+        raise NotFoundError("the export has no file (yet, or any more)")
     name = f'attachment; filename="vuln-{execution_id}.csv"'
-    return Response(bytes(row.data), media_type="text/csv", headers={"Content-Disposition": name})
+    return Response(data, media_type="text/csv", headers={"Content-Disposition": name})

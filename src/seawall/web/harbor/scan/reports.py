@@ -49,7 +49,7 @@ async def scan_artifact(
     try:
         await scans.requests.request(name, reference, kind, also=access.trace)
     except NotScannableError as error:
-        raise ApiError(422, str(error)) from None
+        raise ApiError(400, str(error)) from None
     access.audited("scan", "artifact", f"{name}:{reference}", kind, access.project.id)
     return Response(status_code=202)
 
