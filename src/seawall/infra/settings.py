@@ -207,6 +207,11 @@ class StorageSettings(_Section):
         description="bytes of uploads to an object store in a process's memory",
     )
 
+    receipts: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="write pushes beside the bytes too; auto: while a failover of the database can lose them",
+    )
+
     @model_validator(mode="after")
     def _complete(self) -> StorageSettings:
         if self.driver == "s3" and not self.s3.bucket:

@@ -72,7 +72,7 @@ from seawall.infra.storage.measured import MeasuredStorage
 from seawall.process import tables as tables  # declares every table
 from seawall.process.storage import open_storage
 from seawall.registry import jobs as content_jobs
-from seawall.registry import pulls
+from seawall.registry import pulls, receipts
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
@@ -213,6 +213,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     )
     storage: BlobStorage = MeasuredStorage(open_storage(settings), settings.storage.driver)
     hooks = Hooks()
+    kept = receipts.recorder(db, storage, settings.storage.receipts)
     open_access = settings.auth.mode == "none"
     content = LocalRegistry(
         db,
@@ -221,6 +222,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         grace_seconds=settings.gc.grace_minutes * 60,
         blob_limit=settings.limits.blob_bytes,
         hooks=hooks,
+        receipts=kept,
     )
     keys = KeyRing.open(db, settings)
     events = Subscribers()
@@ -313,6 +315,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         immutability_part(),
         retention_part(db, content, jobs, events, settings.external_url),
         pulls.part(db, configuration),
+        receipts.part(db, settings.storage.receipts, kept),
         *([sites_part(dr, leading=leading)] if dr.enabled else []),
         *([cluster_part(instances, health)] if leading else []),
         webhooks_part(db, events, jobs, keys, configuration, settings),

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, delete, literal, select, update
 
 from seawall.infra.db import Database
+from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
 from seawall.registry import accounting
@@ -82,6 +83,24 @@ class Blobs:
 
         return await self._repositories.writing(name, mount_into)
 
+    async def link(self, name: str, digest: str, size: int, key: str) -> None:
+        """Name the bytes at `key`, unless the blob has some, and link it to repository `name`.
+
+        For bytes that were proven and that a lost push has left; neither quota nor rule refuses them.
+        """
+
+        def link_blob(connection: Connection, target: Repository) -> None:
+            now = time.time()
+            row = {"digest": digest, "size": size, "storage_key": key, "created_at": now, "touched_at": now}
+            connection.execute(upsert(connection, blobs, row, ["digest"], ["touched_at"]))
+            account = accounting.Account(target.project_id, free=True, exact=False)
+            accounting.charge_link(connection, account, target.id, digest, size, now)
+
+        async def link_into(target: Repository) -> None:
+            await self._writes.charged(lambda c, _exact: link_blob(c, target))
+
+        await self._repositories.writing(name, link_into)
+
     async def delete(self, name: str, digest: str) -> None:
         """Remove the blob from the repository; its bytes go with the next garbage collection.
 
@@ -144,6 +163,11 @@ _BLOB = (
     .outerjoin(blobs, blobs.c.digest == repository_blobs.c.digest)
     .where(repositories.c.name == bindparam("b_name"))
 )
+
+
+def known_key(connection: Connection, digest: str) -> str | None:
+    """Where the bytes of a blob are in storage; None for a blob that no repository ever had."""
+    return connection.execute(select(blobs.c.storage_key).where(blobs.c.digest == digest)).scalar()
 
 
 def find_blob(connection: Connection, name: str, digest: str) -> tuple[Blob, float] | None:

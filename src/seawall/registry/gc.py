@@ -7,7 +7,8 @@ Four steps, each made of short transactions:
    grace period, are removed. Untagged manifests go first if asked for.
 3. Blobs without a link, past the grace period, leave the `blobs` table; their keys go to `blob_trash`.
 4. Trashed keys old enough for every reader to have finished are deleted from storage, and so are stored
-   files that no row names (left by a crash between "bytes durable" and "metadata committed").
+   files that no row names (left by a crash between "bytes durable" and "metadata committed"). Blobs of pushes
+   that the database has lost stay, until `fsck --repair` or the end of their receipts.
 
 A push or mount that relies on a blob moves `touched_at` forward. The DELETEs below ask for an old
 `touched_at`; PostgreSQL evaluates that condition again after waiting for the other transaction's row lock,
@@ -21,6 +22,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import structlog
 from sqlalchemy import (
     Connection,
     Select,
@@ -38,10 +40,11 @@ from seawall.infra.db import Database, fence
 from seawall.infra.db.dialect import upsert
 from seawall.infra.storage import BlobStorage
 from seawall.infra.storage.tree import PREFIX
-from seawall.registry import accounting, adopted, index
+from seawall.registry import accounting, adopted, index, receipts
 from seawall.registry.belongings import is_needed
 from seawall.registry.incoming import incoming
 from seawall.registry.repositories import lock
+from seawall.registry.stored import digest_of_key
 from seawall.registry.tables import (
     blob_trash,
     blobs,
@@ -52,6 +55,8 @@ from seawall.registry.tables import (
     repository_blobs,
     uploads,
 )
+
+log: Any = structlog.get_logger("seawall.gc")
 
 _BATCH = 500
 Say = Callable[[str], Awaitable[None]]
@@ -66,6 +71,7 @@ _BROKEN_SECONDS = 86400.0
 class GcReport:
     """What one run did: counts and bytes.
 
+    `lost` pushes are those that were acknowledged and that the database lacks (see `registry.receipts`).
     `manifests` are untagged ones that the run deleted, `deleted_manifests` those that others have deleted
     since the last run. `purged_bytes` is the size of all that has left the registry; `freed_bytes` is what
     storage got back during the run, for blobs from an earlier run.
@@ -76,6 +82,7 @@ class GcReport:
     deleted_manifests: int = 0
     links: int = 0
     blobs: int = 0
+    lost: int = 0
     deleted_files: int = 0
     orphan_files: int = 0
     broken_writes: int = 0
@@ -134,7 +141,15 @@ async def collect(
     await _empty_trash(db, storage, report, now - reader_seconds)
     # A file without a row may belong to a push that is between its two commits: however short a grace the
     # operator chose, such a push gets its minutes.
-    await _sweep_orphans(db, storage, report, now - max(grace_seconds, reader_seconds, _ORPHAN_SECONDS))
+    await receipts.purge(db, storage, now)
+    losses = [loss async for loss in receipts.lost(db, storage)]
+    if losses:
+        report.lost = len(losses)
+        log.error("acknowledged pushes are lost", pushes=report.lost)
+        await say(f"the database lacks {report.lost} acknowledged pushes: run seawall fsck --repair")
+    spared = receipts.needed(losses)
+    sweep_before = now - max(grace_seconds, reader_seconds, _ORPHAN_SECONDS)
+    await _sweep_orphans(db, storage, report, sweep_before, spared)
     report.broken_writes = await storage.drop_broken(now - _BROKEN_SECONDS)
     return report
 
@@ -186,9 +201,9 @@ async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cu
 
 
 def _untagged(cutoff: float) -> Select[Any]:
-    """(manifest, project, repository) of the untagged manifests that nothing needs."""
+    """(manifest, project, repository, its name) of the untagged manifests that nothing needs."""
     return (
-        select(manifests.c.id, repositories.c.project_id, repositories.c.id)
+        select(manifests.c.id, repositories.c.project_id, repositories.c.id, repositories.c.name)
         .join(repositories, repositories.c.id == manifests.c.repository_id)
         .where(
             manifests.c.pushed_at < cutoff,
@@ -220,12 +235,14 @@ def _delete_untagged(connection: Connection, cutoff: float) -> _Gone:
         )
     ).all()
     projects_of = {row[0]: row[1] for row in rows}
+    names = {row[2]: row[3] for row in rows}
     held: dict[int, list[str]] = {}
     for row in gone:
         held.setdefault(projects_of[row[0]], []).append(row[2])
     accounting.release_all(connection, held)
     for repository_id in sorted({row[1] for row in gone}):
         mine = [row for row in gone if row[1] == repository_id]
+        receipts.note(connection, names[repository_id], [row[2] for row in mine])
         affected = [item for row in mine for item in below[row[0]]]
         affected += index.accessories(connection, repository_id, [row[2] for row in mine])
         index.relist(connection, repository_id, affected, removed=sum(row[3] for row in mine))
@@ -318,10 +335,13 @@ async def _empty_trash(db: Database, storage: BlobStorage, report: GcReport, cut
         await db.write(forget)
 
 
-async def _sweep_orphans(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:
+async def _sweep_orphans(
+    db: Database, storage: BlobStorage, report: GcReport, cutoff: float, spared: set[str]
+) -> None:
     batch: dict[str, int] = {}
     async for item in storage.list():
-        if item.modified < cutoff:
+        kept = item.key.startswith(receipts.PREFIX) or digest_of_key(item.key) in spared
+        if item.modified < cutoff and not kept:
             batch[item.key] = item.size
         if len(batch) >= _BATCH:
             await _sweep_batch(db, storage, report, batch)

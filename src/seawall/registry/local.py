@@ -16,6 +16,7 @@ from seawall.registry.manifests import Manifests
 from seawall.registry.model import Chunk, OpenBlob, StoredManifest
 from seawall.registry.protocol import Registry, Visible
 from seawall.registry.reads import PointReads
+from seawall.registry.receipts import NoReceipts, Recorder
 from seawall.registry.receive import Receiver
 from seawall.registry.repositories import Repositories
 from seawall.registry.stored import StoredBlobs
@@ -35,11 +36,12 @@ class LocalRegistry(Registry):
         grace_seconds: float = 7200,
         blob_limit: int = 0,
         hooks: Hooks,
+        receipts: Recorder | None = None,
     ) -> None:
         """`create_projects`, `grace_seconds`, `blob_limit`: see Repositories, Blobs, Uploads."""
         self.db = db
         self.storage = storage
-        self.writes = ContentWrites(db, hooks)
+        self.writes = ContentWrites(db, hooks, receipts or NoReceipts())
         reads = PointReads(db)
         self.repositories = Repositories(db, reads, create_projects=create_projects)
         self.blobs = Blobs(db, reads, self.repositories, self.writes, grace_seconds=grace_seconds)

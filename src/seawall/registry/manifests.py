@@ -21,6 +21,7 @@ from seawall.registry.hooks import Push
 from seawall.registry.manifest import Manifest, parse
 from seawall.registry.model import Repository, StoredManifest
 from seawall.registry.reads import PointReads
+from seawall.registry.receipts import Receipt
 from seawall.registry.repositories import GoneError, Repositories
 from seawall.registry.tables import (
     blobs,
@@ -103,6 +104,9 @@ class Manifests:
         await self._repositories.writing(name, store)
         if not replica:
             self._writes.committed()
+            if not sparse:
+                receipt = Receipt(name, actual, parsed.media_type, tuple(wanted), now, payload)
+                await self._writes.receipts.add(receipt)
         return actual, parsed.subject
 
     def _store(

@@ -1,4 +1,7 @@
-"""Bringing back bytes that storage lost: from where else they are in storage, or from another registry.
+"""Bringing back what was lost.
+
+Bytes that storage lost come from where else they are in storage, or from another registry; pushes that the
+database lost come from their receipts.
 
 Damaged bytes are of no use to anybody. They go, so that the blob counts as missing: clients then push it
 again, peers and upstreams are asked for it.
@@ -6,7 +9,6 @@ again, peers and upstreams are asked for it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
@@ -15,17 +17,20 @@ from sqlalchemy import Connection, select, update
 from seawall.infra.db import Database
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.registry.blobs import known_key
 from seawall.registry.fsck import Finding, check_blob
+from seawall.registry.local import LocalRegistry
 from seawall.registry.protocol import Registry
+from seawall.registry.receipts import Loss, Receipt, needed
+from seawall.registry.stored import digest_of_key
 from seawall.registry.tables import blobs, manifest_references, manifests, repositories, tags
 
-_KEY = re.compile(r"(?P<value>[0-9a-f]{32,128})\.(?P<algorithm>[a-z0-9]+)\.[0-9a-f]{8}")
 FAULTS = frozenset({"missing", "size", "damaged"})
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a blob: `how` is "relinked", "fetched" or "lost"; `artifacts` it breaks when lost."""
+    """What became of a blob or push: `how` is "relinked", "fetched", "stored" or "lost"; the `artifacts`."""
 
     digest: str
     how: str
@@ -63,12 +68,62 @@ async def repair(
             yield Outcome(digest, "lost", await db.read(lambda c, d=digest: _broken(c, d)))  # type: ignore[misc]
 
 
+async def bring_back(
+    storage: BlobStorage, content: LocalRegistry, losses: Iterable[Loss]
+) -> AsyncIterator[Outcome]:
+    """Store again what the database lost: manifests, their tags, and the links to blobs that storage has.
+
+    Neither a quota nor a rule refuses what was acknowledged before. Lost deletions are left to somebody who
+    decides. `how` is "stored" or "lost"; an Outcome
+    names `repository@digest (tags)` as its artifact.
+    """
+    found = list(losses)
+    places = await _places(storage, needed(found))
+    for loss in found:
+        item = loss.receipt
+        if item.deleted:
+            continue
+        shown = f"{item.repository}@{item.digest}" + (f" ({', '.join(loss.tags)})" if loss.tags else "")
+        try:
+            if loss.whole:
+                await _link_blobs(storage, content, item, places)
+            await _store(content, loss)
+        except (RegistryError, UnavailableError, OSError):
+            yield Outcome(item.digest, "lost", (shown,))
+        else:
+            yield Outcome(item.digest, "stored", (shown,))
+
+
+async def _link_blobs(
+    storage: BlobStorage, content: LocalRegistry, item: Receipt, places: dict[str, list[str]]
+) -> None:
+    """Name the bytes of a lost manifest's blobs, and link them to its repository."""
+    for digest, size in item.manifest().blobs.items():
+        key = await content.db.read(lambda c, d=digest: known_key(c, d))  # type: ignore[misc]
+        if key is None:
+            key = await _good(storage, digest, size, places.get(digest, []))
+        if key is not None:
+            await content.blobs.link(item.repository, digest, size, key)
+
+
+async def _store(content: LocalRegistry, loss: Loss) -> None:
+    """Store the manifest as it was, with the tags that nobody has given to another since."""
+    item = loss.receipt
+    payload, media_type = item.payload, item.media_type
+    if not payload:
+        stored = await content.manifests.get(item.repository, item.digest)
+        payload, media_type = stored.payload, stored.media_type
+    await content.manifests.put(
+        item.repository, item.digest, payload, media_type, loss.tags, at=item.at, replica=True
+    )
+
+
 async def _places(storage: BlobStorage, digests: set[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     if digests:
         async for item in storage.list():
-            named = _KEY.fullmatch(item.key)
-            if named and (digest := f"{named['algorithm']}:{named['value']}") in digests:
+            digest = digest_of_key(item.key)
+            if digest in digests:
                 found.setdefault(digest, []).append(item.key)
     return found
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -29,6 +30,13 @@ _SMALL_TOTAL = 32 * 1024 * 1024
 # Longer pieces are hashed in a thread.
 _INLINE = 64 * 1024
 log: Any = structlog.get_logger("seawall.storage")
+_KEY = re.compile(r"(?P<value>[0-9a-f]{32,128})\.(?P<algorithm>[a-z0-9]+)\.[0-9a-f]{8}")
+
+
+def digest_of_key(key: str) -> str:
+    """The digest of the blob that is stored under a key; empty for what is no blob's key."""
+    named = _KEY.fullmatch(key)
+    return f"{named['algorithm']}:{named['value']}" if named else ""
 
 
 class StoredBlobs:

@@ -138,6 +138,19 @@ adopted_tree = Table(
     Column("released_at", Float),
 )
 
+# Deletions of the last hours: what a receipt names and the database lacks was deleted, or is lost (see
+# `registry.receipts`). An empty digest: the whole repository; with a tag: that tag only.
+removals = Table(
+    "removals",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("repository", String(512), nullable=False, index=True),
+    Column("digest", String(140), nullable=False),
+    Column("tag", String(128)),
+    Column("at", Float, nullable=False, index=True),
+    info={"fenced": False, "dumped": False},
+)
+
 repository_blobs = Table(
     "repository_blobs",
     metadata,

@@ -11,6 +11,7 @@ from seawall.infra.db import Database
 from seawall.kernel.context import SYSTEM, actor
 from seawall.registry import accounting
 from seawall.registry.hooks import Hooks, QuotaNotice
+from seawall.registry.receipts import Recorder
 
 T = TypeVar("T")
 
@@ -18,9 +19,10 @@ T = TypeVar("T")
 class ContentWrites:
     """Transactions that change content, and the hooks that take part in them."""
 
-    def __init__(self, db: Database, hooks: Hooks) -> None:
+    def __init__(self, db: Database, hooks: Hooks, receipts: Recorder) -> None:
         self._db = db
         self.hooks = hooks
+        self.receipts = receipts
 
     async def charged(self, write: Callable[[Connection, bool], T]) -> T:
         """Do a write that a quota may refuse; the hooks learn of a refusal in a transaction of its own.

@@ -198,6 +198,6 @@ def test_fsck_names_an_index_that_lacks_a_child(server: Registry) -> None:
         connection.execute(text("DELETE FROM manifests WHERE digest = :digest"), found)
     done = server.cli("fsck", "--fast")
     assert done.returncode == 1
-    [line] = [line for line in done.stdout.splitlines() if digest_of(child) in line]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith(f"reference: {digest_of(child)}")]
     assert "library/lost" in line
     assert digest_of(index) in line

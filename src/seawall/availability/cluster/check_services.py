@@ -12,6 +12,9 @@ from seawall.availability.cluster.prober import Prober, every
 from seawall.availability.cluster.report import CheckReport, error_of
 from seawall.availability.cluster.tables import instances
 from seawall.infra.db import Database, dialect
+from seawall.infra.db.durability import may_lose_commits
+from seawall.infra.storage import BlobStorage
+from seawall.registry.receipts import lost
 
 
 async def check_accepted(prober: Prober, report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:
@@ -66,7 +69,6 @@ async def _replication(report: CheckReport, db: Database) -> None:
         return
 
     def ask(connection: Any) -> tuple[str, str]:
-        names = connection.execute(text("SELECT current_setting('synchronous_standby_names')")).scalar_one()
         level = connection.execute(text("SELECT current_setting('synchronous_commit')")).scalar_one()
         standbys = connection.execute(
             text(
@@ -74,8 +76,7 @@ async def _replication(report: CheckReport, db: Database) -> None:
                 " FROM pg_stat_replication"
             )
         ).scalar_one()
-        waits = bool(names) and level not in ("off", "local")
-        return ("" if waits else standbys), str(level)
+        return (standbys if may_lose_commits(connection) else ""), str(level)
 
     asynchronous, level = await db.read(ask)
     if asynchronous:
@@ -85,6 +86,21 @@ async def _replication(report: CheckReport, db: Database) -> None:
             f"the database replicates asynchronously to {asynchronous} (synchronous_commit {level}): "
             "promoting a standby can lose what was acknowledged",
             "set synchronous_standby_names = 'ANY 1 (*)' and synchronous_commit = on (see docs/database.md)",
+        )
+
+
+async def check_receipts(report: CheckReport, db: Database, storage: BlobStorage) -> None:
+    """Whether the database has every push that was acknowledged lately."""
+    report.tested.append("receipts")
+    losses = [loss async for loss in lost(db, storage)]
+    if losses:
+        first = losses[0].receipt
+        report.fault(
+            "lost",
+            [],
+            f"{len(losses)} pushes or deletions were acknowledged and are not in the database, the first"
+            f" {first.repository}@{first.digest}: a standby was promoted that did not have them",
+            "seawall fsck names them, seawall fsck --repair brings them back",
         )
 
 

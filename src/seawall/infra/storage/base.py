@@ -108,8 +108,8 @@ class BlobStorage(Protocol):
     async def delete(self, key: str) -> None:
         """Delete; an absent key is no error."""
 
-    def list(self) -> AsyncIterator[StoredObject]:
-        """Every stored blob, in no order.
+    def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
+        """Every stored blob, in no order; only those whose key starts with `prefix` (2 characters at least).
 
         Bytes of upload sessions may be among them, dated into the future as long as a session may need them.
         """

@@ -91,11 +91,14 @@ class FilesystemStorage:
         """See BlobStorage.delete."""
         await self._run(self.blob_path(key).unlink, True)
 
-    async def list(self) -> AsyncIterator[StoredObject]:
+    async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """See BlobStorage.list."""
         for shard in sorted(await self._run(os.listdir, self._blobs)):
+            if prefix and shard != prefix[:2]:
+                continue
             for item in await self._run(lambda d: list(_scan(d)), self._blobs / shard):
-                yield item
+                if item.key.startswith(prefix):
+                    yield item
 
     async def check(self) -> None:
         """See BlobStorage.check."""

@@ -185,9 +185,9 @@ class MeasuredStorage:
         with self._meters.time("delete"):
             await self._inner.delete(key)
 
-    def list(self) -> AsyncIterator[StoredObject]:
+    def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """See BlobStorage.list."""
-        return self._inner.list()
+        return self._inner.list(prefix)
 
     def list_tree(self) -> AsyncIterator[StoredObject]:
         """See BlobStorage.list_tree."""

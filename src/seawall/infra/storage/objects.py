@@ -172,16 +172,19 @@ class ObjectStorage:
         """See BlobStorage.delete."""
         await self.remove([self.path(key)])
 
-    async def list(self) -> AsyncIterator[StoredObject]:
+    async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """See BlobStorage.list."""
         for room, later in (("blobs", 0.0), ("uploads", SESSION_SECONDS)):
+            # Object stores list whole folders in one way; a part of a name is looked at here.
+            shard = f"{prefix[:2]}/" if prefix and room == "blobs" else ""
             with faults():
-                async for batch in obstore.list(self.store, prefix=f"{self._prefix}{room}/"):
+                async for batch in obstore.list(self.store, prefix=f"{self._prefix}{room}/{shard}"):
                     for item in batch:
                         name = item["path"].removeprefix(f"{self._prefix}{room}/")
                         parent, _, last = name.rpartition("/")
                         key = last if room == "blobs" else f"upload.{parent}.{last}"
-                        yield StoredObject(key, item["size"], item["last_modified"].timestamp() + later)
+                        if key.startswith(prefix):
+                            yield StoredObject(key, item["size"], item["last_modified"].timestamp() + later)
 
     async def list_tree(self) -> AsyncIterator[StoredObject]:
         """See BlobStorage.list_tree."""

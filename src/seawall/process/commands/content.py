@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from seawall.process.commands.common import ConfigOption, DataOption, registry_o
 from seawall.process.storage import open_storage
 from seawall.registry import fsck as fsck_
 from seawall.registry import gc as gc_
+from seawall.registry import receipts
 
 app = typer.Typer()
 
@@ -59,32 +61,50 @@ def fsck(
 ) -> None:
     """Check that every blob and manifest is there and intact; exit code 1 when not.
 
+    Names the pushes of the last 24 hours, too, that were acknowledged and that the database lacks: what a
+    standby did not have when it was promoted.
+
     Example: seawall fsck --fast
     """
     settings = registry_of(config, data_dir)
     report = fsck_.FsckReport()
     findings: list[fsck_.Finding] = []
+    losses: list[receipts.Loss] = []
 
     async def work(db: Database) -> None:
         async for finding in fsck_.check(db, open_storage(settings), report, fast=fast):
             where = ", ".join(finding.repositories) or "no repository"
             print(f"{finding.kind}: {finding.digest} {finding.message} ({where})")
             findings.append(finding)
+        async for loss in receipts.lost(db, open_storage(settings)):
+            print(f"lost: {_shown(loss)}")
+            losses.append(loss)
+        report.faults += len(losses)
 
     with_db(settings, work)
     print(
         f"{report.blobs} blobs and {report.manifests} manifests checked, "
         f"{report.bytes} bytes read, {report.faults} faults"
     )
-    left = report.faults - (_repair(settings, findings) if repair else 0)
+    left = report.faults - (_repair(settings, findings, losses) if repair else 0)
     if left:
         raise typer.Exit(1)
 
 
-def _repair(settings: Settings, findings: list[fsck_.Finding]) -> int:
+def _shown(loss: receipts.Loss) -> str:
+    item = loss.receipt
+    when = datetime.fromtimestamp(item.at, UTC).isoformat(timespec="seconds")
+    what = f"{item.repository}@{item.digest}" if loss.whole else f"{item.repository}@{item.digest} as"
+    tags = f" {', '.join(loss.tags)}" if loss.tags else ""
+    if item.deleted:
+        return f"the deletion of {what}{tags}, acknowledged at {when}; it is there again"
+    return f"{what}{tags} was acknowledged at {when} and is not in the database"
+
+
+def _repair(settings: Settings, findings: list[fsck_.Finding], losses: list[receipts.Loss]) -> int:
     """Bring back what can be; returns how many of the faults are gone."""
     from seawall.process.wiring import open_process
-    from seawall.registry.repair import repair
+    from seawall.registry.repair import bring_back, repair
 
     async def work() -> int:
         process = open_process(settings)
@@ -94,6 +114,9 @@ def _repair(settings: Settings, findings: list[fsck_.Finding]) -> int:
                 print(f"{item.how}: {item.digest}")
                 for artifact in item.artifacts:
                     print(f"  breaks {artifact}")
+                back += item.how != "lost"
+            async for item in bring_back(process.storage, process.content, losses):
+                print(f"{item.how}: {item.artifacts[0]}")
                 back += item.how != "lost"
         finally:
             await process.close()

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from seawall.availability.cluster.balancer import KINDS, Balancer
 from seawall.availability.cluster.check import check
+from seawall.availability.cluster.check_services import check_receipts
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.availability.cluster.report import CheckReport, shown
 from seawall.infra.db import Database
@@ -33,6 +34,7 @@ from seawall.process.commands.common import (
     when,
     with_keys,
 )
+from seawall.process.storage import open_storage
 
 T = TypeVar("T")
 ha_app = typer.Typer(no_args_is_help=True, help="Instances of the cluster.")
@@ -88,6 +90,7 @@ def ha_check(
 
     async def work(db: Database, ring: KeyRing) -> CheckReport:
         report = await check(db, settings, ring)
+        await check_receipts(report, db, open_storage(settings))
         if settings.peers.urls:
             await _check_peers(settings, report)
         if settings.dr.site:

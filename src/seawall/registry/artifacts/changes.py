@@ -30,6 +30,7 @@ from seawall.registry.belongings import parent
 from seawall.registry.hooks import Tagging
 from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Repository
+from seawall.registry.receipts import Receipt
 from seawall.registry.repositories import lock
 from seawall.registry.tables import (
     manifests,
@@ -81,6 +82,8 @@ class ArtifactChanges:
 
         await self._db.write(tag_artifact, also=also)
         self._content.writes.committed()
+        receipt = Receipt(name, item.digest, item.manifest_media_type, (tag,), now)
+        await self._content.writes.receipts.add(receipt)
         return item
 
     async def delete_tag(self, name: str, reference: str, tag: str, *, also: Also = nothing) -> None:

@@ -1,0 +1,148 @@
+"""What a promoted standby did not have is named, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from seawall.access.tables import projects
+from seawall.infra.db import migrate, open_database
+from seawall.infra.db.durability import may_lose_commits
+from seawall.infra.storage import FilesystemStorage
+from seawall.registry import receipts
+from tests.support.digests import digest_of
+from tests.support.oci.bare import MANIFEST, connect, image, push_blob, put_manifest
+from tests.support.registry import Registry
+from tests.support.servers.postgres import PostgresPair
+from tests.support.waiting import until
+
+_PROJECT = {"name": "library", "public": True, "created_at": 0.0, "updated_at": 0.0}
+
+
+@pytest.fixture
+def pair() -> Iterator[PostgresPair]:
+    made = PostgresPair(synchronous=False)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()
+
+
+def push(server: Registry, repository: str, tag: str) -> str:
+    """Push an image of one layer; returns its digest."""
+    data = os.urandom(500)
+    with connect(server) as client:
+        push_blob(client, repository, data)
+        manifest = image([data])
+        assert put_manifest(client, repository, tag, manifest).status_code == 201
+    return digest_of(manifest)
+
+
+def lines(server: Registry) -> list[str]:
+    done = server.cli("fsck", "--fast")
+    found = [line for line in done.stdout.splitlines() if line.startswith("lost: ")]
+    assert (done.returncode == 1) == bool(found), done.stdout + done.stderr
+    return found
+
+
+def test_an_asynchronous_standby_without_the_last_pushes_is_promoted(
+    pair: PostgresPair, tmp_path: Path
+) -> None:
+    server = Registry(tmp_path / "data", {"SEAWALL_DATABASE__URL": pair.database()})
+    try:
+        server.start()
+        before = push(server, "library/a", "v1")
+        secret = push(server, "library/secret", "v1")
+        lsn = pair.primary.sql("SELECT pg_current_wal_lsn()")
+        until(lambda: pair.replica.sql(f"SELECT pg_last_wal_replay_lsn() >= '{lsn}'") == "t", "replayed")
+        pair.replica.stop()
+        moved, fresh = push(server, "library/a", "v1"), push(server, "library/b", "1.0")
+        deleted = push(server, "library/c", "gone")
+        with connect(server) as client:
+            assert client.delete(f"/v2/library/c/manifests/{deleted}").status_code == 202
+            assert client.delete(f"/v2/library/secret/manifests/{secret}").status_code == 202
+            tagged = client.post(
+                f"/api/v2.0/projects/library/repositories/a/artifacts/{before}/tags", json={"name": "stable"}
+            )
+            assert tagged.status_code == 201, tagged.text
+        assert lines(server) == []
+        pair.primary.kill()
+        pair.replica.start()
+        pair.promote()
+
+        with connect(server) as client:
+            until(lambda: client.get("/readyz").status_code == 200, "ready", seconds=30)
+            assert client.get(f"/v2/library/b/manifests/{fresh}").status_code == 404
+            found = lines(server)
+            shown = "\n".join(found)
+            assert f"library/a@{moved} v1 was acknowledged at" in shown
+            assert f"library/b@{fresh} 1.0" in shown
+            assert f"library/a@{before} as stable" in shown
+            assert f"the deletion of library/secret@{secret}" in shown
+            assert "library/c" not in shown
+            assert len(found) == 4
+            check = json.loads(server.cli("ha", "check", "--json").stdout)
+            assert any(fault["kind"] == "lost" for fault in check["faults"])
+            # The collector leaves the bytes of what is lost.
+            server.cli("gc", "--grace-minutes", "0", "--reader-minutes", "0")
+
+            repaired = server.cli("fsck", "--fast", "--repair")
+            assert repaired.stdout.count("stored: library/") == 3, repaired.stdout + repaired.stderr
+            assert client.get("/v2/library/a/manifests/v1").headers["Docker-Content-Digest"] == moved
+            assert client.get("/v2/library/a/manifests/stable").headers["Docker-Content-Digest"] == before
+            config = client.get("/v2/library/b/manifests/1.0").json()["config"]["digest"]
+            assert client.get(f"/v2/library/b/blobs/{config}").status_code == 200
+            # What came back wrongly is for somebody to decide.
+            assert client.delete(f"/v2/library/secret/manifests/{secret}").status_code == 202
+        assert lines(server) == []
+    finally:
+        server.close()
+
+
+def test_receipts_go_with_time_and_damaged_ones_are_passed_over(tmp_path: Path) -> None:
+    async def work() -> None:
+        url = f"sqlite:///{tmp_path / 'seawall.db'}"
+        migrate.upgrade(url)
+        db = open_database(url)
+        await db.write(lambda c: c.execute(insert(projects), _PROJECT))
+        storage = FilesystemStorage(tmp_path / "blobs")
+        recorder = receipts.Receipts(db, storage, always=True)
+        payload = image([os.urandom(10)])
+        now = time.time()
+        good = receipts.Receipt("library/x", digest_of(payload), MANIFEST, ("t",), now, payload)
+        wrong = replace(good, digest=digest_of(b"other"))
+        await asyncio.gather(recorder.add(good), recorder.add(wrong))
+        await storage.put(f"{receipts.PREFIX}0.0", b'{"digest": 1}\nnonsense\n')
+        found = [loss async for loss in receipts.lost(db, storage)]
+        assert [(loss.receipt, loss.whole, loss.tags) for loss in found] == [(good, True, ("t",))]
+        # Deleted in time: not lost.
+        await db.write(lambda c: receipts.note(c, "library/x", [good.digest]))
+        assert [loss async for loss in receipts.lost(db, storage)] == []
+        await receipts.purge(db, storage, now + receipts.KEEP_SECONDS + 5)
+        assert [item async for item in storage.list(receipts.PREFIX)] == []
+        await db.close()
+
+    asyncio.run(work())
+
+
+def test_a_commit_that_waits_for_a_standby_needs_no_receipt(pair: PostgresPair) -> None:
+    async def found() -> bool:
+        db = open_database(pair.database())
+        try:
+            return await db.read(may_lose_commits)
+        finally:
+            await db.close()
+
+    assert asyncio.run(found())
+    pair.primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    pair.primary.sql("SELECT pg_reload_conf()")
+    until(lambda: not asyncio.run(found()), "waits for the standby")
