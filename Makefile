@@ -13,7 +13,7 @@ HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos dr memory screenshots bench clean
+.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos dr memory screenshots dashboards bench clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -107,6 +107,11 @@ dr: install
 screenshots: install
 	bash .ci/packages.sh
 	SEAWALL_SCREENSHOTS=1 $(BIN)/python -m pytest tests/system/portal -q
+
+# Pictures of the dashboards in docs/images: three instances under load for two minutes, and Prometheus.
+dashboards: install
+	bash .ci/packages.sh
+	$(BIN)/python -m tests.support.dashboards
 
 # Side by side with others: requests and uploads, then replication beside `skopeo sync`.
 bench: install

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import copy
 import functools
 import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema
 import kubernetes_validate
 import kubernetes_validate.utils as schemas
 import pytest
@@ -16,12 +18,13 @@ import yaml
 from cryptography import x509
 
 from seawall.infra.loading import load
+from tests.support.deploy import custom_kinds
 from tests.support.deploy.helm import CHART, Helm, generate
 from tests.support.processes import ROOT
 
 SCENARIOS = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
 TWO_CENTERS = ["values-dc-a", "values-dc-b"]
-# Kubernetes knows these only by a CRD, so no schema ships with it.
+# Kubernetes knows these only by a CRD, so no schema ships with it; ours are in `custom_kinds`.
 CUSTOM = {"ServiceMonitor", "PrometheusRule", "HTTPRoute"}
 PODS = ("core", "jobservice")
 SCRIPT = CHART / "files" / "push_and_pull.py"
@@ -46,10 +49,54 @@ def test_manifests_are_valid(helm: Helm, version: str, monkeypatch: pytest.Monke
         documents = helm.objects("-f", values(scenario))
         assert {d["kind"] for d in documents} >= {"Deployment", "Service", "ConfigMap", "Secret"}
         for document in documents:
-            if document["kind"] not in CUSTOM:
+            if document["kind"] in CUSTOM:
+                custom_kinds.validate(document)
+            else:
                 kubernetes_validate.validate(document, version, strict=True)
         names = {(d["kind"], d["metadata"]["name"]) for d in documents}
         assert len(names) == len(documents)
+
+
+def test_objects_of_operators_are_valid(helm: Helm, tmp_path: Path) -> None:
+    """With all that their sections may have."""
+    file = tmp_path / "values.yaml"
+    relabeling = [{"sourceLabels": ["pod"], "targetLabel": "pod_name", "action": "replace"}]
+    monitor: dict[str, Any] = {
+        "enabled": True,
+        "interval": "30s",
+        "additionalLabels": {"release": "prometheus"},
+    }
+    monitor |= {"relabelings": relabeling, "metricRelabelings": [{"regex": "x_.*", "action": "labeldrop"}]}
+    header = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["traceparent"]}}
+    route: dict[str, Any] = {
+        "parentRefs": [{"name": "gateway", "namespace": "ingress", "sectionName": "https"}]
+    }
+    route |= {"hosts": ["registry.example.com"], "timeouts": {"request": "0s"}, "filters": [header]}
+    content: dict[str, Any] = {
+        "expose": {"type": "route", "route": route},
+        "metrics": {
+            "token": "a-long-token",
+            "serviceMonitor": monitor,
+            "prometheusRule": {"enabled": True, "additionalLabels": {"release": "prometheus"}},
+        },
+    }
+    file.write_text(yaml.safe_dump(content))
+    documents = helm.objects("-f", str(file))
+    found = [item for item in documents if item["kind"] in CUSTOM]
+    assert sorted({item["kind"] for item in found}) == sorted(CUSTOM)
+    for item in found:
+        custom_kinds.validate(item)
+        wrong = copy.deepcopy(item)
+        wrong["spec"]["misspelt"] = True
+        with pytest.raises(jsonschema.ValidationError):
+            custom_kinds.validate(wrong)
+    for item in documents.kinds("ServiceMonitor"):
+        credentials = item["spec"]["endpoints"][0]["authorization"]["credentials"]
+        assert base64.b64decode(documents.one("Secret")["data"][credentials["key"]]) == b"a-long-token"
+        assert credentials["name"] == "release-seawall"
+    for component in PODS:
+        reference = documents.environment(component)["SEAWALL_METRICS__TOKEN"]["valueFrom"]["secretKeyRef"]
+        assert reference == {"name": "release-seawall", "key": "metricsToken"}
 
 
 @pytest.mark.parametrize("scenario", [*SCENARIOS, *TWO_CENTERS])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.deploy import custom_kinds
 from tests.support.deploy.docs import Page
 from tests.support.deploy.helm import CHART, Helm
 
@@ -32,6 +33,12 @@ def made() -> dict[str, set[str]]:
 
 def documents(name: str) -> list[dict[str, Any]]:
     return [item for item in yaml.safe_load_all((EXAMPLES / name).read_text()) if item]
+
+
+def test_objects_of_operators_are_valid() -> None:
+    files = [path.name for path in EXAMPLES.glob("*.yaml") if path.name != "values.yaml"]
+    for item in (item for name in files for item in documents(name)):
+        custom_kinds.validate(item)
 
 
 def test_secrets(helm: Helm) -> None:
