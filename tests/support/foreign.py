@@ -17,6 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.processes import ROOT
+
 # What Go says when the network, and not the source, is the reason.
 _NO_NETWORK = re.compile(
     r"dial tcp|no such host|[Cc]ould not resolve|connection refused|network is unreachable|i/o timeout|"
@@ -30,11 +32,15 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """A program that `go install PACKAGE@VERSION` builds; versions of one program differ in `name`."""
+    """A program that `go install PACKAGE@VERSION` builds; versions of one program differ in `name`.
+
+    `source`: a folder of the checkout with a program around the package, whose go.mod has the version.
+    """
 
     name: str
     package: str
     version: str
+    source: str = ""
 
     @property
     def built(self) -> str:
@@ -61,6 +67,8 @@ PROGRAMS = {
         Program("oras", "oras.land/oras/cmd/oras", "v1.3.6"),
         Program("cosign2", "github.com/sigstore/cosign/v2/cmd/cosign", "v2.6.5"),
         Program("cosign3", "github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
+        # The command notation is not on the Go module proxy; the library that it is made of is.
+        Program("notation", "github.com/notaryproject/notation-go", "v1.3.2", "tests/clients/notation"),
         Program("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
     )
 }
@@ -84,8 +92,12 @@ def build(program: Program) -> None:
     cache().mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="build-", dir=cache()))
     try:
+        command = [go, "install", "-trimpath", "-buildvcs=false", f"{program.package}@{program.version}"]
+        if program.source:
+            command[1:2] = ["-C", str(ROOT / program.source), "build", "-o", str(folder / program.built)]
+            command.pop()
         done = subprocess.run(
-            [go, "install", "-trimpath", "-buildvcs=false", f"{program.package}@{program.version}"],
+            command,
             env={**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"},
             capture_output=True,
             text=True,

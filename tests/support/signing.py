@@ -84,6 +84,11 @@ def issue(
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
+    # notation takes no certificate without this extension.
+    unused = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign")
+    use = dict.fromkeys((*unused, "encipher_only", "decipher_only"), False)
+    use |= {"digital_signature": not ca, "key_cert_sign": ca}
+    builder = builder.add_extension(x509.KeyUsage(**use), critical=True)
     if not ca:
         usage = ExtendedKeyUsageOID.CODE_SIGNING if code_signing else ExtendedKeyUsageOID.SERVER_AUTH
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
