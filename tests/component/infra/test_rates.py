@@ -56,11 +56,11 @@ def test_a_bucket_gives_its_burst_and_no_more(keys: list[str], burst: int) -> No
 
 def test_tokens_come_back() -> None:
     buckets = LocalBuckets(None)
-    assert [buckets.take("k", 20.0, 2) == 0 for _ in range(3)] == [True, True, False]
-    wait = buckets.take("k", 20.0, 2)
-    assert 0 < wait <= 0.05
+    assert [buckets.take("k", 2.0, 2) == 0 for _ in range(3)] == [True, True, False]
+    wait = buckets.take("k", 2.0, 2)
+    assert 0 < wait <= 0.5
     time.sleep(wait)
-    assert buckets.take("k", 20.0, 2) == 0
+    assert buckets.take("k", 2.0, 2) == 0
     buckets.close()
 
 
@@ -119,9 +119,9 @@ def test_instances_count_together_in_redis_and_alone_without() -> None:
         assert sum(done) == 2000
         for rates in many:
             await rates.close()
-        quick = limiter(node.url, per_address=50, address_burst=1)
+        quick = limiter(node.url, per_address=2, address_burst=1)
         assert await passed(quick, "192.0.2.3", 2) == 1
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.55)
         assert await passed(quick, "192.0.2.3", 1) == 1
         node.kill()
         assert await passed(one, "192.0.2.1", BURST + 1) == BURST

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_pusher import Pusher
-from tests.support.processes import PASSWORD
+from tests.support.processes import PASSWORD, ROOT
 from tests.support.registry import Registry
 from tests.support.waiting import until
 
@@ -44,12 +44,31 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     registry.close()
 
 
-@pytest.fixture
-def harbor(program: Path, server: Registry, tmp_path: Path) -> Run:
-    """Runs a command, which must succeed; returns the JSON it prints, or its text."""
+@pytest.fixture(scope="module")
+def driver(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """The program, imported once."""
     # With these set it takes itself to be without a user, and deletes nothing.
     kept = {k: v for k, v in os.environ.items() if k not in ("CI", "DEBIAN_FRONTEND")}
-    home = {**kept, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "NO_COLOR": "1"}
+    home = str(tmp_path_factory.mktemp("home"))
+    process = subprocess.Popen(
+        [
+            str(program.with_name("python")),
+            str(ROOT / "tests/support/harbor/cli_driver.py"),
+            "harbor_cli.main:main",
+        ],
+        env={**kept, "HOME": home, "XDG_CONFIG_HOME": home, "NO_COLOR": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield process
+    process.stdin.close()  # type: ignore[union-attr]
+    process.wait(10)
+
+
+@pytest.fixture
+def harbor(driver: subprocess.Popen[str], server: Registry, tmp_path: Path) -> Run:
+    """Runs a command, which must succeed; returns the JSON it prints, or its text."""
     config = tmp_path / "config.toml"
     config.write_text(
         f'[harbor]\nurl = "{server.url}/api/v2.0"\nusername = "admin"\nsecret = "{PASSWORD}"\n'
@@ -58,19 +77,17 @@ def harbor(program: Path, server: Registry, tmp_path: Path) -> Run:
     )
 
     def run(*words: str, ok: bool = True) -> Any:
-        done = subprocess.run(
-            [str(program), "--config", str(config), *words],
-            env=home,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-        )
-        assert (done.returncode == 0) == ok, f"{words}: {done.stdout[-1500:]} {done.stderr[-1500:]}"
+        assert driver.stdin is not None
+        assert driver.stdout is not None
+        driver.stdin.write(json.dumps(["--config", str(config), *words]) + "\n")
+        driver.stdin.flush()
+        done = json.loads(driver.stdout.readline())
+        out, err = done["stdout"], done["stderr"]
+        assert (done["status"] == 0) == ok, f"{words}: {out[-1500:]} {err[-1500:]}"
         try:
-            return json.loads(done.stdout)
+            return json.loads(out)
         except ValueError:
-            return done.stdout + done.stderr
+            return out + err
 
     return run
 
