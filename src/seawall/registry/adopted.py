@@ -126,6 +126,8 @@ def write_manifests(
         return 0
     _link(connection, repository_id, wanted.values(), sizes)
     totals = _totals(connection, repository_id, wanted.values())
+    everything = there.keys() | wanted.keys()
+    children = {child for item in wanted.values() for child in item.parsed.manifests}
     rows = []
     for item in wanted.values():
         parsed = item.parsed
@@ -150,7 +152,9 @@ def write_manifests(
                 "accessory_type": attached[0] if attached else None,
                 "accessory_of": attached[1] if attached else None,
                 "total_size": total,
-                "listed": False,
+                # What `finish` would say, so that it need not write every row again.
+                "listed": (bool(item.names) or item.digest not in children)
+                and (attached is None or attached[1] not in everything),
             }
         )
     returned = insert(manifests).returning(manifests.c.digest, manifests.c.id)
@@ -159,11 +163,10 @@ def write_manifests(
         insert(manifest_payloads),
         [{"manifest_id": ids[item.digest], "payload": item.payload} for item in wanted.values()],
     )
-    children = there.keys() | ids.keys()
     references = [
         {"manifest_id": ids[item.digest], "digest": digest, "kind": kind, "repository_id": repository_id}
         for item in wanted.values()
-        for digest, kind in _named(item.parsed, sizes, children)
+        for digest, kind in _named(item.parsed, sizes, everything)
     ]
     if references:
         connection.execute(insert(manifest_references), references)
@@ -309,6 +312,8 @@ def remove_manifests(connection: Connection, repository_id: int, digests: Collec
 
 def set_labels(connection: Connection, repository_id: int, wanted: Mapping[str, Collection[int]]) -> None:
     """Digest -> ids of labels to be added to it."""
+    if not wanted:
+        return
     there = known(connection, repository_id)
     # A label may have been deleted here.
     exist = set(connection.execute(select(labels.c.id)).scalars())
@@ -321,6 +326,8 @@ def set_labels(connection: Connection, repository_id: int, wanted: Mapping[str, 
 
 def remove_labels(connection: Connection, repository_id: int, gone: Mapping[str, Collection[int]]) -> None:
     """Digest -> ids of labels to be taken off it."""
+    if not gone:
+        return
     there = known(connection, repository_id)
     for digest, ids in gone.items():
         if digest in there:

@@ -227,6 +227,9 @@ def test_rollback(move: Move) -> None:
     assert move.snapshot() == before
     assert move.run("--apply")["counts"]["artifact"]["new"] > 5
     assert here.tags("team/tool") == ["2.0", "mine"]
+    # Another Harbor's database would look as if everything had been deleted.
+    move.harbor.run("UPDATE harbor_user SET creation_time = '2020-01-01' WHERE user_id = 1")
+    assert "another Harbor was adopted here" in move.command("--apply").stderr
 
 
 def test_the_collector_leaves_the_tree_until_it_is_released(move: Move) -> None:
@@ -453,6 +456,9 @@ def test_rules_wait_for_the_switch(move: Move) -> None:
         move.run("--switch", code=1)
         assert api.get("/replication/policies").json()[0]["enabled"] is True
         assert api.get(f"/projects/{team}/webhook/policies").json()[0]["enabled"] is True
+        # A later run without the switch does not turn anything off.
+        move.run("--apply", code=1)
+        assert api.get("/replication/policies").json()[0]["enabled"] is True
         schedule = api.get("/system/gc/schedule").json()
         assert schedule["schedule"]["cron"] == "0 0 3 * * *"
         names = json.dumps(api.get("/schedules?page_size=100").json())

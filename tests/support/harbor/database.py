@@ -132,6 +132,10 @@ class Harbor:
         assert row is not None
         return int(row[0])
 
+    def secret(self, text: str) -> tuple[str, str]:
+        """(hash, salt) of a password."""
+        return hashed(text, "some-salt"), "some-salt"
+
     def user(self, name: str, password: str, version: str = "sha256", **values: Any) -> int:
         """A user with a password; returns the id."""
         salt = f"salt-of-{name}"[:16]

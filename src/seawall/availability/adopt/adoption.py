@@ -70,8 +70,9 @@ _KINDS = (
     projects.CHOSEN_SCANNERS,
     system.SETTINGS,
 )
-# A run that was killed may have left these projects uncounted.
-_UNCOUNTED = "uncounted"
+# Rows of `adopted_rows` about the runs: which Harbor it is, that a run has not ended (and what projects store
+# is not counted), and that the switch was made.
+_RUN, _SOURCE, _UNCOUNTED, _SWITCHED = "run", "harbor", "uncounted", "switched"
 # Measured: writing an artifact, and everything else (seconds).
 _ARTIFACT_SECONDS = 0.003
 _ROW_SECONDS = 0.002
@@ -131,12 +132,14 @@ class Adoption:
         self._schedules = schedules
         self._options = options
         self._say = say
+        self._switched = options.switch
         self.report = Report()
 
     async def run(self, harbor: HarborDatabase, cipher: HarborCipher) -> Report:
         """Bring what is new, change and remove the rest. Raises ConfigError for a wrong secret key."""
         began = time.monotonic()
         self.report.release = harbor.release
+        await self._check_source(harbor)
         reader = ContentReader(self._storage, self.report)
         blobs = await reader.look()
         if harbor.count("artifact") and not blobs:
@@ -149,7 +152,7 @@ class Adoption:
         found = content.sources(harbor, here.projects, here.labels, here.proxies, known, self.report)
         uncounted: set[int] = set()
         if self._options.apply:
-            uncounted = await self._db.write(lambda c: _begin(c, here))
+            uncounted = await self._db.write(lambda c: _begin(c, here, harbor.identity))
         touched = uncounted | await content.bring(
             self._db, reader, found, self.report, apply=self._options.apply, say=self._say
         )
@@ -167,6 +170,17 @@ class Adoption:
         self.report.estimate = self.report.seconds + fresh * _ARTIFACT_SECONDS + rows * _ROW_SECONDS
         return self.report
 
+    async def _check_source(self, harbor: HarborDatabase) -> None:
+        """Raise ConfigError when another Harbor was adopted: all that it brought would be taken away."""
+        marks = await self._db.read(_marks)
+        if marks.get(_SOURCE, harbor.identity) != harbor.identity:
+            raise ConfigError(
+                "another Harbor was adopted here: name its database, or take it back with --rollback --apply"
+            )
+        self._switched = self._options.switch or _SWITCHED in marks
+        if self._switched and not self._options.switch:
+            self.report.note("the switch was made already: policies are on")
+
     async def _people_and_rules(self, harbor: HarborDatabase, cipher: HarborCipher) -> tuple[Merger, _Here]:
         result: list[tuple[Merger, _Here]] = []
 
@@ -183,7 +197,7 @@ class Adoption:
         return result[0]
 
     def _merge(self, merger: Merger, harbor: HarborDatabase, cipher: HarborCipher) -> _Here:
-        report, switched = self.report, self._options.switch
+        report, switched = self.report, self._switched
         stored = system.settings_of(harbor)
         mode = stored.get("auth_mode") or "db_auth"
         if mode not in ("db_auth", "ldap_auth", "oidc_auth"):
@@ -264,10 +278,11 @@ class Adoption:
             )
             _counted(connection)
             if self._options.switch:
+                _mark(connection, _SWITCHED, "")
                 system.set_schedules(connection, harbor, self.report, self._schedules.set_schedule_in)
 
         await self._db.write(finish)
-        if not self._options.switch:
+        if not self._switched:
             self.report.note(
                 "policies are switched off and nothing is scheduled here until the run with --switch"
             )
@@ -322,19 +337,30 @@ class Adoption:
         await self._db.write(lambda c: adopted.mark_tree(c, released=True))
 
 
-def _begin(connection: Connection, here: _Here) -> set[int]:
+def _begin(connection: Connection, here: _Here, identity: str) -> set[int]:
     """Note that usage is not counted until the run has ended; the projects of a run that has not."""
     adopted.mark_tree(connection, released=False)
-    unfinished = connection.execute(
-        select(adopted_rows.c.source).where(adopted_rows.c.kind == _UNCOUNTED)
-    ).first()
-    row = {"kind": _UNCOUNTED, "source": "", "target": "[]", "said": "", "written": ""}
-    connection.execute(upsert(connection, adopted_rows, row, ["kind", "source"]))
+    unfinished = _UNCOUNTED in _marks(connection)
+    _mark(connection, _SOURCE, identity)
+    _mark(connection, _UNCOUNTED, "")
     return {item[0] for item in here.projects.values()} if unfinished else set()
 
 
 def _counted(connection: Connection) -> None:
-    connection.execute(delete(adopted_rows).where(adopted_rows.c.kind == _UNCOUNTED))
+    connection.execute(
+        delete(adopted_rows).where(adopted_rows.c.kind == _RUN, adopted_rows.c.source == _UNCOUNTED)
+    )
+
+
+def _marks(connection: Connection) -> dict[str, str]:
+    """What is remembered of earlier runs."""
+    query = select(adopted_rows.c.source, adopted_rows.c.said).where(adopted_rows.c.kind == _RUN)
+    return {row.source: row.said for row in connection.execute(query)}
+
+
+def _mark(connection: Connection, name: str, text: str) -> None:
+    row = {"kind": _RUN, "source": name, "target": "[]", "said": text, "written": ""}
+    connection.execute(upsert(connection, adopted_rows, row, ["kind", "source"]))
 
 
 def _policies(connection: Connection) -> set[tuple[str, int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from datetime import datetime
@@ -80,9 +81,15 @@ class HarborDatabase:
                 raise ConfigError(f"the database is not a Harbor's: {table} has no {', '.join(missing)}")
         return version
 
-    def has(self, table: str) -> bool:
-        """Whether this version has the table."""
-        return table in self._columns
+    @property
+    def identity(self) -> str:
+        """What tells this Harbor from others, wherever its database is moved to: when it was made."""
+        made = [
+            str(row.get("creation_time"))
+            for table, key in (("harbor_user", "user_id"), ("project", "project_id"))
+            for row in self.rows(table, order=key, where=f"{key} = 1")
+        ]
+        return hashlib.sha256("|".join(made).encode()).hexdigest()
 
     def rows(
         self, table: str, *, order: str, where: str = "TRUE", columns: tuple[str, ...] = ()

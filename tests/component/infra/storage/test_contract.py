@@ -25,6 +25,7 @@ from seawall.infra.storage import BlobStorage, FilesystemStorage, ObjectStorage
 from seawall.infra.storage.base import UploadLostError
 from seawall.infra.storage.connect import open_objects
 from seawall.infra.storage.objects import MIB, SESSION_SECONDS
+from seawall.infra.storage.tree import tree_key
 from seawall.kernel.errors import UnavailableError
 from tests.support.processes import free_port
 from tests.support.servers.azurite import AzuriteServer
@@ -163,6 +164,27 @@ def test_put_and_read(backend: Backend, size: int) -> None:
         with pytest.raises(FileNotFoundError):
             await everything(storage, KEY, 0, 1)
         await storage.check()
+
+    run(work())
+
+
+def test_blobs_of_an_adopted_tree(backend: Backend) -> None:
+    """They are read as others, listed apart, and no orphans."""
+    data = b"of the tree"
+    key = tree_key(f"sha256:{sha256(data)}")
+
+    async def work() -> None:
+        storage = backend.open()
+        assert [item async for item in storage.list_tree()] == []
+        await storage.put(key, data)
+        await storage.put(KEY, b"ours")
+        other = backend.open()
+        assert {item.key: item.size async for item in other.list_tree()} == {key: len(data)}
+        assert await keys(other) == {KEY: 4}
+        assert await other.size(key) == len(data)
+        assert await everything(other, key, 3) == data[3:]
+        await other.delete(key)
+        assert [item async for item in storage.list_tree()] == []
 
     run(work())
 
