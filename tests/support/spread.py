@@ -26,6 +26,8 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
     "replication": ("tests/system/replication/",),
     "deploy": ("tests/system/deploy/",),
     "clients": ("tests/system/clients/",),
+    # One registry for all of them.
+    "harbor": ("tests/system/harbor/",),
 }
 # Files follow in this order of folders.
 _FOLDERS = ("tests/system/", "tests/component/web/harbor/", "tests/component/", "tests/")

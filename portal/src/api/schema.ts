@@ -2703,8 +2703,8 @@ export interface components {
         };
         JobQueue: {
             job_type: string;
-            count: number;
-            latency: number;
+            count?: number | null;
+            latency?: number | null;
             paused: boolean;
         };
         Label: {
@@ -3197,6 +3197,7 @@ export interface components {
             creator_ref?: number | null;
             creation_time?: string | null;
             update_time?: string | null;
+            trusted_issuers?: components["schemas"]["TrustedIssuer"][] | null;
         };
         RobotAccess: {
             resource: string;
@@ -3212,6 +3213,7 @@ export interface components {
             disable: boolean;
             duration?: number | null;
             permissions: components["schemas"]["RobotPermission"][];
+            trusted_issuers?: components["schemas"]["TrustedIssuer"][] | null;
         };
         RobotCreated: {
             id: number;
@@ -3330,6 +3332,8 @@ export interface components {
             job_name?: string | null;
             job_kind?: string | null;
             job_parameters?: string | null;
+            job_status?: string | null;
+            deleted?: boolean | null;
         };
         ScheduleObj: {
             type?: ("Hourly" | "Daily" | "Weekly" | "Custom" | "Manual" | "None" | "Schedule") | null;
@@ -3424,6 +3428,16 @@ export interface components {
             push_time?: string | null;
             pull_time?: string | null;
             immutable?: boolean | null;
+        };
+        TrustedIssuer: {
+            issuer: string;
+            audience: string;
+            claims: {
+                [key: string]: string | string[];
+            };
+            jwks?: {
+                [key: string]: unknown;
+            } | null;
         };
         TrustedKey: {
             id: number;

@@ -84,6 +84,8 @@ class Schedule(BaseModel):
     job_name: str | None = None
     job_kind: str | None = None
     job_parameters: str | None = None
+    job_status: str | None = None
+    deleted: bool | None = None
 
 
 async def apply_schedule(
@@ -124,6 +126,8 @@ def schedule_model(found: StoredSchedule | None) -> Schedule:
         job_name=vendor_of(found.kind),
         job_kind="SCHEDULE",
         job_parameters=json.dumps(found.args),
+        job_status="",
+        deleted=False,
         creation_time=timestamp(found.created_at),
         update_time=timestamp(found.updated_at),
     )
