@@ -92,13 +92,14 @@ def build(program: Program) -> None:
     cache().mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="build-", dir=cache()))
     try:
-        command = [go, "install", "-trimpath", "-buildvcs=false", f"{program.package}@{program.version}"]
         if program.source:
-            command[1:2] = ["-C", str(ROOT / program.source), "build", "-o", str(folder / program.built)]
-            command.pop()
+            work = ["build", "-trimpath", "-buildvcs=false", "-o", str(folder / program.built), "."]
+        else:
+            work = ["install", "-trimpath", "-buildvcs=false", f"{program.package}@{program.version}"]
         done = subprocess.run(
-            command,
+            [go, *work],
             env={**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"},
+            cwd=ROOT / program.source,
             capture_output=True,
             text=True,
             check=False,

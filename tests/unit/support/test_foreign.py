@@ -64,14 +64,27 @@ def test_what_go_says(tmp_path: Path, said: str, told: str) -> None:
 
 def test_built_once(tmp_path: Path) -> None:
     path = fake_go(
-        tmp_path / "bin", f'name=${{4##*/}}; touch "$GOBIN/${{name%@*}}"; echo "$4" >>{tmp_path}/built'
+        tmp_path / "bin",
+        f'[ $1 = build ] && touch "$5" && echo "$PWD" >>{tmp_path}/built && exit\n'
+        f'name=${{4##*/}}; touch "$GOBIN/${{name%@*}}"; echo "$4" >>{tmp_path}/built',
     )
     cache = str(tmp_path / "cache")
     for _ in range(2):
         done = build_all(path, SEAWALL_CLIENTS_CACHE=cache)
         assert done.returncode == 0, done.stderr
     built = (tmp_path / "built").read_text().split()
-    assert built == [f"{program.package}@{program.version}" for program in foreign.PROGRAMS.values()]
+    assert built == [
+        str(ROOT / program.source) if program.source else f"{program.package}@{program.version}"
+        for program in foreign.PROGRAMS.values()
+    ]
+
+
+def test_versions_are_those_of_the_modules() -> None:
+    """What is built from a folder of the checkout has the version that is shown."""
+    for program in foreign.PROGRAMS.values():
+        if program.source:
+            wanted = f"{program.package} {program.version}\n"
+            assert wanted in (ROOT / program.source / "go.mod").read_text()
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
