@@ -199,7 +199,8 @@ async def lost(db: Database, storage: BlobStorage) -> AsyncIterator[Loss]:
     waiting: list[Receipt] = []
     # When a tag was given last: what it named before lost it rightfully.
     given: dict[tuple[str, str], float] = {}
-    for key in sorted([item.key async for item in storage.list(PREFIX)]):
+    keys = [item.key async for item in storage.list(PREFIX)]
+    for key in sorted(key for key in keys if _written(key) > time.time() - KEEP_SECONDS):
         async for item in _read(storage, key):
             waiting.append(item)
             for tag in () if item.deleted else item.tags:
@@ -244,6 +245,12 @@ def needed(losses: Iterable[Loss]) -> set[str]:
             parsed = loss.receipt.manifest()
             found |= {*parsed.blobs, *parsed.optional}
     return found
+
+
+def _written(key: str) -> float:
+    """When a receipt was written (Unix seconds); 0 for what is none."""
+    at = key.removeprefix(PREFIX).partition(".")[0]
+    return int(at) / 1000 if at.isdecimal() else 0.0
 
 
 def _line(receipt: Receipt) -> bytes:

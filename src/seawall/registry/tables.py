@@ -148,7 +148,6 @@ removals = Table(
     Column("digest", String(140), nullable=False),
     Column("tag", String(128)),
     Column("at", Float, nullable=False, index=True),
-    info={"fenced": False, "dumped": False},
 )
 
 repository_blobs = Table(

@@ -121,7 +121,7 @@ def test_receipts_go_with_time_and_damaged_ones_are_passed_over(tmp_path: Path) 
         good = receipts.Receipt("library/x", digest_of(payload), MANIFEST, ("t",), now, payload)
         wrong = replace(good, digest=digest_of(b"other"))
         await asyncio.gather(recorder.add(good), recorder.add(wrong))
-        await storage.put(f"{receipts.PREFIX}0.0", b'{"digest": 1}\nnonsense\n')
+        await storage.put(f"{receipts.PREFIX}{int(now * 1000)}.0", b'{"digest": 1}\nnonsense\n')
         found = [loss async for loss in receipts.lost(db, storage)]
         assert [(loss.receipt, loss.whole, loss.tags) for loss in found] == [(good, True, ("t",))]
         # Deleted in time: not lost.

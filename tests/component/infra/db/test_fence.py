@@ -102,7 +102,6 @@ def test_every_table_of_content_is_fenced(db: Database) -> None:
         "job_runners",
         "login_failures",
         "peer_nonces",
-        "removals",
         "schema_compatibility",
         "sessions",
         "upload_leases",
