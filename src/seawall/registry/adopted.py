@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from seawall.infra.db.dialect import upsert
+from seawall.infra.db.dialect import upsert, upsert_many
 from seawall.infra.storage.tree import tree_key
 from seawall.registry import index
 from seawall.registry.manifest import Manifest
@@ -160,7 +159,7 @@ def write_manifests(
     returned = insert(manifests).returning(manifests.c.digest, manifests.c.id)
     ids = {row[0]: row[1] for row in connection.execute(returned, rows)}
     connection.execute(
-        insert(manifest_payloads),
+        insert(manifest_payloads).returning(manifest_payloads.c.manifest_id),
         [{"manifest_id": ids[item.digest], "payload": item.payload} for item in wanted.values()],
     )
     references = [
@@ -169,7 +168,9 @@ def write_manifests(
         for digest, kind in _named(item.parsed, sizes, everything)
     ]
     if references:
-        connection.execute(insert(manifest_references), references)
+        connection.execute(
+            insert(manifest_references).returning(manifest_references.c.manifest_id), references
+        )
     return len(rows)
 
 
@@ -185,31 +186,22 @@ def _link(
     now = time.time()
     named = {digest for item in items for digest in (*item.parsed.blobs, *item.parsed.optional)}
     digests = sorted(named & sizes.keys())
-    row: dict[str, Any] = {
-        name: bindparam(f"b_{name}") for name in ("digest", "size", "storage_key", "created_at", "touched_at")
-    }
-    link: dict[str, Any] = {
-        name: bindparam(f"b_{name}") for name in ("repository_id", "digest", "touched_at")
-    }
-    add_blob = upsert(connection, blobs, row, "digest", ["touched_at"])
-    add_link = upsert(connection, repository_blobs, link, ["repository_id", "digest"], ["touched_at"])
-    values = [
+    if not digests:
+        return
+    rows = [
         {
-            "b_digest": digest,
-            "b_size": sizes[digest],
-            "b_storage_key": tree_key(digest),
-            "b_created_at": now,
-            "b_touched_at": now,
-            "b_repository_id": repository_id,
+            "digest": digest,
+            "size": sizes[digest],
+            "storage_key": tree_key(digest),
+            "created_at": now,
+            "touched_at": now,
         }
         for digest in digests
     ]
-    if not values:
-        return
-    of_blob = [f"b_{name}" for name in row]
-    connection.execute(add_blob, [{key: item[key] for key in of_blob} for item in values])
-    of_link = [f"b_{name}" for name in link]
-    connection.execute(add_link, [{key: item[key] for key in of_link} for item in values])
+    connection.execute(upsert_many(connection, blobs, "digest", ["touched_at"]), rows)
+    links = [{"repository_id": repository_id, "digest": digest, "touched_at": now} for digest in digests]
+    key = ["repository_id", "digest"]
+    connection.execute(upsert_many(connection, repository_blobs, key, ["touched_at"]), links)
     for start in range(0, len(digests), _BATCH):
         keys = [tree_key(digest) for digest in digests[start : start + _BATCH]]
         connection.execute(delete(blob_trash).where(blob_trash.c.storage_key.in_(keys)))
@@ -230,25 +222,25 @@ def _totals(connection: Connection, repository_id: int, items: Collection[Adopte
 
 def set_tags(connection: Connection, repository_id: int, wanted: Collection[AdoptedTag]) -> None:
     """Set tags on manifests of the repository; those of unknown manifests are left out."""
+    if not wanted:
+        return
     there = known(connection, repository_id)
-    names = ("repository_id", "name", "manifest_id", "pushed_at", "pulled_at")
-    row: dict[str, Any] = {name: bindparam(f"b_{name}") for name in names}
-    statement = upsert(
-        connection, tags, row, ["repository_id", "name"], ["manifest_id", "pushed_at", "pulled_at"]
-    )
-    values = [
-        {
-            "b_repository_id": repository_id,
-            "b_name": tag.name,
-            "b_manifest_id": there[tag.digest][0],
-            "b_pushed_at": tag.pushed_at,
-            "b_pulled_at": tag.pulled_at,
+    rows = {
+        tag.name: {
+            "repository_id": repository_id,
+            "name": tag.name,
+            "manifest_id": there[tag.digest][0],
+            "pushed_at": tag.pushed_at,
+            "pulled_at": tag.pulled_at,
         }
         for tag in wanted
         if tag.digest in there
-    ]
-    if values:
-        connection.execute(statement, values)
+    }
+    if rows:
+        changes = ["manifest_id", "pushed_at", "pulled_at"]
+        connection.execute(
+            upsert_many(connection, tags, ["repository_id", "name"], changes), list(rows.values())
+        )
 
 
 def set_pulled(connection: Connection, repository_id: int, times: Mapping[str, float]) -> None:

@@ -39,6 +39,24 @@ def upsert(
     return statement.on_conflict_do_update(index_elements=keys, set_=dict(changes), where=when)
 
 
+def upsert_many(
+    connection: Connection, table: Table, key: str | Collection[str], changes: Collection[str] = ()
+) -> Any:
+    """`upsert` of a list of rows that is given to `execute`: a statement for many rows at once.
+
+    It returns the key's columns, without which each row would be a statement of its own. No two of the rows
+    may have the same key.
+    """
+    statement = _dialect(connection).insert(table)
+    keys = [key] if isinstance(key, str) else list(key)
+    if changes:
+        taken = {name: statement.excluded[name] for name in changes}
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=taken)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    return statement.returning(*(table.c[name] for name in keys))
+
+
 def dialect_of(connection: Connection) -> str:
     """The name under which a statement that is built once is remembered for this connection's database."""
     return connection.dialect.name
