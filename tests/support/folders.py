@@ -33,10 +33,20 @@ def use_memory() -> None:
     """
     if "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK):
         return
-    if shutil.disk_usage(_MEMORY).free < _ROOM or _available() < _ROOM:
+    if shutil.disk_usage(_MEMORY).free < _ROOM or _available() < _ROOM or not _has_attributes():
         return
     os.environ["TMPDIR"] = str(_MEMORY)
     tempfile.tempdir = None
+
+
+def _has_attributes() -> bool:
+    """Whether files there have extended attributes of users, which Swift wants (tmpfs: since Linux 6.6)."""
+    with tempfile.NamedTemporaryFile(dir=_MEMORY) as file:
+        try:
+            os.setxattr(file.name, "user.seawall", b"1")
+        except OSError:
+            return False
+    return True
 
 
 def _available() -> int:
