@@ -45,7 +45,9 @@ def _kept(here: Remote, api: Api) -> None:
     """Wait until the jobs that keep what was pulled have run."""
 
     def idle() -> bool:
-        queues = {item["job_type"]: item.get("count", 0) for item in api.http.get("/jobservice/queues").json()}
+        queues = {
+            item["job_type"]: item.get("count", 0) for item in api.http.get("/jobservice/queues").json()
+        }
         workers = api.http.get("/jobservice/pools/all/workers").json()
         return not queues["PROXY_FILL"] and not any(w.get("job_name") == "PROXY_FILL" for w in workers)
 
