@@ -84,6 +84,8 @@ What failed, in the clients' words:
 {errors}
 
 Host: {cpus} CPUs for all of it, load average {busy} before and at the end, Python {python}, {haproxy}.
+
+[Other faults](ha-faults.md) have tests of their own.
 """
 
 
