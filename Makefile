@@ -13,7 +13,7 @@ HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos dr memory screenshots dashboards bench clean
+.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos soak dr memory screenshots dashboards bench clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -98,6 +98,11 @@ chaos: install
 	bash .ci/packages.sh
 	SEAWALL_CHAOS_SECONDS=25 $(BIN)/python -m pytest tests/system/cluster/test_chaos.py -s
 	SEAWALL_IDLE_CONNECTIONS=10000 $(BIN)/python -m pytest tests/component/process/test_connections.py
+
+# An hour (SEAWALL_SOAK_MINUTES) of random faults under load.
+soak: install
+	bash .ci/packages.sh
+	$(BIN)/python -m pytest tests/soak -s
 
 # Two sites: switches, a cut link, an isolated and a killed active; writes docs/dr-results.md.
 dr: install

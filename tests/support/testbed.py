@@ -261,7 +261,7 @@ def _wait(ready: object, told: object, seconds: float = 90) -> None:
 
 
 def in_own_network(
-    module: str, *arguments: str, hosts: dict[str, int] | None = None
+    module: str, *arguments: str, hosts: dict[str, int] | None = None, timeout: float | None = 3600
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m module PREFIX ARGUMENTS` on the client's host of a network of its own."""
     network = Network(f"sw{os.getpid()}", hosts)
@@ -270,7 +270,7 @@ def in_own_network(
         return subprocess.run(
             [*network.inside("client"), sys.executable, "-m", module, network.prefix, *arguments],
             text=True,
-            timeout=3600,
+            timeout=timeout,
             capture_output=True,
         )
     finally:

@@ -2,7 +2,8 @@
 
 `python -m tests.system.cluster.chaos PREFIX SECONDS RESULT [CASE...]` on the client's host; each fault lasts
 SECONDS. Writes what happened to the file RESULT as JSON and exits with 1 when something was lost, wrong or
-refused.
+refused. With SEAWALL_SOAK_MINUTES the cases come in random order, again and again, for so long, and garbage
+is collected after each.
 
 What counts: content that was acknowledged and is gone or different; a 401 to a request with good
 credentials; a tag history that is not linearizable. How long clients were disturbed is measured, from the
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -456,10 +457,20 @@ def _outage(calls: list[Call], since: float, until: float) -> float:
     return round(max(after - before for before, after in pairwise(moments)), 1)
 
 
-def run(prefix: str, seconds: float, names: list[str]) -> dict[str, Any]:
-    """Run the cases; see the module text."""
+def _endless(minutes: float) -> Iterator[Case]:
+    """Cases in random order, until the time is up."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}", file=sys.stderr, flush=True)
+    dice, end = random.Random(seed), time.monotonic() + minutes * 60
+    yield CASES[0]
+    while time.monotonic() < end:
+        yield dice.choice(CASES)
+
+
+def run(prefix: str, seconds: float, names: list[str], minutes: float = 0) -> dict[str, Any]:
+    """Run the cases, or random ones for some minutes; see the module text."""
     bed = TestBed(prefix)
-    cases = [case for case in CASES if not names or case.name in names]
+    cases = _endless(minutes) if minutes else [case for case in CASES if not names or case.name in names]
     results: list[dict[str, Any]] = []
     load = Load(bed.url)
     marks: list[tuple[Case, float, float]] = []
@@ -481,6 +492,10 @@ def run(prefix: str, seconds: float, names: list[str]) -> dict[str, Any]:
                 bed.wait_instance(name)
             time.sleep(3)
             marks.append((case, fault_at, mend_at))
+            if minutes:
+                done = bed.cli("gc", "--grace-minutes", "1", "--reader-minutes", "1")
+                if done.returncode:
+                    load.fatal.append(f"gc: {done.stderr[-300:]}")
         busy.append(os.getloadavg()[0])
         load.stop()
         end = time.monotonic()
@@ -552,7 +567,7 @@ def _everything_there(bed: TestBed, load: Load) -> list[str]:
 def main() -> None:
     """See the module text."""
     prefix, seconds, file, *names = sys.argv[1:]
-    result = run(prefix, float(seconds), names)
+    result = run(prefix, float(seconds), names, float(os.environ.get("SEAWALL_SOAK_MINUTES", "0")))
     Path(file).write_text(json.dumps(result, indent=1))
     fine = not (result["lost"] or result["fatal"] or result["unauthorized"])
     sys.exit(0 if fine and all(result["linearizable"].values()) else 1)
