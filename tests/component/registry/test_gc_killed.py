@@ -13,10 +13,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.support import forked
 from tests.support.digests import digest_of
@@ -25,16 +22,6 @@ from tests.support.registry import Registry
 
 ROUNDS = 25
 _COLLECT = ["gc", "--grace-minutes", "0", "--reader-minutes", "0", "--delete-untagged"]
-
-
-@pytest.fixture
-def served(database_settings: dict[str, str], tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry(tmp_path / "data", database_settings)
-    registry.start()
-    try:
-        yield registry
-    finally:
-        registry.close()
 
 
 class Pusher(threading.Thread):
@@ -84,9 +71,9 @@ class Pusher(threading.Thread):
                     client.delete(f"/v2/{self.repository}/manifests/{digest_of(payload)}")
 
 
-def test_killed_collections_hurt_nothing(served: Registry, tmp_path: Path) -> None:
+def test_killed_collections_hurt_nothing(server: Registry, tmp_path: Path) -> None:
     layers = [os.urandom(4000) for _ in range(6)]
-    pushers = [Pusher(served, number, layers) for number in range(3)]
+    pushers = [Pusher(server, number, layers) for number in range(3)]
     for pusher in pushers:
         pusher.start()
     dice = random.Random(1)
@@ -95,7 +82,7 @@ def test_killed_collections_hurt_nothing(served: Registry, tmp_path: Path) -> No
         for _ in range(ROUNDS):
             with (tmp_path / "gc.log").open("ab") as output:
                 running = [
-                    forked.started(_COLLECT, served.environment, tmp_path, output.fileno()) for _ in range(2)
+                    forked.started(_COLLECT, server.environment, tmp_path, output.fileno()) for _ in range(2)
                 ]
             for process in running:
                 time.sleep(dice.uniform(0, 0.6))
@@ -112,9 +99,9 @@ def test_killed_collections_hurt_nothing(served: Registry, tmp_path: Path) -> No
     # Both ends happened: killed in the middle, and through.
     assert killed > ROUNDS / 2
     assert all(pusher.pushes > 5 for pusher in pushers)
-    done = served.cli("fsck")
+    done = server.cli("fsck")
     assert done.returncode == 0, done.stdout
-    with connect(served) as client:
+    with connect(server) as client:
         for pusher in pushers:
             for tag, payload in pusher.acknowledged.items():
                 assert client.get(f"/v2/{pusher.repository}/manifests/{tag}").content == payload
@@ -124,5 +111,5 @@ def test_killed_collections_hurt_nothing(served: Registry, tmp_path: Path) -> No
                     assert digest_of(body) == item["digest"]
     # Trash waits for readers, orphans for pushes that are between their commits; with both over, all goes.
     for _ in range(2):
-        assert served.cli(*_COLLECT).returncode == 0
-    assert served.cli("fsck").returncode == 0
+        assert server.cli(*_COLLECT).returncode == 0
+    assert server.cli("fsck").returncode == 0
