@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import seawall.process.tables  # noqa: F401 - every table is declared in the tests too
 from tests.support import folders, spread
@@ -17,6 +18,10 @@ from tests.support.receiver import Receiver
 from tests.support.registry import Registry
 from tests.support.servers.postgres import Postgres, PostgresPair, running_postgres
 from tests.support.servers.swift import SwiftServer
+
+# Examples take as long as the machine makes them: a deadline for each finds other work, not faults.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(tryfirst=True)
