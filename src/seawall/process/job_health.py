@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator, Iterable
 
@@ -79,11 +80,19 @@ async def health_port(
         writer.close()
 
     try:
-        server = await asyncio.start_server(serve, host, port, limit=8192)
+        server = await asyncio.start_server(serve, sock=_listener(host, port), limit=8192)
     except OSError as error:
         raise ConfigError(f"jobs.health_port: {host}:{port}: {error.strerror}") from None
     async with server:
         yield
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A socket at `host`; of `::` it takes IPv4 too, as the server does, which asyncio turns off."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return socket.create_server(
+        address[:2], family=family, dualstack_ipv6=address[0] == "::" and socket.has_dualstack_ipv6()
+    )
 
 
 async def _exchange(

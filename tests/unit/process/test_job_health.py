@@ -46,6 +46,18 @@ def test_states() -> None:
     assert b"seawall_jobs_running 2.0" in answer(Still(), "GET", "/metrics")[2]  # type: ignore[arg-type]
 
 
+def test_both_families() -> None:
+    """At `::` it answers over IPv4 too, which is how kubelets ask a dual-stack pod."""
+
+    async def run() -> None:
+        port = free_port()
+        async with health_port(Still(), "::", port), httpx.AsyncClient() as client:  # type: ignore[arg-type]
+            for host in ("127.0.0.1", "[::1]"):
+                assert (await client.get(f"http://{host}:{port}/healthz")).text == "ok\n"
+
+    asyncio.run(run())
+
+
 def test_over_http(tmp_path: Path) -> None:
     """A real runner goes round; requests that are none do no harm; a blocked event loop gives no answer."""
     settings = load(None, {"data_dir": tmp_path})
