@@ -39,14 +39,22 @@ cannot work. Each template that makes objects includes it first; it does its wor
 {{- end -}}
 
 {{- define "seawall.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: seawall
-{{ include "seawall.selector" . }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- include "seawall.labelled" (dict "root" .) -}}
+{{- end -}}
+
+{{/*
+Labels, each once: the chart's, `commonLabels`, the operator's own for the object, the last of which counts. What
+selectors and Helm go by stays. (dict "root" $ "component" NAME "own" LABELS)
+*/}}
+{{- define "seawall.labelled" -}}
+{{- $fixed := include "seawall.selector" .root | fromYaml -}}
+{{- $_ := set $fixed "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- with .component -}}{{- $_ := set $fixed "app.kubernetes.io/component" . -}}{{- end -}}
+{{- $chart := dict
+      "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_")
+      "app.kubernetes.io/version" .root.Chart.AppVersion
+      "app.kubernetes.io/part-of" "seawall" -}}
+{{- merge $fixed (.own | default dict) (.root.Values.commonLabels | default dict) $chart | toYaml -}}
 {{- end -}}
 
 {{/*
@@ -63,7 +71,7 @@ Name of a StatefulSet: its pods have a label of it and 11 characters more, and a
 
 {{- define "seawall.selector" -}}
 app.kubernetes.io/name: {{ include "seawall.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "seawall.image" -}}
