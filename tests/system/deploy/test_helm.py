@@ -452,6 +452,19 @@ def test_migration_hook(helm: Helm) -> None:
     config = documents.one("ConfigMap", "migrate")
     assert config["metadata"]["annotations"]["helm.sh/hook-weight"] == "-1"
     assert config["data"]["seawall.yml"] == documents.one("ConfigMap")["data"]["seawall.yml"]
+    # So are its secrets: a key that is new, or another password, comes after the hook.
+    secret = documents.one("Secret", "migrate")
+    assert secret["metadata"]["annotations"] == config["metadata"]["annotations"]
+    assert secret["data"].keys() == {"databasePassword"}
+    environment = {item["name"]: item for item in container["env"]}
+    assert environment.keys() == {"SEAWALL_CONFIG", "PGPASSWORD"}
+    reference = {"name": secret["metadata"]["name"], "key": "databasePassword"}
+    assert environment["PGPASSWORD"]["valueFrom"]["secretKeyRef"] == reference
+    given = helm.settings("enableMigrateHelmHook=true", values="ha-s3")
+    assert not given.named("Secret", "migrate")
+    (container,) = given.one("Job", "migrate")["spec"]["template"]["spec"]["containers"]
+    (password,) = [item for item in container["env"] if item["name"] == "PGPASSWORD"]
+    assert password["valueFrom"]["secretKeyRef"]["key"] == "password"
     assert pod["metadata"]["labels"]["app.kubernetes.io/component"] in str(
         documents.one("NetworkPolicy", "database")["spec"]["ingress"]
     )

@@ -8,18 +8,8 @@
     secretKeyRef:
       name: {{ .Values.existingSecretAdminPassword | default $name }}
       key: {{ ternary .Values.existingSecretAdminPasswordKey "HARBOR_ADMIN_PASSWORD" (not (empty .Values.existingSecretAdminPassword)) }}
-{{- if eq .Values.database.type "internal" }}
-- name: PGPASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ $name }}
-      key: databasePassword
-{{- else if eq .Values.database.type "external" }}
-- name: PGPASSWORD
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.database.external.existingSecret | default $name }}
-      key: {{ ternary "password" "databasePassword" (not (empty .Values.database.external.existingSecret)) }}
+{{- if ne .Values.database.type "embedded" }}
+{{ include "seawall.env.password" (dict "root" . "secret" $name) }}
 {{- end }}
 {{- include "seawall.env.redis" . }}
 {{- include "seawall.env.storage" . }}
@@ -44,6 +34,17 @@
       name: {{ $name }}
       key: traceHeaders
 {{- end }}
+{{- end -}}
+
+{{/* The database's password: the operator's secret, or one of the chart's. (dict "root" $ "secret" NAME) */}}
+{{- define "seawall.env.password" -}}
+- name: PGPASSWORD
+  valueFrom:
+    secretKeyRef:
+      {{- $given := "" }}
+      {{- if eq .root.Values.database.type "external" }}{{ $given = .root.Values.database.external.existingSecret }}{{ end }}
+      name: {{ $given | default .secret }}
+      key: {{ ternary "password" "databasePassword" (not (empty $given)) }}
 {{- end -}}
 
 {{/* The way out, where the component's pods are to have it: (dict "root" $ "names" LIST) */}}
