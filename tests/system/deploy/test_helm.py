@@ -285,7 +285,14 @@ def test_budgets(helm: Helm, component: str) -> None:
     assert of("maxUnavailable=1") == {"maxUnavailable": 1}
     assert of("maxUnavailable=50%") == {"maxUnavailable": "50%"}
     assert of("minAvailable=60%") == {"minAvailable": "60%"}
-    for word in ("minAvailable=3", "minAvailable=100%", "maxUnavailable=0", "maxUnavailable=0%"):
+    # 67% of 3 are rounded up, to 3.
+    for word in (
+        "minAvailable=3",
+        "minAvailable=67%",
+        "minAvailable=100%",
+        "maxUnavailable=0",
+        "maxUnavailable=0%",
+    ):
         said = helm.refusal(
             *["-f", values("ha-s3"), "--set", f"{component}.replicas=3"],
             *["--set", f"{component}.podDisruptionBudget.{word}"],
@@ -577,7 +584,13 @@ def test_made_keys_are_good(helm: Helm) -> None:
         (["redis.type=external", r"redis.external.addr=a:1\,b:1"], "sentinelMasterSet is empty"),
         (["persistence.imageChartStorage.type=s3"], "s3.bucket is empty"),
         (["persistence.imageChartStorage.type=gcs"], "gcs.bucket is empty"),
-        (["persistence.imageChartStorage.type=azure"], "azure.container is empty"),
+        (["persistence.imageChartStorage.type=gcs", "persistence.imageChartStorage.gcs.bucket=b"], "no key"),
+        (["persistence.imageChartStorage.type=azure"], "azure.container or accountname is empty"),
+        (
+            [f"persistence.imageChartStorage.{word}" for word in ("type=azure", "azure.container=c")]
+            + ["persistence.imageChartStorage.azure.accountname=a"],
+            "azure.existingSecret or accountkey",
+        ),
         (["expose.tls.certSource=secret"], "secret.secretName is empty"),
         (["expose.type=nodePort"], "commonName is needed"),
         (["expose.type=clusterIP", "expose.tls.certSource=none"], "is for expose.type ingress"),
@@ -603,6 +616,7 @@ def test_made_keys_are_good(helm: Helm) -> None:
         (["internalTLS.enabled=true", "internalTLS.certSource=secret"], "core.secretName is empty"),
         (["internalTLS.enabled=true", "internalTLS.certSource=manual"], "core.crt or key is empty"),
         (["ipFamily.ipv4.enabled=false", "ipFamily.ipv6.enabled=false"], "both false"),
+        (["ipFamily.ipv6.enabled=false", "ipFamily.families={IPv6}"], "would not listen"),
         (["core.livenessProbe.periodSecond=1"], "periodSecond"),
         (["trivy.enabledd=true"], "enabledd"),
         (["registry.upload_purging.age=2d"], "age"),

@@ -197,7 +197,10 @@ SWITCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     f"{STORE}.s3.encrypt": (True, {f"{STORE}.type": "s3", f"{STORE}.s3.bucket": "b"}),
     f"{STORE}.s3.skipverify": (True, {f"{STORE}.type": "s3", f"{STORE}.s3.bucket": "b"}),
-    f"{STORE}.gcs.useWorkloadIdentity": (True, {f"{STORE}.type": "gcs", f"{STORE}.gcs.bucket": "b"}),
+    f"{STORE}.gcs.useWorkloadIdentity": (
+        True,
+        {f"{STORE}.type": "gcs", f"{STORE}.gcs.bucket": "b", f"{STORE}.gcs.encodedkey": "a2V5"},
+    ),
     f"{STORE}.oss.internal": (
         True,
         {f"{STORE}.type": "oss", f"{STORE}.oss.bucket": "b", f"{STORE}.oss.region": "r"},

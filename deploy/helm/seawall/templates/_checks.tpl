@@ -39,8 +39,16 @@
 {{- if and (eq $storage.type "gcs") (not $storage.gcs.bucket) -}}
 {{- fail "imageChartStorage.type is gcs, but imageChartStorage.gcs.bucket is empty" -}}
 {{- end -}}
-{{- if and (eq $storage.type "azure") (not $storage.azure.container) -}}
-{{- fail "imageChartStorage.type is azure, but imageChartStorage.azure.container is empty" -}}
+{{- if and (eq $storage.type "gcs") (not (or $storage.gcs.existingSecret $storage.gcs.encodedkey $storage.gcs.useWorkloadIdentity)) -}}
+{{- fail "imageChartStorage.type is gcs, but there is no key: give imageChartStorage.gcs.existingSecret or encodedkey, or set useWorkloadIdentity" -}}
+{{- end -}}
+{{- if eq $storage.type "azure" -}}
+{{- if not (and $storage.azure.container $storage.azure.accountname) -}}
+{{- fail "imageChartStorage.type is azure, but imageChartStorage.azure.container or accountname is empty" -}}
+{{- end -}}
+{{- if not (or $storage.azure.existingSecret $storage.azure.accountkey) -}}
+{{- fail "imageChartStorage.type is azure, but there is no key: give imageChartStorage.azure.existingSecret or accountkey" -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.expose.tls.enabled (eq .Values.expose.tls.certSource "secret") (ne .Values.expose.type "route") (not .Values.expose.tls.secret.secretName) -}}
 {{- fail "expose.tls.certSource is secret, but expose.tls.secret.secretName is empty" -}}
@@ -106,6 +114,9 @@
 {{- if and (not $v.ipFamily.ipv4.enabled) (not $v.ipFamily.ipv6.enabled) -}}
 {{- fail "ipFamily.ipv4.enabled and ipFamily.ipv6.enabled are both false" -}}
 {{- end -}}
+{{- if and (has "IPv6" $v.ipFamily.families) (not $v.ipFamily.ipv6.enabled) -}}
+{{- fail "ipFamily.families has IPv6, but ipFamily.ipv6.enabled is false, so pods would not listen there" -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Budgets under which no node could ever be drained, and autoscalers that cannot work. */}}
@@ -123,7 +134,8 @@
 {{- if has $free (list "0" "0%") -}}
 {{- fail (printf "%s.podDisruptionBudget.maxUnavailable is %s: no node could ever be drained" $component $free) -}}
 {{- end -}}
-{{- else if or (eq $kept "100%") (and (not (hasSuffix "%" $kept)) (ge (int $kept) (max $least 2))) -}}
+{{- else if ge (ternary (div (add (mul (int (trimSuffix "%" $kept)) (max $least 2)) 99) 100) (int64 $kept) (hasSuffix "%" $kept)) (max $least 2) -}}
+{{/* Kubernetes rounds a percentage of what must be there up. */}}
 {{- fail (printf "%s.podDisruptionBudget.minAvailable is %s of %d replicas: no node could ever be drained" $component $kept $least) -}}
 {{- end -}}
 {{- end -}}
