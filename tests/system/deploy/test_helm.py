@@ -542,6 +542,34 @@ def test_harbors_images_are_not_used(helm: Helm) -> None:
     assert 'seawall/ignored-values: "database.internal.image, redis.internal.image"' in text
 
 
+@pytest.mark.parametrize("scenario", ["ha-s3", "gcs-nodeport", "azure-clusterip", "default"])
+def test_authority_of_the_object_store(helm: Helm, scenario: str) -> None:
+    """S3 has one of its own; the other stores look at those that all connections trust."""
+    name = "persistence.imageChartStorage.caBundleSecretName=store-ca"
+    documents = helm.settings(name, values=scenario)
+    config = documents.config()
+    for component in (name for name in PODS if documents.named("Deployment", name)):
+        volumes = {item["name"]: item for item in documents.pod(component)["volumes"]}
+        assert ("storage-ca" in volumes) is (scenario == "ha-s3")
+        if scenario == "ha-s3":
+            assert volumes["storage-ca"]["secret"]["secretName"] == "store-ca"
+            assert config["storage"]["s3"]["cacert"] == "/etc/seawall/storage-ca/ca.crt"
+        elif scenario != "default":
+            assert "store-ca" in str(volumes["ca"])
+            assert config["ca_bundle"] == "/etc/seawall/ca"
+
+
+def test_jobs_end_within_the_grace_period(helm: Helm) -> None:
+    def of(*words: str) -> Any:
+        return helm.settings(*words).config().get("jobs", {}).get("drain_seconds")
+
+    assert of() == 45
+    assert of("jobservice.terminationGracePeriodSeconds=600") == 585
+    assert of("jobservice.terminationGracePeriodSeconds=600", "config.jobs.drain_seconds=99") == 99
+    # They run in core then.
+    assert of("jobservice.replicas=0") is None
+
+
 def test_storage_encryption_and_authority(helm: Helm) -> None:
     storage = "persistence.imageChartStorage"
     documents = helm.settings(

@@ -25,8 +25,16 @@
       "storage" (include "seawall.config.storage" . | fromYaml)
       "gc" (dict "upload_hours" (include "seawall.uploadHours" . | int))
       "log" (dict "level" (ternary "error" $v.logLevel (eq $v.logLevel "fatal"))) -}}
+{{- $jobs := dict -}}
 {{- with $v.jobservice.loggerSweeperDuration -}}
-{{- $_ := set $config "jobs" (dict "keep_days" (int .)) -}}
+{{- $_ := set $jobs "keep_days" (int .) -}}
+{{- end -}}
+{{- if ne (include "seawall.jobservice.most" .) "0" -}}
+{{/* 15 seconds are for the end of the process. */}}
+{{- $_ := set $jobs "drain_seconds" (max 5 (sub (int $v.jobservice.terminationGracePeriodSeconds) 15)) -}}
+{{- end -}}
+{{- with $jobs -}}
+{{- $_ := set $config "jobs" . -}}
 {{- end -}}
 {{- with $v.jobservice.notification.webhook_job_http_client_timeout -}}
 {{- $_ := set $config "webhooks" (dict "timeout_seconds" (int .)) -}}
@@ -92,7 +100,16 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Secrets whose ca.crt is trusted beside the public authorities. */}}
+{{/* Secrets whose ca.crt is trusted beside the public authorities; only S3 can have an authority for itself. */}}
 {{- define "seawall.authorities" -}}
-{{- list .Values.caBundleSecretName .Values.uaaSecretName | compact | uniq | join "," -}}
+{{- $storage := .Values.persistence.imageChartStorage -}}
+{{- $own := ternary $storage.caBundleSecretName "" (has $storage.type (list "gcs" "azure")) -}}
+{{- list .Values.caBundleSecretName .Values.uaaSecretName $own | compact | uniq | join "," -}}
+{{- end -}}
+
+{{/* The secret with the authority of S3 alone. */}}
+{{- define "seawall.authority.s3" -}}
+{{- if has .Values.persistence.imageChartStorage.type (list "s3" "oss") -}}
+{{- .Values.persistence.imageChartStorage.caBundleSecretName -}}
+{{- end -}}
 {{- end -}}

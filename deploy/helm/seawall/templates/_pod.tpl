@@ -124,7 +124,7 @@ for a name that is there twice is refused by server-side apply. (dict "env" YAML
   mountPath: /etc/seawall/ca
   readOnly: true
 {{- end }}
-{{- if .Values.persistence.imageChartStorage.caBundleSecretName }}
+{{- if include "seawall.authority.s3" . }}
 - name: storage-ca
   mountPath: /etc/seawall/storage-ca
   readOnly: true
@@ -203,7 +203,7 @@ for a name that is there twice is refused by server-side apply. (dict "env" YAML
 {{- with include "seawall.volume.ca" . }}
 {{ . }}
 {{- end }}
-{{- with .Values.persistence.imageChartStorage.caBundleSecretName }}
+{{- with include "seawall.authority.s3" . }}
 - name: storage-ca
   secret:
     secretName: {{ . }}

@@ -34,7 +34,7 @@ s3:
   {{- if $s3.skipverify }}
   skipverify: true
   {{- end }}
-  {{- if $s.caBundleSecretName }}
+  {{- if include "seawall.authority.s3" . }}
   cacert: /etc/seawall/storage-ca/ca.crt
   {{- end }}
 {{- else if eq $s.type "gcs" }}
