@@ -181,6 +181,10 @@ def test_highly_available(helm: Helm) -> None:
     assert rules["metadata"]["labels"]["release"] == "prometheus"
     folder = ROOT / "deploy" / "observability"
     assert rules["spec"] == yaml.safe_load((folder / "rules.yaml").read_text())
+    place = "metrics.prometheusRule.runbooksURL=https://docs.example.com/runbooks/"
+    alerts = helm.settings(place, values="ha-s3").one("PrometheusRule")["spec"]["groups"][1]["rules"]
+    links = {alert["alert"]: alert["annotations"]["runbook_url"] for alert in alerts}
+    assert links["SeawallDown"] == "https://docs.example.com/runbooks/SeawallDown.md"
     boards = [d for d in documents.kinds("ConfigMap") if "grafana_dashboard" in d["metadata"]["labels"]]
     texts = {name: text for board in boards for name, text in board["data"].items()}
     assert {f"seawall-{path.name}" for path in (folder / "dashboards").iterdir()} == set(texts)
