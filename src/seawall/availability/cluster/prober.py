@@ -27,8 +27,9 @@ class Prober:
 
     def __init__(self, keys: KeyRing, settings: Settings) -> None:
         self._token = probe_token(keys)
-        # By address, instances have no certificate that names it; the cluster's key tells them instead.
-        self._direct = httpx.AsyncClient(verify=False, timeout=_PATIENCE)  # noqa: S501
+        # By address, instances have no certificate that names it; the cluster's key tells them instead. The
+        # proxy of the environment is for what is outside.
+        self._direct = httpx.AsyncClient(verify=False, trust_env=False, timeout=_PATIENCE)  # noqa: S501
         context: Any = ssl.create_default_context()
         with contextlib.suppress(NotFoundError):
             context.load_verify_locations(cadata=read_ca(settings).decode())

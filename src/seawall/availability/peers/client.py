@@ -51,9 +51,12 @@ class Peer:
 
     @property
     def http(self) -> httpx.AsyncClient:
-        """The connections to it. Certificates name hosts, not these addresses: the master key proves it."""
+        """The connections to it, through no proxy of the environment's, which is for what is outside.
+
+        Certificates name hosts, not these addresses: the master key proves it.
+        """
         if self._client is None:
-            self._client = httpx.AsyncClient(verify=False, timeout=self._timeout)  # noqa: S501
+            self._client = httpx.AsyncClient(verify=False, trust_env=False, timeout=self._timeout)  # noqa: S501
         return self._client
 
     async def close(self) -> None:
