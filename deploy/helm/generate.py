@@ -72,6 +72,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "masterKey": {"type": ["string", "null"], "pattern": "^([A-Za-z0-9+/]{43}=)?$"},
     "secretKey": {"type": ["string", "null"], "pattern": "^(.{16})?$"},
     "xsrfKey": {"type": ["string", "null"], "pattern": "^(.{32})?$"},
+    "metrics.token": {"type": ["string", "null"], "pattern": "^(.{8,})?$"},
     "imagePullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
     "logLevel": {"enum": ["debug", "info", "warning", "error", "fatal"]},
     "proxy.components": _TEXTS,

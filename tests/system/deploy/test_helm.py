@@ -574,6 +574,12 @@ def test_jobs_end_within_the_grace_period(helm: Helm) -> None:
     assert of("jobservice.replicas=0") is None
 
 
+def test_names_in_the_database_url(helm: Helm) -> None:
+    names = ["database.external.username=a b@c", "database.external.coreDatabase=x/y"]
+    url = helm.settings("database.type=external", r"database.external.host=h\,[fd00::1]", *names).config()
+    assert url["database"]["url"] == "postgresql://a%20b%40c@h:5432,[fd00::1]:5432/x%2Fy?sslmode=disable"
+
+
 def test_storage_encryption_and_authority(helm: Helm) -> None:
     storage = "persistence.imageChartStorage"
     documents = helm.settings(
@@ -636,6 +642,8 @@ def test_made_keys_are_good(helm: Helm) -> None:
         (["persistence.imageChartStorage.filesystem.rootdirectory=/etc/x"], "hide the image's own files"),
         (["database.type=embedded", "persistence.imageChartStorage.filesystem.rootdirectory=/a"], "/storage"),
         (["core.gdpr.auditLogsCompliant=true"], "stays in the audit log"),
+        (["core.configureUserSettings=auth_mode: db_auth"], "not a JSON object"),
+        (["metrics.token=short"], "token"),
         (
             ["database.type=external", "database.external.host=d", "database.external.sslmode=verify-ca"],
             "caBundleSecretName",

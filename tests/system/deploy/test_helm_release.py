@@ -248,3 +248,6 @@ def test_notes_say_that_all_clients_share_an_address(helm: Helm) -> None:
     assert "trustedProxies is empty" in notes()
     assert "trustedProxies is empty" not in notes("trustedProxies={10.42.0.0/16}")
     assert "trustedProxies is empty" not in notes("expose.type=loadBalancer")
+    # The host of the ingress is left as it was.
+    assert "expose.ingress.hosts.core" not in notes()
+    assert "clients are sent to other.example.com" in notes("externalURL=https://other.example.com:8443")

@@ -42,6 +42,7 @@ PLAIN = {
     f"{CLAIMS}.redis.existingClaim": "",
     "masterKey": MASTER,
     "secretKey": "0123456789abcdef",
+    "core.configureUserSettings": '{"auth_mode": "mode-of-ours"}',
     "core.xsrfKey": "0123456789abcdef0123456789abcdef",
     "externalURL": "https://host-of-ours",
     f"{STORE}.filesystem.rootdirectory": "/storage/root-of-ours",

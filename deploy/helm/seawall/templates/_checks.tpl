@@ -89,6 +89,9 @@
 {{- if and $v.trace.enabled (eq $v.trace.provider "otel") (not $v.trace.otel.endpoint) -}}
 {{- fail "trace.enabled is true, but trace.otel.endpoint is empty: give host:port of a collector that takes OTLP over HTTP (usually port 4318)" -}}
 {{- end -}}
+{{- if hasKey ($v.core.configureUserSettings | default "{}" | fromJson) "Error" -}}
+{{- fail "core.configureUserSettings is not a JSON object, such as '{\"auth_mode\": \"oidc_auth\"}'" -}}
+{{- end -}}
 {{- with $v.core.gdpr -}}
 {{- if .auditLogsCompliant -}}
 {{- fail "core.gdpr.auditLogsCompliant is not supported: what a deleted user did stays in the audit log under the user's name until it is purged (docs/audit.md); set it to false" -}}

@@ -214,7 +214,10 @@ replicas: {{ min (max (int ($now | default .replicas)) (int $scale.minReplicas))
 {{- if eq .Values.database.type "internal" -}}
 postgresql://seawall@{{ include "seawall.stateful" (dict "root" . "component" "database") }}:5432/registry
 {{- else if eq .Values.database.type "external" -}}
-postgresql://{{ .Values.database.external.username | urlquery }}@{{ include "seawall.databaseHosts" . }}/{{ .Values.database.external.coreDatabase }}?sslmode={{ .Values.database.external.sslmode }}
+{{/* libpq reads a plus sign as it stands. */}}
+{{- $user := .Values.database.external.username | urlquery | replace "+" "%20" -}}
+{{- $base := .Values.database.external.coreDatabase | urlquery | replace "+" "%20" -}}
+postgresql://{{ $user }}@{{ include "seawall.databaseHosts" . }}/{{ $base }}?sslmode={{ .Values.database.external.sslmode }}
 {{- end -}}
 {{- end -}}
 
