@@ -54,6 +54,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "tls.certSource": {"enum": ["auto", "secret", "none"]},
     "ingress.controller": {"type": ["string", "null"]},
     "internalTLS.certSource": _SOURCE,
+    "externalTrafficPolicy": {"enum": ["", "Cluster", "Local", None]},
     "httpPort": _PORT,
     "httpsPort": _PORT,
     "port": _PORT,

@@ -178,6 +178,8 @@ RENDERINGS: dict[str, dict[str, Any]] = {
 # (what it is changed to, what else must be so) of values that no text or number shows.
 SWITCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "expose.type": ("clusterIP", {}),
+    "expose.loadBalancer.externalTrafficPolicy": ("Local", {"expose.type": "loadBalancer"}),
+    "expose.nodePort.externalTrafficPolicy": ("Local", {"expose.type": "nodePort"}),
     "expose.tls.enabled": (False, {}),
     "expose.tls.certSource": ("none", {}),
     "expose.ingress.controller": ("gce", {}),
