@@ -323,6 +323,15 @@ def test_own_variables(helm: Helm, component: str) -> None:
         assert order.index("POD_IP") < order.index(name)
 
 
+def test_variables_are_texts(helm: Helm, tmp_path: Path) -> None:
+    given = {"A": 104857600, "B": True, "C": 0.5, "D": "007", "E": ""}
+    file = tmp_path / "values.yaml"
+    own = [{"name": name, "value": value} for name, value in given.items()]
+    file.write_text(yaml.safe_dump({"core": {"extraEnvVars": own}}))
+    found = helm.objects("-f", str(file)).environment("core")
+    assert [found[name]["value"] for name in given] == ["104857600", "true", "0.5", "007", ""]
+
+
 @pytest.mark.parametrize("length", [35, 36, 45, 53])
 def test_long_release_names(helm: Helm, length: int) -> None:
     """Pods of a StatefulSet have a label of its name and 11 characters more."""

@@ -78,8 +78,9 @@ for a name that is there twice is refused by server-side apply. (dict "env" YAML
 {{- define "seawall.env.merged" -}}
 {{- $own := dict -}}
 {{- range .extra -}}
-{{/* A number or true is no text, which is what a variable must be. */}}
-{{- $_ := set $own .name (ternary (merge (dict "value" (toString .value)) .) . (and (hasKey . "value") (not (kindIs "invalid" .value)))) -}}
+{{/* A number or true is no text, which is what a variable must be; as JSON, for toString makes 1e+07 of ten millions. */}}
+{{- $written := and (hasKey . "value") (not (kindIs "invalid" .value)) (not (kindIs "string" .value)) -}}
+{{- $_ := set $own .name (ternary (merge (dict "value" (toJson .value)) .) . $written) -}}
 {{- end -}}
 {{- $all := list -}}
 {{- $done := list -}}
