@@ -583,6 +583,15 @@ def test_jobs_end_within_the_grace_period(helm: Helm) -> None:
     assert of("jobservice.replicas=0") is None
 
 
+def test_user_of_redis(helm: Helm) -> None:
+    """Of the values, as Harbor's charts have it, or of the secret."""
+    base = ["redis.type=external", "redis.external.addr=r:6379", "redis.external.existingSecret=s"]
+    found = helm.settings(*base, "redis.external.username=acl").environment("core")
+    assert found["SEAWALL_REDIS__USERNAME"]["value"] == "acl"
+    found = helm.settings(*base).environment("core")
+    assert found["SEAWALL_REDIS__USERNAME"]["valueFrom"]["secretKeyRef"]["key"] == "REDIS_USERNAME"
+
+
 def test_names_in_the_database_url(helm: Helm) -> None:
     names = ["database.external.username=a b@c", "database.external.coreDatabase=x/y"]
     url = helm.settings("database.type=external", r"database.external.host=h\,[fd00::1]", *names).config()
@@ -648,6 +657,11 @@ def test_made_keys_are_good(helm: Helm) -> None:
         (["secretKey=short"], "secretKey"),
         (["persistence.imageChartStorage.type=swift"], "use type s3"),
         (["persistence.imageChartStorage.type=oss"], "oss.bucket or region is empty"),
+        (
+            [f"persistence.imageChartStorage.{word}" for word in ("type=oss", "oss.bucket=b", "oss.region=r")]
+            + ["persistence.imageChartStorage.oss.existingSecret=s"],
+            "oss.accesskeyid",
+        ),
         (["persistence.imageChartStorage.filesystem.rootdirectory=/etc/x"], "hide the image's own files"),
         (["database.type=embedded", "persistence.imageChartStorage.filesystem.rootdirectory=/a"], "/storage"),
         (["core.gdpr.auditLogsCompliant=true"], "stays in the audit log"),

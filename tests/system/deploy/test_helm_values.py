@@ -175,6 +175,10 @@ RENDERINGS: dict[str, dict[str, Any]] = {
         "internalTLS.certSource": "secret",
     },
 }
+OSS = {
+    f"{STORE}.{name}": "b" for name in ("oss.bucket", "oss.region", "oss.accesskeyid", "oss.accesskeysecret")
+}
+OSS[f"{STORE}.type"] = "oss"
 # (what it is changed to, what else must be so) of values that no text or number shows.
 SWITCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "expose.type": ("clusterIP", {}),
@@ -206,15 +210,15 @@ SWITCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     f"{STORE}.oss.internal": (
         True,
-        {f"{STORE}.type": "oss", f"{STORE}.oss.bucket": "b", f"{STORE}.oss.region": "r"},
+        OSS,
     ),
     f"{STORE}.oss.secure": (
         False,
-        {f"{STORE}.type": "oss", f"{STORE}.oss.bucket": "b", f"{STORE}.oss.region": "r"},
+        OSS,
     ),
     f"{STORE}.oss.encrypt": (
         True,
-        {f"{STORE}.type": "oss", f"{STORE}.oss.bucket": "b", f"{STORE}.oss.region": "r"},
+        OSS,
     ),
     "imagePullPolicy": ("Never", {}),
     "logLevel": ("error", {}),

@@ -74,6 +74,9 @@
 {{- if and (eq $storage.type "oss") (not (and $storage.oss.bucket $storage.oss.region)) -}}
 {{- fail "imageChartStorage.type is oss, but imageChartStorage.oss.bucket or region is empty" -}}
 {{- end -}}
+{{- if and (eq $storage.type "oss") (not (and $storage.oss.accesskeyid (or $storage.oss.accesskeysecret $storage.oss.existingSecret))) -}}
+{{- fail "imageChartStorage.type is oss, but there is no key: give imageChartStorage.oss.accesskeyid, and accesskeysecret or existingSecret" -}}
+{{- end -}}
 {{- $root := $storage.filesystem.rootdirectory | trimSuffix "/" -}}
 {{- if not (hasPrefix "/" $root) -}}
 {{- fail "imageChartStorage.filesystem.rootdirectory must be a path that begins with /" -}}

@@ -89,11 +89,15 @@ tls: {{ $r.external.tlsOptions.enable }}
       name: {{ $r.external.existingSecret }}
       key: REDIS_PASSWORD
 - name: SEAWALL_REDIS__USERNAME
+{{- if $r.external.username }}
+  value: {{ $r.external.username | quote }}
+{{- else }}
   valueFrom:
     secretKeyRef:
       name: {{ $r.external.existingSecret }}
       key: REDIS_USERNAME
       optional: true
+{{- end }}
 {{- else if $r.external.password }}
 - name: SEAWALL_REDIS__PASSWORD
   valueFrom:
