@@ -229,6 +229,12 @@ async def lost(db: Database, storage: BlobStorage) -> AsyncIterator[Loss]:
             yield replace(loss, tags=tuple(tags))
 
 
+async def forget(storage: BlobStorage) -> None:
+    """Delete all receipts: what they name is accounted for elsewhere."""
+    async for item in storage.list(PREFIX):
+        await storage.delete(item.key)
+
+
 async def purge(db: Database, storage: BlobStorage, now: float) -> None:
     """Delete the receipts and removals that are older than KEEP_SECONDS."""
     async for item in storage.list(PREFIX):

@@ -22,7 +22,9 @@ from seawall.availability.sites.state import ACTIVE, FENCED, STANDBY
 from seawall.availability.sites.view import SiteView
 from seawall.infra.db import changes
 from seawall.infra.db.tables import dr_state
+from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import PreconditionError, SeawallError, UnavailableError
+from seawall.registry import receipts
 
 log: Any = structlog.get_logger("seawall.dr")
 
@@ -34,12 +36,20 @@ _LOOK_SECONDS = 5.0
 class SiteWork:
     """What one process of a site does while it leads."""
 
-    def __init__(self, view: SiteView, lease: SiteLease, follower: Follower, database_url: str) -> None:
+    def __init__(
+        self,
+        view: SiteView,
+        lease: SiteLease,
+        follower: Follower,
+        storage: BlobStorage,
+        database_url: str,
+    ) -> None:
         self._view = view
         self._db = view.db
         self._settings = view.settings
         self._lease = lease
         self._follower = follower
+        self._storage = storage
         self._database_url = database_url
         self._swept = self._forgot = time.monotonic()
         self._looked = 0.0
@@ -142,6 +152,8 @@ class SiteWork:
                     "the other site is another registry: the two were not made as one pair"
                 )
             await Rescue(self._database_url, self._view.peer, self._settings.site).run(seen)
+            # All that the other site does not have is in its list of left-overs now.
+            await receipts.forget(self._storage)
         alone = self._lease.alone
         await self._db.write(lambda c: state.follower(c, self._view.id, row["epoch"], kept=alone))
         log.info("this site follows the new active", site=row["site"], active=seen["site"])

@@ -47,7 +47,7 @@ class Pair:
             self.lease = Witnessed(self.view, Peer(settings.dr.witness, self.signer, settings.dr))
         follower = Follower(db, storage, self.peer, self.view.id)
         self.switch = Switch(self.view, self.lease, follower)
-        self.work = SiteWork(self.view, self.lease, follower, settings.database_url)
+        self.work = SiteWork(self.view, self.lease, follower, storage, settings.database_url)
         self._db = db
         self._settings = settings.dr
 
