@@ -135,12 +135,16 @@ def test_repository_selectors() -> None:
         {**rule("always"), "tag_selectors": []},
         {**rule("always"), "scope_selectors": {}},
         rule("always", tags="["),
-        rule("always", selector={"extras": "{"}),
     ],
 )
 def test_malformed_rules(raw: Any) -> None:
     with pytest.raises(InvalidError):
         checked_rules([raw])
+
+
+def test_extras_that_are_no_json_are_ignored_as_harbor_does() -> None:
+    (checked,) = checked_rules([rule("always", selector={"extras": '["untagged":True]'})])
+    assert checked["id"] == 1
 
 
 def test_equal_rules_conflict() -> None:
