@@ -38,6 +38,7 @@ COMMANDS = {
 # Words for arguments that not any word will do for.
 _ISSUER = ["--issuer", "https://issuer.example.com", "--audience", "a"]
 WORDS = {
+    "adopt-harbor": ["--database", "postgresql://x@127.0.0.1:1/x"],
     "ha lb-config": ["haproxy"],
     "mirror-config": ["containerd"],
     "quota set": ["library", "1"],

@@ -16,37 +16,15 @@ from seawall.kernel.errors import RegistryError
 from seawall.process.wiring import open_process
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from tests.support.digests import digest_of
-from tests.support.lab import CONFIG, Lab, descriptor
+from tests.support.lab import Lab
+from tests.support.proxied import is_here, put_image
 from tests.support.servers.upstream import RunProxy, Upstream
 from tests.support.waiting import eventually
-
-LAYER = "application/vnd.oci.image.layer.v1.tar"
-
-
-def put_image(upstream: Upstream, tag: str, layer: bytes) -> str:
-    """An image with a layer; returns its digest."""
-    config = json.dumps({"os": "linux", "architecture": "amd64", "x": tag}).encode()
-    for data in (config, layer):
-        upstream.blobs[digest_of(data)] = data
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": descriptor(config, CONFIG),
-        "layers": [descriptor(layer, LAYER)],
-    }
-    return upstream.put(tag, json.dumps(document).encode())
 
 
 async def read(lab: Lab, digest: str) -> bytes:
     found = await lab.services.registry.open_blob("p/app", digest, whole=True)
     return found.data or b"".join([data async for data in found.read(0, found.size)])
-
-
-async def is_here(lab: Lab, reference: str) -> Any:
-    try:
-        return await lab.content.manifest("p/app", reference)
-    except RegistryError:
-        return None
 
 
 def test_what_is_pulled_is_kept(run_proxy_jobs: RunProxy) -> None:

@@ -11,9 +11,9 @@ from sqlalchemy import insert, select, update
 from seawall.access.tables import project_metadata, projects
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from seawall.registry.tables import manifests, tags
-from tests.component.features.proxycache.test_pulls import is_here, put_image
 from tests.support.digests import digest_of
 from tests.support.lab import Lab
+from tests.support.proxied import is_here, put_image
 from tests.support.servers.upstream import RunProxy, Upstream
 from tests.support.waiting import eventually
 
