@@ -321,7 +321,7 @@ def test_hostile_names_and_missing_blobs(move: Move) -> None:
         f"artifact team/tool@{damaged}",
     ):
         assert said in left, (said, left)
-    # Mended, the rest comes.
+    # Once that is repaired, the rest comes.
     (move.tree / blob_file(digest)).write_bytes(b"two")
     path.write_bytes(text)
     assert move.run("--apply", code=1)["counts"]["artifact"]["new"] == 2

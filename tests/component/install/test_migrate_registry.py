@@ -133,7 +133,7 @@ def test_from_the_folder(old: Old, new: Registry, tmp_path: Path) -> None:
     assert here.digest("archive/team/tool", untagged) == untagged
     # The folder tells of referrers, which docker-registry's API does not.
     assert old.signed.signature in here.referrers("archive/team/signed", old.signed.index)
-    # Mended, the rest arrives.
+    # Once that is repaired, the rest arrives.
     file.write_bytes(damaged)
     run(new, tmp_path, "--tree", str(old.tree), "--project", "archive", "--repository", "broken")
     here.check("archive/broken", "1")

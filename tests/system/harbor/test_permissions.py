@@ -15,7 +15,7 @@ WRONG = (400, 404, 422)
 
 
 def check(caller: Caller, table: list[tuple[Any, ...]]) -> None:
-    """Each row: method, path, expected status or statuses, body; all that differ are told at once."""
+    """Each row: method, path, expected status or statuses, body; one error names all that differ."""
     told = []
     for method, path, expect, *rest in table:
         options = {"json": rest[0]} if rest else {}
