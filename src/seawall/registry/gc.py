@@ -139,8 +139,6 @@ async def collect(
         report.blobs += len(gone)
         await _tell(report, gone, say)
     await _empty_trash(db, storage, report, now - reader_seconds)
-    # A file without a row may belong to a push that is between its two commits: however short a grace the
-    # operator chose, such a push gets its minutes.
     await receipts.purge(db, storage, now)
     losses = [loss async for loss in receipts.lost(db, storage)]
     if losses:
@@ -148,6 +146,8 @@ async def collect(
         log.error("acknowledged pushes are lost", pushes=report.lost)
         await say(f"the database lacks {report.lost} acknowledged pushes: run seawall fsck --repair")
     spared = receipts.needed(losses)
+    # A file without a row may belong to a push that is between its two commits: however short a grace the
+    # operator chose, such a push gets its minutes.
     sweep_before = now - max(grace_seconds, reader_seconds, _ORPHAN_SECONDS)
     await _sweep_orphans(db, storage, report, sweep_before, spared)
     report.broken_writes = await storage.drop_broken(now - _BROKEN_SECONDS)

@@ -115,8 +115,9 @@ class Receipts:
         self._db = db
         self._storage = storage
         self._always = always
-        self._wanted = always
-        self._asked = 0.0
+        # Until the database has said that nothing can be lost.
+        self._wanted = True
+        self._asked = -_ASK_SECONDS
         self._waiting: list[tuple[Receipt, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -131,9 +132,13 @@ class Receipts:
         await done
 
     async def _is_wanted(self) -> bool:
-        if not self._always and time.monotonic() - self._asked > _ASK_SECONDS:
+        if not self._always and time.monotonic() - self._asked >= _ASK_SECONDS:
             self._asked = time.monotonic()
-            self._wanted = await self._db.read(may_lose_commits)
+            try:
+                self._wanted = await self._db.read(may_lose_commits)
+            except Exception as error:
+                # The push is committed: it is not refused because the database is gone since.
+                log.warning("whether receipts are wanted is not known", error=str(error))
         return self._wanted
 
     async def _write(self) -> None:

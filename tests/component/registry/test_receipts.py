@@ -20,6 +20,7 @@ from seawall.infra.storage import FilesystemStorage
 from seawall.registry import receipts
 from tests.support.digests import digest_of
 from tests.support.oci.bare import MANIFEST, connect, image, push_blob, put_manifest
+from tests.support.processes import free_port
 from tests.support.registry import Registry
 from tests.support.servers.postgres import PostgresPair
 from tests.support.waiting import until
@@ -146,3 +147,16 @@ def test_a_commit_that_waits_for_a_standby_needs_no_receipt(pair: PostgresPair) 
     pair.primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
     pair.primary.sql("SELECT pg_reload_conf()")
     until(lambda: not asyncio.run(found()), "waits for the standby")
+
+
+def test_a_push_that_is_committed_is_not_refused_when_the_database_goes(tmp_path: Path) -> None:
+    async def work() -> None:
+        db = open_database(f"postgresql://seawall@127.0.0.1:{free_port()}/gone", retry_seconds=0)
+        storage = FilesystemStorage(tmp_path / "blobs")
+        payload = image([b"x"])
+        receipt = receipts.Receipt("library/x", digest_of(payload), MANIFEST, ("t",), time.time(), payload)
+        await receipts.Receipts(db, storage, always=False).add(receipt)
+        assert len([item async for item in storage.list(receipts.PREFIX)]) == 1
+        await db.close()
+
+    asyncio.run(work())
