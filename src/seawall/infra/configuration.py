@@ -22,6 +22,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.tables import configurations
 from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError
+from seawall.kernel.spelling import did_you_mean
 
 _SECONDS = 2.0
 Kind = Literal["bool", "int", "string", "password"]
@@ -162,7 +163,7 @@ class Configuration:
             # Fractions of a minute are for tests; whole minutes are what the API can say.
             "session_timeout": settings.auth.session_idle_minutes,
         }
-        self._fixed = _fixed(settings)
+        self._fixed = fixed_items(settings)
         self._cached: dict[str, Any] | None = None
         self._token: int | None = None
         self._until = 0.0
@@ -267,12 +268,17 @@ def acceptable(name: str, value: Any) -> Any:
     return value
 
 
-def _fixed(settings: Settings) -> dict[str, Any]:
+def fixed_items(settings: Settings) -> dict[str, Any]:
     """The items that the settings decide. Raises ConfigError."""
-    try:
-        return {name: acceptable(name, value) for name, value in settings.configuration.items()}
-    except InvalidError as error:
-        raise ConfigError(f"configuration: {error}") from None
+    found = {}
+    for name, value in settings.configuration.items():
+        if name not in ITEMS:
+            raise ConfigError(f"configuration.{name[:100]}: unknown item{did_you_mean(name, ITEMS)}")
+        try:
+            found[name] = acceptable(name, value)
+        except InvalidError as error:
+            raise ConfigError(f"configuration: {error}") from None
+    return found
 
 
 def _stored(connection: Connection) -> dict[str, Any]:

@@ -86,6 +86,9 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         raise ConfigError(f"{file}{place}: not valid YAML: {getattr(error, 'problem', None)}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: the top level must be a mapping")
+    for key in values:
+        if not isinstance(key, str):
+            raise ConfigError(f"{file}: {key}: unknown key; names of settings are texts")
     lines: dict[tuple[str, ...], int] = {}
     if root is not None:
         for path, line in _keys(root, ()):
@@ -247,6 +250,10 @@ def in_words(error: Mapping[str, Any], section: str = "a section with keys") -> 
             return "must be a number"
         case "bool_parsing" | "bool_type":
             return "must be true or false"
+        case "finite_number":
+            return "must be a number"
+        case "invalid_key":
+            return "unknown key"
         case "string_type":
             return "must be a text"
         case "path_type":

@@ -228,6 +228,9 @@ class RedisClient:
 def _hosts(value: str, port: int) -> list[tuple[str, int]]:
     found = []
     for item in value.split(","):
-        host, separator, given = item.strip().rpartition(":")
-        found.append((host, int(given)) if separator else (given, port))
+        host, _, given = item.strip().rpartition(":")
+        # An IPv6 address ends with a bracket where no port follows.
+        if not host or item.strip().endswith("]"):
+            host, given = item.strip(), str(port)
+        found.append((host.strip("[]"), int(given)))
     return found

@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from seawall.kernel.cron import checked, six_fields
@@ -37,8 +45,46 @@ def _checked_networks(value: list[str]) -> list[str]:
 _Networks = Annotated[list[str], AfterValidator(_checked_networks)]
 
 
+# Longest durations, by the end of a setting's name. PostgreSQL and epoll count milliseconds in 32 bits; times
+# far beyond a century are none to Python's clocks.
+_LONGEST = {"seconds": 2_000_000, "minutes": 52_560_000, "hours": 876_000, "days": 36_500}
+_LARGEST = 10**15
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _in_reach(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, (int, float)):
+            most = _LONGEST.get((info.field_name or "").rpartition("_")[2], _LARGEST)
+            if value > most:
+                raise ValueError(f"must be {most} or less")
+        return value
+
+
+def _checked_url(value: str) -> str:
+    """A URL that leads to a host. Its text is not in the error: there may be a password in it."""
+    try:
+        parts = urlsplit(value)
+        whole = bool(parts.hostname) and (parts.port is None or parts.port > 0) and " " not in value
+    except ValueError:
+        whole = False
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    if not whole:
+        raise ValueError("must be a URL with a host, such as https://registry.example.com:8443")
+    return value
+
+
+def _checked_hosts(value: str) -> str:
+    """`host:port,host:port`, as Redis has it; the port may be left out."""
+    for item in value.split(","):
+        match = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?", item.strip())
+        if match is None or not 0 < int(match[2] or 1) < 65536:
+            raise ValueError("must be host:port, or several with commas")
+    return value
 
 
 class Http(_Section):
@@ -222,9 +268,18 @@ class StorageSettings(_Section):
             raise ValueError("driver gcs needs gcs.bucket")
         if self.driver == "azure" and not (self.azure.container and self.azure.accountname):
             raise ValueError("driver azure needs azure.container and azure.accountname")
-        for url in (self.s3.regionendpoint, self.gcs.endpoint, self.azure.endpoint, self.redirect_endpoint):
-            if url is not None and not url.startswith(("http://", "https://")):
-                raise ValueError(f"{url} must start with http:// or https://")
+        urls = {
+            "s3.regionendpoint": self.s3.regionendpoint,
+            "gcs.endpoint": self.gcs.endpoint,
+            "azure.endpoint": self.azure.endpoint,
+            "redirect_endpoint": self.redirect_endpoint,
+        }
+        for name, url in urls.items():
+            if url is not None:
+                try:
+                    _checked_url(url)
+                except ValueError as error:
+                    raise ValueError(f"{name} {error}") from None
         return self
 
 
@@ -293,6 +348,11 @@ class RedisSettings(_Section):
     tls_key: Path | None = None
     timeout_seconds: float = Field(default=0.5, gt=0, le=30)
 
+    @field_validator("sentinel", "cluster")
+    @classmethod
+    def _addresses(cls, value: str | None) -> str | None:
+        return _checked_hosts(value) if value else None
+
     @property
     def configured(self) -> bool:
         """Whether there is a Redis at all."""
@@ -332,9 +392,7 @@ class HaSettings(_Section):
     @field_validator("address")
     @classmethod
     def _absolute_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return None if value is None else _bracketed(value)
+        return None if value is None else _checked_url(_bracketed(value))
 
 
 def _bracketed(url: str) -> str:
@@ -375,8 +433,7 @@ class PeerSettings(_Section):
     @classmethod
     def _absolute_urls(cls, value: list[str]) -> list[str]:
         for item in value:
-            if not item.startswith(("http://", "https://")):
-                raise ValueError(f"{item} must start with http:// or https://")
+            _checked_url(item)
         return list(dict.fromkeys(item.rstrip("/") for item in value))
 
     @model_validator(mode="after")
@@ -416,9 +473,7 @@ class DrSettings(_Section):
     @field_validator("peer", "witness")
     @classmethod
     def _absolute_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return value.rstrip("/") if value else None
+        return _checked_url(value).rstrip("/") if value else None
 
     @model_validator(mode="after")
     def _complete(self) -> DrSettings:
@@ -772,8 +827,9 @@ class Settings(BaseSettings):
     def _absolute_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+        _checked_url(value)
+        if "@" in value:
+            raise ValueError("has a user in it; clients are asked for theirs")
         if value.partition("://")[2].rstrip("/").count("/"):
             raise ValueError("must end with the host, or its port: clients ask for /v2/ there")
         return value.rstrip("/")

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -41,7 +42,7 @@ from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
-from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.kernel.errors import RegistryError, SeawallError, UnavailableError
 from seawall.process import traces
 from seawall.process.edge import Edge
 from seawall.process.redirect import Redirect
@@ -244,5 +245,9 @@ def build(settings: Settings) -> ASGIApp:
 
 def create() -> ASGIApp:
     """Factory that server processes import; settings come from the parent through the environment."""
-    settings = load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"]))
-    return build(settings)
+    try:
+        return build(load(None, json.loads(os.environ["SEAWALL_RESOLVED_SETTINGS"])))
+    except SeawallError as error:
+        # A line here as from the command line, which this process does not go back to.
+        print(f"seawall: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from seawall.access.accounts import ensure_admin
+from seawall.infra.configuration import fixed_items
 from seawall.infra.db import open_database
 from seawall.infra.ports import listen_fault
 from seawall.infra.settings import Http, Settings
@@ -21,7 +22,11 @@ _PATIENCE = 120.0
 
 
 def preflight(settings: Settings) -> None:
-    """Raise ConfigError for what would end the server right after its start: certificate, address, port."""
+    """Raise ConfigError for what would end the server right after its start.
+
+    Looked at are the items of `configuration`, the certificate, the address and the port.
+    """
+    fixed_items(settings)
     _check_certificate(settings.http)
     check_address(settings.http.host, settings.http.port)
     if settings.http.redirect_port:

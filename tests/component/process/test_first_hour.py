@@ -117,6 +117,11 @@ def test_only_serve_and_restore_make_a_registry(
             "http.tls_certificate: /etc/hostname: is not a PEM certificate",
         ),
         ([], {"SEAWALL_DATABASE_URL": "x"}, "SEAWALL_DATABASE_URL: unknown setting; did you mean"),
+        (
+            [],
+            {"SEAWALL_CONFIGURATION__AUTH_MOD": "db_auth"},
+            "configuration.auth_mod: unknown item; did you mean auth_mode?",
+        ),
         ([], {"SEAWALL_ADMIN_PASSWORD": "weak"}, "admin_password: passwords have 8 to 128 characters"),
     ],
 )

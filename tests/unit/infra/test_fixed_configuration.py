@@ -44,7 +44,7 @@ def test_fixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"oidc_nam": "x"}, "configuration: unknown configuration item: oidc_nam"),
+        ({"oidc_nam": "x"}, "configuration.oidc_nam: unknown item; did you mean oidc_name?"),
         ({"auth_mode": "uaa_auth"}, "configuration: auth_mode must be one of"),
     ],
 )

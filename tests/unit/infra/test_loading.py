@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from seawall.infra.loading import load
+from seawall.infra.loading import _paths, load
+from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
 
 
@@ -35,6 +36,21 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SEAWALL_PEERS__URLS", "[1", "SEAWALL_PEERS__URLS: not valid JSON"),
         ("SEAWALL_GC__SCHEDULE", "15 3 * *", "SEAWALL_GC__SCHEDULE: cron '15 3"),
         ("SEAWALL_GC__SCHEDULE", "0 0 30 2 *", "SEAWALL_GC__SCHEDULE: cron"),
+        ("SEAWALL_EXTERNAL_URL", "http://", "SEAWALL_EXTERNAL_URL: must be a URL with a host"),
+        ("SEAWALL_EXTERNAL_URL", "https://a:70000", "SEAWALL_EXTERNAL_URL: must be a URL with a host"),
+        ("SEAWALL_EXTERNAL_URL", "https://u:off@h", "SEAWALL_EXTERNAL_URL: has a user in it"),
+        ("SEAWALL_HA__ADDRESS", "http://:80", "SEAWALL_HA__ADDRESS: must be a URL with a host"),
+        ("SEAWALL_PEERS__URLS", "https://a b", "SEAWALL_PEERS__URLS: must be a URL with a host"),
+        ("SEAWALL_STORAGE__REDIRECT_ENDPOINT", "http://", "SEAWALL_STORAGE: redirect_endpoint must be a URL"),
+        ("SEAWALL_REDIS__SENTINEL", "a:x", "SEAWALL_REDIS__SENTINEL: must be host:port, or several"),
+        ("SEAWALL_REDIS__CLUSTER", "a:1,http://b", "SEAWALL_REDIS__CLUSTER: must be host:port, or several"),
+        ("SEAWALL_AUTH__SESSION_HOURS", "inf", "SEAWALL_AUTH__SESSION_HOURS: must be a number"),
+        (
+            "SEAWALL_DATABASE__STATEMENT_SECONDS",
+            "9999999",
+            "SEAWALL_DATABASE__STATEMENT_SECONDS: must be 2000000",
+        ),
+        ("SEAWALL_JOBS__KEEP_DAYS", "99999999999", "SEAWALL_JOBS__KEEP_DAYS: must be 36500 or less"),
         (
             "SEAWALL_DATABASE__URL",
             "postgresql://u:50%off@h/d",
@@ -49,6 +65,42 @@ def test_environment_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, valu
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
     assert "off@h" not in str(error.value)
+
+
+_STRANGE = [
+    "",
+    " ",
+    "x",
+    "-1",
+    "1e400",
+    "9" * 20,
+    "nan",
+    "[",
+    "{",
+    "null",
+    "http://",
+    "http://h:99999",
+    "@daily",
+]
+
+
+@pytest.mark.parametrize("value", _STRANGE)
+def test_every_setting_takes_a_value_or_says_why_not(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    for path in _paths(Settings):
+        name = f"SEAWALL_{'__'.join(path)}".upper()
+        monkeypatch.setenv(name, value)
+        try:
+            settings = load()
+        except ConfigError as error:
+            # A rule for several settings names their section.
+            assert str(error).startswith((f"{name}: ", f"SEAWALL_{path[0].upper()}"))
+            assert "\n" not in str(error)
+        else:
+            found: object = settings
+            for part in path:
+                found = getattr(found, part)
+            assert not isinstance(found, (int, float)) or found <= 10**15
+        monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize("value", ["10.0.0.0/8, 192.0.2.1", '["10.0.0.0/8", "192.0.2.1"]'])
@@ -103,6 +155,8 @@ def test_precedence_and_merging(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ("auth:\n  mode: ldap\n", "line 2: auth.mode: ldap is chosen in the portal or"),
         ("keys:\n  on_mismatch: heel\n", "line 2: keys.on_mismatch: must be 'refuse' or 'heal'; did you"),
         ("http: 80\n", "line 1: http: must be a section with keys"),
+        ("1: 2\n", ": 1: unknown key; names of settings are texts"),
+        ("http:\n  1: 2\n", "line 2: http.1: unknown key"),
         ("log: {level: [1]}\n", "line 1: log.level: must be"),
     ],
 )

@@ -7,6 +7,7 @@ import json
 import typer
 
 from seawall.access.accounts import check_admin_password
+from seawall.infra.configuration import fixed_items
 from seawall.infra.settings import redacted
 from seawall.process.commands.common import ConfigOption, DataOption, settings_of
 
@@ -22,4 +23,5 @@ def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> No
     settings = settings_of(config, data_dir)
     if settings.admin_password is not None:
         check_admin_password(settings.admin_password)
+    fixed_items(settings)
     print(json.dumps(redacted(settings), indent=2))
