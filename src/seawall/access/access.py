@@ -65,7 +65,12 @@ def roles(connection: Connection, principal: Principal, project_id: int) -> froz
 
 def may(connection: Connection, principal: Principal, project: Project, resource: str, action: str) -> bool:
     """Whether the caller may do `action` on `resource` ("self": the project itself) of the project."""
-    if principal.sysadmin or (project.public and (resource, action) in PUBLIC):
+    if project.public and (resource, action) in PUBLIC:
+        return True
+    limits = principal.limits
+    if limits is not None and not limits.covers(project.name, project.created_at):
+        return False
+    if principal.sysadmin or (limits is not None and limits.sysadmin):
         return True
     if principal.kind == "robot":
         named = "project" if resource == "self" else resource
@@ -108,5 +113,23 @@ def visible(principal: Principal) -> Select[Any] | None:
         mine = project_members.c.user_id == principal.id
         if principal.groups:
             mine = or_(mine, project_members.c.group_id.in_(principal.groups))
-        conditions.append(projects.c.id.in_(select(project_members.c.project_id).where(mine)))
+        member = projects.c.id.in_(select(project_members.c.project_id).where(mine))
+        limits = principal.limits
+        if limits is None or limits.projects is None:
+            conditions.append(member)
+        else:
+            named = [
+                and_(projects.c.name == name, projects.c.created_at <= since)
+                for name, since in limits.projects
+            ]
+            conditions += named if limits.sysadmin else [and_(one, member) for one in named]
     return query.where(or_(*conditions))
+
+
+def within_limits(connection: Connection, principal: Principal, ids: set[int]) -> set[int]:
+    """Of these projects' ids those that the caller's token is for; all of them without such a token."""
+    limits = principal.limits
+    if limits is None or limits.projects is None or not ids:
+        return ids
+    query = select(projects.c.id, projects.c.name, projects.c.created_at).where(projects.c.id.in_(ids))
+    return {row.id for row in connection.execute(query) if limits.covers(row.name, row.created_at)}

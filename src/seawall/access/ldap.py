@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -37,6 +38,8 @@ T = TypeVar("T")
 log: Any = structlog.get_logger("seawall.ldap")
 _SCOPES: dict[int, Any] = {0: BASE, 1: LEVEL, 2: SUBTREE}
 _RESULTS = 200
+# How long the directory's word that it has a user is good (seconds).
+_KNOWN_SECONDS = 300
 # Active Directory's LDAP_MATCHING_RULE_IN_CHAIN: groups in groups. Other directories do not know the rule. To
 # them the clause is undefined (RFC 4511, section 4.5.1.7), which leaves the others of an "or" as they are.
 _IN_CHAIN = "1.2.840.113556.1.4.1941"
@@ -92,6 +95,8 @@ class Directory:
     def __init__(self, db: Database, configuration: Configuration) -> None:
         self._db = db
         self._configuration = configuration
+        # Until when users are known to be in the directory still.
+        self._known: dict[str, float] = {}
 
     async def enabled(self) -> bool:
         """Whether logins go to the directory."""
@@ -162,6 +167,27 @@ class Directory:
         if principal is not None and admin and admin in known:
             return dataclasses.replace(principal, sysadmin=True)
         return principal
+
+    async def knows(self, username: str) -> bool:
+        """Whether the directory still has the user; yes while it is away, so that pulls do not stop with it.
+
+        Asked every five minutes at most.
+        """
+        if self._known.get(username, 0) > time.monotonic():
+            return True
+        settings = await self.settings()
+        try:
+            found = await asyncio.to_thread(_users, settings, username, exact=True)
+        except DirectoryError as error:
+            log.warning("the directory cannot be asked for a user", error=str(error))
+            return True
+        if len(found) != 1:
+            self._known.pop(username, None)
+            return False
+        self._known[username] = time.monotonic() + _KNOWN_SECONDS
+        if len(self._known) > 4096:
+            self._known.pop(next(iter(self._known)))
+        return True
 
     async def search_users(self, name: str, settings: LdapSettings | None = None) -> list[LdapEntry]:
         """Users whose name contains `name` (all when empty), at most 200. Raises DirectoryError."""

@@ -33,6 +33,39 @@ class RobotGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a token of a user leaves of the user's rights.
+
+    `projects` are pairs of a project's name and when the token named it (Unix seconds): a project made later
+    under the same name is another one. None: all projects. `sysadmin`: whether the user administers the
+    system, for a token that is limited to projects, whose principal does not.
+    """
+
+    scopes: frozenset[str]
+    projects: tuple[tuple[str, float], ...] | None = None
+    sysadmin: bool = False
+
+    def covers(self, name: str, created_at: float) -> bool:
+        """Whether the token is for the project of that name that was made then."""
+        return self.projects is None or any(
+            name == named and created_at <= since for named, since in self.projects
+        )
+
+    def oci_actions(self) -> frozenset[str]:
+        """Actions of the registry API that the scopes allow. Who pushes reads what is there already."""
+        allowed = {"pull"} if self.scopes & {"pull", "push"} else set()
+        if "push" in self.scopes:
+            allowed.add("push")
+            if "api-write" in self.scopes:
+                allowed.add("delete")
+        return frozenset(allowed)
+
+    def reads_api(self) -> bool:
+        """Whether the token may read through the management API."""
+        return bool(self.scopes & {"api-read", "api-write"})
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """A user, a robot account, or nobody.
 
@@ -49,8 +82,10 @@ class Principal:
     grants: tuple[RobotGrant, ...] = ()
     # Project of a project-level robot, None for other callers.
     robot_project: int | None = None
-    # When a robot ends (Unix seconds), -1 for never.
+    # When a robot or a token ends (Unix seconds), -1 for never.
     expires_at: int = -1
+    # Of a caller with a token of a user's.
+    limits: Limits | None = None
     via: Literal["basic", "bearer", "session", "none"] = "basic"
 
     @property

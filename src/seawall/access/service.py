@@ -374,14 +374,15 @@ def _actions_in(
     connection: Connection, user: Principal | None, project: access.Project | None
 ) -> frozenset[str]:
     principal = user or ANONYMOUS
+    allowed = _ALL if principal.limits is None else principal.limits.oci_actions()
     if principal.sysadmin:
-        return _ALL
+        return allowed
     if project is None:
         return frozenset()
     return frozenset(
         name
         for name, (resource, action) in OCI_ACTIONS.items()
-        if access.may(connection, principal, project, resource, action)
+        if name in allowed and access.may(connection, principal, project, resource, action)
     )
 
 
@@ -394,6 +395,10 @@ def _grant(connection: Connection, user: Principal | None, scope: Scope, now: fl
         # Clocks of hosts differ: a project that is there is never younger than what is given on it.
         since = max(now, project.created_at) if project is not None else now
         return Scope(scope.type, scope.name, wanted & allowed, since)
+    limits = user.limits if user is not None else None
+    if limits is not None and (limits.projects is not None or not limits.reads_api()):
+        # The catalog shows names of every project that the user sees.
+        return Scope(scope.type, scope.name, frozenset())
     if scope.type == "registry" and scope.name == "catalog" and user is not None:
         return Scope(scope.type, scope.name, scope.actions)
     return Scope(scope.type, scope.name, allowed)

@@ -152,6 +152,72 @@ used_tokens = Table(
     info={"fenced": False, "dumped": False},
 )
 
+# Tokens of users, for programs. `kind`: "personal", or "login" of `seawall login`, which is renewed.
+# `projects`: by name, when the project was named (Unix seconds); NULL for all. `name` is the user's own.
+user_tokens = Table(
+    "user_tokens",
+    metadata,
+    Column("uid", String(32), primary_key=True),
+    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(255), nullable=False),
+    # SHA-256 of the token in force.
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("scopes", JSON, nullable=False),
+    Column("projects", JSON(none_as_null=True)),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("last_used_at", Float),
+    Column("last_address", String(64), nullable=False, server_default=""),
+    # When its coming end was announced.
+    Column("noticed_at", Float),
+    # Of a login: address and program that asked; what renews it, how often it was renewed, and until when.
+    Column("client", String(255), nullable=False, server_default=""),
+    Column("refresh_hash", String(64), nullable=False, server_default=""),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("refresh_until", Float),
+)
+
+# Sign-ins of programs that wait for their user. `kind`: "device" (RFC 8628) or "browser" (RFC 8252).
+login_requests = Table(
+    "login_requests",
+    metadata,
+    # SHA-256 of the device code or the authorization code.
+    Column("code_hash", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    # HMAC of the code that the user types; "" for a browser's.
+    Column("user_code", String(64), nullable=False, server_default="", index=True),
+    # pending, approved or denied.
+    Column("state", String(16), nullable=False),
+    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), index=True),
+    Column("scopes", JSON, nullable=False),
+    Column("client", String(255), nullable=False, server_default=""),
+    Column("address", String(64), nullable=False, server_default=""),
+    # S256 of the verifier (RFC 7636) and where the code was sent.
+    Column("challenge", String(64), nullable=False, server_default=""),
+    Column("redirect_uri", String(512), nullable=False, server_default=""),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("polled_at", Float, nullable=False, server_default="0"),
+    Column("wait_seconds", Integer, nullable=False, server_default="5"),
+    info={"dumped": False},
+)
+
+# `secret` is the TOTP key, sealed; `recovery` SHA-256 of the codes that are left.
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret", Text, nullable=False, info={"sealed": True}),
+    # NULL until the user has shown a first code.
+    Column("confirmed_at", Float),
+    Column("recovery", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
 # `public` is a column of projects; everything else Harbor calls project metadata is here.
 project_metadata = Table(
     "project_metadata",

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from seawall.access.accounts import FIRST_ADMIN, check_free, check_username
-from seawall.access.tables import oidc_users, users
+from seawall.access.tables import oidc_users, user_tokens, users
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
@@ -120,7 +120,10 @@ def _unique_email(connection: Connection, email: str | None, own: int | None) ->
 
 
 def set_sysadmin(connection: Connection, user_id: int, sysadmin: bool) -> None:
-    """Give or take system administration. Raises NotFoundError, InvalidError for the first administrator."""
+    """Give or take system administration; without it the user's tokens end.
+
+    Raises NotFoundError, InvalidError for the first administrator.
+    """
     if user_id == FIRST_ADMIN and not sysadmin:
         raise InvalidError("the first administrator stays one")
     changed = connection.execute(
@@ -128,6 +131,8 @@ def set_sysadmin(connection: Connection, user_id: int, sysadmin: bool) -> None:
     )
     if not changed.rowcount:
         raise NotFoundError(f"user {user_id} not found")
+    if not sysadmin:
+        connection.execute(delete(user_tokens).where(user_tokens.c.user_id == user_id))
 
 
 def remove(connection: Connection, user_id: int) -> None:
@@ -139,7 +144,9 @@ def remove(connection: Connection, user_id: int) -> None:
 
 
 def set_hash(connection: Connection, user_id: int, password_hash: str) -> None:
-    """Store the hash of a new password."""
+    """Store the hash of a new password; what `seawall login` was given before ends."""
+    logins = (user_tokens.c.user_id == user_id, user_tokens.c.kind == "login")
+    connection.execute(delete(user_tokens).where(*logins))
     connection.execute(
         update(users).where(users.c.id == user_id).values(password_hash=password_hash, updated_at=time.time())
     )

@@ -25,7 +25,9 @@ from seawall.access.ldap import Directory
 from seawall.access.oidc import OidcService
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
+from seawall.access.throttle import LoginThrottle
 from seawall.access.tokens import TokenService
+from seawall.access.user_tokens import TokenLogins
 from seawall.availability.cluster.figures import Figures
 from seawall.availability.cluster.health import DRAIN_VARIABLE, Health
 from seawall.availability.cluster.instances import ID_VARIABLE, InstanceRegistry
@@ -254,6 +256,10 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     tokens = TokenService(
         keys, service=settings.auth.service, minutes=settings.auth.token_minutes, now=db.now
     )
+    throttle = LoginThrottle(
+        db, redis, attempts=settings.auth.login_attempts, wait_seconds=settings.auth.login_wait_seconds
+    )
+    user_tokens = TokenLogins(db, throttle, oidc, directory)
     jobs = JobService(db)
     dr = DrService(db, storage, settings)
 
@@ -362,7 +368,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         tokens=tokens,
         registry=registry,
         mirror=Mirror(db, settings.mirror),
-        callers=Callers(auth, tokens, oidc, rates),
+        callers=Callers(auth, tokens, oidc, rates, user_tokens),
         peers=peers,
         background=tuple(work for part in parts for work in part.background),
         closers=tuple(close for part in parts for close in part.closers),

@@ -9,12 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seawall.access.oidc import OidcService
 from seawall.access.principal import ANONYMOUS, EVERYONE, Principal
 from seawall.access.service import AuthService
 from seawall.access.tokens import Grant, TokenService
+from seawall.access.user_tokens import TokenEndedError, TokenLogins
 from seawall.infra.ratelimit import RateLimiter
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import SeawallError
@@ -27,7 +28,7 @@ class CredentialsError(SeawallError):
     """
 
     def __init__(self, *, bearer: bool = False, malformed: bool = False, reason: str | None = None) -> None:
-        super().__init__("wrong user name or password")
+        super().__init__(reason or "wrong user name or password")
         self.bearer = bearer
         self.malformed = malformed
         self.reason = reason
@@ -55,22 +56,41 @@ class Callers:
         tokens: TokenService,
         oidc: OidcService,
         rates: RateLimiter,
+        user_tokens: TokenLogins,
     ) -> None:
         self.auth = auth
         self.tokens = tokens
+        self._user_tokens = user_tokens
         self._oidc = oidc
         self._rates = rates
 
     async def by_password(self, username: str, password: str, address: str) -> Principal:
-        """A user or robot account by its password. Raises CredentialsError, TOOMANYREQUESTS."""
+        """A user or robot account by its password, or a user by a token of its own.
+
+        Raises CredentialsError, TOOMANYREQUESTS.
+        """
         # PostgreSQL cannot be asked for a name with a NUL.
         found = None
         if "\0" not in username:
+            if self._user_tokens.takes(password):
+                return await self._by_token(username, password, address)
             found = await self.auth.authenticate(username, password, address)
         if found is None:
             raise CredentialsError
         await self._rates.check_user(found.name, address)
         return found
+
+    async def _by_token(self, username: str | None, token: str, address: str) -> Principal:
+        """A user by a token of its own; without a name, as a bearer token."""
+        bearer = username is None
+        try:
+            found = await self._user_tokens.admit(username, token, address)
+        except TokenEndedError as error:
+            raise CredentialsError(bearer=bearer, reason=str(error)) from None
+        if found is None:
+            raise CredentialsError(bearer=bearer)
+        await self._rates.check_user(found.name, address)
+        return replace(found, via="bearer") if bearer else found
 
     async def by_exchange(self, robot: str, token: str, address: str) -> Principal:
         """A robot account by a token of an issuer that it trusts.
@@ -111,7 +131,9 @@ class Callers:
     async def of_api(
         self, header: str | None, address: str, session: Callable[[], Awaitable[Principal | None]]
     ) -> Principal:
-        """The caller of Harbor's API: Basic credentials, a token of the OIDC provider, or a session.
+        """The caller of Harbor's API: Basic credentials, a bearer token, or a session.
+
+        The token is the OIDC provider's or a user's own.
 
         `session` gives the user of the request's session. Raises CredentialsError, TOOMANYREQUESTS.
         """
@@ -131,6 +153,8 @@ class Callers:
         token = _bearer(header)
         if token is None:
             return await self.by_basic(header, address)
+        if self._user_tokens.takes(token):
+            return await self._by_token(None, token, address)
         found = await self._oidc.bearer(token)
         if found is None:
             raise CredentialsError(bearer=True)

@@ -106,6 +106,7 @@ WALKS = [
             "docs/mirror.md",
             "docs/ci.md",
             "docs/keyless.md",
+            "docs/tokens.md",
             "docs/install/migrate-from-registry.md",
         ],
         apart=True,

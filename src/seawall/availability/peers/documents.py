@@ -308,6 +308,7 @@ def shown_document(document: Document | None) -> Document | None:
     if document is None:
         return None
     hidden = {"password_hash", "secret_hash", "material", "access_key", "credential"}
+    hidden |= {"token_hash", "refresh_hash", "user_code", "recovery"}
 
     def clean(value: Any) -> Any:
         if isinstance(value, dict):

@@ -2,14 +2,17 @@
 
 from seawall.access.tables import (
     cve_allowlists,
+    login_requests,
     oidc_users,
     project_members,
     project_metadata,
     projects,
     robots,
+    second_factors,
     sessions,
     user_group_members,
     user_groups,
+    user_tokens,
     users,
 )
 from seawall.availability.peers.tables import (
@@ -52,6 +55,7 @@ __all__ = [
     "job_schedules",
     "jobs",
     "labels",
+    "login_requests",
     "manifest_labels",
     "manifest_payloads",
     "manifest_references",
@@ -79,6 +83,7 @@ __all__ = [
     "retention_policies",
     "robots",
     "scanners",
+    "second_factors",
     "sessions",
     "tags",
     "trusted_keys",
@@ -87,6 +92,7 @@ __all__ = [
     "tuf_metadata",
     "user_group_members",
     "user_groups",
+    "user_tokens",
     "users",
     "webhook_policies",
 ]

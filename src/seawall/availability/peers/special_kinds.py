@@ -140,6 +140,18 @@ class SessionUseKind(Facet):
         return found
 
 
+class TokenUseKind(Facet):
+    """When tokens of users were last used, and from where; the later use stays."""
+
+    def put(
+        self, connection: Connection, context: Context, key: list[Any], document: Document, names: Names
+    ) -> None:
+        """See Kind.put."""
+        row = self.find(connection, key, names)
+        if row is None or row.last_used_at < document["last_used_at"]:
+            Facet.put(self, connection, context, key, document, names)
+
+
 class ClusterKeyKind(Kind):
     """Keys: every instance has its own and accepts those of all. Only their maker changes or retires them."""
 

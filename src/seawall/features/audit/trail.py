@@ -63,6 +63,8 @@ EVENT_TYPES = (
     "update_robot",
     "delete_robot",
     "exchange_robot",
+    "create_token",
+    "delete_token",
     "update_configuration",
 )
 # All of these but the first three, which are about artifacts.

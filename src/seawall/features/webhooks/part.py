@@ -5,6 +5,7 @@ from __future__ import annotations
 from seawall.features.webhooks.delivery import RETRIES, SUBSCRIBER, Deliveries
 from seawall.features.webhooks.payload import EVENT_TYPES
 from seawall.features.webhooks.recorder import EventRecorder
+from seawall.features.webhooks.token_notices import TokenNotices
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import DefaultSchedule, JobKind
@@ -23,8 +24,9 @@ def part(
     configuration: Configuration,
     settings: Settings,
 ) -> ContentPart:
-    """Record events of content, deliver what policies ask for, forget old deliveries."""
+    """Record events of content, deliver what policies ask for, announce tokens that end."""
     recorder = EventRecorder(db, events)
+    notices = TokenNotices(db, events)
     deliveries = Deliveries(
         db,
         jobs,
@@ -39,8 +41,12 @@ def part(
         jobs=(
             JobKind("webhook", deliveries.deliver, concurrency=10, retries=RETRIES, backoff_seconds=5),
             JobKind("purge-webhooks", deliveries.purge, concurrency=1, retries=2),
+            JobKind("token-notices", notices.run, concurrency=1, retries=2),
         ),
-        schedules=(DefaultSchedule("system:purge-webhooks", "0 50 3 * * *", "purge-webhooks"),),
+        schedules=(
+            DefaultSchedule("system:purge-webhooks", "0 50 3 * * *", "purge-webhooks"),
+            DefaultSchedule("system:token-notices", "0 20 * * * *", "token-notices"),
+        ),
         subscriptions=(Subscription(SUBSCRIBER, frozenset(EVENT_TYPES), deliveries.on_event),),
         background=(recorder.run,),
     )

@@ -22,6 +22,8 @@ EVENT_TYPES = (
     "SCANNING_FAILED",
     "SCANNING_STOPPED",
     "TAG_RETENTION",
+    # Seawall's own.
+    "TOKEN_EXPIRING",
 )
 TARGET_TYPES = ("http", "slack")
 DEFAULT, CLOUD_EVENTS = "Default", "CloudEvents"
@@ -37,6 +39,7 @@ _CLOUD_TYPES = {
     "SCANNING_FAILED": "harbor.scan.failed",
     "SCANNING_STOPPED": "harbor.scan.stopped",
     "TAG_RETENTION": "harbor.tag_retention.finished",
+    "TOKEN_EXPIRING": "seawall.token.expiring",
 }
 # Slack refuses a block's text beyond 3,000 characters.
 _SLACK_LIMIT = 2900

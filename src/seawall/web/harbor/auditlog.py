@@ -64,6 +64,7 @@ async def _list(access: Access, db: Db, page: Listing, project_id: int | None) -
             held = members.roles_held(connection, principal.id, principal.groups)
             user = principal.kind == "user"
             ids = {project for project, role in held if user and role_allows([role], "log", "list")}
+            ids = decide.within_limits(connection, principal, ids)
         return audit.list_entries(connection, ids, page)
 
     total, found = await db.read(read_entries)

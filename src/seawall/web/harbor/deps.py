@@ -82,9 +82,10 @@ class Gate:
         self._configuration = configuration
 
     async def principal(self, request: Request) -> Principal:
-        """Who calls: by Basic credentials, a bearer token of the OIDC provider, or a session cookie.
+        """Who calls: by Basic credentials, a token of the OIDC provider or a user's, or a session cookie.
 
-        Raises ApiError 401 for wrong credentials and 403 for a change without the CSRF header in a session.
+        Raises ApiError 401 for wrong credentials, and 403 for a change without the CSRF header in a session
+        and for what a user's token is not for.
         """
         known: Principal | None = getattr(request.state, "principal", None)
         if known is not None:
@@ -97,6 +98,12 @@ class Gate:
             )
         except CredentialsError as error:
             raise unauthorized(str(error)) from None
+        limits = principal.limits
+        if limits is not None:
+            reading = request.method in SAFE_METHODS
+            if not (limits.reads_api() if reading else "api-write" in limits.scopes):
+                scope = "api-read" if reading else "api-write"
+                raise ApiError(403, f"the token lacks the scope {scope}")
         request.state.principal = principal
         return principal
 
@@ -178,6 +185,16 @@ class Access:
         self.decided = True
         if not self.principal.known:
             raise unauthorized()
+
+    def require_no_token(self) -> None:
+        """Refuse a user's token: it makes no credentials, so that nothing of it outlives it."""
+        if self.principal.limits is not None:
+            raise ApiError(403, "not with a token: sign in with a password, or in the portal")
+
+    def require_all_projects(self) -> None:
+        """Refuse a token that is for some projects, at what is not of one project."""
+        if self.principal.limits is not None and self.principal.limits.projects is not None:
+            raise ApiError(403, "the token is for some projects only")
 
     def refusal(self) -> ApiError:
         """401 for anonymous callers, 403 for others."""

@@ -225,6 +225,7 @@ async def create_project(
 ) -> Response:
     """Make a project; the caller becomes its project admin."""
     principal = access.principal
+    access.require_all_projects()
     name = check_project_name(body.project_name or "")
     everyone = await configuration.get("project_creation_restriction") == "everyone"
     # The words of both refusals are Harbor's, for scripts that look for them.

@@ -214,6 +214,7 @@ async def create_robot(
 ) -> RobotCreated:
     """Make a robot: of the system, or of the project that its permissions name."""
     access.require_known()
+    access.require_no_token()
     auth = _auth(access, auth)
     project: decide.Project | None = None
     if body.level == "project":
@@ -279,6 +280,7 @@ async def update_robot(
 ) -> Response:
     """Change description, permissions, duration, or switch the robot off and on."""
     row, project = await _found(access, db, robot_id, "update")
+    access.require_no_token()
     full = await _auth(access, auth).robot_prefix() + row.name
     if body.name is not None and body.name not in (full, row.name, row.name.rpartition("+")[2]):
         raise ApiError(400, "the name of a robot cannot be changed")
@@ -314,6 +316,7 @@ async def refresh_sec(
 ) -> RobotSec:
     """Give a robot a new secret: the one given (not shown again), or one made here (shown this once)."""
     row, _project = await _found(access, db, robot_id, "update")
+    access.require_no_token()
     auth = _auth(access, auth)
     secret = body.secret or domain.new_secret()
     hashed = await auth.hash(secret)

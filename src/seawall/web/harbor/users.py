@@ -149,6 +149,7 @@ async def create_user(
     if not await configuration.get("self_registration") or access.principal.known:
         await access.require("user", "create")
     access.decided = True
+    access.require_no_token()
     if await configuration.get("auth_mode") != "db_auth":
         raise ApiError(403, "users come from the identity provider and cannot be made here")
     auth = _auth(access, auth)
@@ -190,7 +191,8 @@ async def get_current_user_info(access: Annotated[Access, signed_in()], db: Db, 
         raise ApiError(404, "user not found")
     model = user_model(row)
     model.admin_role_in_auth = principal.sysadmin and not row.sysadmin
-    model.oidc_user_meta = _oidc_model(access, keys, oidc, with_secret=True)
+    # A token must not give what outlives it.
+    model.oidc_user_meta = _oidc_model(access, keys, oidc, with_secret=principal.limits is None)
     return model
 
 
@@ -267,6 +269,8 @@ def _is_self(access: Access, user_id: int) -> bool:
 async def _found(access: Access, db: Db, user_id: int, action: str) -> UserRow:
     """The user, when it is the caller itself or the caller may do `action` on users."""
     access.require_known()
+    if action == "update":
+        access.require_no_token()
     if not _is_self(access, user_id):
         await access.require("user", action)
     row = await db.point(lambda c: domain.by_id(c, user_id))
@@ -286,7 +290,8 @@ async def get_user(
     row = await _found(access, db, user_id, "read")
     model = user_model(row)
     oidc = await db.read(lambda c: domain.oidc_of(c, user_id))
-    model.oidc_user_meta = _oidc_model(access, keys, oidc, with_secret=_is_self(access, user_id))
+    own = _is_self(access, user_id) and access.principal.limits is None
+    model.oidc_user_meta = _oidc_model(access, keys, oidc, with_secret=own)
     return model
 
 

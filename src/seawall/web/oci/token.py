@@ -101,6 +101,9 @@ class TokenEndpoint:
                 user = await self._callers.by_basic(header, client)
         granted = await self._granted(request, user, scopes)
         lifetime = int(await self._configuration.get("token_expiration")) * 60
+        if user is not None and user.limits is not None:
+            # Not longer than the user's token that was shown for it.
+            lifetime = max(1, min(lifetime, int(user.expires_at - time.time())))
         token, issued = self._tokens.issue(user.name if user else "", granted, lifetime)
         body: dict[str, object] = {
             "token": token,

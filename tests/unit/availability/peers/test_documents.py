@@ -34,6 +34,8 @@ LOCAL = {
     "tags": {"manifest_id", "pulled_at"},
     "job_schedules": {"next_at", "created_at", "updated_at"},
     "robots": {"creator_id"},
+    "user_tokens": {"noticed_at"},
+    "login_requests": {"polled_at", "wait_seconds"},
     "peer_conflicts": {"acknowledged_at", "acknowledged_by"},
 }
 

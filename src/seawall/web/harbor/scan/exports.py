@@ -123,11 +123,13 @@ async def get_scan_data_export_execution_list(
     db: Db,
 ) -> ScanDataExportExecutionList:
     """The caller's exports, newest first."""
+    access.require_all_projects()
     rows = await db.read(lambda c: export.exports_of(c, access.principal.name))
     return ScanDataExportExecutionList(items=[_execution(row) for row in rows])
 
 
 async def _export(access: Access, db: Db, number: int) -> Any:
+    access.require_all_projects()
     row = await db.read(lambda c: export.export_of(c, number))
     if row is None:
         raise NotFoundError(f"export {number} not found")
