@@ -13,7 +13,7 @@ HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos soak dr memory screenshots dashboards bench clean
+.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos soak dr memory screenshots dashboards bench site clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -123,6 +123,15 @@ bench: install
 	bash .ci/packages.sh
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.replication
+
+# The documentation as a site, in build/site. A link or an anchor that leads nowhere fails it.
+DOCS := $(VENV)/.docs
+$(DOCS): $(STAMP)
+	$(BIN)/pip install -q --group docs
+	touch $@
+
+site: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf $(VENV) build dist

@@ -90,11 +90,11 @@ def _checked_hosts(value: str) -> str:
 class Http(_Section):
     """Where the server listens, and TLS."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0: any free one")
     workers: int = Field(default=2, ge=1, le=256, description="server processes")
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    tls_certificate: Path | None = Field(default=None, description="PEM file; tls_key must be given too")
+    tls_key: Path | None = Field(default=None, description="PEM file of the certificate's key")
     redirect_port: int | None = Field(
         default=None, ge=1, le=65535, description="with TLS: a plain port that redirects to it"
     )
@@ -154,10 +154,14 @@ class DatabaseSettings(_Section):
     statement_seconds: int = Field(default=60, ge=0, description="longest statement; 0: no limit")
     connect_seconds: int = Field(default=2, ge=2, description="wait for each host of the URL")
     # Named as libpq names them; each may be in the URL instead.
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
-    sslrootcert: Path | None = None
-    sslcert: Path | None = None
-    sslkey: Path | None = None
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
+        default=None, description="TLS to PostgreSQL, as libpq names it"
+    )
+    sslrootcert: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the server's certificate"
+    )
+    sslcert: Path | None = Field(default=None, description="PEM file of the client certificate")
+    sslkey: Path | None = Field(default=None, description="PEM file of the client certificate's key")
 
     @field_validator("url")
     @classmethod
@@ -197,12 +201,14 @@ class _Bucket(_Section):
 class S3Settings(_Bucket):
     """Amazon S3 and what speaks its protocol. Keys may also come from the environment or the instance."""
 
-    bucket: str = ""
-    region: str = "us-east-1"
+    bucket: str = Field(default="", description="name of the bucket")
+    region: str = Field(default="us-east-1", description="region of the bucket")
     regionendpoint: str | None = Field(default=None, description="URL of a server that is not Amazon's")
-    accesskey: str | None = Field(default=None, repr=False)
-    secretkey: str | None = Field(default=None, repr=False)
-    sessiontoken: str | None = Field(default=None, repr=False)
+    accesskey: str | None = Field(
+        default=None, repr=False, description="access key; without one, what the host's environment gives"
+    )
+    secretkey: str | None = Field(default=None, repr=False, description="secret of the access key")
+    sessiontoken: str | None = Field(default=None, repr=False, description="token of temporary credentials")
     forcepathstyle: bool = Field(default=True, description="bucket in the path, not in the host name")
     skipverify: bool = Field(default=False, description="take any TLS certificate")
     cacert: Path | None = Field(default=None, description="PEM file of the authority to trust")
@@ -216,25 +222,29 @@ class S3Settings(_Bucket):
 class GcsSettings(_Bucket):
     """Google Cloud Storage. Without keyfile, the instance's own identity."""
 
-    bucket: str = ""
+    bucket: str = Field(default="", description="name of the bucket")
     keyfile: Path | None = Field(default=None, description="service account's JSON file")
-    endpoint: str | None = None
+    endpoint: str | None = Field(default=None, description="another address of the API than Google's")
 
 
 class AzureSettings(_Bucket):
     """Azure Blob Storage."""
 
-    container: str = ""
-    accountname: str = ""
-    accountkey: str | None = Field(default=None, repr=False)
-    endpoint: str | None = None
+    container: str = Field(default="", description="name of the container")
+    accountname: str = Field(default="", description="name of the storage account")
+    accountkey: str | None = Field(default=None, repr=False, description="key of the storage account")
+    endpoint: str | None = Field(default=None, description="another address than Azure's")
 
 
 class StorageSettings(_Section):
     """Where blob bytes live. No root means `data_dir/blobs`."""
 
-    driver: Literal["filesystem", "s3", "gcs", "azure"] = "filesystem"
-    root: Path | None = None
+    driver: Literal["filesystem", "s3", "gcs", "azure"] = Field(
+        default="filesystem", description="where blobs are"
+    )
+    root: Path | None = Field(
+        default=None, description="directory of the filesystem driver; without it, blobs below data_dir"
+    )
     s3: S3Settings = S3Settings()
     gcs: GcsSettings = GcsSettings()
     azure: AzureSettings = AzureSettings()
@@ -286,7 +296,9 @@ class StorageSettings(_Section):
 class AuthSettings(_Section):
     """Authentication of clients."""
 
-    mode: Literal["local", "none"] = "local"
+    mode: Literal["local", "none"] = Field(
+        default="local", description="none opens the registry to everyone, and makes projects on push"
+    )
 
     @field_validator("mode", mode="before")
     @classmethod
@@ -297,12 +309,14 @@ class AuthSettings(_Section):
             )
         return value
 
-    service: str = "seawall"
-    token_minutes: int = Field(default=30, ge=1, le=1440)
+    service: str = Field(default="seawall", description="audience of tokens")
+    token_minutes: int = Field(default=30, ge=1, le=1440, description="life of a token")
     session_hours: float = Field(default=24, gt=0, description="life of a portal session")
     session_idle_minutes: float = Field(default=60, gt=0, description="a session unused this long ends")
     login_attempts: int = Field(default=5, ge=1, description="failed logins before a wait is imposed")
-    login_wait_seconds: int = Field(default=30, ge=1)
+    login_wait_seconds: int = Field(
+        default=30, ge=1, description="first wait after too many failed logins; each further one is longer"
+    )
     issuer_networks: _Networks = Field(
         default=[],
         description="networks inside yours in which issuers that robots trust may be; none: only the world's",
@@ -312,10 +326,14 @@ class AuthSettings(_Section):
 class KeysSettings(_Section):
     """Keys of the cluster: files to import them from, and the pace of rotation."""
 
-    private_key_file: Path | None = None
-    root_crt_file: Path | None = None
-    csrf_key_file: Path | None = None
-    secret_key_file: Path | None = None
+    private_key_file: Path | None = Field(default=None, description="key file to import: signs tokens")
+    root_crt_file: Path | None = Field(
+        default=None, description="key file to import: certificate of the token key"
+    )
+    csrf_key_file: Path | None = Field(default=None, description="key file to import: CSRF tokens")
+    secret_key_file: Path | None = Field(
+        default=None, description="key file to import: seals stored credentials"
+    )
     on_mismatch: Literal["refuse", "heal"] = Field(
         default="refuse", description="what to do when a file is not the cluster's key"
     )
@@ -336,17 +354,21 @@ class RedisSettings(_Section):
 
     url: str | None = Field(default=None, repr=False, description="redis://, rediss:// or unix://")
     sentinel: str | None = Field(default=None, description="sentinels: host:port,host:port")
-    sentinel_master: str = "seawall"
-    sentinel_password: str | None = Field(default=None, repr=False)
+    sentinel_master: str = Field(default="seawall", description="name of the master that the Sentinels watch")
+    sentinel_password: str | None = Field(default=None, repr=False, description="password of the Sentinels")
     cluster: str | None = Field(default=None, description="nodes of a cluster: host:port,host:port")
-    username: str | None = None
-    password: str | None = Field(default=None, repr=False)
-    db: int = Field(default=0, ge=0)
-    tls: bool = False
-    tls_ca_file: Path | None = None
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    timeout_seconds: float = Field(default=0.5, gt=0, le=30)
+    username: str | None = Field(default=None, description="user at Redis")
+    password: str | None = Field(default=None, repr=False, description="password at Redis")
+    db: int = Field(default=0, ge=0, description="number of the database at Redis")
+    tls: bool = Field(default=False, description="TLS to Sentinel and Cluster; a URL says rediss://")
+    tls_ca_file: Path | None = Field(
+        default=None, description="PEM file of the authority that signed Redis' certificate"
+    )
+    tls_certificate: Path | None = Field(default=None, description="PEM file of the client certificate")
+    tls_key: Path | None = Field(default=None, description="PEM file of the client certificate's key")
+    timeout_seconds: float = Field(
+        default=0.5, gt=0, le=30, description="a Redis that does not answer for this long counts as lost"
+    )
 
     @field_validator("sentinel", "cluster")
     @classmethod
@@ -377,7 +399,9 @@ class HaSettings(_Section):
     """Instances that together are one registry."""
 
     address: str | None = Field(default=None, description="URL at which other instances reach this one")
-    heartbeat_seconds: float = Field(default=3, gt=0, le=60)
+    heartbeat_seconds: float = Field(
+        default=3, gt=0, le=60, description="how often an instance says that it lives"
+    )
     dead_seconds: float = Field(default=12, gt=0, description="an instance not seen for this long is dead")
     unready_seconds: float = Field(
         default=3, ge=0, description="a fault of database or storage that lasts this long makes /readyz fail"
@@ -489,7 +513,7 @@ class DrSettings(_Section):
 class Limits(_Section):
     """Sizes above which input is refused (bytes)."""
 
-    manifest_bytes: int = Field(default=4 * MIB, ge=1024)
+    manifest_bytes: int = Field(default=4 * MIB, ge=1024, description="larger manifests are refused with 413")
     blob_bytes: int = Field(default=0, ge=0, description="0: no limit")
 
 
@@ -539,7 +563,7 @@ class GcSettings(_Section):
         default=120, ge=0, description="age below which nothing unreferenced is collected"
     )
     upload_hours: int = Field(default=48, ge=1, description="idle upload sessions are dropped after this")
-    delete_untagged: bool = False
+    delete_untagged: bool = Field(default=False, description="collect manifests without a tag too")
     schedule: str = Field(
         default="0 15 3 * * *",
         description="cron (UTC, five fields, or six with seconds first) until changed through the API; "
@@ -679,7 +703,7 @@ class WebhookSettings(_Section):
         description="networks inside yours that webhooks may reach (10.1.0.0/16); all others of that kind "
         "(loopback, link-local, private) are refused",
     )
-    timeout_seconds: float = Field(default=10, gt=0, le=120)
+    timeout_seconds: float = Field(default=10, gt=0, le=120, description="time that a receiver has to answer")
 
 
 class MetricsSettings(_Section):
@@ -702,7 +726,7 @@ class MetricsSettings(_Section):
 class TraceSettings(_Section):
     """Traces by OpenTelemetry, sent over OTLP/HTTP."""
 
-    enabled: bool = False
+    enabled: bool = Field(default=False, description="record traces and send them")
     endpoint: str | None = Field(
         default=None,
         description="URL of a collector that takes OTLP over HTTP, such as http://collector:4318; "
@@ -761,9 +785,13 @@ class TraceSettings(_Section):
 class LogSettings(_Section):
     """Log output."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["json", "console"] = "json"
-    access: bool = True
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level that is logged"
+    )
+    format: Literal["json", "console"] = Field(
+        default="json", description="json for machines, console for people"
+    )
+    access: bool = Field(default=True, description="log each request")
     access_sample: float = Field(
         default=1.0,
         ge=0,
@@ -779,8 +807,11 @@ class Settings(BaseSettings):
         env_prefix="SEAWALL_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    data_dir: Path = Path("data")
-    external_url: str | None = None
+    data_dir: Path = Field(default=Path("data"), description="where an embedded Seawall keeps everything")
+    external_url: str | None = Field(
+        default=None,
+        description="the address that clients use, in Location headers, redirects and token realms",
+    )
     ca_download: Path | None = Field(
         default=None,
         description="the balancer's CA: a file, or a folder of *.crt (default: ca_download below data_dir)",
@@ -794,9 +825,15 @@ class Settings(BaseSettings):
         repr=False,
         description="items of Harbor's configuration that are as they are here, whatever the database says",
     )
-    admin_password: str | None = Field(default=None, repr=False)
-    master_key: str | None = Field(default=None, repr=False)
-    master_key_file: Path | None = None
+    admin_password: str | None = Field(
+        default=None,
+        repr=False,
+        description="password of admin at the very first start; without it, a random one is printed once",
+    )
+    master_key: str | None = Field(
+        default=None, repr=False, description="32 bytes, raw or base64, that encrypt the keys in the database"
+    )
+    master_key_file: Path | None = Field(default=None, description="file of the master key")
     other_master_key_file: Path | None = Field(
         default=None, description="the next or last master key, which opens too while it is replaced"
     )

@@ -90,6 +90,7 @@ WALKS = [
         "one-host",
         [
             "docs/settings.md",
+            "docs/shell.md",
             "docs/operations.md",
             "docs/keys.md",
             "docs/storage.md",
