@@ -250,7 +250,7 @@ def acceptable(name: str, value: Any) -> Any:
     """The value of an item as it is stored (a password in clear). Raises InvalidError."""
     item = ITEMS.get(name)
     if item is None:
-        raise InvalidError(f"unknown configuration item: {name[:100]}")
+        raise InvalidError(f"unknown configuration item: {name[:100]}{did_you_mean(name[:100], ITEMS)}")
     if item.kind == "bool":
         if isinstance(value, str) and value.lower() in ("true", "false"):
             value = value.lower() == "true"
@@ -274,7 +274,7 @@ def fixed_items(settings: Settings) -> dict[str, Any]:
     found = {}
     for name, value in settings.configuration.items():
         if name not in ITEMS:
-            raise ConfigError(f"configuration.{name[:100]}: unknown item{did_you_mean(name, ITEMS)}")
+            raise ConfigError(f"configuration.{name[:100]}: unknown item{did_you_mean(name[:100], ITEMS)}")
         try:
             found[name] = acceptable(name, value)
         except InvalidError as error:

@@ -93,8 +93,9 @@ def _tell_libpq(database: DatabaseSettings, *, verify_full: Path, verify_ca: Pat
 def _libpq_finds_one() -> bool:
     try:
         return (Path.home() / ".postgresql" / "root.crt").exists()
-    except RuntimeError:
-        # A container's user often has neither HOME nor a line in /etc/passwd; libpq then finds none either.
+    except (RuntimeError, OSError):
+        # A container's user often has neither HOME nor a line in /etc/passwd, or it has root's HOME and may
+        # not read it; libpq then finds none either.
         return False
 
 

@@ -10,7 +10,7 @@ import certifi
 import httpx
 import pytest
 
-from seawall.infra.roots import trust_authorities
+from seawall.infra.roots import _libpq_finds_one, trust_authorities
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
 from tests.support.servers.certificates import Authority
@@ -99,3 +99,13 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
     (tmp_path / "a.crt").write_text("no certificate")
     with pytest.raises(ConfigError, match="there is no certificate"):
         trust_authorities(Settings(ca_bundle=tmp_path / "a.crt"))
+
+
+def test_a_home_that_may_not_be_read_has_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's arbitrary user has root's HOME."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert not _libpq_finds_one()

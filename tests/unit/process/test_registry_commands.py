@@ -175,3 +175,30 @@ def test_a_refused_restore_makes_nothing(run: Run, tmp_path: Path) -> None:
     assert "the database is not empty" in run("restore", str(full))[2]
     (tmp_path / "half").rmdir()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["backup", "data/backup"], "data/backup is in data, and would be lost with it; name another place"),
+        (["backup", "data/blobs"], "data/blobs is in data, and would be lost with it; name another place"),
+        (["keys", "export"], "the settings name no key files (keys.private_key_file, ...); name a folder"),
+        (["support-bundle", "-o", "no/x.tar.gz"], "no/x.tar.gz: there is no folder no; make it first"),
+        (["keys", "export", "--debug"], "the settings name no key files"),
+    ],
+)
+def test_what_would_do_nothing_or_harm(
+    run: Run, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.setenv("SEAWALL_DATA_DIR", "data")
+    code, shown, told = run(*words)
+    assert (code, shown) == (1, "")
+    assert told.strip().splitlines()[-1].startswith(f"seawall: {said}"), told
+    # --debug may stand anywhere.
+    assert ("Traceback" in told) == ("--debug" in words)
+
+
+def test_a_registry_without_a_second_site_says_so(run: Run) -> None:
+    code, shown, _ = run("dr", "status")
+    assert code == 0
+    assert "the only one (dr.site is not set)" in shown

@@ -32,6 +32,11 @@ def backup(
         asyncio.run(_verify(directory))
         return
     settings = registry_of(config, data_dir)
+    embedded = [] if settings.database.url else [settings.data_dir]
+    files = [settings.storage_root] if settings.storage.driver == "filesystem" else []
+    for place in embedded + files:
+        if directory.resolve().is_relative_to(place.resolve()):
+            raise ConfigError(f"{directory} is in {place}, and would be lost with it; name another place")
     with writing(directory):
         report = asyncio.run(backup_.backup(settings.database_url, open_storage(settings), directory))
     print(

@@ -16,10 +16,13 @@ import sys
 import traceback
 from itertools import pairwise
 
+_debug = False
+
 
 def main() -> None:
     """Run the command line given in `sys.argv`."""
     try:
+        _take_debug(sys.argv)
         _refuse_empty(sys.argv)
         # Importing makes objects that all stay; looking for garbage among them takes a sixth of the time.
         gc.disable()
@@ -40,6 +43,13 @@ def main() -> None:
     if code == 130:
         _leave("interrupted", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _take_debug(words: list[str]) -> None:
+    """Take `--debug` from wherever it stands: most people add it at the end of what has failed."""
+    global _debug
+    _debug = "--debug" in words
+    words[1:] = [word for word in words[1:] if word != "--debug"]
 
 
 def _refuse_empty(words: list[str]) -> None:
@@ -77,7 +87,7 @@ def _leave(line: str, code: int) -> None:
 
 def debugging() -> bool:
     """Whether the operator wants traces."""
-    return "--debug" in sys.argv or os.environ.get("SEAWALL_DEBUG", "") not in ("", "0")
+    return _debug or os.environ.get("SEAWALL_DEBUG", "") not in ("", "0")
 
 
 def described(error: Exception) -> str:
@@ -94,6 +104,10 @@ def described(error: Exception) -> str:
         return f"database: {_first_line(error)}"
     if isinstance(error, OSError):
         return _of_system(error)
+    if isinstance(error, ImportError):
+        return (
+            f"{_first_line(error)}: this installation lacks a part, or is another Python's; install it again"
+        )
     if isinstance(error, UnicodeDecodeError):
         return "a file that should be text is not UTF-8"
     if type(error).__module__.split(".")[0] in ("httpx", "redis", "ldap3", "obstore", "psycopg"):

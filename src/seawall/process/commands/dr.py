@@ -67,7 +67,10 @@ def _show(told: dict[str, Any], as_json: bool) -> None:
         print(json.dumps({**told, "last_applied_at": _when(told["last_applied_at"])}))
         return
     table = Table(show_header=False)
-    table.add_row("site", f"{told['site']}: {told['role']}, epoch {told['epoch']}")
+    if told["site"]:
+        table.add_row("site", f"{told['site']}: {told['role']}, epoch {told['epoch']}")
+    else:
+        table.add_row("site", "the only one (dr.site is not set)")
     table.add_row("takes writes", "yes" if told["writable"] else "no")
     if told["peer"] is not None:
         peer = told["peer"]

@@ -20,7 +20,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.secrets.master import read_master_key
 from seawall.infra.secrets.material import CSRF, NAMES, SECRET, TOKEN
 from seawall.infra.settings import Settings
-from seawall.kernel.errors import ConflictError
+from seawall.kernel.errors import ConfigError, ConflictError
 from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import (
     ConfigOption,
@@ -239,11 +239,9 @@ def keys_export(
         print(f"written: {path}")
     if not written:
         named = folder or settings.keys.private_key_file or settings.keys.csrf_key_file
-        print(
-            "the files hold the cluster's keys already"
-            if named or settings.keys.secret_key_file
-            else "the settings name no key files (keys.private_key_file, ...); name a folder"
-        )
+        if not named and not settings.keys.secret_key_file:
+            raise ConfigError("the settings name no key files (keys.private_key_file, ...); name a folder")
+        print("the files hold the cluster's keys already")
 
 
 def _overlaps(settings: Settings) -> dict[str, float]:

@@ -48,6 +48,8 @@ def support_bundle(
     target = output or Path(time.strftime("seawall-support-%Y%m%d-%H%M%S.tar.gz", time.gmtime()))
     if target.exists():
         raise ConfigError(f"{target} exists; name another file with --output")
+    if not target.parent.is_dir():
+        raise ConfigError(f"{target}: there is no folder {target.parent}; make it first")
     support = Support(settings, names=names)
     parts = asyncio.run(support.gather(logs))
     with writing(target):
