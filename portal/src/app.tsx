@@ -32,6 +32,8 @@ const Configuration = page(() => import("./features/configuration/page"), "Confi
 const Cluster = page(() => import("./features/cluster/page"), "Cluster");
 const Onboard = page(() => import("./features/account/onboard"), "Onboard");
 const Profile = page(() => import("./features/account/profile"), "Profile");
+const Device = page(() => import("./features/account/let-in"), "Device");
+const Authorize = page(() => import("./features/account/let-in"), "Authorize");
 
 export function App() {
   return (
@@ -145,6 +147,8 @@ function Inside() {
             <Route path="/harbor/search" element={<Search />} />
             <Route path="/harbor/logs" element={<Logs />} />
             <Route path="/harbor/profile" element={<Profile />} />
+            <Route path="/device" element={<Device />} />
+            <Route path="/oauth/authorize" element={<Authorize />} />
             {admin && (
               <>
                 <Route path="/harbor/users" element={<Users />} />

@@ -548,6 +548,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/users/current/logins/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put: operations["decideDevice"];
+        post: operations["findDevice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/users/current/logins/browser": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["authorizeBrowser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/users": {
         parameters: {
             query?: never;
@@ -2563,6 +2595,21 @@ export interface components {
             operation_result: boolean;
             client_address?: string | null;
         };
+        BrowserAnswer: {
+            redirect_to: string;
+        };
+        BrowserLogin: {
+            redirect_uri: string;
+            /** @default  */
+            code_challenge: string;
+            /** @default  */
+            code_challenge_method: string;
+            state: string;
+            /** @default push api-read */
+            scope: string;
+            /** @default  */
+            client_name: string;
+        };
         CVEAllowlist: {
             id?: number | null;
             project_id?: number | null;
@@ -2621,6 +2668,13 @@ export interface components {
             desc: string;
             package: string;
             version: string;
+        };
+        DeviceCode: {
+            user_code: string;
+        };
+        DeviceDecision: {
+            user_code: string;
+            approve: boolean;
         };
         DifferenceModel: {
             kind: string;
@@ -3628,6 +3682,13 @@ export interface components {
             fixed_version: string;
             desc: string;
             links: string[];
+        };
+        WaitingDevice: {
+            client: string;
+            address: string;
+            scopes: string[];
+            creation_time: string | null;
+            expiration_time: string | null;
         };
         WebhookExecution: {
             id: number;
@@ -4719,6 +4780,75 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    decideDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceDecision"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaitingDevice"];
+                };
+            };
+        };
+    };
+    findDevice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceCode"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WaitingDevice"];
+                };
+            };
+        };
+    };
+    authorizeBrowser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BrowserLogin"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BrowserAnswer"];
                 };
             };
         };

@@ -85,6 +85,10 @@ export interface VulnerabilityReport {
 export type Access = Body<"RobotAccess", "resource" | "action">;
 export type RobotPermission = Body<"RobotPermission", "kind" | "namespace" | "access">;
 export type Robot = Body<"Robot", "id" | "name">;
+export type UserToken = Body<"UserToken">;
+export type UserTokenCreated = Body<"UserTokenCreated">;
+export type WaitingDevice = Body<"WaitingDevice">;
+export type BrowserAnswer = Body<"BrowserAnswer">;
 export type RobotCreated = Body<"RobotCreated">;
 export type PermissionCatalogue = Body<"Permissions">;
 export type Selector = Body<"RetentionSelector">;

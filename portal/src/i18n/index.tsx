@@ -37,6 +37,7 @@ const WORDS: Record<string, string> = {
   QUOTA_WARNING: "Quota nearly used up",
   REPLICATION: "Replication",
   TAG_RETENTION: "Tag retention",
+  TOKEN_EXPIRING: "Token expires soon",
   cve_id: "CVE",
   severity: "Severity",
   cvss_score_v3: "CVSS 3 score",

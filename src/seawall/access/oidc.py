@@ -420,6 +420,20 @@ class OidcService:
         self._checked[user_id] = time.monotonic() + _RECHECK_SECONDS
         return True
 
+    async def why_ended(self, user: Principal) -> str:
+        """Since when and why the provider does not let the user in, for whom `still_valid` said no."""
+        sealed = await self._db.point(
+            lambda c: c.execute(select(oidc_users.c.token).where(oidc_users.c.user_id == user.id)).scalar()
+        )
+        since = ""
+        if sealed:
+            at = json.loads(self._keys.decrypt("oidc-token", sealed))["at"]
+            since = f" after {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at))}"
+        return (
+            f"the CLI secret of {user.name} has ended: the identity provider has refused to renew the sign-in"
+            f"{since}; sign in to the portal once more"
+        )
+
     async def end_session_url(self, back: str) -> str | None:
         """Where to send the browser to sign out at the provider too, if configured and offered."""
         settings = await self.settings()

@@ -6,6 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from seawall.kernel.errors import SeawallError
+
+
+class EndedError(SeawallError):
+    """The credential was one, and is none any more; the message says why, to who holds it."""
+
 
 @dataclass(frozen=True, slots=True)
 class RobotGrant:

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, select, update
 from seawall.access import access
 from seawall.access.federation import TokenRefusedError, is_token
 from seawall.access.passwords import check_password, hash_of, is_foreign, verify
-from seawall.access.principal import ANONYMOUS, Principal, RobotGrant
+from seawall.access.principal import ANONYMOUS, EndedError, Principal, RobotGrant
 from seawall.access.rbac import OCI_ACTIONS
 from seawall.access.tables import oidc_users, robots, user_group_members, users
 from seawall.access.throttle import LOGINS, LoginThrottle, guess
@@ -66,6 +66,9 @@ class Provider(Protocol):
 
     async def still_valid(self, user_id: int) -> bool:
         """Whether it still lets the user in."""
+
+    async def why_ended(self, user: Principal) -> str:
+        """Since when and why it does not, in a sentence for the user."""
 
 
 class Issuers(Protocol):
@@ -130,8 +133,9 @@ class AuthService:
     async def authenticate(self, username: str, password: str, client: str) -> Principal | None:
         """The user or robot if the password is right, else None. `client` is the caller's address.
 
-        A user who signs in through OIDC shows the CLI secret. Raises RegistryError TOOMANYREQUESTS (with
-        Retry-After) after repeated failures of this user from this address.
+        A user who signs in through OIDC shows the CLI secret; EndedError says when and why a right one ended.
+        Raises RegistryError TOOMANYREQUESTS (with Retry-After) after repeated failures of this user from this
+        address.
         """
         prefix = await self.robot_prefix()
         account = await self._db.point(lambda c: _account(c, username, prefix))
@@ -224,7 +228,8 @@ class AuthService:
             if not hmac.compare_digest(secret.encode(), password.encode()):
                 return None
             if not await self._oidc.still_valid(account.principal.id):
-                return None
+                LOGINS.inc("refused")
+                raise EndedError(await self._oidc.why_ended(account.principal))
             return account.principal
         outside = (account is None or account.stored is None) and not username.startswith(prefix)
         if outside and await self._external.enabled():

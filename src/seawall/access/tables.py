@@ -186,7 +186,7 @@ login_requests = Table(
     # SHA-256 of the device code or the authorization code.
     Column("code_hash", String(64), primary_key=True),
     Column("kind", String(16), nullable=False),
-    # HMAC of the code that the user types; "" for a browser's.
+    # SHA-256 of the code that the user types; "" once that was used, and for a browser's.
     Column("user_code", String(64), nullable=False, server_default="", index=True),
     # pending, approved or denied.
     Column("state", String(16), nullable=False),

@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from seawall.access import access
-from seawall.access.principal import Limits, Principal
+from seawall.access.principal import EndedError, Limits, Principal
 from seawall.access.service import principal_of
 from seawall.access.tables import oidc_users, projects, user_tokens, users
 from seawall.access.throttle import LOGINS, LoginThrottle, guess
@@ -34,10 +34,6 @@ _MOST, _MOST_PROJECTS = 100, 100
 _TOUCH_SECONDS = 300
 # How long a token is remembered after its end, so that its holder can be told.
 KEEP_SECONDS = 30 * _DAY
-
-
-class TokenEndedError(SeawallError):
-    """The token was one, and is none any more; the message says why."""
 
 
 class Knows(Protocol):
@@ -251,7 +247,7 @@ class TokenLogins:
     async def admit(self, username: str | None, token: str, address: str) -> Principal | None:
         """The token's user with the token's limits, None for a wrong one.
 
-        `username` (None: not given) must be the user's. Raises TokenEndedError; RegistryError
+        `username` (None: not given) must be the user's. Raises EndedError; RegistryError
         TOOMANYREQUESTS after repeated wrong ones, as for passwords.
         """
         this = guess(username or "", token, address)
@@ -267,19 +263,19 @@ class TokenLogins:
         if row.expires_at <= self._db.now():
             LOGINS.inc("refused")
             what = "login" if row.kind == "login" else "personal access token"
-            raise TokenEndedError(f"the {what} {row.name} expired at {_moment(row.expires_at)}")
+            raise EndedError(f"the {what} {row.name} expired at {_moment(row.expires_at)}")
         await self.require_known(user, by_provider=by_provider, local=local)
         await self._touch(row, address)
         LOGINS.inc("ok")
         return limited(user, row.scopes, row.projects, row.expires_at)
 
     async def require_known(self, user: Principal, *, by_provider: bool, local: bool) -> None:
-        """Raise TokenEndedError when those who know the user say that it is gone."""
+        """Raise EndedError when those who know the user say that it is gone."""
         if by_provider:
             if not await self._provider.still_valid(user.id):
-                raise TokenEndedError(f"the identity provider no longer lets {user.name} in")
+                raise EndedError(f"the identity provider no longer lets {user.name} in")
         elif not local and await self._directory.enabled() and not await self._directory.knows(user.name):
-            raise TokenEndedError(f"the directory no longer has {user.name}")
+            raise EndedError(f"the directory no longer has {user.name}")
 
     def _look(self, connection: Connection, token: str) -> tuple[Any, Principal, bool, bool] | None:
         query = (
@@ -293,6 +289,18 @@ class TokenLogins:
             return None
         user = principal_of(connection, users.c.id == row.user_id)
         return None if user is None else (row, user, row.provided is not None, row.password_hash is not None)
+
+    @staticmethod
+    def user_of(connection: Connection, user_id: int) -> tuple[Principal, bool, bool] | None:
+        """The user, whether an OpenID provider knows it, and whether its password is here."""
+        query = (
+            select(users.c.password_hash, oidc_users.c.user_id)
+            .outerjoin(oidc_users, oidc_users.c.user_id == users.c.id)
+            .where(users.c.id == user_id)
+        )
+        row = connection.execute(query).first()
+        user = principal_of(connection, users.c.id == user_id) if row is not None else None
+        return None if row is None or user is None else (user, row[1] is not None, row[0] is not None)
 
     async def _touch(self, row: Any, address: str) -> None:
         now = self._db.now()

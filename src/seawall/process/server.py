@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seawall import __version__
 from seawall.access.ldap import Directory
+from seawall.access.logins import Logins
 from seawall.access.oidc import OidcService
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
@@ -61,6 +62,7 @@ from seawall.web.internal.probe import probe_routes
 from seawall.web.internal.proxy import TrustedProxies
 from seawall.web.internal.scanner_adapter import routes as scan_adapter_routes
 from seawall.web.internal.sites import dr_routes
+from seawall.web.oauth import OAuthEndpoint
 from seawall.web.oci.access import RegistryAccess
 from seawall.web.oci.app import OciApp, UploadsForPeers
 from seawall.web.oci.http import error_response
@@ -116,6 +118,7 @@ def open_api(process: Process) -> ASGIApp:
         InstanceRegistry: process.instances,
         JobService: process.jobs,
         KeyRing: process.keys,
+        Logins: process.logins,
         OidcService: process.oidc,
         PeerService: process.peers,
         Preheat: process.preheat,
@@ -148,6 +151,7 @@ def build(settings: Settings) -> ASGIApp:
             process.mirror,
         )
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
+        routes += OAuthEndpoint(process.logins, process.configuration, settings.external_url).routes()
 
     async def jwks(_request: Request) -> Response:
         # Short, for verifiers must hear of a new key before it is used (keys.publish_seconds).

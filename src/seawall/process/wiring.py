@@ -22,6 +22,7 @@ from seawall.access import users
 from seawall.access.federation import Federation
 from seawall.access.issuer_keys import IssuerKeys
 from seawall.access.ldap import Directory
+from seawall.access.logins import Logins
 from seawall.access.oidc import OidcService
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
@@ -35,7 +36,7 @@ from seawall.availability.cluster.part import part as cluster_part
 from seawall.availability.cluster.probe import Probe
 from seawall.availability.sites.part import part as sites_part
 from seawall.availability.sites.service import DrService
-from seawall.features.audit.admissions import note_admission
+from seawall.features.audit.admissions import note_admission, note_reuse
 from seawall.features.audit.part import part as audit_part
 from seawall.features.audit.trail import AuditTrail
 from seawall.features.immutability.part import part as immutability_part
@@ -122,6 +123,7 @@ class Process:
     directory: Directory
     oidc: OidcService
     tokens: TokenService
+    logins: Logins
     # What the registry API serves: `content`, with all that wraps it.
     registry: Registry
     mirror: Mirror
@@ -260,6 +262,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         db, redis, attempts=settings.auth.login_attempts, wait_seconds=settings.auth.login_wait_seconds
     )
     user_tokens = TokenLogins(db, throttle, oidc, directory)
+    logins = Logins(db, throttle, user_tokens, note_reuse(trail))
     jobs = JobService(db)
     dr = DrService(db, storage, settings)
 
@@ -366,6 +369,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         directory=directory,
         oidc=oidc,
         tokens=tokens,
+        logins=logins,
         registry=registry,
         mirror=Mirror(db, settings.mirror),
         callers=Callers(auth, tokens, oidc, rates, user_tokens),

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from seawall.access.oidc import OidcService
-from seawall.access.principal import ANONYMOUS, EVERYONE, Principal
+from seawall.access.principal import ANONYMOUS, EVERYONE, EndedError, Principal
 from seawall.access.service import AuthService
 from seawall.access.tokens import Grant, TokenService
-from seawall.access.user_tokens import TokenEndedError, TokenLogins
+from seawall.access.user_tokens import TokenLogins
 from seawall.infra.ratelimit import RateLimiter
 from seawall.kernel.context import Actor, actor
 from seawall.kernel.errors import SeawallError
@@ -74,7 +74,10 @@ class Callers:
         if "\0" not in username:
             if self._user_tokens.takes(password):
                 return await self._by_token(username, password, address)
-            found = await self.auth.authenticate(username, password, address)
+            try:
+                found = await self.auth.authenticate(username, password, address)
+            except EndedError as error:
+                raise CredentialsError(reason=str(error)) from None
         if found is None:
             raise CredentialsError
         await self._rates.check_user(found.name, address)
@@ -85,7 +88,7 @@ class Callers:
         bearer = username is None
         try:
             found = await self._user_tokens.admit(username, token, address)
-        except TokenEndedError as error:
+        except EndedError as error:
             raise CredentialsError(bearer=bearer, reason=str(error)) from None
         if found is None:
             raise CredentialsError(bearer=bearer)

@@ -22,7 +22,15 @@ _NONCE = "__CSP_NONCE__"
 _YEAR = "public, max-age=31536000, immutable"
 # Best first; a client that names one with q=0 does not get it.
 _ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
-_PAGES = ("/", "/harbor", "/harbor/{rest:path}", "/account/{rest:path}", "/oidc-onboard")
+_PAGES = (
+    "/",
+    "/harbor",
+    "/harbor/{rest:path}",
+    "/account/{rest:path}",
+    "/oidc-onboard",
+    "/device",
+    "/oauth/authorize",
+)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

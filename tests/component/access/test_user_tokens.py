@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from seawall.access.tables import user_tokens
 from seawall.access.token_text import hash_of, is_token
@@ -222,8 +223,8 @@ def test_a_project_made_again_is_another(registry: Registry, admin: Api, as_user
 def test_use_is_written_seldom_and_an_end_is_said_and_announced(run: Callable[..., None]) -> None:
     from seawall.access import user_tokens as domain
     from seawall.access import users
-    from seawall.access.principal import Principal
-    from seawall.access.user_tokens import TokenEndedError, TokenRequest
+    from seawall.access.principal import EndedError, Principal
+    from seawall.access.user_tokens import TokenRequest
     from seawall.features.webhooks.token_notices import TokenNotices
 
     async def body(lab: Lab) -> None:
@@ -265,9 +266,54 @@ def test_use_is_written_seldom_and_an_end_is_said_and_announced(run: Callable[..
 
         past = update(user_tokens).values(expires_at=time.time() - 1)
         await lab.db.write(lambda c: c.execute(past))
-        with pytest.raises(TokenEndedError, match="token ci expired at 20"):
+        with pytest.raises(EndedError, match="token ci expired at 20"):
             await logins.admit("ann", token, "192.0.2.1")
         stored = await lab.db.read(lambda c: c.execute(select(user_tokens)).all())
         assert token not in str(stored)
+
+    run(body)
+
+
+def test_whom_the_provider_shut_out_learns_when_and_why(run: Callable[..., None]) -> None:
+    from seawall.access import user_tokens as domain
+    from seawall.access import users
+    from seawall.access.principal import Principal
+    from seawall.access.tables import oidc_users
+    from seawall.access.user_tokens import TokenRequest
+    from seawall.web.caller import CredentialsError
+
+    async def body(lab: Lab) -> None:
+        process = lab.services
+        user_id = await lab.db.write(lambda c: users.create(c, "ann", None))
+        refresh = json.dumps({"refresh_token": "r", "at": 0}).encode()
+        row = {
+            "user_id": user_id,
+            "issuer": "i",
+            "subject": "s",
+            "secret": process.keys.encrypt("cli-secret", b"Cli-secret-12345"),
+            "token": process.keys.encrypt("oidc-token", refresh),
+            "created_at": 1.0,
+            "updated_at": 1.0,
+        }
+        await lab.db.write(lambda c: c.execute(insert(oidc_users).values(**row)))
+        token, request = domain.make_token(), TokenRequest("ci", ("pull",), 3)
+        user = Principal(user_id, "ann")
+        await lab.db.write(lambda c: domain.create(c, user, request, token, max_days=365))
+        for secret in ("Cli-secret-12345", token):
+            assert (await process.callers.by_password("ann", secret, "192.0.2.1")).name == "ann"
+
+        async def shut_out(_user_id: int) -> bool:
+            return False
+
+        # What the provider's refusal of the refresh token makes of it (`test_oidc.py` has a real provider).
+        process.oidc.still_valid = shut_out  # type: ignore[method-assign]
+        process.auth._known.clear()
+        process.auth._outside.clear()
+        with pytest.raises(CredentialsError, match="after 1970-01-01T00:00:00Z; sign in to the portal"):
+            await process.callers.by_password("ann", "Cli-secret-12345", "192.0.2.1")
+        with pytest.raises(CredentialsError, match="provider no longer lets ann in"):
+            await process.callers.by_password("ann", token, "192.0.2.1")
+        with pytest.raises(CredentialsError, match="wrong user name or password"):
+            await process.callers.by_password("ann", "Wrong-secret-12345", "192.0.2.1")
 
     run(body)

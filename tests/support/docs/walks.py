@@ -108,6 +108,7 @@ WALKS = [
             "docs/ci.md",
             "docs/keyless.md",
             "docs/tokens.md",
+            "docs/login.md",
             "docs/install/migrate-from-registry.md",
         ],
         apart=True,

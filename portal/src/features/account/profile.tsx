@@ -10,6 +10,7 @@ import { useAction, useErrorText } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { useSession } from "../../session";
 import { passwordFields } from "./fields";
+import { Tokens } from "./tokens";
 
 export function Profile() {
   const { t } = useI18n();
@@ -22,6 +23,7 @@ export function Profile() {
         {local && <Password />}
         {user!.oidc_user_meta && <CliSecret />}
       </div>
+      <Tokens />
     </Page>
   );
 }

@@ -1,10 +1,11 @@
-"""Tokens of trusted issuers that were taken for robots, in the audit log."""
+"""What sign-ins of programs tell the audit log, in their own transactions."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
 from seawall.access.federation import Admission, Note
+from seawall.access.logins import NoteReuse
 from seawall.features.audit.trail import AuditTrail, Entry
 from seawall.kernel.context import Actor
 
@@ -16,5 +17,15 @@ def note_admission(trail: AuditTrail) -> Note:
         said = f"token of {taken.issuer}, subject {taken.subject}"
         entry = Entry("exchange", "robot", taken.robot, said, taken.project_id)
         trail.record(connection, Actor(taken.robot, taken.address), entry)
+
+    return note
+
+
+def note_reuse(trail: AuditTrail) -> NoteReuse:
+    """Notes the end of a login whose renewal was used twice."""
+
+    def note(connection: Connection, username: str, name: str, address: str) -> None:
+        said = f"end login {name} of {username}: its renewal was used twice, so that somebody has a copy"
+        trail.record(connection, Actor(username, address), Entry("delete", "login", name, said))
 
     return note

@@ -65,6 +65,9 @@ EVENT_TYPES = (
     "exchange_robot",
     "create_token",
     "delete_token",
+    "create_login",
+    "refuse_login",
+    "delete_login",
     "update_configuration",
 )
 # All of these but the first three, which are about artifacts.

@@ -37,6 +37,8 @@ _PLACES = {
     "peers": "peers:app",
     "dr": "dr:dr_app",
     "mirror-config": "mirror:app",
+    "login": "login:app",
+    "logout": "login:app",
     "prepare": "install:app",
     "bundle": "install:app",
     "migrate-from-harbor": "install:app",

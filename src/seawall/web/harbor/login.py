@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 from fastapi import Form, Request, Response
 
+from seawall.access.principal import EndedError, Principal
 from seawall.access.users import oidc_of
 from seawall.features.audit.trail import Entry
 from seawall.kernel.context import Actor
@@ -31,7 +33,9 @@ async def log_in(
         return Response()
     browsers.require_csrf(request)
     address = client_address(request)
-    user = await auth.authenticate(principal, password, address)
+    user: Principal | None = None
+    with contextlib.suppress(EndedError):
+        user = await auth.authenticate(principal, password, address)
     # A CLI secret is for programs: it must not open the portal past the provider.
     if user is None or user.kind != "user" or await _by_provider(access, db, user.id):
         failed = Entry("login", "user", principal, f"login of {principal} failed", success=False)

@@ -17,6 +17,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from seawall.access.ldap import Directory
+from seawall.access.logins import Logins
 from seawall.access.oidc import OidcService
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
@@ -88,6 +89,7 @@ Instances = Annotated[InstanceRegistry, given(InstanceRegistry)]
 Jobs = Annotated[JobService, given(JobService)]
 Keys = Annotated[KeyRing, given(KeyRing)]
 Ldap = Annotated[Directory, given(Directory)]
+LoginsDep = Annotated[Logins, given(Logins)]
 Oidc = Annotated[OidcService, given(OidcService)]
 Peers = Annotated[PeerService, given(PeerService)]
 Preheating = Annotated[Preheat, given(Preheat)]
