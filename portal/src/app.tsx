@@ -32,6 +32,7 @@ const Configuration = page(() => import("./features/configuration/page"), "Confi
 const Cluster = page(() => import("./features/cluster/page"), "Cluster");
 const Onboard = page(() => import("./features/account/onboard"), "Onboard");
 const Profile = page(() => import("./features/account/profile"), "Profile");
+const SecondFactor = page(() => import("./features/account/second-factor"), "SecondFactor");
 const Device = page(() => import("./features/account/let-in"), "Device");
 const Authorize = page(() => import("./features/account/let-in"), "Authorize");
 
@@ -124,6 +125,16 @@ function Inside() {
   if (away) {
     const target = location.pathname === "/" ? "" : `?redirect_url=${encodeURIComponent(here)}`;
     return <Navigate to={`/account/sign-in${target}`} replace />;
+  }
+  // The session is for setting up the second factor that is required, and for nothing else.
+  if (user?.second_factor_needed) {
+    return (
+      <main className="sign-in">
+        <Suspense fallback={<Loading />}>
+          <SecondFactor />
+        </Suspense>
+      </main>
+    );
   }
   return (
     <Shell>

@@ -217,8 +217,8 @@ export const api = {
 };
 
 /** Harbor's login form. Raises ApiError 401 on wrong credentials. */
-export async function login(principal: string, password: string) {
-  const body = new URLSearchParams({ principal, password }).toString();
+export async function login(principal: string, password: string, code = "") {
+  const body = new URLSearchParams({ principal, password, ...(code && { code }) }).toString();
   await refreshCsrf();
   await send("POST", "/c/login", { body, headers: { "Content-Type": "application/x-www-form-urlencoded" } });
   csrf = "";

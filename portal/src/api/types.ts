@@ -85,6 +85,9 @@ export interface VulnerabilityReport {
 export type Access = Body<"RobotAccess", "resource" | "action">;
 export type RobotPermission = Body<"RobotPermission", "kind" | "namespace" | "access">;
 export type Robot = Body<"Robot", "id" | "name">;
+export type SecondFactor = Body<"SecondFactor">;
+export type SecondFactorKey = Body<"SecondFactorKey">;
+export type RecoveryCodes = Body<"RecoveryCodes">;
 export type UserToken = Body<"UserToken">;
 export type UserTokenCreated = Body<"UserTokenCreated">;
 export type WaitingDevice = Body<"WaitingDevice">;

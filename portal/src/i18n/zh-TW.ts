@@ -1013,4 +1013,22 @@ export const zhTW: Record<Text, string> = {
   "Without any it is for all projects.": "不填則適用於全部專案。",
   "seawall login makes one too.": "seawall login 也會建立權杖。",
   TOKEN_EXPIRING: "權杖即將過期",
+  Code: "代碼",
+  "Code of the second factor": "第二因素代碼",
+  "Days a personal access token lives at most": "個人存取權杖最長有效天數",
+  "Give this key to an authenticator, and enter the code that it shows.":
+    "將此金鑰加入驗證器，然後輸入其顯示的代碼。",
+  "Keep these codes. Each signs you in once when you have lost the authenticator.":
+    "請妥善保存這些代碼。遺失驗證器時，每個代碼可登入一次。",
+  "Of your authenticator, or a recovery code.": "驗證器的代碼或復原代碼。",
+  "Off. With it a password alone signs nobody in; programs then need a token.":
+    "未啟用。啟用後僅憑密碼無法登入；程式需使用權杖。",
+  "On. Recovery codes left: {n}": "已啟用。剩餘復原代碼：{n}",
+  "Require a second factor of local users": "要求本機使用者使用第二因素",
+  "Second factor": "第二因素",
+  "Set up": "設定",
+  "Sign in again": "重新登入",
+  "Switch off": "關閉",
+  "Switch on": "啟用",
+  "The code is wrong or was used.": "代碼錯誤或已使用。",
 };

@@ -1011,4 +1011,22 @@ export const zh = {
   "Without any it is for all projects.": "不填则适用于全部项目。",
   "seawall login makes one too.": "seawall login 也会创建令牌。",
   TOKEN_EXPIRING: "令牌即将过期",
+  Code: "代码",
+  "Code of the second factor": "第二因素代码",
+  "Days a personal access token lives at most": "个人访问令牌最长有效天数",
+  "Give this key to an authenticator, and enter the code that it shows.":
+    "将此密钥添加到身份验证器，然后输入其显示的代码。",
+  "Keep these codes. Each signs you in once when you have lost the authenticator.":
+    "请妥善保存这些代码。丢失身份验证器时，每个代码可登录一次。",
+  "Of your authenticator, or a recovery code.": "身份验证器的代码或恢复代码。",
+  "Off. With it a password alone signs nobody in; programs then need a token.":
+    "未启用。启用后仅凭密码无法登录；程序需使用令牌。",
+  "On. Recovery codes left: {n}": "已启用。剩余恢复代码：{n}",
+  "Require a second factor of local users": "要求本地用户使用第二因素",
+  "Second factor": "第二因素",
+  "Set up": "设置",
+  "Sign in again": "重新登录",
+  "Switch off": "关闭",
+  "Switch on": "启用",
+  "The code is wrong or was used.": "代码错误或已使用。",
 } as const;

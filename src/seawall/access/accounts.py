@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from seawall.access.passwords import check_password, generated_password, hash_of
 from seawall.access.principal import Principal
 from seawall.access.rbac import ROLES
-from seawall.access.tables import project_members, projects, users
+from seawall.access.tables import project_members, projects, second_factors, users
 from seawall.infra.db import Database
 from seawall.kernel.errors import ConfigError, ConflictError, InvalidError, NotFoundError
 from seawall.kernel.names import check_project_name
@@ -92,6 +92,18 @@ class LocalAccounts:
             connection.execute(delete(users).where(users.c.id == found))
 
         await self._db.write(remove_user)
+
+    async def remove_second_factor(self, username: str) -> bool:
+        """Switch off a user's second factor; whether there was one. Raises NotFoundError."""
+
+        def remove_factor(connection: Connection) -> bool:
+            found = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+            if found is None:
+                raise NotFoundError(f"user {username} not found")
+            gone = delete(second_factors).where(second_factors.c.user_id == found)
+            return bool(connection.execute(gone).rowcount)
+
+        return await self._db.write(remove_factor)
 
     async def list_users(self) -> list[Principal]:
         """All users by name."""

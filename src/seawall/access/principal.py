@@ -92,6 +92,8 @@ class Principal:
     expires_at: int = -1
     # Of a caller with a token of a user's.
     limits: Limits | None = None
+    # Of a user whose password is here: whether a second factor is on.
+    factor: Literal["", "on", "off"] = ""
     via: Literal["basic", "bearer", "session", "none"] = "basic"
 
     @property

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
@@ -23,7 +23,7 @@ from seawall.access.federation import TokenRefusedError, is_token
 from seawall.access.passwords import check_password, hash_of, is_foreign, verify
 from seawall.access.principal import ANONYMOUS, EndedError, Principal, RobotGrant
 from seawall.access.rbac import OCI_ACTIONS
-from seawall.access.tables import oidc_users, robots, user_group_members, users
+from seawall.access.tables import oidc_users, robots, second_factors, user_group_members, users
 from seawall.access.throttle import LOGINS, LoginThrottle, guess
 from seawall.access.tokens import Scope
 from seawall.access.trusted_issuers import TrustedIssuer, known
@@ -176,6 +176,19 @@ class AuthService:
             await self._throttle.passed(this)
         LOGINS.inc("ok")
         return principal
+
+    async def password_is_not_enough(self, user: Principal) -> str | None:
+        """Why a program may not use the user's password, None when it may: programs have no second factor."""
+        if user.factor == "on":
+            return (
+                f"{user.name} has a second factor: use a personal access token in the place of the password"
+            )
+        if user.factor == "off" and await self._configuration.get("second_factor_required"):
+            return (
+                "a second factor is required: set it up in the portal, and use a personal access token "
+                "in the place of the password"
+            )
+        return None
 
     async def _rehash(self, account: _Account, stored: str, password: str) -> None:
         """Replace another registry's hash by ours; where that cannot be written, it is as good as before."""
@@ -341,11 +354,24 @@ def _account(connection: Connection, name: str, prefix: str) -> _Account | None:
                 issuers=known(robot.trusted_issuers),
             )
     row = connection.execute(
-        select(users.c.id, users.c.username, users.c.sysadmin, users.c.password_hash, oidc_users.c.secret)
+        select(
+            users.c.id,
+            users.c.username,
+            users.c.sysadmin,
+            users.c.password_hash,
+            oidc_users.c.secret,
+            second_factors.c.confirmed_at,
+        )
         .outerjoin(oidc_users, oidc_users.c.user_id == users.c.id)
+        .outerjoin(second_factors, second_factors.c.user_id == users.c.id)
         .where(users.c.username == name)
     ).first()
-    return _Account(_principal(connection, row), row[3], row[4] or None) if row else None
+    if row is None:
+        return None
+    principal = _principal(connection, row)
+    if row.password_hash is not None:
+        principal = replace(principal, factor="off" if row.confirmed_at is None else "on")
+    return _Account(principal, row.password_hash, row.secret or None)
 
 
 def robot_principal(row: Any, prefix: str) -> Principal:

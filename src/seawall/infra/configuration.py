@@ -94,6 +94,7 @@ ITEMS: dict[str, Item] = {
         Item("storage_per_project", "int", -1, lambda v: None if v == -1 or v > 0 else "must be -1 or > 0"),
         Item("robot_token_duration", "int", 30, lambda v: None if v == -1 or v > 0 else "must be -1 or > 0"),
         Item("personal_token_max_days", "int", 365, _between(1, 3650)),
+        Item("second_factor_required", "bool", False),
         Item(
             "robot_name_prefix",
             "string",

@@ -22,6 +22,7 @@ from seawall import __version__
 from seawall.access.ldap import Directory
 from seawall.access.logins import Logins
 from seawall.access.oidc import OidcService
+from seawall.access.second_factor import SecondFactors
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
 from seawall.availability.cluster.instances import InstanceRegistry
@@ -125,6 +126,7 @@ def open_api(process: Process) -> ASGIApp:
         RedisClient: process.redis,
         Replication: process.replication,
         Scanning: process.scan,
+        SecondFactors: process.factors,
         SessionStore: process.sessions,
         Settings: process.settings,
         Subscribers: process.events,

@@ -24,6 +24,7 @@ from seawall.access.issuer_keys import IssuerKeys
 from seawall.access.ldap import Directory
 from seawall.access.logins import Logins
 from seawall.access.oidc import OidcService
+from seawall.access.second_factor import SecondFactors
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
 from seawall.access.throttle import LoginThrottle
@@ -124,6 +125,7 @@ class Process:
     oidc: OidcService
     tokens: TokenService
     logins: Logins
+    factors: SecondFactors
     # What the registry API serves: `content`, with all that wraps it.
     registry: Registry
     mirror: Mirror
@@ -370,6 +372,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         oidc=oidc,
         tokens=tokens,
         logins=logins,
+        factors=SecondFactors(db, keys, throttle),
         registry=registry,
         mirror=Mirror(db, settings.mirror),
         callers=Callers(auth, tokens, oidc, rates, user_tokens),

@@ -80,6 +80,9 @@ class Callers:
                 raise CredentialsError(reason=str(error)) from None
         if found is None:
             raise CredentialsError
+        reason = await self.auth.password_is_not_enough(found)
+        if reason is not None:
+            raise CredentialsError(reason=reason)
         await self._rates.check_user(found.name, address)
         return found
 

@@ -10,6 +10,7 @@ import { useAction, useErrorText } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { useSession } from "../../session";
 import { passwordFields } from "./fields";
+import { SecondFactor } from "./second-factor";
 import { Tokens } from "./tokens";
 
 export function Profile() {
@@ -21,6 +22,7 @@ export function Profile() {
       <div className="grid wide">
         <Details local={local} />
         {local && <Password />}
+        {local && <SecondFactor />}
         {user!.oidc_user_meta && <CliSecret />}
       </div>
       <Tokens />

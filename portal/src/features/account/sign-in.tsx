@@ -98,6 +98,8 @@ function Card(props: {
   const { target, failed, notice, again } = props;
   const [principal, setPrincipal] = useState(again ?? "");
   const [password, setPassword] = useState("");
+  // Of the second factor; null until the server asks for it.
+  const [code, setCode] = useState<string | null>(null);
   // What the server says, in the address, when the way through the provider ended early.
   const [error, setError] = useState<string | null>(failed ? t(failed) : null);
   const [busy, setBusy] = useState(false);
@@ -153,11 +155,15 @@ function Card(props: {
             setBusy(true);
             setError(null);
             try {
-              await login(principal, password);
+              await login(principal, password, code ?? "");
               await props.onDone();
             } catch (problem) {
               const refused = problem instanceof ApiError && problem.status === 401;
-              setError(refused ? t("Wrong user name or password.") : text(problem));
+              const factor = refused && /^second factor/.test(problem.message);
+              if (factor) setCode("");
+              if (factor && code === null) setError(null);
+              else if (factor) setError(t("The code is wrong or was used."));
+              else setError(refused ? t("Wrong user name or password.") : text(problem));
               setBusy(false);
             }
           }}
@@ -183,6 +189,19 @@ function Card(props: {
               value={password}
               onChange={(event) => setPassword(event.currentTarget.value)}
             />
+            {code !== null && (
+              <TextInput
+                label={t("Code of the second factor")}
+                description={t("Of your authenticator, or a recovery code.")}
+                name="code"
+                autoComplete="one-time-code"
+                autoFocus
+                required
+                withAsterisk={false}
+                value={code}
+                onChange={(event) => setCode(event.currentTarget.value)}
+              />
+            )}
             {error && !(oidc && failed) && (
               <Alert color="red" role="alert">
                 {error}

@@ -165,6 +165,13 @@ export function system(t: Translate): ConfigField[] {
       type: "number",
       min: -1,
     },
+    {
+      name: "personal_token_max_days",
+      label: t("Days a personal access token lives at most"),
+      type: "number",
+      min: 1,
+    },
+    { name: "second_factor_required", label: t("Require a second factor of local users"), type: "switch" },
     { name: "robot_name_prefix", label: t("Prefix of robot accounts"), required: true },
     {
       name: "audit_log_forward_endpoint",

@@ -57,6 +57,18 @@ def user_passwd(username: UserArgument, config: ConfigOption = None, data_dir: D
     print(f"password of {username} changed")
 
 
+@user_app.command("remove-second-factor")
+def user_remove_second_factor(
+    username: UserArgument, config: ConfigOption = None, data_dir: DataOption = None
+) -> None:
+    """Switch off the second factor of a user who has lost it.
+
+    Example: seawall user remove-second-factor alice
+    """
+    was = with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).remove_second_factor(username))
+    print(f"second factor of {username} removed" if was else f"{username} has no second factor")
+
+
 @user_app.command("delete")
 def user_delete(username: UserArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Remove a user.

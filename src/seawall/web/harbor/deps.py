@@ -49,6 +49,8 @@ ListingDep = Annotated[Listing, Depends(listing)]
 
 
 T = TypeVar("T")
+# What a session does in which the second factor that is required has yet to be set up.
+_ENROLLING = ("/c/", "/api/v2.0/users/current", "/api/v2.0/systeminfo")
 
 
 def timestamp(seconds: float | None) -> str | None:
@@ -99,7 +101,10 @@ class Gate:
         except CredentialsError as error:
             raise unauthorized(str(error)) from None
         limits = principal.limits
-        if limits is not None:
+        if limits is not None and "enrol" in limits.scopes:
+            if not request.url.path.startswith(_ENROLLING):
+                raise ApiError(403, "set up a second factor first")
+        elif limits is not None:
             reading = request.method in SAFE_METHODS
             if not (limits.reads_api() if reading else "api-write" in limits.scopes):
                 scope = "api-read" if reading else "api-write"

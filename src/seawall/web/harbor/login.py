@@ -12,7 +12,7 @@ from seawall.access.users import oidc_of
 from seawall.features.audit.trail import Entry
 from seawall.kernel.context import Actor
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, client_address, unauthorized
-from seawall.web.harbor.needs import Accounts, Audit, Browsers, Db
+from seawall.web.harbor.needs import Accounts, Audit, Browsers, Config, Db, SecondFactorsDep
 
 router = ApiRouter(prefix="/c", include_in_schema=False)
 
@@ -27,8 +27,14 @@ async def log_in(
     browsers: Browsers,
     principal: Annotated[str, Form(max_length=255)],
     password: Annotated[str, Form(max_length=256)],
+    factors: SecondFactorsDep,
+    configuration: Config,
+    code: Annotated[str, Form(max_length=64)] = "",
 ) -> Response:
-    """Start a session by user name and password; needs the CSRF token of an earlier answer."""
+    """Start a session by user name and password; needs the CSRF token of an earlier answer.
+
+    `code`: of the second factor, for a user who has one.
+    """
     if not auth.required:
         return Response()
     browsers.require_csrf(request)
@@ -41,11 +47,22 @@ async def log_in(
         failed = Entry("login", "user", principal, f"login of {principal} failed", success=False)
         await access.write(lambda c: audit.record(c, Actor(principal, address), failed))
         raise unauthorized("wrong user name or password")
+    if user.factor == "on":
+        # Only who knows the password learns that there is a second factor.
+        if not code:
+            raise unauthorized("second factor: a code is needed")
+        if not await factors.check(user.id, user.name, code, address):
+            failed = Entry("login", "user", principal, f"second factor of {principal} failed", success=False)
+            await access.write(lambda c: audit.record(c, Actor(principal, address), failed))
+            raise unauthorized("second factor: the code is wrong or was used")
     response = Response()
     stored = await auth.user_by_id(user.id)
     # Only a right that a directory's group gives is the session's: what is stored is looked up each time.
     by_group = user.sysadmin and stored is not None and not stored.sysadmin
-    await browsers.begin(request, response, user.id, {"admin": True} if by_group else {}, also=access.trace)
+    data = {"admin": True} if by_group else {}
+    if user.factor == "off" and await configuration.get("second_factor_required"):
+        data = {"enrol": True}
+    await browsers.begin(request, response, user.id, data, also=access.trace)
     access.audited("login", "user", user.name, f"login of {user.name}")
     access.principal = user
     return response

@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from seawall.access.ldap import Directory
 from seawall.access.logins import Logins
 from seawall.access.oidc import OidcService
+from seawall.access.second_factor import SecondFactors
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
 from seawall.availability.cluster.instances import InstanceRegistry
@@ -96,6 +97,7 @@ Preheating = Annotated[Preheat, given(Preheat)]
 RedisDep = Annotated[RedisClient, given(RedisClient)]
 Replicating = Annotated[Replication, given(Replication)]
 Scans = Annotated[Scanning, given(Scanning)]
+SecondFactorsDep = Annotated[SecondFactors, given(SecondFactors)]
 SessionsDep = Annotated[SessionStore, given(SessionStore)]
 SettingsDep = Annotated[Settings, given(Settings)]
 StorageDep = Annotated[BlobStorage, given(BlobStorage)]

@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import Request, Response
 from starlette.requests import HTTPConnection
 
-from seawall.access.principal import Principal
+from seawall.access.principal import Limits, Principal
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
 from seawall.infra.db.together import Also, nothing
@@ -55,6 +55,10 @@ class BrowserSessions:
             self.require_csrf(request)
         # An administrator by a group of the provider's is one for the session that the group came with.
         sysadmin = user.sysadmin or bool(session.data.get("admin"))
+        if session.data.get("enrol"):
+            # Of one who has yet to set up the second factor that is required.
+            limits = Limits(frozenset({"enrol"}), ())
+            return dataclasses.replace(user, sysadmin=False, limits=limits, via="session")
         return dataclasses.replace(user, sysadmin=sysadmin, via="session")
 
     def require_csrf(self, request: Request) -> None:

@@ -58,6 +58,8 @@ class UserResp(BaseModel):
     sysadmin_flag: bool = False
     admin_role_in_auth: bool = False
     oidc_user_meta: OIDCUserInfo | None = None
+    # Seawall's own: the session is for setting up the second factor that is required, and for nothing else.
+    second_factor_needed: bool | None = None
     creation_time: str | None
     update_time: str | None
 
@@ -191,6 +193,8 @@ async def get_current_user_info(access: Annotated[Access, signed_in()], db: Db, 
         raise ApiError(404, "user not found")
     model = user_model(row)
     model.admin_role_in_auth = principal.sysadmin and not row.sysadmin
+    if principal.limits is not None and "enrol" in principal.limits.scopes:
+        model.second_factor_needed = True
     # A token must not give what outlives it.
     model.oidc_user_meta = _oidc_model(access, keys, oidc, with_secret=principal.limits is None)
     return model
