@@ -154,9 +154,9 @@ def test_user_codes_are_not_guessed_nor_approved_by_what_is_no_person(
             headers={"X-Harbor-CSRF-Token": csrf},
         )
         assert signed.status_code == 200
-        body = {"user_code": begun["user_code"], "approve": True}
+        decision = {"user_code": begun["user_code"], "approve": True}
         for headers in ({}, {"X-Harbor-CSRF-Token": csrf}):
-            forged = browser.put("/api/v2.0/users/current/logins/device", json=body, headers=headers)
+            forged = browser.put("/api/v2.0/users/current/logins/device", json=decision, headers=headers)
             assert forged.status_code == 403
     assert program.poll(begun["device_code"])[1]["error"] == "authorization_pending"
 

@@ -302,8 +302,8 @@ def test_whom_the_provider_shut_out_learns_when_and_why(run: Callable[..., None]
         for secret in ("Cli-secret-12345", token):
             assert (await process.callers.by_password("ann", secret, "192.0.2.1")).name == "ann"
 
-        async def shut_out(_user_id: int) -> bool:
-            return False
+        async def shut_out(user_id: int) -> bool:
+            return user_id == 0
 
         # What the provider's refusal of the refresh token makes of it (`test_oidc.py` has a real provider).
         process.oidc.still_valid = shut_out  # type: ignore[method-assign]
