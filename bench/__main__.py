@@ -29,6 +29,7 @@ from bench.targets import (
     REGISTRY,
     REPOSITORY,
     Target,
+    start_accelerated,
     start_nginx,
     start_registry,
     start_seawall,
@@ -108,6 +109,7 @@ class Benchmark:
         add(start_seawall(root / "seawall", auth=False, quiet=quiet))
         add(start_registry(root / "registry", quiet=quiet))
         add(start_nginx(root / "nginx", files, quiet=quiet))
+        add(start_accelerated(root / "front", self._targets[0], root / "seawall" / "data", quiet=quiet))
         if self._auth:
             add(start_seawall(root / "seawall-auth", auth=True, quiet=quiet))
 

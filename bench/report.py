@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.targets import NGINX, REGISTRY, SEAWALL, SEAWALL_AUTH
+from bench.targets import ACCELERATED, NGINX, REGISTRY, SEAWALL, SEAWALL_AUTH
 
-_ORDER = (SEAWALL, REGISTRY, NGINX, SEAWALL_AUTH)
+_ORDER = (SEAWALL, REGISTRY, NGINX, ACCELERATED, SEAWALL_AUTH)
 
 
 @dataclass

@@ -18,11 +18,13 @@ from pathlib import Path
 
 from bench import client
 from bench.host import Process, free_port, program
+from seawall.availability.cluster.balancer import Balancer, nginx
 
 SEAWALL = "Seawall"
 REGISTRY = "docker-registry"
 NGINX = "nginx"
 SEAWALL_AUTH = "Seawall, auth on"
+ACCELERATED = "Seawall by nginx"
 
 REPOSITORY = "bench/app"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -49,6 +51,9 @@ def start_seawall(root: Path, *, auth: bool, quiet: bool) -> Target:
         "SEAWALL_AUTH__MODE": "local" if auth else "none",
         "SEAWALL_ADMIN_PASSWORD": password,
         "SEAWALL_LOG__ACCESS": "false" if quiet else "true",
+        # For `start_accelerated`; clients that come here themselves notice nothing.
+        "SEAWALL_HTTP__ACCELERATE": "nginx",
+        "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",
     }
     seawall = [sys.executable, "-m", "seawall"]
     process = Process([*seawall, "serve", "--port", str(port)], port, root / "log", environment)
@@ -97,8 +102,22 @@ def start_registry(root: Path, *, quiet: bool) -> Target:
 
 def start_nginx(root: Path, files: Path, *, quiet: bool) -> Target:
     """nginx serving the directory `files` with sendfile, one worker a processor."""
-    root.mkdir()
     port = free_port()
+    server = f"default_type application/octet-stream; server {{ listen 127.0.0.1:{port}; root {files}; }}"
+    return _nginx(NGINX, root, port, server, quiet=quiet)
+
+
+def start_accelerated(root: Path, seawall: Target, data: Path, *, quiet: bool) -> Target:
+    """nginx before a started Seawall with the data directory `data`, sending its blobs (http.accelerate)."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    instances = [f"http://127.0.0.1:{seawall.port}"]
+    balancer = Balancer(url, instances, bind=f"127.0.0.1:{port}", files=str(data / "blobs"))
+    return _nginx(ACCELERATED, root, port, nginx(balancer), quiet=quiet)
+
+
+def _nginx(name: str, root: Path, port: int, server: str, *, quiet: bool) -> Target:
+    root.mkdir()
     # As root, nginx would drop to a user who may not enter the benchmark's private directory.
     user = "user root;" if os.getuid() == 0 else ""
     temporary = "".join(
@@ -109,8 +128,7 @@ def start_nginx(root: Path, files: Path, *, quiet: bool) -> Target:
         f"{user} daemon off; worker_processes auto; pid {root}/pid; error_log {root}/error.log;\n"
         "events { worker_connections 1024; }\n"
         f"http {{ sendfile on; tcp_nopush on; keepalive_requests 1000000000; access_log {log}; {temporary}\n"
-        "  default_type application/octet-stream;\n"
-        f"  server {{ listen 127.0.0.1:{port}; root {files}; }} }}\n"
+        f"{server} }}\n"
     )
     argv = [program("nginx"), "-e", str(root / "error.log"), "-c", str(root / "nginx.conf")]
-    return Target(NGINX, port, Process(argv, port, root / "log", {}), writes=False)
+    return Target(name, port, Process(argv, port, root / "log", {}), writes=False)

@@ -121,6 +121,9 @@ class Http(_Section):
     trusted_proxies: list[str] | str = Field(
         default=[], description="addresses and CIDRs whose X-Forwarded-* headers are believed"
     )
+    accelerate: Literal["nginx"] | None = Field(
+        default=None, description="let the trusted proxies, which are nginx, send the files of blobs"
+    )
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -140,6 +143,8 @@ class Http(_Section):
             raise ValueError("tls_certificate and tls_key must be given together")
         if self.redirect_port is not None and (self.tls_key is None or self.redirect_port == self.port):
             raise ValueError("redirect_port needs tls_certificate, and another number than port")
+        if self.accelerate and not self.trusted_proxies:
+            raise ValueError("accelerate needs trusted_proxies: the addresses of nginx")
         return self
 
 
@@ -895,6 +900,14 @@ class Settings(BaseSettings):
     def _one_scheme(self) -> Settings:
         if self.dr.site and self.peers.urls:
             raise ValueError("dr.site and peers.urls are two schemes; set one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _files_to_send(self) -> Settings:
+        if self.http.accelerate and self.storage.driver != "filesystem":
+            raise ValueError(
+                "http.accelerate needs storage.driver filesystem; see storage.redirect for object storage"
+            )
         return self
 
     @property

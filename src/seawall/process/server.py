@@ -64,6 +64,7 @@ from seawall.web.internal.proxy import TrustedProxies
 from seawall.web.internal.scanner_adapter import routes as scan_adapter_routes
 from seawall.web.internal.sites import dr_routes
 from seawall.web.oauth import OAuthEndpoint
+from seawall.web.oci.accelerate import Accelerator, NoAccelerator
 from seawall.web.oci.access import RegistryAccess
 from seawall.web.oci.app import OciApp, UploadsForPeers
 from seawall.web.oci.http import error_response
@@ -202,7 +203,13 @@ def build(settings: Settings) -> ASGIApp:
     )
     rest = Starlette(routes=routes, lifespan=lifespan)
     access = RegistryAccess(process.callers, settings.external_url, process.configuration, process.mirror)
-    oci = OciApp(process.registry, access, process.mirror, manifest_limit=settings.limits.manifest_bytes)
+    oci = OciApp(
+        process.registry,
+        access,
+        process.mirror,
+        manifest_limit=settings.limits.manifest_bytes,
+        accelerator=_accelerator(settings),
+    )
     notary = NotaryApp(access, process.notary)
     api = open_api(process)
 
@@ -247,6 +254,12 @@ def build(settings: Settings) -> ASGIApp:
         sample=settings.log.access_sample,
     )
     return TrustedProxies(edge, tuple(settings.http.trusted_proxies))
+
+
+def _accelerator(settings: Settings) -> Accelerator | NoAccelerator:
+    if settings.http.accelerate is None:
+        return NoAccelerator()
+    return Accelerator(settings.http.accelerate, settings.storage_root)
 
 
 def create() -> ASGIApp:

@@ -36,6 +36,12 @@ def test_examples_are_what_the_command_prints(kind: str, file: str) -> None:
     assert (DEPLOY / kind / file).read_text() == KINDS[kind](EXAMPLE)
 
 
+def test_compose_with_nginx_has_what_the_command_prints() -> None:
+    instances = [f"http://seawall-{number}:8080" for number in (1, 2, 3)]
+    made = KINDS["nginx"](Balancer("http://localhost:8080", instances, files="/var/lib/seawall/registry"))
+    assert (DEPLOY / "docker/nginx.conf").read_text() == made
+
+
 def test_wrong_input() -> None:
     for instances in ([], ["10.0.0.1:80"], ["http://a:1", "https://b:1"]):
         with pytest.raises(InvalidError):

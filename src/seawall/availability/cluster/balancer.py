@@ -2,11 +2,13 @@
 
 What they have in common: health by `/readyz`, uploads and downloads passed on as they come (no buffering in
 files, no limit of size), another instance tried when one cannot be connected to, `X-Forwarded-*` set and
-what clients sent of them dropped, `/metrics` and what peers say to each other kept inside.
+what clients sent of them dropped, `/metrics` and what peers say to each other kept inside. nginx can send the
+files of blobs itself (`http.accelerate`).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -24,6 +26,7 @@ class Balancer:
     `peers`: the instances are peers. All requests of a repository go to one of them, so that an upload
     session stays where it began and what was pushed is pulled from where it is, also while they cannot reach
     one another; a client's other requests go to one instance by its address.
+    `files`: the root of the filesystem storage as nginx sees it, to send blobs from ("": it sends none).
     """
 
     url: str
@@ -34,6 +37,7 @@ class Balancer:
     ca: str = ""
     sticky: bool = False
     peers: bool = False
+    files: str = ""
 
     def targets(self) -> list[tuple[str, str]]:
         """(name, host:port) of each instance. Raises InvalidError for one that is no URL."""
@@ -138,6 +142,7 @@ frontend seawall
     # What clients claim about forwarding is dropped; instances believe this proxy (http.trusted_proxies).
     http-request del-header X-Forwarded-For
     http-request del-header Forwarded
+    http-request del-header X-Seawall-Accelerate
     http-request set-header X-Forwarded-Proto {"https" if balancer.outer_tls else "http"}
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
     option forwardfor
@@ -188,6 +193,8 @@ def nginx(balancer: Balancer) -> str:
         proxy_ssl_verify on;
         proxy_ssl_trusted_certificate {balancer.ca};"""
     host = urlsplit(balancer.url).hostname
+    files = _files(balancer.files, scheme) if balancer.files else ""
+    accelerate = "nginx" if files else '""'
     balance, place = ("ip_hash" if balancer.sticky else "least_conn"), ""
     if balancer.peers and not balancer.sticky:
         balance = "hash $seawall_place consistent"
@@ -238,26 +245,74 @@ server {{
         return 404;
     }}
 
+    proxy_http_version 1.1;
+    proxy_set_header Connection "";
+    proxy_set_header Host $http_host;
+    # What clients claim about forwarding is replaced; instances believe this proxy.
+    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Proto {"https" if balancer.outer_tls else "http"};
+    proxy_set_header X-Forwarded-Host $http_host;
+    proxy_set_header Forwarded "";
+    # Who may be answered with the name of a file: this proxy, and nobody by way of it.
+    proxy_set_header X-Seawall-Accelerate $seawall_accelerate;{verify}
+    # Another instance is tried when one cannot be reached, or says that it is not ready; a request whose
+    # body was already passed on is not sent twice.
+    proxy_next_upstream error timeout http_503;
+    proxy_next_upstream_tries 3;
+    proxy_connect_timeout 2s;
+    proxy_read_timeout 900s;
+    proxy_send_timeout 900s;
+
     location / {{
+        set $seawall_accelerate {accelerate};
         proxy_pass {scheme}://seawall;
-        proxy_http_version 1.1;
-        proxy_set_header Connection "";
-        proxy_set_header Host $http_host;
-        # What clients claim about forwarding is replaced; instances believe this proxy.
-        proxy_set_header X-Forwarded-For $remote_addr;
-        proxy_set_header X-Forwarded-Proto {"https" if balancer.outer_tls else "http"};
-        proxy_set_header X-Forwarded-Host $http_host;
-        proxy_set_header Forwarded "";{verify}
-        # Another instance is tried when one cannot be reached, or says that it is not ready; a request whose
-        # body was already passed on is not sent twice.
-        proxy_next_upstream error timeout http_503;
-        proxy_next_upstream_tries 3;
-        proxy_connect_timeout 2s;
-        proxy_read_timeout 900s;
-        proxy_send_timeout 900s;
     }}
-}}
+{files}}}
 """
+
+
+def _files(root: str, scheme: str) -> str:
+    """The locations from which nginx sends files. Raises InvalidError for a path that nginx would misread."""
+    if not root.startswith("/") or re.search(r"""["'$\\{};\s]""", root):
+        raise InvalidError(f"{root!r} must be an absolute path without spaces and quotes")
+    root = root.rstrip("/")
+    # Of an answer with X-Accel-Redirect nginx keeps few headers; the others are added again.
+    kept = "\n".join(
+        f"        add_header {name} $upstream_http_{name.lower().replace('-', '_')};" for name in _KEPT
+    )
+    return f"""
+    # Files that an instance names after its checks (http.accelerate). No client can ask for them.
+    location ~ ^/_seawall/files/(?<seawall_file>(blobs|docker/registry/v2/blobs)/[A-Za-z0-9._/-]+)$ {{
+        internal;
+        alias {root}/$seawall_file;
+        sendfile on;
+        tcp_nopush on;
+        sendfile_max_chunk 2m;
+        gzip off;
+        etag off;
+        if_modified_since off;
+        add_header Last-Modified "";
+        add_header Cache-Control max-age=31536000;
+{kept}
+        # What this proxy cannot read, the instance sends.
+        error_page 403 404 500 = @seawall_plain;
+    }}
+
+    location @seawall_plain {{
+        set $seawall_accelerate "";
+        proxy_pass {scheme}://seawall$request_uri;
+    }}
+"""
+
+
+_KEPT = (
+    "Docker-Content-Digest",
+    "Docker-Distribution-Api-Version",
+    "ETag",
+    "Strict-Transport-Security",
+    "X-Content-Type-Options",
+    "X-Request-Id",
+)
 
 
 KINDS = {"haproxy": haproxy, "nginx": nginx}

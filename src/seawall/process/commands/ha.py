@@ -162,6 +162,12 @@ def ha_lb_config(
         bool | None,
         typer.Option(help="keep each repository at one instance: they are peers (by itself with peers.urls)"),
     ] = None,
+    files: Annotated[
+        str | None,
+        typer.Option(
+            help="storage.root as nginx sees it, to send blobs from (by itself with http.accelerate; '': not)"
+        ),
+    ] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
@@ -190,6 +196,7 @@ def ha_lb_config(
         ca=ca,
         sticky=sticky,
         peers=bool(settings.peers.urls) if peers is None else peers,
+        files=files if files is not None else str(settings.storage_root) if settings.http.accelerate else "",
         **{k: v for k, v in (("certificate", certificate), ("key", key)) if v},
     )
     if not ca and any(item.startswith("https://") for item in found):

@@ -3,6 +3,8 @@
 `X-Forwarded-For`, `-Proto` and `-Host` are believed only from `http.trusted_proxies`; from anybody else they
 are removed, so nothing further in can believe them by mistake. The client is the last address in
 `X-Forwarded-For` that is not a trusted proxy's: everything to the left of it could have been made up.
+
+The same goes for `X-Seawall-Accelerate`, by which nginx says that it sends files itself (`http.accelerate`).
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from functools import lru_cache
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _HOST = re.compile(rb"[A-Za-z0-9.\-_]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
+# Its value is the kind of proxy. What a trusted one says is at `scope["seawall.accelerate"]`.
+ACCELERATE = b"x-seawall-accelerate"
 _FORWARDED = (
     b"x-forwarded-for",
     b"x-forwarded-proto",
     b"x-forwarded-host",
     b"x-forwarded-port",
     b"forwarded",
+    ACCELERATE,
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -60,6 +65,9 @@ class TrustedProxies:
             if not self._trusted(client):
                 break
         scope["client"] = (client, scope["client"][1] if scope.get("client") and client == peer else 0)
+        kind = _values(given, ACCELERATE)
+        if kind:
+            scope["seawall.accelerate"] = kind[-1]
         # Several proxies in a row append; the last value is the nearest proxy's, which is trusted.
         proto = _values(given, b"x-forwarded-proto")
         if proto and proto[-1].lower() in ("http", "https"):

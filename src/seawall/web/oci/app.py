@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.kernel.names import check_name
 from seawall.registry.protocol import Registry
+from seawall.web.oci.accelerate import Accelerator, NoAccelerator
 from seawall.web.oci.access import RegistryAccess
 from seawall.web.oci.blobs import BlobHandlers
 from seawall.web.oci.http import ClientGoneError, Request, Response, error_response
@@ -43,14 +44,20 @@ class OciApp:
     """ASGI application for everything below `/v2`."""
 
     def __init__(
-        self, registry: Registry, access: RegistryAccess, mirror: Naming, *, manifest_limit: int
+        self,
+        registry: Registry,
+        access: RegistryAccess,
+        mirror: Naming,
+        *,
+        manifest_limit: int,
+        accelerator: Accelerator | NoAccelerator,
     ) -> None:
-        """`manifest_limit`: bytes of the largest manifest."""
+        """`manifest_limit`: bytes of the largest manifest. `accelerator`: names files to a proxy."""
         self._access = access
         self._mirror = mirror
         lists = ListHandlers(registry, access)
         manifests = ManifestHandlers(registry, access, limit=manifest_limit)
-        blobs = BlobHandlers(registry)
+        blobs = BlobHandlers(registry, accelerator)
         uploads = UploadHandlers(registry, access)
         self._catalog = lists.catalog
         # By kind of path and method: what the caller must be allowed, and the handler. Reading and cancelling

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from seawall.kernel.ranges import parse_ranges
 from seawall.registry.protocol import BlobVerbs
+from seawall.web.oci.accelerate import Accelerator, NoAccelerator
 from seawall.web.oci.http import Request, Response
 from seawall.web.oci.ranges import multipart
 
@@ -11,8 +12,9 @@ from seawall.web.oci.ranges import multipart
 class BlobHandlers:
     """Answers requests for `/v2/<name>/blobs/<digest>`."""
 
-    def __init__(self, registry: BlobVerbs) -> None:
+    def __init__(self, registry: BlobVerbs, accelerator: Accelerator | NoAccelerator) -> None:
         self._registry = registry
+        self._accelerator = accelerator
 
     async def head(self, request: Request, name: str, digest: str) -> Response:
         """HEAD."""
@@ -24,7 +26,8 @@ class BlobHandlers:
 
         A file is handed to the server where it can send files itself (ASGI "http.response.pathsend"), so its
         bytes do not pass through Python. Several ranges are answered here even where a client could be sent
-        to the object store: a store answers one range, and sends the whole when asked for more.
+        to the object store: a store answers one range, and sends the whole when asked for more. A proxy that
+        sends files (`http.accelerate`) gets the place of the file instead, for the whole and for one range.
         """
         wanted = request.headers.get("range")
         blob = await self._registry.open_blob(name, digest, whole=wanted is None)
@@ -38,6 +41,9 @@ class BlobHandlers:
             return multipart(blob, spans, headers)
         if blob.url is not None:
             return Response(307, {"Location": blob.url, "Docker-Content-Digest": blob.digest})
+        place = self._accelerator.place(request, blob)
+        if place is not None and (spans or wanted is None):
+            return Response(200, _for_proxy(headers, place))
         if spans:
             start, end = spans[0]
             headers["Content-Length"] = str(end - start)
@@ -52,6 +58,12 @@ class BlobHandlers:
         del request
         await self._registry.delete_blob(name, digest)
         return Response(202)
+
+
+def _for_proxy(headers: dict[str, str], place: str) -> dict[str, str]:
+    # The proxy says these itself, and would say twice what it keeps of this answer.
+    own = ("Accept-Ranges", "Cache-Control", "Content-Length")
+    return {name: value for name, value in headers.items() if name not in own} | {"X-Accel-Redirect": place}
 
 
 def _headers(digest: str, size: int) -> dict[str, str]:
