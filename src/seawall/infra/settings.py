@@ -241,6 +241,13 @@ class AzureSettings(_Bucket):
     endpoint: str | None = Field(default=None, description="another address than Azure's")
 
 
+class CacheSettings(_Section):
+    """Blobs of an object store that are kept on a local disk for readers."""
+
+    root: Path | None = Field(default=None, description="folder of the cache; none: no cache")
+    bytes: int = Field(default=10 * 1024 * MIB, ge=64 * MIB, description="most that it may take of the disk")
+
+
 class StorageSettings(_Section):
     """Where blob bytes live. No root means `data_dir/blobs`."""
 
@@ -253,6 +260,7 @@ class StorageSettings(_Section):
     s3: S3Settings = S3Settings()
     gcs: GcsSettings = GcsSettings()
     azure: AzureSettings = AzureSettings()
+    cache: CacheSettings = CacheSettings()
     redirect: bool = Field(default=False, description="send readers to presigned URLs of the object store")
     redirect_endpoint: str | None = Field(
         default=None, description="the object store's URL as clients reach it"
@@ -275,6 +283,8 @@ class StorageSettings(_Section):
 
     @model_validator(mode="after")
     def _complete(self) -> StorageSettings:
+        if self.cache.root is not None and self.driver == "filesystem":
+            raise ValueError("cache is for object stores; driver filesystem has the blobs on a disk")
         if self.driver == "s3" and not self.s3.bucket:
             raise ValueError("driver s3 needs s3.bucket")
         if (self.s3.accesskey is None) != (self.s3.secretkey is None):

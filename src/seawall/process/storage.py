@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage, FilesystemStorage
+from seawall.infra.storage.cache import BlobCache, DiskCache, NoCache
 from seawall.infra.storage.connect import open_objects
+
+
+def open_cache(settings: Settings) -> BlobCache:
+    """The local cache of what an object store has. Raises ConfigError where its root cannot be a folder."""
+    cache = settings.storage.cache
+    return DiskCache(cache.root.absolute(), cache.bytes) if cache.root else NoCache()
 
 
 def open_storage(settings: Settings) -> BlobStorage:

@@ -74,7 +74,7 @@ from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
 from seawall.infra.storage.measured import MeasuredStorage
 from seawall.process import tables as tables  # declares every table
-from seawall.process.storage import open_storage
+from seawall.process.storage import open_cache, open_storage
 from seawall.registry import jobs as content_jobs
 from seawall.registry import pulls, receipts
 from seawall.registry.artifacts import ArtifactService
@@ -229,6 +229,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         blob_limit=settings.limits.blob_bytes,
         hooks=hooks,
         receipts=kept,
+        cache=open_cache(settings) if serving else None,
     )
     keys = KeyRing.open(db, settings)
     events = Subscribers()

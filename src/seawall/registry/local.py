@@ -7,6 +7,7 @@ from typing import Any
 
 from seawall.infra.db import Database
 from seawall.infra.storage import BlobStorage
+from seawall.infra.storage.cache import BlobCache
 from seawall.kernel.errors import RegistryError
 from seawall.registry.blobs import Blobs
 from seawall.registry.deletion import Deletions
@@ -37,15 +38,19 @@ class LocalRegistry(Registry):
         blob_limit: int = 0,
         hooks: Hooks,
         receipts: Recorder | None = None,
+        cache: BlobCache | None = None,
     ) -> None:
-        """`create_projects`, `grace_seconds`, `blob_limit`: see Repositories, Blobs, Uploads."""
+        """`create_projects`, `grace_seconds`, `blob_limit`: see Repositories, Blobs, Uploads.
+
+        `cache`: where reads of blobs look before `storage`.
+        """
         self.db = db
         self.storage = storage
         self.writes = ContentWrites(db, hooks, receipts or NoReceipts())
         reads = PointReads(db)
         self.repositories = Repositories(db, reads, create_projects=create_projects)
         self.blobs = Blobs(db, reads, self.repositories, self.writes, grace_seconds=grace_seconds)
-        self.stored = StoredBlobs(storage)
+        self.stored = StoredBlobs(storage, cache)
         self.uploads = Uploads(
             db, storage, self.stored, self.repositories, self.writes, blob_limit=blob_limit
         )

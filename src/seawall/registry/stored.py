@@ -4,6 +4,9 @@ Storage can lie: a disk flips a bit, a bucket is copied incompletely. So small b
 after their digest was checked, a blob that is streamed whole is hashed on the way and its last piece waits
 for the digest, and "it exists" is said only of what storage has. A file that the server sends by itself is
 not read here: the scrub (`seawall.registry.scrub`) proves those.
+
+Reads of an object store may be answered from a local cache (`seawall.infra.storage.cache`), which is filled
+with what was proven. Whether a blob is there is always asked of the store.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any
 import structlog
 
 from seawall.infra.storage import BlobStorage
+from seawall.infra.storage.cache import BlobCache, Filling, NoCache
 from seawall.kernel.errors import RegistryError, UnavailableError
 from seawall.kernel.names import digest_of
 from seawall.registry.model import Blob
@@ -42,8 +46,9 @@ def digest_of_key(key: str) -> str:
 class StoredBlobs:
     """Reads the bytes of blobs, and proves them."""
 
-    def __init__(self, storage: BlobStorage) -> None:
+    def __init__(self, storage: BlobStorage, cache: BlobCache | None = None) -> None:
         self._storage = storage
+        self._cache = cache or NoCache()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
 
@@ -77,10 +82,20 @@ class StoredBlobs:
         return data
 
     async def _proven(self, blob: Blob) -> bytes:
+        algorithm = blob.digest.partition(":")[0]
+        kept = await self._cache.open(blob.digest, blob.size)
+        if kept is not None:
+            data = b"".join([part async for part in kept.read(0, blob.size)])
+            if digest_of(data, algorithm) == blob.digest:
+                return data
         for _ in range(2):
             with _reading(blob.digest):
                 data = b"".join([part async for part in self._storage.stream(blob.key, 0, blob.size)])
-            if digest_of(data, blob.digest.partition(":")[0]) == blob.digest:
+            if digest_of(data, algorithm) == blob.digest:
+                filling = await self._cache.fill(blob.digest, blob.size)
+                if filling is not None:
+                    await filling.write(data)
+                    await filling.commit()
                 return data
             log.error("storage returned wrong bytes", digest=blob.digest, key=blob.key)
         raise _damaged(blob.digest)
@@ -90,6 +105,27 @@ class StoredBlobs:
 
         Raises BLOB_UNKNOWN when storage has no bytes, UnavailableError instead of the end of wrong ones.
         """
+        whole = start == 0 and end == blob.size
+        kept = await self._cache.open(blob.digest, blob.size)
+        if kept is not None:
+            async for data in kept.read(start, end):
+                start += len(data)
+                yield data
+            if start >= end:
+                return
+            # What it lacks comes from the store, as a range would.
+            whole = whole and start == 0
+        filling = await self._cache.fill(blob.digest, blob.size) if whole else None
+        try:
+            async for data in self._from_storage(blob, start, end, filling):
+                yield data
+        finally:
+            if filling is not None:
+                await filling.abort()
+
+    async def _from_storage(
+        self, blob: Blob, start: int, end: int, filling: Filling | None
+    ) -> AsyncIterator[bytes]:
         whole = start == 0 and end == blob.size
         algorithm, _, expected = blob.digest.partition(":")
         running = hashlib.new(algorithm)
@@ -102,6 +138,8 @@ class StoredBlobs:
                 if held is not None:
                     yield held
                 held = data
+                if filling is not None:
+                    await filling.write(data)
                 if len(data) > _INLINE:
                     await asyncio.to_thread(running.update, data)
                 else:
@@ -110,6 +148,8 @@ class StoredBlobs:
             if running.hexdigest() != expected:
                 log.error("storage returned wrong bytes", digest=blob.digest, key=blob.key)
                 raise _damaged(blob.digest)
+            if filling is not None:
+                await filling.commit()
             yield held
 
 

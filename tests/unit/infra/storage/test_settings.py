@@ -18,6 +18,7 @@ from seawall.process.storage import open_storage
     ("storage", "message"),
     [
         ({"driver": "s3"}, "driver s3 needs s3.bucket"),
+        ({"cache": {"root": "/c"}}, "cache is for object stores"),
         ({"driver": "gcs"}, "driver gcs needs gcs.bucket"),
         ({"driver": "azure", "azure": {"container": "c"}}, "azure.accountname"),
         ({"driver": "s3", "s3": {"bucket": "b", "accesskey": "a"}}, "must be given together"),
@@ -29,6 +30,25 @@ from seawall.process.storage import open_storage
 def test_refused(storage: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(None, {"storage": storage})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"http": {"accelerate": "nginx"}}, "accelerate needs trusted_proxies"),
+        (
+            {
+                "http": {"accelerate": "nginx", "trusted_proxies": "10.0.0.1"},
+                "storage": {"driver": "s3", "s3": {"bucket": "b"}},
+            },
+            "accelerate needs storage.driver filesystem",
+        ),
+        ({"http": {"accelerate": "apache"}}, "http.accelerate"),
+    ],
+)
+def test_acceleration_needs_files_and_a_proxy(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(None, settings)
 
 
 def test_missing_files_are_one_line(tmp_path: Path) -> None:
