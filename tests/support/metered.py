@@ -11,7 +11,7 @@ import json
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -54,6 +54,16 @@ class Metered:
             answer = self._loop.run_until_complete(self._client.request(method, url, **options))
         assert answer.status_code < 500, answer.text
         return answer, cost
+
+    def all(self, method: str, urls: Sequence[str]) -> tuple[list[httpx.Response], Cost]:
+        """Send requests with the token, all at once."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+
+        async def send_all() -> list[httpx.Response]:
+            return await asyncio.gather(*(self._client.request(method, url, headers=headers) for url in urls))
+
+        with self.relay.counting() as cost:
+            return self._loop.run_until_complete(send_all()), cost
 
     def run(self, work: Any) -> Any:
         """The result of a coroutine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,12 @@ def project_by_name(connection: Connection, name: str) -> Project | None:
     """The project called `name`."""
     row = connection.execute(_NAMED, {"b_name": name}).first()
     return Project(*row) if row else None
+
+
+def times_made(connection: Connection, names: Collection[str]) -> dict[str, float]:
+    """When projects were made (Unix seconds), by name."""
+    query = select(projects.c.name, projects.c.created_at).where(projects.c.name.in_(names))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def project_by_id(connection: Connection, project_id: int) -> Project | None:

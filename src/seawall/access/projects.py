@@ -141,17 +141,19 @@ SETTINGS = select(project_metadata.c.name, project_metadata.c.value).where(
 )
 
 
-def settings_of_named(
-    connection: Connection, name: str, wanted: Collection[str]
-) -> tuple[int, dict[str, str]] | None:
-    """(project id, its metadata values among `wanted`), None where it has none of them; one query."""
+def settings_of_each(
+    connection: Connection, names: Collection[str], wanted: Collection[str]
+) -> dict[str, tuple[int, dict[str, str]]]:
+    """Project name -> (id, its metadata values among `wanted`), without those that have none; one query."""
     query = (
-        select(project_metadata.c.name, project_metadata.c.value, project_metadata.c.project_id)
+        select(projects.c.name, project_metadata.c.name, project_metadata.c.value, projects.c.id)
         .join(projects, projects.c.id == project_metadata.c.project_id)
-        .where(projects.c.name == name, project_metadata.c.name.in_(wanted))
+        .where(projects.c.name.in_(names), project_metadata.c.name.in_(wanted))
     )
-    rows = connection.execute(query).all()
-    return (rows[0].project_id, {row.name: row.value for row in rows}) if rows else None
+    found: dict[str, tuple[int, dict[str, str]]] = {}
+    for project, name, value, identifier in connection.execute(query):
+        found.setdefault(project, (identifier, {}))[1][name] = value
+    return found
 
 
 def ids_of(connection: Connection, names: Collection[str]) -> dict[str, int]:

@@ -30,6 +30,7 @@ from seawall.access.trusted_issuers import TrustedIssuer, known
 from seawall.infra.addresses import counted_as
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
+from seawall.infra.db.gather import Gatherer
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.telemetry import Counter
@@ -124,6 +125,7 @@ class AuthService:
         self._slots = asyncio.Semaphore(2)
         # Projects' times of making, and until when (or for which change token) they are known.
         self._ages: dict[str, tuple[float, float]] = {}
+        self._made: Gatherer[str, float] = Gatherer(db, access.times_made)
         self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def robot_prefix(self) -> str:
@@ -271,13 +273,13 @@ class AuthService:
         ):
             return known[1] <= since
         mark = token if token is not None else time.monotonic() + 1
-        found = await self._db.point(lambda c: access.project_by_name(c, project))
-        if found is None:
+        made = await self._made.get(project)
+        if made is None:
             return True
-        self._ages[project] = (mark, found.created_at)
+        self._ages[project] = (mark, made)
         if len(self._ages) > 4096:
             self._ages.pop(next(iter(self._ages)))
-        return found.created_at <= since
+        return made <= since
 
     async def actions(self, user: Principal | None, repository: str) -> frozenset[str]:
         """What `user` may do to the repository: a subset of pull, push, delete."""

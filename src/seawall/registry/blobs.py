@@ -8,12 +8,14 @@ asks for an old `touched_at`, so the two cannot both succeed.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, literal, select, update
 
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
+from seawall.infra.db.gather import Gatherer, for_each
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest
 from seawall.registry import accounting
@@ -43,11 +45,14 @@ class Blobs:
         self._repositories = repositories
         self._writes = writes
         self._grace = grace_seconds
+        self._together: Gatherer[tuple[str, str], Any] = Gatherer(db, _find_blobs)
 
     async def get(self, name: str, digest: str) -> Blob:
         """The blob `digest` of repository `name`. Raises BLOB_UNKNOWN, DIGEST_INVALID, NAME_UNKNOWN."""
         check_digest(digest)
-        row = await self._reads.get(("b", name, digest), lambda c: _blob(c, name, digest))
+        row = await self._reads.get(
+            ("b", name, digest), lambda c: _blob(c, name, digest), lambda: self._with_others(name, digest)
+        )
         assert row is not None
         found, touched_at = row
         # "It exists" is a promise to a client that then skips the upload: make it hold for a while.
@@ -55,6 +60,9 @@ class Blobs:
         if time.time() - touched_at > self._grace / 2 and not await self._touch(name, digest):
             raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
         return found
+
+    async def _with_others(self, name: str, digest: str) -> tuple[Blob, float]:
+        return _checked(await self._together.get((name, digest)), name, digest)
 
     async def mount(self, name: str, digest: str, source: str, *, replica: bool = False) -> bool:
         """Link blob `digest` of repository `source` into `name`; False when there is none to link.
@@ -165,6 +173,9 @@ _BLOB = (
 )
 
 
+_BLOBS = for_each(_BLOB, "b_name", "b_digest")
+
+
 def known_key(connection: Connection, digest: str) -> str | None:
     """Where the bytes of a blob are in storage; None for a blob that no repository ever had."""
     return connection.execute(select(blobs.c.storage_key).where(blobs.c.digest == digest)).scalar()
@@ -178,12 +189,27 @@ def find_blob(connection: Connection, name: str, digest: str) -> tuple[Blob, flo
 
 def _blob(connection: Connection, name: str, digest: str) -> tuple[Blob, float]:
     """`find_blob`. Raises NAME_UNKNOWN, BLOB_UNKNOWN."""
-    row = _look(connection, name, digest)
+    return _checked(_look(connection, name, digest), name, digest)
+
+
+def _checked(row: Any, name: str, digest: str) -> tuple[Blob, float]:
+    """What a row of `_BLOB` says. Raises NAME_UNKNOWN, BLOB_UNKNOWN."""
     if row is None:
         raise RegistryError("NAME_UNKNOWN", detail={"name": name})
     if row[0] is None:
         raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
     return Blob(row[0], row[1], row[2]), row[3]
+
+
+def _find_blobs(
+    connection: Connection, keys: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """What `_look` finds, for several (name, digest)."""
+    if len(keys) == 1:
+        row = _look(connection, *keys[0])
+        return {} if row is None else {keys[0]: tuple(row)}
+    asked = {"all_b_name": [name for name, _ in keys], "all_b_digest": [digest for _, digest in keys]}
+    return {keys[row[0] - 1]: tuple(row)[1:] for row in connection.execute(_BLOBS, asked)}
 
 
 def _look(connection: Connection, name: str, digest: str) -> Any:

@@ -54,7 +54,7 @@ class LocalRegistry(Registry):
         self.uploads = Uploads(
             db, storage, self.stored, self.repositories, self.writes, blob_limit=blob_limit
         )
-        self.manifests = Manifests(reads, self.repositories, self.writes)
+        self.manifests = Manifests(db, reads, self.repositories, self.writes)
         self.deletions = Deletions(db, self.repositories, self.writes)
         self.lists = Lists(db, self.repositories)
         self._receiver = Receiver(storage, self.repositories, self.blobs, self.uploads)

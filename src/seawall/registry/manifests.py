@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, insert, select, update
 
 from seawall.access.views import projects
+from seawall.infra.db import Database
 from seawall.infra.db.batch import Asked, flush, later, many
 from seawall.infra.db.dialect import dialect_of, next_id, upsert
 from seawall.kernel.context import actor
@@ -17,6 +18,7 @@ from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, digest_of, is_tag
 from seawall.registry import accounting, index
 from seawall.registry.belongings import is_attached
+from seawall.registry.found import FoundManifests, find_manifest
 from seawall.registry.hooks import Push
 from seawall.registry.manifest import Manifest, parse
 from seawall.registry.model import Repository, StoredManifest
@@ -38,7 +40,10 @@ from seawall.registry.writes import ContentWrites
 class Manifests:
     """The manifests of the registry. Errors are RegistryError with OCI codes."""
 
-    def __init__(self, reads: PointReads, repositories: Repositories, writes: ContentWrites) -> None:
+    def __init__(
+        self, db: Database, reads: PointReads, repositories: Repositories, writes: ContentWrites
+    ) -> None:
+        self._found = FoundManifests(db)
         self._reads = reads
         self._repositories = repositories
         self._writes = writes
@@ -49,7 +54,11 @@ class Manifests:
             check_digest(reference)
         elif not is_tag(reference):
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
-        found = await self._reads.get(("m", name, reference), lambda c: _manifest(c, name, reference))
+        found = await self._reads.get(
+            ("m", name, reference),
+            lambda c: find_manifest(c, name, reference),
+            lambda: self._found.get(name, reference),
+        )
         assert found is not None
         return found
 
@@ -140,38 +149,6 @@ class Manifests:
             flush(connection)
         for hook in after:
             hook(connection, push, manifest_id)
-
-
-def _found_by(wanted: ColumnElement[bool], *, tag: bool) -> Select[Any]:
-    query = select(manifests.c.digest, manifests.c.media_type, manifest_payloads.c.payload)
-    query = query.select_from(repositories)
-    if tag:
-        mine = and_(tags.c.repository_id == repositories.c.id, tags.c.name == bindparam("b_reference"))
-        query = query.outerjoin(tags, mine)
-    query = query.outerjoin(manifests, wanted)
-    query = query.outerjoin(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
-    return query.where(repositories.c.name == bindparam("b_name"))
-
-
-_BY_TAG = _found_by(manifests.c.id == tags.c.manifest_id, tag=True)
-_BY_DIGEST = _found_by(
-    and_(manifests.c.repository_id == repositories.c.id, manifests.c.digest == bindparam("b_reference")),
-    tag=False,
-)
-
-
-def _manifest(connection: Connection, name: str, reference: str) -> StoredManifest:
-    """The manifest that a tag or digest names in the repository called `name`.
-
-    Raises NAME_UNKNOWN, MANIFEST_UNKNOWN.
-    """
-    query = _BY_DIGEST if ":" in reference else _BY_TAG
-    row = connection.execute(query, {"b_name": name, "b_reference": reference}).first()
-    if row is None:
-        raise RegistryError("NAME_UNKNOWN", detail={"name": name})
-    if row[2] is None:
-        raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference})
-    return StoredManifest(row[0], row[1], bytes(row[2]))
 
 
 @dataclass(frozen=True, slots=True)

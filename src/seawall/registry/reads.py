@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -21,14 +21,21 @@ class PointReads:
         self._db = db
         self._cache: OrderedDict[tuple[Any, ...], tuple[int, Any]] = OrderedDict()
 
-    async def get(self, key: tuple[Any, ...], fn: Callable[[Connection], T | None]) -> T | None:
+    async def get(
+        self,
+        key: tuple[Any, ...],
+        fn: Callable[[Connection], T | None],
+        together: Callable[[], Awaitable[T | None]] | None = None,
+    ) -> T | None:
         """What `fn` finds, from memory when nothing was committed since it was found.
+
+        `together`: asks for the same in its place, along with other requests, where nothing is remembered.
 
         Only things that exist are remembered, so a flood of wrong names cannot push them out.
         """
         token = self._db.change_token()
         if token is None:
-            return await self._db.point(fn)
+            return await (self._db.point(fn) if together is None else together())
         hit = self._cache.get(key)
         if hit is not None and hit[0] == token:
             return hit[1]  # type: ignore[no-any-return]

@@ -135,7 +135,7 @@ def test_projects_and_robots_of_scans(run: Run) -> None:
         assert await read(lambda c: projects.ids_of(c, ["p", "q"])) == {"p": project}
         with pytest.raises(NotFoundError, match="project q not found"):
             await read(lambda c: projects.id_of(c, "q"))
-        assert await read(lambda c: projects.settings_of_named(c, "p", ("severity",))) is None
+        assert await read(lambda c: projects.settings_of_each(c, ["p"], ("severity",))) == {}
         await write(lambda c: projects.ensure_public(c, "p"))
         assert len(await read(projects.all_names)) == len(set((await read(projects.all_names)).values()))
         robot = await write(lambda c: robots.create_for_scan(c, (project, "p"), "scanner-1", "hash", 5))

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from seawall.access.access import project_by_name
+from seawall.access.access import times_made
 from seawall.access.projects import settings_of
 from seawall.features.proxycache.breaker import Breaker, counts_as_failure
 from seawall.features.proxycache.filters import wants
@@ -20,8 +20,9 @@ from seawall.features.replication.limiter import KILOBIT, Limiter
 from seawall.features.replication.registries import Registries
 from seawall.features.replication.remote import RemoteError
 from seawall.features.replication.session import Patience
-from seawall.features.replication.upstreams import upstream_of
+from seawall.features.replication.upstreams import UpstreamRow, upstreams_of
 from seawall.infra.db import Database
+from seawall.infra.db.gather import Gatherer
 from seawall.kernel.errors import RegistryError, SeawallError
 
 log: Any = structlog.get_logger("seawall.proxy")
@@ -78,6 +79,8 @@ class Upstreams:
         self._registries = registries
         self._open: dict[str, Upstream] = {}
         self._known: dict[str, tuple[float, bool]] = {}
+        self._rows: Gatherer[str, UpstreamRow] = Gatherer(db, upstreams_of)
+        self._made: Gatherer[str, float] = Gatherer(db, times_made)
         # One for each registry, whatever the number of projects before it.
         self._breakers: dict[int, Breaker] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -105,14 +108,14 @@ class Upstreams:
             return self._open.get(project) if is_proxy else None
         found = await self._look_up(project)
         # A project that is not there yet may be made a proxy by another process the moment after.
-        if found is not None or await self._db.point(lambda c: project_by_name(c, project)) is not None:
+        if found is not None or await self._made.get(project) is not None:
             if len(self._known) > 10_000:
                 self._known.clear()
             self._known[project] = (time.monotonic(), found is not None)
         return found
 
     async def _look_up(self, project: str) -> Upstream | None:
-        row = await self._db.point(lambda c: upstream_of(c, project))
+        row = await self._rows.get(project)
         old = self._open.get(project)
         if row is None:
             if old is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select
@@ -19,15 +20,14 @@ class UpstreamRow(NamedTuple):
     updated_at: float
 
 
-def upstream_of(connection: Connection, project: str) -> UpstreamRow | None:
-    """The registry behind the project of that name, None when it is no proxy-cache project."""
+def upstreams_of(connection: Connection, names: Collection[str]) -> dict[str, UpstreamRow]:
+    """The registries behind the proxy-cache projects among those of these names."""
     query = (
-        select(projects.c.id, registries.c.id, registries.c.url, registries.c.updated_at)
+        select(projects.c.name, projects.c.id, registries.c.id, registries.c.url, registries.c.updated_at)
         .join(registries, registries.c.id == projects.c.registry_id)
-        .where(projects.c.name == project)
+        .where(projects.c.name.in_(names))
     )
-    row = connection.execute(query).first()
-    return UpstreamRow(*row) if row is not None else None
+    return {row[0]: UpstreamRow(*row[1:]) for row in connection.execute(query)}
 
 
 class ProxyRow(NamedTuple):

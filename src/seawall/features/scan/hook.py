@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, select
@@ -20,6 +21,7 @@ from seawall.features.scan.targets import Target
 from seawall.features.trust.exempt import Exemptions
 from seawall.infra.db import Database
 from seawall.infra.db.batch import Asked
+from seawall.infra.db.gather import Gatherer
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import InvalidError, RegistryError
 from seawall.registry.gates import OpenProjects
@@ -54,6 +56,7 @@ class ScanHook(ContentHook):
         self._requests = requests
         self._auth = auth
         self._open = OpenProjects(db, seconds=1)
+        self._policies: Gatherer[str, tuple[int, str]] = Gatherer(db, _policies)
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
         """Forget the reports about an artifact that goes."""
@@ -114,7 +117,7 @@ class ScanHook(ContentHook):
         if who == PULLER:
             return
         mark = self._open.mark()
-        policy = await self._db.point(lambda c: _policy(c, project))
+        policy = await self._policies.get(project)
         if policy is None:
             self._open.remember(project, mark)
             return
@@ -139,12 +142,14 @@ def _is_chart(stored: StoredManifest) -> bool:
     return manifest.config_media_type == _CHART and manifest.layer_types <= _CHART_LAYERS
 
 
-def _policy(connection: Connection, project: str) -> tuple[int, str] | None:
-    """(project id, severity from which images are held back), None where nothing is."""
-    found = project_rules.settings_of_named(connection, project, ("prevent_vul", "severity"))
-    if found is None or found[1].get("prevent_vul") != "true":
-        return None
-    return found[0], found[1].get("severity", "low").capitalize()
+def _policies(connection: Connection, names: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """(project id, severity from which images are held back) of the projects that hold some back."""
+    found = project_rules.settings_of_each(connection, names, ("prevent_vul", "severity"))
+    return {
+        name: (identifier, settings.get("severity", "low").capitalize())
+        for name, (identifier, settings) in found.items()
+        if settings.get("prevent_vul") == "true"
+    }
 
 
 def _refusal(connection: Connection, policy: tuple[int, str], repository: str, digest: str) -> str | None:

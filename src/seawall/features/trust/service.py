@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
 from seawall.access.access import project_by_id
-from seawall.access.projects import settings_of_named
+from seawall.access.projects import settings_of_each
 from seawall.access.views import projects
 from seawall.features.trust.anchors import (
     BUNDLE_PREFIX,
@@ -32,6 +32,7 @@ from seawall.features.trust.notary import signed_tags
 from seawall.features.trust.notation import notation
 from seawall.features.trust.tables import trusted_keys
 from seawall.infra.db import Database
+from seawall.infra.db.gather import Gatherer
 from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.artifacts import ArtifactService
@@ -81,6 +82,7 @@ class TrustService:
         self._db = db
         self._artifacts = artifacts
         self._open = OpenProjects(db)
+        self._policies: Gatherer[str, set[str]] = Gatherer(db, _policies)
         # Verification reads blobs and computes; its result depends on nothing but the key.
         self._verified: OrderedDict[tuple[Any, ...], tuple[Signed, ...]] = OrderedDict()
         self._vouchers: OrderedDict[tuple[Any, ...], str] = OrderedDict()
@@ -243,7 +245,7 @@ class TrustService:
         if self._open.knows(project):
             return None
         mark = self._open.mark()
-        wanted = await self._db.point(lambda c: _policy(c, repository))
+        wanted = await self._policies.get(project)
         if not wanted:
             self._open.remember(project, mark)
             return None
@@ -346,6 +348,10 @@ def _anchors(connection: Connection, project: str) -> list[Anchor]:
     return [Anchor(*row[:-1], _identities(row[-1])) for row in connection.execute(query)]
 
 
-def _policy(connection: Connection, repository: str) -> set[str]:
-    found = settings_of_named(connection, repository.partition("/")[0], (COSIGN, NOTATION))
-    return {name for name, value in found[1].items() if value == "true"} if found else set()
+def _policies(connection: Connection, names: Sequence[str]) -> dict[str, set[str]]:
+    """Project -> the kinds of signature that its policy asks for."""
+    found = settings_of_each(connection, names, (COSIGN, NOTATION))
+    return {
+        project: {name for name, value in settings.items() if value == "true"}
+        for project, (_, settings) in found.items()
+    }

@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 from seawall.infra.db.connections import pooled_engine
@@ -14,6 +15,8 @@ from seawall.kernel.errors import UnavailableError
 
 # How long a request waits for its turn, and how long for its commit.
 ANSWER_SECONDS = 10.0
+# When the current task's last wait for a database that is away ended (monotonic).
+waited_until: ContextVar[float] = ContextVar("waited_until", default=-1e9)
 
 
 class Work:

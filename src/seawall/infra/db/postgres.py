@@ -33,7 +33,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, event, text
@@ -45,7 +44,7 @@ from seawall.infra.db import batch, fence, meters
 from seawall.infra.db.connections import connection_info
 from seawall.infra.db.faults import DatabaseError, Fault, told, transient
 from seawall.infra.db.hosts import Hosts
-from seawall.infra.db.lanes import Lane, Work
+from seawall.infra.db.lanes import Lane, Work, waited_until
 from seawall.infra.db.together import Also, nothing, together
 from seawall.kernel.errors import UnavailableError
 
@@ -84,8 +83,7 @@ _SLOW_COMMIT_SECONDS = 3.0
 # What a request gets to do its work at another server, after the first one hung.
 _MOVED_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
-# When the current task's last wait for a database that is away ended (monotonic), and how long that counts.
-_waited_until: ContextVar[float] = ContextVar("waited_until", default=-1e9)
+# How long a wait in vain counts (`lanes.waited_until`).
 _ONCE_SECONDS = 1.0
 
 
@@ -240,7 +238,7 @@ class PostgresDatabase:
         # retry_seconds instead of each waiting for its turn to wait.
         now = time.monotonic()
         # A request that has waited in vain does so once: what it does about it must not wait as long again.
-        again = now - _waited_until.get() < _ONCE_SECONDS
+        again = now - waited_until.get() < _ONCE_SECONDS
         work = Work(now if again else self._deadline())
 
         above = tracing.current()
@@ -282,7 +280,7 @@ class PostgresDatabase:
         except UnavailableError:
             meters.ERRORS.inc(lane.pool)
             if not again:
-                _waited_until.set(time.monotonic())
+                waited_until.set(time.monotonic())
             raise
 
     def give_up_late(self) -> bool:

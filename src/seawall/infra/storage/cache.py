@@ -284,7 +284,8 @@ class _Account:
         self._fd = fd
         data = os.pread(fd, _ACCOUNT.size, 0)
         self.known = len(data) == _ACCOUNT.size
-        self._bytes, self._files = _ACCOUNT.unpack(data) if self.known else (0, 0)
+        found: tuple[int, int] = _ACCOUNT.unpack(data) if self.known else (0, 0)
+        self._bytes, self._files = found
 
     def fits(self, size: int, limit: int) -> bool:
         return self._bytes + size <= limit and self._files < _FILES
