@@ -66,7 +66,7 @@ class Gatherer(Generic[K, V]):
         self._loop = loop
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
         # When each question that is under way began (monotonic).
-        self._under_way: dict[asyncio.Task[None], float] = {}
+        self._under_way: dict[object, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def get(self, key: K) -> V | None:
@@ -76,6 +76,8 @@ class Gatherer(Generic[K, V]):
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._reset(loop)
+        if not self._under_way and not self._waiting:
+            return await self._alone(key)
         with tracing.transaction("read", self._look, "postgresql"):
             future = self._waiting.get(key)
             if future is None:
@@ -89,6 +91,15 @@ class Gatherer(Generic[K, V]):
             except UnavailableError:
                 waited_until.set(time.monotonic())
                 raise
+
+    async def _alone(self, key: K) -> V | None:
+        """Ask at once: nobody else may be answered by a question that has begun."""
+        mark = object()
+        self._under_way[mark] = time.monotonic()
+        try:
+            return (await self._db.read(lambda c: self._look(c, [key]))).get(key)
+        finally:
+            self._ended(mark)
 
     def _begin(self) -> None:
         """Ask for what waits, unless a question is under way that began just now."""
@@ -114,8 +125,8 @@ class Gatherer(Generic[K, V]):
         self._under_way[task] = now
         task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if self._under_way.pop(task, None) is not None:
+    def _ended(self, question: object) -> None:
+        if self._under_way.pop(question, None) is not None:
             self._begin()
 
     async def _ask(self, asked: dict[K, asyncio.Future[V | None]]) -> None:
