@@ -16,7 +16,7 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import Context
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, Select, Text, bindparam, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -178,7 +178,7 @@ def _with_columns(query: Select[Any], columns: Mapping[str, Any]) -> Select[Any]
             return columns.get(element.key)
         return None
 
-    return visitors.replacement_traverse(query, {}, column_for)  # type: ignore[no-any-return]
+    return cast("Select[Any]", visitors.replacement_traverse(query, {}, column_for))
 
 
 __all__ = ["Gatherer", "for_each"]
