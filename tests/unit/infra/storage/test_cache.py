@@ -113,7 +113,7 @@ def test_keeps_its_bound_and_what_is_used(tmp_path: Path) -> None:
                 assert found in (data, None)
                 if found is None:
                     await keep(caches[seed % 3], data)
-                # While nobody makes room or begins to write, or files would be counted that are no longer there.
+                # While nobody makes room or begins to write: or what has gone meanwhile would be counted.
                 with caches[0]._account():
                     assert stored(tmp_path) <= limit
 
