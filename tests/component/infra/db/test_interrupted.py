@@ -1,8 +1,9 @@
-"""A first start that is killed leaves nothing that the next one cannot go on from (SQLite)."""
+"""A first start or an upgrade that is killed leaves nothing that the next one cannot go on from."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Engine
 
 from seawall.infra.db import migrate
 from seawall.kernel.errors import ConfigError
+from tests.support.servers.postgres import Postgres
 
 
 @contextmanager
@@ -74,6 +76,56 @@ def test_start_killed_before_any_statement_is_resumed(tmp_path: Path) -> None:
             migrate.upgrade(f"sqlite:///{path}")
             assert names(path) == names(whole)
         path.unlink()
+
+
+def revision(url: str) -> str | None:
+    """The schema revision that a database is at."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    try:
+        with engine.connect() as connection:
+            return migrate.current(connection)
+    finally:
+        engine.dispose()
+
+
+def test_killed_upgrade_is_resumed(tmp_path: Path) -> None:
+    old = tmp_path / "old.db"
+    migrate.upgrade(f"sqlite:///{old}", "0001")
+    path = tmp_path / "new.db"
+    url = f"sqlite:///{path}"
+    shutil.copy(old, path)
+    with statements() as seen:
+        migrate.upgrade(url)
+    whole = names(path)
+    # Each third one, for time's sake; the first start above has every one.
+    for number in range(0, len(seen), 3):
+        for left in tmp_path.glob("new.db*"):
+            left.unlink()
+        shutil.copy(old, path)
+        killed_before(number, url)
+        assert names(path) == names(old), seen[number]
+    assert revision(url) == "0001"
+    migrate.upgrade(url)
+    assert names(path) == whole
+
+
+@pytest.mark.parametrize("start", ["base", "0001"])
+def test_killed_on_postgresql(postgres: Postgres, start: str) -> None:
+    """Points all over a first start and an upgrade: all or nothing, and the lock goes with the session."""
+    old = postgres.database()
+    if start != "base":
+        migrate.upgrade(old, start)
+    template = old.rpartition("/")[2]
+    with statements() as seen:
+        migrate.upgrade(postgres.database(template))
+    # The last one lets go of the lock, after the commit.
+    last = len(seen) - 2
+    for number in [*range(0, last, last // 5), last]:
+        url = postgres.database(template)
+        killed_before(number, url)
+        assert revision(url) == (None if start == "base" else start), seen[number]
+    migrate.upgrade(url)
+    assert revision(url) == max(migrate.revisions())
 
 
 def remains(path: Path) -> None:
