@@ -15,14 +15,9 @@ import errno
 import os
 import secrets
 import string
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-import httpx
 
 from seawall.features.replication.client import RegistryClient
 from seawall.features.replication.copy import Copier
@@ -30,21 +25,12 @@ from seawall.features.replication.endpoint import RemoteEndpoint
 from seawall.features.replication.login import Credentials
 from seawall.infra.private import check_writable
 from seawall.install.harbor_api import Api, ApiError, Side
+from seawall.install.maker import Maker, Outcome, Say
+from seawall.install.migrate_rules import Rules
 from seawall.kernel.errors import ConfigError, SeawallError
 
 # Metadata that has another meaning elsewhere, or is set by itself.
 _NOT_BROUGHT = {"retention_id", "public"}
-Say = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """Counts by kind, and what could not be brought."""
-
-    made: Counter[str] = field(default_factory=Counter)
-    there: Counter[str] = field(default_factory=Counter)
-    failed: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 class Migration:
@@ -72,10 +58,8 @@ class Migration:
         self._projects = projects
         self._artifacts = artifacts
         self._secrets = secrets_file
-        self._say = say
+        self._maker = Maker(self._to, say)
         self._labels: dict[int, int] = {}
-        self._registries: dict[int, int] = {}
-        self.outcome = Outcome()
 
     async def run(self) -> Outcome:
         """Bring everything. Raises ApiError when a side cannot be reached or takes no login."""
@@ -87,53 +71,30 @@ class Migration:
             self._secrets_can_be_kept()
             await self._global_labels()
             await self._users()
-            rules = []
+            brought = []
             async for project in self._from.all("/projects"):
                 if self._projects is not None and project["name"] not in self._projects:
                     continue
                 target = await self._project(project)
                 if target is not None:
-                    rules.append((project, target))
+                    brought.append((project, target))
             await self._robots("system", None, None)
             if self._artifacts:
-                for project, target in rules:
-                    await self._repositories(project, target)
-            for project, target in rules:
-                await self._rules(project, target)
-            await self._replication()
-            return self.outcome
+                for project, _ in brought:
+                    await self._repositories(project)
+            rules = Rules(self._from, self._maker)
+            for project, target in brought:
+                await rules.project(project, target)
+            if self._projects is None:
+                await rules.replication()
+            return self._maker.outcome
         finally:
             await self._from.close()
             await self._to.close()
             for client in self._clients:
                 await client.close()
 
-    # -- making ------------------------------------------------------------------------------------
-
-    async def _make(self, kind: str, name: str, path: str, body: Any) -> int | None:
-        """POST; returns the new id, None when it is there already (409) or could not be made."""
-        answer = await self._try(kind, name, "POST", path, body)
-        if answer is None:
-            return None
-        self.outcome.made[kind] += 1
-        identifier = answer.headers.get("location", "").rpartition("/")[2]
-        return int(identifier) if identifier.isdigit() else None
-
-    async def _try(self, kind: str, name: str, method: str, path: str, body: Any) -> httpx.Response | None:
-        try:
-            return await self._to.call(method, path, body)
-        except ApiError as error:
-            if error.status == 409:
-                self.outcome.there[kind] += 1
-            elif error.status == 0:
-                raise
-            else:
-                self._fail(f"{kind} {name}: {error}")
-            return None
-
-    def _fail(self, text: str) -> None:
-        self.outcome.failed.append(text)
-        self._say(f"failed: {text}")
+    # -- secrets -----------------------------------------------------------------------------------
 
     def _secret(self, kind: str, name: str, value: str) -> None:
         if self._secrets is None:
@@ -173,18 +134,18 @@ class Migration:
         async for label in self._from.all("/labels", **source):
             name = label["name"]
             if name in there:
-                self.outcome.there["label"] += 1
+                self._maker.outcome.there["label"] += 1
                 self._labels[label["id"]] = there[name]
                 continue
             body = {key: label.get(key) or "" for key in ("name", "description", "color")}
-            made = await self._make("label", name, "/labels", {**body, **target})
+            made = await self._maker.make("label", name, "/labels", {**body, **target})
             if made is not None:
                 self._labels[label["id"]] = made
 
     async def _users(self) -> None:
         mode = (await self._from.get("/systeminfo")).get("auth_mode", "db_auth")
         if mode != "db_auth":
-            self.outcome.notes.append(
+            self._maker.outcome.notes.append(
                 f"users come from {mode}: configure it here too; they are made as they sign in"
             )
             return
@@ -192,7 +153,7 @@ class Migration:
         async for user in self._from.all("/users"):
             name = user["username"]
             if name in there or name == "admin":
-                self.outcome.there["user"] += 1
+                self._maker.outcome.there["user"] += 1
                 continue
             password = new_password()
             body = {
@@ -202,20 +163,22 @@ class Migration:
                 "realname": user.get("realname") or name,
                 "comment": user.get("comment") or "",
             }
-            made = await self._make("user", name, "/users", body)
+            made = await self._maker.make("user", name, "/users", body)
             if made is None:
                 continue
             self._secret("user", name, password)
             if user.get("sysadmin_flag"):
                 flag = {"sysadmin_flag": True}
-                await self._try("user", name, "PUT", f"/users/{made}/sysadmin", flag)
+                await self._maker.attempt("user", name, "PUT", f"/users/{made}/sysadmin", flag)
 
     # -- projects ----------------------------------------------------------------------------------
 
     async def _project(self, project: dict[str, Any]) -> int | None:
         name = project["name"]
         if project.get("registry_id"):
-            self.outcome.notes.append(f"project {name} is a proxy cache: make it here with its registry")
+            self._maker.outcome.notes.append(
+                f"project {name} is a proxy cache: make it here with its registry"
+            )
             return None
         metadata = {k: v for k, v in (project.get("metadata") or {}).items() if k not in _NOT_BROUGHT}
         metadata["public"] = (project.get("metadata") or {}).get("public", "false")
@@ -223,21 +186,21 @@ class Migration:
         limit = await self._quota(project["project_id"])
         if limit is not None:
             body["storage_limit"] = limit
-        self._say(f"project {name}")
-        before = self.outcome.made["project"]
-        await self._make("project", name, "/projects", body)
+        self._maker.say(f"project {name}")
+        before = self._maker.outcome.made["project"]
+        await self._maker.make("project", name, "/projects", body)
         try:
             target = int((await self._to.get(f"/projects/{quote(name, safe='')}"))["project_id"])
         except ApiError as error:
-            self._fail(f"project {name}: {error}")
+            self._maker.fail(f"project {name}: {error}")
             return None
         allowlist = project.get("cve_allowlist") or {}
-        if self.outcome.made["project"] > before:
+        if self._maker.outcome.made["project"] > before:
             change: dict[str, Any] = {"metadata": metadata}
             if allowlist.get("items"):
                 kept = {key: allowlist[key] for key in ("items", "expires_at") if allowlist.get(key)}
                 change["cve_allowlist"] = kept
-            await self._try("project", name, "PUT", f"/projects/{target}", change)
+            await self._maker.attempt("project", name, "PUT", f"/projects/{target}", change)
         source = project["project_id"]
         await self._copy_labels({"scope": "p", "project_id": source}, {"scope": "p", "project_id": target})
         await self._members(name, source, target)
@@ -260,7 +223,7 @@ class Migration:
         async for member in self._from.all(f"/projects/{source}/members"):
             entity = (member["entity_type"], member["entity_name"])
             if entity in there:
-                self.outcome.there["member"] += 1
+                self._maker.outcome.there["member"] += 1
                 continue
             who: dict[str, Any]
             if member["entity_type"] == "u":
@@ -272,12 +235,12 @@ class Migration:
                     if group["group_name"] == member["entity_name"]
                 ]
                 if not found:
-                    self._fail(f"member {entity[1]} of {name}: its group is not to be found")
+                    self._maker.fail(f"member {entity[1]} of {name}: its group is not to be found")
                     continue
                 keys = ("group_name", "group_type", "ldap_group_dn")
                 who = {"member_group": {key: found[0][key] for key in keys if found[0].get(key)}}
             body = {"role_id": member["role_id"], **who}
-            await self._make("member", f"{entity[1]} of {name}", f"/projects/{target}/members", body)
+            await self._maker.make("member", f"{entity[1]} of {name}", f"/projects/{target}/members", body)
 
     async def _robots(self, level: str, project_id: int | None, project: str | None) -> None:
         query = "Level=system" if project_id is None else f"Level=project,ProjectID={project_id}"
@@ -289,7 +252,7 @@ class Migration:
         async for robot in self._from.all("/robots", q=query):
             name = _robot_name(robot["name"])
             if name in there:
-                self.outcome.there["robot"] += 1
+                self._maker.outcome.there["robot"] += 1
                 continue
             body = {
                 "name": name,
@@ -300,22 +263,21 @@ class Migration:
                 "permissions": robot.get("permissions") or [],
             }
             label = f"{project}+{name}" if project else name
-            answer = await self._try("robot", label, "POST", "/robots", body)
+            answer = await self._maker.attempt("robot", label, "POST", "/robots", body)
             if answer is not None:
-                self.outcome.made["robot"] += 1
+                self._maker.outcome.made["robot"] += 1
                 made = answer.json()
                 self._secret("robot", made["name"], made["secret"])
 
     # -- content -----------------------------------------------------------------------------------
 
-    async def _repositories(self, project: dict[str, Any], target: int) -> None:
-        del target
+    async def _repositories(self, project: dict[str, Any]) -> None:
         async for repository in self._from.all(f"/projects/{quote(project['name'], safe='')}/repositories"):
             name = repository["name"]
             try:
                 await self._repository(project["name"], name, repository.get("description"))
             except SeawallError as error:
-                self._fail(f"repository {name}: {error}")
+                self._maker.fail(f"repository {name}: {error}")
 
     async def _repository(self, project: str, name: str, description: str | None) -> None:
         path = f"/projects/{quote(project, safe='')}/repositories/{_twice(name.partition('/')[2])}"
@@ -331,133 +293,25 @@ class Migration:
         copier = Copier(source, destination, name, name)
         failed = await copier.run(references)
         for reference, error in failed.items():
-            self._fail(f"artifact {name}:{reference}: {error}")
+            self._maker.fail(f"artifact {name}:{reference}: {error}")
         report = copier.report
-        self.outcome.made["artifact"] += report.artifacts
-        self.outcome.there["artifact"] += report.skipped
+        self._maker.outcome.made["artifact"] += report.artifacts
+        self._maker.outcome.there["artifact"] += report.skipped
         if report.artifacts:
-            self._say(f"{name}: {report.artifacts} artifacts, {report.bytes} bytes")
+            self._maker.say(f"{name}: {report.artifacts} artifacts, {report.bytes} bytes")
         if description:
             change = {"description": description}
-            await self._try("repository", name, "PUT", path, change)
+            await self._maker.attempt("repository", name, "PUT", path, change)
         for digest, labels in labelled:
             for label in labels:
                 if label in self._labels:
                     where, body = f"{path}/artifacts/{digest}/labels", {"id": self._labels[label]}
-                    await self._try("artifact label", f"{name}@{digest}", "POST", where, body)
-
-    # -- rules -------------------------------------------------------------------------------------
-
-    async def _rules(self, project: dict[str, Any], target: int) -> None:
-        name, source = project["name"], project["project_id"]
-        await self._immutable(name, source, target)
-        await self._retention(project, target)
-        await self._webhooks(name, source, target)
-
-    async def _immutable(self, name: str, source: int, target: int) -> None:
-        there = [_rule(item) async for item in self._to.all(f"/projects/{target}/immutabletagrules")]
-        async for rule in self._from.all(f"/projects/{source}/immutabletagrules"):
-            if _rule(rule) in there:
-                self.outcome.there["immutable tag rule"] += 1
-                continue
-            body = {key: value for key, value in rule.items() if key != "id"}
-            await self._make("immutable tag rule", name, f"/projects/{target}/immutabletagrules", body)
-
-    async def _retention(self, project: dict[str, Any], target: int) -> None:
-        identifier = (project.get("metadata") or {}).get("retention_id")
-        if not identifier:
-            return
-        mine = await self._to.get(f"/projects/{target}")
-        if (mine.get("metadata") or {}).get("retention_id"):
-            self.outcome.there["retention policy"] += 1
-            return
-        try:
-            policy = await self._from.get(f"/retentions/{identifier}")
-        except ApiError as error:
-            self._fail(f"retention policy of {project['name']}: {error}")
-            return
-        rules = [{k: v for k, v in rule.items() if k != "id"} for rule in policy.get("rules") or []]
-        trigger = policy.get("trigger") or {}
-        body = {
-            "algorithm": policy.get("algorithm", "or"),
-            "rules": rules,
-            "trigger": {
-                "kind": trigger.get("kind", "Schedule"),
-                "settings": {"cron": (trigger.get("settings") or {}).get("cron", "")},
-            },
-            "scope": {"level": "project", "ref": target},
-        }
-        await self._make("retention policy", project["name"], "/retentions", body)
-
-    async def _webhooks(self, name: str, source: int, target: int) -> None:
-        there = {item["name"] async for item in self._to.all(f"/projects/{target}/webhook/policies")}
-        async for policy in self._from.all(f"/projects/{source}/webhook/policies"):
-            if policy["name"] in there:
-                self.outcome.there["webhook policy"] += 1
-                continue
-            keys = ("name", "description", "targets", "event_types", "enabled")
-            body = {key: policy[key] for key in keys if policy.get(key) is not None}
-            where = f"/projects/{target}/webhook/policies"
-            await self._make("webhook policy", f"{policy['name']} of {name}", where, body)
-
-    async def _replication(self) -> None:
-        if self._projects is not None:
-            return
-        there = {item["name"]: item["id"] async for item in self._to.all("/registries")}
-        async for registry in self._from.all("/registries"):
-            name = registry["name"]
-            if name in there:
-                self.outcome.there["registry"] += 1
-                self._registries[registry["id"]] = there[name]
-                continue
-            body = {key: registry.get(key) for key in ("name", "type", "url", "description", "insecure")}
-            made = await self._make("registry", name, "/registries", body)
-            if made is not None:
-                self._registries[registry["id"]] = made
-                if (registry.get("credential") or {}).get("access_key"):
-                    self.outcome.notes.append(f"registry {name} needs its credentials, which cannot be read")
-        names = {item["name"] async for item in self._to.all("/replication/policies")}
-        async for policy in self._from.all("/replication/policies"):
-            await self._replication_policy(policy, names)
-
-    async def _replication_policy(self, policy: dict[str, Any], there: set[str]) -> None:
-        name = policy["name"]
-        if name in there:
-            self.outcome.there["replication policy"] += 1
-            return
-        keys = (
-            "name",
-            "description",
-            "dest_namespace",
-            "dest_namespace_replace_count",
-            "trigger",
-            "filters",
-            "replicate_deletion",
-            "override",
-            "speed",
-            "copy_by_chunk",
-        )
-        body: dict[str, Any] = {key: policy[key] for key in keys if policy.get(key) is not None}
-        # Off until somebody has looked: credentials are missing, and the Harbor may still be doing it.
-        body["enabled"] = False
-        for side in ("src_registry", "dest_registry"):
-            identifier = (policy.get(side) or {}).get("id")
-            if identifier:
-                if identifier not in self._registries:
-                    self._fail(f"replication policy {name}: its registry was not brought")
-                    return
-                body[side] = {"id": self._registries[identifier]}
-        if await self._make("replication policy", name, "/replication/policies", body) is not None:
-            self.outcome.notes.append(f"replication policy {name} is off: look at it, then turn it on")
+                    await self._maker.attempt("artifact label", f"{name}@{digest}", "POST", where, body)
 
 
 def _robot_name(full: str) -> str:
     """A robot's own name: without prefix (`robot$`) and project (`project+`)."""
     return full.rpartition("$")[2].rpartition("+")[2]
-
-
-def _rule(rule: dict[str, Any]) -> dict[str, Any]:
-    return {key: rule.get(key) for key in ("action", "template", "tag_selectors", "scope_selectors")}
 
 
 def _twice(path: str) -> str:
@@ -469,16 +323,6 @@ def new_password() -> str:
     """A password that satisfies Harbor's rule: upper case, lower case and a digit."""
     letters = string.ascii_letters + string.digits
     return "".join(secrets.choice(letters) for _ in range(20)) + "aA1"
-
-
-def describe(outcome: Outcome) -> str:
-    """What was done, one line a kind."""
-    kinds = sorted({*outcome.made, *outcome.there})
-    lines = [f"{kind}: {outcome.made[kind]} brought, {outcome.there[kind]} there already" for kind in kinds]
-    lines += [f"note: {note}" for note in outcome.notes]
-    if outcome.failed:
-        lines.append(f"{len(outcome.failed)} could not be brought")
-    return "\n".join(lines)
 
 
 async def migrate(source: Side, target: Side, **options: Any) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, select
 
-from seawall.availability.adopt import content, people, projects, rules, system
+from seawall.availability.adopt import content, people, projects, rules, system, written
 from seawall.availability.adopt.cipher import HarborCipher
 from seawall.availability.adopt.content import ContentReader
 from seawall.availability.adopt.harbor import HarborDatabase
@@ -148,7 +148,7 @@ class Adoption:
             )
         self._say(f"Harbor {harbor.release}; {blobs} blobs in the storage")
         merger, here = await self._people_and_rules(harbor, cipher)
-        known = await self._db.read(content.brought)
+        known = await self._db.read(written.brought)
         found = content.sources(harbor, here.projects, here.labels, here.proxies, known, self.report)
         uncounted: set[int] = set()
         if self._options.apply:
@@ -249,15 +249,15 @@ class Adoption:
             purpose, clear = "oidc-token", json.dumps({"refresh_token": clear, "at": 0})
         return self._keys.encrypt(purpose, clear.encode())
 
-    async def _remove(self, gone: dict[str, content.Brought]) -> set[int]:
+    async def _remove(self, gone: dict[str, written.Brought]) -> set[int]:
         touched: set[int] = set()
         for number, item in gone.items():
 
             def remove(
-                connection: Connection, number: str = number, item: content.Brought = item
+                connection: Connection, number: str = number, item: written.Brought = item
             ) -> int | None:
                 allow_long(connection)
-                return content.remove_repository(connection, number, item, self.report)
+                return written.remove_repository(connection, number, item, self.report)
 
             project = await self._db.write(remove)
             if project is not None:
@@ -314,7 +314,7 @@ class Adoption:
             )
         await self._db.read(lambda c: content.pushed_here(c, self.report))
         if self._options.apply:
-            known = await self._db.read(content.brought)
+            known = await self._db.read(written.brought)
             touched = await self._remove({number: item for number, (item, _) in known.items()})
             await content.count(self._db, touched)
 

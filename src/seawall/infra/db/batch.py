@@ -23,7 +23,7 @@ import psycopg
 from sqlalchemy import Connection, Executable, Integer, cast, func, literal, select
 from sqlalchemy.exc import DBAPIError
 
-from seawall.infra.db.hosts import WatchedConnection, WatchedCursor
+from seawall.infra.db.watched import WatchedConnection, WatchedCursor
 
 # Where a connection's `info` has what its transaction keeps for its end.
 _KEPT = "later"

@@ -167,6 +167,6 @@ def migrate_from_harbor(
                 sides[0], sides[1], projects=project or None, artifacts=artifacts, secrets_file=secrets_file
             )
         )
-    print(migrate.describe(outcome))
+    print(outcome.describe())
     if outcome.failed:
         raise typer.Exit(1)

@@ -76,10 +76,10 @@ def db_remove(
     Example: seawall scan db remove debian-tracker
     """
 
-    from seawall.features.scan import importer
+    from seawall.features.scan import imported
 
     async def work(db: Database) -> int:
-        removed = importer.remove(db, source)
+        removed = imported.remove(db, source)
         await db.write(lambda c: insert_job(c, "scan-rematch", {}))
         return removed
 
@@ -93,10 +93,10 @@ def db_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     Example: seawall scan db status
     """
 
-    from seawall.features.scan import importer
+    from seawall.features.scan import imported
 
     async def work(db: Database) -> list[dict[str, Any]]:
-        return await db.read(importer.status)
+        return await db.read(imported.status)
 
     rows = _run(config, data_dir, work)
     if not rows:

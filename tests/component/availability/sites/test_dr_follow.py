@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.tables import projects
-from seawall.availability.sites import follow, ship, state
+from seawall.availability.sites import apply, ship, state
 from seawall.availability.sites.tables import dr_blobs
 from seawall.infra.db import Database, changes, fence, migrate, open_database
 from seawall.infra.settings import DrSettings
@@ -55,9 +55,9 @@ class Pair:
         """One round, as the follower does it; bytes are said to be here."""
         with ship.write_changes(self.urls[0], self.cursor, {}) as file:
             head = json.loads(file.readline())
-            wanted = {row["digest"] for name, row in follow._lines(file) if name == "blobs" and "size" in row}
+            wanted = {row["digest"] for name, row in apply.lines(file) if name == "blobs" and "size" in row}
 
-            def apply(connection: Connection) -> None:
+            def take(connection: Connection) -> None:
                 here = set(connection.execute(select(blobs.c.digest)).scalars())
                 for digest in wanted - here:
                     row = {
@@ -68,11 +68,11 @@ class Pair:
                     }
                     connection.execute(insert(dr_blobs).values(row))
                 with fence.applying(connection), changes.unlogged(connection):
-                    (follow._apply_full if head["full"] else follow._apply)(connection, file)
+                    (apply.apply_full if head["full"] else apply.apply_changes)(connection, file)
 
             try:
-                self.two.sync_write(apply)
-            except follow.ResyncError:
+                self.two.sync_write(take)
+            except apply.ResyncError:
                 self.cursor = None
                 self.fulls += 1
                 self.follow()

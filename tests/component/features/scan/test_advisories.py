@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.features.scan import advisories, importer, severity, versions
+from seawall.features.scan import advisories, imported, importer, severity, versions
 from seawall.features.scan.ecosystems import ecosystem, of_distribution
 from seawall.features.scan.model import Distribution, Found
 from seawall.infra.db import Database, open_database
@@ -242,7 +242,7 @@ def test_import_is_incremental_and_idempotent(db: Database, tmp_path: Path) -> N
             opened.write(file, file.name)
     (fourth,) = importer.import_path(db, archive)
     assert (fourth.total, fourth.added, fourth.changed) == (2, 0, 0)
-    (row,) = db.sync_read(importer.status)
+    (row,) = db.sync_read(imported.status)
     assert (row["name"], row["advisories"], row["modified_at"]) == ("osv", 2, 1704164645.0)
 
 
@@ -440,7 +440,7 @@ def test_a_source_is_imported_whole_or_not_at_all(db: Database, tmp_path: Path) 
     archive.write_bytes(bytes(data))
     with pytest.raises(InvalidError):
         importer.import_path(db, archive)
-    assert db.sync_read(importer.status) == []
+    assert db.sync_read(imported.status) == []
     assert scan(db, NONE, Found("npm", "p", "1.0.0")) == []
 
 

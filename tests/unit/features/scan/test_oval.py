@@ -22,7 +22,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seawall.features.scan import csaf, importer, match, oval
+from seawall.features.scan import csaf, imported, importer, match, oval
 from seawall.features.scan.ecosystems import ecosystem, platform
 from seawall.features.scan.model import Distribution, Found
 from seawall.infra.db import Database, open_database
@@ -491,16 +491,16 @@ def test_a_source_is_forgotten(db: Database, tmp_path: Path) -> None:
     zlib = Found("rpm", "zlib", "1.2.11-1.el8")
     assert set(hits(db, RHEL8, zlib)) == {"CVE-2024-7000", "CVE-2021-0001", "CVE-2021-0002"}
     before = db.sync_read(match.database_time)
-    assert importer.remove(db, "oval:rhel-8") > 0
+    assert imported.remove(db, "oval:rhel-8") > 0
     assert set(hits(db, RHEL8, zlib)) == {"CVE-2024-7000"}
     # Reports made before are out of date.
     assert (db.sync_read(match.database_time) or 0) > (before or 0)
-    assert {row["name"]: row["advisories"] for row in db.sync_read(importer.status)} == {
+    assert {row["name"]: row["advisories"] for row in db.sync_read(imported.status)} == {
         "csaf": 1,
         "oval:rhel-8": 0,
     }
     with pytest.raises(NotFoundError, match="no source"):
-        importer.remove(db, "oval:rhel-7")
+        imported.remove(db, "oval:rhel-7")
 
 
 NODES = st.recursive(
