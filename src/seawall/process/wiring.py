@@ -73,6 +73,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
 from seawall.infra.storage.measured import MeasuredStorage
+from seawall.kernel.errors import UnavailableError
 from seawall.process import tables as tables  # declares every table
 from seawall.process.storage import open_cache, open_storage
 from seawall.registry import jobs as content_jobs
@@ -156,10 +157,13 @@ async def _forever(work: Background) -> None:
         try:
             await work()
             return
-        except Exception:
-            # Background work must outlive a database that is away for a while.
-            log.exception(
-                "background work failed; starting it again", work=getattr(work, "__qualname__", "?")
+        except Exception as error:
+            # Background work must outlive a database that is away for a while, which needs no stack trace.
+            log.error(
+                "background work failed; starting it again",
+                work=getattr(work, "__qualname__", "?"),
+                error=str(error),
+                exc_info=not isinstance(error, UnavailableError),
             )
             await asyncio.sleep(1)
 
