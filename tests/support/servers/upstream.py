@@ -18,7 +18,10 @@ from tests.support.lab import Lab
 
 @dataclass
 class Upstream:
-    """Its content, by hand; `status` answers everything but `/v2/`, `hangs` answers nothing."""
+    """Its content, by hand; `status` answers everything, `hangs` answers nothing.
+
+    `/v2/` is answered whatever it refuses, and not when it fails. With `only`, this is so of one repository.
+    """
 
     url: str = ""
     manifests: dict[str, bytes] = field(default_factory=dict)
@@ -29,6 +32,7 @@ class Upstream:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     hangs: bool = False
+    only: str = ""
     # Answers to pushes of these references, as (status, error).
     refuses: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -42,12 +46,16 @@ class Upstream:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
         if request.path == "/v2/":
-            return web.json_response({})
+            while self.hangs and not self.only:
+                await asyncio.sleep(0.02)
+            well = self.only or self.status < 400 or self.status in (400, 401, 403, 405)
+            return web.json_response({}, status=200 if well else self.status)
         _, kind, what = request.path.rsplit("/", 2)
         self.asked[kind] += 1
-        while self.hangs:
+        hit = not self.only or request.path.startswith(f"/v2/{self.only}/")
+        while hit and self.hangs:
             await asyncio.sleep(0.02)
-        if self.status:
+        if hit and self.status:
             return web.json_response({"errors": []}, status=self.status, headers=self.headers)
         if request.method in ("POST", "PUT"):
             return await self._take(request, kind, what)

@@ -80,14 +80,15 @@ class ProxiedBlobs:
                 pass
 
     async def _open(self, upstream: Upstream, repository: str, digest: str) -> tuple[int, Any]:
-        if not upstream.breaker.lets_through():
-            raise upstream.breaker.refusal()
+        name = upstream.name_of(repository)
+        if not upstream.breakers.lets_through(name):
+            raise upstream.breakers.refusal(name)
         try:
-            found = await upstream.adapter.client.open_blob(upstream.name_of(repository), digest)
+            found = await upstream.adapter.client.open_blob(name, digest)
         except RemoteError as error:
-            self._upstreams.failed(upstream, error)
+            self._upstreams.failed(upstream, repository, error)
             raise told(error) from None
-        self._upstreams.answered(upstream)
+        self._upstreams.answered(upstream, repository)
         if found is None:
             raise RegistryError("BLOB_UNKNOWN", detail={"digest": digest})
         return found

@@ -73,12 +73,13 @@ class Completer:
 
     async def _fetch(self, upstream: Upstream, repository: str, digest: str) -> RemoteManifest | None:
         upstream.check(repository)
-        if not upstream.breaker.lets_through():
-            raise upstream.breaker.refusal()
+        name = upstream.name_of(repository)
+        if not upstream.breakers.lets_through(name):
+            raise upstream.breakers.refusal(name)
         try:
-            found = await upstream.adapter.client.manifest(upstream.name_of(repository), digest)
+            found = await upstream.adapter.client.manifest(name, digest)
         except RemoteError as error:
-            self._upstreams.failed(upstream, error)
+            self._upstreams.failed(upstream, repository, error)
             raise told(error) from None
-        self._upstreams.answered(upstream)
+        self._upstreams.answered(upstream, repository)
         return found

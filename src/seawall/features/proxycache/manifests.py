@@ -71,12 +71,13 @@ class ProxiedManifests:
         here = await self._here(repository, reference)
         if here is not None and (":" in reference or self._is_fresh(repository, reference, here.digest)):
             return here
-        suspect = upstream.breaker.failures > 0
+        name = upstream.name_of(repository)
+        suspect = upstream.breakers.suspect(name)
         flight = self._flights.get((repository, reference))
         if flight is None:
-            if not upstream.breaker.lets_through():
+            if not upstream.breakers.lets_through(name):
                 if here is None:
-                    raise upstream.breaker.refusal()
+                    raise upstream.breakers.refusal(name)
                 return self._stale(upstream, here)
             flight = self._take_off(upstream, repository, reference, here)
         if here is None:
@@ -85,11 +86,11 @@ class ProxiedManifests:
         if done:
             return flight.result()
         if not suspect:
-            self._upstreams.silent(upstream, self._wait_seconds)
+            self._upstreams.silent(upstream, repository, self._wait_seconds)
         return self._stale(upstream, here)
 
     def _stale(self, upstream: Upstream, here: StoredManifest) -> StoredManifest:
-        upstream.breaker.served_stale()
+        upstream.breakers.served_stale()
         return here
 
     async def _here(self, repository: str, reference: str) -> StoredManifest | None:
@@ -124,19 +125,19 @@ class ProxiedManifests:
         try:
             async with asyncio.timeout(_MOST_SECONDS):
                 if here is not None and await client.head_manifest(name, reference) == here.digest:
-                    self._upstreams.answered(upstream)
+                    self._upstreams.answered(upstream, repository)
                     self._remember(repository, reference, here.digest)
                     return here
                 found = await client.manifest(name, reference)
         except (RemoteError, TimeoutError) as problem:
             error = problem if isinstance(problem, RemoteError) else RemoteError("no answer in time")
-            self._upstreams.failed(upstream, error)
+            self._upstreams.failed(upstream, repository, error)
             if here is not None:
                 # Whatever is wrong there, an expired password included: only a tag that is gone is gone.
                 log.warning("serving what is here", repository=repository, error=str(error))
                 return self._stale(upstream, here)
             raise told(error) from None
-        self._upstreams.answered(upstream)
+        self._upstreams.answered(upstream, repository)
         if found is None:
             if here is not None and upstream.local_on_not_found:
                 return here
@@ -176,7 +177,7 @@ class ProxiedManifests:
         """All tags upstream, sorted; None when the upstream does not say. Raises RegistryError."""
         upstream.check(repository)
         name = upstream.name_of(repository)
-        found: list[str] | None = await self._ask(upstream, upstream.adapter.client.tags(name))
+        found: list[str] | None = await self._ask(upstream, repository, upstream.adapter.client.tags(name))
         return None if found is None else sorted(found)
 
     async def referrers(self, upstream: Upstream, repository: str, digest: str) -> list[dict[str, Any]]:
@@ -189,7 +190,7 @@ class ProxiedManifests:
         at, known = self._referrers.get(key, (0.0, []))
         if not at or time.monotonic() - at >= self._fresh_seconds:
             name = upstream.name_of(repository)
-            found = await self._ask(upstream, upstream.adapter.client.referrers(name, digest))
+            found = await self._ask(upstream, repository, upstream.adapter.client.referrers(name, digest))
             if found is not None:
                 known = found
                 if len(msgspec.json.encode(found)) <= _REMEMBERED_BYTES:
@@ -204,20 +205,21 @@ class ProxiedManifests:
                 merged.setdefault(item["digest"], item)
         return list(merged.values())
 
-    async def _ask(self, upstream: Upstream, question: Coroutine[Any, Any, Any]) -> Any:
+    async def _ask(self, upstream: Upstream, repository: str, question: Coroutine[Any, Any, Any]) -> Any:
         """The answer to a question for a list, None without one.
 
         There is always a list here, so an upstream that has failed is tried in the background only.
         """
-        suspect = upstream.breaker.failures > 0
-        if not upstream.breaker.lets_through():
+        name = upstream.name_of(repository)
+        suspect = upstream.breakers.suspect(name)
+        if not upstream.breakers.lets_through(name):
             question.close()
             return None
-        asking = self._upstreams.later(self._answer(upstream, question))
+        asking = self._upstreams.later(self._answer(upstream, repository, question))
         done, _ = await asyncio.wait({asking}, timeout=0 if suspect else _LIST_SECONDS)
         return asking.result() if done else None
 
-    async def _answer(self, upstream: Upstream, question: Coroutine[Any, Any, Any]) -> Any:
+    async def _answer(self, upstream: Upstream, repository: str, question: Coroutine[Any, Any, Any]) -> Any:
         try:
             # Each may walk through many pages and keep them: a few at a time.
             async with asyncio.timeout(_LIST_SECONDS):
@@ -229,14 +231,14 @@ class ProxiedManifests:
             async with asyncio.timeout(_MOST_SECONDS):
                 found = await question
         except TimeoutError:
-            self._upstreams.silent(upstream, _MOST_SECONDS)
+            self._upstreams.silent(upstream, repository, _MOST_SECONDS)
             return None
         except RemoteError as error:
-            self._upstreams.failed(upstream, error)
+            self._upstreams.failed(upstream, repository, error)
             return None
         finally:
             upstream.lists.release()
-        self._upstreams.answered(upstream)
+        self._upstreams.answered(upstream, repository)
         return found
 
 

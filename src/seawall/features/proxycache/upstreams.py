@@ -12,7 +12,7 @@ import structlog
 
 from seawall.access.access import times_made
 from seawall.access.projects import settings_of
-from seawall.features.proxycache.breaker import Breaker, counts_as_failure
+from seawall.features.proxycache.breaker import Breakers, counts_as_failure
 from seawall.features.proxycache.filters import wants
 from seawall.features.replication.adapter import Adapter
 from seawall.features.replication.adapters import open_adapter
@@ -29,6 +29,8 @@ log: Any = structlog.get_logger("seawall.proxy")
 
 MOST_CONNECTIONS = 100
 _LISTS = 8
+# How long a registry may take to answer at `/v2/`.
+_PING_SECONDS = 5.0
 # A client waits, so there is one attempt; a job that needs more makes its own.
 _PATIENCE = Patience(attempts=1, connect_seconds=5, read_seconds=20)
 # How long it is remembered of a project whether it is a proxy, and its settings (seconds).
@@ -42,7 +44,7 @@ class Upstream:
     project: str
     registry_id: int
     adapter: Adapter
-    breaker: Breaker
+    breakers: Breakers
     stamp: tuple[Any, ...]
     local_on_not_found: bool
     # Blobs of one repository that are fetched at once, in the whole cluster; 0 without limit.
@@ -82,7 +84,9 @@ class Upstreams:
         self._rows: Gatherer[str, UpstreamRow] = Gatherer(db, upstreams_of)
         self._made: Gatherer[str, float] = Gatherer(db, times_made)
         # One for each registry, whatever the number of projects before it.
-        self._breakers: dict[int, Breaker] = {}
+        self._breakers: dict[int, Breakers] = {}
+        # Whether the registry itself answers is being asked, by its id.
+        self._pings: dict[int, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -134,11 +138,10 @@ class Upstreams:
                 if old.stamp[:3] != stamp[:3]:
                     # Another address or login: what failed before says nothing now.
                     self._breakers.pop(row.id, None)
-            breaker = self._breakers.get(row.id)
-            if breaker is None:
-                breaker = self._breakers[row.id] = Breaker(secret.name)
-                breaker.succeeded()
-            old = self._open[project] = Upstream(project, row.id, adapter, breaker, stamp, False)
+            breakers = self._breakers.get(row.id)
+            if breakers is None:
+                breakers = self._breakers[row.id] = Breakers(secret.name)
+            old = self._open[project] = Upstream(project, row.id, adapter, breakers, stamp, False)
         old.local_on_not_found = metadata.get("proxy_cache_local_on_not_found") == "true"
         most = metadata.get("max_upstream_conn", "")
         old.connections = min(int(most), MOST_CONNECTIONS) if most.isdigit() else 0
@@ -149,24 +152,67 @@ class Upstreams:
 
     # -- how requests went -----------------------------------------------------------------------------
 
-    def answered(self, upstream: Upstream) -> None:
-        """The upstream has answered."""
-        if upstream.breaker.succeeded():
-            log.info("upstream answers again", registry=upstream.breaker.registry)
-            self.later(self._mark(upstream, "healthy"))
+    def answered(self, upstream: Upstream, repository: str) -> None:
+        """The upstream has answered about a repository of the project."""
+        if upstream.breakers.succeeded(upstream.name_of(repository)):
+            self._recovered(upstream)
 
-    def failed(self, upstream: Upstream, error: RemoteError) -> None:
+    def failed(self, upstream: Upstream, repository: str, error: RemoteError) -> None:
         """A request has failed; one that the upstream refused counts as an answer."""
         if not counts_as_failure(error):
-            self.answered(upstream)
+            self.answered(upstream, repository)
             return
-        if upstream.breaker.failed(str(error), error.retry_after):
-            log.warning("upstream fails", registry=upstream.breaker.registry, error=str(error))
-            self.later(self._mark(upstream, "unhealthy"))
+        name = upstream.name_of(repository)
+        first, fell = upstream.breakers.failed(name, str(error), error.retry_after)
+        if fell:
+            self._fell(upstream, str(error))
+        elif first:
+            log.warning(
+                "upstream repository fails",
+                registry=upstream.breakers.registry,
+                repository=name,
+                error=str(error),
+            )
+        if upstream.registry_id not in self._pings:
+            self._pings[upstream.registry_id] = self.later(self._ping(upstream, name))
 
-    def silent(self, upstream: Upstream, seconds: float) -> None:
+    def silent(self, upstream: Upstream, repository: str, seconds: float) -> None:
         """The upstream has not answered in time."""
-        self.failed(upstream, RemoteError(f"no answer within {seconds:.0f} s"))
+        self.failed(upstream, repository, RemoteError(f"no answer within {seconds:.0f} s"))
+
+    async def judged(self, upstream: Upstream) -> bool:
+        """Whether the registry itself fails, once its ping has said so."""
+        ping = self._pings.get(upstream.registry_id)
+        if ping is not None:
+            await asyncio.wait({ping})
+        return upstream.breakers.own.failures > 0
+
+    async def _ping(self, upstream: Upstream, failing: str) -> None:
+        """Find out whether the registry fails, or only a repository of it."""
+        try:
+            async with asyncio.timeout(_PING_SECONDS):
+                await upstream.adapter.client.ping()
+        except TimeoutError:
+            problem = f"no answer within {_PING_SECONDS:.0f} s"
+        except RemoteError as error:
+            problem = str(error) if counts_as_failure(error) else ""
+        else:
+            problem = ""
+        finally:
+            self._pings.pop(upstream.registry_id, None)
+        if problem:
+            if not upstream.breakers.own.failures and upstream.breakers.fell(problem):
+                self._fell(upstream, problem)
+        elif not upstream.breakers.several() and upstream.breakers.recovered(failing):
+            self._recovered(upstream)
+
+    def _fell(self, upstream: Upstream, problem: str) -> None:
+        log.warning("upstream fails", registry=upstream.breakers.registry, error=problem)
+        self.later(self._mark(upstream, "unhealthy"))
+
+    def _recovered(self, upstream: Upstream) -> None:
+        log.info("upstream answers again", registry=upstream.breakers.registry)
+        self.later(self._mark(upstream, "healthy"))
 
     async def _mark(self, upstream: Upstream, status: str) -> None:
         try:

@@ -88,18 +88,20 @@ class Warmer:
         """
         if not upstream.serves(tag.repository):
             return None
-        if not upstream.breaker.lets_through():
-            raise _UpstreamFailsError(f"the upstream fails: {upstream.breaker.reason}")
         client, name = upstream.adapter.client, upstream.name_of(tag.repository)
+        if not upstream.breakers.lets_through(name):
+            if await self._cache.upstreams.judged(upstream):
+                raise _UpstreamFailsError(f"the upstream fails: {upstream.breakers.own.reason}")
+            raise upstream.breakers.refusal(name)
         try:
             digest = await client.head_manifest(name, tag.name)
             found = None if digest in (None, tag.digest) else await client.manifest(name, tag.name)
         except RemoteError as error:
-            self._cache.upstreams.failed(upstream, error)
-            if counts_as_failure(error):
+            self._cache.upstreams.failed(upstream, tag.repository, error)
+            if counts_as_failure(error) and await self._cache.upstreams.judged(upstream):
                 raise _UpstreamFailsError(str(error)) from None
             raise
-        self._cache.upstreams.answered(upstream)
+        self._cache.upstreams.answered(upstream, tag.repository)
         if found is None or found.digest == tag.digest:
             return None
         before = await self._local.manifest(tag.repository, tag.digest)

@@ -212,3 +212,58 @@ def test_referrers_are_those_of_both(run_proxy: RunProxy) -> None:
         assert await listed() == ([theirs["digest"], here], None)
 
     run_proxy(body)
+
+
+@pytest.mark.parametrize("how", ["502", "hangs"])
+def test_one_repository_that_fails_takes_no_other_with_it(run_proxy: RunProxy, how: str) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        copy = await lab.image("p/bad", "v1")
+        newer = upstream.put("v1", image("newer"))
+        upstream.only = "bad"
+        upstream.status, upstream.hangs = (0, True) if how == "hangs" else (502, False)
+        registry = lab.services.registry
+        for _ in range(5):
+            assert (await registry.manifest("p/bad", "v1")).digest == copy
+        assert upstream.asked["manifests"] == 1
+        assert (await refusal(registry.manifest("p/bad", "other"))).status == 503
+        # The others are asked as ever, the registry is well.
+        for number in range(4):
+            assert (await registry.manifest(f"p/good{number}", "v1")).digest == newer
+        assert await status(lab) == "healthy"
+        assert REGISTRY.get_sample_value("seawall_proxy_upstream_up", {"registry": "up"}) == 1
+
+    run_proxy(body, wait_seconds=0.5)
+
+
+def test_many_repositories_that_fail_are_the_registry(run_proxy: RunProxy) -> None:
+    """Though its ping answers; a metric has no label for a repository."""
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        upstream.only, upstream.status = "bad", 500
+        registry = lab.services.registry
+        for name in ("bad/a", "bad/b"):
+            assert (await refusal(registry.manifest(f"p/{name}", "v1"))).status == 503
+        # One that answers in between: these were two of a kind.
+        assert (await refusal(registry.manifest("p/good", "v1"))).status == 404
+        for name in ("bad/c", "bad/d"):
+            assert (await refusal(registry.manifest(f"p/{name}", "v1"))).status == 503
+        assert await status(lab) == "healthy"
+        asked = upstream.asked["manifests"]
+        assert (await refusal(registry.manifest("p/bad/e", "v1"))).status == 503
+        assert (await refusal(registry.manifest("p/good", "v1"))).status == 503
+        assert upstream.asked["manifests"] == asked + 1
+        await becomes(lab, "unhealthy")
+        samples = [s for metric in REGISTRY.collect() for s in metric.samples if "proxy" in s.name]
+        assert {tuple(s.labels) for s in samples if "upstream" in s.name} == {("registry",)}
+
+    run_proxy(body)
+
+
+def test_what_is_remembered_of_repositories_is_bounded() -> None:
+    breakers = breaker.Breakers("hostile")
+    for number in range(5000):
+        breakers.failed(f"r{number}", "no")
+        breakers.succeeded("other")
+    assert len(breakers._repositories) == breaker._MOST_REPOSITORIES
+    assert not breakers.lets_through("r4999")
+    assert breakers.lets_through("r1")
