@@ -9,6 +9,7 @@ read what is outside it. A panel is (title, unit, width of 24, legend, query).
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -167,27 +168,42 @@ DASHBOARDS: dict[str, tuple[str, str | None, list[Panel]]] = {
 }  # fmt: skip
 
 
+# Which registry, where a Prometheus scrapes several: labels of the target (docs/observability.md).
+_SCOPE = ("namespace", "release")
+_METRIC = re.compile(r"\b((?:seawall|harbor)[_:][a-z0-9_:]*[a-z0-9])(\{?)")
+
+
+def scoped(query: str) -> str:
+    """The query, of the registry that is chosen above the dashboard."""
+    wanted = ",".join(f'{label}=~"${label}"' for label in _SCOPE)
+    return _METRIC.sub(lambda found: f"{found[1]}{{{wanted}" + ("," if found[2] else "}"), query)
+
+
+def _variable(label: str, query: str) -> dict[str, Any]:
+    return {
+        "name": label,
+        "type": "query",
+        "datasource": _SOURCE,
+        "query": {"query": query, "refId": "Variable"},
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        # A target without the label has it empty, which no list of values names.
+        "allValue": ".*",
+        "sort": 1,
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+    }
+
+
 def dashboard(name: str) -> dict[str, Any]:
     """The JSON model that Grafana imports."""
     title, query, panels = DASHBOARDS[name]
     variables: list[dict[str, Any]] = [
         {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"}
     ]
+    variables += [_variable(label, f"label_values(seawall_build_info, {label})") for label in _SCOPE]
     if query is not None:
-        label = query.rpartition(", ")[2].rstrip(")")
-        variables.append(
-            {
-                "name": label,
-                "type": "query",
-                "datasource": _SOURCE,
-                "query": {"query": query, "refId": "Variable"},
-                "refresh": 2,
-                "multi": True,
-                "includeAll": True,
-                "sort": 1,
-                "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-            }
-        )
+        variables.append(_variable(query.rpartition(", ")[2].rstrip(")"), scoped(query)))
     placed = []
     x = y = height = 0
     for number, (head, unit, width, legend, expression) in enumerate(panels, 1):
@@ -207,7 +223,7 @@ def dashboard(name: str) -> dict[str, Any]:
                     {
                         "refId": "A",
                         "datasource": _SOURCE,
-                        "expr": expression,
+                        "expr": scoped(expression),
                         "legendFormat": legend or head,
                         "instant": small,
                         "range": not small,

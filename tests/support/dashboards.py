@@ -33,6 +33,7 @@ from tests.support.digests import digest_of
 from tests.support.oci.client import Client
 from tests.support.processes import ROOT, free_port
 from tests.support.receiver import Receiver
+from tests.support.registry import Registry
 from tests.support.servers.postgres import running_postgres
 from tests.support.waiting import until
 
@@ -87,10 +88,30 @@ def load(cluster: Cluster, project: str, number: int, ended: threading.Event) ->
                     repo.get_manifest(f"v{turn % 20}")
                     repo.get_blob(digest_of(layer))
                 repo.get_manifest("missing")
+                # What was replicated comes back through the proxy project.
+                client.repo(f"cache/{project}/app{number}").get_manifest(f"v{turn % 20}")
             if turn % 5 == 0:
                 httpx.get(f"{instance.url}/service/token", auth=("nobody", "wrong"), timeout=30)
         except httpx.HTTPError:
             continue
+
+
+def mirrored(api: Api, site: Api, url: str, who: tuple[str, str], project: str) -> None:
+    """Replicate `project` to the registry at `url` by its pushes, and put a proxy project before that one."""
+    site.made("/projects", {"project_name": project, "metadata": {"public": "true"}})
+    endpoint = {"name": "site-b", "type": "harbor", "url": url, "insecure": True}
+    credential = {"type": "basic", "access_key": who[0], "access_secret": who[1]}
+    number = api.made("/registries", {**endpoint, "credential": credential})
+    policy = {
+        "name": "to-site-b",
+        "dest_registry": {"id": number},
+        "filters": [{"type": "name", "value": f"{project}/**"}],
+        "trigger": {"type": "event_based"},
+        "enabled": True,
+        "override": True,
+    }
+    api.made("/replication/policies", policy)
+    api.made("/projects", {"project_name": "cache", "registry_id": number, "metadata": {"public": "true"}})
 
 
 def prometheus(folder: Path, cluster: Cluster) -> tuple[subprocess.Popen[bytes], str]:
@@ -252,9 +273,12 @@ def main() -> None:
             },
         )
         hook = Receiver()
+        # What the first project is replicated to, and what a proxy project stands before.
+        site = Registry(folder / "site")
         ended = threading.Event()
         watcher = None
         try:
+            site.start()
             cluster.start()
             api = Api(cluster.instances[0], cluster.admin)
             projects = [f"team-{name}" for name in ("web", "data", "infra")]
@@ -267,6 +291,7 @@ def main() -> None:
                     "targets": [{"type": "http", "address": hook.url}],
                 }
                 api.made(f"/projects/{name}/webhook/policies", policy)
+            mirrored(api, Api(site, site.admin), site.url, site.admin, projects[0])
             watcher, url = prometheus(folder, cluster)
             begin = time.time()
             threads = [
@@ -277,7 +302,13 @@ def main() -> None:
                 thread.start()
             time.sleep(seconds)
             end = time.time()
-            names = {"instance": ".*", "project_name": projects[0], "datasource": "Prometheus"}
+            names = {
+                "namespace": ".*",
+                "release": ".*",
+                "instance": ".*",
+                "project_name": projects[0],
+                "datasource": "Prometheus",
+            }
             pictures(url, begin, end, names)
             ended.set()
             for thread in threads:
@@ -288,6 +319,7 @@ def main() -> None:
                 watcher.terminate()
                 watcher.wait()
             cluster.close()
+            site.close()
             hook.close()
 
 
@@ -297,9 +329,6 @@ def pictures(url: str, begin: float, end: float, names: dict[str, str]) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for path in sorted((MODELS / "dashboards").glob("*.json")):
-            if path.stem == "replication":
-                # These instances have none.
-                continue
             text, height = page(json.loads(path.read_text()), url, begin, end, names)
             shown = browser.new_page(viewport={"width": 24 * _COLUMN + 24, "height": height})
             shown.set_content(text)

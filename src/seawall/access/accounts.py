@@ -9,6 +9,7 @@ import time
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from seawall.access.erasure import Erasure
 from seawall.access.passwords import check_password, generated_password, hash_of
 from seawall.access.principal import Principal
 from seawall.access.rbac import ROLES
@@ -79,8 +80,11 @@ class LocalAccounts:
         if not await self._db.write(store_hash):
             raise NotFoundError(f"user {username} not found")
 
-    async def delete_user(self, username: str) -> None:
-        """Remove a user. Raises NotFoundError, InvalidError for the first administrator."""
+    async def delete_user(self, username: str, erasure: Erasure | None = None) -> None:
+        """Remove a user, and order what `erasure` wants.
+
+        Raises NotFoundError, InvalidError for the first administrator.
+        """
 
         def remove_user(connection: Connection) -> None:
             found = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
@@ -90,6 +94,8 @@ class LocalAccounts:
                 # No start would make another one while there are users.
                 raise InvalidError(f"user {username} is the first administrator, and cannot be removed")
             connection.execute(delete(users).where(users.c.id == found))
+            if erasure is not None:
+                erasure.order(connection, username)
 
         await self._db.write(remove_user)
 

@@ -797,6 +797,19 @@ class TraceSettings(_Section):
         return url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/v1/traces"
 
 
+class GdprSettings(_Section):
+    """What goes with a user who is removed (Harbor's GDPR_AUDIT_LOGS and GDPR_DELETE_USER)."""
+
+    audit_logs: bool = Field(
+        default=False, description="a pseudonym replaces the user's name in the audit log"
+    )
+    delete_user: bool = Field(
+        default=False,
+        description="the pseudonym replaces the name in webhook policies, runs of retention and exports too; "
+        "the user's own row is deleted in any case",
+    )
+
+
 class LogSettings(_Section):
     """Log output."""
 
@@ -872,6 +885,7 @@ class Settings(BaseSettings):
     webhooks: WebhookSettings = WebhookSettings()
     metrics: MetricsSettings = MetricsSettings()
     trace: TraceSettings = TraceSettings()
+    gdpr: GdprSettings = GdprSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("external_url")

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seawall import __version__
+from seawall.access.erasure import Erasure
 from seawall.access.ldap import Directory
 from seawall.access.logins import Logins
 from seawall.access.oidc import OidcService
@@ -110,6 +111,7 @@ def open_api(process: Process) -> ASGIApp:
     offered: dict[Any, object] = {
         ArtifactService: process.artifacts,
         AuditTrail: process.audit,
+        Erasure: process.erasure,
         AuthService: process.auth,
         BlobStorage: process.storage,
         BrowserSessions: browsers,

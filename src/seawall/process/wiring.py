@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from seawall.access import users
+from seawall.access.erasure import Erasure
 from seawall.access.federation import Federation
 from seawall.access.issuer_keys import IssuerKeys
 from seawall.access.ldap import Directory
@@ -49,8 +50,10 @@ from seawall.features.proxycache.part import part as proxy_part
 from seawall.features.proxycache.registry import ProxyCache
 from seawall.features.replication.part import part as replication_part
 from seawall.features.replication.service import Replication, open_replication
+from seawall.features.retention.executions import erase_operator
 from seawall.features.retention.part import part as retention_part
 from seawall.features.scan.adapter_requests import AdapterRequests
+from seawall.features.scan.export import erase_exporter
 from seawall.features.scan.model import MIB, Limits
 from seawall.features.scan.part import part as scan_part
 from seawall.features.scan.scanning import Scanning
@@ -59,6 +62,7 @@ from seawall.features.trust.notary import NotaryService
 from seawall.features.trust.part import part as trust_part
 from seawall.features.trust.service import TrustService
 from seawall.features.webhooks.part import part as webhooks_part
+from seawall.features.webhooks.policies import erase_creator
 from seawall.infra.addresses import networks
 from seawall.infra.ca import ca_digest
 from seawall.infra.configuration import Configuration
@@ -117,6 +121,7 @@ class Process:
     scan_requests: AdapterRequests
     notary: NotaryService
     audit: AuditTrail
+    erasure: Erasure
     trust: TrustService
     rates: RateLimiter
     dr: DrService
@@ -249,6 +254,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     directory = Directory(db, configuration)
     oidc = OidcService(db, configuration, keys)
     trail = AuditTrail(configuration, events)
+    erasure = Erasure.of(settings, keys)
     issuers = Federation(db, IssuerKeys(networks(settings.auth.issuer_networks)), note_admission(trail))
     auth = AuthService(
         db,
@@ -316,13 +322,13 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     from seawall.availability.peers.registry import PeerRegistry
     from seawall.availability.peers.service import PeerService
 
-    peers = PeerService(db, content, jobs, keys, sessions, settings.peers)
+    peers = PeerService(db, content, jobs, keys, sessions, settings.peers, erasure)
     if peers.enabled:
         registry = PeerRegistry(registry, peers.demand)
     # Server processes of one instance share its id.
     leading = ID_VARIABLE in os.environ
     parts: list[Part] = [
-        audit_part(db, trail, configuration),
+        audit_part(db, trail, configuration, erasure, (erase_creator, erase_operator, erase_exporter)),
         scan_part(db, scanner, scan_requests, auth, exemptions, configuration),
         trust_part(trust, exemptions),
         Part(background=(keys.watch, sessions.sweep), closers=(redis.close, rates.close)),
@@ -368,6 +374,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         scan_requests=scan_requests,
         notary=NotaryService(db, keys),
         audit=trail,
+        erasure=erasure,
         trust=trust,
         rates=rates,
         dr=dr,

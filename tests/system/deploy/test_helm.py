@@ -164,6 +164,13 @@ def test_settings_are_seawalls(
         assert bool(found.redis.configured) == ("redis" in documents.config())
 
 
+def test_names_of_removed_users(helm: Helm) -> None:
+    assert "gdpr" not in helm.settings().config()
+    config = helm.settings("core.gdpr.auditLogsCompliant=true").config()
+    assert config["gdpr"] == {"audit_logs": True, "delete_user": False}
+    assert helm.settings("core.gdpr.deleteUser=true").config()["gdpr"]["delete_user"] is True
+
+
 def test_highly_available(helm: Helm) -> None:
     documents = helm.settings(values="ha-s3")
     core = documents.one("Deployment", "core")
@@ -664,7 +671,6 @@ def test_made_keys_are_good(helm: Helm) -> None:
         ),
         (["persistence.imageChartStorage.filesystem.rootdirectory=/etc/x"], "hide the image's own files"),
         (["database.type=embedded", "persistence.imageChartStorage.filesystem.rootdirectory=/a"], "/storage"),
-        (["core.gdpr.auditLogsCompliant=true"], "stays in the audit log"),
         (["core.configureUserSettings=auth_mode: db_auth"], "not a JSON object"),
         (["metrics.token=short"], "token"),
         (

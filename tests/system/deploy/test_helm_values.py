@@ -184,6 +184,8 @@ SWITCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "expose.type": ("clusterIP", {}),
     "expose.loadBalancer.externalTrafficPolicy": ("Local", {"expose.type": "loadBalancer"}),
     "expose.nodePort.externalTrafficPolicy": ("Local", {"expose.type": "nodePort"}),
+    "core.gdpr.auditLogsCompliant": (True, {}),
+    "core.gdpr.deleteUser": (True, {}),
     "expose.tls.enabled": (False, {}),
     "expose.tls.certSource": ("none", {}),
     "expose.ingress.controller": ("gce", {}),

@@ -95,11 +95,6 @@
 {{- if hasKey ($v.core.configureUserSettings | default "{}" | fromJson) "Error" -}}
 {{- fail "core.configureUserSettings is not a JSON object, such as '{\"auth_mode\": \"oidc_auth\"}'" -}}
 {{- end -}}
-{{- with $v.core.gdpr -}}
-{{- if .auditLogsCompliant -}}
-{{- fail "core.gdpr.auditLogsCompliant is not supported: what a deleted user did stays in the audit log under the user's name until it is purged (docs/audit.md); set it to false" -}}
-{{- end -}}
-{{- end -}}
 {{- if and (eq $v.database.type "external") (eq $v.database.external.sslmode "verify-ca") (not $v.caBundleSecretName) -}}
 {{- fail "database.external.sslmode verify-ca needs the database's authority: give caBundleSecretName (a secret with ca.crt), or sslmode verify-full where the certificate is of a public authority" -}}
 {{- end -}}

@@ -64,6 +64,9 @@
 {{- with include "seawall.config.trace" . | fromYaml -}}
 {{- $_ := set $config "trace" . -}}
 {{- end -}}
+{{- if or $v.core.gdpr.auditLogsCompliant $v.core.gdpr.deleteUser -}}
+{{- $_ := set $config "gdpr" (dict "audit_logs" $v.core.gdpr.auditLogsCompliant "delete_user" $v.core.gdpr.deleteUser) -}}
+{{- end -}}
 {{- toYaml (mustMergeOverwrite $config (deepCopy $v.config)) -}}
 {{- end -}}
 

@@ -168,6 +168,8 @@ class Kind:
         """Delete a row."""
         where = [column == row._mapping[column.name] for column in self.table.primary_key.columns]
         connection.execute(delete(self.table).where(*where))
+        if self.table.name == "users" and context.erasure is not None:
+            context.erasure.order(connection, row.username)
         for schedule in ("retention", "replication", "preheat"):
             if self.table.name == f"{schedule}_policies":
                 context.jobs.set_schedule_in(connection, f"{schedule}:{row.id}", None, schedule, {})

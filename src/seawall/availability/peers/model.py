@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from seawall.access.erasure import Erasure
 from seawall.availability.peers.versions import Clock, Entry
 from seawall.infra.jobs.service import JobService
 from seawall.infra.secrets.keyring import KeyRing
@@ -28,6 +29,7 @@ class Context:
 
     keys: KeyRing
     jobs: JobService
+    erasure: Erasure | None = None
     _known: tuple[tuple[str, ...], list[bytes]] | None = None
 
     def digest(self, document: Document) -> str:

@@ -8,6 +8,7 @@ be cut off at any time.
 
 from __future__ import annotations
 
+from seawall.access.erasure import Erasure
 from seawall.access.sessions import SessionStore
 from seawall.availability.peers.blobs import BlobFetcher, PeerCopyEnd
 from seawall.availability.peers.client import Peer
@@ -39,12 +40,13 @@ class PeerService:
         keys: KeyRing,
         sessions: SessionStore,
         settings: PeerSettings,
+        erasure: Erasure | None = None,
     ) -> None:
         self.settings = settings
         # Without peers (`peers.urls`) all this has nothing to do, and nobody starts it.
         self.enabled = bool(settings.urls)
         self.db = db
-        self.store = Store(Context(keys, jobs), content, settings.name)
+        self.store = Store(Context(keys, jobs, erasure), content, settings.name)
         self.peers = [Peer(url, keys, settings.timeout_seconds) for url in settings.urls]
         self.local = PeerCopyEnd(db, content)
         self._tasks = Tasks()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from seawall.features.retention.policies import get
 from seawall.features.retention.tables import retention_executions, retention_tasks
@@ -78,3 +78,9 @@ async def stop(
     """Ask an execution to stop before its next repository. Raises NotFoundError."""
     await db.read(lambda c: execution(c, policy_id, execution_id))
     await steps(jobs).stop(execution_id, also=also)
+
+
+def erase_operator(connection: Connection, name: str, pseudonym: str) -> None:
+    """Write `pseudonym` for the name of a user who was removed."""
+    table = retention_executions
+    connection.execute(update(table).where(table.c.operator == name).values(operator=pseudonym))

@@ -245,3 +245,9 @@ def take(connection: Connection, number: int) -> bytes | None:
         return None
     connection.execute(update(scan_exports).where(mine).values(data=None))
     return bytes(data)
+
+
+def erase_exporter(connection: Connection, name: str, pseudonym: str) -> None:
+    """Write `pseudonym` for the name of a user who was removed."""
+    table = scan_exports
+    connection.execute(update(table).where(table.c.user_name == name).values(user_name=pseudonym))

@@ -290,3 +290,9 @@ def list_deliveries(
     key = webhook_deliveries.c.id
     total, rows = page.fetch(connection, query, _DELIVERY_FIELDS, key.desc(), key=key)
     return total, [Delivery(*row) for row in rows]
+
+
+def erase_creator(connection: Connection, name: str, pseudonym: str) -> None:
+    """Write `pseudonym` for the name of a user who was removed."""
+    table = webhook_policies
+    connection.execute(update(table).where(table.c.creator == name).values(creator=pseudonym))

@@ -9,8 +9,9 @@ import typer
 from rich.table import Table
 
 from seawall.access.accounts import LocalAccounts
+from seawall.access.erasure import Erasure
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of, with_db
+from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of, with_db, with_keys
 
 user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
 project_app = typer.Typer(no_args_is_help=True, help="Manage projects.")
@@ -75,7 +76,13 @@ def user_delete(username: UserArgument, config: ConfigOption = None, data_dir: D
 
     Example: seawall user delete alice
     """
-    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).delete_user(username))
+    settings = registry_of(config, data_dir)
+    if settings.gdpr.audit_logs or settings.gdpr.delete_user:
+        with_keys(
+            settings, lambda db, keys: LocalAccounts(db).delete_user(username, Erasure.of(settings, keys))
+        )
+    else:
+        with_db(settings, lambda db: LocalAccounts(db).delete_user(username))
     print(f"user {username} deleted")
 
 

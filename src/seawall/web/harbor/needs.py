@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from seawall.access.erasure import Erasure
 from seawall.access.ldap import Directory
 from seawall.access.logins import Logins
 from seawall.access.oidc import OidcService
@@ -88,6 +89,7 @@ Dr = Annotated[DrService, given(DrService)]
 Events = Annotated[Subscribers, given(Subscribers)]
 Instances = Annotated[InstanceRegistry, given(InstanceRegistry)]
 Jobs = Annotated[JobService, given(JobService)]
+ErasureDep = Annotated[Erasure, given(Erasure)]
 Keys = Annotated[KeyRing, given(KeyRing)]
 Ldap = Annotated[Directory, given(Directory)]
 LoginsDep = Annotated[Logins, given(Logins)]

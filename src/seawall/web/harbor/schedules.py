@@ -29,6 +29,7 @@ STATUS = {
 
 # Harbor's names of job kinds, where it has one.
 _VENDORS = {
+    "erase-user": "AUDIT_LOGS_GDPR_COMPLIANT",
     "gc": "GARBAGE_COLLECTION",
     "preheat": "P2P_PREHEAT",
     "preheat-event": "P2P_PREHEAT",

@@ -30,7 +30,7 @@ from seawall.web.harbor.deps import (
     timestamp,
 )
 from seawall.web.harbor.errors import ApiError
-from seawall.web.harbor.needs import Accounts, Config, Db, Keys, SessionsDep
+from seawall.web.harbor.needs import Accounts, Config, Db, ErasureDep, Keys, SessionsDep
 from seawall.web.harbor.sessions import SESSION_COOKIE
 
 router = ApiRouter(tags=["user"])
@@ -318,15 +318,25 @@ async def update_user_profile(
 
 @router.delete("/users/{user_id}")
 async def delete_user(
-    user_id: Id, access: Annotated[Access, system_access("user", "delete")], db: Db, sessions: SessionsDep
+    user_id: Id,
+    access: Annotated[Access, system_access("user", "delete")],
+    db: Db,
+    sessions: SessionsDep,
+    erasure: ErasureDep,
 ) -> Response:
     """Remove a user; nobody removes oneself."""
     row = await _found(access, db, user_id, "delete")
     if _is_self(access, user_id):
         raise ApiError(403, "nobody removes oneself")
     await sessions.delete_user(user_id, also=access.trace)
-    await access.write(lambda c: domain.remove(c, user_id))
-    access.audited("delete", "user", row.username, f"delete user {row.username}")
+
+    def remove_user(connection: Connection) -> None:
+        domain.remove(connection, user_id)
+        erasure.order(connection, row.username)
+
+    await access.write(remove_user)
+    shown = erasure.shown(row.username)
+    access.audited("delete", "user", shown, f"delete user {shown}")
     return Response()
 
 

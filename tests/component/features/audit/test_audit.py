@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.support.api import Api
-from tests.support.processes import free_port
+from tests.support.processes import PASSWORD, free_port
 from tests.support.registry import Registry
 from tests.support.waiting import until
 
@@ -175,3 +175,57 @@ def test_forwarded_to_syslog_also_after_it_was_away(server: Registry) -> None:
         body = json.loads(found[0].partition(" audit - ")[2])
         assert (body["username"], body["operation"], body["success"]) == ("admin", "create", True)
         assert admin.get(f"/projects/{name}/logs").json() == []
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Registry]:
+    """A server that forgets the names of users who are removed."""
+    wanted = {"SEAWALL_GDPR__AUDIT_LOGS": "true", "SEAWALL_GDPR__DELETE_USER": "true"}
+    registry = Registry(tmp_path / "data", {"SEAWALL_HTTP__WORKERS": "1", **wanted})
+    registry.start()
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+def _log(admin: Api) -> list[dict[str, Any]]:
+    found = admin.get("/auditlog-exts", params={"page_size": 100})
+    assert found.status_code == 200
+    return list(found.json())
+
+
+def test_name_of_a_removed_user_goes(forgetful: Registry) -> None:
+    with Api(forgetful, forgetful.admin) as admin:
+        project = admin.project()
+        number, name = admin.user()
+        # A longer name that begins so stays.
+        other = f"{name}2"
+        admin.made("/users", {"username": other, "password": PASSWORD})
+        for who, role in ((name, 1), (other, 2)):
+            admin.member(project, who, role)
+        hook = {
+            "name": "h",
+            "event_types": ["PUSH_ARTIFACT"],
+            "targets": [{"type": "http", "address": "http://h"}],
+        }
+        with Api(forgetful, (name, PASSWORD)) as one, Api(forgetful, (other, PASSWORD)) as two:
+            one.made(f"/projects/{project}/webhook/policies", hook)
+            two.project()
+        assert {name, other} <= {item["username"] for item in _log(admin)}
+        assert admin.delete(f"/users/{number}").status_code == 200
+        until(lambda: name not in {item["username"] for item in _log(admin)}, "the job")
+        log = _log(admin)
+        assert not [item for item in log if name in json.dumps(item).replace(other, "")]
+        assert other in {item["username"] for item in log}
+        [pseudonym] = {item["username"] for item in log if item["username"].startswith("removed#")}
+        told = {(item["operation"], item["resource"]) for item in log if item["resource_type"] == "user"}
+        assert {("create", pseudonym), ("delete", pseudonym), ("create", other)} <= told
+        [policy] = admin.get(f"/projects/{project}/webhook/policies").json()
+        assert policy["creator"] == pseudonym
+        # Who has the name later has entries of its own, which the second run leaves alone.
+        assert admin.post("/users", json={"username": name, "password": PASSWORD}).status_code == 201
+        assert next(item["resource"] for item in _log(admin)) == name
+        done = forgetful.cli("user", "delete", other)
+        assert done.returncode == 0, done.stderr
+        until(lambda: other not in {item["username"] for item in _log(admin)}, "the job of the command")

@@ -101,8 +101,8 @@ def test_queues_have_harbors_names(admin: httpx.Client) -> None:
     names = [item["job_type"] for item in admin.get("/jobservice/queues").json()]
     assert len(names) == len(set(names))
     harbors = {
-        "EXECUTION_SWEEP", "GARBAGE_COLLECTION", "IMAGE_SCAN", "P2P_PREHEAT", "PURGE_AUDIT_LOG",
-        "REPLICATION", "RETENTION", "SCAN_ALL", "SCAN_DATA_EXPORT", "SCHEDULER", "WEBHOOK",
+        "AUDIT_LOGS_GDPR_COMPLIANT", "EXECUTION_SWEEP", "GARBAGE_COLLECTION", "IMAGE_SCAN", "P2P_PREHEAT",
+        "PURGE_AUDIT_LOG", "REPLICATION", "RETENTION", "SCAN_ALL", "SCAN_DATA_EXPORT", "SCHEDULER", "WEBHOOK",
     }  # fmt: skip
     assert harbors <= set(names)
     for name in (*names, "All"):

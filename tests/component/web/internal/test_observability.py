@@ -40,7 +40,7 @@ def dashboards() -> dict[str, list[str]]:
         queries = [target["expr"] for panel in model["panels"] for target in panel["targets"]]
         for variable in model["templating"]["list"]:
             if variable["type"] == "query":
-                query = re.fullmatch(r"label_values\((\w+), \w+\)", variable["query"]["query"])
+                query = re.fullmatch(r"label_values\((\w+)(?:\{.*\})?, \w+\)", variable["query"]["query"])
                 assert query is not None, variable
                 queries.append(query[1])
         found[path.name] = queries
