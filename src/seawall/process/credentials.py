@@ -41,9 +41,6 @@ class LoginError(Exception):
 
 def folder() -> Path:
     """Where logins are kept (XDG base directories)."""
-    given = os.environ.get("SEAWALL_LOGINS")
-    if given:
-        return Path(given)
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "seawall"
 
 

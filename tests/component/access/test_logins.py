@@ -289,7 +289,7 @@ def test_seawall_login_and_the_credential_helper(
 ) -> None:
     environment = {
         **os.environ,
-        "SEAWALL_LOGINS": str(tmp_path / "kept"),
+        "XDG_CONFIG_HOME": str(tmp_path),
         "DOCKER_CONFIG": str(tmp_path / "docker"),
     }
     with subprocess.Popen(
@@ -304,7 +304,7 @@ def test_seawall_login_and_the_credential_helper(
         assert login.stdout.readline().rstrip().endswith("as admin")
     host = registry.url.removeprefix("http://")
     assert json.loads((tmp_path / "docker/config.json").read_text())["credHelpers"] == {host: "seawall"}
-    kept = tmp_path / "kept/logins.json"
+    kept = tmp_path / "seawall/logins.json"
     assert kept.stat().st_mode & 0o077 == 0
 
     def helper(action: str, given: str = "") -> subprocess.CompletedProcess[str]:
