@@ -342,7 +342,7 @@ class Logins:
         await self._db.write(end)
         log.warning("login ended: its renewal was used twice", user=username, login=name, address=address)
 
-    async def end(self, given: str) -> None:
+    async def end_login(self, given: str) -> None:
         """End a login by what renews it (RFC 7009); an unknown one is no error."""
         uid, number, refresh = parse_refresh(given)
         mine = (user_tokens.c.uid == uid, user_tokens.c.generation == number)

@@ -92,7 +92,7 @@ class OAuthEndpoint:
         )
 
     async def _revoke(self, _request: Request, form: dict[str, str], _address: str) -> Response:
-        await self._logins.end(_needed(form, "token"))
+        await self._logins.end_login(_needed(form, "token"))
         return _answer({})
 
     def _form(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
