@@ -25,6 +25,7 @@ from seawall.infra.db import migrate, open_database
 from seawall.infra.settings import Settings
 from seawall.process import server
 from seawall.process.wiring import Process, open_process
+from seawall.registry import receipts
 from seawall.registry.manifest import OCI_MANIFEST
 from tests.support.digests import digest_of
 from tests.support.lab import CONFIG, descriptor
@@ -185,8 +186,11 @@ def metered(postgres: Postgres, folder: Path, *, delay: float = 0.0, **settings:
         app = server.build(Settings(**given))
     meter = Metered(opened[0], app, relay)
     try:
-        # On a loaded machine every request would read the configuration again.
-        with mock.patch.object(configuration, "_SECONDS", 3600.0):
+        # On a loaded machine every request would read these again.
+        with (
+            mock.patch.object(configuration, "_SECONDS", 3600.0),
+            mock.patch.object(receipts, "_ASK_SECONDS", 3600.0),
+        ):
             yield meter
     finally:
         meter.close()
