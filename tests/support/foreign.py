@@ -69,6 +69,8 @@ PROGRAMS = {
         Program("cosign3", "github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
         # The command notation is not on the Go module proxy; the library that it is made of is.
         Program("notation", "github.com/notaryproject/notation-go", "v1.3.2", "tests/clients/notation"),
+        # Not zot: neither zotregistry.dev/zot nor its module on GitHub can be had from the Go module proxy.
+        Program("distribution", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.2"),
         Program("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
     )
 }

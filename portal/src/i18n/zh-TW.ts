@@ -131,6 +131,8 @@ export const zhTW: Record<Text, string> = {
   "The connection failed": "連線失敗",
   "The registry did not send it. Nothing that you entered elsewhere is lost.":
     "倉庫未返回該頁面。您在其他地方輸入的內容不會丟失。",
+  "Those that have moved upstream are fetched before anybody pulls them.":
+    "上游已變動的標籤會在有人拉取之前取回。",
   "This page could not be loaded": "無法載入此頁面",
   "This page has a fault": "此頁面出現錯誤",
   Untagged: "未打標籤",
@@ -448,6 +450,7 @@ export const zhTW: Record<Text, string> = {
   "Log rotation": "日誌輪替",
   Logs: "日誌",
   "Look at untagged artifacts too": "也處理無標籤的製品",
+  "Look up the tags that it serves each hour": "每小時檢查所提供的標籤",
   "Lower-case letters, digits and . _ - ; it is the first part of every repository's name.":
     "小寫字母、數字和 . _ -；它是每個映像檔倉庫名稱的第一部分。",
   Maintainer: "維護人員",

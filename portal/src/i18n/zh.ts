@@ -129,6 +129,8 @@ export const zh = {
   "The connection failed": "连接失败",
   "The registry did not send it. Nothing that you entered elsewhere is lost.":
     "仓库未返回该页面。您在其他地方输入的内容不会丢失。",
+  "Those that have moved upstream are fetched before anybody pulls them.":
+    "上游已变动的标签会在有人拉取之前取回。",
   "This page could not be loaded": "无法加载此页面",
   "This page has a fault": "此页面出现错误",
   Untagged: "未打标签",
@@ -446,6 +448,7 @@ export const zh = {
   "Log rotation": "日志轮替",
   Logs: "日志",
   "Look at untagged artifacts too": "也处理无标签的制品",
+  "Look up the tags that it serves each hour": "每小时检查所提供的标签",
   "Lower-case letters, digits and . _ - ; it is the first part of every repository's name.":
     "小写字母、数字和 . _ -；它是每个镜像仓库名称的第一部分。",
   Maintainer: "维护人员",

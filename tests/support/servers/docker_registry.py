@@ -23,10 +23,10 @@ http: {{addr: '127.0.0.1:{port}', secret: test}}
 
 
 class DockerRegistry:
-    """Debian's docker-registry on loopback."""
+    """Debian's docker-registry on loopback, or another `program` of CNCF Distribution's."""
 
-    def __init__(self, root: Path, access_log: bool = False) -> None:
-        program = shutil.which("docker-registry")
+    def __init__(self, root: Path, access_log: bool = False, program: str | None = None) -> None:
+        program = program or shutil.which("docker-registry")
         assert program, "docker-registry is not installed; run .ci/packages.sh"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

@@ -122,6 +122,12 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
               description={t("Otherwise a tag that was deleted there is not found here either.")}
               {...flag("proxy_cache_local_on_not_found")}
             />
+            <Switch
+              mt="sm"
+              label={t("Look up the tags that it serves each hour")}
+              description={t("Those that have moved upstream are fetched before anybody pulls them.")}
+              {...flag("proxy_cache_warm")}
+            />
           </Card>
         )}
       </div>

@@ -22,7 +22,8 @@ from seawall.web.harbor.needs import Config, Db, Dr, RedisDep, SettingsDep, Stor
 from seawall.web.harbor.projects import CVEAllowlist, allowlist_model
 
 router = ApiRouter()
-# What Seawall's API is compatible with, in the form in which Harbor's clients look for a version.
+# In the form in which Harbor's clients look for a version. It stays at the release whose own API tests are
+# the cases of `tests/system/harbor`, although the API has what 2.15 added.
 COMPATIBLE = f"v2.14.0-seawall-{__version__}"
 
 
