@@ -13,7 +13,7 @@ HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
 
-.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos soak dr memory screenshots dashboards bench site clean
+.PHONY: install portal serve test coverage unit fuzz audit lint types test-clients crash chaos soak dr memory screenshots dashboards bench site release-check clean
 
 install: $(STAMP) $(PORTAL)
 
@@ -132,6 +132,12 @@ $(DOCS): $(STAMP)
 
 site: $(DOCS)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# A release, rehearsed (docs/release.md): built twice and compared, signed, pushed into a started Seawall, installed
+# in clean environments and tried. What it made is in dist/release.
+release-check: install
+	$(BIN)/pip install -q --group release
+	$(BIN)/python -m tests.support.release
 
 clean:
 	rm -rf $(VENV) build dist

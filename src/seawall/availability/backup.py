@@ -31,6 +31,7 @@ from seawall import __version__
 from seawall.infra.db import dump, migrate
 from seawall.infra.private import open_private, private_folder, sync_folder, write_whole
 from seawall.infra.storage import BlobStorage
+from seawall.kernel import progress
 from seawall.kernel.errors import ConfigError
 from seawall.registry.tables import blobs
 
@@ -120,6 +121,7 @@ async def restore(url: str, open_storage: Callable[[], BlobStorage], directory: 
                 storage, row["storage_key"], blob_file(directory, row["digest"])
             )
         count += 1
+        progress.step("blobs", count, content["blobs"])
     dump.load_tables(url, directory / "metadata", content["revision"], moved)
     return count
 
@@ -143,7 +145,8 @@ async def _copy(
     *,
     lenient: bool,
 ) -> None:
-    for digest, size, key in wanted:
+    for number, (digest, size, key) in enumerate(wanted, 1):
+        progress.step("blobs" if lenient else "blobs, second pass", number, len(wanted))
         target = blob_file(directory, digest)
         if target.exists() and target.stat().st_size == size:
             report.kept += 1

@@ -242,6 +242,9 @@ def _assemble(
     # The portal's files were built from packages of npm, which are in no wheel's own name.
     bundled = portal_components(source / "portal" / "package-lock.json") if about["portal"] else []
     files["sbom.cdx.json"] = (sbom(packages, hashes, bundled), 0o644)
+    for name in ("LICENSE", "NOTICE"):
+        if (source / name).is_file():
+            files[name] = ((source / name).read_bytes(), 0o644)
     for part in ("helm", "docker"):
         for path in sorted((source / "deploy" / part).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -27,6 +27,7 @@ from seawall.infra.private import check_writable
 from seawall.install.harbor_api import Api, ApiError, Side
 from seawall.install.maker import Maker, Outcome, Say
 from seawall.install.migrate_rules import Rules
+from seawall.kernel import progress
 from seawall.kernel.errors import ConfigError, SeawallError
 
 # Metadata that has another meaning elsewhere, or is set by itself.
@@ -59,6 +60,7 @@ class Migration:
         self._artifacts = artifacts
         self._secrets = secrets_file
         self._maker = Maker(self._to, say)
+        self._repositories_seen = 0
         self._labels: dict[int, int] = {}
 
     async def run(self) -> Outcome:
@@ -274,6 +276,8 @@ class Migration:
     async def _repositories(self, project: dict[str, Any]) -> None:
         async for repository in self._from.all(f"/projects/{quote(project['name'], safe='')}/repositories"):
             name = repository["name"]
+            self._repositories_seen += 1
+            progress.step("repositories", self._repositories_seen)
             try:
                 await self._repository(project["name"], name, repository.get("description"))
             except SeawallError as error:

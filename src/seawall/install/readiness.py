@@ -242,7 +242,7 @@ def _names(result: Readiness, settings: Settings, found: Checked) -> None:
             result.fault(
                 "name",
                 f"{host} is not resolved: {error.strerror or error}",
-                "add it to DNS or to /etc/hosts, or mend its spelling in harbor.yml",
+                "add it to DNS or to /etc/hosts, or correct its spelling in harbor.yml",
             )
         else:
             result.good("name", f"{host} is resolved")
@@ -292,7 +292,7 @@ def _database(result: Readiness, settings: Settings) -> None:
     else:
         engine = postgres_engine(url, 1)
     try:
-        _ask_database(result, engine)
+        ask_database(result, engine)
     except DBAPIError as error:
         said = str(error.orig).strip().splitlines()[0]
         result.fault("database", said, "look at the server, the network, and external_database in harbor.yml")
@@ -302,7 +302,8 @@ def _database(result: Readiness, settings: Settings) -> None:
         engine.dispose()
 
 
-def _ask_database(result: Readiness, engine: Engine) -> None:
+def ask_database(result: Readiness, engine: Engine) -> None:
+    """Whether the database is Seawall's, takes writes and has the same time."""
     with engine.connect() as connection:
         foreign = foreign_tables(connection)
         if foreign:

@@ -22,7 +22,7 @@ from seawall.features.replication.remote import RemoteError
 from seawall.features.replication.uploads import BlobSource
 from seawall.infra.private import check_writable, write_whole
 from seawall.install.registry_tree import Tree
-from seawall.kernel import patterns
+from seawall.kernel import patterns, progress
 from seawall.kernel.errors import ConfigError, SeawallError
 
 Say = Callable[[str], None]
@@ -175,6 +175,7 @@ async def move(
                 continue
             seen.add(name)
             outcome.repositories += 1
+            progress.step("repositories", outcome.repositories)
             to = destination(name, project)
             try:
                 if dry_run:

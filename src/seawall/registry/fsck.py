@@ -7,11 +7,12 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, union_all
+from sqlalchemy import Connection, func, select, union_all
 
 from seawall.access.views import projects
 from seawall.infra.db import Database
 from seawall.infra.storage import BlobStorage
+from seawall.kernel import progress
 from seawall.kernel.names import digest_of
 from seawall.registry.tables import (
     blobs,
@@ -53,6 +54,9 @@ async def check(
     `fast` compares sizes only; otherwise every byte is read and hashed.
     """
     last = ""
+    total = None
+    if progress.wanted():
+        total = await db.read(lambda c: c.execute(select(func.count()).select_from(blobs)).scalar_one())
     while True:
         rows = await db.read(
             lambda c, last=last: list(  # type: ignore[misc]
@@ -68,6 +72,7 @@ async def check(
             report.blobs += 1
             fault, read = await check_blob(storage, digest, size, key, fast=fast)
             report.bytes += read
+            progress.step("blobs checked", report.blobs, total)
             # Between the list and the look, garbage collection may have taken the blob rightfully.
             if fault and await still_named(db, digest, key):
                 report.faults += 1

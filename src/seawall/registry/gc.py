@@ -40,6 +40,7 @@ from seawall.infra.db import Database, fence
 from seawall.infra.db.dialect import upsert
 from seawall.infra.storage import BlobStorage
 from seawall.infra.storage.tree import PREFIX
+from seawall.kernel import progress
 from seawall.registry import accounting, adopted, index, receipts
 from seawall.registry.belongings import is_needed
 from seawall.registry.incoming import incoming
@@ -131,12 +132,14 @@ async def collect(
         # Until there is none: what belongs to a manifest that has gone goes in the next round.
         while gone := await db.write(lambda c: _delete_untagged(c, cutoff)):
             report.manifests += len(gone)
+            progress.step("untagged manifests", report.manifests)
             await _tell(report, gone, say)
     report.links = await _batches(db, lambda c: _delete_links(c, cutoff))
     more = True
     while more:
         more, gone = await db.write(lambda c: _trash_blobs(c, cutoff))
         report.blobs += len(gone)
+        progress.step("blobs without a use", report.blobs)
         await _tell(report, gone, say)
     await _empty_trash(db, storage, report, now - reader_seconds)
     await receipts.purge(db, storage, now)
@@ -339,7 +342,10 @@ async def _sweep_orphans(
     db: Database, storage: BlobStorage, report: GcReport, cutoff: float, spared: set[str]
 ) -> None:
     batch: dict[str, int] = {}
+    looked = 0
     async for item in storage.list():
+        looked += 1
+        progress.step("stored files looked at", looked)
         kept = item.key.startswith(receipts.PREFIX) or digest_of_key(item.key) in spared
         if item.modified < cutoff and not kept:
             batch[item.key] = item.size

@@ -81,6 +81,7 @@ WALKS = [
             "docs/network.md",
             "docs/troubleshooting.md",
             "docs/faq.md",
+            "docs/doctor.md",
         ],
         home=str(ROOT),
         environment=_DATA,

@@ -16,6 +16,7 @@ from seawall.availability.adopt.harbor import open_harbor
 from seawall.availability.adopt.report import Report, lines
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
+from seawall.process.commands.bars import bars
 from seawall.process.commands.common import (
     ConfigOption,
     DataOption,
@@ -75,7 +76,7 @@ def adopt_harbor(
     cipher = HarborCipher(_secret_key(secret_key))
     settings = registry_of(config, data_dir)
     _check_storage(settings, storage)
-    text = output is Output.text and not as_json
+    text = output is not Output.json and not as_json
 
     def say(line: str) -> None:
         if text:
@@ -100,7 +101,8 @@ def adopt_harbor(
         finally:
             await process.close()
 
-    report = asyncio.run(work())
+    with bars():
+        report = asyncio.run(work())
     if report is None:
         say("garbage collection may delete blobs of Harbor's storage that nothing refers to")
         return

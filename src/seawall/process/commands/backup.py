@@ -11,6 +11,7 @@ import typer
 from seawall.availability import backup as backup_
 from seawall.kernel.errors import ConfigError
 from seawall.process import tables as tables  # declares every table
+from seawall.process.commands.bars import bars
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of, writing
 from seawall.process.storage import open_storage
 
@@ -37,7 +38,7 @@ def backup(
     for place in embedded + files:
         if directory.resolve().is_relative_to(place.resolve()):
             raise ConfigError(f"{directory} is in {place}, and would be lost with it; name another place")
-    with writing(directory):
+    with writing(directory), bars():
         report = asyncio.run(backup_.backup(settings.database_url, open_storage(settings), directory))
     print(
         f"{directory}: {report.rows} rows; {report.copied} blobs copied ({report.bytes} bytes), "
@@ -66,6 +67,6 @@ def restore(
     Example: seawall restore /srv/backups/registry --data-dir /var/lib/seawall
     """
     settings = settings_of(config, data_dir)
-    with writing(settings.storage_root):
+    with writing(settings.storage_root), bars():
         count = asyncio.run(backup_.restore(settings.database_url, lambda: open_storage(settings), directory))
     print(f"{directory}: restored, {count} blobs; it needs the master key it was made under")

@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import datetime
 import errno
+import json
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import structlog
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from seawall.infra.loading import find, load
 from seawall.infra.roots import trust_authorities
@@ -86,18 +89,42 @@ class Output(StrEnum):
     """How a command prints."""
 
     text = "text"
+    table = "table"
     json = "json"
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="the same as --output json")]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text or json")]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table (or text, the same), or json")]
 
 # A terminal's width is rich's affair; what is piped is read by programs, and must not be cut at 80 columns.
 console = Console(width=None if sys.stdout.isatty() else 1000)
 
 
+def listed(
+    head: tuple[str, ...],
+    rows: Iterable[tuple[Any, ...]],
+    in_json: bool,
+    shown: Callable[[Any], str] = str,
+) -> None:
+    """Print `rows` as a table, or as a JSON list of objects with the words of `head` as keys.
+
+    `shown` is how a table shows a value; JSON has the value itself.
+    """
+    if in_json:
+        keys = [word.replace(" ", "_") for word in head]
+        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
+        return
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*("" if value is None else shown(value) for value in row))
+    console.print(table)
+
+
 def settings_of(config: Path | None, data_dir: Path | None, **flags: Any) -> Settings:
     """The settings that a command works with; a terminal shows the file that was found."""
+    if not structlog.is_configured():
+        # Standard output has the result, which may be JSON.
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     values = {key: value for key, value in flags.items() if value is not None}
     if data_dir is not None:
         values["data_dir"] = data_dir

@@ -11,6 +11,7 @@ import typer
 
 from seawall.infra.db import Database
 from seawall.infra.settings import Settings
+from seawall.process.commands.bars import bars
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
 from seawall.process.storage import open_storage
 from seawall.registry import fsck as fsck_
@@ -47,7 +48,9 @@ def gc(
             dry_run=dry_run,
         )
 
-    print(json.dumps(with_db(settings, work).as_dict()))
+    with bars():
+        report = with_db(settings, work)
+    print(json.dumps(report.as_dict()))
 
 
 @app.command()
@@ -81,7 +84,8 @@ def fsck(
             losses.append(loss)
         report.faults += len(losses)
 
-    with_db(settings, work)
+    with bars():
+        with_db(settings, work)
     print(
         f"{report.blobs} blobs and {report.manifests} manifests checked, "
         f"{report.bytes} bytes read, {report.faults} faults"

@@ -11,6 +11,7 @@ import typer
 from seawall import __version__
 from seawall.install import prepare as prepare_
 from seawall.install.unit_files import DEFAULT_PREFIX
+from seawall.process.commands.bars import bars
 from seawall.process.commands.common import password_of, registry_url, writing
 
 app = typer.Typer()
@@ -161,7 +162,7 @@ def migrate_from_harbor(
         address = registry_url(url)
         password = password_of(user, address, f"SEAWALL_{name}_PASSWORD")
         sides.append(Side(address, user, password, insecure))
-    with writing(secrets_file):
+    with writing(secrets_file), bars():
         outcome = asyncio.run(
             migrate.migrate(
                 sides[0], sides[1], projects=project or None, artifacts=artifacts, secrets_file=secrets_file

@@ -17,7 +17,16 @@ from seawall.infra.jobs.service import JobService
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConflictError, NotFoundError, SeawallError
 from seawall.kernel.spelling import did_you_mean
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    Output,
+    OutputOption,
+    listed,
+    registry_of,
+    settings_of,
+)
 
 # How long a job service waits for the server that makes its embedded registry, in seconds.
 PATIENCE = 60.0
@@ -106,23 +115,31 @@ def list_jobs(
     limit: Annotated[int, typer.Option(min=1, help="at most so many")] = 20,
     config: ConfigOption = None,
     data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """List jobs, newest first.
 
-    Example: seawall jobs list --status error
+    Example: seawall jobs list --status error --output json
     """
 
     async def found(jobs: JobService) -> list[JobInfo]:
         if status is not None and status not in STATUSES:
             hint = did_you_mean(status, STATUSES) or f"; there are {', '.join(sorted(STATUSES))}"
             raise NotFoundError(f"no status {status!r} of a job{hint}")
-        listed = await jobs.list(kind=kind, status=status, limit=limit)
+        there = await jobs.list(kind=kind, status=status, limit=limit)
         # Jobs of an older version's kinds may still be there.
-        if kind is not None and not listed and kind not in jobs.kinds:
+        if kind is not None and not there and kind not in jobs.kinds:
             raise jobs.unknown(kind)
-        return listed
+        return there
 
-    for item in _ask(config, data_dir, found):
+    items = _ask(config, data_dir, found)
+    if as_json or output is Output.json:
+        keys = ("id", "kind", "status", "created_at", "error")
+        rows = [(item.id, item.kind, item.status, item.created_at, item.error or None) for item in items]
+        listed(keys, rows, True)
+        return
+    for item in items:
         line = f"{item.id}  {item.kind:20}  {item.status:8}  {_when(item.created_at)}"
         print(f"{line}  {item.error}" if item.error else line)
 
@@ -224,10 +241,20 @@ def stop(job_id: JobArgument, config: ConfigOption = None, data_dir: DataOption 
 
 
 @jobs_app.command("schedules")
-def schedules(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+def schedules(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """List cron schedules (UTC) with the time of their next run.
 
     Example: seawall jobs schedules
     """
-    for item in _ask(config, data_dir, lambda jobs: jobs.schedules()):
+    found = _ask(config, data_dir, lambda jobs: jobs.schedules())
+    if as_json or output is Output.json:
+        keys = ("name", "cron", "kind", "next_at")
+        listed(keys, [(item.name, item.cron, item.kind, item.next_at) for item in found], True)
+        return
+    for item in found:
         print(f"{item.name:30}  {item.cron:20}  {item.kind:20}  {_when(item.next_at)}")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.table import Table
 
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.infra.db import Database, migrate, open_database
@@ -25,7 +24,10 @@ from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import (
     ConfigOption,
     DataOption,
-    console,
+    JsonOption,
+    Output,
+    OutputOption,
+    listed,
     registry_of,
     settings_of,
     when,
@@ -62,24 +64,28 @@ def _with_ring(settings: Settings, work: Callable[[KeyRing], T]) -> T:
 
 
 @keys_app.command("list")
-def keys_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+def keys_list(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """List keys and their versions; no secret is shown.
 
     Example: seawall keys list
     """
 
     def work(ring: KeyRing) -> None:
-        table = Table("key", "version", "state", "made", "until", "fingerprint")
+        rows: list[tuple[object, ...]] = []
         now = time.time()
         for name in NAMES:
             current = ring.current(name).version
             for key in ring.versions(name):
                 state = "current" if key.version == current else key.state(now)
-                until = when(key.retire_at) if key.retire_at is not None else ""
-                table.add_row(
-                    name, str(key.version), state, when(key.created_at), until, key.fingerprint[:16]
-                )
-        console.print(table)
+                until = when(key.retire_at) if key.retire_at is not None else None
+                rows.append((name, key.version, state, when(key.created_at), until, key.fingerprint[:16]))
+        head = ("key", "version", "state", "made", "until", "fingerprint")
+        listed(head, rows, as_json or output is Output.json)
 
     _with_ring(registry_of(config, data_dir), work)
 

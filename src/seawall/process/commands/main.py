@@ -31,6 +31,8 @@ _PLACES = {
     "backup": "backup:app",
     "restore": "backup:app",
     "config": "config:config_app",
+    "doctor": "doctor:app",
+    "status": "status:app",
     "support-bundle": "support:app",
     "keys": "keys:keys_app",
     "ha": "ha:ha_app",

@@ -12,6 +12,7 @@ from seawall.features.replication.adapter import RemoteRegistry
 from seawall.features.replication.adapters import ADAPTERS, open_adapter
 from seawall.install import registry_move
 from seawall.kernel.errors import ConfigError
+from seawall.process.commands.bars import bars
 from seawall.process.commands.common import password_of, registry_url, writing
 
 app = typer.Typer()
@@ -75,7 +76,7 @@ def migrate_from_registry(
             password = password_of(source_user, source, "SEAWALL_SOURCE_PASSWORD", source_password_file)
         other = RemoteRegistry(0, "source", kind, source, source_user or "", password, insecure)
     wanted = repository or ["**"]
-    with writing(state):
+    with writing(state), bars():
         outcome = asyncio.run(_run(other, tree, to, wanted, project, untagged, dry_run, state))
     if dry_run:
         faults = len(outcome.failed)

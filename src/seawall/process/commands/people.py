@@ -6,12 +6,21 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from seawall.access.accounts import LocalAccounts
 from seawall.access.erasure import Erasure
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of, with_db, with_keys
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    Output,
+    OutputOption,
+    listed,
+    registry_of,
+    with_db,
+    with_keys,
+)
 
 user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
 project_app = typer.Typer(no_args_is_help=True, help="Manage projects.")
@@ -87,15 +96,23 @@ def user_delete(username: UserArgument, config: ConfigOption = None, data_dir: D
 
 
 @user_app.command("list")
-def user_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+def user_list(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """List users.
 
-    Example: seawall user list
+    Example: seawall user list --output json
     """
-    table = Table("user", "administrator")
-    for item in with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_users()):
-        table.add_row(item.name, "yes" if item.sysadmin else "")
-    console.print(table)
+    found = with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_users())
+    listed(
+        ("user", "administrator"),
+        [(item.name, item.sysadmin) for item in found],
+        as_json or output is Output.json,
+        lambda value: ("yes" if value else "") if isinstance(value, bool) else str(value),
+    )
 
 
 @project_app.command("create")
@@ -114,15 +131,19 @@ def project_create(
 
 
 @project_app.command("list")
-def project_list(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+def project_list(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """List projects.
 
     Example: seawall project list
     """
-    table = Table("project", "access")
-    for name, public in with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_projects()):
-        table.add_row(name, "public" if public else "private")
-    console.print(table)
+    found = with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_projects())
+    rows = [(name, "public" if public else "private") for name, public in found]
+    listed(("project", "access"), rows, as_json or output is Output.json)
 
 
 @project_app.command("member")

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from sqlalchemy import Connection
 
 from seawall.access.projects import all_names, id_of
 from seawall.infra.db import Database, open_database
 from seawall.kernel.errors import InvalidError
-from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    Output,
+    OutputOption,
+    listed,
+    registry_of,
+)
 from seawall.registry import accounting, index
 from seawall.registry.lookups import repository_ids
 
@@ -39,17 +46,27 @@ def _open(config: Path | None, data_dir: Path | None) -> Database:
 
 
 @quota_app.command("list")
-def list_(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+def list_(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """Show what each project uses and may use.
 
     Example: seawall quota list
     """
     db = _open(config, data_dir)
-    table = Table("project", "used", "quota")
-    for name, used, hard in db.sync_read(accounting.usage):
-        table.add_row(name, accounting.human(used), "none" if hard < 0 else accounting.human(hard))
+    found = list(db.sync_read(accounting.usage))
     asyncio.run(db.close())
-    console.print(table)
+    in_json = as_json or output is Output.json
+    rows: list[tuple[object, ...]] = list(found)
+    if not in_json:
+        rows = [
+            (name, accounting.human(used), "none" if hard < 0 else accounting.human(hard))
+            for name, used, hard in found
+        ]
+    listed(("project", "used", "quota"), rows, in_json)
 
 
 @quota_app.command("set", context_settings={"ignore_unknown_options": True})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,16 @@ from rich.table import Table
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import insert_job
 from seawall.kernel.errors import InvalidError
-from seawall.process.commands.common import ConfigOption, DataOption, console, registry_of, with_db
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    Output,
+    OutputOption,
+    console,
+    registry_of,
+    with_db,
+)
 
 app = typer.Typer(no_args_is_help=True, help="Scanning.")
 db_app = typer.Typer(no_args_is_help=True, help="The vulnerability database.")
@@ -87,7 +97,12 @@ def db_remove(
 
 
 @db_app.command("status")
-def db_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+def db_status(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """Show the imported sources and how old they are.
 
     Example: seawall scan db status
@@ -99,6 +114,9 @@ def db_status(config: ConfigOption = None, data_dir: DataOption = None) -> None:
         return await db.read(imported.status)
 
     rows = _run(config, data_dir, work)
+    if as_json or output is Output.json:
+        print(json.dumps(rows))
+        return
     if not rows:
         print("no advisories imported; see `seawall scan db import --help`")
         return

@@ -1,0 +1,102 @@
+"""`seawall doctor` and `seawall status`, at a registry that runs and at ones that do not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import SEAWALL, clean_environment
+from tests.support.registry import Registry
+
+
+def ask(environment: dict[str, str], *words: str) -> tuple[int, str]:
+    """(exit code, standard output); never a trace."""
+    command = [*SEAWALL, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout
+
+
+def kinds(text: str) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for item in json.loads(text)["items"]:
+        found.setdefault(item["kind"], []).append(item)
+    return found
+
+
+def test_a_registry_that_runs_is_all_right(registry: Registry) -> None:
+    code, text = ask(registry.environment, "doctor", "--json")
+    found = kinds(text)
+    # The disk of a machine that runs tests may be nearly full, which is true and not a fault of the test.
+    faults = [item for items in found.values() for item in items if item["cure"] and item["kind"] != "disk"]
+    assert faults == []
+    assert code == int(any(item["cure"] for item in found["disk"]))
+    assert {"settings", "disk", "database", "storage", "keys", "instances"} <= set(found)
+    assert "written, read and deleted" in found["storage"][0]["message"]
+    assert list(registry.data_dir.glob("blobs/**/probe-*")) == []
+
+
+def test_what_is_wrong_has_a_cure(registry: Registry, tmp_path: Path) -> None:
+    wrong = {
+        **registry.environment,
+        "SEAWALL_REDIS__URL": "redis://127.0.0.1:1/0",
+        "SEAWALL_EXTERNAL_URL": "http://registry.invalid",
+        "SEAWALL_STORAGE__ROOT": str(tmp_path / "nowhere"),
+        "SEAWALL_MASTER_KEY": "A" * 43 + "=",
+    }
+    code, text = ask(wrong, "doctor", "--output", "json")
+    assert code == 1
+    found = kinds(text)
+    for kind in ("redis", "external_url", "storage", "keys"):
+        assert any(item["cure"] for item in found[kind]), kind
+    code, text = ask(wrong, "doctor")
+    assert code == 1
+    assert "  cure: mount it, or correct storage.root" in text
+
+
+def test_where_nothing_is(tmp_path: Path) -> None:
+    code, text = ask(clean_environment(), "doctor", "--data-dir", str(tmp_path / "none"))
+    assert code == 1
+    assert "there is no registry in" in text
+    assert "  cure: name it with --data-dir" in text
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    environment = {**clean_environment(), "SEAWALL_DATABASE__URL": "postgresql://u:secret@127.0.0.1:1/x"}
+    code, text = ask(environment, "doctor", "--data-dir", str(tmp_path))
+    assert code == 1
+    assert "FAULT database: " in text
+    assert "secret" not in text
+
+
+def test_status(registry: Registry) -> None:
+    code, text = ask(registry.environment, "status", "--output", "json")
+    assert code == 0
+    state = json.loads(text)
+    assert [item["alive"] for item in state["instances"]] == [True]
+    assert state["projects"] >= 1
+    assert state["job_runners"] >= 1
+    # A pipe gets it once, without --once too.
+    code, text = ask(registry.environment, "status")
+    assert code == 0
+    assert "Instances" in text
+    assert "alive" in text
+
+
+def test_lists_in_json(registry: Registry) -> None:
+    for words, key in (
+        (("user", "list"), "user"),
+        (("project", "list"), "project"),
+        (("quota", "list"), "used"),
+        (("keys", "list"), "fingerprint"),
+        (("jobs", "schedules"), "cron"),
+        (("jobs", "list"), "status"),
+    ):
+        code, text = ask(registry.environment, *words, "--output", "json")
+        assert code == 0
+        rows = json.loads(text)
+        assert rows == [] or key in rows[0], words
+        assert words == ("jobs", "list") or rows
