@@ -79,6 +79,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python .ci/words.py
 	@if command -v npm >/dev/null; then $(MAKE) -s portal/node_modules/.package-lock.json && cd portal && npm run -s lint; fi
 
 types: install

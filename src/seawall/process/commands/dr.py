@@ -62,32 +62,34 @@ def _with(config: Path | None, data_dir: Path | None, work: Callable[[DrService]
     return asyncio.run(run())
 
 
-def _show(told: dict[str, Any], as_json: bool) -> None:
+def _show(shown_state: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print(json.dumps({**told, "last_applied_at": _when(told["last_applied_at"])}))
+        print(json.dumps({**shown_state, "last_applied_at": _when(shown_state["last_applied_at"])}))
         return
     table = Table(show_header=False)
-    if told["site"]:
-        table.add_row("site", f"{told['site']}: {told['role']}, epoch {told['epoch']}")
+    if shown_state["site"]:
+        table.add_row("site", f"{shown_state['site']}: {shown_state['role']}, epoch {shown_state['epoch']}")
     else:
         table.add_row("site", "the only one (dr.site is not set)")
-    table.add_row("takes writes", "yes" if told["writable"] else "no")
-    if told["peer"] is not None:
-        peer = told["peer"]
+    table.add_row("takes writes", "yes" if shown_state["writable"] else "no")
+    if shown_state["peer"] is not None:
+        peer = shown_state["peer"]
         state = f"{peer['site']}: {peer['role']}, epoch {peer['epoch']}" if peer["site"] else "not seen yet"
         table.add_row("peer", f"{state}; {'reachable' if peer['reachable'] else 'away'} ({peer['url']})")
-    if told["witness"] is not None:
-        witness = told["witness"]
+    if shown_state["witness"] is not None:
+        witness = shown_state["witness"]
         held = f"lease of {witness['held_by']}" if witness["held_by"] else "no lease"
         table.add_row("witness", f"{held if witness['reachable'] else 'away'} ({witness['url']})")
-    if told["syncing"]:
-        table.add_row("sync", told["syncing"])
-    if told["lag_seconds"] is not None:
-        table.add_row("lag", f"{told['lag_seconds']:.1f} s, {told['behind_changes'] or 0} changes")
-    if told["divergences"]:
-        table.add_row("divergences", str(told["divergences"]))
-    if told["error"]:
-        table.add_row("error", told["error"])
+    if shown_state["syncing"]:
+        table.add_row("sync", shown_state["syncing"])
+    if shown_state["lag_seconds"] is not None:
+        table.add_row(
+            "lag", f"{shown_state['lag_seconds']:.1f} s, {shown_state['behind_changes'] or 0} changes"
+        )
+    if shown_state["divergences"]:
+        table.add_row("divergences", str(shown_state["divergences"]))
+    if shown_state["error"]:
+        table.add_row("error", shown_state["error"])
     console.print(table)
 
 

@@ -201,7 +201,7 @@ def ha_lb_config(
     )
     if not ca and any(item.startswith("https://") for item in found):
         warning = (
-            "without --ca the balancer does not verify the instances' certificates, so whoever gets between "
+            "without --ca the balancer does not verify the instances' certificates, so anyone between "
             "them can read everything; name the PEM of their authority with --ca"
         )
         print(f"warning: {warning}", file=sys.stderr)

@@ -55,7 +55,7 @@ def jobservice(
         return
     settings = settings_of(config, data_dir)
     if settings.database.url:
-        # Instances and job services may start in any order; whoever is first makes the schema.
+        # Instances and job services may start in any order; the first one makes the schema.
         migrate.upgrade(settings.database_url)
     else:
         # A server that was started beside it is making the registry; a wrong directory stays empty.

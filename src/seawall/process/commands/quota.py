@@ -95,7 +95,7 @@ def refresh(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Count usage and numbers of artifacts anew from what is stored.
+    """Count usage and numbers of artifacts again from what is stored.
 
     Needed only after instances of a version without quotas have written to the same database.
 

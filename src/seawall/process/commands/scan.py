@@ -42,7 +42,7 @@ def db_import(
 ) -> None:
     """Import advisories: OSV, OVAL, CSAF and VEX, the Debian tracker, Alpine's secdb; files or directories.
 
-    What has not changed since the last import is left alone. Images are matched anew afterwards, without
+    What has not changed since the last import is left alone. Images are matched again afterwards, without
     reading their layers.
 
     Example: seawall scan db import /mnt/advisories/osv /mnt/advisories/oval.xml
