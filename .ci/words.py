@@ -1,7 +1,8 @@
 """Words that the prose does without, in pages and in what commands print: `python .ci/words.py [FILE...]`.
 
-A word is listed when it is old, has a plainer one, or makes readers stop. Pages that a run writes (results of
-measurements) and decisions, which are history, are left out. `<!-- words: why -->` on the line before lets one pass.
+A word is listed when it is old, has a plainer one, or makes readers stop. Left out are pages that a run
+writes (results of measurements) and decisions, which are history. `<!-- words: why -->` on the line before
+lets a word pass.
 """
 
 from __future__ import annotations
