@@ -176,6 +176,16 @@ class DatabaseSettings(_Section):
         if value is not None and re.search(r"%(?![0-9A-Fa-f]{2})", value):
             # libpq's own message prints the password from there on.
             raise ValueError("a % in it, in a password for example, must be written as %25")
+        if value is not None and not value.startswith("sqlite"):
+            # The hosts, each with its port, are what stands between the last @ and the path.
+            hosts = re.split("[/?]", value.partition("://")[2].rpartition("@")[2])[0]
+            ports = [
+                host.rpartition(":")[2] for host in hosts.split(",") if re.search(r"(?<!:):[^\]:]*$", host)
+            ]
+            if not all(
+                re.fullmatch(r"(\d{1,5})?", port) and int(port or 1) in range(1, 65536) for port in ports
+            ):
+                raise ValueError("a port is a number from 1 to 65535")
         return value
 
     def connection_url(self) -> str:
