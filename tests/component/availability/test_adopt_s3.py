@@ -11,8 +11,8 @@ from typing import Any
 import obstore
 import pytest
 
-from tests.component.availability.test_adopt import Move, pulls
 from tests.support.harbor.database import Harbor
+from tests.support.harbor.move import Move, pulls
 from tests.support.oci.remote import Remote, push_signed
 from tests.support.registry import Registry
 from tests.support.servers.docker_registry import DockerRegistry
@@ -37,7 +37,7 @@ class InBucket(Move):
 
     bucket: Any
 
-    def snapshot(self) -> dict[str, tuple[int, int]]:
+    def snapshot(self) -> dict[str, tuple[int, float]]:
         """Size and time of every object of the Distribution's."""
         return {
             item["path"]: (item["size"], item["last_modified"].timestamp())
