@@ -98,7 +98,12 @@ class SecondFactors:
             .where(second_factors.c.user_id == user_id, second_factors.c.secret == row.secret)
             .values(confirmed_at=now, recovery=[hash_of(item) for item in codes], updated_at=now)
         )
-        await self._db.write(lambda c: c.execute(change), also=also)
+
+        def switch_on(connection: Connection) -> None:
+            if not connection.execute(change).rowcount:
+                raise ConflictError("another second factor was begun meanwhile")
+
+        await self._db.write(switch_on, also=also)
         return codes
 
     async def check(self, user_id: int, username: str, code: str, address: str) -> bool:

@@ -257,7 +257,7 @@ SHAPE: Shape = {
     "chartmuseum": Noted("has no effect: charts are OCI artifacts, which `helm push` brings"),
     "jobservice": {
         "max_job_workers": Used("`jobs.slots`, at most 200", number(1, 1000)),
-        "max_job_duration_hours": Noted("has no effect: jobs stop when they are told to"),
+        "max_job_duration_hours": Noted("has no effect: jobs stop when they are asked to"),
         "job_loggers": Noted("has no effect: logs of jobs are kept in the database"),
         "logger_sweeper_duration": Used("`jobs.keep_days`", number(1, 3650)),
     },

@@ -9,6 +9,7 @@ import typer
 from seawall.access.accounts import check_admin_password
 from seawall.infra.configuration import fixed_items
 from seawall.infra.settings import redacted
+from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import ConfigOption, DataOption, settings_of
 
 config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")

@@ -10,6 +10,7 @@ import typer
 from seawall.access.accounts import LocalAccounts
 from seawall.access.erasure import Erasure
 from seawall.kernel.errors import ConfigError
+from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import (
     ConfigOption,
     DataOption,
