@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import socket
 import ssl
 import sys
 import tempfile
@@ -84,17 +85,37 @@ def ask(url: str, path: str, ca_file: str | None = None, **fields: str) -> dict[
     request = urllib.request.Request(url + path, data, {"Accept": "application/json"})  # noqa: S310
     handlers: list[Any] = [_NoRedirect()]
     if url.startswith("https://"):
-        handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)))
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+        except OSError as error:
+            why = "no certificate is in it" if isinstance(error, ssl.SSLError) else error.strerror
+            raise LoginError(f"{ca_file}: {why}") from None
+        handlers.append(urllib.request.HTTPSHandler(context=context))
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=_TIMEOUT) as answer:
             found = json.loads(answer.read(65536))
     except urllib.error.HTTPError as error:
         raise _refusal(url, error) from None
     except (OSError, ValueError) as error:
-        raise LoginError(f"{url} cannot be asked: {getattr(error, 'reason', error)}") from None
+        raise LoginError(f"{url} {_trouble(getattr(error, 'reason', error))}") from None
     if not isinstance(found, dict):
         raise LoginError(f"{url} does not answer as a Seawall does")
     return found
+
+
+def _trouble(reason: object) -> str:
+    """What is wrong with a registry that cannot be asked, and the cure."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"has a certificate that is not trusted ({reason.verify_message}); give its CA with --ca-file"
+    if isinstance(reason, ssl.SSLError):
+        return "does not speak TLS; a registry on this computer may be named as http://HOST:PORT"
+    if isinstance(reason, ConnectionRefusedError):
+        return "does not answer: nothing listens there"
+    if isinstance(reason, socket.gaierror):
+        return "does not answer: no such host is known"
+    if isinstance(reason, TimeoutError):
+        return f"does not answer within {_TIMEOUT} s"
+    return f"cannot be asked: {getattr(reason, 'strerror', None) or reason}"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
