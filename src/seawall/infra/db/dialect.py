@@ -129,6 +129,16 @@ def defer_foreign_keys(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
 
 
+def lock_all(connection: Connection, tables: Iterable[str]) -> None:
+    """Keep everybody else from these tables, readers too (SQLite: writers), until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(connection.dialect.identifier_preparer.quote(name) for name in sorted(tables))
+        connection.exec_driver_sql(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
+    else:
+        # The first statement that may write takes the database's one lock.
+        connection.exec_driver_sql("DELETE FROM alembic_version WHERE 0")
+
+
 def allow_long(connection: Connection) -> None:
     """PostgreSQL: this transaction may take as long as it needs, in work and between statements."""
     if connection.dialect.name == "postgresql":

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, insert, make_url, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, insert, inspect, make_url, select, text
 from sqlalchemy.pool import NullPool
 
 from seawall.infra.db import dialect, migrate
@@ -109,16 +109,24 @@ def decode(value: Any) -> Any:
 
 
 def check_empty(url: str) -> None:
-    """Raises ConfigError when the database has a schema already."""
+    """Raises ConfigError when the database has a row already."""
     if url.startswith("sqlite") and not Path(make_url(url).database or "").exists():
         return  # connecting would make it
     engine = _engine(url)
     try:
         with engine.connect() as connection:
-            if migrate.current(connection) is not None:
-                raise ConfigError("the database is not empty; restore goes into a new one")
+            _check_unused(connection)
     finally:
         engine.dispose()
+
+
+def _check_unused(connection: Connection) -> list[Table]:
+    """The tables of the dump that are there, none of which has a row. A killed restore leaves them so."""
+    names = set(inspect(connection).get_table_names())
+    there = [table for table in tables() if table.name in names]
+    if any(connection.execute(select(1).select_from(table).limit(1)).first() for table in there):
+        raise ConfigError("the database is not empty; restore goes into a new one, while no instance uses it")
+    return there
 
 
 def _engine(url: str) -> Engine:
@@ -128,18 +136,22 @@ def _engine(url: str) -> Engine:
 def load_tables(url: str, directory: Path, revision: str, storage_keys: dict[str, str]) -> None:
     """Fill the empty database at `url`: schema of the dump's `revision`, then all rows at once, then migrate.
 
-    `storage_keys` maps the keys that blobs had to those they have now. Raises ConfigError when the database
-    has a schema already.
+    `storage_keys` maps the keys that blobs had to those they have now. Raises ConfigError when a table has a
+    row already, or the schema is another revision's. An instance that starts meanwhile waits for the rows.
     """
     check_empty(url)
     engine = _engine(url)
     try:
+        with engine.connect() as connection:
+            found = migrate.current(connection)
+        if found not in (None, revision):
+            raise ConfigError(f"the database has the schema {found}, not {revision}; restore into a new one")
         migrate.upgrade(url, revision)
         with engine.begin() as connection:
+            dialect.allow_long(connection)
+            dialect.lock_all(connection, inspect(connection).get_table_names())
             dialect.defer_foreign_keys(connection)
-            for table in reversed(tables()):
-                connection.execute(table.delete())  # rows that migrations themselves wrote
-            for table in tables():
+            for table in _check_unused(connection):
                 if (directory / f"{table.name}.jsonl").exists():
                     _load_table(connection, table, directory, storage_keys)
     finally:
