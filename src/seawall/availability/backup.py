@@ -1,8 +1,9 @@
 """Backup and restore, consistent while the registry runs.
 
 A backup is a directory: `blobs/<2 hex>/<algorithm>-<hex>` (content-addressed, so a later backup into the same
-directory copies only what is new), `metadata/<table>.jsonl` and, written last, `backup.json`. A directory
-without `backup.json` is not a backup.
+directory copies only what is new), `metadata-<time>/<table>.jsonl` and, written last, `backup.json`, which
+names that folder. A directory without `backup.json` is not a backup. Until a later one has written its own,
+the directory is the earlier one, whole.
 
 Consistency: blobs are copied first, then the metadata snapshot is taken, then the blobs that this snapshot
 names and the first pass did not have. Whatever the snapshot names is therefore copied already or still
@@ -15,12 +16,14 @@ Keys stay encrypted in the metadata: to restore, the master key is needed too, a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,50 +53,84 @@ class BackupReport:
 
 
 async def backup(url: str, storage: BlobStorage, directory: Path) -> BackupReport:
-    """Back up the database at `url` and its blobs to `directory`. Raises ConfigError for a damaged blob."""
+    """Back up the database at `url` and its blobs to `directory`. Raises ConfigError for a damaged blob.
+
+    What the directory holds already stays a whole backup until the new one is complete.
+    """
     report = BackupReport()
     # Password hashes and private blobs are in it.
     private_folder(directory)
-    with contextlib.suppress(FileNotFoundError):
-        # Until the new list is complete, the directory must not pass for a backup.
-        (directory / "backup.json").unlink()
+    with _alone(directory):
+        await _backup(url, storage, directory, report)
+    return report
+
+
+async def _backup(url: str, storage: BlobStorage, directory: Path, report: BackupReport) -> None:
+    last = ""
+    with contextlib.suppress(ConfigError):
+        last = _read(directory)["metadata"]
+    _remove_rows(directory, but=last)
     with dump.snapshot(url) as connection:
         first = _blobs(connection)
     # Not all of these need be there any more when their turn comes; the second pass decides.
     await _copy(storage, first, directory, report, lenient=True)
-    shutil.rmtree(directory / "metadata", ignore_errors=True)
+    # A folder of its own: until backup.json names it, the last backup is whole.
+    folder = f"metadata-{time.time_ns()}"
     with dump.snapshot(url) as connection:
         revision = migrate.current(connection)
-        listed = dump.write_tables(connection, directory / "metadata")
+        listed = dump.write_tables(connection, directory / folder)
+        sync_folder(directory / folder)
         named = _blobs(connection)
     await _copy(storage, named, directory, report, lenient=False)
     report.rows = sum(item["rows"] for item in listed.values())
-    wanted = {blob_file(directory, digest) for digest, _, _ in named}
-    for path in (directory / "blobs").glob("*/*"):
-        if path not in wanted:
-            path.unlink()
     content = {
         "format": FORMAT,
         "seawall": __version__,
         "revision": revision,
         "created_at": time.time(),
+        "metadata": folder,
         "tables": listed,
         "blobs": len(named),
     }
     write_whole(directory / "backup.json", json.dumps(content, indent=2).encode())
-    return report
+    _remove_rows(directory, but=folder)
+    wanted = {blob_file(directory, digest) for digest, _, _ in named}
+    for path in (directory / "blobs").glob("*/*"):
+        if path not in wanted:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Raises ConfigError while another backup writes into the directory, where its file system can tell."""
+    with (directory / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another backup is writing into {directory}; wait for it") from None
+        except OSError:
+            pass
+        yield
+
+
+def _remove_rows(directory: Path, but: str) -> None:
+    """Remove the rows of earlier and of interrupted backups."""
+    for path in directory.glob("metadata*"):
+        if path.name != but:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 async def verify(directory: Path) -> AsyncIterator[str]:
     """Read the whole backup; yields a line for each fault. Raises ConfigError when it is no backup."""
     content = _read(directory)
+    metadata = directory / content["metadata"]
     for name, item in content["tables"].items():
-        path = directory / "metadata" / f"{name}.jsonl"
+        path = metadata / f"{name}.jsonl"
         if not path.exists():
             yield f"{path.name}: missing"
         elif _hash(path, "sha256") != item["sha256"]:
             yield f"{path.name}: damaged"
-    for row in dump.read_rows(directory / "metadata", "blobs"):
+    for row in dump.read_rows(metadata, "blobs"):
         path = blob_file(directory, row["digest"])
         algorithm, _, value = row["digest"].partition(":")
         if not path.exists():
@@ -112,17 +149,22 @@ async def restore(url: str, open_storage: Callable[[], BlobStorage], directory: 
     content = _read(directory)
     async for fault in verify(directory):
         raise ConfigError(f"backup {directory}: {fault}")
+    if content["revision"] not in migrate.revisions():
+        raise ConfigError(
+            f"backup {directory} was made by a newer Seawall ({content['seawall']}); restore it with that one"
+        )
     dump.check_empty(url)
     storage = open_storage()
     count, moved = 0, {}
-    for row in dump.read_rows(directory / "metadata", "blobs"):
+    metadata = directory / content["metadata"]
+    for row in dump.read_rows(metadata, "blobs"):
         if await storage.size(row["storage_key"]) != row["size"]:
             moved[row["storage_key"]] = await _put(
                 storage, row["storage_key"], blob_file(directory, row["digest"])
             )
         count += 1
         progress.step("blobs", count, content["blobs"])
-    dump.load_tables(url, directory / "metadata", content["revision"], moved)
+    dump.load_tables(url, metadata, content["revision"], moved)
     return count
 
 
@@ -202,8 +244,14 @@ def _read(directory: Path) -> dict[str, Any]:
         raise ConfigError(f"{directory} is not a complete backup: it has no backup.json") from None
     except ValueError:
         raise ConfigError(f"{directory}/backup.json is damaged") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{directory}/backup.json is damaged")
     if content.get("format") != FORMAT:
         raise ConfigError(f"{directory} is a backup of another format; use the Seawall that made it")
+    content.setdefault("metadata", "metadata")
+    folder = re.fullmatch(r"metadata(-\d+)?", str(content["metadata"]))
+    if folder is None or not {"tables", "blobs", "revision", "seawall"} <= content.keys():
+        raise ConfigError(f"{directory}/backup.json is damaged")
     return content
 
 

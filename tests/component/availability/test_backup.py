@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import hashlib
 import json
 import os
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from seawall.availability import backup
+from seawall.infra.storage.filesystem import FilesystemStorage
 from tests.support.digests import digest_of
 from tests.support.oci.bare import connect, image, push_blob, put_manifest
 from tests.support.registry import Registry
@@ -105,3 +110,84 @@ def test_damage_is_named(fresh_registry: Registry, tmp_path: Path) -> None:
     refused = target.cli("restore", str(directory))
     assert refused.returncode == 1
     assert "not a complete backup" in refused.stderr
+
+
+def _push(registry: Registry, tag: str) -> str:
+    data = os.urandom(5000)
+    with connect(registry) as client:
+        push_blob(client, "library/x", data)
+        assert put_manifest(client, "library/x", tag, image([data])).status_code == 201
+    return digest_of(data)
+
+
+def _faults(directory: Path) -> list[str]:
+    async def all_of() -> list[str]:
+        return [fault async for fault in backup.verify(directory)]
+
+    return asyncio.run(all_of())
+
+
+@pytest.mark.parametrize("fails", ["write_tables", "snapshot", "_copy", "write_whole"])
+def test_a_backup_that_fails_leaves_the_last_one_whole(
+    fails: str, fresh_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, or a database that is lost, at each step of the second run."""
+    fresh_registry.start()
+    kept = _push(fresh_registry, "v1")
+    directory = tmp_path / "backup"
+    url = f"sqlite:///{fresh_registry.data_dir}/seawall.db"
+    storage = FilesystemStorage(fresh_registry.data_dir / "blobs")
+    asyncio.run(backup.backup(url, storage, directory))
+    before = json.loads((directory / "backup.json").read_text())
+    _push(fresh_registry, "v2")
+    with connect(fresh_registry) as client:
+        assert client.delete("/v2/library/x/manifests/v1").status_code == 202
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backup.dump if hasattr(backup.dump, fails) else backup, fails, full)
+        with pytest.raises(OSError, match="No space left"):
+            asyncio.run(backup.backup(url, storage, directory))
+    assert _faults(directory) == []
+    assert json.loads((directory / "backup.json").read_text()) == before
+    assert backup.blob_file(directory, kept).exists()
+    asyncio.run(backup.backup(url, storage, directory))
+    assert _faults(directory) == []
+    assert len(list(directory.glob("metadata*"))) == 1
+    assert json.loads((directory / "backup.json").read_text())["blobs"] > 0
+
+
+def test_two_backups_at_once_into_one_directory(fresh_registry: Registry, tmp_path: Path) -> None:
+    fresh_registry.start()
+    directory = tmp_path / "backup"
+    directory.mkdir()
+    with backup._alone(directory):
+        refused = fresh_registry.cli("backup", str(directory))
+    assert refused.returncode == 1
+    assert refused.stderr.strip() == f"seawall: another backup is writing into {directory}; wait for it"
+    assert fresh_registry.cli("backup", str(directory)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"revision": "9999"}, "was made by a newer Seawall"),
+        ({"metadata": "../elsewhere"}, "backup.json is damaged"),
+        ({"tables": None}, "backup.json is damaged"),
+        ({"format": 2}, "is a backup of another format"),
+    ],
+)
+def test_a_list_that_cannot_be_right_is_refused(
+    change: dict[str, Any], message: str, fresh_registry: Registry, tmp_path: Path
+) -> None:
+    fresh_registry.start()
+    directory, target = tmp_path / "backup", Registry(tmp_path / "none")
+    assert fresh_registry.cli("backup", str(directory)).returncode == 0
+    file = directory / "backup.json"
+    content = json.loads(file.read_text()) | change
+    file.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
+    refused = target.cli("restore", str(directory))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert message in refused.stderr
