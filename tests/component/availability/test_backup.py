@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from seawall.availability import backup
+from seawall.infra.db import dump
 from seawall.infra.storage.filesystem import FilesystemStorage
 from tests.support.digests import digest_of
 from tests.support.oci.bare import connect, image, push_blob, put_manifest
@@ -147,7 +148,7 @@ def test_a_backup_that_fails_leaves_the_last_one_whole(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(backup.dump if hasattr(backup.dump, fails) else backup, fails, full)
+        patch.setattr(dump if hasattr(dump, fails) else backup, fails, full)
         with pytest.raises(OSError, match="No space left"):
             asyncio.run(backup.backup(url, storage, directory))
     assert _faults(directory) == []
