@@ -66,7 +66,8 @@ class SecondFactors:
         }
 
         def store(connection: Connection) -> None:
-            found = _row(connection, user_id)
+            # Locked: a key that is confirmed meanwhile must not be written over.
+            found = _row(connection, user_id, lock=True)
             if found is not None and found.confirmed_at is not None:
                 raise ConflictError("a second factor is on; remove it first")
             connection.execute(upsert(connection, second_factors, row, "user_id"))
@@ -77,9 +78,7 @@ class SecondFactors:
         uri = f"otpauth://totp/{label}?secret={text}&issuer={quote(issuer, safe='')}"
         return text, uri
 
-    async def confirm(
-        self, user_id: int, username: str, code: str, address: str, *, also: Also = nothing
-    ) -> list[str]:
+    async def confirm(self, user_id: int, code: str, *, also: Also = nothing) -> list[str]:
         """Switch the factor on by a first code; gives the recovery codes, which are shown this once.
 
         Raises ForbiddenError for a wrong code, NotFoundError, ConflictError, RegistryError TOOMANYREQUESTS.
@@ -89,7 +88,7 @@ class SecondFactors:
             raise NotFoundError("no second factor was begun")
         if row.confirmed_at is not None:
             raise ConflictError("the second factor is on already")
-        if not await self._right(row, username, code, address):
+        if not await self._right(row, code):
             raise ForbiddenError("the code is wrong; compare the clocks")
         codes = ["-".join(secrets.token_hex(3) for _ in range(3)) for _ in range(_RECOVERY)]
         now = self._db.now()
@@ -106,23 +105,25 @@ class SecondFactors:
         await self._db.write(switch_on, also=also)
         return codes
 
-    async def check(self, user_id: int, username: str, code: str, address: str) -> bool:
+    async def check(self, user_id: int, code: str) -> bool:
         """Whether the code is right, and was not used before; a recovery code is used up by it.
 
         Raises RegistryError TOOMANYREQUESTS after several wrong ones.
         """
         row = await self._db.point(lambda c: _row(c, user_id))
-        return (
-            row is not None
-            and row.confirmed_at is not None
-            and await self._right(row, username, code, address)
-        )
+        return row is not None and row.confirmed_at is not None and await self._right(row, code)
 
-    async def _right(self, row: Any, username: str, code: str, address: str) -> bool:
+    async def _right(self, row: Any, code: str) -> bool:
         text = re.sub(r"\s", "", code).lower()
-        this = guess(f"second factor of {username}", text, address)
+        is_code = re.fullmatch(rf"[0-9]{{{_DIGITS}}}", text) is not None
+        # Counted for the user from everywhere: who gets here knows the password, so nobody else can make the
+        # user wait, and a million codes are few for somebody with many addresses. By the user's id: names
+        # that are alike have one counter, which another user's right code would clear.
+        # A code that was wrong may be right in another period, where it is another guess.
+        secret = f"{int(self._db.now()) // _PERIOD} {text}" if is_code else text
+        this = guess(f"second factor {row.user_id}", secret, "")
         async with self._throttle.attempt(this) as failures:
-            if re.fullmatch(rf"\d{{{_DIGITS}}}", text):
+            if is_code:
                 right = await self._once(row, text)
             else:
                 right = await self._recovered(row, text)
@@ -144,7 +145,12 @@ class SecondFactors:
             return False
         mark = hashlib.sha256(f"totp\0{row.user_id}\0{found}".encode()).hexdigest()
         used = {"mark": mark, "robot_id": 0, "address": "", "expires_at": now + 4 * _PERIOD}
-        return await self._db.write(lambda c: added(c, used_tokens, used, "mark"))
+
+        def first(connection: Connection) -> bool:
+            connection.execute(delete(used_tokens).where(used_tokens.c.expires_at < now))
+            return added(connection, used_tokens, used, "mark")
+
+        return await self._db.write(first)
 
     async def _recovered(self, row: Any, code: str) -> bool:
         mark = hash_of(code)
@@ -170,8 +176,9 @@ class SecondFactors:
         return await self._db.write(take)
 
 
-def _row(connection: Connection, user_id: int) -> Any:
-    return connection.execute(select(second_factors).where(second_factors.c.user_id == user_id)).first()
+def _row(connection: Connection, user_id: int, *, lock: bool = False) -> Any:
+    query = select(second_factors).where(second_factors.c.user_id == user_id)
+    return connection.execute(query.with_for_update() if lock else query).first()
 
 
 def remaining(connection: Connection, user_id: int) -> int | None:

@@ -9,9 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from seawall.access import users
 from seawall.access.second_factor import code_at
+from seawall.access.tables import used_tokens
+from seawall.kernel.errors import RegistryError
 from tests.support.api import Api
+from tests.support.lab import Lab, Run
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
 from tests.support.waiting import until
@@ -108,6 +113,40 @@ def test_codes_are_not_guessed(registry: Registry, person: tuple[int, str]) -> N
         found = {browser.sign_in(name, code=f"{n:06}").status_code for n in range(12)}
         assert found == {401, 429}
         assert browser.sign_in(name, code=next(right)).status_code == 429
+
+
+def test_guesses_count_for_the_user_from_everywhere_and_in_each_period(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(lab: Lab) -> None:
+        factors, at = lab.services.factors, 1e9
+        monkeypatch.setattr(lab.db, "now", lambda: at)
+        keys, recovery = {}, {}
+        # Names that a directory could take for one.
+        for name in ("ann", "ánn"):
+            user_id = await lab.db.write(lambda c, name=name: users.create(c, name, "hash"))  # type: ignore[misc]
+            secret, _ = await factors.begin(user_id, name, "here")
+            keys[user_id] = base64.b32decode(secret)
+            recovery[user_id] = await factors.confirm(user_id, code_at(keys[user_id], int(at) // 30))
+        ann, other = recovery
+
+        async def guess_on() -> None:
+            nonlocal at
+            for used in recovery[other][:8]:
+                at += 25
+                # The right code of another account clears nothing, and a wrong code is another guess in
+                # another period.
+                assert await factors.check(other, used)
+                assert not await factors.check(ann, "000000")
+
+        with pytest.raises(RegistryError, match="too many failed logins"):
+            await guess_on()
+        # What was used long ago is forgotten.
+        at += 600
+        assert await factors.check(other, code_at(keys[other], int(at) // 30))
+        assert await lab.db.read(lambda c: len(c.execute(select(used_tokens)).all())) == 1
+
+    run(body)
 
 
 def test_required_by_the_administrator(registry: Registry, admin: Api, person: tuple[int, str]) -> None:

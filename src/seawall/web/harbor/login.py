@@ -51,7 +51,7 @@ async def log_in(
         # Only who knows the password learns that there is a second factor.
         if not code:
             raise unauthorized("second factor: a code is needed")
-        if not await factors.check(user.id, user.name, code, address):
+        if not await factors.check(user.id, code):
             failed = Entry("login", "user", principal, f"second factor of {principal} failed", success=False)
             await access.write(lambda c: audit.record(c, Actor(principal, address), failed))
             raise unauthorized("second factor: the code is wrong or was used")

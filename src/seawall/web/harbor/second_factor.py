@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from seawall.access import second_factor as domain
 from seawall.access.users import by_id, is_local
-from seawall.web.harbor.deps import Access, ApiRouter, Id, client_address, signed_in, system_access
+from seawall.web.harbor.deps import Access, ApiRouter, Id, signed_in, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db, SecondFactorsDep, SessionsDep, SettingsDep
 
@@ -99,8 +99,7 @@ async def confirm_second_factor(
 ) -> RecoveryCodes:
     """Switch the caller's second factor on by a first code; gives the recovery codes."""
     user_id, name = await _own(access, db), access.principal.name
-    address = client_address(access.request)
-    codes = await factors.confirm(user_id, name, body.code, address, also=access.trace)
+    codes = await factors.confirm(user_id, body.code, also=access.trace)
     # Sessions that began with the password alone end.
     await sessions.delete_user(user_id, also=access.trace)
     access.audited("update", "user", name, f"switch second factor of {name} on")
@@ -117,7 +116,7 @@ async def remove_own_second_factor(
 ) -> Response:
     """Switch the caller's second factor off, by a code of it."""
     user_id, name = await _own(access, db), access.principal.name
-    if not await factors.check(user_id, name, body.code, client_address(access.request)):
+    if not await factors.check(user_id, body.code):
         raise ApiError(403, "the code is wrong or was used")
     await access.write(lambda c: domain.remove(c, user_id))
     access.audited("update", "user", name, f"switch second factor of {name} off")
