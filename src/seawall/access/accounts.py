@@ -13,7 +13,15 @@ from seawall.access.erasure import Erasure
 from seawall.access.passwords import check_password, generated_password, hash_of
 from seawall.access.principal import Principal
 from seawall.access.rbac import ROLES
-from seawall.access.tables import project_members, projects, second_factors, users
+from seawall.access.tables import (
+    login_requests,
+    project_members,
+    projects,
+    second_factors,
+    sessions,
+    user_tokens,
+    users,
+)
 from seawall.infra.db import Database
 from seawall.kernel.errors import ConfigError, ConflictError, InvalidError, NotFoundError
 from seawall.kernel.names import check_project_name
@@ -42,6 +50,13 @@ def check_free(connection: Connection, username: str) -> None:
         raise ConflictError(f"user {taken} exists")
 
 
+def end_logins(connection: Connection, user_id: int) -> None:
+    """End the user's logins by `seawall login`, also those that the user agreed to and nobody fetched yet."""
+    logins = (user_tokens.c.user_id == user_id, user_tokens.c.kind == "login")
+    connection.execute(delete(user_tokens).where(*logins))
+    connection.execute(delete(login_requests).where(login_requests.c.user_id == user_id))
+
+
 class LocalAccounts:
     """Local users, projects and their members, on an open database."""
 
@@ -66,19 +81,24 @@ class LocalAccounts:
         await self._db.write(add_user)
 
     async def set_password(self, username: str, password: str) -> None:
-        """Give a user a new password. Raises InvalidError or NotFoundError."""
+        """Give a user a new password; sessions and logins end. Raises InvalidError or NotFoundError.
+
+        An instance that remembers a session takes it for half a minute more.
+        """
         check_password(password)
         hashed = await asyncio.to_thread(hash_of, password)
 
-        def store_hash(connection: Connection) -> int:
-            return connection.execute(
-                update(users)
-                .where(users.c.username == username)
-                .values(password_hash=hashed, updated_at=time.time())
-            ).rowcount
+        def store_hash(connection: Connection) -> None:
+            found = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+            if found is None:
+                raise NotFoundError(f"user {username} not found")
+            connection.execute(
+                update(users).where(users.c.id == found).values(password_hash=hashed, updated_at=time.time())
+            )
+            end_logins(connection, found)
+            connection.execute(delete(sessions).where(sessions.c.user_id == found))
 
-        if not await self._db.write(store_hash):
-            raise NotFoundError(f"user {username} not found")
+        await self._db.write(store_hash)
 
     async def delete_user(self, username: str, erasure: Erasure | None = None) -> None:
         """Remove a user, and order what `erasure` wants.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import itertools
 import re
 import secrets
 import uuid
@@ -18,13 +19,14 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import structlog
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.access.principal import EndedError, Principal
 from seawall.access.tables import login_requests, user_tokens
 from seawall.access.throttle import LoginThrottle, guess
 from seawall.access.token_text import LOGIN, REFRESH, hash_of, is_token, new_token
 from seawall.access.user_tokens import TokenLogins, checked_scopes
+from seawall.infra.addresses import counted_as
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import InvalidError, NotFoundError, SeawallError, UnavailableError
@@ -115,9 +117,14 @@ class Logins:
         def add(connection: Connection) -> bool:
             # An hour longer than they are good, so that a device hears why there is nothing for it.
             connection.execute(delete(login_requests).where(login_requests.c.expires_at < now - 3600))
-            mine = (login_requests.c.address == address[:64], login_requests.c.expires_at > now)
-            count = select(func.count()).where(*mine, login_requests.c.state == "pending")
-            if connection.execute(count).scalar_one() >= _WAITING:
+            # Of IPv6 a client has many addresses.
+            mine = select(login_requests.c.address).where(
+                login_requests.c.address.like(_near(address)),
+                login_requests.c.expires_at > now,
+                login_requests.c.state == "pending",
+            )
+            found = connection.execute(mine).scalars()
+            if sum(counted_as(item) == counted_as(address) for item in found) >= _WAITING:
                 return False
             connection.execute(insert(login_requests).values(**row))
             return True
@@ -356,6 +363,16 @@ def _pending(code: str, now: float) -> Any:
         login_requests.c.state == "pending",
         login_requests.c.expires_at > now,
     )
+
+
+def _near(address: str) -> str:
+    """A pattern of LIKE that every address fits which counts as the same as this one."""
+    network = counted_as(address)
+    if "/" not in network:
+        return re.sub(r"[%_\\]", "", address[:64])
+    # Zeros may be written or not.
+    groups = itertools.takewhile(lambda group: group not in ("", "0"), network.split(":"))
+    return "".join(f"{group}:" for group in groups) + "%"
 
 
 def _user_hash(code: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from seawall.access.accounts import FIRST_ADMIN, check_free, check_username
+from seawall.access.accounts import FIRST_ADMIN, check_free, check_username, end_logins
 from seawall.access.tables import oidc_users, user_tokens, users
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
@@ -132,6 +132,7 @@ def set_sysadmin(connection: Connection, user_id: int, sysadmin: bool) -> None:
     if not changed.rowcount:
         raise NotFoundError(f"user {user_id} not found")
     if not sysadmin:
+        end_logins(connection, user_id)
         connection.execute(delete(user_tokens).where(user_tokens.c.user_id == user_id))
 
 
@@ -145,8 +146,7 @@ def remove(connection: Connection, user_id: int) -> None:
 
 def set_hash(connection: Connection, user_id: int, password_hash: str) -> None:
     """Store the hash of a new password; what `seawall login` was given before ends."""
-    logins = (user_tokens.c.user_id == user_id, user_tokens.c.kind == "login")
-    connection.execute(delete(user_tokens).where(*logins))
+    end_logins(connection, user_id)
     connection.execute(
         update(users).where(users.c.id == user_id).values(password_hash=password_hash, updated_at=time.time())
     )
@@ -205,5 +205,6 @@ def first_administrator(connection: Connection) -> int | None:
 
 
 def set_cli_secret(connection: Connection, user_id: int, sealed: str) -> None:
-    """Give an OIDC user another CLI secret, which is sealed."""
+    """Give an OIDC user another CLI secret, which is sealed; `seawall login` ends as with a new password."""
+    end_logins(connection, user_id)
     connection.execute(update(oidc_users).where(oidc_users.c.user_id == user_id).values(secret=sealed))

@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import update
 
 from seawall.access import users
+from seawall.access.accounts import LocalAccounts
 from seawall.access.logins import OAuthError
 from seawall.access.principal import Principal
 from seawall.access.tables import login_requests, user_tokens
@@ -280,6 +281,41 @@ def test_requests_and_logins_end_with_time(run: Callable[..., None]) -> None:
             await logins.begin_device(("pull",), "", "192.0.2.9")
         with pytest.raises(OAuthError, match="too many devices"):
             await logins.begin_device(("pull",), "", "192.0.2.9")
+        # Of IPv6 a client has a /64.
+        for number in range(20):
+            await logins.begin_device(("pull",), "", f"2001:db8:0:1::{number}")
+        with pytest.raises(OAuthError, match="too many devices"):
+            await logins.begin_device(("pull",), "", "2001:db8:0:1:1:1:1:1")
+        await logins.begin_device(("pull",), "", "2001:db8:0:2::1")
+
+    run(body)
+
+
+@pytest.mark.parametrize("by", ["command", "api", "cli secret"])
+def test_a_new_password_ends_what_the_old_one_began(by: str, run: Callable[..., None]) -> None:
+    async def body(lab: Lab) -> None:
+        logins, accounts = lab.services.logins, LocalAccounts(lab.db)
+        await accounts.create_user("ann", PASSWORD)
+        found = await lab.services.auth.user("ann")
+        assert found is not None
+        fetched, waiting = [await logins.begin_device(("pull",), "", "192.0.2.1") for _ in range(2)]
+        for _, code in (fetched, waiting):
+            await logins.decide(found, code, "192.0.2.1", approve=True)
+        given = await logins.poll(fetched[0])
+        session = await lab.services.sessions.create(found.id)
+        if by == "command":
+            await accounts.set_password("ann", "Another-12345")
+            assert await lab.services.sessions.get(session) is None
+        elif by == "api":
+            hashed = await lab.services.auth.hash("Another-12345")
+            await lab.db.write(lambda c: users.set_hash(c, found.id, hashed))
+        else:
+            await lab.db.write(lambda c: users.set_cli_secret(c, found.id, "sealed"))
+        with pytest.raises(OAuthError, match="ended"):
+            await logins.renew(given.refresh, "192.0.2.1", 30)
+        # The user had agreed, and the program had yet to ask.
+        with pytest.raises(OAuthError, match="wrong or was used"):
+            await logins.poll(waiting[0])
 
     run(body)
 
