@@ -248,18 +248,13 @@ class TokenLogins:
         """The token's user with the token's limits, None for a wrong one.
 
         `username` (None: not given) must be the user's. Raises EndedError; RegistryError
-        TOOMANYREQUESTS after repeated wrong ones, as for passwords.
+        TOOMANYREQUESTS after repeated wrong ones of a user, as for passwords.
         """
-        this = guess(username or "", token, address)
-        async with self._throttle.attempt(this) as failures:
-            found = await self._db.point(lambda c: self._look(c, token))
-            if found is None or (username is not None and found[1].name != username):
-                await self._throttle.failed(this)
-                LOGINS.inc("refused")
-                return None
+        found = await self._found(username, token, address)
+        if found is None:
+            LOGINS.inc("refused")
+            return None
         row, user, by_provider, local = found
-        if failures:
-            await self._throttle.passed(this)
         if row.expires_at <= self._db.now():
             LOGINS.inc("refused")
             what = "login" if row.kind == "login" else "personal access token"
@@ -268,6 +263,24 @@ class TokenLogins:
         await self._touch(row, address)
         LOGINS.inc("ok")
         return limited(user, row.scopes, row.projects, row.expires_at)
+
+    async def _found(self, username: str | None, token: str, address: str) -> Any:
+        """What `_look` finds, None for a wrong token."""
+        if username is None:
+            # Nobody guesses 214 bits, and a counter of an address would let one program with old tokens
+            # keep the other ones of its address out.
+            return await self._db.point(lambda c: self._look(c, token))
+        # Not the counter of the user's passwords: a token that is right must not clear what was guessed of
+        # those.
+        this = guess(username, token, address, "token")
+        async with self._throttle.attempt(this) as failures:
+            found = await self._db.point(lambda c: self._look(c, token))
+            if found is None or found[1].name != username:
+                await self._throttle.failed(this)
+                return None
+        if failures:
+            await self._throttle.passed(this)
+        return found
 
     async def require_known(self, user: Principal, *, by_provider: bool, local: bool) -> None:
         """Raise EndedError when those who know the user say that it is gone."""

@@ -60,6 +60,8 @@ def test_scopes_at_the_registry_and_at_the_api(registry: Registry, admin: Api, a
         assert pull_scope(registry, name, token, f"{other}/x") == ""
         basic = httpx.get(f"{registry.url}/v2/{mine}/x/tags/list", auth=(name, token), timeout=60)
         assert basic.status_code == (404 if "pull" in actions else 403), basic.text
+        catalog = httpx.get(f"{registry.url}/v2/_catalog", auth=(name, token), timeout=60)
+        assert catalog.status_code == (200 if "api-read" in scopes or "api-write" in scopes else 403)
         holder = as_user(name, token)
         reads, writes = holder.get(f"/projects/{mine}"), holder.put(f"/projects/{mine}", json={})
         assert reads.status_code == (200 if {"api-read", "api-write"} & set(scopes) else 403)
@@ -205,6 +207,37 @@ def test_of_another_user_forged_and_guessed(admin: Api, as_user: AsUser) -> None
     _, victim = admin.user()
     found = {as_user(victim, guess).get("/users/current").status_code for guess in guesses}
     assert found == {401, 429}
+
+
+def test_counters_of_tokens_are_not_those_of_passwords(run: Callable[..., None]) -> None:
+    from seawall.access import user_tokens as domain
+    from seawall.access import users
+    from seawall.access.principal import Principal
+    from seawall.access.user_tokens import TokenRequest
+    from seawall.kernel.errors import RegistryError
+
+    async def body(lab: Lab) -> None:
+        logins, auth = lab.services.callers._user_tokens, lab.services.auth
+        # The password of this user is elsewhere.
+        user_id = await lab.db.write(lambda c: users.create(c, "ann", None))
+        token, request = domain.make_token(), TokenRequest("ci", ("pull",), 3)
+        user = Principal(user_id, "ann")
+        await lab.db.write(lambda c: domain.create(c, user, request, token, max_days=365))
+
+        async def guess_on() -> None:
+            # A right token in between clears nothing that was guessed of the password.
+            for number in range(12):
+                assert await auth.authenticate("ann", f"Wrong{number:05}", "192.0.2.1") is None
+                assert await logins.admit("ann", token, "192.0.2.1") is not None
+
+        with pytest.raises(RegistryError, match="too many failed logins"):
+            await guess_on()
+        # Old bearer tokens of one program keep no other of the same address out.
+        for _ in range(12):
+            assert await logins.admit(None, domain.make_token(), "192.0.2.1") is None
+        assert await logins.admit(None, token, "192.0.2.1") is not None
+
+    run(body)
 
 
 def test_a_project_made_again_is_another(registry: Registry, admin: Api, as_user: AsUser) -> None:

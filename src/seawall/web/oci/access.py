@@ -125,6 +125,10 @@ class RegistryAccess:
             return Caller(user)
         if not caller.unrestricted and not caller.principal.known:
             raise self._challenge(request, _CATALOG, None)
+        limits = caller.principal.limits
+        if limits is not None and not limits.reads_api():
+            # As the token endpoint has it: the catalog shows names, which pulling does not take.
+            raise RegistryError("DENIED", "the token lacks the scope api-read")
         return caller
 
     async def _caller(self, request: Request, scope: str | None) -> Caller:
