@@ -29,7 +29,7 @@ from seawall.kernel.errors import RegistryError
 
 # What monitoring and balancers ask must be answered whatever else goes on.
 _FREE = ("/healthz", "/readyz", "/metrics", "/api/v2.0/health", "/api/v2.0/ping")
-_COUNTED = ("/v2", "/api/", "/c/", "/service/")
+_COUNTED = ("/v2", "/api/", "/c/", "/service/", "/oauth/")
 # key tag, tokens, time of the last change
 _SLOT = struct.Struct("<Qdd")
 # Tokens that a process takes from Redis at once, at most, and clients that it remembers.

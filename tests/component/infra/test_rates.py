@@ -94,6 +94,7 @@ def test_who_counts_together() -> None:
         for path in ("/healthz", "/readyz", "/metrics", "/api/v2.0/health", "/api/v2.0/ping", "/"):
             assert await passed(rates, "192.0.2.1", 1, path) == 1
         await rates.close()
+        assert await passed(limiter(), "192.0.2.1", BURST + 2, "/oauth/token") == BURST
         off = limiter(per_address=0, per_user=0)
         assert await passed(off, "192.0.2.1", 100) == 100
         await off.check_user("somebody", "192.0.2.1")
