@@ -15,6 +15,8 @@ from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobContext
 
 _BATCH = 2000
+# Kinds of resources whose entries say in a sentence whose they are.
+_NAMING = ("member", "token", "login")
 # Takes (connection, name, pseudonym) and writes the second for the first.
 Eraser = Callable[[Connection, str, str], None]
 
@@ -55,11 +57,11 @@ def _erase_entries(
     """A batch of entries by the user and about it: how many were changed, and the last id, 0 at the end."""
     about = (audit_log.c.resource_type == "user") & (audit_log.c.resource == name)
     said = audit_log.c.description.contains(name, autoescape=True)
-    members = (audit_log.c.resource_type == "member") & said
+    named = audit_log.c.resource_type.in_(_NAMING) & said
     query = (
         select(audit_log.c.id, audit_log.c.username, audit_log.c.resource_type, audit_log.c.resource)
         .add_columns(audit_log.c.description)
-        .where(or_(audit_log.c.username == name, about, members), audit_log.c.id > after)
+        .where(or_(audit_log.c.username == name, about, named), audit_log.c.id > after)
         .order_by(audit_log.c.id)
     )
     if find(connection, None, name) is not None:
@@ -72,7 +74,7 @@ def _erase_entries(
             values["username"] = pseudonym
         if row.resource_type == "user" and row.resource == name:
             values["resource"] = pseudonym
-        if row.resource_type in ("user", "member"):
+        if row.resource_type in ("user", *_NAMING):
             values["description"] = _without(row.description, name, pseudonym)
             if values["description"] == row.description:
                 del values["description"]
@@ -83,5 +85,5 @@ def _erase_entries(
 
 
 def _without(text: str, name: str, pseudonym: str) -> str:
-    # The word, not a part of a longer name.
-    return re.sub(rf"(?<![^\s]){re.escape(name)}(?![^\s])", pseudonym, text)
+    # The word, not a part of a longer name; a colon is in none.
+    return re.sub(rf"(?<![^\s]){re.escape(name)}(?![^\s:])", pseudonym, text)

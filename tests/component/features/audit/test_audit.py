@@ -212,6 +212,8 @@ def test_name_of_a_removed_user_goes(forgetful: Registry) -> None:
         with Api(forgetful, (name, PASSWORD)) as one, Api(forgetful, (other, PASSWORD)) as two:
             one.made(f"/projects/{project}/webhook/policies", hook)
             two.project()
+            token = one.post("/users/current/tokens", json={"name": "ci", "scopes": ["pull"]}).json()["id"]
+        assert admin.delete(f"/users/{number}/tokens/{token}").status_code == 200
         assert {name, other} <= {item["username"] for item in _log(admin)}
         assert admin.delete(f"/users/{number}").status_code == 200
         until(lambda: name not in {item["username"] for item in _log(admin)}, "the job")
