@@ -17,6 +17,7 @@ from seawall.infra.settings import Http, Settings
 from seawall.install.certificates import CertificateError, check_pair
 from seawall.kernel.errors import ConfigError
 from seawall.process import tables as tables  # declares every table
+from seawall.process.storage import open_cache
 
 _PATIENCE = 120.0
 
@@ -24,9 +25,10 @@ _PATIENCE = 120.0
 def preflight(settings: Settings) -> None:
     """Raise ConfigError for what would end the server right after its start.
 
-    Looked at are the items of `configuration`, the certificate, the address and the port.
+    Looked at are the items of `configuration`, the cache's folder, the certificate, the address and the port.
     """
     fixed_items(settings)
+    open_cache(settings)
     _check_certificate(settings.http)
     check_address(settings.http.host, settings.http.port)
     if settings.http.redirect_port:

@@ -7,8 +7,9 @@ then, and the reader goes on at the store. Files are named by digest, and a dige
 
 A file is counted before it is made and until it is gone, under a lock on `account`, so that all processes
 together keep the bound. What a killed process was writing is no longer locked by anybody, and goes with the
-next look at the directory. Nothing here is needed: a disk that is full or fails means no cache for a while,
-never an error for a client.
+next look at the directory. Files of other names are not the cache's: they are neither counted nor removed.
+Nothing here is needed: a disk that is full or fails, or a process that keeps the lock, means no cache for a
+while, never an error for a client.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import struct
 import threading
@@ -33,6 +35,7 @@ import structlog
 
 from seawall.infra.private import private_folder
 from seawall.infra.telemetry import Counter
+from seawall.kernel.errors import ConfigError
 
 T = TypeVar("T")
 log: Any = structlog.get_logger("seawall.storage")
@@ -66,7 +69,14 @@ _ACCOUNT = struct.Struct("!QQ")
 # How often a file's time of use is written, and how long a disk with an error is left alone (seconds).
 _USED_SECONDS = 60.0
 _PAUSE_SECONDS = 30.0
+# A process that is stopped while it has the account locked must not stop the others; a look at all files
+# takes less than a second.
+_LOCK_SECONDS = 3.0
 _ASKED = 16_384
+# What may be in the folder at the start.
+_OWN = {"blobs", "filling", "account", "lost+found"}
+_NAME = re.compile(r"[a-z0-9]+\.[0-9a-f]{32,128}")
+_FILLING = re.compile(_NAME.pattern + r"\.[0-9a-f]{8}")
 
 
 class Kept(Protocol):
@@ -117,7 +127,10 @@ class DiskCache:
     """See BlobCache; the module text has layout and guarantees."""
 
     def __init__(self, root: Path, limit: int) -> None:
-        """`limit`: bytes of all files together. Raises ConfigError where `root` cannot be a folder."""
+        """`limit`: bytes of all files together.
+
+        Raises ConfigError where `root` cannot be a folder, or is that of something else.
+        """
         self._root = root
         self._limit = limit
         self._pool = ThreadPoolExecutor(8, thread_name_prefix="cache")
@@ -125,6 +138,9 @@ class DiskCache:
         # Blobs of late requests, and those that this process is writing now.
         self._asked: OrderedDict[str, None] = OrderedDict()
         self._filling: set[str] = set()
+        others = {entry.name for entry in _entries(root) if not entry.name.startswith(".")} - _OWN
+        if others:
+            raise ConfigError(f"{root}: has other files ({min(others)}); the cache needs its own folder")
         try:
             for folder in (root, root / "blobs", root / "filling"):
                 private_folder(folder)
@@ -176,11 +192,12 @@ class DiskCache:
 
     def release(self, path: Path, size: int) -> None:
         """Remove a file of `size` stored bytes, and count it no more (blocking)."""
-        try:
-            path.unlink()
-        except FileNotFoundError:
-            return
+        # Under the lock: who counts all files meanwhile must not leave it out before it is subtracted.
         with self._account() as account:
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return
             account.add(-size, -1)
 
     def _fail(self, error: OSError) -> None:
@@ -240,6 +257,8 @@ class DiskCache:
         total = files = 0
         # In this order: a file that is moved meanwhile is counted twice, and not missed.
         for entry in _entries(self._root / "filling"):
+            if not _FILLING.fullmatch(entry.name):
+                continue
             if _abandoned(entry):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(entry.path)
@@ -249,6 +268,8 @@ class DiskCache:
         kept: list[tuple[float, int, str]] = []
         for shard in _entries(self._root / "blobs"):
             for entry in _entries(Path(shard.path)):
+                if not _NAME.fullmatch(entry.name):
+                    continue
                 with contextlib.suppress(FileNotFoundError):
                     found = entry.stat()
                     kept.append((found.st_mtime, found.st_size, entry.path))
@@ -268,7 +289,7 @@ class DiskCache:
     def _account(self) -> Iterator[_Account]:
         fd = os.open(self._root / "account", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            _lock(fd)
             account = _Account(fd)
             if not account.known:
                 account.set(*self._make_room(0))
@@ -431,6 +452,19 @@ def _sum(data: bytes) -> bytes:
 def _stored_size(size: int) -> int:
     """Bytes of the file of a blob of `size` bytes."""
     return size + -(-size // PIECE) * _SUM
+
+
+def _lock(fd: int) -> None:
+    """Lock a file. Raises OSError when another holds it for too long."""
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise OSError(errno.ETIMEDOUT, "another process keeps the cache's account locked") from None
+            time.sleep(0.005)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

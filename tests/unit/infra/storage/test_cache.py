@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,64 @@ def test_a_root_that_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="Not a directory"):
         DiskCache(tmp_path / "file", 8 * PIECE)
+
+
+def test_another_s_folder_is_left_alone(tmp_path: Path) -> None:
+    """The layout of driver filesystem begins like the cache's: its old root has blobs to be copied."""
+    (tmp_path / "uploads").mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    with pytest.raises(ConfigError, match="needs its own folder"):
+        DiskCache(tmp_path, 8 * PIECE)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+
+
+def test_removes_only_its_own_files(tmp_path: Path) -> None:
+    theirs = [tmp_path / "blobs" / "ab" / f"{'ab' * 32}.sha256.0123abcd", tmp_path / "filling" / "notes"]
+    for file in theirs:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(8 * PIECE))
+
+    async def body() -> None:
+        cache = DiskCache(tmp_path, 8 * PIECE)
+        for number in range(12):
+            for _ in range(2):
+                await keep(cache, bytes([number]) * PIECE)
+        assert await kept(cache, bytes([11]) * PIECE)
+
+    asyncio.run(body())
+    assert all(file.stat().st_size == 8 * PIECE for file in theirs)
+
+
+def test_a_process_that_keeps_the_account_stops_no_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it was stopped, or is itself freed of a file by the garbage collector while it counts."""
+    monkeypatch.setattr(module, "_LOCK_SECONDS", 0.1, raising=False)
+
+    async def body() -> None:
+        cache = DiskCache(tmp_path, 8 * PIECE)
+        data, other = os.urandom(PIECE), os.urandom(PIECE)
+        assert await keep(cache, data)
+        with DiskCache(tmp_path, 8 * PIECE)._account():
+            async with asyncio.timeout(5):
+                assert not await keep(cache, other)
+        monkeypatch.setattr(cache, "_paused_until", 0.0)
+        assert await kept(cache, data) == data
+        assert await keep(cache, other)
+
+    asyncio.run(body())
+
+
+def test_a_file_is_counted_until_it_is_gone(tmp_path: Path) -> None:
+    """Gone before it is subtracted, a count of all files in between would subtract it twice."""
+    cache = DiskCache(tmp_path, 8 * PIECE)
+    data = os.urandom(PIECE)
+    assert asyncio.run(keep(cache, data))
+    file = cache.path(digest_of(data))
+    thread = threading.Thread(target=cache.release, args=(file, file.stat().st_size))
+    with cache._account():
+        thread.start()
+        thread.join(0.1)
+        assert file.exists()
+    thread.join()
+    assert not file.exists()
