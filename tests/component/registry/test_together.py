@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from seawall.infra.db import lanes, open_database
 from seawall.infra.db.gather import Gatherer
 from seawall.kernel.errors import UnavailableError
 from tests.support.digests import digest_of
 from tests.support.metered import Metered, metered
-from tests.support.processes import PASSWORD
+from tests.support.processes import PASSWORD, free_port
 from tests.support.servers.postgres import Postgres
 
 CLIENTS = 32
@@ -148,6 +150,52 @@ def test_a_slow_question_does_not_hold_the_next() -> None:
                 await task
         db.error = None
         assert await gatherer.get("a") == 0
+
+    asyncio.run(body())
+
+
+def test_questions_that_hang_hold_nobody_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "ANSWER_SECONDS", 0.3)
+
+    async def body() -> None:
+        db = Slow()
+        gatherer: Gatherer[str, int] = Gatherer(db, lambda seen, keys: dict.fromkeys(keys, seen))  # type: ignore
+        hanging = []
+        for key in "abcd":
+            hanging.append(asyncio.create_task(gatherer.get(key)))
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(5):
+            refused = await asyncio.gather(*(gatherer.get(key) for key in "xyx"), return_exceptions=True)
+        assert [type(item) for item in refused] == [UnavailableError] * 3
+        assert db.questions == 4
+        db.go.set()
+        assert await asyncio.gather(*hanging) == [0] * 4
+        assert await gatherer.get("x") == 0
+
+    asyncio.run(body())
+
+
+def test_the_wait_for_others_counts_while_the_database_is_away() -> None:
+    """Each fails when its own time is over: neither with who came first nor after a second wait."""
+    patience = 3.0
+
+    async def body() -> None:
+        db = open_database(f"postgresql://x@127.0.0.1:{free_port()}/x", retry_seconds=patience)
+        gatherer: Gatherer[str, int] = Gatherer(db, lambda _connection, keys: dict.fromkeys(keys, 0))
+
+        async def waited(number: int) -> float:
+            # The same key is asked for again and again.
+            await asyncio.sleep(number * 0.1)
+            started = time.monotonic()
+            with pytest.raises(UnavailableError):
+                await gatherer.get(str(number % 3))
+            return time.monotonic() - started
+
+        times = await asyncio.gather(*(waited(number) for number in range(12)))
+        await db.close()
+        assert max(times) < patience + 1, times
+        # The last attempt may end half a second before the time is over.
+        assert min(times) > patience - 1, times
 
     asyncio.run(body())
 

@@ -13,9 +13,11 @@ the one that is under way; one that takes long does not hold the next.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import Context
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection, Select, Text, bindparam, func, select, true
@@ -23,6 +25,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import visitors
 
 from seawall.infra import tracing
+from seawall.infra.db import lanes
+from seawall.infra.db.faults import DatabaseError
 from seawall.infra.db.lanes import waited_until
 from seawall.kernel.errors import UnavailableError
 
@@ -35,6 +39,8 @@ _MOST = 256
 # A question that is under way for so long (seconds) no longer holds the next, up to so many at once.
 _LATE = 0.02
 _AT_ONCE = 4
+# Who asked within so long (seconds) shares an answer, and the end of the wait for one.
+_SLICE = 0.1
 
 
 class Reader(Protocol):
@@ -48,6 +54,15 @@ class Reader(Protocol):
 
     def change_token(self) -> int | None:
         """See Database.change_token."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[K, V]):
+    """What some wait for, the first of them since `since` (monotonic)."""
+
+    key: K
+    since: float
+    future: asyncio.Future[V | None]
 
 
 class Gatherer(Generic[K, V]):
@@ -64,7 +79,8 @@ class Gatherer(Generic[K, V]):
 
     def _reset(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self._loop = loop
-        self._waiting: dict[K, asyncio.Future[V | None]] = {}
+        # By key and slice of time, in the order in which they were asked.
+        self._waiting: dict[tuple[int, K], _Asked[K, V]] = {}
         # When each question that is under way began (monotonic).
         self._under_way: dict[object, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -79,15 +95,17 @@ class Gatherer(Generic[K, V]):
         if not self._under_way and not self._waiting:
             return await self._alone(key)
         with tracing.transaction("read", self._look, "postgresql"):
-            future = self._waiting.get(key)
-            if future is None:
-                future = self._waiting[key] = loop.create_future()
+            now = time.monotonic()
+            place = (int(now / _SLICE), key)
+            asked = self._waiting.get(place)
+            if asked is None:
+                asked = self._waiting[place] = _Asked(key, now, loop.create_future())
                 # That all who asked have gone is no reason to warn of an error.
-                future.add_done_callback(lambda done: done.cancelled() or done.exception())
+                asked.future.add_done_callback(lambda done: done.cancelled() or done.exception())
                 self._begin()
             try:
                 # Shielded: who goes away must not take the answer from the others.
-                return await asyncio.shield(future)
+                return await asyncio.shield(asked.future)
             except UnavailableError:
                 waited_until.set(time.monotonic())
                 raise
@@ -110,51 +128,69 @@ class Gatherer(Generic[K, V]):
             return
         assert self._loop is not None
         now = time.monotonic()
+        if len(self._under_way) >= _AT_ONCE:
+            self._wait_for_them(self._loop, now)
+            return
         if self._under_way:
             late = max(self._under_way.values()) + _LATE
-            if len(self._under_way) >= _AT_ONCE:
-                return
             if now < late:
                 self._timer = self._loop.call_later(late - now, self._begin)
                 return
         asked = dict(list(self._waiting.items())[:_MOST])
-        for key in asked:
-            del self._waiting[key]
+        for place in asked:
+            del self._waiting[place]
         # Of nobody's context: it is not one request that waits.
-        task = self._loop.create_task(self._ask(asked), context=Context())
+        task = self._loop.create_task(self._ask(list(asked.values())), context=Context())
         self._under_way[task] = now
         task.add_done_callback(self._ended)
+
+    def _wait_for_them(self, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        """Questions that hang hold the next, but nobody waits for longer than for a free connection."""
+        for place, item in list(self._waiting.items()):
+            if now - item.since < lanes.ANSWER_SECONDS:
+                self._timer = loop.call_later(item.since + lanes.ANSWER_SECONDS - now, self._begin)
+                return
+            del self._waiting[place]
+            _refuse([item], UnavailableError("no database connection became free"))
 
     def _ended(self, question: object) -> None:
         if self._under_way.pop(question, None) is not None:
             self._begin()
 
-    async def _ask(self, asked: dict[K, asyncio.Future[V | None]]) -> None:
-        keys = list(asked)
+    async def _ask(self, asked: list[_Asked[K, V]]) -> None:
+        keys = list(dict.fromkeys(item.key for item in asked))
+        # The wait before counts: with the database away, each fails when its own time is over.
+        lanes.asked_at.set(asked[0].since)
         try:
             found = await self._db.read(lambda c: self._look(c, keys))
         except UnavailableError as error:
-            _refuse(asked, error)
+            until = asked[0].since + _SLICE
+            if isinstance(error, DatabaseError):
+                until = math.inf
+            _refuse([item for item in asked if item.since <= until], error)
+            later = [item for item in asked if item.since > until]
+            if later:
+                await self._ask(later)
         except Exception as error:
             if len(asked) == 1:
                 _refuse(asked, error)
                 return
             # One key's fault must not be the others'.
-            for key, future in asked.items():
-                await self._ask({key: future})
+            for item in asked:
+                await self._ask([item])
         except BaseException:
             _refuse(asked, UnavailableError("the process ends"))
             raise
         else:
-            for key, future in asked.items():
-                if not future.done():
-                    future.set_result(found.get(key))
+            for item in asked:
+                if not item.future.done():
+                    item.future.set_result(found.get(item.key))
 
 
-def _refuse(asked: Mapping[Any, asyncio.Future[Any]], error: Exception) -> None:
-    for future in asked.values():
-        if not future.done():
-            future.set_exception(error)
+def _refuse(asked: Sequence[_Asked[Any, Any]], error: Exception) -> None:
+    for item in asked:
+        if not item.future.done():
+            item.future.set_exception(error)
 
 
 def for_each(query: Select[Any], *names: str) -> Select[Any]:

@@ -17,16 +17,18 @@ from seawall.kernel.errors import UnavailableError
 ANSWER_SECONDS = 10.0
 # When the current task's last wait for a database that is away ended (monotonic).
 waited_until: ContextVar[float] = ContextVar("waited_until", default=-1e9)
+# Since when the current task's question has waited before it is asked (monotonic; 0: it has not).
+asked_at: ContextVar[float] = ContextVar("asked_at", default=0.0)
 
 
 class Work:
     """A request's work: whether it is committing, and whether somebody still waits for it."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, queued: float = 0.0) -> None:
         self.deadline = deadline
         self.lock = threading.Lock()
         # Monotonic times: queued, and since when the commit waits (0: it does not).
-        self.queued = time.monotonic()
+        self.queued = queued or time.monotonic()
         self.started = False
         self.commits_since = 0.0
         self.given_up = False

@@ -44,7 +44,7 @@ from seawall.infra.db import batch, fence, meters
 from seawall.infra.db.connections import connection_info
 from seawall.infra.db.faults import DatabaseError, Fault, told, transient
 from seawall.infra.db.hosts import Hosts
-from seawall.infra.db.lanes import Lane, Work, waited_until
+from seawall.infra.db.lanes import Lane, Work, asked_at, waited_until
 from seawall.infra.db.together import Also, nothing, together
 from seawall.kernel.errors import UnavailableError
 
@@ -239,8 +239,8 @@ class PostgresDatabase:
         now = time.monotonic()
         # A request that has waited in vain does so once: what it does about it must not wait as long again.
         again = now - waited_until.get() < _ONCE_SECONDS
-        work = Work(now if again else self._deadline())
-
+        queued = asked_at.get() or now
+        work = Work(now if again else queued + self._retry_seconds, queued)
         above = tracing.current()
 
         def job() -> None:
