@@ -14,7 +14,7 @@ from seawall.access.access import times_made
 from seawall.access.projects import settings_of
 from seawall.features.proxycache.breaker import Breakers, counts_as_failure
 from seawall.features.proxycache.filters import wants
-from seawall.features.replication.adapter import Adapter
+from seawall.features.replication.adapter import Adapter, RemoteRegistry
 from seawall.features.replication.adapters import open_adapter
 from seawall.features.replication.limiter import KILOBIT, Limiter
 from seawall.features.replication.registries import Registries
@@ -132,16 +132,7 @@ class Upstreams:
         stamp = (row.id, row.url, row.updated_at, rate)
         if old is None or old.stamp != stamp:
             secret = await self._registries.with_secret(row.id)
-            adapter = open_adapter(secret, Limiter(rate), _PATIENCE)
-            if old is not None:
-                self.later(old.adapter.close())
-                if old.stamp[:3] != stamp[:3]:
-                    # Another address or login: what failed before says nothing now.
-                    self._breakers.pop(row.id, None)
-            breakers = self._breakers.get(row.id)
-            if breakers is None:
-                breakers = self._breakers[row.id] = Breakers(secret.name)
-            old = self._open[project] = Upstream(project, row.id, adapter, breakers, stamp, False)
+            old = self._opened(project, secret, stamp, rate)
         old.local_on_not_found = metadata.get("proxy_cache_local_on_not_found") == "true"
         most = metadata.get("max_upstream_conn", "")
         old.connections = min(int(most), MOST_CONNECTIONS) if most.isdigit() else 0
@@ -149,6 +140,24 @@ class Upstreams:
         old.filter_pattern = metadata.get("proxy_cache_filter_pattern", "").strip()
         old.filter_kind = metadata.get("proxy_cache_filter_kind", "")
         return old
+
+    def _opened(self, project: str, secret: RemoteRegistry, stamp: tuple[Any, ...], rate: int) -> Upstream:
+        """The upstream as it is now, which another request may have opened meanwhile."""
+        old = self._open.get(project)
+        if old is not None and old.stamp == stamp:
+            return old
+        if old is not None:
+            self.later(old.adapter.close())
+            if old.stamp[:3] != stamp[:3] and self._breakers.get(secret.id) is old.breakers:
+                # Another address or login: what failed before says nothing now. The first of several projects
+                # before a registry sees to it; the others go on sharing with it what fails from then on.
+                del self._breakers[secret.id]
+        breakers = self._breakers.get(secret.id)
+        if breakers is None:
+            breakers = self._breakers[secret.id] = Breakers(secret.name)
+        adapter = open_adapter(secret, Limiter(rate), _PATIENCE)
+        found = self._open[project] = Upstream(project, secret.id, adapter, breakers, stamp, False)
+        return found
 
     # -- how requests went -----------------------------------------------------------------------------
 

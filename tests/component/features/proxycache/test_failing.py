@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Coroutine
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import update
 
-from seawall.features.proxycache import breaker
+from seawall.access.tables import projects
+from seawall.features.proxycache import breaker, upstreams
+from seawall.features.proxycache.upstreams import Upstreams
 from seawall.kernel.errors import RegistryError
 from seawall.registry.manifest import EMPTY_CONFIG, OCI_MANIFEST
 from tests.support.digests import digest_of
@@ -255,6 +259,34 @@ def test_many_repositories_that_fail_are_the_registry(run_proxy: RunProxy) -> No
         await becomes(lab, "unhealthy")
         samples = [s for metric in REGISTRY.collect() for s in metric.samples if "proxy" in s.name]
         assert {tuple(s.labels) for s in samples if "upstream" in s.name} == {("registry",)}
+
+    run_proxy(body)
+
+
+def test_projects_before_a_registry_share_what_fails(
+    run_proxy: RunProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after the registry was changed, which each of them notices at another time."""
+    monkeypatch.setattr(upstreams, "_PROJECTS_SECONDS", 0.0)
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        registries = lab.services.replication.registries
+        (up,) = await registries.all()
+        other = await lab.project("q")
+        mine = update(projects).where(projects.c.id == other).values(registry_id=up.id)
+        await lab.db.write(lambda c: c.execute(mine))
+        found = Upstreams(lab.db, registries)
+        one, two = await asyncio.gather(found.of("p/app"), found.of("p/app"))
+        assert one is two, "opened once"
+        assert one is not None
+        assert (same := await found.of("q/app")) is not None
+        assert one.breakers is same.breakers
+        await registries.change(up.id, {"description": "changed"})
+        assert (one := await found.of("p/app")) is not None
+        assert one.breakers is not same.breakers, "what failed before says nothing now"
+        assert (same := await found.of("q/app")) is not None
+        assert one.breakers is same.breakers
+        await found.close()
 
     run_proxy(body)
 
