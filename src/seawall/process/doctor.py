@@ -141,6 +141,10 @@ async def _storage(result: Readiness, settings: Settings) -> None:
     if settings.storage.driver == "filesystem" and not settings.storage_root.exists():
         result.fault("storage", f"{settings.storage_root} is not there", "mount it, or correct storage.root")
         return
+    if settings.storage.driver == "filesystem" and _as_another(settings.storage_root):
+        message = f"{settings.storage_root} is another user's, who could not use what root makes there"
+        result.fault("storage", message, "run the command as the user who runs Seawall")
+        return
     storage = open_storage(settings)
     key, data = f"probe-{secrets.token_hex(12)}", secrets.token_bytes(64)
     started = time.perf_counter()
@@ -154,6 +158,11 @@ async def _storage(result: Readiness, settings: Settings) -> None:
         result.good("storage", f"{settings.storage.driver}: written, read and deleted in {took:.2f} s")
     else:
         result.fault("storage", "what was written is not what is read", "ask the keeper of the storage")
+
+
+def _as_another(folder: Path) -> bool:
+    """Whether root looks at a folder of another user, who could not use what root makes there."""
+    return os.geteuid() == 0 and folder.stat().st_uid != 0
 
 
 def _certificate(result: Readiness, settings: Settings) -> None:

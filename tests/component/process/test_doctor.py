@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support.processes import SEAWALL, clean_environment
 from tests.support.registry import Registry
@@ -54,6 +57,15 @@ def test_what_is_wrong_has_a_cure(registry: Registry, tmp_path: Path) -> None:
     code, text = ask(wrong, "doctor")
     assert code == 1
     assert "  cure: mount it, or correct storage.root" in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for others")
+def test_root_makes_nothing_in_the_storage_of_another_user(registry: Registry, tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    code, text = ask({**registry.environment, "SEAWALL_STORAGE__ROOT": str(tmp_path)}, "doctor", "--json")
+    assert code == 1
+    assert kinds(text)["storage"][0]["cure"] == "run the command as the user who runs Seawall"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_nothing_is(tmp_path: Path) -> None:
