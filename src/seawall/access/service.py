@@ -1,6 +1,6 @@
 """Authentication of users and robot accounts, and what they may do through the registry API.
 
-Who may do what is in `seawall.access.rbac`; whoever is not listed there may do nothing (deny by default).
+Who may do what is in `seawall.access.rbac`; a role that is not listed there may do nothing (deny by default).
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_device_flow(registry: Registry, admin: Api, program: Program) -> None:
     assert shown.json()["address"]
     assert shown.json()["scopes"] == ["pull"]
     assert approve(user, begun["user_code"]).status_code == 200
-    # The user's code is used up, whoever shows it.
+    # The user's code is used up, also for somebody else.
     assert approve(admin, begun["user_code"]).status_code == 404
     status, given = program.poll(begun["device_code"])
     assert (status, given["username"], given["token_type"], given["scope"]) == (200, name, "Bearer", "pull")

@@ -20,7 +20,7 @@ _BATCH = 500
 
 
 class ResyncError(Exception):
-    """The changes do not fit what is here: start anew from a snapshot."""
+    """The changes do not fit what is here: start again from a snapshot."""
 
 
 class Gone(dict[str, Any]):

@@ -128,7 +128,7 @@ def store(db: Database, source: str, items: Iterable[Item], *, replace: bool) ->
 def remove(db: Database, source: str) -> int:
     """Forget what a source said; returns how many advisories. Raises NotFoundError.
 
-    The source stays listed, with none, so that reports made before are matched anew.
+    The source stays listed, with none, so that reports made before are matched again.
     """
     if source not in {row["name"] for row in db.sync_read(status)}:
         raise NotFoundError(f"no source {source[:128]} was imported; see `seawall scan db status`")

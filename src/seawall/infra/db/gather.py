@@ -2,7 +2,7 @@
 
 A server that answers many requests at once asks PostgreSQL for one row each, and each question costs the
 database and this process far more than finding the row. So one statement asks for all that waits, and the
-work grows with time, not with requests. Nothing is remembered: whoever asks is answered by a statement that
+work grows with time, not with requests. Nothing is remembered: a request is answered by a statement that
 began after it asked, so it sees all that was committed before, by any instance. A question waits for at most
 the one that is under way; one that takes long does not hold the next.
 

@@ -6,7 +6,7 @@ watches what is waited for:
 
 * When an answer takes longer than `_PATIENCE`, every host is asked on a new connection. If the host of the
   waiting statement is silent and another one takes writes, or if it stays silent for `_SILENCE`, every
-  connection to it is closed, and whoever waits on one gets psycopg.OperationalError.
+  connection to it is closed, and those that wait on one get psycopg.OperationalError.
 * A promotion starts a new timeline. Hosts are asked for it now and then, and a server with an older timeline
   than the newest one seen is left at once and never connected to again: an old primary that wakes up still
   believes that it takes writes.

@@ -133,7 +133,7 @@ class WatchedConnection(psycopg.Connection[Any]):
             psycopg.Cursor(self).execute("COMMIT", prepare=False)
 
     def leave(self, reason: str) -> None:
-        """Have whoever waits, or asks next, get OperationalError with `reason`; from any thread."""
+        """Make those that wait, or ask next, get OperationalError with `reason`; from any thread."""
         self._left = self._left or reason
 
     def wait(self, gen: PQGen[Any], *arguments: Any, **options: Any) -> Any:
