@@ -4,7 +4,7 @@ Three kinds of fault end an attempt, and each is met in its own way until `retry
 
 * conflict (serialisation failure, deadlock): the transaction did not happen; it is run again.
 * lost connection, server shutting down, or a server that has become a read-only standby: every pooled
-  connection is dropped, and the next attempt connects again, to whichever host of the URL accepts writes. So a
+  connection is dropped, and the next attempt connects again, to the host of the URL that accepts writes. So a
   promoted standby is found without a restart.
 * connection lost *during COMMIT*: whether the transaction happened is unknown, and running it again could do
   it twice. So every writing transaction sets its number in the connection's row of `commit_markers`, along

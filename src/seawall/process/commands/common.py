@@ -24,6 +24,7 @@ from seawall.infra.loading import find, load
 from seawall.infra.roots import trust_authorities
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
+from seawall.process.stderr import StandardError
 
 if TYPE_CHECKING:
     from seawall.infra.db import Database
@@ -124,7 +125,7 @@ def settings_of(config: Path | None, data_dir: Path | None, **flags: Any) -> Set
     """The settings that a command works with; a terminal shows the file that was found."""
     if not structlog.is_configured():
         # Standard output has the result, which may be JSON.
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(StandardError()))  # type: ignore[arg-type]
     values = {key: value for key, value in flags.items() if value is not None}
     if data_dir is not None:
         values["data_dir"] = data_dir
