@@ -103,7 +103,7 @@ async def _backup(url: str, storage: BlobStorage, directory: Path, report: Backu
 @contextlib.contextmanager
 def _alone(directory: Path) -> Iterator[None]:
     """Raises ConfigError while another backup writes into the directory, where its file system can tell."""
-    with (directory / ".lock").open("a") as lock:
+    with open_private(directory / ".lock", "ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
