@@ -177,8 +177,8 @@ class DatabaseSettings(_Section):
             # libpq's own message prints the password from there on.
             raise ValueError("a % in it, in a password for example, must be written as %25")
         if value is not None and not value.startswith("sqlite"):
-            # The hosts, each with its port, are what stands between the last @ and the path.
-            hosts = re.split("[/?]", value.partition("://")[2].rpartition("@")[2])[0]
+            # The hosts, each with its port, are between the @ and the path; options may have an @ too.
+            hosts = re.split("[/?]", value.partition("://")[2])[0].rpartition("@")[2]
             ports = [
                 host.rpartition(":")[2] for host in hosts.split(",") if re.search(r"(?<!:):[^\]:]*$", host)
             ]

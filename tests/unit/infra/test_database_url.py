@@ -15,6 +15,7 @@ from seawall.infra.settings import DatabaseSettings
         "postgresql://u:p@db:5432/seawall",
         "postgresql://u:p%40x@one:5432,two:5433/seawall?sslmode=require",
         "postgresql://u@one,two/seawall",
+        "postgresql://u@db:5432/seawall?application_name=me@home:99999",
         "postgresql://[::1]:5432/seawall",
         "postgresql://[::1]/seawall",
         "postgresql://::1/seawall",
