@@ -3677,10 +3677,8 @@ export interface components {
             user_id: number;
             username: string;
             email?: string | null;
-            /** @default  */
-            realname: string;
-            /** @default  */
-            comment: string;
+            realname?: string | null;
+            comment?: string | null;
             /** @default false */
             sysadmin_flag: boolean;
             /** @default false */
@@ -5026,6 +5024,8 @@ export interface operations {
     listUsers: {
         parameters: {
             query?: {
+                username?: string | null;
+                email?: string | null;
                 q?: string | null;
                 sort?: string | null;
                 page?: number;

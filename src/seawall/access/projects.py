@@ -55,9 +55,10 @@ def check_metadata(name: str, value: str) -> str:
     if name not in METADATA:
         raise InvalidError(f"unknown project metadata: {name[:100]}")
     if name in _BOOLEANS:
-        if value.lower() not in ("true", "false"):
+        # As Go's strconv.ParseBool reads them, and so Harbor.
+        if value.lower() not in ("true", "t", "1", "false", "f", "0"):
             raise InvalidError(f"{name} must be true or false")
-        return value.lower()
+        return "true" if value.lower() in ("true", "t", "1") else "false"
     if name == "severity":
         value = value.lower() or "none"
         if value not in _SEVERITIES:

@@ -302,13 +302,14 @@ class Purge:
     async def run(self, context: JobContext, args: dict[str, Any]) -> int:
         """Delete entries older than `audit_retention_hour` hours.
 
-        Of the kinds in `include_event_types` only (comma separated; none means all); `dry_run` counts.
-        Returns how many.
+        Of the kinds in `include_event_types`, or by its older name `include_operations`, only (comma
+        separated; none means all); `dry_run` counts. Returns how many.
         """
         await context.log("Purge audit job start")
         hours = int(args.get("audit_retention_hour", 0))
         dry_run = bool(args.get("dry_run", False))
-        types = [name.strip() for name in str(args.get("include_event_types", "")).split(",") if name.strip()]
+        wanted = str(args.get("include_event_types") or args.get("include_operations") or "")
+        types = [name.strip() for name in wanted.split(",") if name.strip()]
         old = audit_log.c.at < time.time() - hours * 3600
         chosen = _chosen(types)
         if chosen is not None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from seawall.features.immutability import rules as domain
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access
+from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
 
 router = ApiRouter(tags=["immutable"])
@@ -83,6 +84,8 @@ async def update_immutable_rule(
     access: Annotated[Access, project_access("immutable-tag", "update")],
 ) -> Response:
     """Replace a rule, or only switch it on and off when no selectors are given."""
+    if body.id not in (None, 0, immutable_rule_id):
+        raise ApiError(400, "the id in the body is that of another rule")
     project = access.project
     await access.write(lambda c: domain.change(c, project.id, immutable_rule_id, body.model_dump()))
     name = f"{project.name}:{immutable_rule_id}"

@@ -97,6 +97,24 @@ def _role(role_id: int) -> str:
     return ROLE_NAMES[role_id]
 
 
+def _whom(body: ProjectMember) -> tuple[UserEntity | None, UserGroup | None]:
+    """Which of the two is meant: Terraform's provider sends both, one of them empty.
+
+    The order is Harbor's, for a body that names several. Raises ApiError 400 where none is named.
+    """
+    user = body.member_user or UserEntity(user_id=None, username=None)
+    group = body.member_group or UserGroup()
+    if user.user_id:
+        return user, None
+    if group.id:
+        return None, group
+    if user.username:
+        return user, None
+    if group.ldap_group_dn or group.group_name:
+        return None, group
+    raise ApiError(400, "at least one of member_user or member_group must be provided")
+
+
 @router.get("/projects/{project_name_or_id}/members", tags=["member"])
 async def list_project_members(
     access: Annotated[Access, project_access("member", "list")],
@@ -127,9 +145,7 @@ async def create_project_member(
     """
     project, role = access.project, _role(body.role_id)
     check_role(access.principal, project.name, project.created_at, role)
-    if (body.member_user is None) == (body.member_group is None):
-        raise ApiError(400, "give either member_user or member_group")
-    user, group = body.member_user, body.member_group
+    user, group = _whom(body)
     if user is not None and not user.user_id and user.username and auth.required:
         # A user of the directory who never signed in here can be a member too.
         await directory.ensure_user(user.username, also=access.trace)

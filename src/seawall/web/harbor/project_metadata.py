@@ -63,11 +63,9 @@ async def add_project_metadatas(
 async def get_project_metadata(
     meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "read")], db: Db
 ) -> dict[str, str]:
-    """One metadata value."""
+    """One metadata value; nothing where it is not set, as in Harbor."""
     found = await db.read(lambda c: _metadata_of(c, access.project))
-    if meta_name not in found:
-        raise ApiError(404, f"metadata {meta_name} is not set")
-    return {meta_name: found[meta_name]}
+    return {meta_name: found[meta_name]} if meta_name in found else {}
 
 
 @router.put("/projects/{project_name_or_id}/metadatas/{meta_name}", tags=["projectMetadata"])
@@ -76,11 +74,11 @@ async def update_project_metadata(
     body: dict[str, str],
     access: Annotated[Access, project_access("metadata", "update")],
 ) -> Response:
-    """Change one metadata value."""
-    if list(body) != [meta_name]:
-        raise ApiError(400, f"the body must have exactly {meta_name}")
-    project = access.project
-    await access.write(lambda c: domain.set_metadata(c, project, body))
+    """Change one metadata value; others in the body are not looked at, as in Harbor."""
+    if meta_name not in body:
+        raise ApiError(400, f"the body must have {meta_name[:100]}")
+    project, wanted = access.project, {meta_name: body[meta_name]}
+    await access.write(lambda c: domain.set_metadata(c, project, wanted))
     access.audited("update", "project_metadata", project.name, f"set {meta_name[:100]}", project.id)
     return Response()
 
@@ -89,11 +87,10 @@ async def update_project_metadata(
 async def delete_project_metadata(
     meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "delete")]
 ) -> Response:
-    """Take one metadata value away."""
+    """Take one metadata value away, if it is there."""
     project = access.project
     if meta_name == "public":
         raise ApiError(400, "public cannot be taken away")
-    if not await access.write(lambda c: domain.delete_metadata(c, project.id, meta_name)):
-        raise ApiError(404, f"metadata {meta_name} is not set")
+    await access.write(lambda c: domain.delete_metadata(c, project.id, meta_name))
     access.audited("delete", "project_metadata", project.name, f"remove {meta_name[:100]}", project.id)
     return Response()

@@ -17,7 +17,7 @@ from seawall.access.access import project_by_name
 from seawall.access.rbac import ROLE_IDS, strongest
 from seawall.features.replication.registries import registry_row
 from seawall.features.retention.policies import policy_ids
-from seawall.kernel.errors import ConflictError
+from seawall.kernel.errors import ConflictError, InvalidError
 from seawall.kernel.names import check_project_name
 from seawall.registry import accounting
 from seawall.registry import projects as content
@@ -153,10 +153,10 @@ def allowlist_model(found: dict[str, Any]) -> CVEAllowlist:
 def project_models(
     connection: Connection, access: Access, found: list[ProjectRow], detail: bool = True
 ) -> list[Project]:
-    """The API's shape of projects; without `detail`, not their allowlists and numbers of repositories."""
+    """The API's shape of projects; without `detail`, not their allowlists."""
     result = []
     ids = [project.id for project in found]
-    counts = content.count_repositories(connection, ids) if detail else {}
+    counts = content.count_repositories(connection, ids)
     retention = policy_ids(connection, ids)
     for item in domain.details(connection, found):
         project = item.project
@@ -173,7 +173,7 @@ def project_models(
                 update_time=timestamp(project.updated_at),
                 current_user_role_id=ROLE_IDS[best] if best else 1 if access.principal.sysadmin else None,
                 current_user_role_ids=sorted(ROLE_IDS[role] for role in held) or None,
-                repo_count=counts.get(project.id, 0) if detail else None,
+                repo_count=counts.get(project.id, 0),
                 metadata=ProjectMetadata.model_validate(shown(item.metadata, retention.get(project.id))),
                 cve_allowlist=allowlist_model(domain.allowlist(connection, project.id)) if detail else None,
             )
@@ -236,7 +236,8 @@ async def create_project(
     if body.registry_id:
         await replication.registries.get(body.registry_id)
     metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
-    metadata.pop("retention_id", None)
+    if metadata.pop("retention_id", None):
+        raise ApiError(400, "a new project has no retention_id; give it a policy at /retentions")
     if body.public is not None:
         metadata.setdefault("public", str(body.public).lower())
     storage = await configuration.get("storage_per_project")
@@ -284,11 +285,16 @@ async def update_project(
     """Change metadata and CVE allowlist; what is not given stays."""
     project = access.project
     metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
-    metadata.pop("retention_id", None)
+    retention = metadata.pop("retention_id", None)
+    allowlist = body.cve_allowlist
+    if allowlist is not None and allowlist.project_id not in (None, 0, project.id):
+        raise ApiError(400, f"project_id in cve_allowlist must be {project.id}")
 
     def change_project(connection: Connection) -> None:
+        if retention is not None and retention != str(policy_ids(connection, [project.id]).get(project.id)):
+            raise InvalidError("retention_id can be left out, or be that of the project's policy")
         domain.set_metadata(connection, project, metadata)
-        _set_allowlist(connection, project.id, body.cve_allowlist)
+        _set_allowlist(connection, project.id, allowlist)
 
     await access.write(change_project)
     access.audited("update", "project", project.name, f"update project {project.name}", project.id)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 
-from seawall.features.audit.trail import EVENT_TYPES, OTHER, PURGE_SCHEDULE
+from seawall.features.audit.trail import PURGE_SCHEDULE
 from seawall.infra.jobs.base import JobInfo
 from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access
 from seawall.web.harbor.errors import ApiError
@@ -23,7 +24,7 @@ from seawall.web.harbor.schedules import (
 
 router = ApiRouter(tags=["purge"])
 KIND = "purge-audit"
-_OPERATIONS = ("create", "delete", "pull", "update", "login", "logout", "operate", "stop")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Harbor's limit: a little over 27 years.
 _MAX_HOURS = 240_000
 
@@ -39,7 +40,8 @@ def _history(job: JobInfo, number: int) -> ExecHistory:
 
 def _args(body: Schedule) -> dict[str, Any]:
     given = body.parameters or {}
-    if body.schedule is not None and body.schedule.type == "None":
+    # Neither sets anything: a removal, and a body without a type.
+    if body.schedule is not None and body.schedule.type in (None, "None"):
         return {}
     hours = given.get("audit_retention_hour")
     if isinstance(hours, str) and hours.isascii() and hours.isdigit() and len(hours) < 10:
@@ -55,11 +57,14 @@ def _args(body: Schedule) -> dict[str, Any]:
     operations = given.get("include_operations", "")
     if not isinstance(operations, str):
         raise ApiError(400, "parameters.include_operations must be names separated by commas")
-    types = types or operations
-    for name in (part.strip() for part in types.split(",") if part.strip()):
-        if name not in (*EVENT_TYPES, OTHER, *_OPERATIONS):
-            raise ApiError(400, f"parameters.include_event_types: unknown event type {name[:64]}")
-    args = {"audit_retention_hour": hours, "dry_run": dry_run, "include_event_types": types}
+    # Kinds that are not known are taken, as in Harbor, and match nothing: less is purged, never more.
+    for name in (part.strip() for part in f"{types},{operations}".split(",") if part.strip()):
+        if not _NAME.fullmatch(name):
+            raise ApiError(400, f"parameters.include_event_types: {name[:64]!r} is no name of an event type")
+    args: dict[str, Any] = {"audit_retention_hour": hours, "dry_run": dry_run}
+    # Shown as it was given: Terraform's provider compares both.
+    if types or not operations:
+        args["include_event_types"] = types
     if operations:
         args["include_operations"] = operations
     return args

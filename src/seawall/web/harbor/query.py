@@ -121,10 +121,10 @@ async def listing(
     response: Response,
     q: Annotated[str | None, Query(max_length=4096)] = None,
     sort: Annotated[str | None, Query(max_length=512)] = None,
-    page: Annotated[int, Query(ge=1, le=2**40)] = 1,
-    page_size: Annotated[int, Query(ge=0, le=PAGE_SIZE_LIMIT)] = 10,
+    page: Annotated[int, Query(ge=-(2**40), le=2**40)] = 1,
+    page_size: Annotated[int, Query(ge=-(2**40), le=PAGE_SIZE_LIMIT)] = 10,
 ) -> Listing:
-    """The list parameters. A `page_size` of 0 means the largest page."""
+    """The list parameters. Below 1, `page_size` means the largest page and `page` the first, as in Harbor."""
     order = []
     for part in (sort or "").split(","):
         key = part.strip().removeprefix("-")
@@ -135,8 +135,8 @@ async def listing(
     return Listing(
         request=request,
         response=response,
-        page=page,
-        size=page_size or PAGE_SIZE_LIMIT,
+        page=max(page, 1),
+        size=page_size if page_size > 0 else PAGE_SIZE_LIMIT,
         conditions=parse_q(q),
         sort=order,
     )

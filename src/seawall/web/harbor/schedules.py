@@ -94,14 +94,20 @@ async def apply_schedule(
 ) -> str | None:
     """Do what a schedule body says: run now (the job's id comes back), set, or remove the schedule."""
     wanted = body.schedule
-    if wanted is None or wanted.type is None:
+    if wanted is None:
+        raise ApiError(400, "schedule is required")
+    if wanted.type is None and wanted.cron == "":
+        # As in Harbor, whose clients send such a body to leave the schedule as it is.
+        return None
+    if wanted.type is None:
+        # To Harbor this is the same; here a misspelt name is told of.
         raise ApiError(400, "schedule.type is required")
     if wanted.type == "Manual":
         return await jobs.enqueue(kind, args, also=access.trace)
     if wanted.type == "None":
         await jobs.set_schedule(name, None, kind, args, also=access.trace)
         return None
-    cron = _PRESETS.get(wanted.type) or wanted.cron
+    cron = wanted.cron or _PRESETS.get(wanted.type)
     if not cron:
         raise ApiError(400, "schedule.cron is required")
     await jobs.set_schedule(name, cron, kind, args, also=access.trace)

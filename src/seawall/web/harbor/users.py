@@ -17,6 +17,7 @@ from seawall.access import users as domain
 from seawall.access.passwords import check_password
 from seawall.access.service import AuthService
 from seawall.access.users import UserRow
+from seawall.infra.db.listing import Condition
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -48,13 +49,13 @@ class OIDCUserInfo(BaseModel):
 
 
 class UserResp(BaseModel):
-    """A user."""
+    """A user; texts that are empty are left out, as in Harbor."""
 
     user_id: int
     username: str
     email: str | None = None
-    realname: str = ""
-    comment: str = ""
+    realname: str | None = None
+    comment: str | None = None
     sysadmin_flag: bool = False
     admin_role_in_auth: bool = False
     oidc_user_meta: OIDCUserInfo | None = None
@@ -120,9 +121,9 @@ def user_model(row: UserRow) -> UserResp:
     return UserResp(
         user_id=row.id,
         username=row.username,
-        email=row.email,
-        realname=row.realname,
-        comment=row.comment,
+        email=row.email or None,
+        realname=row.realname or None,
+        comment=row.comment or None,
         sysadmin_flag=row.sysadmin,
         creation_time=timestamp(row.created_at),
         update_time=timestamp(row.updated_at),
@@ -131,9 +132,16 @@ def user_model(row: UserRow) -> UserResp:
 
 @router.get("/users")
 async def list_users(
-    access: Annotated[Access, system_access("user", "list")], db: Db, page: ListingDep
+    access: Annotated[Access, system_access("user", "list")],
+    db: Db,
+    page: ListingDep,
+    username: Annotated[str | None, Query(max_length=255)] = None,
+    email: Annotated[str | None, Query(max_length=255)] = None,
 ) -> list[UserResp]:
-    """Users, by name."""
+    """Users, by name. `username` and `email` match a part; they are older than `q`, and Harbor heeds them."""
+    for key, part in (("username", username), ("email", email)):
+        if part:
+            page.conditions.append(Condition(key, "fuzzy", (part,)))
     total, found = await db.read(lambda c: domain.list_users(c, page))
     page.total(total)
     return [user_model(row) for row in found]

@@ -186,7 +186,9 @@ def test_errors_are_in_the_envelope(admin: httpx.Client, anonymous: httpx.Client
     plain = admin.post("/projects", content=b'{"project_name": "x"}')
     assert said(plain) == "the request body must be JSON, sent with Content-Type: application/json"
     assert said(admin.get("/projects", params={"page": "x"})) == "page in query: must be a whole number"
-    assert said(admin.get("/projects", params={"page": 0})) == "page in query: must be 1 or more"
+    assert (
+        said(admin.get("/projects", params={"page_size": 101})) == "page_size in query: must be 100 or less"
+    )
     assert said(admin.post("/projects", json=[])) == "body: must be an object"
     assert said(admin.get("/projects/no-such")) == "project no-such not found"
     assert said(admin.get("/nothing")) == "no such endpoint: /api/v2.0/nothing"

@@ -44,7 +44,7 @@ async def copy_artifact(
     await access.require("artifact", "read", project)
     digest = await artifact_service.copy(name, reference, target)
     access.audited("copy", "artifact", f"{target}@{digest}", f"copy {source} to {target}", access.project.id)
-    return Response(status_code=201, headers={"Location": artifact_path(target, digest)})
+    return Response(status_code=201, headers={"Location": artifact_path(target, reference)})
 
 
 def _parse_source(text: str) -> tuple[str, str]:

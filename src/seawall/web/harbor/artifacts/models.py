@@ -20,7 +20,6 @@ from seawall.web.harbor.deps import (
     Access,
     timestamp,
 )
-from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Artifacts, Db
 from seawall.web.harbor.repositories import full_name
 
@@ -146,9 +145,8 @@ async def _wanted(
     known = None
     if x_accept_vulnerabilities is not None:
         asked = [part.replace(" ", "") for part in x_accept_vulnerabilities.split(",")]
-        known = next((REPORT_TYPES[part] for part in asked if part in REPORT_TYPES), None)
-        if known is None:
-            raise ApiError(400, "X-Accept-Vulnerabilities names no known report type")
+        # Without one that is known, Harbor takes its own.
+        known = next((REPORT_TYPES[part] for part in asked if part in REPORT_TYPES), report.NATIVE)
     return Wanted(
         tag=with_tag,
         label=with_label,

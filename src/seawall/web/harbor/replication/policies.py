@@ -62,7 +62,8 @@ def _policy_model(policy: Policy, known: dict[int, StoredRegistry]) -> Replicati
 def _policy_of(body: ReplicationPolicy, policy_id: int = 0) -> Policy:
     trigger = body.trigger or ReplicationTrigger()
     settings = trigger.trigger_settings or ReplicationTriggerSettings()
-    deletion = body.replicate_deletion if body.replicate_deletion is not None else body.deletion
+    # Both are shown, and a client may send both back: the older name is the one that Harbor heeds.
+    deletion = body.deletion if body.deletion is not None else body.replicate_deletion
     count = body.dest_namespace_replace_count
     return Policy(
         id=policy_id,

@@ -105,9 +105,8 @@ async def get_vulnerabilities_addition(
 ) -> Response:
     """The report of an artifact; an index has one report of all its images."""
     wanted = [part.strip() for part in (x_accept_vulnerabilities or report.GENERIC).split(",")]
-    mime = next((item for item in wanted if item.replace(" ", "") in REPORT_TYPES), None)
-    if mime is None:
-        raise ApiError(400, "X-Accept-Vulnerabilities names no known report type")
+    # Without one that is known, Harbor takes its own.
+    mime = next((item for item in wanted if item.replace(" ", "") in REPORT_TYPES), report.NATIVE)
     name = full_name(access.project.name, repository_name)
 
     def read_reports(connection: Connection) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from seawall.web.harbor.deps import (
     ApiRouter,
     system_access,
 )
+from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Jobs, Scans
 from seawall.web.harbor.schedules import Schedule, apply_schedule, schedule_model
 
@@ -63,7 +64,9 @@ async def get_scan_all_schedule(
 
 
 async def _set_scan_all(access: Access, db: Db, jobs: Jobs, body: Schedule) -> None:
-    if body.schedule is not None and body.schedule.type == "Manual":
+    if body.schedule is None or body.schedule.type is None:
+        raise ApiError(400, "schedule.type is required")
+    if body.schedule.type == "Manual":
         stats = await db.read(hub.run_metrics)
         if stats is not None and stats["ongoing"]:
             raise ConflictError("a scan of all images is running")
