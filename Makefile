@@ -31,7 +31,7 @@ portal/node_modules/.package-lock.json: portal/package-lock.json
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --upgrade 'pip>=25.1'
-	$(BIN)/pip install -q -e . --group test --group lint
+	$(BIN)/pip install -q -e '.[all]' --group test --group lint
 	touch $(STAMP)
 
 serve: install

@@ -62,7 +62,9 @@ class BdistWheel(bdist_wheel):
         parts = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(parts)
         bundled = parts.portal_components(SOURCES / "package-lock.json") if DIST.is_dir() else []
-        needs = self.distribution.install_requires
+        extras = self.distribution.extras_require
+        optional = [need for extra in extras.values() for need in extra if not need.startswith("seawall[")]
+        needs = [*self.distribution.install_requires, *optional]
         folder = Path(wheelfile_base) / "sboms"
         folder.mkdir(exist_ok=True)
         text = parts.wheel_sbom(self.distribution.get_version(), needs, bundled)

@@ -251,6 +251,31 @@ def smoke(seawall: Path, address: str, data: Path, number: str) -> None:
     run(seawall, "fsck", "--data-dir", data / "data", cwd=data)
 
 
+def check_extras(seawall: Path, folder: Path) -> None:
+    """Without extras nothing of theirs is installed, and a setting that needs one says how to install it."""
+    code = "from seawall.kernel.extras import *; print(*(e for e in EXTRAS if installed(e)))"
+    if found := run(seawall.parent / "python", "-c", code).strip():
+        raise ReleaseError(f"extras that nobody asked for are installed: {found}")
+    for extra, settings in {
+        "postgresql": {"SEAWALL_DATABASE__URL": "postgresql://nobody@127.0.0.1/none"},
+        "redis": {"SEAWALL_REDIS__URL": "redis://127.0.0.1"},
+        "s3": {"SEAWALL_STORAGE__DRIVER": "s3", "SEAWALL_STORAGE__S3__BUCKET": "none"},
+        "ldap": {"SEAWALL_CONFIGURATION": '{"auth_mode": "ldap_auth"}'},
+        "oidc": {"SEAWALL_CONFIGURATION": '{"auth_mode": "oidc_auth"}'},
+    }.items():
+        done = subprocess.run(
+            [seawall, "serve", "--data-dir", folder / "none", "--port", "0"],
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        line = done.stderr.strip()
+        if done.returncode != 1 or "\n" in line or f"'seawall[{extra}]'" not in line:
+            raise ReleaseError(f"without the extra {extra}, serve says: {line[-300:]}")
+
+
 def push_chart(folder: Path, address: str, number: str, temporary: Path) -> None:
     """The chart, pushed as an OCI artifact and pulled again by helm."""
     try:
@@ -324,7 +349,9 @@ def rehearse() -> None:
         work.mkdir()
         with served(seawall, work) as address:
             smoke(seawall, address, work, number)
-            say("wheel installed in a clean environment: pushed, pulled, no fault found")
+            say("wheel installed in a clean environment, without extras: pushed, pulled, no fault found")
+            check_extras(seawall, work)
+            say("settings that need an extra say so")
             push_chart(one, address, number, temporary / "helm")
             push_image(one, address, number, temporary / "image")
         pinned = ("--find-links", bundle / "wheels", "--require-hashes", "-r", bundle / "requirements.txt")

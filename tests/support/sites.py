@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 import seawall.process.tables  # noqa: F401 - rows of every table are compared
 from seawall.infra.db import dump
-from seawall.infra.db.connections import postgres_engine
+from seawall.infra.db.plain import postgres_engine
 from tests.support.cluster import FAST
 from tests.support.digests import digest_of
 from tests.support.processes import SEAWALL, clean_environment, free_port

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
-from ldap3.core.exceptions import LDAPException
-from ldap3.utils.dn import escape_rdn, parse_dn
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    from ldap3.core import exceptions
+    from ldap3.utils import dn as names
+else:
+    exceptions = optional("ldap3.core.exceptions")
+    names = optional("ldap3.utils.dn")
 
 
 def normal_dn(dn: str) -> str:
@@ -21,20 +28,20 @@ def normal_dn(dn: str) -> str:
     escaped is escaped in one way, whichever of the allowed ones (`\\2C`, `\\,`) the given DN has.
     """
     try:
-        parts = parse_dn(dn, escape=False, strip=True)
-    except LDAPException:
+        parts = names.parse_dn(dn, escape=False, strip=True)
+    except exceptions.LDAPException:
         return ""
     written = []
     for name, value, separator in parts:
-        written.append(f"{name.strip().lower()}={escape_rdn(_value(value))}{separator}")
+        written.append(f"{name.strip().lower()}={names.escape_rdn(_value(value))}{separator}")
     return "".join(written)
 
 
 def first_value(dn: str) -> str:
     """The value of the DN's first part, as people read it; the DN itself when it is malformed."""
     try:
-        return _unescaped(str(parse_dn(dn, strip=True)[0][1]))
-    except (LDAPException, IndexError):
+        return _unescaped(str(names.parse_dn(dn, strip=True)[0][1]))
+    except (exceptions.LDAPException, IndexError):
         return dn
 
 

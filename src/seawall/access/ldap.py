@@ -14,12 +14,9 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from ldap3 import BASE, LEVEL, NONE, SUBTREE, Connection, Server, Tls
-from ldap3.core.exceptions import LDAPException
-from ldap3.utils.conv import escape_filter_chars
 from sqlalchemy import Connection as DbConnection
 from sqlalchemy import select
 
@@ -33,10 +30,21 @@ from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, StandbyError, UnavailableError
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    import ldap3
+    from ldap3.core import exceptions as ldap_errors
+    from ldap3.utils import conv
+else:
+    ldap3 = optional("ldap3")
+    ldap_errors = optional("ldap3.core.exceptions")
+    conv = optional("ldap3.utils.conv")
 
 T = TypeVar("T")
 log: Any = structlog.get_logger("seawall.ldap")
-_SCOPES: dict[int, Any] = {0: BASE, 1: LEVEL, 2: SUBTREE}
+# ldap3.BASE, LEVEL and SUBTREE.
+_SCOPES: dict[int, Any] = {0: "BASE", 1: "LEVEL", 2: "SUBTREE"}
 _RESULTS = 200
 # How long the directory's word that it has a user is good (seconds).
 _KNOWN_SECONDS = 300
@@ -272,19 +280,19 @@ def _known(connection: DbConnection, entry: LdapEntry) -> int | None:
     return int(row[0]) if row[1] is None and row[2] is None else 0
 
 
-def _run(settings: LdapSettings, work: Callable[[Connection], T]) -> T:
+def _run(settings: LdapSettings, work: Callable[[ldap3.Connection], T]) -> T:
     connection = _connect(settings, settings.search_dn, settings.search_password)
     if connection is None:
         raise DirectoryError("the directory refuses the search account's name or password")
     try:
         return work(connection)
-    except LDAPException as error:
+    except ldap_errors.LDAPException as error:
         raise DirectoryError(f"search in the directory failed: {type(error).__name__}") from None
     finally:
         connection.unbind()
 
 
-def _connect(settings: LdapSettings, dn: str, password: str) -> Connection | None:
+def _connect(settings: LdapSettings, dn: str, password: str) -> ldap3.Connection | None:
     """A bound connection; None when the directory refuses name and password. Raises DirectoryError."""
     url = settings.url
     if not url:
@@ -293,8 +301,10 @@ def _connect(settings: LdapSettings, dn: str, password: str) -> Connection | Non
         url = f"ldap://{url}"
     verify = ssl.CERT_REQUIRED if settings.verify_cert else ssl.CERT_NONE
     try:
-        server = Server(url, get_info=NONE, connect_timeout=settings.timeout, tls=Tls(validate=verify))
-        connection = Connection(
+        server = ldap3.Server(
+            url, get_info=ldap3.NONE, connect_timeout=settings.timeout, tls=ldap3.Tls(validate=verify)
+        )
+        connection = ldap3.Connection(
             server,
             user=dn or None,
             password=password or None,
@@ -307,7 +317,7 @@ def _connect(settings: LdapSettings, dn: str, password: str) -> Connection | Non
             connection.unbind()
             return None
         return connection
-    except (LDAPException, OSError, ValueError) as error:
+    except (ldap_errors.LDAPException, OSError, ValueError) as error:
         # ValueError: a host name that cannot be one.
         raise DirectoryError(f"{url[:200]}: {type(error).__name__}") from None
 
@@ -320,14 +330,14 @@ def _filter(given: str, clause: str) -> str:
 
 
 def _users(settings: LdapSettings, name: str, *, exact: bool) -> list[LdapEntry]:
-    escaped = escape_filter_chars(name)
+    escaped = conv.escape_filter_chars(name)
     value = escaped if exact else f"*{escaped}*" if escaped else "*"
     attributes = [settings.uid, "cn", "displayName", "mail", "email"]
     member_of = settings.group_membership_attribute
     if member_of:
         attributes.append(member_of)
 
-    def work(connection: Connection) -> list[LdapEntry]:
+    def work(connection: ldap3.Connection) -> list[LdapEntry]:
         connection.search(
             settings.base_dn,
             _filter(settings.filter, f"({settings.uid}={value})"),
@@ -358,17 +368,17 @@ def _users(settings: LdapSettings, name: str, *, exact: bool) -> list[LdapEntry]
 
 def _groups(settings: LdapSettings, name: str, dn: str) -> list[LdapGroup]:
     attribute = settings.group_attribute_name or "cn"
-    escaped = escape_filter_chars(name)
+    escaped = conv.escape_filter_chars(name)
     # The client library takes only DNs without spaces between their parts.
     base = normal_dn(dn) if dn else settings.group_base_dn or settings.base_dn
     if dn and not base:
         raise InvalidError("the group's DN is malformed")
 
-    def work(connection: Connection) -> list[LdapGroup]:
+    def work(connection: ldap3.Connection) -> list[LdapGroup]:
         connection.search(
             base,
             _filter(settings.group_search_filter, f"({attribute}={f'*{escaped}*' if escaped else '*'})"),
-            BASE if dn else _SCOPES[settings.group_search_scope],
+            "BASE" if dn else _SCOPES[settings.group_search_scope],
             attributes=[attribute],
             size_limit=_RESULTS,
         )
@@ -383,10 +393,10 @@ def _groups_of(settings: LdapSettings, entry: LdapEntry) -> list[LdapGroup]:
     if not settings.group_base_dn:
         return result
     attribute = settings.group_attribute_name or "cn"
-    dn, uid = escape_filter_chars(entry.dn), escape_filter_chars(entry.username)
+    dn, uid = conv.escape_filter_chars(entry.dn), conv.escape_filter_chars(entry.username)
     named = f"(member={dn})(uniqueMember={dn})(member:{_IN_CHAIN}:={dn})"
 
-    def work(connection: Connection) -> list[LdapGroup]:
+    def work(connection: ldap3.Connection) -> list[LdapGroup]:
         connection.search(
             settings.group_base_dn,
             _filter(settings.group_search_filter, f"(|{named}(memberUid={uid}))"),
@@ -400,7 +410,7 @@ def _groups_of(settings: LdapSettings, entry: LdapEntry) -> list[LdapGroup]:
     return [*result, *_run(settings, work)]
 
 
-def _group_entries(connection: Connection, attribute: str) -> list[LdapGroup]:
+def _group_entries(connection: ldap3.Connection, attribute: str) -> list[LdapGroup]:
     found = []
     for item in connection.response or []:
         if item.get("type") == "searchResEntry":

@@ -18,15 +18,12 @@ import json
 import re
 import secrets
 import time
-import warnings
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import httpx
 import structlog
-from authlib.integrations.base_client.errors import OAuthError
-from authlib.oauth2.rfc6749.errors import OAuth2Error
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
@@ -45,11 +42,16 @@ from seawall.infra.db.together import Also, nothing
 from seawall.infra.outgoing import LIMIT, guarded
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError, StandbyError
+from seawall.kernel.extras import optional
 
-with warnings.catch_warnings():
-    # Authlib tells of its next version's HTTP client on import, which would show on every command.
-    warnings.simplefilter("ignore")
-    from authlib.integrations.httpx_client import AsyncOAuth2Client
+if TYPE_CHECKING:
+    from authlib.integrations import httpx_client
+    from authlib.integrations.base_client import errors as client_errors
+    from authlib.oauth2.rfc6749 import errors as oauth_errors
+else:
+    httpx_client = optional("authlib.integrations.httpx_client")
+    client_errors = optional("authlib.integrations.base_client.errors")
+    oauth_errors = optional("authlib.oauth2.rfc6749.errors")
 
 log: Any = structlog.get_logger("seawall.oidc")
 _TIMEOUT = 10.0
@@ -174,7 +176,7 @@ class OidcService:
                     settings, metadata, str(token.get("id_token", "")), begun["nonce"]
                 )
                 info = await self._userinfo(client, metadata, claims)
-        except (OAuthError, OAuth2Error) as error:
+        except (client_errors.OAuthError, oauth_errors.OAuth2Error) as error:
             raise ProviderError(f"the provider refused the code: {error.error or 'error'}") from None
         except httpx.HTTPError as error:
             raise ProviderError(f"the provider cannot be reached: {type(error).__name__}") from None
@@ -183,7 +185,7 @@ class OidcService:
         return replace(identity, token={"refresh_token": refresh, "at": time.time()} if refresh else None)
 
     async def _userinfo(
-        self, client: AsyncOAuth2Client, metadata: dict[str, Any], claims: dict[str, Any]
+        self, client: httpx_client.AsyncOAuth2Client, metadata: dict[str, Any], claims: dict[str, Any]
     ) -> dict[str, Any]:
         """Claims of the UserInfo endpoint, if there is one; of this very subject (Core 5.3.2)."""
         if "userinfo_endpoint" not in metadata:
@@ -197,9 +199,9 @@ class OidcService:
             return {}
         return info if isinstance(info, dict) and info.get("sub") == claims["sub"] else {}
 
-    def _client(self, settings: OidcSettings, callback: str | None = None) -> AsyncOAuth2Client:
+    def _client(self, settings: OidcSettings, callback: str | None = None) -> httpx_client.AsyncOAuth2Client:
         scope = " ".join(part for part in re.split(r"[,\s]+", settings.scope) if part)
-        return AsyncOAuth2Client(
+        return httpx_client.AsyncOAuth2Client(
             client_id=settings.client_id,
             client_secret=settings.client_secret or None,
             redirect_uri=callback,
@@ -406,7 +408,7 @@ class OidcService:
                 token = await client.refresh_token(
                     metadata["token_endpoint"], refresh_token=held["refresh_token"]
                 )
-        except (OAuthError, OAuth2Error) as error:
+        except (client_errors.OAuthError, oauth_errors.OAuth2Error) as error:
             log.info("the provider shut a user out", user_id=user_id, error=error.error)
             return False
         except (ProviderError, httpx.HTTPError) as error:

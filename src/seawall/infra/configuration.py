@@ -22,6 +22,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.tables import configurations
 from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError
+from seawall.kernel.extras import need
 from seawall.kernel.spelling import did_you_mean
 
 _SECONDS = 2.0
@@ -217,7 +218,8 @@ class Configuration:
     async def set(self, values: dict[str, Any], *, also: Also = nothing) -> None:
         """Change items, all or none.
 
-        Raises InvalidError naming the first that is not acceptable, ForbiddenError for what settings fix.
+        Raises InvalidError naming the first that is not acceptable, ForbiddenError for what settings fix,
+        MissingExtraError for a mode whose packages are not installed.
         """
         checked = {name: acceptable(name, value) for name, value in values.items()}
         for name in sorted(self._fixed.keys() & checked):
@@ -225,6 +227,7 @@ class Configuration:
                 raise ForbiddenError(f"{name} is set by `configuration` in the settings; change it there")
             del checked[name]
         mode = checked.get("auth_mode")
+        _need_of(mode)
         rows = []
         for name, value in checked.items():
             if ITEMS[name].kind == "password" and value:
@@ -280,7 +283,14 @@ def fixed_items(settings: Settings) -> dict[str, Any]:
             found[name] = acceptable(name, value)
         except InvalidError as error:
             raise ConfigError(f"configuration: {error}") from None
+    _need_of(found.get("auth_mode"))
     return found
+
+
+def _need_of(mode: str | None) -> None:
+    extra = {"ldap_auth": "ldap", "oidc_auth": "oidc"}.get(mode or "")
+    if extra is not None:
+        need(extra, f"auth_mode {mode}")
 
 
 def _stored(connection: Connection) -> dict[str, Any]:

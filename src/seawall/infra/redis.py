@@ -11,24 +11,22 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, RedisClusterException, RedisError
 
 from seawall.infra.settings import RedisSettings
+from seawall.kernel.extras import need, optional
+
+if TYPE_CHECKING:
+    from redis import exceptions
+else:
+    exceptions = optional("redis.exceptions")
 
 T = TypeVar("T")
 log: Any = structlog.get_logger("seawall.redis")
 PREFIX = "seawall:"
 _PAUSE = 1.0
-# A cluster of which no node can be reached raises what is no RedisError.
-_LOST = (RedisError, RedisClusterException, OSError)
 _REFRESH = """
 if redis.call('GET', KEYS[1]) == ARGV[3] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -70,6 +68,9 @@ class RedisClient:
     """A client of the configured Redis, for one event loop."""
 
     def __init__(self, settings: RedisSettings) -> None:
+        """Raises MissingExtraError where one is configured and the client is not installed."""
+        if settings.configured:
+            need("redis", "redis.url")
         self._settings = settings
         self._client: Any = None
         self._extra: list[Any] = []
@@ -100,10 +101,11 @@ class RedisClient:
             if self._client is None:
                 self._client = self._connect()
             result = await asyncio.wait_for(call(self._client), self._settings.timeout_seconds * 2)
-        except (*_LOST, TimeoutError) as error:
+        except _lost() as error:
             if not self._error:
                 log.warning("redis is lost; the database does its work", error=str(error)[:200])
-            self._error = "no memory left" if isinstance(error, OutOfMemoryError) else type(error).__name__
+            full = isinstance(error, exceptions.OutOfMemoryError)
+            self._error = "no memory left" if full else type(error).__name__
             self._down_until = time.monotonic() + _PAUSE
             raise RedisUnavailableError from None
         if self._error:
@@ -174,7 +176,7 @@ class RedisClient:
                     message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=None)
                     if message is not None:
                         yield message["data"].decode()
-        except _LOST as error:
+        except _lost() as error:
             raise RedisUnavailableError from error
 
     async def close(self) -> None:
@@ -185,6 +187,12 @@ class RedisClient:
         self._client = None
 
     def _connect(self) -> Any:
+        from redis.asyncio import Redis, RedisCluster
+        from redis.asyncio.cluster import ClusterNode
+        from redis.asyncio.retry import Retry
+        from redis.asyncio.sentinel import Sentinel
+        from redis.backoff import NoBackoff
+
         settings = self._settings
         common: dict[str, Any] = {
             "socket_timeout": settings.timeout_seconds,
@@ -223,6 +231,11 @@ class RedisClient:
         common.pop("retry_on_error")
         nodes = [ClusterNode(host, port) for host, port in _hosts(settings.cluster, 6379)]
         return RedisCluster(startup_nodes=nodes, **common, **login, **tls)
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    # A cluster of which no node can be reached raises an error that is not a RedisError.
+    return exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError
 
 
 def _hosts(value: str, port: int) -> list[tuple[str, int]]:

@@ -63,9 +63,9 @@ class Package:
 def closure(source: Path) -> tuple[list[Package], list[str]]:
     """Seawall and every distribution it needs at run time on this platform, by name.
 
-    Its own needs are those of the source tree's pyproject.toml. Some needs depend on Python's patch release,
-    and the installing host may have an older one: those that are not installed here are the second part,
-    as requirements. Raises ConfigError naming one that is needed here and not installed.
+    Its own needs are those of the source tree's pyproject.toml, with every extra. Some needs depend on
+    Python's patch release, and the installing host may have an older one: those that are not installed here
+    are the second part, as requirements. Raises ConfigError naming one that is needed here and not installed.
     """
     project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
     found: dict[str, Package] = {}
@@ -82,7 +82,7 @@ def closure(source: Path) -> tuple[list[Package], list[str]]:
         except importlib.metadata.PackageNotFoundError:
             raise ConfigError(f"{name} is needed for the bundle, but not installed here") from None
         needs = []
-        requires = project["dependencies"] if name == "seawall" else distribution.requires or ()
+        requires = _needs(project) if name == "seawall" else distribution.requires or ()
         for text in requires:
             requirement = Requirement(text)
             dependency = canonicalize_name(requirement.name)
@@ -97,6 +97,12 @@ def closure(source: Path) -> tuple[list[Package], list[str]]:
         merged = tuple(sorted({*needs, *(known.requires if known else ())}))
         found[name] = Package(name, distribution.version, _license(distribution), merged)
     return [found[name] for name in sorted(found)], sorted(elsewhere.values())
+
+
+def _needs(project: dict[str, Any]) -> list[str]:
+    """What Seawall needs with all of its extras; those that name Seawall itself only join others."""
+    extras = project.get("optional-dependencies", {}).values()
+    return [*project["dependencies"], *(n for extra in extras for n in extra if not n.startswith("seawall["))]
 
 
 def _applies(requirement: Requirement, extras: frozenset[str], python: str) -> bool:

@@ -23,8 +23,8 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from seawall.infra.db import dialect
-from seawall.infra.db.connections import postgres_engine
 from seawall.infra.db.migrate import foreign_tables
+from seawall.infra.db.plain import postgres_engine
 from seawall.infra.ports import listen_fault
 from seawall.infra.redis import RedisClient
 from seawall.infra.settings import Settings

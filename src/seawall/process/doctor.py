@@ -29,7 +29,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from seawall.availability.cluster.check import check as check_cluster
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.infra.db import open_database
-from seawall.infra.db.connections import postgres_engine
+from seawall.infra.db.plain import postgres_engine
 from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
-
-from packageurl import PackageURL
 
 from seawall.features.scan import ecosystems, severity
 from seawall.features.scan.advisories import SUMMARY, Advisory, Affected, moment
 from seawall.kernel.errors import InvalidError
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    import packageurl
+else:
+    packageurl = optional("packageurl")
 
 _DEPTH = 32
 _ROWS = 100_000
@@ -150,7 +154,7 @@ def _product(product: dict[str, Any]) -> _Product:
     if not isinstance(text, str):
         return _Product(platform)
     try:
-        purl = PackageURL.from_string(text)
+        purl = packageurl.PackageURL.from_string(text)
     except ValueError:
         return _Product(platform)
     qualifiers = purl.qualifiers if isinstance(purl.qualifiers, dict) else {}

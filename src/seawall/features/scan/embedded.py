@@ -14,6 +14,7 @@ from seawall.features.scan.reports import ScanReports
 from seawall.features.scan.sbom_push import SbomPublisher
 from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
+from seawall.kernel.extras import need
 
 
 class EmbeddedScanner:
@@ -29,6 +30,7 @@ class EmbeddedScanner:
 
     async def scan(self, row: ReportRow, target: Target, log: Log, step: Step) -> dict[str, Any]:
         """Scan an image and store the result; returns the job's. Raises ScanError."""
+        need("scan", "the embedded scanner")
         inventory = await self._packages.inventory(target, log=log, step=step)
         await log(f"{len(inventory.packages)} packages, {inventory.distribution.name or 'no distribution'}")
         for note in inventory.notes[:50]:

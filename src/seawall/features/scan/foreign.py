@@ -11,14 +11,18 @@ import functools
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
-
-from packageurl import PackageURL
+from typing import TYPE_CHECKING, Any
 
 from seawall.features.scan.ecosystems import LANGUAGES
 from seawall.features.scan.model import Distribution, Found, Inventory, Package, purl
 from seawall.features.scan.parsers.base import clean
 from seawall.kernel.errors import InvalidError
+from seawall.kernel.extras import need, optional
+
+if TYPE_CHECKING:
+    import packageurl
+else:
+    packageurl = optional("packageurl")
 
 CYCLONEDX_TYPES = ("application/vnd.cyclonedx+json", "application/vnd.cyclonedx")
 SPDX_TYPES = ("application/spdx+json", "text/spdx+json", "application/spdx")
@@ -178,6 +182,7 @@ _SPDX_PACKAGE = (
 
 
 def _spdx(document: dict[str, Any], limit: int) -> Iterator[_Row]:
+    need("spdx", "an SBOM in SPDX")
     from spdx_tools.spdx.parser import error as spdx_errors
     from spdx_tools.spdx.parser.jsonlikedict.json_like_dict_parser import JsonLikeDictParser
 
@@ -225,7 +230,7 @@ def _found(text: Any, properties: dict[str, str]) -> tuple[Found, Distribution |
     if not isinstance(text, str) or len(text) > 4096:
         return None
     try:
-        parsed = PackageURL.from_string(text)
+        parsed = packageurl.PackageURL.from_string(text)
     except ValueError:
         return None
     kind, name, version = parsed.type, clean(parsed.name), clean(parsed.version or "")

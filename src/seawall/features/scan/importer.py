@@ -17,10 +17,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import zstandard
 
 from seawall.features.scan import advisories as parse
 from seawall.features.scan import csaf, oval
@@ -28,6 +27,12 @@ from seawall.features.scan.advisories import Advisory
 from seawall.features.scan.imported import Item, Result, hash_of, same, store, unspooled
 from seawall.infra.db import Database
 from seawall.kernel.errors import InvalidError
+from seawall.kernel.extras import need, optional
+
+if TYPE_CHECKING:
+    import zstandard
+else:
+    zstandard = optional("zstandard")
 
 MIB = 1024 * 1024
 # One record; the largest published are a few MiB.
@@ -41,6 +46,7 @@ def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda
     A record that cannot be read is left out and named in the result; a file that is nothing known is an
     error.
     """
+    need("scan", "the import of advisories")
     if not path.exists():
         raise InvalidError(f"{path}: no such file or directory")
     results = []

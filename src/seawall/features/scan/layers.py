@@ -12,16 +12,20 @@ import posixpath
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
-
-import zstandard
-from isal import isal_zlib
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from seawall.features.scan.model import MIB, Limits
 from seawall.kernel.errors import SeawallError
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    import zstandard
+    from isal import isal_zlib
+else:
+    zstandard = optional("zstandard")
+    isal_zlib = optional("isal.isal_zlib")
 
 _CHUNK = 256 * 1024
-_BROKEN: tuple[type[Exception], ...] = (cast(Any, isal_zlib).error, zstandard.ZstdError)
 _BLOCK = 512
 REGULAR, HARDLINK, SYMLINK, DIRECTORY, OTHER = "file", "hardlink", "symlink", "directory", "other"
 _TYPES = {
@@ -150,7 +154,7 @@ class LayerReader:
     def _fill(self) -> bool:
         try:
             chunk = next(self._chunks, b"")
-        except _BROKEN as error:
+        except (cast(Any, isal_zlib).error, zstandard.ZstdError) as error:
             raise LayerError(f"layer cannot be unpacked: {error}") from None
         if not chunk:
             return False

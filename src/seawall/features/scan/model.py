@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from packageurl import PackageURL
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    import packageurl
+else:
+    packageurl = optional("packageurl")
 
 MIB = 1024 * 1024
 # What long work writes to its job's log with, and calls between steps (it raises when the job is to stop).
@@ -163,7 +168,7 @@ def purl(found: Found, distribution: Distribution) -> str:
         head, _, name = found.name.rpartition("/")
         namespace = head or None
     try:
-        return PackageURL(
+        return packageurl.PackageURL(
             type=found.kind,
             namespace=namespace,
             name=name,

@@ -14,13 +14,17 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
-
-from lxml import etree
+from typing import IO, TYPE_CHECKING, Any
 
 from seawall.features.scan import ecosystems, severity
 from seawall.features.scan.advisories import CVE, SUMMARY, Advisory, Affected, moment
 from seawall.kernel.errors import InvalidError
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    from lxml import etree
+else:
+    etree = optional("lxml.etree")
 
 SUFFIXES = (".xml", ".xml.bz2", ".xml.gz")
 # The largest published are some hundreds of MiB unpacked.

@@ -10,14 +10,18 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
-
-import zstandard
+from typing import TYPE_CHECKING, Any
 
 from seawall import __version__
 from seawall.features.scan import severity
 from seawall.features.scan.match import Vulnerability
 from seawall.kernel.errors import InvalidError
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    import zstandard
+else:
+    zstandard = optional("zstandard")
 
 GENERIC = "application/vnd.security.vulnerability.report; version=1.1"
 NATIVE = "application/vnd.scanner.adapter.vuln.report.harbor+json; version=1.0"

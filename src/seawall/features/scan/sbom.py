@@ -10,16 +10,13 @@ import datetime
 import json
 import re
 import uuid
-from typing import Any
-
-from cyclonedx.model import Property
-from cyclonedx.model.bom import Bom
-from cyclonedx.model.component import Component, ComponentType
-from cyclonedx.output.json import JsonV1Dot6
-from packageurl import PackageURL
+from typing import TYPE_CHECKING, Any
 
 from seawall import __version__
 from seawall.features.scan.model import Inventory, Package
+
+if TYPE_CHECKING:
+    from cyclonedx.model.component import Component
 
 CYCLONEDX = "application/vnd.cyclonedx+json"
 SPDX = "application/spdx+json"
@@ -40,6 +37,10 @@ def make(media_type: str, inventory: Inventory, name: str, digest: str, at: floa
 
 def cyclonedx(inventory: Inventory, name: str, digest: str, at: float) -> bytes:
     """CycloneDX 1.6 JSON."""
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output.json import JsonV1Dot6
+
     bom = Bom(serial_number=uuid.uuid5(_NAMESPACE, digest), version=1)
     bom.metadata.timestamp = datetime.datetime.fromtimestamp(int(at), datetime.UTC)
     bom.metadata.tools.components.add(
@@ -65,6 +66,10 @@ def cyclonedx(inventory: Inventory, name: str, digest: str, at: float) -> bytes:
 
 
 def _component(number: int, package: Package) -> Component:
+    from cyclonedx.model import Property
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
     found = package.found
     properties = [Property(name="seawall:layer", value=package.layer)]
     properties += [Property(name="seawall:path", value=path) for path in package.paths]

@@ -6,10 +6,16 @@ fields of OSV, GitHub, Ubuntu, Debian's urgencies.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cvss import CVSS2, CVSS3, CVSS4
-from cvss.exceptions import CVSSError
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    import cvss
+    from cvss import exceptions
+else:
+    cvss = optional("cvss")
+    exceptions = optional("cvss.exceptions")
 
 ORDER = ("Unknown", "None", "Low", "Medium", "High", "Critical")
 RANK = {name: rank for rank, name in enumerate(ORDER)}
@@ -53,13 +59,13 @@ def vector(text: Any) -> tuple[str, float] | None:
         return None
     try:
         if text.startswith("CVSS:4"):
-            score = float(CVSS4(text).base_score)
+            score = float(cvss.CVSS4(text).base_score)
         elif text.startswith("CVSS:3"):
-            score = float(CVSS3(text).base_score)
+            score = float(cvss.CVSS3(text).base_score)
         else:
-            score = float(CVSS2(text.strip("()")).base_score)
+            score = float(cvss.CVSS2(text.strip("()")).base_score)
             return rating(score, version=2), score
-    except (CVSSError, ValueError, KeyError, ArithmeticError, TypeError):
+    except (exceptions.CVSSError, ValueError, KeyError, ArithmeticError, TypeError):
         return None
     return rating(score), score
 

@@ -8,26 +8,31 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from univers import versions as univers
 
-_CLASSES: dict[str, Any] = {
-    "deb": univers.DebianVersion,
-    "rpm": univers.RpmVersion,
-    "apk": univers.AlpineLinuxVersion,
-    "pypi": univers.PypiVersion,
-    "npm": univers.SemverVersion,
-    "cargo": univers.SemverVersion,
-    "golang": univers.GolangVersion,
-    "maven": univers.MavenVersion,
-    "gem": univers.RubygemsVersion,
-}
+@functools.cache
+def _classes() -> dict[str, Any]:
+    from univers import versions as univers
+
+    return {
+        "deb": univers.DebianVersion,
+        "rpm": univers.RpmVersion,
+        "apk": univers.AlpineLinuxVersion,
+        "pypi": univers.PypiVersion,
+        "npm": univers.SemverVersion,
+        "cargo": univers.SemverVersion,
+        "golang": univers.GolangVersion,
+        "maven": univers.MavenVersion,
+        "gem": univers.RubygemsVersion,
+    }
 
 
 @functools.lru_cache(maxsize=65536)
 def parse(kind: str, text: str) -> Any:
     """The comparable version, or None when `text` is not valid for the kind."""
+    # Outside of what is caught: without univers nothing would ever be affected.
+    classes = _classes()
     try:
-        return _CLASSES[kind](text)
+        return classes[kind](text)
     except Exception:
         # Each class has its own errors for text it cannot take.
         return None

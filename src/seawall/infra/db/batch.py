@@ -17,13 +17,19 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import Connection, Executable, Integer, cast, func, literal, select
 from sqlalchemy.exc import DBAPIError
 
-from seawall.infra.db.watched import WatchedConnection, WatchedCursor
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from seawall.infra.db.watched import WatchedConnection, WatchedCursor
+else:
+    psycopg = optional("psycopg")
 
 # Where a connection's `info` has what its transaction keeps for its end.
 _KEPT = "later"
@@ -209,6 +215,11 @@ def _rows(cursor: WatchedCursor) -> list[Any]:
 
 
 def _raw(connection: Connection) -> WatchedConnection | None:
+    if connection.dialect.name != "postgresql":
+        return None
+    # Not above: SQLite alone does without psycopg.
+    from seawall.infra.db.watched import WatchedConnection
+
     found = connection.connection.dbapi_connection
     return found if isinstance(found, WatchedConnection) else None
 

@@ -43,11 +43,6 @@ def connection_info(url: str) -> str:
     return make_conninfo("", **{**_CONNECTION, **{key: str(value) for key, value in given.items()}})
 
 
-def postgres_engine(url: str, pool_size: int) -> Engine:
-    """A pooled engine without any of PostgreSQL's timeouts: for commands, which may take their time."""
-    return pooled_engine(Hosts(connection_info(url)), pool_size)
-
-
 def pooled_engine(
     hosts: Hosts,
     pool_size: int,

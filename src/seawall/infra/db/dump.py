@@ -20,8 +20,8 @@ from sqlalchemy import Connection, Engine, Table, create_engine, insert, inspect
 from sqlalchemy.pool import NullPool
 
 from seawall.infra.db import dialect, migrate
-from seawall.infra.db.connections import postgres_engine
 from seawall.infra.db.metadata import all_tables
+from seawall.infra.db.plain import postgres_engine
 from seawall.infra.private import open_private
 from seawall.kernel.errors import ConfigError
 

@@ -34,10 +34,10 @@ from sqlalchemy.pool import NullPool, SingletonThreadPool
 from seawall.infra import tracing
 from seawall.infra.db import fence, meters
 from seawall.infra.db.faults import DatabaseError, Fault, told
-from seawall.infra.db.postgres import PostgresDatabase
 from seawall.infra.db.together import Also, nothing, together
 from seawall.infra.private import private_file
 from seawall.kernel.errors import UnavailableError
+from seawall.kernel.extras import need
 
 T = TypeVar("T")
 
@@ -99,6 +99,9 @@ def open_database(
     """
     if url.startswith("sqlite"):
         return SqliteDatabase(url)
+    need("postgresql", "database.url with postgresql")
+    from seawall.infra.db.postgres import PostgresDatabase
+
     return PostgresDatabase(
         url,
         pool_size=pool_size,

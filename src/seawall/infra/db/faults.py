@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 from enum import Enum
 from typing import Any
 
-import psycopg
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from seawall.kernel.errors import UnavailableError
@@ -138,14 +138,19 @@ def classify(error: BaseException) -> Fault:
         if state == "0A000" and "cached plan" in str(origin):
             return Fault.LOST
         return SQLSTATES.get(state) or SQLSTATES.get(state[:2], Fault.BUG)
-    if isinstance(origin, psycopg.OperationalError):
+    if isinstance(origin, _of_psycopg("OperationalError")):
         return Fault.REFUSED if refused(origin) else Fault.LOST
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return Fault.LOST
     if isinstance(error, StatementError) and isinstance(origin, _UNSTORABLE):
         return Fault.INVALID
     # A value that the driver does not take, such as a text with a NUL.
-    return Fault.INVALID if isinstance(origin, psycopg.DataError) else Fault.BUG
+    return Fault.INVALID if isinstance(origin, _of_psycopg("DataError")) else Fault.BUG
+
+
+def _of_psycopg(name: str) -> Any:
+    """An error class of psycopg's; no class where nothing has imported psycopg, which then raised nothing."""
+    return getattr(sys.modules.get("psycopg"), name, ())
 
 
 def _classify_sqlite(error: sqlite3.Error) -> Fault:

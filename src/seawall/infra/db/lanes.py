@@ -7,11 +7,12 @@ import threading
 import time
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from seawall.infra.db.connections import pooled_engine
-from seawall.infra.db.hosts import Hosts
 from seawall.kernel.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from seawall.infra.db.hosts import Hosts
 
 # How long a request waits for its turn, and how long for its commit.
 ANSWER_SECONDS = 10.0
@@ -73,6 +74,9 @@ class Lane:
         """`name`: of its threads; after the last dash it is the pool's in metrics."""
         self.pool = name.rpartition("-")[2]
         self.size = size
+        # Not above: embedded instances queue nothing here, and need no psycopg.
+        from seawall.infra.db.connections import pooled_engine
+
         self.engine = pooled_engine(
             hosts,
             size,

@@ -28,9 +28,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import DropTable
 
-from seawall.infra.db.connections import postgres_engine
 from seawall.infra.db.faults import Fault, transient
 from seawall.infra.db.metadata import all_tables
+from seawall.infra.db.plain import postgres_engine
 from seawall.infra.db.tables import schema_compatibility
 from seawall.infra.private import private_file
 from seawall.kernel.errors import ConfigError

@@ -6,13 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-import psycopg
 from sqlalchemy import Connection, text
 
-from seawall.infra.db.connections import connection_info
 from seawall.infra.db.engine import Database
-from seawall.infra.db.hosts import STANDING
-from seawall.infra.db.postgres import PostgresDatabase
 
 _AGAIN_SECONDS = 2.0
 # How long nothing is heard before the server is asked whether it is still there, and how long that may take.
@@ -32,8 +28,15 @@ async def listen(db: Database, channel: str) -> AsyncIterator[None]:
     Takes a connection of its own and makes it again when it breaks, until closed. Behind a pooler that has no
     LISTEN (PgBouncer's transaction mode) nothing comes.
     """
-    if not isinstance(db, PostgresDatabase):
+    if db.dialect != "postgresql":
         return
+    import psycopg
+
+    from seawall.infra.db.connections import connection_info
+    from seawall.infra.db.hosts import STANDING
+    from seawall.infra.db.postgres import PostgresDatabase
+
+    assert isinstance(db, PostgresDatabase)
     while True:
         with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
             connection = await psycopg.AsyncConnection.connect(connection_info(db.url), autocommit=True)

@@ -5,28 +5,31 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from obstore.exceptions import BaseError
-from obstore.store import AzureStore, GCSStore, S3Store
-
 from seawall.infra.settings import StorageSettings
 from seawall.infra.storage.multipart import S3Multipart
 from seawall.infra.storage.objects import ObjectStorage
 from seawall.kernel.errors import ConfigError
+from seawall.kernel.extras import need, optional
 
 if TYPE_CHECKING:
-    from obstore import Attributes
+    from obstore import Attributes, exceptions
+    from obstore import store as stores
     from obstore.store import ClientConfig, RetryConfig
+else:
+    exceptions = optional("obstore.exceptions")
+    stores = optional("obstore.store")
 
 
 def open_objects(settings: StorageSettings) -> ObjectStorage:
     """The storage of `settings.driver`: s3, gcs or azure. Raises ConfigError when it cannot be set up."""
+    need(settings.driver, f"storage.driver {settings.driver}")
     section = {"s3": settings.s3, "gcs": settings.gcs, "azure": settings.azure}[settings.driver]
     try:
         store = _store(settings, None)
         signer = _store(settings, settings.redirect_endpoint) if settings.redirect_endpoint else None
     except OSError as error:
         raise ConfigError(f"storage.{settings.driver}: {error.filename}: {error.strerror}") from None
-    except (BaseError, ValueError) as error:
+    except (exceptions.BaseError, ValueError) as error:
         raise ConfigError(f"storage.{settings.driver}: {str(error).strip().splitlines()[0]}") from None
     return ObjectStorage(
         store,
@@ -84,13 +87,13 @@ def _store(settings: StorageSettings, endpoint: str | None) -> Any:
             options["service_account_key"] = gcs.keyfile.read_text()
         if endpoint or gcs.endpoint:
             options["base_url"] = endpoint or gcs.endpoint
-        return GCSStore(gcs.bucket, client_options=client, retry_config=retry, **options)
+        return stores.GCSStore(gcs.bucket, client_options=client, retry_config=retry, **options)
     azure = settings.azure
     options = {"account_name": azure.accountname, "account_key": azure.accountkey}
     if endpoint or azure.endpoint:
         options["endpoint"] = endpoint or azure.endpoint
     given = {key: value for key, value in options.items() if value is not None}
-    return AzureStore(azure.container, client_options=client, retry_config=retry, **given)
+    return stores.AzureStore(azure.container, client_options=client, retry_config=retry, **given)
 
 
 def _s3(settings: StorageSettings, endpoint: str | None, client: ClientConfig, retry: RetryConfig) -> Any:
@@ -112,4 +115,4 @@ def _s3(settings: StorageSettings, endpoint: str | None, client: ClientConfig, r
     elif s3.encrypt:
         options["server_side_encryption"] = "AES256"
     given = {key: value for key, value in options.items() if value is not None}
-    return S3Store(s3.bucket, client_options=client, retry_config=retry, **given)
+    return stores.S3Store(s3.bucket, client_options=client, retry_config=retry, **given)

@@ -11,15 +11,17 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import obstore
-
 from seawall.infra.storage.base import UploadLostError
 from seawall.infra.storage.object_faults import faults
 from seawall.infra.storage.spool import Memory, Spool
 from seawall.kernel.errors import UnavailableError
+from seawall.kernel.extras import optional
 
 if TYPE_CHECKING:
+    import obstore
     from obstore import Attributes
+else:
+    obstore = optional("obstore")
 
 _TIDY_SECONDS = 2.0
 # S3 allows 10,000 parts; a request that brings more than that begins another object.

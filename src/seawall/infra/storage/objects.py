@@ -28,18 +28,20 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import obstore
-from obstore.exceptions import BaseError
-
 from seawall.infra.storage.base import Location, StoredObject, UploadLostError
 from seawall.infra.storage.multipart import S3Multipart
 from seawall.infra.storage.object_faults import faults, reason
 from seawall.infra.storage.object_upload import ObjectWriter
 from seawall.infra.storage.spool import Memory
 from seawall.infra.storage.tree import TREE, key_at, tree_path
+from seawall.kernel.extras import optional
 
 if TYPE_CHECKING:
-    from obstore import Attributes
+    import obstore
+    from obstore import Attributes, exceptions
+else:
+    obstore = optional("obstore")
+    exceptions = optional("obstore.exceptions")
 
 MIB = 1024 * 1024
 SESSION_SECONDS = 7 * 86400.0
@@ -204,16 +206,16 @@ class ObjectStorage:
                 await obstore.delete_async(self.store, self._probe)
         except TimeoutError:
             raise OSError(5, "storage does not answer") from None
-        except BaseError as error:
+        except exceptions.BaseError as error:
             await self._check_reading(error)
 
-    async def _check_reading(self, refused: BaseError) -> None:
+    async def _check_reading(self, refused: exceptions.BaseError) -> None:
         """A write was refused. Raises WritesRefusedError when reading works all the same, else OSError."""
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
                 async for _ in obstore.list(self.store, prefix=f"{self._prefix}blobs/", chunk_size=1):
                     break
-        except (TimeoutError, BaseError):
+        except (TimeoutError, exceptions.BaseError):
             raise OSError(5, reason(refused)) from refused
         with faults():
             raise refused

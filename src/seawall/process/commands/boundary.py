@@ -95,6 +95,7 @@ def described(error: Exception) -> str:
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     from seawall.kernel.errors import SeawallError
+    from seawall.kernel.extras import lacking
 
     if isinstance(error, SeawallError):
         return " ".join(str(error).split())
@@ -105,7 +106,7 @@ def described(error: Exception) -> str:
     if isinstance(error, OSError):
         return _of_system(error)
     if isinstance(error, ImportError):
-        return (
+        return lacking(error) or (
             f"{_first_line(error)}: this installation lacks a part, or is another Python's; install it again"
         )
     if isinstance(error, UnicodeDecodeError):

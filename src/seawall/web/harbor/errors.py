@@ -25,6 +25,7 @@ from seawall.kernel.errors import (
     StorageFullError,
     UnavailableError,
 )
+from seawall.kernel.extras import MissingExtraError
 
 log: Any = structlog.get_logger("seawall.web.harbor")
 
@@ -50,6 +51,7 @@ _KINDS: tuple[tuple[type[SeawallError], int], ...] = (
     (ConflictError, 409),
     (ForbiddenError, 403),
     (PreconditionError, 412),
+    (MissingExtraError, 412),
     (InvalidError, 400),
     (StorageFullError, 507),
     (UnavailableError, 503),

@@ -10,12 +10,16 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from typing import Any
-
-from packaging.requirements import InvalidRequirement, Requirement
+from typing import TYPE_CHECKING, Any
 
 from seawall.features.scan.model import Found
 from seawall.features.scan.parsers.base import ParseError, clean
+from seawall.kernel.extras import optional
+
+if TYPE_CHECKING:
+    from packaging import requirements as pep508
+else:
+    pep508 = optional("packaging.requirements")
 
 
 def _text(data: bytes) -> str:
@@ -84,8 +88,8 @@ def requirements(data: bytes) -> list[Found]:
         if not line or line.startswith("-") or len(line) > 2000:
             continue
         try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
+            requirement = pep508.Requirement(line)
+        except pep508.InvalidRequirement:
             continue
         pins = [
             s.version for s in requirement.specifier if s.operator in ("==", "===") and "*" not in s.version
