@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
+from importlib.util import find_spec
 
 import pytest
 from packaging.requirements import Requirement
@@ -27,7 +28,7 @@ UNSEEN = {"uvloop"}
 
 
 def names(requirements: list[str]) -> set[str]:
-    found = {canonicalize_name(Requirement(text).name) for text in requirements}
+    found = {str(canonicalize_name(Requirement(text).name)) for text in requirements}
     assert len(found) == len(requirements), "one is there twice"
     return found - {"seawall"}
 
@@ -113,8 +114,7 @@ def test_the_server_starts_without_a_package_of_an_extra() -> None:
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
-    real = extras.find_spec
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in packages else real(name))
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in packages else find_spec(name))
     for name in list(sys.modules):
         if name.partition(".")[0] in packages:
             monkeypatch.delitem(sys.modules, name)

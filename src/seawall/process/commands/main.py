@@ -14,39 +14,57 @@ from typer.core import TyperGroup
 
 from seawall import __version__
 
-# Name of a command or of a group of commands: its module here, and the name of its Typer there.
-_PLACES = {
-    "serve": "serve:app",
-    "jobservice": "jobs:service_app",
-    "migrate": "serve:app",
-    "demo": "demo:app",
-    "user": "people:user_app",
-    "project": "people:project_app",
-    "robot": "robots:robot_app",
-    "quota": "quota:quota_app",
-    "jobs": "jobs:jobs_app",
-    "scan": "scan:app",
-    "gc": "content:app",
-    "fsck": "content:app",
-    "backup": "backup:app",
-    "restore": "backup:app",
-    "config": "config:config_app",
-    "doctor": "doctor:app",
-    "status": "status:app",
-    "support-bundle": "support:app",
-    "keys": "keys:keys_app",
-    "ha": "ha:ha_app",
-    "peers": "peers:app",
-    "dr": "dr:dr_app",
-    "mirror-config": "mirror:app",
-    "login": "login:app",
-    "logout": "login:app",
-    "prepare": "install:app",
-    "bundle": "install:app",
-    "migrate-from-harbor": "install:app",
-    "migrate-from-registry": "move:app",
-    "adopt-harbor": "adopt:app",
+# What `seawall --help` shows, in its order: groups of commands, and of each its module here and the name of
+# its Typer there.
+_GROUPS = {
+    "Start": {
+        "serve": "serve:app",
+        "demo": "demo:app",
+        "version": "",
+    },
+    "Look": {
+        "status": "status:app",
+        "doctor": "doctor:app",
+        "support-bundle": "support:app",
+        "config": "config:config_app",
+    },
+    "People and projects": {
+        "user": "people:user_app",
+        "project": "people:project_app",
+        "robot": "robots:robot_app",
+        "quota": "quota:quota_app",
+        "login": "login:app",
+        "logout": "login:app",
+    },
+    "Content": {
+        "scan": "scan:app",
+        "gc": "content:app",
+        "fsck": "content:app",
+        "mirror-config": "mirror:app",
+    },
+    "Keep": {
+        "backup": "backup:app",
+        "restore": "backup:app",
+        "keys": "keys:keys_app",
+        "migrate": "serve:app",
+        "jobs": "jobs:jobs_app",
+        "jobservice": "jobs:service_app",
+    },
+    "High availability": {
+        "ha": "ha:ha_app",
+        "peers": "peers:app",
+        "dr": "dr:dr_app",
+    },
+    "Install and move here": {
+        "prepare": "install:app",
+        "bundle": "install:app",
+        "adopt-harbor": "adopt:app",
+        "migrate-from-harbor": "install:app",
+        "migrate-from-registry": "move:app",
+    },
 }
+_PLACES = {name: place for group in _GROUPS.values() for name, place in group.items()}
+_PANELS = {name: title for title, group in _GROUPS.items() for name in group}
 
 
 class _Commands(MutableMapping[str, Any]):
@@ -60,8 +78,10 @@ class _Commands(MutableMapping[str, Any]):
             module, _, attribute = _PLACES[name].partition(":")
             found = import_module(f"seawall.process.commands.{module}")
             group = typer.main.get_group(getattr(found, attribute))
-            self._read[name] = command = group.commands.get(name, group)
+            command: Any = group.commands.get(name, group)
+            self._read[name] = command
             command.name = name
+            command.rich_help_panel = _PANELS[name]
         return self._read[name]
 
     def __setitem__(self, name: str, command: Any) -> None:
@@ -107,7 +127,7 @@ def _options(
     """Seawall, a highly available OCI artifact registry."""
 
 
-@app.command()
+@app.command(rich_help_panel=_PANELS["version"])
 def version() -> None:
     """Print the version.
 
