@@ -5,6 +5,7 @@ Order of precedence, strongest first: flags, environment, file, defaults.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -61,8 +62,10 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Se
 def find(data_dir: Path | None = None) -> Path | None:
     """The settings file to use where none is named: the working directory's, then the host's."""
     here = Path("seawall.yml")
-    if here.exists():
-        return here
+    # A working directory that this user may not enter has none: `sudo -u seawall seawall ...` in root's home.
+    with contextlib.suppress(PermissionError):
+        if here.exists():
+            return here
     named = data_dir is not None or not {"SEAWALL_DATA_DIR", "SEAWALL_DATABASE__URL"}.isdisjoint(os.environ)
     if not named and os.access(SYSTEM_FILE, os.R_OK):
         return SYSTEM_FILE
@@ -77,28 +80,42 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
     try:
         text = file.read_text()
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = list(_keys(root, ())) if root is not None else []
         values = yaml.safe_load(text) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{file}{place}: not valid YAML: {getattr(error, 'problem', None)}") from None
+        raise ConfigError(f"{file}{place}: not valid YAML: {_of_yaml(error)}") from None
+    except RecursionError:
+        raise ConfigError(f"{file}: not valid YAML: a part of it refers to itself") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{file}: the top level must be a mapping")
     for key in values:
         if not isinstance(key, str):
             raise ConfigError(f"{file}: {key}: unknown key; names of settings are texts")
     lines: dict[tuple[str, ...], int] = {}
-    if root is not None:
-        for path, line in _keys(root, ()):
-            if path in lines:
-                # YAML parsers take the last one silently, and an operator may look at the first.
-                raise ConfigError(
-                    f"{file} line {line}: {'.'.join(path)}: given before, on line {lines[path]}; remove one"
-                )
-            lines[path] = line
+    for path, line in found:
+        if path in lines:
+            # YAML parsers take the last one silently, and an operator may look at the first.
+            raise ConfigError(
+                f"{file} line {line}: {'.'.join(path)}: given before, on line {lines[path]}; remove one"
+            )
+        lines[path] = line
+    if "hostname" in values or "harbor_admin_password" in values:
+        raise ConfigError(
+            f"{file}: is a harbor.yml; `seawall prepare -f {file}` makes the seawall.yml to name here"
+        )
     return values, lines
+
+
+def _of_yaml(error: yaml.YAMLError) -> str:
+    problem = getattr(error, "problem", None)
+    if problem is None:
+        return str(getattr(error, "reason", None) or "it cannot be read")
+    context = getattr(error, "context", None)
+    return f"{context}, {problem}" if problem.startswith("but ") else problem
 
 
 def _keys(node: yaml.Node, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -240,6 +257,10 @@ def _fault(
     return f"{where}{'.'.join(path) or 'settings'}: {message}"
 
 
+def _number(bound: float) -> str:
+    return str(int(bound)) if bound == int(bound) else str(bound)
+
+
 def in_words(error: Mapping[str, Any], section: str = "a section with keys") -> str:
     """One of pydantic's errors in words for an operator, who need not know what validated."""
     bounds = error.get("ctx", {})
@@ -255,21 +276,29 @@ def in_words(error: Mapping[str, Any], section: str = "a section with keys") -> 
         case "invalid_key":
             return "unknown key"
         case "string_type":
-            return "must be a text"
+            return "must be a text" + (
+                "; put it in quotes" if isinstance(error["input"], (int, float)) else ""
+            )
+        case "string_too_short":
+            return f"must have {bounds['min_length']} characters or more"
+        case "string_too_long":
+            return f"must have {bounds['max_length']} characters or less"
+        case "string_pattern_mismatch":
+            return f"must match {bounds['pattern']}"
         case "path_type":
             return "must be a path"
         case "list_type" | "tuple_type" | "set_type":
-            return "must be a list"
+            return "must be a list, such as [a, b]"
         case "dict_type" | "model_type" | "model_attributes_type":
             return f"must be {section}"
         case "greater_than_equal":
-            return f"must be {bounds['ge']} or more"
+            return f"must be {_number(bounds['ge'])} or more"
         case "greater_than":
-            return f"must be more than {bounds['gt']}"
+            return f"must be more than {_number(bounds['gt'])}"
         case "less_than_equal":
-            return f"must be {bounds['le']} or less"
+            return f"must be {_number(bounds['le'])} or less"
         case "less_than":
-            return f"must be less than {bounds['lt']}"
+            return f"must be less than {_number(bounds['lt'])}"
         case "literal_error" | "enum":
             known = str(bounds["expected"]).split("'")[1::2]
             return f"must be {bounds['expected']}{did_you_mean(str(error['input']), known)}"
@@ -286,6 +315,9 @@ def _has(values: Mapping[str, Any], path: Iterable[str]) -> bool:
 
 
 def _like_it(path: tuple[str, ...]) -> str:
+    if len(path) == 1 and tuple(path[0].split(".")) in _paths(Settings):
+        section, _, key = path[0].partition(".")
+        return f"; write `{section}:`, and below it `{key}:`"
     model: type[BaseModel] = Settings
     for part in path[:-1]:
         field = model.model_fields.get(part)

@@ -46,27 +46,29 @@ def public_authorities() -> bytes:
     """PEM of what is trusted without `ca_bundle`: SSL_CERT_FILE, or else the host's and certifi's."""
     given = os.environ.get(_OPENSSL)
     if given:
-        return _read(Path(given))
+        return _read(Path(given), _OPENSSL)
     host = ssl.get_default_verify_paths().cafile
-    return b"\n".join(_read(Path(name)) for name in (host, certifi.where()) if name)
+    return b"\n".join(_read(Path(name), "authorities") for name in (host, certifi.where()) if name)
 
 
 def read_bundle(place: Path) -> bytes:
     """PEM of a file, or of the *.crt and *.pem in a folder. Raises ConfigError where there is none."""
     files = sorted([*place.glob("*.crt"), *place.glob("*.pem")]) if place.is_dir() else [place]
-    found = b"\n".join(_read(file) for file in files)
+    found = b"\n".join(_read(file, "ca_bundle") for file in files)
     try:
         x509.load_pem_x509_certificates(found)
     except ValueError:
-        raise ConfigError(f"ca_bundle {place}: there is no certificate (PEM) in it") from None
+        raise ConfigError(f"ca_bundle: {place}: there is no certificate (PEM) in it") from None
     return found
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, named: str) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}; it should hold certificates of authorities") from None
+        raise ConfigError(
+            f"{named}: {file}: {error.strerror}; it should hold certificates of authorities"
+        ) from None
 
 
 def _public_file() -> str:

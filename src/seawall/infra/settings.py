@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from pydantic import (
@@ -54,9 +54,20 @@ _LARGEST = 10**15
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_yes(cls, value: object, info: ValidationInfo) -> object:
+        # YAML reads yes, on and their like as true, and to Python true is the number 1.
+        field = cls.model_fields[info.field_name or ""]
+        kinds = get_args(field.annotation) or (field.annotation,)
+        if isinstance(value, bool) and bool not in kinds and {int, float} & set(kinds):
+            raise ValueError("must be a number, and not true or false (yes and no in YAML)")
+        return value
+
     @field_validator("*")
     @classmethod
     def _in_reach(cls, value: object, info: ValidationInfo) -> object:
+        _whole_path(value)
         if isinstance(value, (int, float)):
             most = _LONGEST.get((info.field_name or "").rpartition("_")[2], _LARGEST)
             if value > most:
@@ -64,11 +75,25 @@ class _Section(BaseModel):
         return value
 
 
+def _whole_path(value: object) -> object:
+    if isinstance(value, Path) and value.parts[:1] and value.parts[0].startswith("~"):
+        # A folder of that name would be made in the working directory.
+        raise ValueError(f"{value}: only a shell knows what ~ stands for; write the whole path")
+    return value
+
+
+def _is_host(value: str) -> bool:
+    """Whether it can be the name or address of a host: not a placeholder such as <registry>, nor a URL."""
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(value.partition("%")[0]))
+    return re.fullmatch(r"[\w.-]+", value) is not None
+
+
 def _checked_url(value: str) -> str:
     """A URL that leads to a host. Its text is not in the error: there may be a password in it."""
     try:
         parts = urlsplit(value)
-        whole = bool(parts.hostname) and (parts.port is None or parts.port > 0) and " " not in value
+        whole = _is_host(parts.hostname or "") and (parts.port is None or parts.port > 0) and " " not in value
     except ValueError:
         whole = False
     if not value.startswith(("http://", "https://")):
@@ -124,6 +149,13 @@ class Http(_Section):
     accelerate: Literal["nginx"] | None = Field(
         default=None, description="let the trusted proxies, which are nginx, send the files of blobs"
     )
+
+    @field_validator("host")
+    @classmethod
+    def _a_host(cls, value: str) -> str:
+        if not _is_host(value):
+            raise ValueError(f"{value!r} must be an address or a name of this host; http.port has the port")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -295,6 +327,14 @@ class StorageSettings(_Section):
     def _complete(self) -> StorageSettings:
         if self.cache.root is not None and self.driver == "filesystem":
             raise ValueError("cache is for object stores; driver filesystem has the blobs on a disk")
+        given = {"s3": self.s3.bucket, "gcs": self.gcs.bucket, "azure": self.azure.container}
+        for driver, place in given.items():
+            name = f"{driver}.{'container' if driver == 'azure' else 'bucket'}"
+            if place and driver != self.driver:
+                # Silently on the disk, everything would look well until the host is lost.
+                raise ValueError(f"{name} is given, and driver is {self.driver}; set driver: {driver}")
+            if "://" in place:
+                raise ValueError(f"{name} is a name, and not a URL")
         if self.driver == "s3" and not self.s3.bucket:
             raise ValueError("driver s3 needs s3.bucket")
         if (self.s3.accesskey is None) != (self.s3.secretkey is None):
@@ -410,6 +450,15 @@ class RedisSettings(_Section):
     def _known_scheme(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        if value is not None and not value.startswith("unix://"):
+            # Its text is not in the error: there may be a password in it.
+            try:
+                parts = urlsplit(value)
+                whole = _is_host(parts.hostname or "") and (parts.port is None or parts.port > 0)
+            except ValueError:
+                whole = False
+            if not whole:
+                raise ValueError("must be a URL with a host, such as redis://redis.example.com:6379")
         return value
 
     @model_validator(mode="after")
@@ -897,6 +946,11 @@ class Settings(BaseSettings):
     trace: TraceSettings = TraceSettings()
     gdpr: GdprSettings = GdprSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("*")
+    @classmethod
+    def _whole_paths(cls, value: object) -> object:
+        return _whole_path(value)
 
     @field_validator("external_url")
     @classmethod

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from seawall.infra.loading import _paths, load
+from seawall.infra.loading import _paths, find, load
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
 
     for name in os.environ:
         if name.startswith("SEAWALL_"):
@@ -51,6 +51,24 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
             "SEAWALL_DATABASE__STATEMENT_SECONDS: must be 2000000",
         ),
         ("SEAWALL_JOBS__KEEP_DAYS", "99999999999", "SEAWALL_JOBS__KEEP_DAYS: must be 36500 or less"),
+        ("SEAWALL_EXTERNAL_URL", "https://<registry>", "SEAWALL_EXTERNAL_URL: must be a URL with a host"),
+        ("SEAWALL_EXTERNAL_URL", "http://$REGISTRY", "SEAWALL_EXTERNAL_URL: must be a URL with a host"),
+        ("SEAWALL_REDIS__URL", "redis://h:port", "SEAWALL_REDIS__URL: must be a URL with a host"),
+        ("SEAWALL_REDIS__URL", "redis://", "SEAWALL_REDIS__URL: must be a URL with a host"),
+        ("SEAWALL_HTTP__HOST", "0.0.0.0:80", "SEAWALL_HTTP__HOST: '0.0.0.0:80' must be an address or a name"),
+        ("SEAWALL_HTTP__HOST", "http://0.0.0.0", "SEAWALL_HTTP__HOST: 'http://0.0.0.0' must be an address"),
+        ("SEAWALL_HTTP__HOST", "", "SEAWALL_HTTP__HOST: '' must be an address"),
+        ("SEAWALL_DATA_DIR", "~/data", "SEAWALL_DATA_DIR: ~/data: only a shell knows what ~ stands for"),
+        ("SEAWALL_STORAGE__ROOT", "~/b", "SEAWALL_STORAGE__ROOT: ~/b: only a shell knows"),
+        ("SEAWALL_STORAGE__S3__BUCKET", "b", "SEAWALL_STORAGE: s3.bucket is given, and driver is filesystem"),
+        (
+            "SEAWALL_LOG__LEVEL",
+            "INFO",
+            "SEAWALL_LOG__LEVEL: must be 'debug', 'info', 'warning' or 'error'; did you mean info?",
+        ),
+        ("SEAWALL_METRICS__TOKEN", "x", "SEAWALL_METRICS__TOKEN: must have 8 characters or more"),
+        ("SEAWALL_RATE__PER_ADDRESS", "-5", "SEAWALL_RATE__PER_ADDRESS: must be 0 or more"),
+        ("SEAWALL_STORAGE__CACHE__BYTES", "1", "SEAWALL_STORAGE__CACHE__BYTES: must be 67108864 or more"),
         (
             "SEAWALL_DATABASE__URL",
             "postgresql://u:50%off@h/d",
@@ -167,3 +185,44 @@ def test_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
         load(file)
     assert message in str(error.value)
     assert str(error.value).startswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("http: {port: yes}", "http.port: must be a number, and not true or false (yes and no in YAML)"),
+        ("a: &x [*x]", "not valid YAML: a part of it refers to itself"),
+        ("\x01", "not valid YAML: special characters are not allowed"),
+        ("a: 1\n---\nb: 1\n", "not valid YAML: expected a single document in the stream, but found"),
+        ("hostname: registry.example.com", "is a harbor.yml; `seawall prepare -f"),
+        ("http.port: 80", "http.port: unknown key; write `http:`, and below it `port:`"),
+        ("HTTP: {}", "HTTP: unknown key; did you mean http?"),
+        ("admin_password: 12345678", "admin_password: must be a text; put it in quotes"),
+        ("peers: {urls: https://b}", "peers.urls: must be a list, such as [a, b]"),
+        ("storage: {driver: s3, s3: {bucket: 's3://b'}}", "s3.bucket is a name, and not a URL"),
+    ],
+)
+def test_slips_in_the_file(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "seawall.yml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        load(file)
+    assert str(refused.value).startswith(f"{file}")
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_working_directory_of_somebody_else(tmp_path: Path) -> None:
+    """`sudo -u seawall seawall user list` typed in root's home, which the user may not enter."""
+    tmp_path.chmod(0o700)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.chdir(tmp_path)
+            os.setuid(65534)
+            code = 0 if find(Path("data")) is None else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
