@@ -15,7 +15,7 @@ from seawall.infra.db import migrate, open_database
 from seawall.infra.jobs.base import FINISHED, STATUSES, JobInfo
 from seawall.infra.jobs.service import JobService
 from seawall.infra.settings import Settings
-from seawall.kernel.errors import ConflictError, NotFoundError, SeawallError
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, SeawallError
 from seawall.kernel.spelling import did_you_mean
 from seawall.process.commands.common import (
     ConfigOption,
@@ -158,6 +158,36 @@ def show_log(job_id: JobArgument, config: ConfigOption = None, data_dir: DataOpt
     print(_ask(config, data_dir, log_of), end="")
 
 
+# What each kind that people start takes. A slip must not make of a dry run a real one, or of no age all ages.
+_ARGUMENTS: dict[str, dict[str, tuple[type, ...]]] = {
+    "gc": {"delete_untagged": (bool,), "dry_run": (bool,), "workers": (int,)},
+    "fsck": {"fast": (bool,)},
+    "scrub": {"minutes": (int, float), "megabytes_per_second": (int, float)},
+    "purge-audit": {"audit_retention_hour": (int,), "dry_run": (bool,), "include_event_types": (str,)},
+}
+_NEEDED = {"purge-audit": "audit_retention_hour"}
+_TYPES = {bool: "true or false", int: "a number", float: "a number", str: "a text"}
+
+
+def check_arguments(kind: str, arguments: dict[str, Any]) -> None:
+    """Raise InvalidError for an argument that a kind does not have, has otherwise, or cannot do without."""
+    known = _ARGUMENTS.get(kind)
+    if known is None:
+        return
+    for name, value in arguments.items():
+        types = known.get(name)
+        if types is None:
+            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            raise InvalidError(f"job {kind} has no argument {name!r}{hint}")
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise InvalidError(f"job {kind}: {name} must be {_TYPES[types[0]]}")
+    needed = _NEEDED.get(kind)
+    if needed is not None and needed not in arguments:
+        raise InvalidError(
+            f"job {kind} needs {needed}: what is older is deleted, as in '{{\"{needed}\": 2160}}'"
+        )
+
+
 @jobs_app.command("start")
 def start(
     kind: Annotated[str, typer.Argument(help="what to do: gc, purge-jobs, scan-all, ...; see `jobs list`")],
@@ -175,6 +205,7 @@ def start(
         parsed = None
     if not isinstance(parsed, dict):
         raise typer.BadParameter("arguments must be a JSON object")
+    check_arguments(kind, parsed)
     print(_ask(config, data_dir, lambda jobs: jobs.enqueue(kind, parsed)))
 
 
