@@ -22,3 +22,13 @@ def listen_fault(host: str, port: int) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def free_port(host: str) -> int:
+    """A port at `host` that nobody listens at now; `listen_fault(host, 0)` must have been None."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.bind(address)
+        return int(probe.getsockname()[1])

@@ -81,7 +81,7 @@ class FirstAdmin:
         http = self._settings.http
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104
         end = time.monotonic() + _PATIENCE
-        while http.port:
+        while True:
             # Slept first: the fork of the server processes should find this thread doing nothing.
             time.sleep(0.1)
             try:

@@ -100,7 +100,7 @@ def test_only_serve_and_restore_make_a_registry(
     ("flags", "environment", "message"),
     [
         (["--host", "192.0.2.1"], {}, "http.host: 192.0.2.1 is not an address of this host"),
-        (["--host", "no such name"], {}, "http.host: 'no such name' is neither"),
+        (["--host", "no such name"], {}, "http.host: 'no such name' must be an address or a name of this host"),
         (
             [],
             {"SEAWALL_HTTP__TLS_CERTIFICATE": "/none.crt"},
@@ -149,17 +149,20 @@ def test_port_in_use_and_password_kept_for_the_start_that_serves(
         done = run("serve", "--data-dir", "d", "--port", str(port))
         assert f"http.port: {port} at 127.0.0.1 is in use" in one_line(done)
         assert "password" not in done.stdout
-    password = _first_password(tmp_path, port)
+    password = _first_password(tmp_path)
     assert password is not None
 
 
-def _first_password(cwd: Path, port: int) -> str | None:
-    """Serve until the administrator's password is shown; prove that it signs in; stop."""
+def _first_password(cwd: Path) -> str | None:
+    """Serve at any port until the administrator's password is shown; prove that it signs in; stop.
+
+    Where, the server says: port 0 is none that a client can use.
+    """
     log = cwd / "log"
     clean = {k: v for k, v in os.environ.items() if not k.startswith("SEAWALL_")}
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "seawall", "serve", "--data-dir", "d", "--port", str(port)],
+            [sys.executable, "-m", "seawall", "serve", "--data-dir", "d", "--port", "0"],
             cwd=cwd,
             env={**clean, "SEAWALL_HTTP__WORKERS": "1"},
             stdout=out,
@@ -170,9 +173,9 @@ def _first_password(cwd: Path, port: int) -> str | None:
         while time.monotonic() < deadline and process.poll() is None:
             found = re.search(r"User: admin  password: (\S+)", log.read_text())
             if found:
-                answer = httpx.get(
-                    f"http://127.0.0.1:{port}/api/v2.0/users/current", auth=("admin", found[1]), timeout=30
-                )
+                place = re.search(r"Seawall \S+ at (http://127\.0\.0\.1:[1-9]\d*)$", log.read_text(), re.M)
+                assert place is not None, log.read_text()
+                answer = httpx.get(f"{place[1]}/api/v2.0/users/current", auth=("admin", found[1]), timeout=30)
                 assert answer.status_code == 200
                 assert answer.json()["sysadmin_flag"] is True
                 return found[1]
@@ -226,6 +229,65 @@ def test_a_start_is_interrupted(tmp_path: Path, seconds: float) -> None:
     assert process.returncode in (0, 130), said
     if process.returncode:
         assert said in ("", "seawall: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--show-completion", "nosuch"], "no completion for nosuch; there are bash, zsh, fish"),
+        (["--install-completion", "zhs"], "no completion for zhs; did you mean zsh?"),
+        (["--show-completion=bash", "zsh"], "takes one shell, and bash zsh was given"),
+    ],
+)
+def test_completion_for_an_unknown_shell(
+    run: Callable[..., Done], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], message: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = run(*words)
+    assert done.returncode == 2
+    assert message in one_line(done)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_folder_after_an_equals_sign(run: Callable[..., Done], tmp_path: Path) -> None:
+    done = run("serve", "--data-dir=~/data")
+    assert (
+        one_line(done)
+        == "seawall: --data-dir=~/data: a shell does not replace ~ after =; write --data-dir ~/data"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_completion_of_the_shell_that_is_named(run: Callable[..., Done]) -> None:
+    assert "#compdef seawall" in run("--show-completion", "zsh").stdout
+    assert "complete -o default" in run("--show-completion=bash").stdout
+
+
+def test_config_check_looks_at_files(run: Callable[..., Done], tmp_path: Path) -> None:
+    """Each fault is a line of its own, after the settings; nothing is made."""
+    (tmp_path / "file").write_text("")
+    done = run(
+        "config",
+        "check",
+        SEAWALL_MASTER_KEY_FILE="/none/key",
+        SEAWALL_STORAGE__ROOT=str(tmp_path / "file/blobs"),
+        SEAWALL_ADMIN_PASSWORD="weak",
+    )
+    assert done.returncode == 1
+    assert '"data_dir": "data"' in done.stdout
+    weak, key, root = done.stderr.splitlines()
+    assert weak.startswith("seawall: admin_password: ")
+    assert key.startswith("seawall: master_key_file: master key /none/key: No such file or directory")
+    assert root == f"seawall: storage.root: {tmp_path}/file/blobs: {tmp_path}/file is a file; name a folder"
+
+
+def test_config_check_of_a_folder_that_is_not_there(run: Callable[..., Done], tmp_path: Path) -> None:
+    """One that was named is a slip; the one that the first start makes is none."""
+    done = run("config", "check", "--data-dir", "nonexistent")
+    assert done.returncode == 1
+    assert one_line(done).startswith(f"seawall: there is no registry in {tmp_path}/nonexistent; ")
+    assert run("config", "check").returncode == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_debug_adds_the_trace(run: Callable[..., Done]) -> None:

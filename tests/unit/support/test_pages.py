@@ -79,6 +79,18 @@ def test_other_blocks_can_be_read(language: str) -> None:
             raise AssertionError(f"{block.where}: {error}") from None
 
 
+def test_nothing_follows_a_server_in_its_block() -> None:
+    """A reader who pastes the block would wait for the server to end before the next line is run."""
+    server = re.compile(r"\bseawall (?:serve|jobservice|dr witness)\b(?!.*(?:&|\\)\s*(?:#.*)?$)")
+    for block in BLOCKS:
+        if block.language != SHELL:
+            continue
+        lines = block.text.replace("\\\n", " ").splitlines()
+        first = next((n for n, line in enumerate(lines) if server.search(line)), len(lines))
+        after = [line for line in lines[first + 1 :] if line.strip() and not line.startswith("#")]
+        assert after == [], f"{block.where}: give the server a block of its own"
+
+
 # The administrator's password is that of the harbor.yml which the page starts with.
 _OF_A_STEP_BEFORE = ("docs/install/offline-replication.md", "docs/install/guide.md")
 

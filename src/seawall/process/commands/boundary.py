@@ -15,6 +15,7 @@ import signal
 import sys
 import traceback
 from itertools import pairwise
+from typing import NoReturn
 
 _debug = False
 
@@ -23,7 +24,8 @@ def main() -> None:
     """Run the command line given in `sys.argv`."""
     try:
         _take_debug(sys.argv)
-        _refuse_empty(sys.argv)
+        _refuse_slips(sys.argv)
+        _complete(sys.argv)
         # Importing makes objects that all stay; looking for garbage among them takes a sixth of the time.
         gc.disable()
         from seawall.process.commands.main import app
@@ -52,13 +54,31 @@ def _take_debug(words: list[str]) -> None:
     words[1:] = [word for word in words[1:] if word != "--debug"]
 
 
-def _refuse_empty(words: list[str]) -> None:
+def _refuse_slips(words: list[str]) -> None:
     # A path that is empty is the working directory, to programs: nobody means that.
     for before, word in pairwise(words):
         if not word:
             _leave(f"the word after {before} is empty; is a variable not set?", 2)
         if re.fullmatch(r"--[a-z-]+=", word):
             _leave(f"{word} has no value; is a variable not set?", 2)
+        if re.match(r"--[a-z-]+=~", word):
+            # bash leaves it as it is there, and a folder called ~ would be made.
+            _leave(f"{word}: a shell does not replace ~ after =; write {word.replace('=', ' ', 1)}", 2)
+
+
+def _complete(words: list[str]) -> None:
+    if len(words) < 2 or "-completion" not in words[1]:
+        return
+    from seawall.kernel.errors import InvalidError
+    from seawall.process.commands.completion import completed
+
+    try:
+        text = completed(words)
+    except InvalidError as error:
+        _leave(str(error), 2)
+    if text is not None:
+        print(text)
+        sys.exit(0)
 
 
 def _ending(error: Exception) -> tuple[str, int]:
@@ -78,7 +98,7 @@ def _ending(error: Exception) -> tuple[str, int]:
     return described(error), 1
 
 
-def _leave(line: str, code: int) -> None:
+def _leave(line: str, code: int) -> NoReturn:
     if debugging():
         traceback.print_exc()
     print(f"seawall: {line}", file=sys.stderr)

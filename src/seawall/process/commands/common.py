@@ -132,7 +132,7 @@ def settings_of(config: Path | None, data_dir: Path | None, **flags: Any) -> Set
     if config is None:
         config = find(data_dir)
         if config is not None:
-            _tell(f"settings from {config}")
+            tell(f"settings from {config}")
     settings = load(config, values)
     trust_authorities(settings)
     return settings
@@ -151,7 +151,7 @@ def registry_of(config: Path | None, data_dir: Path | None) -> Settings:
     if not migrate.upgrade_existing(settings.database_url):
         raise ConfigError(f"there is no registry {where(settings)}; name it with --data-dir or --config")
     if data_dir is None and config is None and not settings.database.url:
-        _tell(f"registry in {settings.data_dir.absolute()}")
+        tell(f"registry in {settings.data_dir.absolute()}")
     return settings
 
 
@@ -169,7 +169,8 @@ def with_db(settings: Settings, work: Callable[[Database], Awaitable[T]]) -> T:
     return asyncio.run(opened())
 
 
-def _tell(what: str) -> None:
+def tell(what: str) -> None:
+    """A note on standard error, for people at a terminal."""
     # For people: a script reads standard error for errors, and named what it uses.
     if sys.stderr.isatty():
         print(f"seawall: {what}", file=sys.stderr)

@@ -179,7 +179,7 @@ def dr_witness(
     config: ConfigOption = None,
     data_dir: DataOption = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="port to listen on")] = 8090,
+    port: Annotated[int, typer.Option(help="port to listen on; 0: any free one")] = 8090,
     state: Annotated[Path | None, typer.Option(help="its file; without it DATA_DIR/witness.json")] = None,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM)")] = None,
     key: Annotated[Path | None, typer.Option(help="its key (PEM)")] = None,
@@ -193,6 +193,7 @@ def dr_witness(
 
     from seawall.availability.sites.wire import Signer
     from seawall.availability.sites.witness import open_witness, witness_app
+    from seawall.infra.ports import free_port
     from seawall.install.certificates import CertificateError, check_pair
     from seawall.process.start import check_address
 
@@ -207,7 +208,9 @@ def dr_witness(
     check_address(host, port, "--")
     signer = Signer(load_master_key(settings, create=False), *other_master_keys(settings))
     app = witness_app(open_witness(state or settings.data_dir / "witness.json"), signer)
-    print(f"witness at http{'s' if certificate else ''}://{host}:{port}", flush=True)
+    port = port or free_port(host)
+    named = f"[{host}]" if ":" in host else host
+    print(f"witness at http{'s' if certificate else ''}://{named}:{port}", flush=True)
     server = Server(
         app,
         address=host,

@@ -22,6 +22,7 @@ from seawall.availability.cluster.drain import announce_drain
 from seawall.availability.cluster.health import DRAIN_VARIABLE
 from seawall.availability.cluster.instances import ID_VARIABLE
 from seawall.infra.db import Database, migrate, open_database
+from seawall.infra.ports import free_port
 from seawall.infra.private import private_folder
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
@@ -57,7 +58,7 @@ def serve(
     config: ConfigOption = None,
     data_dir: DataOption = None,
     host: Annotated[str | None, typer.Option(help="address to listen on")] = None,
-    port: Annotated[int | None, typer.Option(help="port to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on; 0: any free one")] = None,
     workers: Annotated[int | None, typer.Option(help="server processes")] = None,
 ) -> None:
     """Run the registry until SIGTERM or SIGINT; requests in flight are finished first.
@@ -71,6 +72,10 @@ def serve(
     if http:
         settings = settings_of(config, data_dir, http={**settings.http.model_dump(), **http})
     preflight(settings)
+    if settings.http.port == 0:
+        # Chosen here, and not by the server: what is announced and what other instances are given must be it.
+        listen = settings.http.model_copy(update={"port": free_port(settings.http.host)})
+        settings = settings.model_copy(update={"http": listen})
     if not settings.database.url or settings.data_dir.exists():
         private_folder(settings.data_dir)
     migrate.upgrade(settings.database_url)
