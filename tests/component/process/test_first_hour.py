@@ -100,7 +100,7 @@ def test_only_serve_and_restore_make_a_registry(
     ("flags", "environment", "message"),
     [
         (["--host", "192.0.2.1"], {}, "http.host: 192.0.2.1 is not an address of this host"),
-        (["--host", "no such name"], {}, "http.host: 'no such name' must be an address or a name of this host"),
+        (["--host", "no such name"], {}, "http.host: 'no such name' must be an address or a name"),
         (
             [],
             {"SEAWALL_HTTP__TLS_CERTIFICATE": "/none.crt"},
