@@ -249,6 +249,10 @@ def test_completion_for_an_unknown_shell(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_port_that_is_none(run: Callable[..., Done]) -> None:
+    assert "'--port': must be 65535 or less" in one_line(run("dr", "witness", "--port", "99999"))
+
+
 def test_a_home_folder_after_an_equals_sign(run: Callable[..., Done], tmp_path: Path) -> None:
     done = run("serve", "--data-dir=~/data")
     assert (

@@ -78,6 +78,9 @@ def import_path(db: Database, path: Path, report: Callable[[str], None] = lambda
                 yield str(file), file.read_bytes()
 
         results += _records(db, records())
+    if not results:
+        # A share that is not mounted, for example: nothing would be said, and nothing found in images.
+        raise InvalidError(f"{path}: there are no files of advisories in this folder")
     return results
 
 

@@ -179,7 +179,7 @@ def dr_witness(
     config: ConfigOption = None,
     data_dir: DataOption = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="port to listen on; 0: any free one")] = 8090,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0: any free one")] = 8090,
     state: Annotated[Path | None, typer.Option(help="its file; without it DATA_DIR/witness.json")] = None,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM)")] = None,
     key: Annotated[Path | None, typer.Option(help="its key (PEM)")] = None,

@@ -426,6 +426,12 @@ def vex(cve: str = "CVE-2024-7000") -> dict[str, Any]:
     }
 
 
+def test_a_folder_without_advisories_is_an_error(db: Database, tmp_path: Path) -> None:
+    (tmp_path / "README").write_text("none")
+    with pytest.raises(InvalidError, match="no files of advisories"):
+        importer.import_path(db, tmp_path)
+
+
 def test_csaf_vex(db: Database, tmp_path: Path) -> None:
     folder = tmp_path / "vex"
     folder.mkdir()
