@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -161,6 +162,72 @@ def test_what_was_changed_here_stays(move: Move) -> None:
     assert "user alice: was changed here and in Harbor" in kept
     assert "tag library/app:1.0: was moved here" in kept
     assert here.digest("library/app", "1.0") == ours
+
+
+def test_scan_reports(move: Move) -> None:
+    """What Harbor's scanner found is known here at once, so that the gate on pulls goes on."""
+    harbor = move.harbor
+    trivy = {"uuid": "trivy-1", "name": "Trivy", "url": "http://trivy-adapter:8080", "immutable": True}
+    harbor.add("scanner_registration", disabled=False, skip_cert_verify=False, **trivy)
+    digest = Remote(move.old.url).digest("library/app", "1.0")
+    finding = {
+        "registration_uuid": "trivy-1",
+        "cve_id": "CVE-2024-1",
+        "package": "openssl",
+        "package_version": "3.0.1",
+        "severity": "Critical",
+        "fixed_version": "3.0.2",
+        "urls": "https://example.test/a|https://example.test/b",
+        "cvss_score_v3": 9.8,
+        "cwe_ids": "CWE-79",
+        "vendor_attributes": '{"CVSS": {}}',
+    }
+
+    def scanned(uuid: str, *findings: dict[str, Any]) -> None:
+        summary = {
+            "generated_at": "2024-05-06T07:08:09.123456789Z",
+            "scanner": {"name": "Trivy", "vendor": "Aqua Security", "version": "v0.50.0"},
+            "severity": "Critical",
+        }
+        harbor.run("DELETE FROM scan_report WHERE uuid <> 'report-0'")
+        values = {"uuid": uuid, "digest": digest, "registration_uuid": "trivy-1", "mime_type": "x"}
+        harbor.add("scan_report", report=json.dumps(summary), **values)
+        for item in findings:
+            number = harbor.add("vulnerability_record", "id", **item)
+            harbor.add("report_vulnerability_record", report_uuid=uuid, vuln_record_id=number)
+
+    # A scan that is not over, and one that is.
+    harbor.add("scan_report", uuid="report-0", digest=digest, registration_uuid="trivy-1", mime_type="y")
+    scanned("report-1", finding)
+    assert move.run()["counts"]["scan report"]["new"] == 1
+    done = move.run("--apply")
+    assert done["counts"]["scan report"] == {"found": 1, "new": 1, "changed": 0, "removed": 0}
+    with httpx.Client(base_url=f"{move.new.url}/api/v2.0", auth=("bob", "Password2")) as api:
+        path = "/projects/library/repositories/app/artifacts/1.0"
+
+        def overview() -> dict[str, Any]:
+            [found] = api.get(path, params={"with_scan_overview": True}).json()["scan_overview"].values()
+            return dict(found)
+
+        seen = overview()
+        assert (seen["scan_status"], seen["severity"]) == ("Success", "Critical")
+        assert (seen["summary"]["fixable"], seen["scanner"]["name"]) == (1, "Trivy")
+        assert seen["end_time"].startswith("2024-05-06T07:08:09")
+        [report] = api.get(f"{path}/additions/vulnerabilities").json().values()
+        [item] = report["vulnerabilities"]
+        assert (item["id"], item["version"], item["fix_version"]) == ("CVE-2024-1", "3.0.1", "3.0.2")
+        assert item["links"] == ["https://example.test/a", "https://example.test/b"]
+        assert item["preferred_cvss"]["score_v3"] == 9.8
+        assert [row["cve_id"] for row in api.get("/security/vul").json()] == ["CVE-2024-1"]
+        gate = {"metadata": {"prevent_vul": "true", "severity": "high"}}
+        assert api.put("/projects/library", json=gate).status_code == 200
+        assert pulls(move.new.url, "library/app", "1.0", "alice", "Password1") != 0
+        # Nothing new; then a new scan in Harbor.
+        assert move.run("--apply")["counts"]["scan report"]["new"] == 0
+        scanned("report-2")
+        assert move.run("--apply")["counts"]["scan report"]["new"] == 1
+        assert overview()["summary"]["total"] == 0
+        assert pulls(move.new.url, "library/app", "1.0", "alice", "Password1") == 0
 
 
 def test_rollback(move: Move) -> None:

@@ -73,6 +73,15 @@ TABLES = {
     "description varchar, auth varchar, access_cred varchar, disabled boolean, is_default boolean, "
     "use_internal_addr boolean, immutable boolean, skip_cert_verify boolean, "
     "create_time timestamp DEFAULT now(), update_time timestamp DEFAULT now()",
+    "scan_report": f"{_ID}, uuid varchar UNIQUE, digest varchar, registration_uuid varchar, "
+    "mime_type varchar, report json",
+    "sbom_report": f"{_ID}, uuid varchar UNIQUE, artifact_id int, registration_uuid varchar, "
+    "mime_type varchar, media_type varchar, report json",
+    "vulnerability_record": f"{_ID}, cve_id text, registration_uuid text, package text, "
+    "package_version text, package_type text DEFAULT '', severity text, fixed_version text, urls text, "
+    "cvss_score_v3 double precision, cvss_score_v2 double precision, cvss_vector_v3 text, "
+    "cvss_vector_v2 text, description text, cwe_ids text, vendor_attributes json",
+    "report_vulnerability_record": f"{_ID}, report_uuid text, vuln_record_id bigint",
     "schedule": f"{_ID}, vendor_type varchar, vendor_id int, cron varchar, "
     f"callback_func_param text, extra_attrs json, {_MADE}",
     "properties": f"{_ID}, k varchar, v varchar",

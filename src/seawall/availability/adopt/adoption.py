@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, delete, select
 
-from seawall.availability.adopt import content, people, projects, rules, system, written
+from seawall.availability.adopt import content, people, projects, rules, scans, system, written
 from seawall.availability.adopt.cipher import HarborCipher
 from seawall.availability.adopt.content import ContentReader
 from seawall.availability.adopt.harbor import HarborDatabase
@@ -25,6 +25,7 @@ from seawall.availability.adopt.report import Report
 from seawall.availability.adopt.schema import adopted_rows
 from seawall.features.preheat.instances import PURPOSE as PREHEAT
 from seawall.features.replication.registries import PURPOSE as REGISTRY
+from seawall.features.scan.adopted import forget as forget_scans
 from seawall.features.webhooks.policies import PURPOSE as WEBHOOK
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import allow_long, upsert
@@ -156,6 +157,7 @@ class Adoption:
         touched = uncounted | await content.bring(
             self._db, reader, found, self.report, apply=self._options.apply, say=self._say
         )
+        await scans.bring(self._db, harbor, self.report, apply=self._options.apply)
         there = {str(row["repository_id"]) for row in harbor.rows("repository", order="repository_id")}
         if self._options.apply:
             gone = {number: item for number, (item, _) in known.items() if number not in there}
@@ -292,10 +294,6 @@ class Adoption:
             self._schedules.set_schedule_in(connection, f"{name}:{number}", None, name, {})
 
     def _left_behind(self, harbor: HarborDatabase) -> None:
-        for table, what in (("scan_report", "scan reports"), ("sbom_report", "SBOM reports")):
-            number = harbor.count(table)
-            if number:
-                self.report.note(f"{number} {what} stay behind: artifacts are scanned again here")
         for table, what in (("task", "tasks"), ("execution", "executions")):
             number = harbor.count(table)
             if number:
@@ -326,6 +324,7 @@ class Adoption:
                     merger.merge(kind, ())
                 merger.prune(connection)
                 self._unschedule(connection, before)
+                forget_scans(connection)
                 connection.execute(delete(adopted_rows).where(adopted_rows.c.kind != "audit"))
 
             await self._db.write(prune)

@@ -120,6 +120,16 @@ class HarborDatabase:
             while found := cursor.fetchmany(size):
                 yield found
 
+    def findings(self, reports: list[str]) -> list[Record]:
+        """The findings of scan reports (by uuid); `report_uuid` says whose."""
+        tables = {"report_vulnerability_record", "vulnerability_record"}
+        if not reports or not tables <= self._columns.keys():
+            return []
+        query = """SELECT r.report_uuid, v.* FROM report_vulnerability_record r
+            JOIN vulnerability_record v ON v.id = r.vuln_record_id
+            WHERE r.report_uuid = ANY(%s) ORDER BY v.id"""
+        return self._connection.execute(query, (reports,)).fetchall()
+
     def count(self, table: str) -> int:
         """How many rows a table has, 0 where this version has no such table."""
         if table not in self._columns:

@@ -83,7 +83,7 @@ class ScanReports:
             "counts": summary.counts,
             "cves": summary.cves,
             "data": report.pack(document),
-            "scanner_info": _shown(scanner),
+            "scanner_info": shown_scanner(scanner),
             "database_at": database_at,
         }
         query = update(scan_reports).where(scan_reports.c.id == row.id)
@@ -95,9 +95,7 @@ class ScanReports:
         if not connection.execute(query.values(values)).rowcount:
             return {"status": "superseded", "total": summary.total, "severity": summary.severity}
         connection.execute(delete(scan_findings).where(scan_findings.c.report_id == row.id))
-        findings = [_finding(row.id, item) for item in document["vulnerabilities"][:_FINDINGS]]
-        for start in range(0, len(findings), 500):
-            connection.execute(insert(scan_findings), findings[start : start + 500])
+        insert_findings(connection, row.id, document)
         self._event(connection, row, "Success")
         return {"status": "success", "total": summary.total, "severity": summary.severity}
 
@@ -120,7 +118,7 @@ class ScanReports:
                 error=None,
                 ended_at=time.time(),
                 sbom_digest=digest,
-                scanner_info=_shown(scanner),
+                scanner_info=shown_scanner(scanner),
             )
         ).rowcount
         if done:
@@ -191,7 +189,15 @@ def report_data(connection: Connection, report_id: int) -> dict[str, Any] | None
     return document
 
 
-def _shown(scanner: dict[str, str]) -> dict[str, str]:
+def insert_findings(connection: Connection, report_id: int, document: dict[str, Any]) -> None:
+    """Write what a report says into the table for the security hub and exports."""
+    findings = [_finding(report_id, item) for item in document["vulnerabilities"][:_FINDINGS]]
+    for start in range(0, len(findings), 500):
+        connection.execute(insert(scan_findings), findings[start : start + 500])
+
+
+def shown_scanner(scanner: dict[str, str]) -> dict[str, str]:
+    """Name, vendor and version of a scanner, as reports keep them."""
     return {key: str(scanner.get(key, ""))[:200] for key in ("name", "vendor", "version")}
 
 
