@@ -28,7 +28,8 @@ class CredentialsError(SeawallError):
     """
 
     def __init__(self, *, bearer: bool = False, malformed: bool = False, reason: str | None = None) -> None:
-        super().__init__(reason or "wrong user name or password")
+        # The first two words are what docker makes of Harbor's answer, and what scripts look for.
+        super().__init__(reason or "authentication required: wrong user name or password")
         self.bearer = bearer
         self.malformed = malformed
         self.reason = reason

@@ -167,7 +167,12 @@ def test_what_was_changed_here_stays(move: Move) -> None:
 def test_scan_reports(move: Move) -> None:
     """What Harbor's scanner found is known here at once, so that the gate on pulls goes on."""
     harbor = move.harbor
-    trivy = {"uuid": "trivy-1", "name": "Trivy", "url": "http://trivy-adapter:8080", "immutable": True}
+    trivy: dict[str, Any] = {
+        "uuid": "trivy-1",
+        "name": "Trivy",
+        "url": "http://trivy-adapter:8080",
+        "immutable": True,
+    }
     harbor.add("scanner_registration", disabled=False, skip_cert_verify=False, **trivy)
     digest = Remote(move.old.url).digest("library/app", "1.0")
     finding = {
@@ -206,7 +211,9 @@ def test_scan_reports(move: Move) -> None:
         path = "/projects/library/repositories/app/artifacts/1.0"
 
         def overview() -> dict[str, Any]:
-            [found] = api.get(path, params={"with_scan_overview": True}).json()["scan_overview"].values()
+            answer = api.get(path, params={"with_scan_overview": True}).json()
+            assert "scan_overview" in answer, answer
+            [found] = answer["scan_overview"].values()
             return dict(found)
 
         seen = overview()

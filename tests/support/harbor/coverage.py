@@ -34,11 +34,11 @@ ON_PURPOSE = (
     "A wrong body or parameter is never answered with 500: it is 400, 404 or 422, and the message says why.",
     "`POST /registries/ping` needs the right to create registries; Harbor's needs that to read them.",
     "`GET /users/current/permissions` with a scope that is none answers 400, Harbor's an empty list.",
-    "A purge of the audit log without `include_event_types` purges all kinds, Harbor's none; with 0 hours it is"
-    " refused, where Harbor takes it and purges nothing.",
+    "A purge of the audit log without `include_event_types` purges all kinds, Harbor's none. With 0 hours it"
+    " is refused; Harbor takes it and purges nothing.",
     "A list never has more than 100 rows, also with `page_size` 0 or below.",
-    "A webhook or replication policy without `enabled` is on, a replication policy without `override` overrides;"
-    " Harbor's are off.",
+    "A webhook or replication policy without `enabled` is on, a replication policy without `override`"
+    " overrides; Harbor's are off.",
     "A robot's `duration` of 0 is the configured one; Harbor refuses 0. A `secret` in the body is used.",
     "A user needs neither e-mail address nor real name. `sysadmin` is set, and other users' passwords are, by"
     " administrators only, not by robots.",
@@ -157,7 +157,7 @@ def results() -> dict[str, str]:
 
 
 def own() -> dict[str, tuple[str, str]]:
-    """Harbor's test file -> (passes, fails or not run; why), of the files themselves, run by hand (`own.txt`)."""
+    """Harbor's test file -> (passes, fails or not run; why): the files themselves, run by hand."""
     lines = (HERE / "own.txt").read_text().splitlines()
     return {name: (state, why) for name, state, why in (line.split(" | ") for line in lines)}
 
@@ -205,9 +205,9 @@ def _cases_page() -> list[str]:
         "What each of Harbor's test files asks for (`tests/apitests/python` of 2.15; one is newer), as a",
         f"test of our own in `{CASES}`. {passing} of {len(found)} pass.",
         "",
-        "The files themselves were run too, on 30 November 2026 (those of Harbor's main, 2.16), with a client that",
-        "openapi-generator made of Harbor's swagger; a stand-in for docker's daemon moved images with skopeo. "
-        f"{themselves} pass.",
+        "The files themselves were run too, on 30 November 2026 (of Harbor's main, 2.16), with a client",
+        "that openapi-generator made of Harbor's swagger; a stand-in for docker's daemon moved images with",
+        f"skopeo. {themselves} pass.",
         "",
         "| Harbor's file | Test here | | The file itself | On purpose otherwise |",
         "|---|---|---|---|---|",

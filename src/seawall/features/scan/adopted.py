@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.features.scan import report
 from seawall.features.scan.reports import insert_findings, shown_scanner
-from seawall.features.scan.scanners import EMBEDDED
+from seawall.features.scan.scanners import EMBEDDED, ensure_embedded
 from seawall.features.scan.tables import scan_findings, scan_reports, scanners
 
 # In the place of a job's id: no job here has made the report.
@@ -70,6 +70,9 @@ def _store(
     values: dict[str, Any],
     at: float,
 ) -> int | None:
+    if scanner == EMBEDDED:
+        # A fresh installation registers it when it is first asked for.
+        ensure_embedded(connection)
     where = (
         (scan_reports.c.repository_id == repository_id)
         & (scan_reports.c.digest == digest)

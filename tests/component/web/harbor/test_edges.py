@@ -114,6 +114,14 @@ def test_the_id_of_an_immutable_rule(admin: Api) -> None:
     assert admin.put(f"{path}/{made}", json={**rule, "id": made}).status_code == 200
 
 
+def test_what_docker_says_of_wrong_credentials(admin: Api) -> None:
+    """docker prints "unauthorized: " and the message; Harbor's test of robots looks for these words."""
+    url = f"{str(admin.base_url).partition('/api')[0]}/service/token"
+    refused = admin.get(url, params={"service": "harbor-registry"}, auth=("robot$none", "wrong"))
+    assert (refused.status_code, code(refused)) == (401, "UNAUTHORIZED")
+    assert refused.json()["errors"][0]["message"].startswith("authentication required")
+
+
 def test_the_older_name_of_replicated_deletions_goes_first(admin: Api) -> None:
     other = {
         "name": admin.project(),
