@@ -1,4 +1,4 @@
-"""Words that the prose does without, in pages and in what commands print: `python .ci/words.py [FILE...]`.
+"""Words that the prose does without, in pages, the sources and the portal: `python .ci/words.py [FILE...]`.
 
 A word is listed when it is old, has a plainer one, or makes readers stop. Left out are pages that a run
 writes (results of measurements) and decisions, which are history. `<!-- words: why -->` on the line before
@@ -15,12 +15,27 @@ ROOT = Path(__file__).parents[1]
 BANNED = {
     r"anew": "again",
     r"mend(s|ed|ing)?": "repair, correct",
-    r"told": "say what was sent, shown or reported",
     r"hears? of": "learns of, is sent",
     r"whoever": "anyone who, a user who",
     r"thereof|wherefore|whilst|albeit|heretofore": "a word of today",
 }
-_PATTERN = re.compile("|".join(rf"(?P<w{n}>\b(?:{word})\b)" for n, word in enumerate(BANNED)), re.IGNORECASE)
+# In pages only: in the sources they stand in too many comments as yet, or are names (`told`).
+PAGES = {
+    r"told": "say what was sent, shown or reported",
+    r"beside": "next to, in addition to, compared with",
+    r"(?<!there )(?:is|are|was|were) no (?!longer|more|less|other|further)(?=\w)": "is not a",
+}
+_ALL = {**BANNED, **PAGES}
+
+
+def _pattern(words: dict[str, str]) -> re.Pattern[str]:
+    parts = (rf"(?P<w{n}>\b(?:{word}))" for n, word in enumerate(words))
+    return re.compile("|".join(parts), re.IGNORECASE)
+
+
+# A word ends where it ends; the last of PAGES is a phrase with the beginning of the next word.
+_PATTERN = _pattern({(word if "(?=" in word else rf"(?:{word})\b"): "" for word in _ALL})
+_SOURCES = _pattern({rf"(?:{word})\b": "" for word in BANNED})
 _LEFT_OUT = (
     "docs/decisions/",
     "docs/ha-results.md",
@@ -29,32 +44,40 @@ _LEFT_OUT = (
     "CHANGELOG.md",
 )
 _PRINTED = "src/seawall/process/commands/"
+_TEXTS = (".py", ".ts", ".tsx", ".css")
 
 
-def found(text: str) -> list[tuple[int, str, str]]:
-    """(line, word, what to write instead) of each banned word outside of fenced blocks and code."""
+def found(text: str, *, source: bool = False) -> list[tuple[int, str, str]]:
+    """(line, word, what to write instead) of each banned word outside of fenced blocks, code and links.
+
+    `source`: it is a module or a style sheet, to which the words of PAGES do not apply.
+    """
+    pattern = _SOURCES if source else _PATTERN
     result, fenced, before = [], False, ""
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("```"):
             fenced = not fenced
         elif not fenced and not before.strip().startswith("<!-- words:"):
-            for match in _PATTERN.finditer(re.sub(r"`[^`]*`", "", line)):
-                better = list(BANNED.values())[int((match.lastgroup or "w0")[1:])]
+            # Headings keep their words: others link to their anchors.
+            prose = "" if line.startswith("#") and not source else re.sub(r"`[^`]*`|\]\([^)]*\)", "", line)
+            for match in pattern.finditer(prose):
+                better = list(_ALL.values())[int((match.lastgroup or "w0")[1:])]
                 result.append((number, match[0], better))
         before = line
     return result
 
 
 def files() -> list[Path]:
-    """What is read: pages of the project and of docs, and the modules of the commands."""
+    """What is read: pages of the project and of docs, and the sources of server, commands and portal."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "changelog.d").glob("*.md")]
-    return sorted([*pages, *(ROOT / _PRINTED).glob("*.py")])
+    sources = [p for room in ("src/seawall", "portal/src") for p in (ROOT / room).rglob("*")]
+    built = ("portal_dist", "__pycache__")
+    return sorted([*pages, *(p for p in sources if p.suffix in _TEXTS and not {*p.parts} & {*built})])
 
 
 def _read(path: Path) -> bool:
     name = str(path.relative_to(ROOT))
-    prose = name.endswith(".md") or name.startswith(_PRINTED)
-    return prose and not name.startswith(_LEFT_OUT)
+    return not name.startswith((*_LEFT_OUT, "docs/reference/"))
 
 
 def main(names: list[str]) -> int:
@@ -63,7 +86,9 @@ def main(names: list[str]) -> int:
     chosen = [path for name in names if (path := Path(name).resolve()) in known] if names else files()
     faults = 0
     for path in filter(_read, chosen):
-        for number, word, better in found(path.read_text()):
+        name = str(path.relative_to(ROOT))
+        source = not name.endswith(".md") and not name.startswith(_PRINTED)
+        for number, word, better in found(path.read_text(), source=source):
             print(f"{path.relative_to(ROOT)}:{number}: {word!r}; better: {better}")
             faults += 1
     return min(faults, 1)

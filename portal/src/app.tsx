@@ -187,5 +187,5 @@ function Inside() {
 
 function NotFound() {
   const t = useT();
-  return <Empty title={t("There is no such page")}>{t("Or you are not allowed to see it.")}</Empty>;
+  return <Empty title={t("This page does not exist")}>{t("Or you are not allowed to see it.")}</Empty>;
 }

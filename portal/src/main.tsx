@@ -40,7 +40,7 @@ const theme = createTheme({
   fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace',
   headings: { fontWeight: "650" },
   cursorType: "pointer",
-  // The placeholder is an element in the menu that is no item of it; without it the first item has the focus.
+  // The placeholder is an element in the menu that is not one of its items; without it the first item has the focus.
   components: { Menu: { defaultProps: { withInitialFocusPlaceholder: false } } },
   respectReducedMotion: true,
 });

@@ -94,7 +94,7 @@ export function SessionProvider(props: { children: ReactNode; fallback: (error: 
     if (id !== undefined) tabs?.postMessage("changed");
   }, [id]);
 
-  // Only those who are signed in are told the version: without it the session has ended.
+  // Only those who are signed in get the version: without it the session has ended.
   const unknown = !!owner && info.data !== undefined && !info.data.harbor_version;
   useEffect(() => {
     if (unknown) check();

@@ -260,7 +260,7 @@ export function FormModal(props: {
   onSubmit: (values: Values, stored: Values) => Promise<unknown>;
   size?: string | number;
   note?: ReactNode;
-  /** A second button beside the first, such as "Test connection". */
+  /** A second button next to the first, such as "Test connection". */
   extra?: (values: Values) => ReactNode;
 }) {
   const { t } = useI18n();

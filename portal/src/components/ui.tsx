@@ -306,7 +306,7 @@ export function Status({ value, title }: { value?: string | null; title?: string
 
 export const FINISHED = ["success", "succeed", "succeeded", "error", "failed", "stopped", "finished"];
 export const finished = (status?: string) => FINISHED.includes((status ?? "").toLowerCase());
-/** How often to ask for the tasks of an execution: until it has ended and, as told last, all of them have. */
+/** How often to ask for the tasks of an execution: until it has ended and, by the last answer, all of them have. */
 export const untilFinished =
   (execution: { status?: string }) =>
   (query: { state: { data?: { rows: { status?: string }[] } } }): number | false =>

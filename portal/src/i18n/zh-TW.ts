@@ -2,7 +2,7 @@
 import type { Text } from ".";
 
 export const zhTW: Record<Text, string> = {
-  "Beside the registry, the only place its credentials go to.": "除倉庫本身外，其憑證只會傳送到此處。",
+  "The only other place that its credentials are sent to.": "除倉庫本身外，其憑證只會傳送到此處。",
   Compare: "比較",
   "Networks inside": "內部網路",
   "Token server": "權杖伺服器",
@@ -231,7 +231,7 @@ export const zhTW: Record<Text, string> = {
   "CVE allowlist of the system": "系統 CVE 白名單",
   "CVEs that are let through": "允許透過的 CVE",
   "CVEs, separated by commas": "CVE（以逗號分隔）",
-  "Can be changed while there is no account but the administrator's.":
+  "Can be changed while the administrator's account is the only one.":
     "僅在除管理員外沒有其他帳戶時可以更改。",
   "Can be fixed": "可修復",
   Cancel: "取消",
@@ -774,7 +774,7 @@ export const zhTW: Record<Text, string> = {
     "另一站點在之後的切換中已成為主站點。本站點在跟隨它之前不接受寫入。",
   "The other site is asked first: it stops taking writes, hands over what is left, and follows from then on.":
     "先詢問另一站點：它停止接受寫入，交出剩餘內容，此後跟隨本站點。",
-  "The other site is stopped, and nobody starts it before it is told to follow this one.":
+  "The other site is stopped, and nobody starts it before it is set to follow this one.":
     "另一站點已停止，且在設為跟隨本站點之前不會有人啟動它。",
   "The project's own": "專案自己的",
   "The registry answers.": "倉庫響應正常。",
@@ -789,7 +789,7 @@ export const zhTW: Record<Text, string> = {
   "The system's": "系統的",
   "The two differ": "兩次輸入不一致",
   There: "對端",
-  "There is no such page": "頁面不存在",
+  "This page does not exist": "頁面不存在",
   "They do not run. What runs already goes on.": "它們不會再執行。已在執行的會繼續。",
   "This artifact has no tag.": "此製品沒有標籤。",
   "This could not be loaded": "無法載入",

@@ -1,6 +1,6 @@
 // Simplified Chinese. The keys are the English texts; a missing one is a type error where it is used.
 export const zh = {
-  "Beside the registry, the only place its credentials go to.": "除仓库本身外，其凭据只会发送到此处。",
+  "The only other place that its credentials are sent to.": "除仓库本身外，其凭据只会发送到此处。",
   Compare: "比较",
   "Networks inside": "内部网络",
   "Token server": "令牌服务器",
@@ -229,7 +229,7 @@ export const zh = {
   "CVE allowlist of the system": "系统 CVE 白名单",
   "CVEs that are let through": "允许通过的 CVE",
   "CVEs, separated by commas": "CVE（以逗号分隔）",
-  "Can be changed while there is no account but the administrator's.":
+  "Can be changed while the administrator's account is the only one.":
     "仅在除管理员外没有其他账户时可以更改。",
   "Can be fixed": "可修复",
   Cancel: "取消",
@@ -772,7 +772,7 @@ export const zh = {
     "另一站点在之后的切换中已成为主站点。本站点在跟随它之前不接受写入。",
   "The other site is asked first: it stops taking writes, hands over what is left, and follows from then on.":
     "先询问另一站点：它停止接受写入，交出剩余内容，此后跟随本站点。",
-  "The other site is stopped, and nobody starts it before it is told to follow this one.":
+  "The other site is stopped, and nobody starts it before it is set to follow this one.":
     "另一站点已停止，且在设为跟随本站点之前不会有人启动它。",
   "The project's own": "项目自己的",
   "The registry answers.": "仓库响应正常。",
@@ -787,7 +787,7 @@ export const zh = {
   "The system's": "系统的",
   "The two differ": "两次输入不一致",
   There: "对端",
-  "There is no such page": "页面不存在",
+  "This page does not exist": "页面不存在",
   "They do not run. What runs already goes on.": "它们不会再运行。已在运行的会继续。",
   "This artifact has no tag.": "此制品没有标签。",
   "This could not be loaded": "无法加载",

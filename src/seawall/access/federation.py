@@ -93,7 +93,7 @@ class Federation:
         mark = None
         if jti is not None:
             if not isinstance(jti, str) or not jti:
-                raise TokenRefusedError("the token's jti is no text")
+                raise TokenRefusedError("the token's jti is not a text")
             mark = hashlib.sha256(f"{trusted.issuer}\0{jti}".encode()).hexdigest()
         until = float(claims["exp"]) + 2 * LEEWAY
 

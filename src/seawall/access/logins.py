@@ -350,7 +350,7 @@ class Logins:
         log.warning("login ended: its renewal was used twice", user=username, login=name, address=address)
 
     async def end_login(self, given: str) -> None:
-        """End a login by what renews it (RFC 7009); an unknown one is no error."""
+        """End a login by what renews it (RFC 7009); an unknown one is not an error."""
         uid, number, refresh = parse_refresh(given)
         mine = (user_tokens.c.uid == uid, user_tokens.c.generation == number)
         gone = delete(user_tokens).where(*mine, user_tokens.c.refresh_hash == hash_of(refresh))

@@ -144,8 +144,8 @@ ROBOT_PROJECT: Table = _table(
     }
 )
 
-# The right of robots that sign: to read what a gate on pulls holds back. Seawall's own (Harbor lets whoever
-# may push and calls himself cosign); "*" does not include it.
+# The right of robots that sign: to read what a gate on pulls holds back. Seawall's own (Harbor lets anyone
+# who may push and says that it is cosign); "*" does not include it.
 SIGNING = ("accessory", "create")
 
 # Actions of the registry API and what each asks for.

@@ -139,7 +139,7 @@ class SessionStore:
         return fresh if done else None
 
     async def delete(self, token: str, *, also: Also = nothing) -> None:
-        """End the session; an unknown one is no error."""
+        """End the session; an unknown one is not an error."""
         id_hash = _hash(token)
         await self._db.write(
             lambda c: c.execute(delete(sessions).where(sessions.c.id_hash == id_hash)), also=also

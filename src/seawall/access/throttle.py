@@ -5,7 +5,7 @@ nobody out. Past the limit every login of this account from this address is refu
 too, so that the answer says nothing about a guess; guesses that come anyway make the wait grow.
 
 Counted in Redis where there is one, else (also while it is lost) in the database. When Redis goes, counting
-starts anew in the database; when it returns, what it still has counts again.
+starts again in the database; when it returns, what it still has counts again.
 
 Of a secret only 32 bits of a hash that is bound to account and address are kept: enough to tell it from the
 few others of its counter, too few to look for it.

@@ -15,7 +15,7 @@ from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
 _EMAIL = re.compile(r"[^@\s\"<>(),;:\\\[\]]{1,64}@[A-Za-z0-9.-]{1,190}")
-# The first administrator cannot be removed or lose its rights: somebody must be able to mend things.
+# The first administrator cannot be removed or lose its rights: somebody must be able to repair things.
 
 
 @dataclass(frozen=True, slots=True)

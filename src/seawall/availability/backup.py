@@ -121,7 +121,7 @@ def _remove_rows(directory: Path, but: str) -> None:
 
 
 async def verify(directory: Path) -> AsyncIterator[str]:
-    """Read the whole backup; yields a line for each fault. Raises ConfigError when it is no backup."""
+    """Read the whole backup; yields a line for each fault. Raises ConfigError when it is not a backup."""
     content = _read(directory)
     metadata = directory / content["metadata"]
     for name, item in content["tables"].items():

@@ -1,6 +1,7 @@
 """Which addresses may be reached from here for somebody else: the world's, and what is allowed by name.
 
-Whoever chooses an address, or sends us on to one, must not reach the inside of the network through us (SSRF).
+Somebody who chooses an address, or redirects us to one, must not reach the inside of the network through
+us (SSRF).
 A host is resolved once, every address it has is looked at, and the connection goes to one of those very
 addresses, so that a second answer of the name server cannot send it elsewhere ("DNS rebinding").
 """

@@ -24,7 +24,7 @@ from seawall.kernel.spelling import did_you_mean
 
 PREFIX = "SEAWALL_"
 SYSTEM_FILE = Path("/etc/seawall/seawall.yml")
-# Variables of that prefix that are no settings.
+# Variables of that prefix that are not settings.
 _OTHERS = {
     "SEAWALL_CONFIG",
     "SEAWALL_RESOLVED_SETTINGS",
@@ -41,7 +41,7 @@ _OTHERS = {
 # Kubernetes gives every pod variables of the services in its namespace, and ours may be called seawall.
 _SERVICE = re.compile(r"SEAWALL(_[A-Z0-9_]+)?_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)")
 _SERVICE_ADDRESS = re.compile(r"SEAWALL(_[A-Z0-9_]+)?_PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
-# What the project's own tests and benchmarks are told.
+# What the project's own tests and benchmarks read.
 _TESTS = re.compile(r"SEAWALL_(TEST|CRASH|MEMORY|CHAOS|SOAK|BENCH|SCREENSHOTS|BIG|FUZZ|DR_SECONDS)\w*")
 
 

@@ -61,7 +61,7 @@ class Reach:
     allow: tuple[Network, ...] = ()
 
     def add(self, url: str) -> None:
-        """Let connections go to the host of a URL, wherever that is; nothing for what is no URL."""
+        """Let connections go to the host of a URL, wherever that is; nothing for what is not a URL."""
         with contextlib.suppress(ValueError):
             parts = urlsplit(url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -234,7 +234,9 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             self._reach.check(host, port, host)
         except ValueError:
             # `127.1` and `2130706433` are addresses to the system's resolver, and to nobody else.
-            raise RefusedAddressError(f"{host} is no address in its usual form", request=request) from None
+            raise RefusedAddressError(
+                f"{host} is not an address in its usual form", request=request
+            ) from None
         except OSError as error:
             raise RefusedAddressError(str(error), request=request) from None
 

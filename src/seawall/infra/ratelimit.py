@@ -58,7 +58,7 @@ class LocalBuckets:
             self._fd = os.memfd_create("seawall-rates")
         else:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        # Zeros are free slots; whoever comes second makes the file no shorter or longer.
+        # Zeros are free slots; the process that comes second makes the file no shorter or longer.
         os.ftruncate(self._fd, size)
         self._map = mmap.mmap(self._fd, size)
 

@@ -11,6 +11,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -71,6 +72,8 @@ class RedisClient:
         """Raises MissingExtraError where one is configured and the client is not installed."""
         if settings.configured:
             need("redis", "redis.url")
+            # Read now and not during the first request.
+            import_module("redis.asyncio")
         self._settings = settings
         self._client: Any = None
         self._extra: list[Any] = []

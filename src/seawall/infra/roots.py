@@ -2,7 +2,7 @@
 
 OpenSSL, httpx, obstore and redis-py all read one file, the one in SSL_CERT_FILE, in place of the public
 authorities. So a file with both is made at start, and named there for this process and its children. libpq
-looks at a file of its own (PGSSLROOTCERT), and has none unless it is told.
+looks at a file of its own (PGSSLROOTCERT), and has none unless the variable is set.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _tell_libpq(database: DatabaseSettings, *, verify_full: Path, verify_ca: Pat
     """Name libpq a file of authorities where it needs one and nothing names one.
 
     With the milder sslmodes the mere presence of a file would make libpq strict. With verify-ca any
-    certificate of a public authority would do, whoever has it, so only our own authorities are used.
+    certificate of a public authority would do, no matter who has it, so only our own authorities are used.
     """
     url = parse_qs((database.url or "").partition("?")[2])
     given = database.sslrootcert or url.get("sslrootcert") or os.environ.get(_LIBPQ)

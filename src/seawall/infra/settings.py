@@ -320,7 +320,7 @@ class StorageSettings(_Section):
 
     receipts: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="write pushes beside the bytes too; auto: while a failover of the database can lose them",
+        description="write pushes next to the bytes too; auto: while a database failover can lose them",
     )
 
     @model_validator(mode="after")
@@ -680,7 +680,7 @@ def _checked_cron(value: str) -> str:
 class JobSettings(_Section):
     """Background jobs."""
 
-    embedded: bool = Field(default=True, description="seawall serve runs a job runner beside itself")
+    embedded: bool = Field(default=True, description="seawall serve runs a job runner of its own")
     slots: int = Field(default=10, ge=1, le=200, description="jobs a runner has under way at once")
     drain_seconds: int = Field(
         default=20, ge=0, description="time running jobs get after SIGTERM; then another runner has them"
@@ -765,7 +765,7 @@ class MirrorSettings(_Section):
 def _projects_of(value: dict[str, str]) -> dict[str, str]:
     for name, project in value.items():
         if not is_project_name(project):
-            raise ValueError(f"{name}: {project!r} is no name of a project")
+            raise ValueError(f"{name}: {project!r} is not a name of a project")
     return value
 
 
@@ -905,7 +905,7 @@ class Settings(BaseSettings):
     )
     ca_bundle: Path | None = Field(
         default=None,
-        description="authorities to trust beside the public ones: a PEM file, or a folder of *.crt and *.pem",
+        description="authorities to trust next to the public ones: a PEM file or a folder of *.crt and *.pem",
     )
     configuration: dict[str, bool | int | str] = Field(
         default={},

@@ -180,7 +180,7 @@ SHAPE: Shape = {
     "_version": Used("any is taken", text),
     "hostname": Used("the host in `external_url`, when that is not given", hostname),
     "external_url": Used("`external_url`", url),
-    "http": {"port": Used("`http.port`; beside https the port that redirects there", port)},
+    "http": {"port": Used("`http.port`; with https the port that redirects there", port)},
     "https": {
         "port": Used("`http.port`", port),
         "certificate": Used("`http.tls_certificate`", _certificate),

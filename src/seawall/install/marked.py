@@ -1,7 +1,7 @@
 """YAML with a line number at every value, checked against a declared shape.
 
-`check` reports every fault, not only the first, each with the line it is on: whoever brings a long
-harbor.yml along wants to mend it in one go.
+`check` reports every fault, not only the first, each with the line it is on: somebody with a long
+harbor.yml wants to correct it in one go.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Checked:
-    """The outcome: plain values, faults (must be mended) and notes (worth knowing)."""
+    """The outcome: plain values, faults (must be corrected) and notes (worth knowing)."""
 
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
@@ -70,7 +70,7 @@ Scalar = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A known key that has no effect here; `why` is told when it is set."""
+    """A known key that has no effect here; `why` is shown when it is set."""
 
     why: str
 

@@ -69,7 +69,7 @@ class Migration:
             for api in (self._from, self._to):
                 me = await api.get("/users/current")
                 if not me.get("sysadmin_flag"):
-                    raise ConfigError(f"{api.url}: {me.get('username')} is no system administrator")
+                    raise ConfigError(f"{api.url}: {me.get('username')} is not a system administrator")
             self._secrets_can_be_kept()
             await self._global_labels()
             await self._users()

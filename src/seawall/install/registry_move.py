@@ -129,7 +129,7 @@ class State:
         if not left:
             self._path.unlink(missing_ok=True)
             return
-        # Private: locations of uploads are good for whoever has them and may push.
+        # Private: locations of uploads are good for anyone who has them and may push.
         write_whole(self._path, json.dumps({"uploads": left}).encode())
 
 

@@ -24,8 +24,8 @@ def log_folder(found: Checked) -> Path:
 
 
 def header(file: Path) -> str:
-    """The first line of a file that is written anew each time."""
-    return f"# Made from {file.name} by `seawall prepare` {__version__}; the next run writes it anew.\n"
+    """The first line of a file that is written again each time."""
+    return f"# Made from {file.name} by `seawall prepare` {__version__}; the next run writes it again.\n"
 
 
 class Writer:

@@ -32,7 +32,7 @@ OCI_CODES: dict[str, tuple[int, str]] = {
 
 
 class SeawallError(Exception):
-    """Base of every error that is the caller's or operator's to mend; its text is one plain line."""
+    """Base of every error that is the caller's or operator's to correct; its text is one plain line."""
 
 
 class ConfigError(SeawallError):

@@ -159,7 +159,7 @@ def build(settings: Settings) -> ASGIApp:
         routes += OAuthEndpoint(process.logins, process.configuration, settings.external_url).routes()
 
     async def jwks(_request: Request) -> Response:
-        # Short, for verifiers must hear of a new key before it is used (keys.publish_seconds).
+        # Short, for verifiers must learn of a new key before it is used (keys.publish_seconds).
         seconds = max(1, int(settings.keys.publish_seconds / 2))
         headers = {"Cache-Control": f"public, max-age={seconds}"}
         return JSONResponse(process.keys.jwks(), headers=headers)

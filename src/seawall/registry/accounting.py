@@ -2,7 +2,7 @@
 
 A project pays once for each blob and manifest that its repositories hold (`project_blobs`), as in Harbor.
 
-Whoever adds or removes a holding changes its row of `project_blobs`, and as the last thing of the
+A caller that adds or removes a holding changes its row of `project_blobs`, and as the last thing of the
 transaction the sum in the project's row of `quotas`. That row is locked only from then to the end of the
 commit, so pushes to one project do not wait for each other's round trips. The sum is changed by a difference,
 and the limit is part of the same statement: neither can be missed by concurrent pushes.
@@ -190,7 +190,7 @@ def _holding_one(dialect: str) -> Any:
 
 @functools.cache
 def _charging(dialect: str, *, link: bool, free: bool) -> Any:
-    """Holds a digest once more (with `link`: where it is linked anew), and adds what is new to the sum.
+    """Holds a digest once more (with `link`: where it is linked again), and adds what is new to the sum.
 
     Gives 0 when the limit does not let it, else 1.
     """
@@ -214,7 +214,7 @@ def _charging(dialect: str, *, link: bool, free: bool) -> Any:
     else:
         holding = _holding_one(dialect)
     held = holding.cte("held")
-    # Whoever finds a row that is there makes it more than one holding.
+    # A caller that finds a row makes it more than one holding.
     new = select(func.coalesce(func.sum(held.c.size), 0).label("size")).where(held.c.refs == 1).cte("new")
     size = cast(new.c.size, BigInteger)
     used, hard = quotas.c.used_storage, quotas.c.hard_storage
@@ -282,7 +282,7 @@ def set_quota(connection: Connection, project_id: int, hard: int) -> None:
 
 
 def refresh(connection: Connection, project_id: int) -> tuple[int, int]:
-    """Count the project anew from what its repositories hold; returns (bytes before, bytes now).
+    """Count the project again from what its repositories hold; returns (bytes before, bytes now).
 
     Needed only after instances of a version without quotas have written to the same database.
     """

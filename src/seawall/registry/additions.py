@@ -1,6 +1,6 @@
 """What is inside an artifact: attributes of its config, files of a Helm chart.
 
-Both come from whoever pushed them, so every read is bounded: sizes, numbers of members, bytes after
+Both come from the user who pushed them, so every read is bounded: sizes, numbers of members, bytes after
 decompression.
 """
 

@@ -1,8 +1,8 @@
 """What is known not to run: signatures, attestations and SBOMs, by the types they declare.
 
 Gates on pulls let such through, as clients need them to judge an image. The lists are closed: what is not in
-them may be anything. Types are claims of whoever pushed, so a manifest that a container engine may take for
-an image (its config says so) must be looked at further, see `needs_a_look`.
+them may be anything. Types are claims of the user who pushed, so a manifest that a container engine may take
+for an image (its config says so) must be looked at further, see `needs_a_look`.
 """
 
 from __future__ import annotations

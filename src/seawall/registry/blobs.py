@@ -1,7 +1,7 @@
 """Blobs of repositories: looked up, read, mounted and unlinked.
 
-Garbage collection runs at the same time (see `seawall.registry.gc`). The rule that makes it safe: whoever
-relies on a blob first moves its `touched_at` forward in the same transaction, and the collector's DELETE
+Garbage collection runs at the same time (see `seawall.registry.gc`). The rule that makes it safe: a caller
+that relies on a blob first moves its `touched_at` forward in the same transaction, and the collector's DELETE
 asks for an old `touched_at`, so the two cannot both succeed.
 """
 

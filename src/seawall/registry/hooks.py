@@ -153,7 +153,7 @@ class Hooks:
         self._of.clear()
 
     def of(self, name: str, *, replica: bool = False) -> list[Any]:
-        """Bound methods `name` of the hooks that override it (`replica`: that want to hear of replicas)."""
+        """Bound methods `name` of the hooks that override it (`replica`: that want to learn of replicas)."""
         found = self._of.get((name, replica))
         if found is None:
             found = self._of[(name, replica)] = [

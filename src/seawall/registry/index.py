@@ -212,7 +212,7 @@ def _shown() -> ColumnElement[bool]:
 
 
 def relist(connection: Connection, repository_id: int, ids: Iterable[int], removed: int = 0) -> None:
-    """Decide anew which of these manifests lists show, and keep the repository's count.
+    """Decide again which of these manifests lists show, and keep the repository's count.
 
     `removed`: how many listed manifests were deleted in this transaction.
     """

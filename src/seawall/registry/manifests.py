@@ -330,8 +330,8 @@ def _write(
     if found.known is not None:
         manifest_id = found.known[0]
         # A manifest pushed again counts as new, so retention and collection see the latest push. One that its
-        # subject keeps does not: a signature counts from when it was first seen, and whoever pushed it again
-        # would else take a signature away whose certificate has expired since.
+        # subject keeps does not: a signature counts from when it was first seen, and a user who pushed it
+        # again would else take a signature away whose certificate has expired since.
         values: dict[str, Any] = {"media_type": parsed.media_type}
         if not found.known[2]:
             values["pushed_at"] = now

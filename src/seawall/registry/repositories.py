@@ -86,7 +86,7 @@ class Repositories:
 def lock(connection: Connection, repository_ids: Iterable[int], *, leaving: bool = False) -> set[int]:
     """Lock repositories until commit, in the order of their ids; returns the ids of those that are there.
 
-    Whoever changes manifests or tags of a repository does this first, so that no two do it at once.
+    A caller that changes manifests or tags of a repository does this first, so that no two do it at once.
     `leaving`: they are to be deleted, so that no blob may be linked to them either.
     """
     query = select(repositories.c.id).where(repositories.c.id.in_(set(repository_ids)))

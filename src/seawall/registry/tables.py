@@ -195,7 +195,7 @@ manifests = Table(
 # How many listed artifacts of a kind a repository or project got in the `number`th window of 2**bits seconds
 # (22, 14 and 6 bits): where the page at an ordinal begins is found without walking there. Triggers on
 # `manifests` keep it (migration 0001), so what any version of Seawall writes is counted; a migration that
-# rebuilds `manifests` must make them anew.
+# rebuilds `manifests` must make them again.
 artifact_windows = Table(
     "artifact_windows",
     metadata,
@@ -259,7 +259,7 @@ uploads = Table(
     info={"dumped": False},
 )
 
-# What a peer told and cannot be here yet: its bytes, or what it refers to, are missing.
+# What a peer sent and cannot be here yet: its bytes, or what it refers to, are missing.
 peer_pending = Table(
     "peer_pending",
     metadata,

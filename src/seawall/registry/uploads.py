@@ -214,8 +214,8 @@ class Uploads:
             for hook in before:
                 hook(connection, BlobPush(repository, digest, size))
             if upload is not None:
-                # Whoever deletes the session's row owns its bytes: this push, or a cancellation that came
-                # first.
+                # The caller that deletes the session's row owns its bytes: this push, or a cancellation
+                # that came first.
                 gone = RegistryError("BLOB_UPLOAD_UNKNOWN")
                 later(connection, _ENDED, {"b_id": upload.id}, otherwise=gone)
             row = {"b_digest": digest, "b_size": size, "b_key": key, "b_now": now}

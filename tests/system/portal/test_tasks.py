@@ -130,7 +130,7 @@ def test_guest_and_developer_see_what_their_roles_allow(visit: Visit, site: Site
         expect(page.get_by_text("Administration")).to_have_count(0)
         expect(person.row("web")).to_contain_text(role)
         person.go("/harbor/users")
-        expect(page.get_by_text("There is no such page")).to_be_visible()
+        expect(page.get_by_text("This page does not exist")).to_be_visible()
         person.go(f"/harbor/projects/{project}/members")
         expect(page.get_by_role("row").filter(has_text="guest")).to_be_visible()
         expect(page.get_by_role("button", name="Add member")).to_have_count(0)

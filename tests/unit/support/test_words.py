@@ -22,7 +22,7 @@ def _words() -> ModuleType:
 WORDS = _words()
 
 
-@pytest.mark.parametrize("word", ["anew", "Mended", "told", "hear of", "whoever"])
+@pytest.mark.parametrize("word", ["anew", "Mended", "told", "hear of", "whoever", "beside"])
 def test_a_banned_word_is_found(word: str) -> None:
     ((line, said, better),) = WORDS.found(f"Fine.\nAnd {word} here.\n")
     assert (line, said) == (2, word)
@@ -32,6 +32,21 @@ def test_a_banned_word_is_found(word: str) -> None:
 def test_code_and_what_is_let_pass() -> None:
     assert WORDS.found("`told` is a name.\n```\ntold\n```\nFinely retold.\n") == []
     assert WORDS.found("<!-- words: a quotation -->\nHe told us.\nHe told us.\n")[0][0] == 3
+
+
+def test_a_phrase_is_found_but_not_the_same_words_in_another() -> None:
+    assert [
+        word for _, word, _ in WORDS.found("A name is no URL.\nThere is no URL. It is no longer one.")
+    ] == ["is no "]
+
+
+def test_sources_have_the_words_of_sources_only() -> None:
+    text = "# whoever told him that it is no key beside it\n"
+    assert [word for _, word, _ in WORDS.found(text, source=True)] == ["whoever"]
+
+
+def test_a_heading_and_the_target_of_a_link_may_keep_theirs() -> None:
+    assert WORDS.found("## Beside Harbor\nSee [there](page.md#beside-harbor).\n") == []
 
 
 def test_no_page_and_no_command_has_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,7 +70,7 @@ async function side(where: Where, signal: AbortSignal): Promise<Side> {
     if (extra[name] !== undefined) configuration.set(name, String(extra[name]));
   }
   for (const [name, value] of Object.entries(config)) {
-    // Lists of variables and objects of labels are told apart entry by entry.
+    // Lists of variables and objects of labels are compared entry by entry.
     if (Array.isArray(value) && name === "Env") {
       for (const entry of value) {
         const [key, ...rest] = String(entry).split("=");

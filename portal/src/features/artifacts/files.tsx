@@ -79,7 +79,7 @@ export function Addition({ where, name }: { where: Where; name: string }) {
   );
 }
 
-/** YAML with its keys, texts and comments told apart, line by line. */
+/** YAML with its keys, texts and comments separated, line by line. */
 function Yaml({ text }: { text: string }) {
   return (
     <>

@@ -6,7 +6,7 @@ import { useI18n } from "../../i18n";
 import { artifactPath } from "../repositories/names";
 import { attests, isAttestation, platformOf } from "./kind";
 
-/** The images of an index, each with the attestations that an index lists beside it. */
+/** The images of an index, each with the attestations that an index lists next to it. */
 export function Parts(props: { artifact: Artifact; project: Project; repository: string }) {
   const { t } = useI18n();
   const all = props.artifact.references ?? [];

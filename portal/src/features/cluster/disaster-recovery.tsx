@@ -219,7 +219,7 @@ function Ask({ action, state, onClose }: { action: Action; state: DrState; onClo
               checked={sure}
               onChange={(event) => setSure(event.currentTarget.checked)}
               label={t(
-                "The other site is stopped, and nobody starts it before it is told to follow this one.",
+                "The other site is stopped, and nobody starts it before it is set to follow this one.",
               )}
             />
           )}

@@ -43,7 +43,7 @@ export function authentication(t: Translate): ConfigField[] {
       name: "auth_mode",
       label: t("How people sign in"),
       type: "select",
-      help: t("Can be changed while there is no account but the administrator's."),
+      help: t("Can be changed while the administrator's account is the only one."),
       options: [
         { value: "db_auth", label: t("Local accounts") },
         { value: "ldap_auth", label: "LDAP" },

@@ -152,7 +152,7 @@ function Loaded({ project }: { project: Project }) {
               </Suspense>
             </Tabs.Panel>
           ) : (
-            <Empty title={t("There is no such page")}>{t("Or you are not allowed to see it.")}</Empty>
+            <Empty title={t("This page does not exist")}>{t("Or you are not allowed to see it.")}</Empty>
           )}
         </Tabs>
       )}

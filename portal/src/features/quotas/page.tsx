@@ -133,7 +133,7 @@ export function Quotas() {
   );
 }
 
-/** The fullest projects as bars, longest first; each bar has its number beside it. */
+/** The fullest projects as bars, longest first; each bar has its number next to it. */
 function UsageChart({ quotas }: { quotas: Quota[] }) {
   const { t } = useI18n();
   const most = Math.max(...quotas.map((row) => row.used?.storage ?? 0), 1);

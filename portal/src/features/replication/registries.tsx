@@ -105,7 +105,7 @@ export function Registries() {
       disabled: true,
       // The registry named it when it was saved with its secret; there is nothing to choose.
       hidden: (registry) => !registry.token_server,
-      help: t("Beside the registry, the only place its credentials go to."),
+      help: t("The only other place that its credentials are sent to."),
     },
     {
       name: "internal_networks",

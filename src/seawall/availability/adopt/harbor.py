@@ -47,7 +47,7 @@ class HarborDatabase:
     """One snapshot of a Harbor's database."""
 
     def __init__(self, connection: psycopg.Connection[Record]) -> None:
-        """Raises ConfigError when it is no Harbor's database, or of a version that is not known."""
+        """Raises ConfigError when it is not a Harbor's database, or of a version that is not known."""
         self._connection = connection
         self._columns = self._read_columns()
         self.version = self._check()

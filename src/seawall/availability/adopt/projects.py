@@ -183,7 +183,7 @@ def wanted_allowlists(
         items = [item.get("cve_id") for item in parsed(row["items"], list) if isinstance(item, dict)]
         known = [item for item in dict.fromkeys(items) if isinstance(item, str) and _CVE.fullmatch(item)]
         if len(known) < len(set(items)):
-            report.leave(f"CVE allowlist of project {number}", "some of its items are no CVE ids")
+            report.leave(f"CVE allowlist of project {number}", "some of its items are not CVE ids")
         if not known and number == 0:
             continue
         values = {"project_id": project, "items": known, "expires_at": row["expires_at"]}

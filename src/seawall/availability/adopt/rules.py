@@ -367,7 +367,7 @@ def wanted_scanners(harbor: HarborDatabase, report: Report) -> Iterator[Wanted]:
             report.note(f"scanner {row['name']} came with Harbor and stays there; Seawall scans by itself")
             continue
         if not (row["url"] or "").startswith(("http://", "https://")):
-            report.leave(f"scanner {row['name']}", "its address is no URL")
+            report.leave(f"scanner {row['name']}", "its address is not a URL")
             continue
         auth = row["auth"] if row["auth"] in AUTH else ""
         values = {

@@ -40,7 +40,7 @@ class Balancer:
     files: str = ""
 
     def targets(self) -> list[tuple[str, str]]:
-        """(name, host:port) of each instance. Raises InvalidError for one that is no URL."""
+        """(name, host:port) of each instance. Raises InvalidError for one that is not a URL."""
         found = []
         for number, url in enumerate(self.instances, 1):
             parts = urlsplit(url)

@@ -10,7 +10,7 @@ from seawall.availability.cluster.instances import Instance
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that is wrong: between which instances (addresses), and how to mend it."""
+    """Something that is wrong: between which instances (addresses), and how to correct it."""
 
     kind: str
     instances: list[str]

@@ -44,7 +44,7 @@ async def check_peers(statuses: Statuses, report: CheckReport) -> None:
                 "difference",
                 where,
                 f"{entry['kind']} {entry['key']}: {entry['here']} here, {entry['there']} at {name}",
-                "run `seawall peers sync` on both; a reason that is named must be mended first",
+                "run `seawall peers sync` on both; a reason that is named must be corrected first",
             )
 
 

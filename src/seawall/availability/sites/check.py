@@ -27,7 +27,7 @@ def check_sites(told: dict[str, Any], report: CheckReport) -> None:
             "dr-two-actives",
             where,
             f"{site} and {peer['site']} are both active",
-            "they are two registries: one was started without dr.start_as standby; start that one anew",
+            "they are two registries: one was started without dr.start_as standby; start that one again",
         )
     elif role == ACTIVE and peer.get("role") == FENCED:
         report.fault(
@@ -57,6 +57,6 @@ def check_sites(told: dict[str, Any], report: CheckReport) -> None:
             "dr-lag", where, f"the standby is {lag:.0f} s behind", "see the standby's log and the link"
         )
     if role == STANDBY and told["error"]:
-        report.fault("dr-follow", where, f"{site} does not follow: {told['error']}", "mend what it says")
+        report.fault("dr-follow", where, f"{site} does not follow: {told['error']}", "correct what it says")
     if told["syncing"] == "snapshot":
         report.fault("dr-sync", where, f"{site} is still receiving its first copy", "wait")

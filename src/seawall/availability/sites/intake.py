@@ -83,7 +83,7 @@ class Intake:
     async def _take(self, item: dict[str, Any], here: set[tuple[str, str]] | None) -> list[_Outcome]:
         kind = item["kind"]
         if kind == "derived":
-            reason = "made anew, or the record of work at the old site"
+            reason = "made again, or the record of work at the old site"
             return [("derived", item["table"], {"rows": item["rows"], "reason": reason}, LISTED)]
         if kind == "gone":
             found = await self._db.read(lambda c: _gone(c, item))

@@ -45,7 +45,7 @@ _CONTENT = {
     "repository_blobs",
     "tags",
 }
-# Made anew by what is carried, or the record of work that the new active does not go on with.
+# Made again by what is carried, or the record of work that the new active does not go on with.
 _DERIVED = {
     "audit_intents",
     "job_logs",

@@ -1,10 +1,10 @@
 """What this site is, in one row of its own database, and how it becomes something else.
 
 Roles: `active` takes writes. `standby` follows the active. `fenced` was active and takes no more writes; it
-follows nobody until it has seen which site is active and told that one what it never received.
+follows nobody until it has seen which site is active and sent that one what it never received.
 
-An epoch numbers the reigns of actives. A site that is promoted takes the next number, and whoever learns of a
-higher one than its own stops taking writes at once; so of two that believe to be active one gives way.
+An epoch numbers the reigns of actives. A site that is promoted takes the next number. A site that learns of
+a higher one than its own stops taking writes at once; so of two that believe to be active one gives way.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ def _base(connection: Connection, cursor: str | None) -> str:
 
 
 def follower(connection: Connection, who: str, epoch: int, *, kept: bool) -> None:
-    """A fenced site, which has told what it had, becomes the standby of another's reign.
+    """A fenced site, which has sent what it had, becomes the standby of another's reign.
 
     `kept`: what it has promised is fulfilled with that.
     """

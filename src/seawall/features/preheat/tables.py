@@ -97,7 +97,7 @@ preheat_tasks = Table(
     Column("digest", String(140), nullable=False),
     Column("kind", String(64), nullable=False),
     Column("runs", Integer, nullable=False),
-    # What the network calls it; kept so that a job that begins anew goes on asking after the same one.
+    # What the network calls it; kept so that a job that begins again goes on asking after the same one.
     Column("remote_id", String(255)),
     Column("job_id", String(36), index=True),
     Column("created_at", Float, nullable=False),

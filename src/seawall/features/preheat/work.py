@@ -245,7 +245,7 @@ def _severity(connection: Connection, shown: Shown) -> int:
 
 
 async def _again(context: JobContext, call: Any) -> Any:
-    """`call()`, tried anew a few times: a network that restarts must not fail what it is told."""
+    """`call()`, tried again a few times: a network that restarts must not make a task fail."""
     for attempt in range(_TRIES):
         try:
             return await call()

@@ -161,7 +161,7 @@ class Login:
             origin_of(realm)
         except ValueError:
             raise RemoteError(
-                f"{self.url} names the token server {named[:200]!r}, which is no URL", content=True
+                f"{self.url} names the token server {named[:200]!r}, which is not a URL", content=True
             ) from None
         return realm
 

@@ -121,7 +121,7 @@ class Registries:
         current = self._open(row)
         url = values.get("url", row.url)
         if url != row.url and secret is None:
-            # What was given for one address is not sent to another, whoever names it.
+            # What was given for one address is not sent to another address, no matter who names it.
             secret = ""
             values.setdefault("access_key", "")
         token_origin = await self.check(
@@ -134,7 +134,7 @@ class Registries:
                 current.secret if secret is None else secret,
                 values.get("insecure", row.insecure),
                 values.get("ca_certificate", row.ca_certificate),
-                # The token server is taken up anew with the secret.
+                # The token server is looked up again with the secret.
                 current.token_origin if secret is None else None,
                 tuple(values.get("internal_networks", current.internal_networks)),
             )

@@ -89,7 +89,7 @@ class Session:
             found = urljoin(source, target)
             origin_of(found)
         except ValueError:
-            raise RemoteError(f"{self.url} sends on to {target[:200]!r}, which is no URL") from None
+            raise RemoteError(f"{self.url} sends on to {target[:200]!r}, which is not a URL") from None
         return at(self.url, found) if self._stay else found
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from seawall.features.scan.model import Found
 from seawall.features.scan.parsers import binaries, java, languages, rpm, system
 
-# Raised when the parsers find more or other things, so that stored layer results are made anew.
+# Raised when the parsers find more or other things, so that stored layer results are made again.
 REVISION = 3
 
 

@@ -131,10 +131,10 @@ def _components(items: Any, depth: int) -> Iterator[dict[str, Any]]:
     if depth > _DEPTH:
         raise InvalidError("the SBOM is nested too deep")
     if not isinstance(items, list):
-        raise InvalidError("the SBOM is not valid CycloneDX: its components are no list")
+        raise InvalidError("the SBOM is not valid CycloneDX: its components are not a list")
     for item in items:
         if not isinstance(item, dict):
-            raise InvalidError("the SBOM is not valid CycloneDX: a component is no object")
+            raise InvalidError("the SBOM is not valid CycloneDX: a component is not an object")
         yield item
         if "components" in item:
             yield from _components(item["components"], depth + 1)
@@ -188,7 +188,7 @@ def _spdx(document: dict[str, Any], limit: int) -> Iterator[_Row]:
 
     listed = document.get("packages", [])
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-        raise InvalidError("the SBOM is not valid SPDX: its packages are no list of objects")
+        raise InvalidError("the SBOM is not valid SPDX: its packages are not a list of objects")
     if len(listed) > limit:
         raise InvalidError(f"the SBOM has more than {limit} packages")
     heads = ("spdxVersion", "dataLicense", "SPDXID", "name", "documentNamespace", "creationInfo")

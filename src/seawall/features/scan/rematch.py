@@ -64,7 +64,7 @@ class Rematcher:
                 counts["reports"] += 1
                 counts["changed"] += await self._match_one(row)
                 await step()
-        await log(f"{counts['reports']} reports matched anew, {counts['changed']} changed")
+        await log(f"{counts['reports']} reports matched again, {counts['changed']} changed")
         return counts
 
     async def _match_one(self, row: ReportRow) -> int:

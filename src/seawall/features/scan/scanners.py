@@ -27,7 +27,7 @@ _PURPOSE = "scanner"
 
 
 def check_url(url: str) -> None:
-    """Raise InvalidError for what is no address of a scanner."""
+    """Raise InvalidError for what is not an address of a scanner."""
     if not url.startswith(("http://", "https://")) or len(url) > 512 or " " in url or not url.isprintable():
         raise InvalidError("a scanner's url starts with http:// or https://")
     try:

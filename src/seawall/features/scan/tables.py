@@ -80,7 +80,7 @@ advisory_packages = Table(
     Index("ix_advisory_packages_package", "ecosystem", "package"),
 )
 
-# What a layer changes in the package list, by chain of layers; made anew when it is missing.
+# What a layer changes in the package list, by chain of layers; made again when it is missing.
 scan_layers = Table(
     "scan_layers",
     metadata,

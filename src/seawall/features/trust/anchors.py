@@ -31,7 +31,7 @@ class Anchor:
 
     `identities`: (issuer, subject) of which a signer's certificate must have one, anybody's where empty. The
     subject is a name in the certificate (e-mail address, URI, ...), "*" stands for any text; the issuer is
-    who Fulcio says vouched for it, "" for whoever did.
+    who Fulcio says vouched for it, "" for anyone.
     """
 
     name: str

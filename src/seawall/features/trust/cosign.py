@@ -40,7 +40,7 @@ def cosign(
         return _dsse(read_json(payload), _certificates(annotations), subject, anchors, at, proofs, payload)
     if layer.startswith(BUNDLE_PREFIX):
         return _bundle(payload, subject, anchors, at)
-    return Verdict(False, reason=f"{layer} is no signature")
+    return Verdict(False, reason=f"{layer} is not a signature")
 
 
 def _simple(
@@ -70,7 +70,7 @@ def _dsse(
     kind = get(envelope, "payloadType")
     signatures = get(envelope, "signatures")
     if payload is None or kind != _INTOTO or not isinstance(signatures, list):
-        return Verdict(False, reason="it is no envelope of an in-toto statement")
+        return Verdict(False, reason="it is not an envelope of an in-toto statement")
     statement = read_json(payload)
     algorithm, _, value = subject.partition(":")
     subjects = get(statement, "subject")

@@ -38,7 +38,7 @@ from seawall.kernel.errors import ConflictError, NotFoundError
 # Notary's lifetimes: short for the timestamp, which says "this is the newest", long for the snapshot.
 TIMESTAMP_DAYS = 14
 SNAPSHOT_DAYS = 3 * 365
-# Signed anew on a read when less than this is left, so that nobody ever gets an expired one.
+# Signed again on a read when less than this is left, so that nobody ever gets an expired one.
 _RENEW = {"timestamp": datetime.timedelta(days=7), "snapshot": datetime.timedelta(days=30)}
 _PURPOSE = "tuf"
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class NotaryService:
     async def get(self, gun: str, role: str) -> Stored:
         """The newest metadata of a role. Raises NotFoundError.
 
-        Timestamp, and the snapshot if its key is here, are signed anew when they are about to expire.
+        Timestamp, and the snapshot if its key is here, are signed again when they are about to expire.
         """
         if role in _RENEW:
             found = await self._db.point(lambda c: latest_metadata(c, gun, role))
@@ -166,7 +166,7 @@ class NotaryService:
         sent = {}
         for role, payload in files.items():
             if not tuf.is_role(role) or role == "timestamp":
-                raise TufError("ErrValidation", f"{role} is no role that can be published")
+                raise TufError("ErrValidation", f"{role} is not a role that can be published")
             sent[role] = tuf.parse(role, payload)
         if not sent:
             raise TufError("ErrValidation", "nothing was sent")
@@ -330,7 +330,7 @@ def _check_targets(root: Document, state: dict[str, Document]) -> list[str]:
         try:
             tuf.verify(state[name], role, "ErrBadTargets")
         except TufError:
-            # Keys of a delegation were taken away: what they signed stays out until it is signed anew.
+            # Keys of a delegation were taken away: what they signed stays out until it is signed again.
             continue
         if parent in names:
             names.append(name)

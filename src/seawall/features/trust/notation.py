@@ -26,7 +26,7 @@ def notation(layer: str, envelope: bytes, subject: str, anchors: Sequence[Anchor
     elif layer == COSE:
         opened = _open_cose(envelope)
     else:
-        return Verdict(False, reason=f"{layer} is no signature envelope")
+        return Verdict(False, reason=f"{layer} is not a signature envelope")
     if opened is None:
         return Verdict(False, reason="the envelope is malformed, or needs what is not understood")
     payload, message, signature, algorithm, chain, stamps = opened

@@ -233,7 +233,7 @@ def _valid(key: Key, method: str, signature: str, message: bytes) -> bool:
 
 
 def load_public(key: Key) -> Any:
-    """The key as cryptography has it. Raises ValueError for one that is no key, or too weak."""
+    """The key as cryptography has it. Raises ValueError for one that is not a key, or too weak."""
     raw = base64.b64decode(key.public, validate=True)
     if key.type.endswith("-x509"):
         public: Any = x509.load_pem_x509_certificate(raw).public_key()

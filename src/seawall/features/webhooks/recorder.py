@@ -103,7 +103,7 @@ class EventRecorder(ContentHook):
             await self._db.write(record_pull, durable=False)
 
     async def refresh(self) -> None:
-        """Look which projects want to hear of pulls."""
+        """Look which projects want events of pulls."""
 
         def read_wanted(connection: Connection) -> frozenset[str]:
             query = (

@@ -53,7 +53,7 @@ def ensure(connection: Connection, tables: Iterable[Table]) -> None:
 
 
 def remove(connection: Connection) -> None:
-    """Stop logging and forget the log; followers start anew when it is switched on again."""
+    """Stop logging and forget the log; followers start again when it is switched on again."""
     for name in sorted(_triggers(connection)):
         if connection.dialect.name == "postgresql":
             function = name.rpartition("_")[0]

@@ -55,7 +55,7 @@ def pooled_engine(
 ) -> Engine:
     """A pooled engine; the `_seconds` are PostgreSQL's timeouts of that name, 0 for none.
 
-    `autocommit`: whoever takes a connection begins transactions itself (`WatchedConnection.begins`).
+    `autocommit`: the caller that takes a connection begins transactions itself (`WatchedConnection.begins`).
     """
     session = (
         f"{_SESSION}; SET statement_timeout = {statement_seconds * 1000};"

@@ -1,4 +1,4 @@
-"""The fence: a site that is not the active one takes no writes, whoever tries.
+"""The fence: a site that is not the active one takes no writes, no matter who tries.
 
 Triggers on every table that belongs to the registry's content refuse a write unless `dr_state` says that this
 site is active and, where a witness gives leases, that its lease has not run out. They are in the database, so

@@ -304,7 +304,7 @@ class _Race:
             self._changed.wait_for(lambda: len(self._found) + len(self._errors) >= attempts, seconds)
 
     def end(self) -> WatchedConnection:
-        """The connection to the newest server. Raises what waiting does not mend rather than the rest."""
+        """The connection to the newest server. Raises an error that waiting cannot help first."""
         with self._changed:
             self._over = True
             found = self._found

@@ -1,4 +1,4 @@
-"""Pages of lists: conditions, order and slice of a request, applied to the query of whoever owns the rows.
+"""Pages of lists: conditions, order and slice of a request, applied to the query of the owner of the rows.
 
 The HTTP layer parses a request's parameters into a Page; an owner says which columns may be filtered and
 sorted by (`Field`) and gets one page of rows with `Page.fetch`. The operators are those of Harbor's `q`.

@@ -64,7 +64,7 @@ class UploadWriter(Protocol):
         """The metadata name the committed key: remove what the session no longer needs."""
 
     async def abort(self) -> None:
-        """Drop the session's bytes. Only for whoever ended the session's record, or where there is none."""
+        """Drop the session's bytes. Only for the caller that ended its record, or where there is none."""
 
     async def release(self) -> None:
         """Let go of the session as it was before this writer; what it wrote may be lost."""
@@ -90,7 +90,7 @@ class BlobStorage(Protocol):
     async def drop_broken(self, before: float) -> int:
         """Give back what writes that began before that time (Unix seconds) and never ended left unseen.
 
-        Returns how many there were; 0 where nothing is left unseen, or the store has to be told otherwise.
+        Returns how many there were; 0 where nothing is left unseen, or the store needs another setting.
         """
 
     async def put(self, key: str, data: bytes) -> None:
@@ -106,7 +106,7 @@ class BlobStorage(Protocol):
         """Bytes `start` to `end` (exclusive). Raises FileNotFoundError."""
 
     async def delete(self, key: str) -> None:
-        """Delete; an absent key is no error."""
+        """Delete; an absent key is not an error."""
 
     def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """Every stored blob, in no order; only those whose key starts with `prefix` (2 characters at least).

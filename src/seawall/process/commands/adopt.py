@@ -122,7 +122,7 @@ def _secret_key(file: Path | None) -> str | None:
 
 
 def _check_storage(settings: Settings, storage: str | None) -> None:
-    """Raise ConfigError unless Seawall's storage is Harbor's: new content goes beside the old."""
+    """Raise ConfigError unless Seawall's storage is Harbor's: new content goes next to the old."""
     section = settings.storage
     if section.driver == "filesystem":
         here = str(settings.storage_root)

@@ -14,7 +14,7 @@ from seawall.kernel import progress
 
 @contextlib.contextmanager
 def bars(console: Console | None = None) -> Iterator[None]:
-    """Show each kind of step of the work within as a bar; nothing where standard error is no terminal."""
+    """Show each kind of step of the work within as a bar; nothing where standard error is not a terminal."""
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield

@@ -50,7 +50,7 @@ def demo(
     except RegistryError:
         raise ConfigError(f"{repository}: must be project/repository, in lower case") from None
     if not is_tag(tag):
-        raise ConfigError(f"{tag!r} is no tag")
+        raise ConfigError(f"{tag!r} is not a tag")
     address = registry_url(url or _address(settings_of(config, data_dir)))
     host = address.partition("://")[2]
     password = _password(user, address)

@@ -41,7 +41,7 @@ def prepare(
     file: Annotated[Path, typer.Option("--harbor-yml", "--conf", "-f", help="the harbor.yml to read")] = Path(
         "harbor.yml"
     ),
-    output: Annotated[Path | None, typer.Option(help="where to write; default: beside harbor.yml")] = None,
+    output: Annotated[Path | None, typer.Option(help="where to write; default: next to harbor.yml")] = None,
     prefix: Annotated[Path, typer.Option(help="where Seawall is installed")] = DEFAULT_PREFIX,
     user: Annotated[str, typer.Option(help="the user that runs Seawall")] = "seawall",
     check: Annotated[

@@ -58,7 +58,7 @@ def jobservice(
         # Instances and job services may start in any order; the first one makes the schema.
         migrate.upgrade(settings.database_url)
     else:
-        # A server that was started beside it is making the registry; a wrong directory stays empty.
+        # A server that was started next to it is making the registry; a wrong directory stays empty.
         end = time.monotonic() + PATIENCE
         while not migrate.upgrade_existing(settings.database_url) and time.monotonic() < end:
             time.sleep(0.5)

@@ -255,7 +255,7 @@ async def _enter_project(
         if access.principal.sysadmin:
             raise ApiError(404, f"project {unquote(name)} not found")
         raise access.refusal()
-    # Before the decision: a refusal is told in the project's log.
+    # Before the decision: a refusal is written to the project's log.
     access._project = found
     await access.require(resource, action, found)
     return access
@@ -409,7 +409,7 @@ class ApiRoute(APIRoute):
                 error.add_note(said)
 
     async def _check_mode(self, request: Request) -> None:
-        # What must go on in read only mode: signing in, mending accounts, and switching the mode off.
+        # What must go on in read only mode: signing in, repairing accounts, and switching the mode off.
         path = self.path.removeprefix("/api/v2.0")
         if path.startswith(
             ("/c/", "/configurations", "/system/", "/users", "/ldap/", "/jobservice/", "/dr/")
@@ -423,7 +423,7 @@ _OPERATIONS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "
 
 
 def _entry(request: Request, access: Access, *, success: bool) -> Entry:
-    """What can be told of any request: by its method and path."""
+    """What is known of any request: by its method and path."""
     project = access._project
     path = getattr(request.scope.get("route"), "path", request.url.path)
     parts = [part for part in path.removeprefix("/api/v2.0").split("/") if part and part[0] != "{"]

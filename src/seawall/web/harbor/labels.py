@@ -20,7 +20,7 @@ async def _may(access: Access, action: str, project_id: int | None) -> None:
     if project_id is not None:
         await access.require("label", action, project_id)
     elif action in ("read", "list"):
-        # Global labels are on artifacts of every project, so whoever is known may read them.
+        # Global labels are on artifacts of every project, so every user may read them.
         access.require_known()
     else:
         await access.require("label", action)

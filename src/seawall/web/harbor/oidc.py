@@ -81,7 +81,7 @@ def _refused(access: Access, error: SeawallError, target: str) -> Response:
     """Back to the portal's sign-in page with what went wrong; raises the error to who is not a browser."""
     if "text/html" not in access.request.headers.get("accept", ""):
         raise error
-    # A word, not the message: whoever makes a link must not be able to put text of his own on our page.
+    # A word, not the message: anyone who makes a link could otherwise put their text on our page.
     kind = "provider" if isinstance(error, ProviderError) else "again"
     if isinstance(error, _RefusedError):
         kind = "refused"

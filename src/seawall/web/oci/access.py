@@ -53,7 +53,7 @@ class RegistryAccess:
         """Raise RegistryError unless the caller may do `action` (pull, push, delete) to repository `name`.
 
         `source`: the repository that a blob is mounted from. A challenge names it, so that the client gets
-        one token for both; whoever may not pull from it uploads.
+        one token for both; a user who may not pull from it uploads.
         """
         wanted = f"repository:{name}:{'pull,push' if action == 'push' else action}"
         if source is not None and source != name:

@@ -140,7 +140,7 @@ for _ in range(40):
         ({"bomFormat": "CycloneDX"}, "names no version"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.99"}, "not known"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.0"}, "has no JSON"),
-        ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": {}}, "components are no list"),
+        ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": {}}, "components are not a list"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [1]}, "no object"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library"}]}, "'name'"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "rocket", "name": "x"}]}, "rocket"),
