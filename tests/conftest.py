@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 import seawall.process.tables  # noqa: F401 - every table is declared in the tests too
-from tests.support import folders, spread
+from tests.support import folders, resting, spread
 from tests.support.processes import ROOT
 from tests.support.receiver import Receiver
 from tests.support.registry import Registry
@@ -43,6 +43,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """With several workers, what takes longest goes first."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         spread.sort(items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Servers that this test does not use take no time from it."""
+    resting.before(item)
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +101,7 @@ def shared_registries() -> Iterator[dict[str, Registry]]:
     servers: dict[str, Registry] = {}
     yield servers
     for server in servers.values():
+        resting.forget(server)
         server.close()
 
 
@@ -116,6 +123,7 @@ def registry(
             settings |= s3.settings(s3.bucket())
         shared_registries[database] = Registry(tmp_path_factory.mktemp("registry") / "data", settings)
         shared_registries[database].start()
+        resting.keep(shared_registries[database], "registry", database)
     return shared_registries[database]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import resting
 from tests.support.harbor.caller import Caller
 from tests.support.registry import Registry
 from tests.support.scan.advisories import ev, record
@@ -45,8 +46,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         low = [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:L/AC:H/PR:H/UI:R/S:U/C:L/I:N/A:N"}]
         faults.append(record("CVE-2024-4", "low-pad", "npm", ev(("introduced", "0")), severity=low))
         advisories(server, root / "advisories", *faults)
+        resting.keep(server, "site")
         yield server
     finally:
+        resting.forget(server)
         server.close()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import resting
 from tests.support.oci.remote import Remote
 from tests.support.registry import Registry
 from tests.support.replication import Api
@@ -28,8 +29,10 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     server = Registry(tmp_path_factory.mktemp("second") / "data")
     server.start()
     try:
+        resting.keep(server, "second")
         yield server
     finally:
+        resting.forget(server)
         server.close()
 
 

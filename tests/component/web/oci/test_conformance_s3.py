@@ -15,7 +15,7 @@ from tests.support.registry import Registry
 from tests.support.servers.swift import SwiftServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def registry(s3_server: SwiftServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     server = Registry(tmp_path_factory.mktemp("s3") / "data", s3_server.settings(s3_server.bucket()))
     server.start()
