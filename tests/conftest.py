@@ -117,7 +117,7 @@ def registry(
     `SEAWALL_TEST_STORAGE=s3` runs every test that uses it on S3 instead of the filesystem.
     """
     if database not in shared_registries:
-        settings: dict[str, str] = dict(request.getfixturevalue("database_settings"))
+        settings = {"SEAWALL_HTTP__WORKERS": "2", **request.getfixturevalue("database_settings")}
         if os.environ.get("SEAWALL_TEST_STORAGE") == "s3":
             s3: SwiftServer = request.getfixturevalue("s3_server")
             settings |= s3.settings(s3.bucket())

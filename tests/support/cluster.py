@@ -10,9 +10,9 @@ from tests.support.registry import Registry
 
 FAST = {
     "SEAWALL_HTTP__WORKERS": "1",
-    "SEAWALL_KEYS__POLL_SECONDS": "0.2",
+    "SEAWALL_KEYS__POLL_SECONDS": "0.5",
     "SEAWALL_KEYS__PUBLISH_SECONDS": "1",
-    "SEAWALL_HA__HEARTBEAT_SECONDS": "0.5",
+    "SEAWALL_HA__HEARTBEAT_SECONDS": "1",
     "SEAWALL_HA__DEAD_SECONDS": "3",
     "SEAWALL_LOG__ACCESS": "false",
     # No test here needs jobs, and a job runner for each instance doubles the time they take to start.

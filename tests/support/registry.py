@@ -26,8 +26,11 @@ class Registry:
         self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
         self.admin = ("admin", PASSWORD)
+        # One server process, which takes less time to start: the registry that most tests share has two.
         self.environment = clean_environment(
-            SEAWALL_DATA_DIR=str(data_dir), SEAWALL_ADMIN_PASSWORD=PASSWORD, **(settings or {})
+            **{"SEAWALL_HTTP__WORKERS": "1", **(settings or {})},
+            SEAWALL_DATA_DIR=str(data_dir),
+            SEAWALL_ADMIN_PASSWORD=PASSWORD,
         )
         # Goes before the server's command, such as `unshare --mount`.
         self.prefix: list[str] = []

@@ -73,6 +73,9 @@ def site(portal_dist: Path, postgres: Postgres, tmp_path_factory: pytest.TempPat
             "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",
             "SEAWALL_CA_DOWNLOAD": str(crt),
             "SEAWALL_JOBS__EMBEDDED": "true",
+            # Nothing here waits for new keys, and nine processes would look for them.
+            "SEAWALL_KEYS__POLL_SECONDS": "2",
+            "SEAWALL_KEYS__PUBLISH_SECONDS": "4",
             "SEAWALL_WEBHOOKS__ALLOW_NETWORKS": '["127.0.0.0/8"]',
         },
     )
