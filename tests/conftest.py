@@ -92,7 +92,7 @@ def database_settings(database: str, request: pytest.FixtureRequest) -> dict[str
     if database == "sqlite":
         return {}
     server: Any = request.getfixturevalue("postgres")
-    return {"SEAWALL_DATABASE__URL": server.database()}
+    return {"SEAWALL_DATABASE__URL": server.migrated()}
 
 
 @pytest.fixture(scope="session")

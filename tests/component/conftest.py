@@ -50,7 +50,7 @@ def server(
     """A started registry of the test's own, on each database."""
     settings = dict(database_settings)
     if settings:
-        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").database()
+        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").migrated()
     registry = Registry(tmp_path / "data", settings)
     registry.start()
     try:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
-import shutil
-import sqlite3
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -16,11 +13,11 @@ import pytest
 from sqlalchemy import Connection, func, insert, select
 
 from seawall.access.tables import projects
-from seawall.infra.db import migrate
 from seawall.infra.settings import Settings
 from seawall.process.wiring import Process, open_process
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from seawall.registry.tables import project_blobs, quotas, repositories
+from tests.support.databases import with_schema
 from tests.support.digests import digest_of
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -131,37 +128,17 @@ class Lab:
 Run = Callable[[Callable[[Lab], Coroutine[Any, Any, None]]], None]
 
 
-@pytest.fixture(scope="session")
-def template(
-    database_settings: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-) -> str:
-    """An empty, migrated database that tests copy: a file, or a PostgreSQL database's name."""
-    if database_settings:
-        url = request.getfixturevalue("postgres").database()
-        migrate.upgrade(url)
-        return str(url).rpartition("/")[2]
-    file = tmp_path_factory.mktemp("template") / "seawall.db"
-    migrate.upgrade(f"sqlite:///{file}")
-    # A closed database is one file: what is in the log of changes is folded in.
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return str(file)
-
-
 @pytest.fixture
 def lab_settings(
-    database_settings: dict[str, str], template: str, tmp_path: Path, request: pytest.FixtureRequest
+    database_settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> Settings:
     """Settings of a registry of this test's own, its database migrated."""
     data: dict[str, Any] = {"data_dir": tmp_path / "data"}
     if database_settings:
-        url = request.getfixturevalue("postgres").database(template)
+        url = request.getfixturevalue("postgres").migrated()
         data["database"] = {"url": url, "pool_size": 8}
     else:
-        (tmp_path / "data").mkdir()
-        shutil.copyfile(template, tmp_path / "data" / "seawall.db")
+        with_schema(f"sqlite:///{tmp_path}/data/seawall.db")
     return Settings(**data)
 
 

@@ -90,7 +90,7 @@ def two_peers(folder: Path, postgres: Postgres, *, balance: str = "leastconn") -
     a.environment |= {"SEAWALL_PEERS__NAME": "a", "SEAWALL_PEERS__URLS": f'["{links[1].url}"]'}
     b.environment |= {"SEAWALL_PEERS__NAME": "b", "SEAWALL_PEERS__URLS": f'["{links[0].url}"]'}
     a.environment["SEAWALL_HTTP__WORKERS"] = "2"
-    b.environment["SEAWALL_DATABASE__URL"] = postgres.database()
+    b.environment["SEAWALL_DATABASE__URL"] = postgres.migrated()
     balancer = BalancerServer("haproxy", port)
     try:
         for server in servers:

@@ -78,7 +78,7 @@ def three_instances(folder: Path) -> Iterator[Setup]:
     url = f"http://127.0.0.1:{port}"
     with running_postgres() as postgres:
         settings = {"SEAWALL_EXTERNAL_URL": url, "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1"}
-        cluster = Cluster(folder, postgres.database(), settings=settings)
+        cluster = Cluster(folder, postgres.migrated(), settings=settings)
         balancer = BalancerServer("haproxy", port)
         try:
             cluster.start()

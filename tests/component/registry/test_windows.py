@@ -25,7 +25,7 @@ KINDS = ("IMAGE", "CHART", None)
 @pytest.fixture
 def url(database_settings: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest) -> str:
     if database_settings:
-        return str(request.getfixturevalue("postgres").database())
+        return str(request.getfixturevalue("postgres").migrated())
     return f"sqlite:///{tmp_path / 'w.db'}"
 
 

@@ -74,7 +74,7 @@ def site(database_settings: dict[str, str], tmp_path: Path, request: pytest.Fixt
     """An empty, migrated site on SQLite and on PostgreSQL."""
     url = f"sqlite:///{tmp_path / 'jobs.db'}"
     if database_settings:
-        url = request.getfixturevalue("postgres").database()
+        url = request.getfixturevalue("postgres").migrated()
     with_schema(url)
     found = Site(tmp_path, url)
     try:

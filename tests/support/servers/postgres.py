@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from seawall.infra.db import migrate
 from tests.support.processes import free_port
 from tests.support.waiting import until
 
@@ -279,6 +280,7 @@ class Postgres:
         self.bin = binaries[-1]
         self.root = root
         self.port = free_port()
+        self._template = ""
 
     def _as_postgres(self, *command: str) -> None:
         # PostgreSQL refuses to run as root.
@@ -306,6 +308,14 @@ class Postgres:
         where = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "seawall", "-T", template)
         self._as_postgres(str(self.bin / "createdb"), *where, name)
         return f"postgresql://seawall@127.0.0.1:{self.port}/{name}"
+
+    def migrated(self) -> str:
+        """URL of a new database with Seawall's tables: a copy of one that this server makes once."""
+        if not self._template:
+            url = self.database()
+            migrate.upgrade(url)
+            self._template = url.rpartition("/")[2]
+        return self.database(self._template)
 
 
 @contextlib.contextmanager

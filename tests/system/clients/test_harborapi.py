@@ -50,7 +50,7 @@ def server(
     """A server of this test's own, whose garbage collection has no grace."""
     settings = {"SEAWALL_GC__GRACE_MINUTES": "0"}
     if database_settings:
-        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").database()
+        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").migrated()
     registry = Registry(tmp_path_factory.mktemp("harborapi") / "data", settings)
     registry.start()
     try:

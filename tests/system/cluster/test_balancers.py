@@ -76,7 +76,7 @@ def balanced(
     url = f"https://127.0.0.1:{port}"
     cluster = Cluster(
         tmp_path_factory.mktemp(request.param),
-        postgres.database(),
+        postgres.migrated(),
         settings={
             "SEAWALL_EXTERNAL_URL": url,
             "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",

@@ -13,7 +13,7 @@ SCOPE = "repository:library/a:pull,push"
 
 
 def test_tokens_of_instances_with_clocks_far_apart(postgres: Postgres, tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, postgres.database(), count=2, settings={"SEAWALL_AUTH__TOKEN_MINUTES": "5"})
+    cluster = Cluster(tmp_path, postgres.migrated(), count=2, settings={"SEAWALL_AUTH__TOKEN_MINUTES": "5"})
     cluster.instances[1].environment |= {
         "LD_PRELOAD": "/usr/$LIB/faketime/libfaketime.so.1",
         "FAKETIME": "-600s",

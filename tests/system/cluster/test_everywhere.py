@@ -25,7 +25,7 @@ def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
     node.start()
     found = Cluster(
         tmp_path_factory.mktemp("everywhere"),
-        postgres.database(),
+        postgres.migrated(),
         settings={"SEAWALL_REDIS__URL": node.url, "SEAWALL_EXTERNAL_URL": "http://127.0.0.1"},
     )
     try:

@@ -33,7 +33,7 @@ def cluster(postgres: Postgres, redis: RedisNode, tmp_path: Path) -> Iterator[Cl
     """Three instances, not started."""
     # A sound cluster has somebody who does its jobs.
     settings = {"SEAWALL_REDIS__URL": redis.url, "SEAWALL_JOBS__EMBEDDED": "true"}
-    found = Cluster(tmp_path, postgres.database(), settings=settings)
+    found = Cluster(tmp_path, postgres.migrated(), settings=settings)
     yield found
     found.close()
 

@@ -58,7 +58,7 @@ def test_the_checker_on_real_registers(data: st.DataObject) -> None:
 @pytest.fixture(scope="module")
 def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three instances."""
-    found = Cluster(tmp_path_factory.mktemp("linear"), postgres.database())
+    found = Cluster(tmp_path_factory.mktemp("linear"), postgres.migrated())
     try:
         found.start()
         yield found

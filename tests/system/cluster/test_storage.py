@@ -37,7 +37,7 @@ def pair(
     """Instances `a` and `b`, one server process each, without authentication."""
     tmp_path = tmp_path_factory.mktemp("instances")
     settings = {
-        "SEAWALL_DATABASE__URL": postgres.database(),
+        "SEAWALL_DATABASE__URL": postgres.migrated(),
         "SEAWALL_AUTH__MODE": "none",
         "SEAWALL_MASTER_KEY": base64.b64encode(os.urandom(32)).decode(),
         "SEAWALL_HTTP__WORKERS": "1",

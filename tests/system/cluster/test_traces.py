@@ -39,7 +39,7 @@ def cluster(
     """Two instances: the first one serves only, the second one runs the jobs."""
     found = Cluster(
         tmp_path_factory.mktemp("traces"),
-        postgres.database(),
+        postgres.migrated(),
         count=2,
         settings={
             "SEAWALL_TRACE__ENABLED": "true",

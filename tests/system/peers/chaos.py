@@ -50,7 +50,7 @@ def site_in(folder: Path, postgres: Postgres) -> Site:
     links = [Link(a.port), Link(b.port)]
     a.environment |= {"SEAWALL_PEERS__NAME": "a", "SEAWALL_PEERS__URLS": f'["{links[1].url}"]'}
     b.environment |= {"SEAWALL_PEERS__NAME": "b", "SEAWALL_PEERS__URLS": f'["{links[0].url}"]'}
-    b.environment["SEAWALL_DATABASE__URL"] = postgres.database()
+    b.environment["SEAWALL_DATABASE__URL"] = postgres.migrated()
     for server in (a, b):
         server.start()
     balancer = BalancerServer("haproxy", port)

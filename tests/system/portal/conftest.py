@@ -67,7 +67,7 @@ def site(portal_dist: Path, postgres: Postgres, tmp_path_factory: pytest.TempPat
     url = f"https://127.0.0.1:{port}"
     cluster = Cluster(
         root,
-        postgres.database(),
+        postgres.migrated(),
         settings={
             "SEAWALL_EXTERNAL_URL": url,
             "SEAWALL_HTTP__TRUSTED_PROXIES": "127.0.0.1",

@@ -16,7 +16,7 @@ from tests.support.sites import Site, Sites, damaged_blobs, noise, wait
 @pytest.fixture(scope="module")
 def sites(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     """A PostgreSQL site `a` and a SQLite site `b`, with a witness."""
-    pair = Sites(tmp_path_factory.mktemp("sites"), (postgres.database(), None), witness=True)
+    pair = Sites(tmp_path_factory.mktemp("sites"), (postgres.migrated(), None), witness=True)
     try:
         pair.start()
         yield pair

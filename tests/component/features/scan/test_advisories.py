@@ -203,7 +203,7 @@ def db(
     """An empty database, on SQLite and on PostgreSQL."""
     url = f"sqlite:///{tmp_path / 'scan.db'}"
     if database_settings:
-        url = str(request.getfixturevalue("postgres").database())
+        url = str(request.getfixturevalue("postgres").migrated())
     with_schema(url)
     opened = open_database(url, pool_size=2)
     yield opened

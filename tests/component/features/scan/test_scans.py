@@ -36,7 +36,7 @@ def client(
     settings = dict(database_settings)
     if settings:
         # The session's database belongs to another server, whose master key this one does not have.
-        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").database()
+        settings["SEAWALL_DATABASE__URL"] = request.getfixturevalue("postgres").migrated()
     server = Registry(root / "data", settings)
     server.start()
     try:
