@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.api import Api
-from tests.support.lab import lab_settings, run, template
+from tests.support.lab import lab_settings, run
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
 
-__all__ = ["lab_settings", "run", "template"]
+__all__ = ["lab_settings", "run"]
 
 
 @pytest.fixture

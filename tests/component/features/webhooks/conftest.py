@@ -13,9 +13,9 @@ from seawall.infra.jobs.runner import Runner
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.settings import Settings
 from seawall.process.wiring import open_process
-from tests.support.lab import Lab, Run, lab_settings, template
+from tests.support.lab import Lab, Run, lab_settings
 
-__all__ = ["lab_settings", "template"]
+__all__ = ["lab_settings"]
 
 
 @pytest.fixture
