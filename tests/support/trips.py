@@ -35,8 +35,8 @@ class Cost:
 
     @property
     def trips(self) -> int:
-        """How often the client waited."""
-        return len(self.bursts)
+        """How often the client waited; without what is asked once a minute (`registry.receipts`)."""
+        return sum(not all("synchronous_standby_names" in text for text in burst) for burst in self.bursts)
 
     @property
     def statements(self) -> list[str]:

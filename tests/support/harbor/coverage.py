@@ -243,13 +243,13 @@ def page() -> str:
     for item in wanted:
         state = "yes" if shape(item) in have else f"no: {left_out.get(item, 'MISSING')}"
         lines.append(f"| `{item[0]} {item[1]}` | {state} |")
-    lines += ["", "Seawall's own, beside Harbor's:", "", "| Operation |", "|---|"]
+    lines += ["", "Seawall's own, in addition to Harbor's:", "", "| Operation |", "|---|"]
     lines += [f"| `{method} {path}` |" for method, path in own]
     lines += [
         "",
         "## Parameters",
         "",
-        f"Of the {len(harbor_parameters())} query parameters and headers of these operations (beside",
+        f"Of the {len(harbor_parameters())} query parameters and headers of these operations (apart from",
         "`X-Request-Id`, which all take), those that have no effect or are not taken:",
         "",
         "| Parameter | |",
