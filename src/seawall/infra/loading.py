@@ -244,6 +244,9 @@ def _fault(
     message = in_words(first)
     if first["type"] == "extra_forbidden":
         message = "unknown key" + _like_it(path)
+    elif first["type"] == "string_type" and isinstance(first["input"], (int, float)):
+        # YAML reads 12345678 as a number, and yes as true.
+        message += "; put it in quotes"
     # A union's alternatives stand in the location too; the key is the longest part that was given.
     for length in range(len(path), 0, -1):
         given = path[:length]
@@ -276,9 +279,7 @@ def in_words(error: Mapping[str, Any], section: str = "a section with keys") -> 
         case "invalid_key":
             return "unknown key"
         case "string_type":
-            return "must be a text" + (
-                "; put it in quotes" if isinstance(error["input"], (int, float)) else ""
-            )
+            return "must be a text"
         case "string_too_short":
             return f"must have {bounds['min_length']} characters or more"
         case "string_too_long":
