@@ -40,7 +40,7 @@ def test_faults_are_one_line(registry: Registry) -> None:
         (["no-project/x", "--url", registry.url], PASSWORD, "seawall project create no-project"),
         (["library/x", "--url", registry.url], "", "no password of admin: set SEAWALL_PASSWORD"),
         (["library", "--url", registry.url], PASSWORD, "project/repository"),
-        (["library/x", "--url", registry.url, "--tag", "a b"], PASSWORD, "no tag"),
+        (["library/x", "--url", registry.url, "--tag", "a b"], PASSWORD, "is not a tag"),
         (["library/x", "--url", "127.0.0.1:80"], PASSWORD, "must start with http"),
         (["library/x", "--url", nowhere], PASSWORD, f"{nowhere}: nothing listens at 127.0.0.1"),
     ):
