@@ -10,6 +10,7 @@ from typing import Any
 
 import re2
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from seawall.access.access import Project, visible
 from seawall.access.principal import Principal
@@ -113,7 +114,11 @@ def create(
         "created_at": now,
         "updated_at": now,
     }
-    made = connection.execute(insert(projects).values(row)).inserted_primary_key
+    try:
+        made = connection.execute(insert(projects).values(row)).inserted_primary_key
+    except IntegrityError:
+        # Another request made it since the look above.
+        raise ConflictError(f"project {name} exists") from None
     assert made is not None
     project_id = int(made[0])
     for key, value in values.items():
