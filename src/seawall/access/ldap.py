@@ -21,6 +21,7 @@ from sqlalchemy import Connection as DbConnection
 from sqlalchemy import select
 
 from seawall.access import members, users
+from seawall.access.arrivals import admit
 from seawall.access.dn import first_value, normal_dn
 from seawall.access.principal import Principal
 from seawall.access.service import principal_of
@@ -167,7 +168,7 @@ class Directory:
             return principal_of(connection, users_table.c.id == user_id) if user_id else None
 
         try:
-            principal = await self._db.write(admit_user)
+            principal = await admit(self._db, admit_user)
         except StandbyError:
             # Users and their groups are as the active site last saw them.
             principal = await self._db.read(look)
@@ -247,7 +248,7 @@ class Directory:
             if _ensure(connection, found[0]) is None:
                 raise ConflictError(f"{username[:100]} is the name of a user who is not of the directory")
 
-        await self._db.write(add_user, also=also)
+        await admit(self._db, add_user, also=also)
 
 
 def _ensure(connection: DbConnection, entry: LdapEntry) -> int | None:

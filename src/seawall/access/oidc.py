@@ -31,6 +31,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from seawall.access import members, users
 from seawall.access.accounts import check_username
+from seawall.access.arrivals import admit
 from seawall.access.principal import Principal
 from seawall.access.robots import new_secret
 from seawall.access.service import principal_of
@@ -346,7 +347,7 @@ class OidcService:
             return principal_of(connection, users_table.c.id.in_(query))
 
         try:
-            principal = await self._db.write(refresh_user, also=also)
+            principal = await admit(self._db, refresh_user, also=also)
         except StandbyError:
             # Users and their groups are as the active site last saw them; nobody new is made.
             principal = await self._db.read(look)
