@@ -76,7 +76,7 @@ def test_content_and_purge(server: Registry) -> None:
         # The purge: refused without a number of hours, counted in a dry run, done.
         schedule = "/system/purgeaudit/schedule"
         assert admin.post(schedule, json={"schedule": {"type": "Manual"}}).status_code == 400
-        unknown = {"audit_retention_hour": 1, "include_event_types": "nothing"}
+        unknown = {"audit_retention_hour": 1, "include_event_types": "No Name"}
         body = {"schedule": {"type": "Manual"}, "parameters": unknown}
         assert admin.post(schedule, json=body).status_code == 400
         parameters = {

@@ -141,13 +141,13 @@ for _ in range(40):
         ({"bomFormat": "CycloneDX", "specVersion": "1.99"}, "not known"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.0"}, "has no JSON"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": {}}, "components are not a list"),
-        ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [1]}, "no object"),
+        ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [1]}, "not an object"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "library"}]}, "'name'"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{"type": "rocket", "name": "x"}]}, "rocket"),
         ({"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [NESTED]}, "too deep"),
         ({**GOOD_SPDX, "creationInfo": {"created": "yesterday", "creators": []}}, "not valid SPDX"),
         ({**GOOD_SPDX, "packages": [{"SPDXID": "SPDXRef-1", "name": "a"}]}, "not valid SPDX"),
-        ({**GOOD_SPDX, "packages": 7}, "no list"),
+        ({**GOOD_SPDX, "packages": 7}, "not a list"),
         ({**GOOD_SPDX, "packages": GOOD_SPDX["packages"] * 4}, "more than 3"),  # type: ignore[operator]
     ],
 )  # fmt: skip
