@@ -49,9 +49,18 @@ def is_settled(error: RemoteError) -> bool:
     return error.status == 412 and error.detail == SETTLED
 
 
+# What `reason` says of a request that took too long.
+NO_ANSWER = "no answer in time"
+
+
 def reason(error: BaseException) -> str:
     """One line on why a request failed."""
     first = (str(error).strip().splitlines() or [""])[0]
+    # Those of the client's own errors that say nothing.
+    if not first and isinstance(error, TimeoutError | httpx.TimeoutException):
+        return NO_ANSWER
+    if not first and isinstance(error, httpx.NetworkError):
+        return "the connection broke off"
     return first or type(error).__name__
 
 

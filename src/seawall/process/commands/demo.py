@@ -65,7 +65,7 @@ def demo(
 async def _push(address: str, user: str, password: str, repository: str, tag: str, *, named: bool) -> str:
     from seawall.features.replication.client import RegistryClient
     from seawall.features.replication.login import Credentials
-    from seawall.features.replication.remote import RemoteError
+    from seawall.features.replication.remote import NO_ANSWER, RemoteError
     from seawall.install.demo import push
 
     client = RegistryClient(address, Credentials(user, password), stay=True)
@@ -75,7 +75,7 @@ async def _push(address: str, user: str, password: str, repository: str, tag: st
         if error.status == 404 and "NAME_UNKNOWN" in str(error):
             project = repository.partition("/")[0]
             raise ConfigError(f"{error}; make it with `seawall project create {project}`") from None
-        if error.status == 0 and not error.content and not named:
+        if error.status == 0 and not error.content and not named and NO_ANSWER not in str(error):
             raise ConfigError(f"{error}; --url names a registry elsewhere") from None
         raise
     finally:
