@@ -26,6 +26,7 @@ from seawall.infra.ports import free_port
 from seawall.infra.private import private_folder
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
+from seawall.kernel.extras import need
 from seawall.kernel.interrupt import leave_at_once
 from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
@@ -72,6 +73,9 @@ def serve(
     if http:
         settings = settings_of(config, data_dir, http={**settings.http.model_dump(), **http})
     preflight(settings)
+    if settings.redis.configured:
+        # Each server process opens Redis for itself: without its package they would end one after the other.
+        need("redis", "redis.url")
     if settings.http.port == 0:
         # Chosen here, and not by the server: what is announced and what other instances are given must be it.
         listen = settings.http.model_copy(update={"port": free_port(settings.http.host)})
