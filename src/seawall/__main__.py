@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import sys
+from typing import NoReturn
 
 from seawall.kernel.interrupt import leave_at_once
 
@@ -12,7 +16,22 @@ def main() -> None:
     signal.signal(signal.SIGINT, leave_at_once)
     from seawall.process.commands.boundary import main as command
 
-    command()
+    try:
+        command()
+    except SystemExit as end:
+        _decided(end.code if isinstance(end.code, int) else int(bool(end.code)))
+        raise
+
+
+def _decided(code: int) -> None:
+    """Let Ctrl-C end the rest, such as the wait for threads, with the exit code that is decided already."""
+
+    def leave(*_signal: object) -> NoReturn:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+
+    signal.signal(signal.SIGINT, leave)
 
 
 if __name__ == "__main__":
