@@ -89,16 +89,20 @@ def _is_host(value: str) -> bool:
     return re.fullmatch(r"[\w.-]+", value) is not None
 
 
-def _checked_url(value: str) -> str:
-    """A URL that leads to a host. Its text is not in the error: there may be a password in it."""
+def _leads_to_a_host(url: str) -> bool:
+    """Whether host and port can be right; its text is in no error: there may be a password in it."""
     try:
-        parts = urlsplit(value)
-        whole = _is_host(parts.hostname or "") and (parts.port is None or parts.port > 0) and " " not in value
+        parts = urlsplit(url)
+        return _is_host(parts.hostname or "") and (parts.port is None or parts.port > 0)
     except ValueError:
-        whole = False
+        return False
+
+
+def _checked_url(value: str) -> str:
+    """A URL that leads to a host."""
     if not value.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
-    if not whole:
+    if " " in value or not _leads_to_a_host(value):
         raise ValueError("must be a URL with a host, such as https://registry.example.com:8443")
     return value
 
@@ -450,15 +454,8 @@ class RedisSettings(_Section):
     def _known_scheme(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss:// or unix://")
-        if value is not None and not value.startswith("unix://"):
-            # Its text is not in the error: there may be a password in it.
-            try:
-                parts = urlsplit(value)
-                whole = _is_host(parts.hostname or "") and (parts.port is None or parts.port > 0)
-            except ValueError:
-                whole = False
-            if not whole:
-                raise ValueError("must be a URL with a host, such as redis://redis.example.com:6379")
+        if value is not None and not value.startswith("unix://") and not _leads_to_a_host(value):
+            raise ValueError("must be a URL with a host, such as redis://redis.example.com:6379")
         return value
 
     @model_validator(mode="after")

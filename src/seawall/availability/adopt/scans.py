@@ -43,7 +43,7 @@ async def bring(db: Database, harbor: HarborDatabase, report: Report, *, apply: 
         came_with_harbor = bool(names.get(row["registration_uuid"], {}).get("immutable"))
         scanner = EMBEDDED if came_with_harbor else row["registration_uuid"]
         if apply and (scanner not in here or row["digest"] not in places):
-            # The scanner or the artifact could not come, which is told where it is tried.
+            # The scanner or the artifact could not come; the step that takes it over reports that.
             continue
         batch.append((row, scanner))
         if len(batch) >= _BATCH:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from seawall.features.scan import report
-from seawall.features.scan.reports import insert_findings, shown_scanner
+from seawall.features.scan.reports import insert_findings, report_values
 from seawall.features.scan.scanners import EMBEDDED, ensure_embedded
 from seawall.features.scan.tables import scan_findings, scan_reports, scanners
 
@@ -35,16 +35,7 @@ def store_report(
     False where one that was made here stays. Raises InvalidError for what is no report.
     """
     checked = report.check(document, digest)
-    summary = report.summarize(checked)
-    values: dict[str, Any] = {
-        "severity": summary.severity,
-        "total": summary.total,
-        "fixable": summary.fixable,
-        "counts": summary.counts,
-        "cves": summary.cves,
-        "data": report.pack(checked),
-        "scanner_info": shown_scanner(checked["scanner"]),
-    }
+    values = report_values(checked, report.summarize(checked), checked["scanner"])
     number = _store(connection, repository_id, digest, scanner, VULNERABILITY, values, at)
     if number is None:
         return False

@@ -76,16 +76,7 @@ class ScanReports:
         """
         summary = report.summarize(document)
         now = time.time()
-        values: dict[str, Any] = {
-            "severity": summary.severity,
-            "total": summary.total,
-            "fixable": summary.fixable,
-            "counts": summary.counts,
-            "cves": summary.cves,
-            "data": report.pack(document),
-            "scanner_info": shown_scanner(scanner),
-            "database_at": database_at,
-        }
+        values = {**report_values(document, summary, scanner), "database_at": database_at}
         query = update(scan_reports).where(scan_reports.c.id == row.id)
         if rematch:
             query = query.where(scan_reports.c.status == "Success")
@@ -194,6 +185,21 @@ def insert_findings(connection: Connection, report_id: int, document: dict[str, 
     findings = [_finding(report_id, item) for item in document["vulnerabilities"][:_FINDINGS]]
     for start in range(0, len(findings), 500):
         connection.execute(insert(scan_findings), findings[start : start + 500])
+
+
+def report_values(
+    document: dict[str, Any], summary: report.Summary, scanner: dict[str, str]
+) -> dict[str, Any]:
+    """The columns of `scan_reports` that a report fills."""
+    return {
+        "severity": summary.severity,
+        "total": summary.total,
+        "fixable": summary.fixable,
+        "counts": summary.counts,
+        "cves": summary.cves,
+        "data": report.pack(document),
+        "scanner_info": shown_scanner(scanner),
+    }
 
 
 def shown_scanner(scanner: dict[str, str]) -> dict[str, str]:

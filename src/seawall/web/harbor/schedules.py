@@ -100,7 +100,7 @@ async def apply_schedule(
         # As in Harbor, whose clients send such a body to leave the schedule as it is.
         return None
     if wanted.type is None:
-        # To Harbor this is the same; here a misspelt name is told of.
+        # Harbor leaves the schedule here too; Seawall refuses, since a name may be misspelt.
         raise ApiError(400, "schedule.type is required")
     if wanted.type == "Manual":
         return await jobs.enqueue(kind, args, also=access.trace)
