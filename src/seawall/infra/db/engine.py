@@ -133,6 +133,7 @@ class SqliteDatabase:
         self._writer = create_engine(url, poolclass=NullPool)
         event.listen(self._writer, "connect", _sqlite_connect)
         event.listen(self._writer, "begin", _sqlite_begin_immediate)
+        event.listen(self._writer, "handle_error", fence.on_sqlite_error)
         for engine in (self._readers, self._writer):
             event.listen(engine, "before_cursor_execute", _begin_statement)
             event.listen(engine, "after_cursor_execute", _end_statement)

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import (
     Connection,
+    ExceptionContext,
     Integer,
     Table,
     inspect,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
 
 from seawall.infra.db.batch import Later
 from seawall.infra.db.dialect import clock
@@ -163,6 +164,19 @@ def still_open() -> Later:
 def is_fence(error: DBAPIError) -> bool:
     """Whether `error` is the fence's."""
     return getattr(error.orig, "sqlstate", None) == _STATE or str(error.orig) == _MESSAGE
+
+
+def on_sqlite_error(context: ExceptionContext) -> DatabaseError | None:
+    """Make the fence's error one that `except IntegrityError` lets pass; for SQLAlchemy's `handle_error`.
+
+    SQLite has one class of errors for what a trigger refuses and for what violates a constraint. Code that
+    reads the latter as "another request has made it" would say so at a standby too.
+    """
+    error = context.sqlalchemy_exception
+    if isinstance(error, IntegrityError) and is_fence(error):
+        assert error.orig is not None
+        return DatabaseError(error.statement, error.params, error.orig)
+    return None
 
 
 def refusal(connection: Connection) -> StandbyError:

@@ -161,6 +161,8 @@ class Gatherer(Generic[K, V]):
         keys = list(dict.fromkeys(item.key for item in asked))
         # The wait before counts: with the database away, each fails when its own time is over.
         lanes.asked_at.set(asked[0].since)
+        # That those before waited in vain says nothing of these, who came later.
+        waited_until.set(-math.inf)
         try:
             found = await self._db.read(lambda c: self._look(c, keys))
         except UnavailableError as error:

@@ -27,6 +27,7 @@ the server has none left for reads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import secrets
 import threading
@@ -397,8 +398,10 @@ class PostgresDatabase:
                     if transient(error) is Fault.LOST:
                         raise _InDoubtError(marker, number, value, error) from error
                     raise
-                # The server has committed; this tells SQLAlchemy.
-                connection.commit()
+                # The server has committed; this tells SQLAlchemy. Where the connection broke since, the pool
+                # drops it: running the transaction again would do it twice.
+                with contextlib.suppress(DBAPIError):
+                    connection.commit()
             finally:
                 batch.end(info)
                 raw.begins = False

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from seawall.access.tables import sessions, users
 from seawall.availability.sites import state
@@ -21,7 +22,7 @@ from seawall.infra.db.metadata import metadata
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.infra.db.tables import dr_state
 from seawall.infra.settings import DrSettings
-from seawall.kernel.errors import PreconditionError, StandbyError
+from seawall.kernel.errors import ConflictError, PreconditionError, StandbyError
 from seawall.registry.tables import labels
 from tests.support.servers.postgres import Postgres
 
@@ -56,6 +57,14 @@ def label(connection: Connection, name: str = "x") -> None:
     connection.execute(
         insert(labels).values(name=f"{name}{time.monotonic_ns()}", created_at=0.0, updated_at=0.0)
     )
+
+
+def label_or_conflict(connection: Connection) -> None:
+    """As all who make something with a name of its own: what is unique is not the only thing to refuse."""
+    try:
+        label(connection)
+    except IntegrityError:
+        raise ConflictError("there is one already") from None
 
 
 def audit(connection: Connection) -> None:
@@ -122,6 +131,8 @@ def test_only_an_active_site_writes(db: Database) -> None:
             db.sync_write(label)
         with pytest.raises(StandbyError):
             db.sync_write(lambda c: c.execute(labels.delete()))
+        with pytest.raises(StandbyError):
+            db.sync_write(label_or_conflict)
         with pytest.raises(StandbyError):
             db.sync_write(lambda c: c.execute(update(labels).values(color="#fff")))
         # The log drops what a standby says, and logins go on.

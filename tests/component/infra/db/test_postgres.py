@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, column, insert, table, text, update
@@ -19,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from seawall.infra.db import batch, migrate
 from seawall.infra.db.postgres import PostgresDatabase
+from seawall.infra.db.watched import WatchedConnection
 from seawall.kernel.errors import UnavailableError
 from tests.support.processes import free_port
 from tests.support.servers.certificates import Authority
@@ -143,6 +145,33 @@ def test_commit_in_doubt_happens_once(
         asyncio.run(db.close())
     finally:
         proxy.close()
+
+
+def test_a_connection_that_breaks_after_its_commit(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server said that it has committed: nothing is asked, and nothing done again."""
+    url = postgres.database()
+    migrate.upgrade(url)
+    db = open_db(url)
+    prepare(db)
+    send = batch.send
+    broken: list[str] = []
+
+    def send_and_break(connection: Connection, raw: WatchedConnection, *items: Any, **options: Any) -> None:
+        send(connection, raw, *items, **options)
+        if options.get("commit") and len(broken) < 2:
+            broken.append("left" if broken else "closed")
+            if broken[-1] == "closed":
+                raw.close()
+            raw.leave("the server was left")
+
+    monkeypatch.setattr(batch, "send", send_and_break)
+    for number in range(4):
+        assert db.sync_write(lambda c, n=number: add(c, n)) == number  # type: ignore[misc]
+        assert numbers(db) == (number + 1, list(range(number + 1)))
+    assert broken == ["closed", "left"]
+    asyncio.run(db.close())
 
 
 def test_conflicts_are_run_again(postgres: Postgres) -> None:
