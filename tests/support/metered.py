@@ -27,6 +27,7 @@ from seawall.process import server
 from seawall.process.wiring import Process, open_process
 from seawall.registry import receipts
 from seawall.registry.manifest import OCI_MANIFEST
+from seawall.registry.projects import make_library
 from tests.support.digests import digest_of
 from tests.support.lab import CONFIG, descriptor
 from tests.support.processes import PASSWORD
@@ -167,7 +168,7 @@ def metered(postgres: Postgres, folder: Path, *, delay: float = 0.0, **settings:
     direct = postgres.database()
     migrate.upgrade(direct)
     db = open_database(direct)
-    ensure_admin(db, PASSWORD)
+    ensure_admin(db, PASSWORD, make_library)
     asyncio.run(db.close())
     relay = Relay(postgres.port, delay=delay)
     opened: list[Process] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -24,7 +25,6 @@ from seawall.access.tables import (
 )
 from seawall.infra.db import Database
 from seawall.kernel.errors import ConfigError, ConflictError, InvalidError, NotFoundError
-from seawall.kernel.names import check_project_name
 from seawall.kernel.spelling import did_you_mean
 
 # The id of the user of the first start.
@@ -50,6 +50,14 @@ def check_free(connection: Connection, username: str) -> None:
         raise ConflictError(f"user {taken} exists")
 
 
+def _id_of(connection: Connection, username: str) -> int:
+    """The user's id. Raises NotFoundError."""
+    found = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
+    if found is None:
+        raise NotFoundError(f"user {username} not found")
+    return int(found)
+
+
 def end_logins(connection: Connection, user_id: int) -> None:
     """End the user's logins by `seawall login`, also those that the user agreed to and nobody fetched yet."""
     logins = (user_tokens.c.user_id == user_id, user_tokens.c.kind == "login")
@@ -62,6 +70,15 @@ class LocalAccounts:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+
+    async def check_new(self, username: str) -> None:
+        """Raise InvalidError or ConflictError where nobody new can be called so."""
+        check_username(username)
+        await self._db.read(lambda c: check_free(c, username))
+
+    async def check_known(self, username: str) -> None:
+        """Raise NotFoundError where there is no such user."""
+        await self._db.read(lambda c: _id_of(c, username))
 
     async def create_user(self, username: str, password: str, *, sysadmin: bool = False) -> None:
         """Add a local user. Raises InvalidError or ConflictError."""
@@ -89,9 +106,7 @@ class LocalAccounts:
         hashed = await asyncio.to_thread(hash_of, password)
 
         def store_hash(connection: Connection) -> None:
-            found = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
-            if found is None:
-                raise NotFoundError(f"user {username} not found")
+            found = _id_of(connection, username)
             connection.execute(
                 update(users).where(users.c.id == found).values(password_hash=hashed, updated_at=time.time())
             )
@@ -107,9 +122,7 @@ class LocalAccounts:
         """
 
         def remove_user(connection: Connection) -> None:
-            found = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
-            if found is None:
-                raise NotFoundError(f"user {username} not found")
+            found = _id_of(connection, username)
             if found == FIRST_ADMIN:
                 # No start would make another one while there are users.
                 raise InvalidError(f"user {username} is the first administrator, and cannot be removed")
@@ -123,9 +136,7 @@ class LocalAccounts:
         """Switch off a user's second factor; whether there was one. Raises NotFoundError."""
 
         def remove_factor(connection: Connection) -> bool:
-            found = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
-            if found is None:
-                raise NotFoundError(f"user {username} not found")
+            found = _id_of(connection, username)
             gone = delete(second_factors).where(second_factors.c.user_id == found)
             return bool(connection.execute(gone).rowcount)
 
@@ -139,20 +150,6 @@ class LocalAccounts:
             )
         )
         return [Principal(*row) for row in rows]
-
-    async def create_project(self, name: str, *, public: bool) -> None:
-        """Add a project. Raises InvalidError or ConflictError."""
-        check_project_name(name)
-        now = time.time()
-
-        def add_project(connection: Connection) -> None:
-            if connection.execute(select(projects.c.id).where(projects.c.name == name)).first():
-                raise ConflictError(f"project {name} exists")
-            connection.execute(
-                insert(projects).values(name=name, public=public, created_at=now, updated_at=now)
-            )
-
-        await self._db.write(add_project)
 
     async def list_projects(self) -> list[tuple[str, bool]]:
         """(name, public) of every project, by name."""
@@ -169,11 +166,9 @@ class LocalAccounts:
 
         def set_role(connection: Connection) -> None:
             project_id = connection.execute(select(projects.c.id).where(projects.c.name == project)).scalar()
-            user_id = connection.execute(select(users.c.id).where(users.c.username == username)).scalar()
             if project_id is None:
                 raise NotFoundError(f"project {project} not found")
-            if user_id is None:
-                raise NotFoundError(f"user {username} not found")
+            user_id = _id_of(connection, username)
             connection.execute(
                 delete(project_members).where(
                     project_members.c.project_id == project_id, project_members.c.user_id == user_id
@@ -194,8 +189,13 @@ def check_admin_password(password: str) -> None:
         raise ConfigError(f"admin_password: {error}") from None
 
 
-def ensure_admin(db: Database, password: str | None) -> str | None:
-    """Make user `admin` at first start; returns a generated password, else None."""
+def ensure_admin(
+    db: Database, password: str | None, also: Callable[[Connection], None] = lambda _: None
+) -> str | None:
+    """Make user `admin` at first start; returns a generated password, else None.
+
+    `also`: what else the first start makes, in the same transaction.
+    """
     if db.sync_read(lambda c: c.execute(select(users.c.id).limit(1)).first()):
         return None
     if password is not None:
@@ -212,11 +212,7 @@ def ensure_admin(db: Database, password: str | None) -> str | None:
                 username="admin", password_hash=hashed, sysadmin=True, created_at=now, updated_at=now
             )
         )
-        if not connection.execute(select(projects.c.id).where(projects.c.name == "library")).first():
-            # Harbor's installations have this project from the start, and scripts rely on it.
-            connection.execute(
-                insert(projects).values(name="library", public=True, created_at=now, updated_at=now)
-            )
+        also(connection)
         return True
 
     try:

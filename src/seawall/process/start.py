@@ -18,6 +18,7 @@ from seawall.install.certificates import CertificateError, check_pair
 from seawall.kernel.errors import ConfigError
 from seawall.process import tables as tables  # declares every table
 from seawall.process.storage import open_cache
+from seawall.registry.projects import make_library
 
 _PATIENCE = 120.0
 
@@ -97,6 +98,6 @@ class FirstAdmin:
     async def _make(self) -> str | None:
         db = open_database(self._settings.database_url, pool_size=1)
         try:
-            return ensure_admin(db, None)
+            return ensure_admin(db, None, make_library)
         finally:
             await db.close()

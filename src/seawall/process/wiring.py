@@ -86,6 +86,7 @@ from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
 from seawall.registry.local import LocalRegistry
 from seawall.registry.part import ContentPart
+from seawall.registry.projects import default_quota
 from seawall.registry.protocol import Registry
 from seawall.web.caller import Callers
 from seawall.web.harbor.schedules import vendor_of
@@ -230,6 +231,8 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     hooks = Hooks()
     kept = receipts.recorder(db, storage, settings.storage.receipts)
     open_access = settings.auth.mode == "none"
+    keys = KeyRing.open(db, settings)
+    configuration = Configuration(db, keys, settings, has_other_users=users.has_others)
     content = LocalRegistry(
         db,
         storage,
@@ -239,12 +242,11 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         hooks=hooks,
         receipts=kept,
         cache=open_cache(settings) if serving else None,
+        default_quota=default_quota(configuration),
     )
-    keys = KeyRing.open(db, settings)
     events = Subscribers()
     redis = RedisClient(settings.redis)
     rates = RateLimiter(settings.rate, redis, _rates_file())
-    configuration = Configuration(db, keys, settings, has_other_users=users.has_others)
     sessions = SessionStore(
         db,
         redis,

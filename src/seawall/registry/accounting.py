@@ -385,7 +385,7 @@ def quota_of(connection: Connection, project_id: int) -> Row[Any] | None:
 
 def usage(connection: Connection) -> list[tuple[str, int, int]]:
     """(project, bytes it stores, quota in bytes or -1) of every project, by name."""
-    # A project has a quota's row from its first push on, or from when it is given one.
+    # A project that a push made (without authentication) has a row of `quotas` from that push on only.
     query = select(
         projects.c.name,
         func.coalesce(quotas.c.used_storage, 0),

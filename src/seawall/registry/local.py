@@ -15,6 +15,7 @@ from seawall.registry.hooks import Hooks
 from seawall.registry.lists import Lists
 from seawall.registry.manifests import Manifests
 from seawall.registry.model import Chunk, OpenBlob, StoredManifest
+from seawall.registry.projects import DefaultQuota, unlimited
 from seawall.registry.protocol import Registry, Visible
 from seawall.registry.reads import PointReads
 from seawall.registry.receipts import NoReceipts, Recorder
@@ -39,6 +40,7 @@ class LocalRegistry(Registry):
         hooks: Hooks,
         receipts: Recorder | None = None,
         cache: BlobCache | None = None,
+        default_quota: DefaultQuota = unlimited,
     ) -> None:
         """`create_projects`, `grace_seconds`, `blob_limit`: see Repositories, Blobs, Uploads.
 
@@ -46,6 +48,7 @@ class LocalRegistry(Registry):
         """
         self.db = db
         self.storage = storage
+        self.default_quota = default_quota
         self.writes = ContentWrites(db, hooks, receipts or NoReceipts())
         reads = PointReads(db)
         self.repositories = Repositories(db, reads, create_projects=create_projects)

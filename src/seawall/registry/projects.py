@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from sqlalchemy import Connection, func, insert, select
 
 from seawall.access import projects
-from seawall.access.access import Project
+from seawall.access.access import Project, project_by_name
+from seawall.infra.configuration import Configuration
 from seawall.kernel.errors import ConflictError, InvalidError
+from seawall.registry.accounting import UNLIMITED
 from seawall.registry.lookups import repository_ids
 from seawall.registry.repositories import lock
 from seawall.registry.tables import REPOSITORY_EXISTS, quotas, repositories
+
+# What a new project may hold (bytes, -1 for no bound) when nobody says so.
+DefaultQuota = Callable[[], Awaitable[int]]
+
+
+def default_quota(configuration: Configuration) -> DefaultQuota:
+    """The quota of new projects by the system's settings."""
+
+    async def quota() -> int:
+        if not await configuration.get("quota_per_project_enable"):
+            return UNLIMITED
+        return int(await configuration.get("storage_per_project"))
+
+    return quota
+
+
+async def unlimited() -> int:
+    """A DefaultQuota without a bound."""
+    return UNLIMITED
 
 
 def create(
@@ -21,14 +42,14 @@ def create(
     *,
     owner: int | None,
     metadata: Mapping[str, str],
-    storage: int = -1,
+    storage: int = UNLIMITED,
     registry_id: int | None = None,
 ) -> int:
     """Make a project with a quota and return its id; `owner` becomes its first project admin.
 
     `storage` is the quota in bytes, -1 for none. Raises InvalidError or ConflictError.
     """
-    if storage != -1 and storage <= 0:
+    if storage != UNLIMITED and storage <= 0:
         raise InvalidError("storage_limit must be -1 or more than 0 bytes")
     project_id = projects.create(connection, name, owner=owner, metadata=metadata, registry_id=registry_id)
     has_quota = select(quotas.c.id).where(quotas.c.project_id == project_id)
@@ -40,6 +61,12 @@ def create(
             )
         )
     return project_id
+
+
+def make_library(connection: Connection) -> None:
+    """Make the public project `library`, which Harbor's installations have from the start."""
+    if project_by_name(connection, "library") is None:
+        create(connection, "library", owner=None, metadata={"public": "true"})
 
 
 def count_repositories(connection: Connection, project_ids: Collection[int]) -> dict[int, int]:

@@ -6,7 +6,7 @@ import asyncio
 
 from seawall.features.replication.endpoint import LocalEndpoint
 from seawall.kernel.errors import ConflictError
-from seawall.registry import projects
+from seawall.registry import accounting, projects
 from tests.support.lab import Lab, Run
 
 
@@ -27,5 +27,15 @@ def test_one_of_many_makes_a_project(run: Run) -> None:
             # A copy finds the project that another copy has made meanwhile.
             target = LocalEndpoint(lab.db, lab.content)
             await asyncio.gather(*(target.prepare(f"copied{number}/app") for _ in range(8)))
+
+    run(body)
+
+
+def test_a_project_that_a_copy_makes_has_the_quota_of_new_projects(run: Run) -> None:
+    async def body(lab: Lab) -> None:
+        await lab.services.configuration.set({"storage_per_project": 5000})
+        await LocalEndpoint(lab.db, lab.content).prepare("copied/app")
+        rows = await lab.db.read(lambda c: list(accounting.usage(c)))
+        assert [row for row in rows if row[0] == "copied"] == [("copied", 0, 5000)]
 
     run(body)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from seawall.access.accounts import ensure_admin
 from seawall.access.tables import robots, users
 from seawall.infra.db import migrate, open_database
+from seawall.registry.projects import make_library
 from seawall.web.harbor.app import make_app
 from tests.support.api import Api
 from tests.support.registry import Registry
@@ -81,7 +82,7 @@ def test_no_password_is_known_before(tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path}/{number}.db"
         migrate.upgrade(url)
         db = open_database(url)
-        password = ensure_admin(db, None)
+        password = ensure_admin(db, None, make_library)
         assert password is not None
         assert len(password) >= 16
         made.add(password)

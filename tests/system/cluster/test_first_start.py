@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from seawall.access.accounts import ensure_admin
 from seawall.infra.db import migrate, open_database
+from seawall.registry.projects import make_library
 from tests.support.servers.postgres import Postgres
 
 
@@ -20,7 +21,7 @@ def test_one_of_them_makes_the_administrator(postgres: Postgres) -> None:
         db = open_database(url, pool_size=2)
         try:
             together.wait(30)
-            return ensure_admin(db, None)
+            return ensure_admin(db, None, make_library)
         finally:
             asyncio.run(db.close())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from seawall.access import accounts
 from seawall.process.commands import boundary
 from seawall.process.commands.main import app
 from tests.support.databases import with_schema
@@ -66,6 +68,36 @@ def test_quotas(run: Run) -> None:
         assert code == 1
         assert said.startswith(f"seawall: size '{size}'"), said
     assert run("quota", "set", "nosuch", "1GiB")[2] == "seawall: project nosuch not found\n"
+
+
+def test_a_new_project_has_the_quota_of_new_projects(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEAWALL_CONFIGURATION", '{"storage_per_project": 5368709120}')
+    assert run("project", "create", "limited")[0] == 0
+    shown = json.loads(run("quota", "list", "--json")[1])
+    assert {row["project"]: row["quota"] for row in shown} == {"app": -1, "web": -1, "limited": 5368709120}
+    assert run("project", "create", "limited")[2] == "seawall: project limited exists\n"
+
+
+def test_a_name_is_looked_at_before_the_password(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Correct-horse-1\n"))
+    assert run("user", "create", "alice")[0] == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run("user", "create", "Alice")[2] == "seawall: user alice exists\n"
+    assert run("user", "create", "a b")[2].startswith("seawall: user 'a b': names have")
+    assert run("user", "passwd", "bob")[2] == "seawall: user bob not found\n"
+    assert run("user", "passwd", "alice")[2].startswith("seawall: no password: standard input is empty")
+
+
+def test_two_who_add_one_user(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The other one has done it after the look.
+    monkeypatch.setattr(accounts, "check_free", lambda _connection, _name: None)
+    for code in (0, 1):
+        monkeypatch.setattr("sys.stdin", io.StringIO("Correct-horse-1\n"))
+        assert run("user", "create", "alice") == (
+            code,
+            "" if code else "user alice created\n",
+            "seawall: it conflicts with what another request did meanwhile; try again\n" if code else "",
+        )
 
 
 def test_jobs(run: Run) -> None:

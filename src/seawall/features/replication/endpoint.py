@@ -174,9 +174,12 @@ class LocalEndpoint:
         name = repository.partition("/")[0]
         if await self._db.read(lambda c: project_by_name(c, name)) is not None:
             return
+        storage = await self._content.default_quota()
         with contextlib.suppress(ConflictError):
             await self._db.write(
-                lambda c: project_content.create(c, name, owner=None, metadata={"public": "false"})
+                lambda c: project_content.create(
+                    c, name, owner=None, metadata={"public": "false"}, storage=storage
+                )
             )
 
     async def put_blob(

@@ -114,11 +114,15 @@ def described(error: Exception) -> str:
     """One line for the operator: what, where, and what helps where that is known."""
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+    from seawall.infra.db import faults
     from seawall.kernel.errors import SeawallError
     from seawall.kernel.extras import lacking
 
     if isinstance(error, SeawallError):
         return " ".join(str(error).split())
+    found = faults.status(error)
+    if found is not None:
+        return f"it {found[1]}; try again" if found[0] == 409 else found[1]
     if isinstance(error, DBAPIError):
         return f"database: {_of_database(error)}"
     if isinstance(error, SQLAlchemyError):

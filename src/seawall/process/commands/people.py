@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from seawall.access import users
 from seawall.access.accounts import LocalAccounts
 from seawall.access.erasure import Erasure
+from seawall.infra.configuration import Configuration
+from seawall.infra.db import Database
+from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConfigError
 from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import (
@@ -22,6 +26,7 @@ from seawall.process.commands.common import (
     with_db,
     with_keys,
 )
+from seawall.registry import projects
 
 user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
 project_app = typer.Typer(no_args_is_help=True, help="Manage projects.")
@@ -49,8 +54,9 @@ def user_create(
 
     Example: seawall user create alice --admin < password.txt
     """
-    # First: nobody should type a password for a registry that is not there.
+    # First: nobody should type a password for a registry that is not there, or for a name that is taken.
     settings = registry_of(config, data_dir)
+    with_db(settings, lambda db: LocalAccounts(db).check_new(username))
     password = _read_password()
     with_db(settings, lambda db: LocalAccounts(db).create_user(username, password, sysadmin=admin))
     print(f"user {username} created")
@@ -63,6 +69,7 @@ def user_passwd(username: UserArgument, config: ConfigOption = None, data_dir: D
     Example: seawall user passwd admin
     """
     settings = registry_of(config, data_dir)
+    with_db(settings, lambda db: LocalAccounts(db).check_known(username))
     password = _read_password()
     with_db(settings, lambda db: LocalAccounts(db).set_password(username, password))
     print(f"password of {username} changed")
@@ -123,11 +130,19 @@ def project_create(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Add a project.
+    """Add a project; its quota is the one that the system's settings give to new projects.
 
     Example: seawall project create web --public
     """
-    with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).create_project(name, public=public))
+    settings = registry_of(config, data_dir)
+
+    async def make(db: Database, keys: KeyRing) -> None:
+        configuration = Configuration(db, keys, settings, has_other_users=users.has_others)
+        storage = await projects.default_quota(configuration)()
+        metadata = {"public": str(public).lower()}
+        await db.write(lambda c: projects.create(c, name, owner=None, metadata=metadata, storage=storage))
+
+    with_keys(settings, make)
     print(f"project {name} created")
 
 

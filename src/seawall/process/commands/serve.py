@@ -32,6 +32,7 @@ from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 from seawall.process.start import FirstAdmin, preflight
 from seawall.process.storage import open_storage
+from seawall.registry.projects import make_library
 
 app = typer.Typer()
 _BACKLOG = 4096
@@ -122,7 +123,7 @@ def _prepare(settings: Settings) -> bool:
             writable = await prepare_site(db, open_storage(settings), settings)
             KeyRing.open(db, settings)
             if writable and settings.auth.mode == "local" and settings.admin_password is not None:
-                ensure_admin(db, settings.admin_password)
+                ensure_admin(db, settings.admin_password, make_library)
             return writable
         finally:
             await db.close()

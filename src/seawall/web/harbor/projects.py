@@ -240,11 +240,9 @@ async def create_project(
         raise ApiError(400, "a new project has no retention_id; give it a policy at /retentions")
     if body.public is not None:
         metadata.setdefault("public", str(body.public).lower())
-    storage = await configuration.get("storage_per_project")
-    if body.storage_limit and principal.sysadmin:
+    storage = await content.default_quota(configuration)()
+    if body.storage_limit and principal.sysadmin and await configuration.get("quota_per_project_enable"):
         storage = body.storage_limit
-    if not await configuration.get("quota_per_project_enable"):
-        storage = -1
 
     def make_project(connection: Connection) -> int:
         owner: int | None = principal.id or None

@@ -35,6 +35,7 @@ from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import digest_of
 from seawall.process.wiring import Process, open_process
 from seawall.registry import gc
+from seawall.registry.projects import make_library
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MASTER = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -48,7 +49,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     url = f"sqlite:///{file}"
     migrate.upgrade(url)
     db = open_database(url)
-    ensure_admin(db, "Seawall-12345")
+    ensure_admin(db, "Seawall-12345", make_library)
     asyncio.run(db.close())
     return file
 
