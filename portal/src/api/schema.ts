@@ -3620,6 +3620,8 @@ export interface components {
             jwks?: {
                 [key: string]: unknown;
             } | null;
+            /** @default false */
+            any_address: boolean;
         };
         TrustedKey: {
             id: number;

@@ -81,8 +81,9 @@ class Federation:
     ) -> None:
         """Raise unless the token stands for the robot, (id, full name, project's id).
 
-        A token with a `jti` is taken once. Without `once` it may come again from the same address, for
-        clients that show the same password for each request; never for another robot, nor after an exchange.
+        A token with a `jti` is taken once. Without `once` it may come again from the same address (from any,
+        where the issuer's entry says so), for clients that show the same password for each request; never
+        for another robot, nor after an exchange.
 
         Raises TokenRefusedError; UnavailableError when its issuer cannot be asked.
         """
@@ -117,8 +118,9 @@ class Federation:
         if use:
             query = select(used_tokens.c.robot_id, used_tokens.c.address).where(used_tokens.c.mark == mark)
             found = await self._db.point(lambda c: c.execute(query).first())
-            if found is not None and found.robot_id == robot[0] and found.address == use[:64]:
-                return
+            if found is not None and found.robot_id == robot[0] and found.address:
+                if trusted.any_address or found.address == use[:64]:
+                    return
         raise TokenRefusedError("the token was used before")
 
     def _first(self, connection: Connection, mark: str, robot_id: int, use: str, until: float) -> bool:

@@ -33,12 +33,14 @@ class TrustedIssuer:
     """One issuer and what its tokens must say.
 
     `claims`: by name of a claim, patterns of which one must match. `jwks`: its keys; None: by discovery.
+    `any_address`: a token that is shown as a password may come again from any address, not from its first only.
     """
 
     issuer: str
     audience: str
     claims: dict[str, tuple[str, ...]]
     jwks: dict[str, Any] | None = None
+    any_address: bool = False
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -73,6 +75,7 @@ def known(text: str) -> list[TrustedIssuer]:
             item["audience"],
             {name: tuple(found) for name, found in item["claims"].items()},
             item.get("jwks"),
+            item.get("any_address", False),
         )
         for item in json.loads(text or "[]")
     ]
@@ -108,7 +111,7 @@ def _one(item: dict[str, Any]) -> TrustedIssuer:
         raise InvalidError(
             f"issuer {issuer[:200]}: a condition on a claim is required, or any token of the issuer would do"
         )
-    return TrustedIssuer(issuer, audience, conditions, jwks)
+    return TrustedIssuer(issuer, audience, conditions, jwks, bool(item.get("any_address")))
 
 
 def _patterns(name: str, found: object) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from typing import Any
 
 import httpx
@@ -20,9 +22,11 @@ from seawall.access.issuer_keys import IssuerKeys
 from seawall.access.trusted_issuers import TrustedIssuer, parse
 from seawall.infra.addresses import networks
 from seawall.kernel.errors import InvalidError, UnavailableError
+from seawall.process.commands.kubelet import PROVIDER
 from tests.support.lab import Lab
 from tests.support.registry import Registry
 from tests.support.servers.issuer import AUDIENCE, Issuer, open_issuer
+from tests.support.sites import push
 from tests.support.waiting import until
 
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -149,11 +153,19 @@ def test_a_token_counts_once(run: Run, issuer: Issuer) -> None:
         ):
             with pytest.raises(TokenRefusedError, match="used before"):
                 await second.admit(robot, issuers, token, address, once=once)
+        # Of a cluster's nodes each has an address of its own.
+        anywhere, token = trusted(issuer, any_address=True), issuer.token()
+        for address in ("192.0.2.1", "192.0.2.2", "2001:db8::1"):
+            await second.admit(ROBOT, anywhere, token, address, once=False)
+        for robot, once in (((8, "robot$x", None), False), (ROBOT, True)):
+            with pytest.raises(TokenRefusedError, match="used before"):
+                await first.admit(robot, anywhere, token, "192.0.2.1", once=once)
         # An exchange uses it up for both.
         token = issuer.token()
         await first.admit(ROBOT, issuers, token, "192.0.2.1", once=True)
-        with pytest.raises(TokenRefusedError, match="used before"):
-            await first.admit(ROBOT, issuers, token, "192.0.2.1", once=False)
+        for found in (issuers, anywhere):
+            with pytest.raises(TokenRefusedError, match="used before"):
+                await first.admit(ROBOT, found, token, "192.0.2.1", once=False)
 
     run(body)
 
@@ -293,6 +305,34 @@ def test_over_http(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> 
         server.close()
 
 
+def _pulled_by_a_pod(server: Registry, issuer: Issuer, robot: str) -> None:
+    """kubelet asks the credential provider, and containerd (here skopeo) pulls with what it answers."""
+    push(server.url, server.admin, "p/app", "pod", b"x" * 100)
+    host = server.url.removeprefix("http://")
+
+    def pull(image: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+        request = {
+            "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+            "kind": "CredentialProviderRequest",
+            "image": f"{host}/{image}",
+            "serviceAccountToken": issuer.token(**changes),
+            "serviceAccountAnnotations": {"seawall/robot": robot},
+        }
+        program = resources.files("seawall.install").joinpath("data", PROVIDER)
+        answer = subprocess.run(
+            ["sh", str(program)], input=json.dumps(request), capture_output=True, text=True, check=True
+        )
+        auth = json.loads(answer.stdout)["auth"][host]
+        command = ["skopeo", "inspect", "--raw", "--tls-verify=false", "--creds"]
+        command += [f"{auth['username']}:{auth['password']}", f"docker://{host}/{image}"]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    assert pull("p/app:pod").returncode == 0
+    # Another account's token, and an image that the robot may not pull.
+    assert pull("p/app:pod", repository="acme/other").returncode != 0
+    assert pull("q/app:pod").returncode != 0
+
+
 def _over_http(server: Registry, issuer: Issuer) -> None:
     server.create_project("p")
     server.create_project("q")
@@ -307,7 +347,9 @@ def _over_http(server: Registry, issuer: Issuer) -> None:
     }
     made = server.api("POST", "/robots", json=robot).json()
     shown = server.api("GET", f"/robots/{made['id']}").json()
-    assert shown["trusted_issuers"] == [{**trust, "claims": {"repository": ["acme/app"]}}]
+    assert shown["trusted_issuers"] == [
+        {**trust, "claims": {"repository": ["acme/app"]}, "any_address": False}
+    ]
     no_audience = {**robot, "name": "x", "trusted_issuers": [{**trust, "audience": ""}]}
     answer = httpx.post(f"{server.url}/api/v2.0/robots", json=no_audience, auth=server.admin)
     assert (answer.status_code, "audience" in answer.text) == (400, True)
@@ -382,6 +424,7 @@ def _over_http(server: Registry, issuer: Issuer) -> None:
         assert exchange(subject_token=issuer.token(aud="x")).status_code == 401
     with ThreadPoolExecutor(12) as pool:
         assert {answer.status_code for answer in pool.map(lambda _: exchange(), range(24))} == {200}
+    _pulled_by_a_pod(server, issuer, made["name"])
     # The command takes the trust away, and gives it back.
     name = made["name"].removeprefix("robot$")
     assert server.cli("robot", "distrust", name, "--issuer", issuer.url).returncode == 0

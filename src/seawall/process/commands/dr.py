@@ -217,7 +217,8 @@ def dr_witness(
         port=port,
         interface=Interfaces.ASGI,
         log_access=False,
-        log_level="warning",  # type: ignore[arg-type]
+        # Granian warns at each start that this way of serving is new; what fails is an error.
+        log_level="error",  # type: ignore[arg-type]
         ssl_cert=certificate,
         ssl_key=key,
     )

@@ -41,6 +41,7 @@ _GROUPS = {
         "gc": "content:app",
         "fsck": "content:app",
         "mirror-config": "mirror:app",
+        "kubelet": "kubelet:kubelet_app",
     },
     "Keep": {
         "backup": "backup:app",

@@ -31,6 +31,10 @@ def robot_trust(
     jwks: Annotated[
         Path | None, typer.Option("--jwks", help="file of the issuer's keys; otherwise by discovery")
     ] = None,
+    any_address: Annotated[
+        bool,
+        typer.Option("--any-address", help="a token shown as a password may come again from any address"),
+    ] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
@@ -44,7 +48,12 @@ def robot_trust(
         if not equals:
             raise ConfigError(f"--claim {item}: must be NAME=PATTERN")
         conditions.setdefault(name, []).append(pattern)
-    wanted: dict[str, Any] = {"issuer": issuer, "audience": audience, "claims": conditions}
+    wanted: dict[str, Any] = {
+        "issuer": issuer,
+        "audience": audience,
+        "claims": conditions,
+        "any_address": any_address,
+    }
     if jwks is not None:
         try:
             wanted["jwks"] = json.loads(jwks.read_text())
