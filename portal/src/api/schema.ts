@@ -3086,6 +3086,8 @@ export interface components {
             proxy_referrer_api?: string | null;
             proxy_cache_filter_pattern?: string | null;
             proxy_cache_filter_kind?: string | null;
+            virtual_members?: string | null;
+            virtual_order?: string | null;
         };
         ProjectReq: {
             project_name?: string | null;

@@ -118,9 +118,9 @@ class Federation:
         if use:
             query = select(used_tokens.c.robot_id, used_tokens.c.address).where(used_tokens.c.mark == mark)
             found = await self._db.point(lambda c: c.execute(query).first())
-            if found is not None and found.robot_id == robot[0] and found.address:
-                if trusted.any_address or found.address == use[:64]:
-                    return
+            same = found is not None and found.robot_id == robot[0] and bool(found.address)
+            if same and (trusted.any_address or found.address == use[:64]):
+                return
         raise TokenRefusedError("the token was used before")
 
     def _first(self, connection: Connection, mark: str, robot_id: int, use: str, until: float) -> bool:

@@ -38,8 +38,11 @@ _BOOLEANS = frozenset(
 _SEVERITIES = ("none", "low", "medium", "high", "critical")
 _NUMBERS = frozenset({"proxy_speed_kb", "max_upstream_conn"})
 _TEXTS = frozenset({"proxy_cache_filter_pattern", "proxy_cache_filter_kind"})
+# See `seawall.registry.virtual`.
+_VIRTUAL = frozenset({"virtual_members", "virtual_order"})
+_MOST_MEMBERS = 20
 # Every metadata name that can be set; the API shows `retention_id` too, from the retention policy.
-METADATA = _BOOLEANS | _NUMBERS | _TEXTS | {"severity"}
+METADATA = _BOOLEANS | _NUMBERS | _TEXTS | _VIRTUAL | {"severity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +72,29 @@ def check_metadata(name: str, value: str) -> str:
         raise InvalidError(f"{name} must be a number or -1")
     if name == "proxy_cache_filter_kind" and value not in ("", "doublestar", "regex"):
         raise InvalidError("proxy_cache_filter_kind must be doublestar or regex")
+    if name == "virtual_members":
+        return ",".join(_members(value))
+    if name == "virtual_order" and value not in ("", "first", "newest"):
+        raise InvalidError("virtual_order must be first or newest")
     if len(value) > 1024:
         raise InvalidError(f"{name} has more than 1024 characters")
     return value
+
+
+def names_in(value: str) -> list[str]:
+    """The names of projects in a value that has them with commas."""
+    return [name for item in value.split(",") if (name := item.strip())]
+
+
+def _members(value: str) -> list[str]:
+    names = names_in(value[: _MOST_MEMBERS * 256])
+    if len(names) > _MOST_MEMBERS:
+        raise InvalidError(f"virtual_members has more than {_MOST_MEMBERS} projects")
+    if len(set(names)) != len(names):
+        raise InvalidError("virtual_members has a project more than once")
+    for name in names:
+        check_project_name(name)
+    return names
 
 
 def _check_filter(values: Mapping[str, str]) -> None:
@@ -160,6 +183,17 @@ def settings_of_each(
     for project, name, value, identifier in connection.execute(query):
         found.setdefault(project, (identifier, {}))[1][name] = value
     return found
+
+
+def values_of(connection: Connection, name: str) -> dict[str, str]:
+    """The values of one name of metadata, by project, in the order of the projects' names."""
+    query = (
+        select(projects.c.name, project_metadata.c.value)
+        .join(projects, projects.c.id == project_metadata.c.project_id)
+        .where(project_metadata.c.name == name)
+        .order_by(projects.c.name)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def ids_of(connection: Connection, names: Collection[str]) -> dict[str, int]:

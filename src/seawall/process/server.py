@@ -154,6 +154,7 @@ def build(settings: Settings) -> ASGIApp:
             settings.external_url,
             process.configuration,
             process.mirror,
+            process.virtual,
         )
         routes.append(Route("/service/token", endpoint.serve, methods=["GET", "POST"]))
         routes += OAuthEndpoint(process.logins, process.configuration, settings.external_url).routes()
@@ -209,6 +210,7 @@ def build(settings: Settings) -> ASGIApp:
         process.registry,
         access,
         process.mirror,
+        process.virtual,
         manifest_limit=settings.limits.manifest_bytes,
         accelerator=_accelerator(settings),
     )

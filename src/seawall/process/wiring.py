@@ -88,6 +88,7 @@ from seawall.registry.local import LocalRegistry
 from seawall.registry.part import ContentPart
 from seawall.registry.projects import default_quota
 from seawall.registry.protocol import Registry
+from seawall.registry.virtual import VirtualProjects
 from seawall.web.caller import Callers
 from seawall.web.harbor.schedules import vendor_of
 
@@ -136,6 +137,7 @@ class Process:
     # What the registry API serves: `content`, with all that wraps it.
     registry: Registry
     mirror: Mirror
+    virtual: VirtualProjects
     callers: Callers
     peers: PeerService
     background: tuple[Background, ...]
@@ -389,6 +391,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         factors=SecondFactors(db, keys, throttle),
         registry=registry,
         mirror=Mirror(db, settings.mirror),
+        virtual=VirtualProjects(db),
         callers=Callers(auth, tokens, oidc, rates, user_tokens),
         peers=peers,
         background=tuple(work for part in parts for work in part.background),

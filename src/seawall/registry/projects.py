@@ -11,6 +11,7 @@ from seawall.access import projects
 from seawall.access.access import Project, project_by_name
 from seawall.infra.configuration import Configuration
 from seawall.kernel.errors import ConflictError, InvalidError
+from seawall.registry import virtual
 from seawall.registry.accounting import UNLIMITED
 from seawall.registry.lookups import repository_ids
 from seawall.registry.repositories import lock
@@ -51,7 +52,13 @@ def create(
     """
     if storage != UNLIMITED and storage <= 0:
         raise InvalidError("storage_limit must be -1 or more than 0 bytes")
-    project_id = projects.create(connection, name, owner=owner, metadata=metadata, registry_id=registry_id)
+    listed = {key: value for key, value in metadata.items() if key == virtual.MEMBERS}
+    plain = {key: value for key, value in metadata.items() if key not in listed}
+    project_id = projects.create(connection, name, owner=owner, metadata=plain, registry_id=registry_id)
+    if listed:
+        made = project_by_name(connection, name)
+        assert made is not None
+        virtual.set_metadata(connection, made, listed)
     has_quota = select(quotas.c.id).where(quotas.c.project_id == project_id)
     if not connection.execute(has_quota).first():
         now = time.time()
@@ -100,4 +107,5 @@ def remove(connection: Connection, project: Project) -> None:
             raise ConflictError(reason)
         # A push of a first manifest holds its repository: it is over before the second look, or comes after.
         lock(connection, repository_ids(connection, project.id), leaving=True)
+    virtual.forget(connection, project)
     projects.remove(connection, project)

@@ -15,6 +15,7 @@ from seawall.access.views import projects
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
+from seawall.registry import virtual
 from seawall.registry.model import Repository
 from seawall.registry.reads import PointReads
 from seawall.registry.tables import repositories
@@ -119,6 +120,8 @@ def create_repository(connection: Connection, name: str, create_project: bool) -
     row = connection.execute(select(projects.c.id).where(projects.c.name == project_name)).first()
     if row is None:
         raise RegistryError("NAME_UNKNOWN", f"project {project_name} not found", detail={"name": name})
+    if virtual.is_virtual(connection, row[0]):
+        raise RegistryError("DENIED", f"{project_name} is a virtual project: push to one of its members")
     connection.execute(
         upsert(
             connection,

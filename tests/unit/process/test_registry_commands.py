@@ -121,6 +121,8 @@ NAMED = [
     ["project", "member", "NAME", "admin", "guest"],
     ["project", "member", "web", "NAME", "guest"],
     ["project", "member", "web", "admin", "NAME"],
+    ["project", "virtual", "NAME", "web"],
+    ["project", "virtual", "web", "NAME"],
     ["quota", "set", "NAME", "1GiB"],
     ["quota", "refresh", "NAME"],
     ["jobs", "log", "NAME"],

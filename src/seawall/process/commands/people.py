@@ -6,14 +6,16 @@ import sys
 from typing import Annotated
 
 import typer
+from sqlalchemy import Connection
 
 from seawall.access import users
+from seawall.access.access import project_by_name
 from seawall.access.accounts import LocalAccounts
 from seawall.access.erasure import Erasure
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.secrets.keyring import KeyRing
-from seawall.kernel.errors import ConfigError
+from seawall.kernel.errors import ConfigError, NotFoundError
 from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import (
     ConfigOption,
@@ -26,7 +28,7 @@ from seawall.process.commands.common import (
     with_db,
     with_keys,
 )
-from seawall.registry import projects
+from seawall.registry import projects, virtual
 
 user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
 project_app = typer.Typer(no_args_is_help=True, help="Manage projects.")
@@ -144,6 +146,32 @@ def project_create(
 
     with_keys(settings, make)
     print(f"project {name} created")
+
+
+@project_app.command("virtual")
+def project_virtual(
+    name: Annotated[str, typer.Argument(help="an empty project, which is then pulled from only")],
+    members: Annotated[list[str], typer.Argument(help="projects, in the order in which they are asked")],
+    newest: Annotated[
+        bool, typer.Option("--newest", help="of hosted projects with a tag, the newest wins, not the first")
+    ] = False,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+) -> None:
+    """Let several projects, hosted and proxied, be pulled from as one.
+
+    Example: seawall project virtual all team base hub
+    """
+    values = {virtual.MEMBERS: ",".join(members), virtual.ORDER: "newest" if newest else "first"}
+
+    def make_virtual(connection: Connection) -> None:
+        project = project_by_name(connection, name)
+        if project is None:
+            raise NotFoundError(f"project {name} not found")
+        virtual.set_metadata(connection, project, values)
+
+    with_db(registry_of(config, data_dir), lambda db: db.write(make_virtual))
+    print(f"project {name} stands for {', '.join(members)}")
 
 
 @project_app.command("list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from fastapi import Path, Response
@@ -11,6 +12,7 @@ from seawall.access import projects as domain
 from seawall.access.access import Project as ProjectRow
 from seawall.features.retention.policies import policy_ids
 from seawall.kernel.errors import ConflictError
+from seawall.registry import virtual
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -18,7 +20,7 @@ from seawall.web.harbor.deps import (
 )
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
-from seawall.web.harbor.projects import shown
+from seawall.web.harbor.projects import check_virtual, shown
 
 router = ApiRouter(tags=["project"])
 
@@ -26,6 +28,17 @@ router = ApiRouter(tags=["project"])
 def _metadata_of(connection: Connection, project: ProjectRow) -> dict[str, str]:
     retention = policy_ids(connection, [project.id])
     return shown(domain.metadata_of(connection, project), retention.get(project.id))
+
+
+def _setter(access: Access) -> Callable[[Connection, Mapping[str, str]], None]:
+    """Sets metadata values of the caller's project, for a transaction."""
+    project = access.project
+
+    def set_values(connection: Connection, values: Mapping[str, str]) -> None:
+        check_virtual(connection, access, project, values)
+        virtual.set_metadata(connection, project, values)
+
+    return set_values
 
 
 MetadataName = Annotated[str, Path(max_length=255)]
@@ -48,11 +61,12 @@ async def add_project_metadatas(
     if len(body) != 1:
         raise ApiError(400, "give exactly one metadata value")
     project, (name, value) = access.project, next(iter(body.items()))
+    set_values = _setter(access)
 
     def add_value(connection: Connection) -> None:
         if name in _metadata_of(connection, project):
             raise ConflictError(f"metadata {name} is set already")
-        domain.set_metadata(connection, project, {name: value})
+        set_values(connection, {name: value})
 
     await access.write(add_value)
     access.audited("create", "project_metadata", project.name, f"set {name[:100]}", project.id)
@@ -78,7 +92,8 @@ async def update_project_metadata(
     if meta_name not in body:
         raise ApiError(400, f"the body must have {meta_name[:100]}")
     project, wanted = access.project, {meta_name: body[meta_name]}
-    await access.write(lambda c: domain.set_metadata(c, project, wanted))
+    set_values = _setter(access)
+    await access.write(lambda c: set_values(c, wanted))
     access.audited("update", "project_metadata", project.name, f"set {meta_name[:100]}", project.id)
     return Response()
 
@@ -91,6 +106,11 @@ async def delete_project_metadata(
     project = access.project
     if meta_name == "public":
         raise ApiError(400, "public cannot be taken away")
-    await access.write(lambda c: domain.delete_metadata(c, project.id, meta_name))
+
+    def delete_value(connection: Connection) -> None:
+        check_virtual(connection, access, project, {meta_name: None})
+        domain.delete_metadata(connection, project.id, meta_name)
+
+    await access.write(delete_value)
     access.audited("delete", "project_metadata", project.name, f"remove {meta_name[:100]}", project.id)
     return Response()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Header, Query, Request, Response
@@ -19,7 +20,7 @@ from seawall.features.replication.registries import registry_row
 from seawall.features.retention.policies import policy_ids
 from seawall.kernel.errors import ConflictError, InvalidError
 from seawall.kernel.names import check_project_name
-from seawall.registry import accounting
+from seawall.registry import accounting, virtual
 from seawall.registry import projects as content
 from seawall.web.harbor.deps import (
     Access,
@@ -36,6 +37,7 @@ from seawall.web.harbor.needs import Config, Db, Replicating
 from seawall.web.harbor.replication.models import Registry
 
 router = ApiRouter(tags=["project"])
+_VIRTUAL_REFUSED = "Only system admin can make or change a virtual project"
 
 
 class ProjectMetadata(BaseModel):
@@ -57,6 +59,8 @@ class ProjectMetadata(BaseModel):
     proxy_referrer_api: str | None = None
     proxy_cache_filter_pattern: str | None = None
     proxy_cache_filter_kind: str | None = None
+    virtual_members: str | None = None
+    virtual_order: str | None = None
 
 
 class CVEAllowlistItem(BaseModel):
@@ -236,6 +240,8 @@ async def create_project(
     if body.registry_id:
         await replication.registries.get(body.registry_id)
     metadata = body.metadata.model_dump(exclude_none=True) if body.metadata else {}
+    if virtual.MEMBERS in metadata and not principal.sysadmin:
+        raise ApiError(403, _VIRTUAL_REFUSED)
     if metadata.pop("retention_id", None):
         raise ApiError(400, "a new project has no retention_id; give it a policy at /retentions")
     if body.public is not None:
@@ -262,6 +268,20 @@ async def create_project(
     made = await access.write(make_project)
     access.audited("create", "project", name, f"create project {name}", made)
     return Response(status_code=201, headers=location(request, name if x_resource_name_in_location else made))
+
+
+def check_virtual(
+    connection: Connection, access: Access, project: ProjectRow, values: Mapping[str, str | None]
+) -> None:
+    """Raise ApiError where somebody else than a system administrator changes what a project stands for.
+
+    By a list a project's administrator would see which names other projects have. A value of None goes.
+    """
+    wanted = {name: value for name, value in values.items() if name in (virtual.MEMBERS, virtual.ORDER)}
+    if wanted and not access.principal.sysadmin:
+        now = domain.settings_of(connection, project.id)
+        if any(now.get(name) != value for name, value in wanted.items()):
+            raise ApiError(403, _VIRTUAL_REFUSED)
 
 
 def _set_allowlist(connection: Connection, project_id: int, given: CVEAllowlist | None) -> None:
@@ -291,7 +311,8 @@ async def update_project(
     def change_project(connection: Connection) -> None:
         if retention is not None and retention != str(policy_ids(connection, [project.id]).get(project.id)):
             raise InvalidError("retention_id can be left out, or be that of the project's policy")
-        domain.set_metadata(connection, project, metadata)
+        check_virtual(connection, access, project, metadata)
+        virtual.set_metadata(connection, project, metadata)
         _set_allowlist(connection, project.id, allowlist)
 
     await access.write(change_project)

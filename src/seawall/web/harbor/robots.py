@@ -43,8 +43,8 @@ class TrustedIssuer(BaseModel):
     """An issuer whose tokens stand for a robot's secret.
 
     `claims`: patterns by name of a claim; `*` stays within one part of a subject, `**` does not. `jwks`: the
-    issuer's keys; without them they are found by discovery. `any_address`: a token that is shown as a password
-    may come again from any address, not from its first only.
+    issuer's keys; without them they are found by discovery. `any_address`: a token shown as a password may
+    come again from any address, not from its first only.
     """
 
     issuer: str = Field(max_length=1024)

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.kernel.names import check_name
 from seawall.registry.protocol import Registry
+from seawall.registry.virtual import Virtual, VirtualProjects
 from seawall.web.oci.accelerate import Accelerator, NoAccelerator
 from seawall.web.oci.access import RegistryAccess
 from seawall.web.oci.blobs import BlobHandlers
@@ -48,6 +49,7 @@ class OciApp:
         registry: Registry,
         access: RegistryAccess,
         mirror: Naming,
+        virtual: VirtualProjects,
         *,
         manifest_limit: int,
         accelerator: Accelerator | NoAccelerator,
@@ -59,6 +61,9 @@ class OciApp:
         manifests = ManifestHandlers(registry, access, limit=manifest_limit)
         blobs = BlobHandlers(registry, accelerator)
         uploads = UploadHandlers(registry, access)
+        self._registry = registry
+        self._virtual = virtual
+        self._lists = lists
         self._catalog = lists.catalog
         # By kind of path and method: what the caller must be allowed, and the handler. Reading and cancelling
         # an upload session are part of pushing.
@@ -105,7 +110,54 @@ class OciApp:
         if kind == "uploads":
             request.mount_from = await self._mount_source(request)
         await self._access.authorize(request, name, action, source=request.mount_from)
-        return await handler(request, name, *item)
+        try:
+            if kind != "referrers":
+                return await handler(request, name, *item)
+        except RegistryError as error:
+            # A virtual project holds nothing, so that its name is looked at here only.
+            if error.status != 404 or action != "pull":
+                raise
+            found = await self._virtual.of(name.partition("/")[0])
+            if found is None:
+                raise
+            return await self._virtually(request, name, kind, item, handler, found, error)
+        # There are no unknown names here: a list may be empty.
+        found = await self._virtual.of(name.partition("/")[0])
+        if found is None:
+            return await handler(request, name, *item)
+        return await self._virtually(request, name, kind, item, handler, found, None)
+
+    async def _virtually(
+        self,
+        request: Request,
+        name: str,
+        kind: str,
+        item: list[str],
+        handler: Handler,
+        virtual: Virtual,
+        error: RegistryError | None,
+    ) -> Response:
+        """Answer a pull from a virtual project from those members that the caller may pull from."""
+        path = name.partition("/")[2]
+        tag = item[0] if kind == "manifest" and ":" not in item[0] else None
+        sources = await self._virtual.sources(virtual, path, tag)
+        allowed = [source for source in sources.names if await self._access.may_pull(request, source)]
+        if kind == "tags":
+            return await self._lists.tags_of(request, name, allowed, together=sources.together)
+        for source in allowed:
+            try:
+                if kind == "referrers":
+                    await self._registry.manifest(source, item[0])
+                return await handler(request, source, *item)
+            except RegistryError as missing:
+                # An upstream that is away is not passed over: the next may have other content of that name.
+                if missing.status != 404:
+                    raise
+                error = missing
+        if kind == "referrers":
+            return await handler(request, name, *item)
+        assert error is not None
+        raise error
 
     async def _meant(self, request: Request, name: str) -> str:
         """The repository that a name in the request means. Raises RegistryError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -34,6 +35,27 @@ class ListHandlers:
         n, last = _page(request)
         found = await self._registry.tags(name, n + 1, last)
         return _list_response({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
+
+    async def tags_of(
+        self, request: Request, name: str, sources: Sequence[str], *, together: bool
+    ) -> Response:
+        """The same in a virtual project: tags of all `sources`, or of the first that has the name."""
+        n, last = _page(request)
+        found: set[str] | None = None
+        for source in sources:
+            try:
+                more = await self._registry.tags(source, n + 1, last)
+            except RegistryError as error:
+                if error.status != 404:
+                    raise
+                continue
+            found = (found or set()) | set(more)
+            if not together:
+                break
+        if found is None:
+            raise RegistryError("NAME_UNKNOWN", detail={"name": name})
+        listed = sorted(found)[: n + 1]
+        return _list_response({"name": name, "tags": listed[:n]}, f"/v2/{name}/tags/list", n, listed)
 
     async def referrers(self, request: Request, name: str, digest: str) -> Response:
         """`GET /v2/<name>/referrers/<digest>`, in pages by a parameter `after` of its own."""

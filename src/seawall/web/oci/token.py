@@ -20,6 +20,7 @@ from seawall.access.tokens import Scope, TokenService, parse_scopes
 from seawall.infra.configuration import Configuration
 from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.registry.virtual import VirtualProjects
 from seawall.web.caller import Callers, CredentialsError
 from seawall.web.oci.http import base_url, without_host
 from seawall.web.oci.naming import Naming
@@ -51,8 +52,10 @@ class TokenEndpoint:
         external_url: str | None,
         configuration: Configuration,
         mirror: Naming,
+        virtual: VirtualProjects,
     ) -> None:
         self._callers = callers
+        self._virtual = virtual
         self._mirror = mirror
         self._auth = auth
         self._configuration = configuration
@@ -165,7 +168,20 @@ class TokenEndpoint:
         base = base_url(self._external_url, request.headers, request.url.scheme)
         host = request.headers.get("host", "")
         wanted = [await self._here(item, base, host) for item in parse_scopes(scopes)]
-        return await self._auth.grant(user, wanted)
+        granted = await self._auth.grant(user, wanted)
+        # What is pulled from a virtual project is pulled from one of its members, with the rights there.
+        behind = [scope for item in wanted for scope in await self._behind(item)]
+        if behind:
+            granted += [scope for scope in await self._auth.grant(user, behind) if scope.actions]
+        return granted
+
+    async def _behind(self, scope: Scope) -> list[Scope]:
+        if scope.type != "repository" or not scope.actions & {"pull", "*"}:
+            return []
+        project, _, path = scope.name.partition("/")
+        virtual = await self._virtual.of(project)
+        members = virtual.members if virtual is not None else ()
+        return [Scope("repository", f"{member}/{path}", frozenset({"pull"})) for member in members]
 
     async def _here(self, scope: Scope, base: str, host: str) -> Scope:
         """The scope with the name that its repository has here, whatever clients of a host alias call it."""

@@ -1,0 +1,166 @@
+"""Virtual projects: an ordered list of projects, hosted and proxied, that is pulled from as one.
+
+A virtual project holds nothing. Its list is in two of its metadata values: `virtual_members` (names of
+projects, with commas; it may be empty) and `virtual_order`. What is pulled from it is pulled from one of the
+members, with the rights, gates and quotas that hold there.
+
+A name that a hosted member has is never asked of an upstream, even where the caller may not pull it: else
+whoever can push to an upstream could put an image of theirs in the place of one of ours ("dependency
+confusion").
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from seawall.access import projects as access
+from seawall.access.access import Project, project_by_name
+from seawall.access.views import projects
+from seawall.infra.db import Database
+from seawall.kernel.errors import InvalidError
+from seawall.registry.tables import REPOSITORY_EXISTS, repositories, tags
+
+MEMBERS = "virtual_members"
+ORDER = "virtual_order"
+_NEWEST = "newest"
+# How long a process remembers which virtual projects there are where commits cannot be seen cheaply.
+_TABLE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Virtual:
+    """A virtual project's members that exist, in their order. `newest`: the newest tag wins."""
+
+    hosted: tuple[str, ...]
+    proxied: tuple[str, ...]
+    newest: bool
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.hosted + self.proxied
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Repositories that a name in a virtual project may mean, in the order in which they are to be asked.
+
+    `together`: a list of tags is of all of them; else of the first that has the name.
+    """
+
+    names: tuple[str, ...]
+    together: bool
+
+
+class VirtualProjects:
+    """Knows the virtual projects."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        # The change token, or until when (monotonic).
+        self._known: tuple[float, dict[str, Virtual]] | None = None
+
+    async def of(self, project: str) -> Virtual | None:
+        """The virtual project of that name, up to five seconds old; None for an ordinary one."""
+        known, token = self._known, self._db.change_token()
+        if known is None or (known[0] != token if token is not None else time.monotonic() >= known[0]):
+            mark = token if token is not None else time.monotonic() + _TABLE_SECONDS
+            known = self._known = (mark, await self._db.point(_table))
+        return known[1].get(project)
+
+    async def sources(self, virtual: Virtual, path: str, tag: str | None) -> Sources:
+        """Where `path` (a repository's name without its project) may be; `tag`: what is wanted of it."""
+        names = [f"{member}/{path}" for member in virtual.hosted]
+        have = await self._db.read(lambda c: _existing(c, names))
+        hosted = [name for name in names if name in have]
+        if not hosted:
+            return Sources(tuple(f"{member}/{path}" for member in virtual.proxied), False)
+        if not virtual.newest:
+            return Sources((hosted[0],), False)
+        if tag is not None:
+            pushed = await self._db.read(lambda c: _pushed(c, hosted, tag))
+            # Of equally old ones the first.
+            hosted = sorted(pushed, key=lambda name: (-pushed[name], names.index(name))) or hosted
+        return Sources(tuple(hosted), True)
+
+
+def set_metadata(connection: Connection, project: Project, values: Mapping[str, str]) -> None:
+    """Set metadata values of a project. Raises InvalidError."""
+    if MEMBERS in values:
+        _check(connection, project, access.names_in(values[MEMBERS]))
+    access.set_metadata(connection, project, values)
+
+
+def is_virtual(connection: Connection, project_id: int) -> bool:
+    """Whether the project is a virtual one."""
+    return MEMBERS in access.settings_of(connection, project_id)
+
+
+def forget(connection: Connection, project: Project) -> None:
+    """Take a project that goes out of every list: another one that gets its name is nobody's member."""
+    for name, text in access.values_of(connection, MEMBERS).items():
+        members = access.names_in(text)
+        if project.name in members:
+            left = [member for member in members if member != project.name]
+            virtual = project_by_name(connection, name)
+            assert virtual is not None
+            # With nobody left it is a virtual one still, and takes no pushes.
+            access.set_metadata(connection, virtual, {MEMBERS: ",".join(left)})
+
+
+def _check(connection: Connection, project: Project, members: Sequence[str]) -> None:
+    if project.registry_id is not None:
+        raise InvalidError(f"project {project.name} is a proxy cache, so it cannot be a virtual one")
+    query = (
+        select(repositories.c.id).where(repositories.c.project_id == project.id, REPOSITORY_EXISTS).limit(1)
+    )
+    if connection.execute(query).first() is not None:
+        raise InvalidError(f"project {project.name} has repositories, so it cannot be a virtual one")
+    lists = access.values_of(connection, MEMBERS)
+    for name, text in lists.items():
+        if project.name in access.names_in(text) and name != project.name:
+            raise InvalidError(f"project {project.name} is a member of {name}, so it cannot be a virtual one")
+    known = access.ids_of(connection, members)
+    for member in members:
+        if member not in known:
+            raise InvalidError(f"{MEMBERS}: project {member} does not exist")
+        if member == project.name or member in lists:
+            raise InvalidError(f"{MEMBERS}: project {member} is a virtual one")
+
+
+def _table(connection: Connection) -> dict[str, Virtual]:
+    lists = access.values_of(connection, MEMBERS)
+    if not lists:
+        return {}
+    orders = access.values_of(connection, ORDER)
+    wanted = {member for text in lists.values() for member in access.names_in(text)}
+    query = select(projects.c.name, projects.c.registry_id).where(projects.c.name.in_(wanted))
+    proxied = {row.name: row.registry_id is not None for row in connection.execute(query)}
+    found = {}
+    for name, text in lists.items():
+        there = [member for member in access.names_in(text) if member in proxied]
+        found[name] = Virtual(
+            tuple(member for member in there if not proxied[member]),
+            tuple(member for member in there if proxied[member]),
+            orders.get(name) == _NEWEST,
+        )
+    return found
+
+
+def _existing(connection: Connection, names: Sequence[str]) -> set[str]:
+    query = select(repositories.c.name).where(repositories.c.name.in_(names), REPOSITORY_EXISTS)
+    return set(connection.execute(query).scalars())
+
+
+def _pushed(connection: Connection, names: Sequence[str], tag: str) -> dict[str, float]:
+    """When the tag was pushed (Unix seconds), by the repositories that have it."""
+    query = (
+        select(repositories.c.name, tags.c.pushed_at)
+        .join(tags, tags.c.repository_id == repositories.c.id)
+        .where(repositories.c.name.in_(names), tags.c.name == tag)
+    )
+    return {row[0]: row[1] for row in connection.execute(query)}
