@@ -121,7 +121,8 @@ def create_repository(connection: Connection, name: str, create_project: bool) -
     if row is None:
         raise RegistryError("NAME_UNKNOWN", f"project {project_name} not found", detail={"name": name})
     if virtual.is_virtual(connection, row[0]):
-        raise RegistryError("DENIED", f"{project_name} is a virtual project: push to one of its members")
+        refusal = f"{project_name} is a virtual project: push to one of its members"
+        raise RegistryError("DENIED", refusal, status=405)
     connection.execute(
         upsert(
             connection,
