@@ -94,6 +94,19 @@ class RegistryAccess:
         assert request.caller is not None
         return await self._allows(request.caller, name, "pull")
 
+    def better_token(self, request: Request, name: str) -> RegistryError | None:
+        """The challenge for a caller nobody knows, who may get more of repository `name` as somebody.
+
+        None for a known caller. To be called after `authorize`.
+        """
+        caller = request.caller
+        assert caller is not None
+        if caller.unrestricted or caller.principal.known or (caller.grant and caller.grant.subject):
+            return None
+        return self._challenge(
+            request, f"repository:{name}:pull", "insufficient_scope" if caller.grant else None
+        )
+
     async def authorize_base(self, request: Request) -> None:
         """Raise RegistryError unless the caller is known (or nobody needs to be)."""
         caller = await self._caller(request, None)

@@ -141,9 +141,15 @@ class OciApp:
         path = name.partition("/")[2]
         tag = item[0] if kind == "manifest" and ":" not in item[0] else None
         sources = await self._virtual.sources(virtual, path, tag)
-        allowed = [source for source in sources.names if await self._access.may_pull(request, source)]
+        members = [f"{member}/{path}" for member in virtual.members]
+        mine = [member for member in members if await self._access.may_pull(request, member)]
+        allowed = [source for source in sources.names if source in mine]
+        # Many clients sign in only when they are asked to. Whether a member has the name decides nothing here,
+        # or strangers could find out.
+        challenge = self._access.better_token(request, name) if len(mine) < len(members) else None
+        error = challenge or error
         if kind == "tags":
-            return await self._lists.tags_of(request, name, allowed, together=sources.together)
+            return await self._lists.tags_of(request, name, allowed, sources.together, error)
         for source in allowed:
             try:
                 if kind == "referrers":
@@ -153,8 +159,9 @@ class OciApp:
                 # An upstream that is away is not passed over: the next may have other content of that name.
                 if missing.status != 404:
                     raise
-                error = missing
-        if kind == "referrers":
+                error = challenge or missing
+        if kind == "referrers" and challenge is None:
+            # There may be none of what is not there.
             return await handler(request, name, *item)
         assert error is not None
         raise error

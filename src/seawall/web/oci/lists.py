@@ -37,9 +37,17 @@ class ListHandlers:
         return _list_response({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
 
     async def tags_of(
-        self, request: Request, name: str, sources: Sequence[str], *, together: bool
+        self,
+        request: Request,
+        name: str,
+        sources: Sequence[str],
+        together: bool,
+        missing: RegistryError | None,
     ) -> Response:
-        """The same in a virtual project: tags of all `sources`, or of the first that has the name."""
+        """The same in a virtual project: tags of all `sources`, or of the first that has the name.
+
+        `missing` is raised when none has it.
+        """
         n, last = _page(request)
         found: set[str] | None = None
         for source in sources:
@@ -49,11 +57,14 @@ class ListHandlers:
                 if error.status != 404:
                     raise
                 continue
+            if not (more or together or last):
+                # A proxy-cache project's list of a name that its upstream does not have.
+                continue
             found = (found or set()) | set(more)
             if not together:
                 break
         if found is None:
-            raise RegistryError("NAME_UNKNOWN", detail={"name": name})
+            raise missing or RegistryError("NAME_UNKNOWN", detail={"name": name})
         listed = sorted(found)[: n + 1]
         return _list_response({"name": name, "tags": listed[:n]}, f"/v2/{name}/tags/list", n, listed)
 

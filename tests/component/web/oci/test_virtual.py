@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from tests.support.digests import digest_of
 from tests.support.oci.client import Client
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
-from tests.support.sites import push
+from tests.support.sites import MANIFEST, push
 
 ADMIN = ("admin", PASSWORD)
 
@@ -98,7 +100,7 @@ def test_the_first_that_has_the_name_answers(world: World) -> None:
         assert world.get(f"{name}/app/blobs/{item['digest']}", method="HEAD").status_code == 200
     missing = world.get(f"{name}/app/blobs/{digest_of(b'none')}")
     assert (missing.status_code, missing.json()["errors"][0]["code"]) == (404, "BLOB_UNKNOWN")
-    assert world.get(f"{name}/nothing/manifests/v1").status_code == 404
+    assert world.get(f"{name}/team/nothing/manifests/v1").status_code == 404
 
 
 def test_the_newest_tag_wins_where_that_is_wanted(world: World) -> None:
@@ -137,10 +139,13 @@ def test_the_rights_of_the_member_count(world: World) -> None:
     world.push_above("team/hidden", "v1", "theirs")
     assert world.digest(f"{name}/team/hidden/manifests/v1") == mine
     # Neither what she may not see nor, in its place, what the upstream has.
-    for auth in (mara, None):
-        answer = world.get(f"{name}/team/hidden/manifests/v1", auth)
-        assert answer.status_code == 404
-        assert world.get(f"{name}/team/hidden/tags/list", auth).status_code == 404
+    world.push_above("team/known", "v1", "known")
+    for path in ("manifests/v1", "tags/list"):
+        assert world.get(f"{name}/team/hidden/{path}", mara).status_code == 404
+        # Strangers are asked to sign in, whether there is such a name or not.
+        assert world.get(f"{name}/team/hidden/{path}", None).status_code == 401
+        assert world.get(f"{name}/team/nothing/{path}", None).status_code == 401
+        assert world.get(f"{name}/team/known/{path}", None).status_code == 200
     # By tokens, which are asked for the name that the client knows.
     for login, wanted in ((ADMIN, mine), (mara, None)):
         client = Client(world.here.url, login)
@@ -150,6 +155,18 @@ def test_the_rights_of_the_member_count(world: World) -> None:
     # A private virtual project is for its members.
     private = world.virtual("one", public=False)
     assert world.get(f"{private}/app/manifests/v1", mara).status_code in (401, 403)
+
+
+def test_a_client_s_whole_pull(world: World, tmp_path: Path) -> None:
+    """skopeo asks for a token for the name that it knows; a private member's blobs are among what it gets."""
+    name = world.virtual("secret,one", public=False)
+    world.push("secret/whole", "v1", "whole")
+    source = f"docker://{world.here.url.removeprefix('http://')}/{name}/whole:v1"
+    for creds, code in ((f"admin:{PASSWORD}", 0), ("mara:Secret-12345", 1)):
+        command = ["skopeo", "--insecure-policy", "copy", "--src-tls-verify=false", "--src-creds", creds]
+        done = subprocess.run([*command, source, f"dir:{tmp_path}/{code}"], capture_output=True, text=True)
+        assert done.returncode == code, done.stderr
+    assert (tmp_path / "0" / digest_of(b"whole").removeprefix("sha256:")).read_bytes() == b"whole"
 
 
 def test_it_takes_no_pushes(world: World) -> None:
@@ -178,7 +195,7 @@ def test_referrers_are_the_member_s(world: World) -> None:
     with Client(world.here.url, ADMIN) as client:
         repo = client.repo("one/signed")
         repo.push_blob(b"{}")
-        assert repo.put_manifest("note", payload).status_code == 201
+        assert repo.put_manifest("note", json.dumps(payload).encode(), MANIFEST).status_code == 201
     listed = world.get(f"{name}/signed/referrers/{digest}").json()["manifests"]
     assert [item["artifactType"] for item in listed] == ["application/x.note"]
     assert world.get(f"{name}/signed/referrers/{digest_of(b'none')}").json()["manifests"] == []
