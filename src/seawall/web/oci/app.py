@@ -144,8 +144,8 @@ class OciApp:
         members = [f"{member}/{path}" for member in virtual.members]
         mine = [member for member in members if await self._access.may_pull(request, member)]
         allowed = [source for source in sources.names if source in mine]
-        # Many clients sign in only when they are asked to. Whether a member has the name decides nothing here,
-        # or strangers could find out.
+        # Many clients sign in only when they are asked to. Whether a member has the name decides nothing
+        # here, or strangers could find out.
         challenge = self._access.better_token(request, name) if len(mine) < len(members) else None
         error = challenge or error
         if kind == "tags":
