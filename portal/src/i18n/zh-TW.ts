@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const zhTW: Record<Text, string> = {
+  "Virtual project": "虛擬專案",
+  "Pulled from these projects, in this order": "依此順序從這些專案拉取",
+  "Hosted projects come before proxy-cache projects. It takes no pushes.":
+    "託管專案優先於代理快取專案。虛擬專案不接受推送。",
+  "Where several hosted projects have an image": "多個託管專案有同名映像檔時",
+  "The first that has its name": "第一個有該名稱的專案",
+  "The newest tag": "最新的標籤",
   "The only other place that its credentials are sent to.": "除倉庫本身外，其憑證只會傳送到此處。",
   Compare: "比較",
   "Networks inside": "內部網路",

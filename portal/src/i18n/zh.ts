@@ -1,5 +1,12 @@
 // Simplified Chinese. The keys are the English texts; a missing one is a type error where it is used.
 export const zh = {
+  "Virtual project": "虚拟项目",
+  "Pulled from these projects, in this order": "按此顺序从这些项目拉取",
+  "Hosted projects come before proxy-cache projects. It takes no pushes.":
+    "托管项目优先于代理缓存项目。虚拟项目不接受推送。",
+  "Where several hosted projects have an image": "多个托管项目有同名镜像时",
+  "The first that has its name": "第一个有该名称的项目",
+  "The newest tag": "最新的标签",
   "The only other place that its credentials are sent to.": "除仓库本身外，其凭据只会发送到此处。",
   Compare: "比较",
   "Networks inside": "内部网络",

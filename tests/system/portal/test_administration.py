@@ -301,3 +301,25 @@ def test_queues_schedules_and_the_default_quota(visit: Visit, site: Site) -> Non
     expect(page.get_by_role("button", name="Default: 3.00 GiB")).to_be_visible()
     assert site.api.get("/configurations").json()["storage_per_project"]["value"] == 3 * 1024**3
     site.api.put("/configurations", json={"storage_per_project": -1})
+
+
+def test_a_project_stands_for_others(visit: Visit, site: Site) -> None:
+    for name in ("ours", "older", "every"):
+        site.post("/projects", {"project_name": name})
+    admin = visit("admin")
+    page = admin.page
+    admin.go(f"/harbor/projects/{project_id(site, 'every')}/configs")
+    members = page.get_by_label("Pulled from these projects, in this order")
+    for name in ("ours", "older"):
+        members.fill(name)
+        page.keyboard.press("Enter")
+    page.get_by_label("Where several hosted projects have an image").select_option("newest")
+    page.get_by_role("button", name="Save").click()
+    admin.said("Saved")
+    metadata = site.api.get("/projects/every").json()["metadata"]
+    assert (metadata["virtual_members"], metadata["virtual_order"]) == ("ours,older", "newest")
+    # A project that has something, or belongs to a list, is not offered it.
+    site.push.image("ours/app", "v1")
+    admin.go(f"/harbor/projects/{project_id(site, 'ours')}/configs")
+    expect(page.get_by_role("button", name="Save")).to_be_visible()
+    expect(page.get_by_label("Pulled from these projects, in this order")).to_have_count(0)

@@ -5,12 +5,14 @@ import type { CVEAllowlist, ProjectMetadata } from "../../api/types";
 import { Card } from "../../components/ui";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { useSession } from "../../session";
 import { day, endOf, itemsOf } from "../scanning/allowlist";
 import type { ProjectTab } from "./tab";
 import { TrustedKeys } from "./trusted-keys";
 
 export function ProjectConfiguration({ project, can }: ProjectTab) {
   const { t, word } = useI18n();
+  const { admin } = useSession();
   const [touched, touch] = useState<ProjectMetadata>({});
   const [list, setList] = useState<CVEAllowlist | null>(null);
   const metadata: ProjectMetadata = { ...project.metadata, ...touched };
@@ -37,6 +39,8 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
     onChange: (event: React.ChangeEvent<HTMLInputElement>) =>
       setMetadata({ [name]: String(event.currentTarget.checked) }),
   });
+  // Null in an answer, absent in what was touched.
+  const isVirtual = metadata.virtual_members !== undefined && metadata.virtual_members !== null;
   const own = metadata.reuse_sys_cve_allowlist === "false";
   const expires = day(allow.expires_at);
   return (
@@ -127,6 +131,28 @@ export function ProjectConfiguration({ project, can }: ProjectTab) {
               label={t("Look up the tags that it serves each hour")}
               description={t("Those that have moved upstream are fetched before anybody pulls them.")}
               {...flag("proxy_cache_warm")}
+            />
+          </Card>
+        )}
+        {(isVirtual || (admin && !project.registry_id && !project.repo_count)) && (
+          <Card title={t("Virtual project")}>
+            <TagsInput
+              label={t("Pulled from these projects, in this order")}
+              description={t("Hosted projects come before proxy-cache projects. It takes no pushes.")}
+              disabled={readOnly || !admin}
+              value={(metadata.virtual_members ?? "").split(",").filter(Boolean)}
+              onChange={(names) => setMetadata({ virtual_members: names.join(",") })}
+            />
+            <NativeSelect
+              mt="sm"
+              label={t("Where several hosted projects have an image")}
+              disabled={readOnly || !admin}
+              value={metadata.virtual_order || "first"}
+              onChange={(event) => setMetadata({ virtual_order: event.currentTarget.value })}
+              data={[
+                { value: "first", label: t("The first that has its name") },
+                { value: "newest", label: t("The newest tag") },
+              ]}
             />
           </Card>
         )}
