@@ -132,6 +132,7 @@ export type Statistics = Body<"Statistic">;
 export type Health = Body<"OverallHealthStatus">;
 export type SearchResult = Body<"Search">;
 export type ExportExecution = Body<"ScanDataExportExecution">;
+export type TrustedIssuer = Body<"TrustedIssuer">;
 export type TrustedKey = Body<"TrustedKey">;
 export type SignatureVerdict = Body<"SignatureVerdict">;
 export type DrState = Body<"DrModel">;

@@ -2,6 +2,19 @@
 import type { Text } from ".";
 
 export const zhTW: Record<Text, string> = {
+  "Trusted issuers": "受信任的簽發者",
+  "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
+    "CI 系統或叢集的權杖可代替密鑰，因此流水線無需密鑰。",
+  "Add an issuer": "新增簽發者",
+  "Issuer (iss)": "簽發者 (iss)",
+  "Audience (aud)": "受眾 (aud)",
+  "Claims that the token must have": "權杖必須包含的宣告",
+  "NAME=PATTERN; * is any text within a part, ** any text. At least one is needed.":
+    "NAME=PATTERN；* 為一段內的任意文字，** 為任意文字。至少需要一項。",
+  "Public keys (JWKS)": "公鑰 (JWKS)",
+  "Empty: asked of the issuer.": "留空：向簽發者取得。",
+  "A token may come from several addresses": "權杖可來自多個位址",
+  "For one token that all nodes of a cluster use.": "用於叢集所有節點共用一個權杖。",
   "Virtual project": "虛擬專案",
   "Pulled from these projects, in this order": "依此順序從這些專案拉取",
   "Hosted projects come before proxy-cache projects. It takes no pushes.":

@@ -1,5 +1,18 @@
 // Simplified Chinese. The keys are the English texts; a missing one is a type error where it is used.
 export const zh = {
+  "Trusted issuers": "受信任的签发者",
+  "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
+    "CI 系统或集群的令牌可代替密钥，因此流水线无需密钥。",
+  "Add an issuer": "添加签发者",
+  "Issuer (iss)": "签发者 (iss)",
+  "Audience (aud)": "受众 (aud)",
+  "Claims that the token must have": "令牌必须包含的声明",
+  "NAME=PATTERN; * is any text within a part, ** any text. At least one is needed.":
+    "NAME=PATTERN；* 为一段内的任意文本，** 为任意文本。至少需要一项。",
+  "Public keys (JWKS)": "公钥 (JWKS)",
+  "Empty: asked of the issuer.": "留空：向签发者获取。",
+  "A token may come from several addresses": "令牌可来自多个地址",
+  "For one token that all nodes of a cluster use.": "用于集群所有节点共用一个令牌。",
   "Virtual project": "虚拟项目",
   "Pulled from these projects, in this order": "按此顺序从这些项目拉取",
   "Hosted projects come before proxy-cache projects. It takes no pushes.":

@@ -184,6 +184,14 @@ def test_system_robot_keeps_the_rights_of_each_project(admin: Visitor, desk: Des
             {"kind": "project", "namespace": "other", "access": pull},
             {"kind": "system", "namespace": "/", "access": [{"resource": "registry", "action": "list"}]},
         ],
+        "trusted_issuers": [
+            {
+                "issuer": "https://ci.example.com",
+                "audience": "seawall",
+                "claims": {"sub": ["repo:acme/app:*", "repo:acme/lib:ref=x"], "ref_protected": ["true"]},
+                "any_address": True,
+            }
+        ],
     }
     number = desk.api.post("/robots", json=body).json()["id"]
     before = desk.get(f"/robots/{number}")
@@ -202,6 +210,25 @@ def test_system_robot_keeps_the_rights_of_each_project(admin: Visitor, desk: Des
     assert len(by["other"]) == 2
     assert len(by["web"]) == 2
     assert len(by["/"]) == 1
+    # An issuer is added, and what it lacks is said.
+    admin.act("two", "Edit")
+    dialog = admin.page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Add an issuer").click()
+    dialog.get_by_label("Issuer (iss)").last.fill("https://other.example.com")
+    dialog.get_by_label("Audience (aud)").last.fill("other")
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("a condition on a claim is required")
+    dialog.get_by_label("Claims that the token must have").last.fill("sub=job:*")
+    admin.page.keyboard.press("Enter")
+    save(admin.page)
+    first, second = desk.get(f"/robots/{number}")["trusted_issuers"]
+    assert first == before["trusted_issuers"][0]
+    assert second == {
+        "issuer": "https://other.example.com",
+        "audience": "other",
+        "claims": {"sub": ["job:*"]},
+        "any_address": False,
+    }
 
 
 def test_replication_rule_keeps_its_filters(admin: Visitor, desk: Desk) -> None:

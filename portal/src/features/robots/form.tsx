@@ -27,6 +27,7 @@ import type {
 import { Await } from "../../components/ui";
 import { useErrorText, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { Issuers } from "./issuers";
 import { Matrix } from "./permissions";
 
 const DEFAULTS = [
@@ -248,6 +249,10 @@ function Body({ stored, project, onClose, onDone }: Props & { stored: Partial<Ro
             )}
           </>
         )}
+        <Issuers
+          value={draft.trusted_issuers ?? []}
+          onChange={(trusted_issuers) => set({ trusted_issuers })}
+        />
         {error && (
           <Alert color="red" role="alert">
             {error}
