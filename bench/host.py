@@ -43,8 +43,13 @@ def free_port() -> int:
 class Process:
     """A server process of the benchmark's own, with the processes it starts."""
 
-    def __init__(self, argv: list[str], port: int, log: Path, environment: dict[str, str]) -> None:
-        """Start `argv` and wait until it accepts connections on `port`. Raises RuntimeError."""
+    def __init__(
+        self, argv: list[str], port: int, log: Path, environment: dict[str, str], settle_seconds: float = 1
+    ) -> None:
+        """Start `argv` and wait until it accepts connections on `port`. Raises RuntimeError.
+
+        `settle_seconds`: time for the other worker processes of the server to come up.
+        """
         self.log = log
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("SEAWALL_", "PROMETHEUS_"))}
         with log.open("ab") as output:
@@ -61,12 +66,11 @@ class Process:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                # Time for the other worker processes of the server to come up.
-                time.sleep(1)
+                time.sleep(settle_seconds)
                 return
             if self._process.poll() is not None:
                 break
-            time.sleep(0.05)
+            time.sleep(0.02)
         self.stop()
         raise RuntimeError(f"{Path(argv[0]).name} did not start: {log.read_text()[-500:]}")
 

@@ -81,7 +81,7 @@ def start_seawall(root: Path, *, auth: bool, quiet: bool) -> Target:
     return Target(SEAWALL_AUTH, port, process, token=token)
 
 
-def start_registry(root: Path, *, quiet: bool) -> Target:
+def start_registry(root: Path, *, quiet: bool, settle_seconds: float = 1) -> Target:
     """docker-registry with the settings its Debian package brings, without the password file."""
     root.mkdir()
     port = free_port()
@@ -97,7 +97,7 @@ def start_registry(root: Path, *, quiet: bool) -> Target:
         "health:\n  storagedriver:\n    enabled: true\n    interval: 10s\n    threshold: 3\n"
     )
     argv = [program("docker-registry"), "serve", str(root / "config.yml")]
-    return Target(REGISTRY, port, Process(argv, port, root / "log", {}))
+    return Target(REGISTRY, port, Process(argv, port, root / "log", {}, settle_seconds))
 
 
 def start_nginx(root: Path, files: Path, *, quiet: bool) -> Target:
