@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from seawall.access import projects as access
 from seawall.access.access import Project, project_by_name
@@ -92,6 +92,10 @@ def set_metadata(connection: Connection, project: Project, values: Mapping[str, 
     """Set metadata values of a project. Raises InvalidError."""
     if MEMBERS in values:
         _check(connection, project, access.names_in(values[MEMBERS]))
+        # Of pushes that never ended: one more could end in them.
+        connection.execute(
+            delete(repositories).where(repositories.c.project_id == project.id, ~REPOSITORY_EXISTS)
+        )
     access.set_metadata(connection, project, values)
 
 

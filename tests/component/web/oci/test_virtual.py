@@ -177,6 +177,17 @@ def test_it_takes_no_pushes(world: World) -> None:
     assert world.get(f"{name}/app/manifests/v1", method="DELETE").status_code == 404
 
 
+def test_an_unfinished_push_cannot_end_in_it(world: World) -> None:
+    name = f"v{secrets.token_hex(4)}"
+    world.here.create_project(name)
+    begun = world.get(f"{name}/app/blobs/uploads/", method="POST").headers["location"]
+    world.here.api("PUT", f"/projects/{name}", json={"metadata": {"virtual_members": "one"}})
+    ended = httpx.put(begun, params={"digest": digest_of(b"x")}, content=b"x", auth=ADMIN)
+    assert ended.status_code in (404, 405), ended.text
+    with pytest.raises(httpx.HTTPStatusError, match="405"):
+        world.push(f"{name}/app", "v1", "x")
+
+
 def test_referrers_are_the_member_s(world: World) -> None:
     name = world.virtual("one")
     digest = world.push("one/signed", "v1", "signed")
