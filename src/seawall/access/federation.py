@@ -118,8 +118,9 @@ class Federation:
         if use:
             query = select(used_tokens.c.robot_id, used_tokens.c.address).where(used_tokens.c.mark == mark)
             found = await self._db.point(lambda c: c.execute(query).first())
-            same = found is not None and found.robot_id == robot[0] and bool(found.address)
-            if same and (trusted.any_address or found.address == use[:64]):
+            # Without an address it was exchanged.
+            before = found.address if found is not None and found.robot_id == robot[0] else ""
+            if before and (trusted.any_address or before == use[:64]):
                 return
         raise TokenRefusedError("the token was used before")
 

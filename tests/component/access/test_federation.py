@@ -163,9 +163,9 @@ def test_a_token_counts_once(run: Run, issuer: Issuer) -> None:
         # An exchange uses it up for both.
         token = issuer.token()
         await first.admit(ROBOT, issuers, token, "192.0.2.1", once=True)
-        for found in (issuers, anywhere):
+        for trusting in (issuers, anywhere):
             with pytest.raises(TokenRefusedError, match="used before"):
-                await first.admit(ROBOT, found, token, "192.0.2.1", once=False)
+                await first.admit(ROBOT, trusting, token, "192.0.2.1", once=False)
 
     run(body)
 
