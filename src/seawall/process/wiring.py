@@ -244,7 +244,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         hooks=hooks,
         receipts=kept,
         cache=open_cache(settings) if serving else None,
-        default_quota=default_quota(configuration),
+        default_quota=default_quota(configuration.get),
     )
     events = Subscribers()
     redis = RedisClient(settings.redis)

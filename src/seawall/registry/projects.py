@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
 from seawall.access import projects
 from seawall.access.access import Project, project_by_name
-from seawall.infra.configuration import Configuration
 from seawall.kernel.errors import ConflictError, InvalidError
 from seawall.registry import virtual
 from seawall.registry.accounting import UNLIMITED
@@ -21,13 +21,13 @@ from seawall.registry.tables import REPOSITORY_EXISTS, quotas, repositories
 DefaultQuota = Callable[[], Awaitable[int]]
 
 
-def default_quota(configuration: Configuration) -> DefaultQuota:
-    """The quota of new projects by the system's settings."""
+def default_quota(setting: Callable[[str], Awaitable[Any]]) -> DefaultQuota:
+    """The quota of new projects by the system's settings; `setting` gives one by its name."""
 
     async def quota() -> int:
-        if not await configuration.get("quota_per_project_enable"):
+        if not await setting("quota_per_project_enable"):
             return UNLIMITED
-        return int(await configuration.get("storage_per_project"))
+        return int(await setting("storage_per_project"))
 
     return quota
 

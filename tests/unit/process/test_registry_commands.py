@@ -188,6 +188,9 @@ def test_the_first_administrator_stays(run: Run, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("command", ["create", "passwd"])
 def test_no_password(run: Run, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if command == "passwd":
+        monkeypatch.setattr("sys.stdin", io.StringIO("Correct-horse-1\n"))
+        assert run("user", "create", "alice")[0] == 0
     monkeypatch.setattr("sys.stdin", io.StringIO())
     said = "seawall: no password: standard input is empty, and no terminal to ask at\n"
     assert run("user", command, "alice") == (1, "", said)

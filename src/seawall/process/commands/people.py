@@ -140,7 +140,7 @@ def project_create(
 
     async def make(db: Database, keys: KeyRing) -> None:
         configuration = Configuration(db, keys, settings, has_other_users=users.has_others)
-        storage = await projects.default_quota(configuration)()
+        storage = await projects.default_quota(configuration.get)()
         metadata = {"public": str(public).lower()}
         await db.write(lambda c: projects.create(c, name, owner=None, metadata=metadata, storage=storage))
 

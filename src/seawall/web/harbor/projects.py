@@ -246,7 +246,7 @@ async def create_project(
         raise ApiError(400, "a new project has no retention_id; give it a policy at /retentions")
     if body.public is not None:
         metadata.setdefault("public", str(body.public).lower())
-    storage = await content.default_quota(configuration)()
+    storage = await content.default_quota(configuration.get)()
     if body.storage_limit and principal.sysadmin and await configuration.get("quota_per_project_enable"):
         storage = body.storage_limit
 
