@@ -309,7 +309,7 @@ def test_a_project_stands_for_others(visit: Visit, site: Site) -> None:
     admin = visit("admin")
     page = admin.page
     admin.go(f"/harbor/projects/{project_id(site, 'every')}/configs")
-    members = page.get_by_label("Pulled from these projects, in this order")
+    members = page.get_by_role("combobox", name="Pulled from these projects, in this order")
     for name in ("ours", "older"):
         members.fill(name)
         page.keyboard.press("Enter")
@@ -322,4 +322,4 @@ def test_a_project_stands_for_others(visit: Visit, site: Site) -> None:
     site.push.image("ours/app", "v1")
     admin.go(f"/harbor/projects/{project_id(site, 'ours')}/configs")
     expect(page.get_by_role("button", name="Save")).to_be_visible()
-    expect(page.get_by_label("Pulled from these projects, in this order")).to_have_count(0)
+    expect(members).to_have_count(0)
