@@ -15,7 +15,7 @@ import pytest
 from tests.support.digests import digest_of
 from tests.support.harbor.database import SECRET_KEY, Harbor, blob_file, hashed, sealed
 from tests.support.harbor.move import Move, pulls
-from tests.support.oci.remote import Remote, push_signed
+from tests.support.oci.remote import MANIFEST, Remote, push_signed
 from tests.support.processes import SEAWALL
 from tests.support.registry import Registry
 from tests.support.servers.docker_registry import DockerRegistry
@@ -235,6 +235,68 @@ def test_scan_reports(move: Move) -> None:
         assert move.run("--apply")["counts"]["scan report"]["new"] == 1
         assert overview()["summary"]["total"] == 0
         assert pulls(move.new.url, "library/app", "1.0", "alice", "Password1") == 0
+
+
+def test_sboms(move: Move) -> None:
+    """What Harbor's scanner listed: the report names the accessory, which comes as an artifact."""
+    harbor, there = move.harbor, Remote(move.old.url)
+    harbor.add(
+        "scanner_registration",
+        uuid="trivy-1",
+        name="Trivy",
+        url="http://trivy-adapter:8080",
+        immutable=True,
+        disabled=False,
+        skip_cert_verify=False,
+    )
+    document = json.dumps({"spdxVersion": "SPDX-2.3", "name": "app"}).encode()
+    kind = "application/vnd.goharbor.harbor.sbom.v1"
+    image = there.digest("library/app", "1.0")
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": kind,
+        "config": {"mediaType": kind, **there.push_blob("library/app", b"{}")},
+        "layers": [{"mediaType": "application/spdx+json", **there.push_blob("library/app", document)}],
+        "subject": {"mediaType": MANIFEST, "digest": image, "size": 1},
+    }
+    sbom = there.push_manifest("library/app", None, manifest)
+    harbor.repository(1, "library/app", move.tree)
+    ids = dict(harbor.run("SELECT digest, id FROM artifact WHERE repository_name = 'library/app'"))
+
+    def listed(uuid: str, artifact: int, digest: str | None) -> None:
+        report = {"sbom_digest": digest, "start_time": "2024-05-06T07:08:09Z"} if digest else {}
+        row = {"uuid": uuid, "artifact_id": artifact, "registration_uuid": "trivy-1", "mime_type": "x"}
+        harbor.add("sbom_report", media_type=kind, report=json.dumps(report), **row)
+
+    listed("sbom-0", ids[image], sbom)
+    # One that is being made, one of an artifact that is gone, and one whose accessory is.
+    listed("sbom-1", ids[image], None)
+    listed("sbom-2", 10**6, sbom)
+    listed("sbom-3", ids[there.digest("library/app", "1.1")], f"sha256:{'0' * 64}")
+    assert move.run()["counts"]["scan report"] == {"found": 2, "new": 2, "changed": 0, "removed": 0}
+    done = move.run("--apply")
+    assert (done["counts"]["scan report"]["new"], done["left"]) == (1, [])
+    with httpx.Client(base_url=f"{move.new.url}/api/v2.0", auth=("bob", "Password2")) as api:
+        base = "/projects/library/repositories/app/artifacts"
+
+        def overview(tag: str) -> dict[str, Any] | None:
+            found = api.get(f"{base}/{tag}", params={"with_sbom_overview": True}).json()
+            return found.get("sbom_overview")  # type: ignore[no-any-return]
+
+        seen = overview("1.0")
+        assert seen is not None
+        assert (seen["sbom_digest"], seen["scan_status"]) == (sbom, "Success")
+        assert seen["end_time"].startswith("2024-05-06T07:08:09")
+        assert overview("1.1") is None
+        [accessory] = api.get(f"{base}/1.0/accessories").json()
+        assert (accessory["digest"], accessory["type"]) == (sbom, "sbom.harbor")
+        assert api.get(f"{base}/1.0/additions/sbom").json() == json.loads(document)
+        # Nothing new; and gone with the way back.
+        assert move.run("--apply")["counts"]["scan report"]["new"] == 0
+    assert move.command("--rollback", "--apply").returncode == 0
+    found = httpx.get(f"{move.new.url}/api/v2.0{base}/1.0", auth=("admin", "Harbor12345"))
+    assert found.status_code in (401, 404)
 
 
 def test_rollback(move: Move) -> None:
