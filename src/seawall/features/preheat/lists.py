@@ -86,9 +86,9 @@ def execution(connection: Connection, policy_id: int, execution_id: int) -> Preh
 
 
 def list_tasks(connection: Connection, execution_id: int, page: Page) -> tuple[int, list[Any]]:
-    """Rows of the tasks of an execution, oldest first."""
+    """Rows of the tasks of an execution, newest first."""
     query = select(preheat_tasks).where(preheat_tasks.c.execution_id == execution_id)
-    return page.fetch(connection, query, _TASKS, preheat_tasks.c.id)
+    return page.fetch(connection, query, _TASKS, preheat_tasks.c.id.desc())
 
 
 def job_of_task(connection: Connection, execution_id: int, task_id: int) -> tuple[str | None] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from seawall.features.replication.model import ReplicationExecution, ReplicationTask
 from seawall.features.replication.policies import Policies
@@ -15,6 +15,7 @@ from seawall.features.replication.tables import (
     replication_tasks,
 )
 from seawall.infra.db import Database
+from seawall.infra.db.listing import Field, Fields, Page
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.executions import PENDING, Executions, Words
 from seawall.infra.jobs.service import JobService
@@ -41,6 +42,19 @@ _TASK = [
         "ended_at",
     )
 ]
+_FIELDS: Fields = {
+    "id": Field(replication_executions.c.id, "int"),
+    "status": Field(replication_executions.c.status),
+    "trigger": Field(replication_executions.c.trigger),
+    "start_time": Field(replication_executions.c.started_at, "time"),
+    "end_time": Field(replication_executions.c.ended_at, "time"),
+}
+_TASK_FIELDS: Fields = {
+    "id": Field(replication_tasks.c.id, "int"),
+    "status": Field(replication_tasks.c.status),
+    "start_time": Field(replication_tasks.c.started_at, "time"),
+    "end_time": Field(replication_tasks.c.ended_at, "time"),
+}
 
 
 class ReplicationExecutions:
@@ -94,14 +108,13 @@ class ReplicationExecutions:
 
     async def page(
         self,
+        page: Page,
         *,
         policy_id: int | None = None,
         status: str | None = None,
         trigger: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-    ) -> tuple[list[ReplicationExecution], int]:
-        """Executions, newest first, and how many there are in all."""
+    ) -> tuple[int, list[ReplicationExecution]]:
+        """How many executions there are, newest first those of a page."""
         await self.steps.settle_all(policy_id)
         table = replication_executions.c
         wanted = [
@@ -114,14 +127,10 @@ class ReplicationExecutions:
             if value is not None
         ]
 
-        def read_executions(connection: Connection) -> tuple[list[ReplicationExecution], int]:
-            rows = connection.execute(
-                select(*_EXECUTION).where(*wanted).order_by(table.id.desc()).limit(limit).offset(offset)
-            ).all()
-            total = connection.execute(
-                select(func.count()).select_from(replication_executions).where(*wanted)
-            ).scalar_one()
-            return self._with_counts(connection, rows), int(total)
+        def read_executions(connection: Connection) -> tuple[int, list[ReplicationExecution]]:
+            query = select(*_EXECUTION).where(*wanted)
+            total, rows = page.fetch(connection, query, _FIELDS, table.id.desc())
+            return total, self._with_counts(connection, rows)
 
         return await self._db.read(read_executions)
 
@@ -134,17 +143,29 @@ class ReplicationExecutions:
             raise NotFoundError(f"replication execution {execution_id} not found")
         return found[0]
 
-    async def tasks(
-        self, execution_id: int, *, status: str | None = None, resource_type: str | None = None
-    ) -> list[ReplicationTask]:
+    async def tasks(self, execution_id: int) -> list[ReplicationTask]:
         """The tasks of an execution, by id."""
         table = replication_tasks.c
         query = select(*_TASK).where(table.execution_id == execution_id).order_by(table.id)
+        return await self._db.read(lambda c: [ReplicationTask(*row) for row in c.execute(query)])
+
+    async def page_of_tasks(
+        self,
+        execution_id: int,
+        page: Page,
+        *,
+        status: str | None = None,
+        resource_type: str | None = None,
+    ) -> tuple[int, list[ReplicationTask]]:
+        """How many tasks an execution has, newest first those of a page."""
+        table = replication_tasks.c
+        query = select(*_TASK).where(table.execution_id == execution_id)
         if status is not None:
             query = query.where(table.status == status)
         if resource_type is not None:
             query = query.where(table.resource_type == resource_type)
-        return await self._db.read(lambda c: [ReplicationTask(*row) for row in c.execute(query)])
+        total, rows = await self._db.read(lambda c: page.fetch(c, query, _TASK_FIELDS, table.id.desc()))
+        return total, [ReplicationTask(*row) for row in rows]
 
     async def task_log(self, execution_id: int, task_id: int) -> str:
         """A task's log. Raises NotFoundError."""

@@ -14,10 +14,24 @@ from sqlalchemy.exc import IntegrityError
 from seawall.features.replication.model import Filter, ReplicationPolicy
 from seawall.features.replication.tables import registries, replication_policies
 from seawall.infra.db import Database
+from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.executions import Executions
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError
+
+_FIELDS: Fields = {
+    "id": Field(replication_policies.c.id, "int"),
+    "name": Field(replication_policies.c.name),
+    "description": Field(replication_policies.c.description),
+    "src_registry_id": Field(replication_policies.c.src_registry_id, "int"),
+    "dest_registry_id": Field(replication_policies.c.dest_registry_id, "int"),
+    "dest_namespace": Field(replication_policies.c.dest_namespace),
+    "override": Field(replication_policies.c.override, "bool"),
+    "enabled": Field(replication_policies.c.enabled, "bool"),
+    "creation_time": Field(replication_policies.c.created_at, "time"),
+    "update_time": Field(replication_policies.c.updated_at, "time"),
+}
 
 
 class Policies:
@@ -32,6 +46,15 @@ class Policies:
         """All policies, by id."""
         query = select(replication_policies).order_by(replication_policies.c.id)
         return await self._db.read(lambda c: [policy_of(row) for row in c.execute(query)])
+
+    async def page(self, page: Page, name: str | None = None) -> tuple[int, list[ReplicationPolicy]]:
+        """How many policies there are, newest first those of a page; `name` is part of theirs."""
+        query = select(replication_policies)
+        if name:
+            query = query.where(contains(replication_policies.c.name, name))
+        newest = replication_policies.c.id.desc()
+        total, rows = await self._db.read(lambda c: page.fetch(c, query, _FIELDS, newest))
+        return total, [policy_of(row) for row in rows]
 
     async def get(self, policy_id: int) -> ReplicationPolicy:
         """One policy. Raises NotFoundError."""

@@ -19,11 +19,24 @@ from seawall.features.replication.session import trusting
 from seawall.features.replication.tables import registries, replication_policies
 from seawall.infra.addresses import networks
 from seawall.infra.db import Database
+from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError, SeawallError
 
 PURPOSE = "registry"
+_FIELDS: Fields = {
+    "id": Field(registries.c.id, "int"),
+    "name": Field(registries.c.name),
+    "description": Field(registries.c.description),
+    "type": Field(registries.c.type),
+    "url": Field(registries.c.url),
+    "credential_type": Field(registries.c.credential_type),
+    "insecure": Field(registries.c.insecure, "bool"),
+    "status": Field(registries.c.status),
+    "creation_time": Field(registries.c.created_at, "time"),
+    "update_time": Field(registries.c.updated_at, "time"),
+}
 
 
 class Registries:
@@ -37,6 +50,14 @@ class Registries:
         """All registries, by name."""
         query = select(registries).order_by(registries.c.name)
         return await self._db.read(lambda c: [_info(row) for row in c.execute(query)])
+
+    async def page(self, page: Page, name: str | None = None) -> tuple[int, list[RegistryInfo]]:
+        """How many registries there are, by name those of a page; `name` is part of theirs."""
+        query = select(registries)
+        if name:
+            query = query.where(contains(registries.c.name, name))
+        total, rows = await self._db.read(lambda c: page.fetch(c, query, _FIELDS, registries.c.name))
+        return total, [_info(row) for row in rows]
 
     async def get(self, registry_id: int) -> RegistryInfo:
         """One registry. Raises NotFoundError."""

@@ -19,10 +19,10 @@ def list_executions(connection: Connection, policy_id: int, page: Page) -> tuple
 
 
 def list_tasks(connection: Connection, execution_id: int, page: Page) -> tuple[int, list[Any]]:
-    """Rows of the tasks of an execution, oldest first; the page's conditions are not used."""
+    """Rows of the tasks of an execution, newest first; the page's conditions are not used."""
     mine = retention_tasks.c.execution_id == execution_id
     total = connection.execute(select(func.count()).select_from(retention_tasks).where(mine))
-    query = select(retention_tasks).where(mine).order_by(retention_tasks.c.id)
+    query = select(retention_tasks).where(mine).order_by(retention_tasks.c.id.desc())
     return total.scalar_one(), list(connection.execute(page.slice(query)))
 
 

@@ -14,6 +14,7 @@ from seawall.features.scan import report, sbom
 from seawall.features.scan.adapter import Registration
 from seawall.features.scan.tables import project_scanners, scanners
 from seawall.infra.db import Database
+from seawall.infra.db.listing import Field, Fields, Page
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.outgoing import origin_of
 from seawall.infra.secrets.keyring import KeyRing
@@ -125,9 +126,26 @@ def _scanner(row: Any) -> Scanner:
     return Scanner(*row)
 
 
-def every(connection: Connection) -> list[Scanner]:
-    """All registrations, the embedded one first."""
-    return [_scanner(row) for row in connection.execute(select(*_COLUMNS).order_by(scanners.c.id))]
+_FIELDS: Fields = {
+    "uuid": Field(scanners.c.uuid),
+    "name": Field(scanners.c.name),
+    "description": Field(scanners.c.description),
+    "url": Field(scanners.c.url),
+    "auth": Field(scanners.c.auth),
+    "disabled": Field(scanners.c.disabled, "bool"),
+    "is_default": Field(scanners.c.is_default, "bool"),
+    "skip_cert_verify": Field(scanners.c.skip_cert_verify, "bool"),
+    "use_internal_addr": Field(scanners.c.use_internal_addr, "bool"),
+    "create_time": Field(scanners.c.created_at, "time"),
+    "update_time": Field(scanners.c.updated_at, "time"),
+}
+
+
+def list_scanners(connection: Connection, page: Page) -> tuple[int, list[Scanner]]:
+    """How many registrations there are, and those of a page: the default first, then the newest."""
+    newest = scanners.c.is_default.desc(), scanners.c.id.desc()
+    total, rows = page.fetch(connection, select(*_COLUMNS), _FIELDS, *newest)
+    return total, [_scanner(row) for row in rows]
 
 
 def find(connection: Connection, identifier: str) -> Scanner | None:

@@ -273,10 +273,10 @@ _DELIVERY_FIELDS: Fields = {
 
 
 def list_policies(connection: Connection, project_id: int, page: Page) -> tuple[int, list[WebhookPolicy]]:
-    """Policies of a project, oldest first."""
+    """Policies of a project, newest first."""
     query = policies().where(webhook_policies.c.project_id == project_id)
     key = webhook_policies.c.id
-    total, rows = page.fetch(connection, query, _FIELDS, key, key=key)
+    total, rows = page.fetch(connection, query, _FIELDS, key.desc(), key=key)
     return total, [WebhookPolicy(*row) for row in rows]
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, case, delete, func, insert, select, update
 
 from seawall.infra import tracing
 from seawall.infra.db import Database, dialect
 from seawall.infra.db.dialect import upsert
+from seawall.infra.db.listing import Condition, Field, Fields, Page, contains
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.base import FINISHED, DefaultSchedule, JobInfo, JobKind, Schedule
 from seawall.infra.jobs.tables import job_logs, job_numbers, job_queues, job_runners, job_schedules, jobs
@@ -30,6 +31,24 @@ LOG_LIMIT = 4 * 1024 * 1024
 LEASE_SECONDS = 8.0
 # The queue name whose pause switch holds every cron schedule.
 SCHEDULER = "scheduler"
+
+
+def _in_status(condition: Condition) -> ColumnElement[bool]:
+    # The API writes them with a capital.
+    if condition.operator == "fuzzy":
+        return contains(jobs.c.status, condition.value)
+    return jobs.c.status.in_([value.lower() for value in condition.values])
+
+
+# What lists of runs are searched and sorted by, with Harbor's names.
+_FIELDS: Fields = {
+    "status": _in_status,
+    "trigger": Field(func.upper(jobs.c.trigger)),
+    "creation_time": Field(jobs.c.created_at, "time"),
+    "start_time": Field(jobs.c.created_at, "time"),
+    "update_time": Field(func.coalesce(jobs.c.ended_at, jobs.c.started_at, jobs.c.created_at), "time"),
+    "end_time": Field(jobs.c.ended_at, "time"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +173,13 @@ class JobService:
         query = _matching(select(*_COLUMNS), kind, status, schedule)
         query = query.order_by(jobs.c.created_at.desc(), jobs.c.id).limit(limit).offset(offset)
         return await self.db.read(lambda c: [JobInfo(*row) for row in c.execute(query)])
+
+    async def page(self, kind: str, page: Page) -> tuple[int, Sequence[JobInfo]]:
+        """How many jobs of a kind there are, newest first those of a page."""
+        query = select(*_COLUMNS).where(jobs.c.kind == kind)
+        newest = jobs.c.created_at.desc(), jobs.c.id
+        total, rows = await self.db.read(lambda c: page.fetch(c, query, _FIELDS, *newest, key=jobs.c.id))
+        return total, [JobInfo(*row) for row in rows]
 
     async def count(
         self, *, kind: str | None = None, status: str | None = None, schedule: str | None = None

@@ -75,9 +75,9 @@ GcRead = Annotated[Access, system_access("garbage-collection", "read")]
 @router.get("/system/gc")
 async def get_gc_history(access: GcList, jobs: Jobs, listing: ListingDep) -> list[GCHistory]:
     """Runs of the garbage collection, newest first."""
-    found = await jobs.list(kind="gc", limit=listing.size, offset=listing.offset)
+    total, found = await jobs.page("gc", listing)
     numbers = await jobs.numbers([item.id for item in found])
-    listing.total(await jobs.count(kind="gc"))
+    listing.total(total)
     return [_history(item, numbers[item.id]) for item in found]
 
 

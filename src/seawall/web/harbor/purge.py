@@ -85,9 +85,9 @@ async def get_purge_history(
     access: Annotated[Access, system_access("purge-audit", "list")], jobs: Jobs, listing: ListingDep
 ) -> list[ExecHistory]:
     """Runs of the purge, newest first."""
-    found = await jobs.list(kind=KIND, limit=listing.size, offset=listing.offset)
+    total, found = await jobs.page(KIND, listing)
     numbers = await jobs.numbers([item.id for item in found])
-    listing.total(await jobs.count(kind=KIND))
+    listing.total(total)
     return [_history(item, numbers[item.id]) for item in found]
 
 

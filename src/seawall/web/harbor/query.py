@@ -2,7 +2,9 @@
 
 `q` is a comma-separated list of `k=v` (equal), `k=~v` (contains), `k=[min~max]` (range, either end may be
 missing), `k={a b}` (any of), `k=(a b)` (all of). Values are numbers, times ("2020-04-09 02:36:00") or
-strings, which may be quoted. Source: the `q` and `sort` parameters of Harbor's public API description.
+strings, which may be quoted; a backslash before the first character makes a plain value of what would be one
+of those forms. Keys may be written as fields of Harbor's code are: `CreationTime` is `creation_time`. Source:
+the `q` and `sort` parameters of Harbor's public API description.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from seawall.web.harbor.errors import ApiError
 
 PAGE_SIZE_LIMIT = 100
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
+# Between the words of a name like ProjectID or CVEAllowlist.
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def parse_q(text: str | None) -> list[Condition]:
@@ -58,18 +62,27 @@ def _split(text: str, separator: str) -> list[str]:
     return [*parts, current]
 
 
+def _snake(key: str) -> str:
+    return _WORDS.sub("_", key).lower()
+
+
 def _condition(part: str) -> Condition:
     key, equals, value = part.strip().partition("=")
-    if not equals or not _KEY.fullmatch(key.strip()):
-        raise bad_query(f"{part[:100]!r} is not of the form key=value")
     key, value = key.strip(), value.strip()
+    # A value that a script left empty must not match everything.
+    if not equals or not _KEY.fullmatch(key) or value in ("", "~"):
+        raise bad_query(f"{part[:100]!r} is not of the form key=value")
+    key = _snake(key)
+    if value.startswith("\\"):
+        return Condition(key, "eq", (value[1:],))
     if value.startswith("~"):
         return Condition(key, "fuzzy", (_unquote(value[1:]),))
     if value.startswith("["):
         low, tilde, high = value.removeprefix("[").partition("~")
-        if not value.endswith("]") or not tilde:
+        ends = _unquote(low.strip()), _unquote(high.removesuffix("]").strip())
+        if not value.endswith("]") or not tilde or not any(ends):
             raise bad_query(f"{key}: a range has the form [min~max]")
-        return Condition(key, "range", (_unquote(low.strip()), _unquote(high.removesuffix("]").strip())))
+        return Condition(key, "range", ends)
     for opening, closing, operator in (("{", "}", "any"), ("(", ")", "all")):
         if value.startswith(opening):
             if not value.endswith(closing):
@@ -131,7 +144,7 @@ async def listing(
         if key:
             if not _KEY.fullmatch(key):
                 raise ApiError(400, f"invalid sort: {part[:100]!r}")
-            order.append((key, part.strip().startswith("-")))
+            order.append((_snake(key), part.strip().startswith("-")))
     return Listing(
         request=request,
         response=response,

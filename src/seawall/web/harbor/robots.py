@@ -182,8 +182,8 @@ async def list_robot(
     access: Annotated[Access, checked("robot", "list", "robot")], db: Db, auth: Accounts, page: ListingDep
 ) -> list[Robot]:
     """Robots of the system, or with `q=Level=project,ProjectID=<id>` of a project."""
-    conditions = {item.key.lower(): item.value for item in page.conditions if item.operator == "eq"}
-    level, project_id = conditions.get("level", "system"), conditions.get("projectid", "")
+    conditions = {item.key: item.value for item in page.conditions if item.operator == "eq"}
+    level, project_id = conditions.get("level", "system"), conditions.get("project_id", "")
     access.require_known()
     prefix = await _auth(access, auth).robot_prefix()
     owner: int | None = None

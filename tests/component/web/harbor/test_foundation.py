@@ -213,13 +213,21 @@ def test_errors_are_in_the_envelope(admin: httpx.Client, anonymous: httpx.Client
         ("name=~a%2Fb%20c", [Condition("name", "fuzzy", ("a/b c",))]),
         ("email=a+b@c", [Condition("email", "eq", ("a+b@c",))]),
         ("name=100%,b=%FF", [Condition("name", "eq", ("100%",)), Condition("b", "eq", ("%FF",))]),
+        # As fields of Harbor's code are written, and a value that begins like an operator.
+        (
+            "CreationTime=1,ProjectID=2",
+            [Condition("creation_time", "eq", ("1",)), Condition("project_id", "eq", ("2",))],
+        ),
+        (r"name=\~x,b=\[", [Condition("name", "eq", ("~x",)), Condition("b", "eq", ("[",))]),
     ],
 )
 def test_q(text: str, expected: list[Condition]) -> None:
     assert parse_q(text) == expected
 
 
-@pytest.mark.parametrize("text", ["a", "=1", "a=[1", "a=[1]", "a={1", "a=(1", "a b=1", "a=%00"])
+@pytest.mark.parametrize(
+    "text", ["a", "=1", "a=[1", "a=[1]", "a={1", "a=(1", "a b=1", "a=%00", "a=", "a=~", "a=[~]", "b=1,a= "]
+)
 def test_malformed_q(text: str) -> None:
     with pytest.raises(InvalidError):
         parse_q(text)

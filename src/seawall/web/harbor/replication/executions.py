@@ -15,7 +15,6 @@ from seawall.web.harbor.replication.models import (
     ReplicationExecution,
     ReplicationTask,
     StartReplicationExecution,
-    page_of,
 )
 
 router = ApiRouter(tags=["replication"])
@@ -69,12 +68,8 @@ async def list_replication_executions(
     trigger: Status = None,
 ) -> list[ReplicationExecution]:
     """Runs, newest first."""
-    found, total = await replication.executions.page(
-        policy_id=policy_id,
-        status=status,
-        trigger=trigger,
-        limit=listing.size,
-        offset=listing.offset,
+    total, found = await replication.executions.page(
+        listing, policy_id=policy_id, status=status, trigger=trigger
     )
     listing.total(total)
     return [_execution(item) for item in found]
@@ -115,10 +110,13 @@ async def list_replication_tasks(
     status: Status = None,
     resource_type: Status = None,
 ) -> list[ReplicationTask]:
-    """The tasks of a run."""
+    """The tasks of a run, newest first."""
     await replication.executions.get(id)
-    found = await replication.executions.tasks(id, status=status, resource_type=resource_type)
-    return [_task(item) for item in page_of(listing, found)]
+    total, found = await replication.executions.page_of_tasks(
+        id, listing, status=status, resource_type=resource_type
+    )
+    listing.total(total)
+    return [_task(item) for item in found]
 
 
 @router.get("/replication/executions/{id}/tasks/{task_id}/log", response_class=PlainTextResponse)

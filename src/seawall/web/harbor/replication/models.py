@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from pydantic import BaseModel, Field
 
 from seawall.features.replication.model import RegistryInfo as StoredRegistry
 from seawall.web.harbor.deps import timestamp
-from seawall.web.harbor.query import Listing
 
 HIDDEN = "*****"
 URL = 1024
@@ -167,22 +166,9 @@ class ReplicationTask(BaseModel):
     end_time: str | None
 
 
-def page_of(listing: Listing, items: list[Any]) -> list[Any]:
-    """The page asked for of a list that is all here; sets the headers."""
-    listing.total(len(items))
-    return items[listing.offset : listing.offset + listing.size]
-
-
-def is_wanted(listing: Listing, name: str | None, found: str) -> bool:
-    """Whether an item called `found` is one that was asked for."""
-    if name and name.lower() not in found.lower():
-        return False
-    condition = listing.condition("name")
-    if condition is None:
-        return True
-    if condition.operator == "fuzzy":
-        return condition.value.lower() in found.lower()
-    return condition.operator != "eq" or condition.value == found
+def this_registry() -> Registry:
+    """The registry that answers, as one of those that policies name."""
+    return Registry(id=0, name="Local", type="seawall", url="", status="healthy")
 
 
 def registry_model(found: StoredRegistry) -> Registry:

@@ -18,9 +18,8 @@ from seawall.web.harbor.replication.models import (
     ReplicationPolicy,
     ReplicationTrigger,
     ReplicationTriggerSettings,
-    is_wanted,
-    page_of,
     registry_model,
+    this_registry,
 )
 
 router = ApiRouter(tags=["replication"])
@@ -29,7 +28,7 @@ router = ApiRouter(tags=["replication"])
 def _policy_model(policy: Policy, known: dict[int, StoredRegistry]) -> ReplicationPolicy:
     def other(registry_id: int | None) -> Registry:
         if registry_id is None:
-            return Registry(id=0, name="Local", type="seawall", url="")
+            return this_registry()
         return registry_model(known[registry_id])
 
     return ReplicationPolicy(
@@ -96,10 +95,11 @@ async def list_replication_policies(
     listing: ListingDep,
     name: Name = None,
 ) -> list[ReplicationPolicy]:
-    """The policies."""
+    """The policies, newest first."""
     known = await _known(replication)
-    found = [item for item in await replication.policies.all() if is_wanted(listing, name, item.name)]
-    return [_policy_model(item, known) for item in page_of(listing, found)]
+    total, found = await replication.policies.page(listing, name)
+    listing.total(total)
+    return [_policy_model(item, known) for item in found]
 
 
 @router.post("/replication/policies", status_code=201, response_model=None)

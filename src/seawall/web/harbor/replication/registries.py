@@ -23,9 +23,8 @@ from seawall.web.harbor.replication.models import (
     RegistryInfo,
     RegistryPing,
     RegistryUpdate,
-    is_wanted,
-    page_of,
     registry_model,
+    this_registry,
 )
 
 router = ApiRouter(tags=["replication"])
@@ -42,8 +41,9 @@ async def list_registries(
     access: RegistryList, replication: Replicating, listing: ListingDep, name: Name = None
 ) -> list[Registry]:
     """The registries to replicate with."""
-    found = await replication.registries.all()
-    return page_of(listing, [registry_model(item) for item in found if is_wanted(listing, name, item.name)])
+    total, found = await replication.registries.page(listing, name)
+    listing.total(total)
+    return [registry_model(item) for item in found]
 
 
 @router.post("/registries", status_code=201, response_model=None)
@@ -112,8 +112,8 @@ async def ping_registry(body: RegistryPing, access: RegistryCreate, replication:
 
 @router.get("/registries/{id}")
 async def get_registry(id: Id, access: RegistryRead, replication: Replicating) -> Registry:
-    """One registry."""
-    return registry_model(await replication.registries.get(id))
+    """One registry; 0 is this one."""
+    return registry_model(await replication.registries.get(id)) if id else this_registry()
 
 
 @router.put("/registries/{id}", response_model=None)
@@ -142,7 +142,7 @@ async def delete_registry(
     return Response(status_code=200)
 
 
-def _capabilities(info: AdapterInfo) -> RegistryInfo:
+def _capabilities(info: AdapterInfo, *, local: bool) -> RegistryInfo:
     filters = [
         FilterStyle(type="name", style="input"),
         FilterStyle(type="tag", style="input"),
@@ -154,7 +154,8 @@ def _capabilities(info: AdapterInfo) -> RegistryInfo:
         type=info.type,
         description=info.description,
         supported_resource_filters=filters,
-        supported_triggers=list(TRIGGERS),
+        # Another registry's pushes are no events here.
+        supported_triggers=[name for name in TRIGGERS if local or name != "event_based"],
         supported_copy_by_chunk=True,
     )
 
@@ -162,7 +163,8 @@ def _capabilities(info: AdapterInfo) -> RegistryInfo:
 @router.get("/registries/{id}/info")
 async def get_registry_info(id: Id, access: RegistryRead, replication: Replicating) -> RegistryInfo:
     """What a registry can do; 0 is this registry."""
-    return _capabilities(ADAPTERS[(await replication.registries.get(id)).type])
+    found = await replication.registries.get(id) if id else this_registry()
+    return _capabilities(ADAPTERS[str(found.type)], local=id == 0)
 
 
 @router.get("/replication/adapters")

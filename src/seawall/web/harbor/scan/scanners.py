@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, Field
 from seawall.features.scan import scanners
 from seawall.features.scan.adapter import AdapterClient, AdapterError, Registration
 from seawall.features.scan.scanners import METADATA, Scanner, check_url
-from seawall.kernel.errors import NotFoundError, StandbyError
+from seawall.kernel.errors import NotFoundError, SeawallError, StandbyError
 from seawall.web.harbor.deps import (
     Access,
     ApiRouter,
@@ -100,7 +101,7 @@ def _model(item: Scanner, metadata: dict[str, Any] | None = None) -> ScannerRegi
         update_time=timestamp(item.updated_at),
     )
     if metadata is not None:
-        kinds = {c.get("type") or "vulnerability" for c in metadata["capabilities"]}
+        kinds = [c.get("type") or "vulnerability" for c in metadata["capabilities"]]
         shown.adapter = metadata["scanner"]["name"]
         shown.vendor = metadata["scanner"]["vendor"]
         shown.version = metadata["scanner"]["version"]
@@ -115,7 +116,7 @@ def _model(item: Scanner, metadata: dict[str, Any] | None = None) -> ScannerRegi
 async def _with_metadata(access: Access, scans: Scans, item: Scanner) -> ScannerRegistration:
     try:
         return _model(item, await _metadata(access, scans, item))
-    except AdapterError:
+    except SeawallError:
         shown = _model(item)
         shown.health = "unhealthy"
         return shown
@@ -144,31 +145,19 @@ async def _ensure(access: Access, db: Db) -> None:
             await access.write(scanners.ensure_embedded)
 
 
-async def _page(access: Access, db: Db, listing: ListingDep) -> list[ScannerRegistration]:
+async def _page(access: Access, db: Db, scans: Scans, listing: ListingDep) -> list[ScannerRegistration]:
     await _ensure(access, db)
-    found = await db.read(scanners.every)
-    for condition in listing.conditions:
-        if condition.key in ("name", "url", "description"):
-            fuzzy = condition.operator == "fuzzy"
-            found = [
-                item
-                for item in found
-                if (
-                    condition.value in getattr(item, condition.key)
-                    if fuzzy
-                    else condition.value == getattr(item, condition.key)
-                )
-            ]
-    listing.total(len(found))
-    return [_model(item) for item in found[listing.offset : listing.offset + listing.size]]
+    total, found = await db.read(lambda c: scanners.list_scanners(c, listing))
+    listing.total(total)
+    return await asyncio.gather(*(_with_metadata(access, scans, item) for item in found))
 
 
 @router.get("/scanners")
 async def list_scanners(
-    access: Annotated[Access, system_access("scanner", "list")], db: Db, listing: ListingDep
+    access: Annotated[Access, system_access("scanner", "list")], db: Db, scans: Scans, listing: ListingDep
 ) -> list[ScannerRegistration]:
-    """Every registered scanner."""
-    return await _page(access, db, listing)
+    """Every registered scanner, the default first, and what each says that it can do."""
+    return await _page(access, db, scans, listing)
 
 
 @router.post("/scanners", status_code=201, response_model=None)
@@ -256,10 +245,10 @@ async def set_scanner_as_default(
     db: Db,
     scans: Scans,
 ) -> Response:
-    """Make a scanner the default."""
-    await _ensure(access, db)
+    """Make a scanner the default; with `is_default` false nothing changes, as in Harbor."""
+    await _scanner(access, db, registration_id)
     if not body.is_default:
-        raise ApiError(400, "is_default must be true; to change the default, name another scanner")
+        return Response(status_code=200)
     await scans.scanners.make_default(registration_id, also=access.trace)
     access.audited("update", "scanner", registration_id, "made the default")
     return Response(status_code=200)
@@ -318,7 +307,10 @@ async def set_scanner_of_project(
 
 @router.get("/projects/{project_name_or_id}/scanner/candidates")
 async def list_scanner_candidates_of_project(
-    access: Annotated[Access, project_access("scanner", "create")], db: Db, listing: ListingDep
+    access: Annotated[Access, project_access("scanner", "create")],
+    db: Db,
+    scans: Scans,
+    listing: ListingDep,
 ) -> list[ScannerRegistration]:
     """The scanners a project may choose from."""
-    return await _page(access, db, listing)
+    return await _page(access, db, scans, listing)
