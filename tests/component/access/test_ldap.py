@@ -128,6 +128,9 @@ def test_search_and_import(root: Api, directory: Slapd) -> None:
     assert [item["ldap_group_dn"] for item in by_name] == [crew]
     by_dn = root.get("/ldap/groups/search", params={"groupdn": crew}).json()
     assert [item["group_name"] for item in by_dn] == ["crew"]
+    # As in Harbor, whose clients learn from it that there is none.
+    for nowhere in ({"groupname": "no-such-crew"}, {"groupdn": f"cn=absent,{GROUPS}"}):
+        assert root.get("/ldap/groups/search", params=nowhere).status_code == 404
     assert root.post("/usergroups", json={"group_type": 1, "ldap_group_dn": crew}).status_code == 201
     absent = {"group_name": "x", "group_type": 1, "ldap_group_dn": f"cn=absent,{GROUPS}"}
     assert root.post("/usergroups", json=absent).status_code in (400, 404)

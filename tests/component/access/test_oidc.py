@@ -199,7 +199,8 @@ def test_local_administrator_and_ping(world: World) -> None:
     assert world.admin.post("/users", json={"username": "l", "password": PASSWORD}).status_code == 403
     assert world.admin.post("/system/oidc/ping", json={"url": world.provider.url}).status_code == 200
     away = f"http://127.0.0.1:{free_port()}"
-    assert world.admin.post("/system/oidc/ping", json={"url": away}).status_code == 400
+    for wrong in (away, "", "nonsense", "ftp://idp.example"):
+        assert world.admin.post("/system/oidc/ping", json={"url": wrong}).status_code == 400
     assert world.admin.get("/systeminfo").json()["oidc_provider_name"] == "canaille"
     assert CLIENT_SECRET not in world.admin.get("/configurations").text
     assert CLIENT_SECRET not in world.registry.log.read_text()

@@ -48,6 +48,22 @@ ON_PURPOSE = (
     "A schedule whose `type` is missing is refused unless `cron` is the empty text; Harbor does nothing and"
     " answers 200.",
     "The `auth_header` of a webhook is shown as stars, which keep it when they are sent back.",
+    "A schedule that is POSTed takes the place of one that there is; for scans of everything Harbor answers"
+    " 412.",
+    "An export of findings stays in its list after the download, without its file; Harbor's goes.",
+    "A policy with `single_active_replication` that is started while it runs answers 412; Harbor makes an"
+    " execution that has failed. One that names a registry that is not there is refused with 400, Harbor's"
+    " with 404.",
+    "The default scanner, and the one inside, cannot be deleted (400). What of the latter makes no sense to"
+    " change is left out of an update; Harbor refuses any of Trivy's with 403.",
+    "Global labels are listed for those who are signed in, who may read each; Harbor lists them for anybody,"
+    " and shows one to administrators.",
+    "`total_*` of `/statistics` are left out for others than administrators; Harbor's are 0.",
+    "`q` of `/security/vul`, and `tags` and `labels` of artifacts in `q`, take `~`, ranges and lists also"
+    " where Harbor refuses them. `latest_in_repository` needs neither `media_type` nor `artifact_type`.",
+    "The scanner and the artifacts of a public project are shown without signing in; Harbor's answer 401.",
+    "`/health` names core, database, redis and registry. Jobs, the portal and the registry's controller have"
+    " no entries.",
 )
 PREFIX = "/api/v2.0"
 METHODS = {"get", "head", "post", "put", "patch", "delete"}

@@ -197,10 +197,10 @@ def _dangerous_artifacts(connection: Connection) -> list[dict[str, Any]]:
         ).select_from(scan_findings)
     )
     query = query.group_by(repositories.c.project_id, repositories.c.name, scan_reports.c.digest)
-    query = query.having(or_(count("Critical") > 0, count("High") > 0, count("Medium") > 0))
-    query = query.order_by(
-        count("Critical").desc(), count("High").desc(), count("Medium").desc(), scan_reports.c.digest
-    )
+    # An artifact with low findings only is shown where there is none that is worse.
+    counts = [count(name) for name in ("Critical", "High", "Medium", "Low")]
+    query = query.having(or_(*(number > 0 for number in counts)))
+    query = query.order_by(*(number.desc() for number in counts), scan_reports.c.digest)
     return [
         {
             "project_id": row.project_id,
@@ -258,7 +258,9 @@ def run_metrics(connection: Connection, trigger: str | None = None) -> dict[str,
         .where(scan_reports.c.run_id == run.id)
         .group_by(scan_reports.c.status)
     )
-    metrics: dict[str, int] = {row[0]: int(row[1]) for row in rows}
+    # Each of Harbor's, also without a scan.
+    metrics = dict.fromkeys(("Pending", "Running", "Success", "Error", "Stopped"), 0)
+    metrics |= {row[0]: int(row[1]) for row in rows}
     active = sum(metrics.get(status, 0) for status in ACTIVE)
     return {
         "total": int(run.total),

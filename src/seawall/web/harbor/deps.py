@@ -247,7 +247,7 @@ async def _find_project(access: Access, name_or_id: str, by_name: bool) -> Proje
 
 
 async def _enter_project(
-    access: Access, found: Project | None, name: str, resource: str, action: str
+    access: Access, found: Project | None, name: str, *wanted: tuple[str, str]
 ) -> Access:
     if found is None:
         access.decided = True
@@ -257,8 +257,10 @@ async def _enter_project(
         raise access.refusal()
     # Before the decision: a refusal is written to the project's log.
     access._project = found
-    await access.require(resource, action, found)
-    return access
+    for resource, action in wanted:
+        if await access.allowed(resource, action, found):
+            return access
+    raise access.refusal()
 
 
 class _ByNameOrId(Requirement):
@@ -271,15 +273,18 @@ class _ByNameOrId(Requirement):
         access = await _access(request)
         found = await _find_project(access, project_name_or_id, x_is_resource_name)
         wanted = self.declares["resource"], self.declares["action"]
-        return await _enter_project(access, found, project_name_or_id, *wanted)
+        return await _enter_project(access, found, project_name_or_id, wanted)
 
 
 class _ByName(Requirement):
+    def __init__(self, resource: str, action: str, *others: tuple[str, str]) -> None:
+        super().__init__("project", resource, action)
+        self._wanted = (resource, action), *others
+
     async def __call__(self, request: Request, project_name: Annotated[str, Path(max_length=255)]) -> Access:
         access = await _access(request)
         found = await _find_project(access, project_name, True)
-        wanted = self.declares["resource"], self.declares["action"]
-        return await _enter_project(access, found, project_name, *wanted)
+        return await _enter_project(access, found, project_name, *self._wanted)
 
 
 class _System(Requirement):
@@ -313,9 +318,12 @@ def project_access(resource: str, action: str) -> Any:
     return Depends(_ByNameOrId("project", resource, action))
 
 
-def named_project_access(resource: str, action: str) -> Any:
-    """Like `project_access`, for paths with `{project_name}`, which is never taken for an id."""
-    return Depends(_ByName("project", resource, action))
+def named_project_access(resource: str, action: str, *others: tuple[str, str]) -> Any:
+    """Like `project_access`, for paths with `{project_name}`, which is never taken for an id.
+
+    `others`: rights that let in too; the handler then asks for the one that its body needs.
+    """
+    return Depends(_ByName(resource, action, *others))
 
 
 def system_access(resource: str, action: str) -> Any:

@@ -136,6 +136,8 @@ async def search_ldap_group(
     groupname: Annotated[str, Query(max_length=255)] = "",
     groupdn: Annotated[str, Query(max_length=512)] = "",
 ) -> list[UserGroup]:
-    """Groups of the directory by part of their name, or by DN."""
+    """Groups of the directory by part of their name, or by DN; 404 when there is none."""
     found = await _directory(access, auth, directory).search_groups(groupname, groupdn)
+    if not found:
+        raise NotFoundError(f"the directory has no group {(groupname or groupdn)[:200]}")
     return [UserGroup(group_name=item.name, group_type=members.LDAP, ldap_group_dn=item.dn) for item in found]

@@ -164,7 +164,8 @@ async def create_project_member(
         if user is not None:
             found = user_domain.find(connection, user.user_id, user.username or "")
             if found is None:
-                raise ApiError(400, "no such user")
+                # As in Harbor: a name is looked for, an id is a wrong value.
+                raise ApiError(400 if user.user_id else 404, "no such user")
             return domain.add(connection, project.id, role, user_id=found[0]), found[1]
         assert group is not None
         if group.id:

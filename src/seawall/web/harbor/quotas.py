@@ -38,7 +38,7 @@ class Quota(BaseModel):
 class HardStorage(BaseModel):
     """The limit to set: bytes, -1 for none."""
 
-    storage: int = Field(ge=-1, lt=2**53)
+    storage: int = Field(gt=-(2**53), lt=2**53)
 
 
 class QuotaUpdateReq(BaseModel):
@@ -97,7 +97,7 @@ async def update_quota(
 ) -> Response:
     """Set the limit; usage above it stays, and nothing more is taken until there is room."""
     row = await _row(access, db, id)
-    if body.hard.storage == 0:
+    if body.hard.storage < -1 or body.hard.storage == 0:
         raise ApiError(400, "storage must be -1 or more than 0")
     await access.write(lambda c: accounting.set_quota(c, row.project_id, body.hard.storage))
     access.audited("update", "quota", row.name, f"storage of {row.name}: {body.hard.storage}", row.project_id)

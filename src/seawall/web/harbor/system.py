@@ -114,7 +114,7 @@ async def get_system_info(
         primary_auth_mode=values["primary_auth_mode"],
         self_registration=values["self_registration"],
         banner_message=values["banner_message"],
-        oidc_provider_name=values["oidc_name"] if oidc else None,
+        oidc_provider_name=values["oidc_name"] if oidc else "",
         current_time=timestamp(time.time()),
     )
     if access.principal.known:

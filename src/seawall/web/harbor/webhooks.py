@@ -142,7 +142,8 @@ def _model(policy: Policy) -> WebhookPolicy:
                 address=target.address,
                 auth_header=HIDDEN if target.secret else "",
                 skip_cert_verify=target.skip_verify,
-                payload_format=target.payload_format,
+                # Slack's messages have a form of their own.
+                payload_format=target.payload_format if target.target_type == "http" else None,
             )
             for target in policy.targets
         ],
@@ -392,8 +393,5 @@ async def get_supported_event_types(
     return SupportedWebhookEventTypes(
         event_type=list(payload.EVENT_TYPES),
         notify_type=list(payload.TARGET_TYPES),
-        payload_formats=[
-            PayloadFormat(notify_type="http", formats=list(payload.FORMATS)),
-            PayloadFormat(notify_type="slack", formats=[payload.DEFAULT]),
-        ],
+        payload_formats=[PayloadFormat(notify_type="http", formats=list(payload.FORMATS))],
     )

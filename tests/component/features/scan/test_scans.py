@@ -259,11 +259,15 @@ def test_scan_all(client: Client) -> None:
     assert stats["total"] >= 5
     assert stats["completed"] == stats["total"]
     assert stats["metrics"]["Success"] >= 5
+    assert stats["metrics"].keys() == {"Pending", "Running", "Success", "Error", "Stopped"}
     assert stats["trigger"] == "Manual"
     schedule = {"schedule": {"type": "Custom", "cron": "0 0 1 * * *"}}
     client.api("POST", "/system/scanAll/schedule", 201, json=schedule)
     assert client.get("/system/scanAll/schedule")["schedule"]["cron"] == "0 0 1 * * *"
     client.api("POST", "/system/scanAll/schedule", 201, json=schedule)
+    # A run by hand is started with POST only, as in Harbor.
+    client.api("PUT", "/system/scanAll/schedule", 400, json={"schedule": {"type": "Manual"}})
+    assert client.get("/system/scanAll/schedule")["schedule"]["cron"] == "0 0 1 * * *"
     client.api("PUT", "/system/scanAll/schedule", json={"schedule": {"type": "None"}})
     assert client.get("/system/scanAll/schedule")["schedule"]["type"] == "None"
     client.api("POST", "/system/scanAll/stop", 202)
@@ -322,7 +326,8 @@ def test_export(client: Client) -> None:
         until(lambda: client.get(f"/export/cve/execution/{made}")["file_present"])
         file = client.api("GET", f"/export/cve/download/{made}")
         assert file.headers["content-type"].startswith("text/csv")
-        assert "attachment" in file.headers["content-disposition"]
+        name = f'attachment; filename="scandata_export_{made}.csv"'
+        assert file.headers["content-disposition"] == name
         return list(csv.DictReader(io.StringIO(file.text)))
 
     everything = rows()
@@ -358,6 +363,24 @@ def test_roles(client: Client) -> None:
         who.api("GET", "/scanners", 403)
         who.api("POST", "/system/scanAll/schedule", 403, json={"schedule": {"type": "Manual"}})
     assert guest.get("/projects/roles/scanner")["name"] == "Seawall"
+
+
+def test_a_robot_for_sboms_alone(client: Client) -> None:
+    """A right to make SBOMs, or to stop them, is enough for that, and is none to scan."""
+    project(client, "sbomrobot")
+    client.push("sbomrobot/x", "v1", npm(("left", "1.0.0")))
+    where = f"{artifact('sbomrobot/x', 'v1')}/scan"
+    for mine, other in (("sbom", "vulnerability"), ("vulnerability", "sbom")):
+        resource = "sbom" if mine == "sbom" else "scan"
+        access = [{"resource": resource, "action": action} for action in ("create", "stop")]
+        permission = {"kind": "project", "namespace": "sbomrobot", "access": access}
+        body = {"name": mine, "level": "project", "duration": 1, "permissions": [permission]}
+        made = client.api("POST", "/robots", 201, json=body).json()
+        robot = Client(client.registry, (made["name"], made["secret"]))
+        robot.api("POST", where, 403, json={"scan_type": other})
+        robot.api("POST", f"{where}/stop", 403, json={"scan_type": other})
+        robot.api("POST", where, 202, json={"scan_type": mine})
+        robot.api("POST", f"{where}/stop", 202, json={"scan_type": mine})
 
 
 def test_sboms_of_others_show_as_accessories_and_additions(client: Client) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from seawall.features.scan import catalog, importer
+from seawall.features.scan import catalog, hub, importer, scanners
 from seawall.features.scan.inventory import LayerSource, ScanError, build
 from seawall.features.scan.model import Limits
 from seawall.features.scan.reports import find_report
@@ -122,6 +122,21 @@ def test_rematch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         before = count(services, jobs)
         assert await services.scan.rematcher.run(log=Log(), step=never) == {"reports": 1, "changed": 0}
         assert count(services, jobs) == before + 1
+
+    run(tmp_path, work)
+
+
+def test_an_artifact_with_low_findings_can_be_the_most_dangerous(tmp_path: Path) -> None:
+    async def work(services: Process) -> None:
+        low = [{"type": "CVSS_V3", "score": "CVSS:3.1/AV:P/AC:H/PR:H/UI:R/S:U/C:L/I:N/A:N"}]
+        advisory = record("GHSA-1", "left", "npm", ev(("introduced", "0")), severity=low)
+        await asyncio.to_thread(importer.import_path, services.db, write(tmp_path / "osv", advisory))
+        await services.db.write(scanners.ensure_embedded)
+        digest = await push(services, "p/a", "1", npm(("left", "1.0.0")))
+        await scan(services, "p/a", "1")
+        found = services.db.sync_read(lambda c: hub.summary(c, cves=False, artifacts=True))
+        assert (found["low_cnt"], found["total_vuls"]) == (1, 1)
+        assert [item["digest"] for item in found["dangerous_artifacts"]] == [digest]
 
     run(tmp_path, work)
 

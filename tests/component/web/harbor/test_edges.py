@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.api import Api, code
+from tests.support.scan import spec
+from tests.support.waiting import until
 
 DAILY = "0 0 6 * * *"
 
@@ -142,3 +146,154 @@ def test_the_older_name_of_replicated_deletions_goes_first(admin: Api) -> None:
     assert (found["deletion"], found["replicate_deletion"]) == (True, True)
     assert admin.delete(f"/replication/policies/{made}").status_code == 200
     assert admin.delete(f"/registries/{registry}").status_code == 200
+
+
+def listed(api: Api, path: str, field: str = "name", **parameters: Any) -> list[Any]:
+    """One field of what a list has."""
+    answer = api.get(path, params=parameters)
+    assert answer.status_code == 200, answer.text
+    return [item[field] for item in answer.json()]
+
+
+def test_keys_of_a_query_as_harbors_code_writes_them(admin: Api) -> None:
+    project = admin.project()
+    assert listed(admin, "/projects", q=f"Name={project}") == [project]
+    later = admin.project()
+    both = f"name={{{project} {later}}}"
+    assert listed(admin, "/projects", q=both, sort="-CreationTime") == [later, project]
+    assert listed(admin, "/projects", q=both, sort="CreationTime") == [project, later]
+    for empty in ("name=~", "name=", "creation_time=[~]"):
+        assert code(admin.get("/projects", params={"q": empty})) == "BAD_REQUEST"
+
+
+@pytest.fixture
+def registries(admin: Api) -> Iterator[list[tuple[int, str]]]:
+    """Ids and names of two registries, by name."""
+    name = admin.project()
+    url = str(admin.base_url).partition("/api")[0]
+    body = {"url": url, "type": "docker-registry"}
+    made = [
+        (admin.made("/registries", {**body, "name": f"{name}-{n}", "insecure": n == 1}), f"{name}-{n}")
+        for n in range(2)
+    ]
+    yield made
+    for number, _ in made:
+        assert admin.delete(f"/registries/{number}").status_code == 200
+
+
+def test_registries_are_searched_and_sorted(admin: Api, registries: list[tuple[int, str]]) -> None:
+    first, second = (name for _, name in registries)
+    mine = f"name=~{first[:-2].upper()}"
+    assert listed(admin, "/registries", q=mine) == [first, second]
+    assert listed(admin, "/registries", q=mine, sort="-name") == [second, first]
+    assert listed(admin, "/registries", q=f"{mine},insecure=true") == [second]
+    assert listed(admin, "/registries", q=f"{mine},type=harbor") == []
+    assert listed(admin, "/registries", name=second) == [second]
+
+
+def test_this_registry_is_number_0(admin: Api, registries: list[tuple[int, str]]) -> None:
+    """Harbor's form of a policy asks what 0 can do."""
+    here = admin.get("/registries/0").json()
+    assert (here["id"], here["name"], here["status"]) == (0, "Local", "healthy")
+    assert "event_based" in admin.get("/registries/0/info").json()["supported_triggers"]
+    # A push to another registry is no event here.
+    there = admin.get(f"/registries/{registries[0][0]}/info").json()
+    assert there["supported_triggers"] == ["manual", "scheduled"]
+    assert admin.put("/registries/0", json={"description": "x"}).status_code == 404
+    assert admin.delete("/registries/0").status_code == 404
+
+
+def test_policies_of_replication_and_their_runs_are_sorted(
+    admin: Api, registries: list[tuple[int, str]]
+) -> None:
+    (number, name), _ = registries
+    filters = [{"type": "name", "value": f"{name}/none"}]
+    policy = {"dest_registry": {"id": number}, "trigger": {"type": "manual"}, "filters": filters}
+    old = admin.made("/replication/policies", {**policy, "name": f"{name}-b"})
+    new = admin.made("/replication/policies", {**policy, "name": f"{name}-a", "enabled": False})
+    mine = f"name=~{name}"
+    assert listed(admin, "/replication/policies", "id", q=mine) == [new, old]
+    assert listed(admin, "/replication/policies", "id", q=mine, sort="-name") == [old, new]
+    assert listed(admin, "/replication/policies", "id", q=f"{mine},enabled=true") == [old]
+    assert admin.post("/replication/executions", json={"policy_id": new}).status_code == 412
+    runs = [admin.made("/replication/executions", {"policy_id": old}) for _ in range(2)]
+    path = "/replication/executions"
+    assert listed(admin, path, "id", policy_id=old) == runs[::-1]
+    assert listed(admin, path, "id", policy_id=old, sort="start_time") == runs
+    assert listed(admin, path, "id", policy_id=old, sort="id", page=2, page_size=1) == runs[1:]
+    until(lambda: "InProgress" not in listed(admin, path, "status", policy_id=old))
+    for made in (old, new):
+        assert admin.delete(f"/replication/policies/{made}").status_code == 200
+
+
+def test_scanners_are_searched_and_say_what_they_can_do(admin: Api) -> None:
+    [embedded] = admin.get("/scanners", params={"q": "name=~SEAW,is_default=true"}).json()
+    assert embedded["capabilities"] == {"support_vulnerability": True, "support_sbom": True}
+    adapter = spec.Adapter(spec.TRIVY, [])
+    with adapter.serve():
+        name = f"s{secrets.token_hex(4)}"
+        made = admin.post("/scanners", json={"name": name, "url": adapter.url})
+        assert made.status_code == 201, made.text
+        own = admin.get("/scanners", params={"q": f"Name={name}"}).json()[0]
+        assert own["capabilities"]["support_vulnerability"] is True
+    path = f"/scanners/{own['uuid']}"
+    try:
+        # The default comes first, then the newest.
+        assert listed(admin, "/scanners")[:2] == ["Seawall", name]
+        assert listed(admin, "/scanners", sort="-create_time")[0] == name
+        assert listed(admin, "/scanners", sort="create_time", page_size=100)[-1] == name
+        candidates = f"/projects/{admin.project()}/scanner/candidates"
+        assert listed(admin, candidates, q=f"name={name}") == [name]
+        # It is no longer there: it is listed all the same.
+        assert admin.get("/scanners", params={"q": f"name={name}"}).json()[0].get("capabilities") is None
+        assert admin.patch(path, json={"is_default": False}).status_code == 200
+        assert admin.get("/scanners", params={"q": "is_default=true"}).json()[0]["uuid"] == embedded["uuid"]
+    finally:
+        assert admin.delete(path).status_code == 200
+    assert admin.patch(path, json={"is_default": False}).status_code == 404
+
+
+def test_runs_of_the_collection_are_searched_and_sorted(admin: Api) -> None:
+    path = "/system/gc"
+    body = {"schedule": {"type": "Manual"}, "parameters": {"dry_run": True}}
+    runs = [admin.made(f"{path}/schedule", body) for _ in range(2)]
+
+    def over() -> bool:
+        found = {item["id"]: item["job_status"] for item in admin.get(path, params={"page_size": 100}).json()}
+        return all(found[run] == "Success" for run in runs)
+
+    until(over)
+    assert listed(admin, path, "id", q="status=Success")[:2] == runs[::-1]
+    assert not set(runs) & set(listed(admin, path, "id", q="status=Error", page_size=100))
+    assert not set(runs) & set(listed(admin, path, "id", q="trigger=SCHEDULE", page_size=100))
+    upwards = listed(admin, path, "id", sort="creation_time", page_size=100)
+    assert upwards.index(runs[0]) < upwards.index(runs[1])
+    answer = admin.get(path, params={"q": "status=Nothing"})
+    assert (answer.json(), answer.headers["X-Total-Count"]) == ([], "0")
+
+
+def test_targets_of_slack_have_no_format(admin: Api) -> None:
+    base = f"/projects/{admin.project()}/webhook"
+    target = {"type": "slack", "address": "https://hooks.slack.example/x"}
+    body = {"event_types": ["PUSH_ARTIFACT"], "targets": [target]}
+    old = admin.made(f"{base}/policies", {**body, "name": "old"})
+    assert "payload_format" not in admin.get(f"{base}/policies/{old}").json()["targets"][0]
+    new = admin.made(f"{base}/policies", {**body, "name": "new"})
+    assert listed(admin, f"{base}/policies", "id") == [new, old]
+    formats = admin.get(f"{base}/events").json()["payload_formats"]
+    assert [item["notify_type"] for item in formats] == ["http"]
+
+
+def test_statuses_of_what_is_wrong(admin: Api) -> None:
+    project = admin.project()
+    members = f"/projects/{project}/members"
+    # A name is looked for; an id is a wrong value.
+    for whom, status in (({"username": "nobody-has-this"}, 404), ({"user_id": 2**40}, 400)):
+        answer = admin.post(members, json={"role_id": 2, "member_user": whom})
+        assert answer.status_code == status, answer.text
+    number = admin.get(f"/projects/{project}").json()["project_id"]
+    [quota] = admin.get("/quotas", params={"reference": "project", "reference_id": number}).json()
+    for storage in (-2, 0):
+        answer = admin.put(f"/quotas/{quota['id']}", json={"hard": {"storage": storage}})
+        assert (answer.status_code, code(answer)) == (400, "BAD_REQUEST")
+    assert admin.get("/systeminfo").json()["oidc_provider_name"] == ""

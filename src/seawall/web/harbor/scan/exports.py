@@ -161,5 +161,6 @@ async def download_scan_data(
     data = await access.write(lambda c: export.take(c, execution_id))
     if data is None:
         raise NotFoundError("the export has no file (yet, or any more)")
-    name = f'attachment; filename="vuln-{execution_id}.csv"'
+    # Harbor's name, by which scripts that let curl name the file look for it.
+    name = f'attachment; filename="scandata_export_{execution_id}.csv"'
     return Response(data, media_type="text/csv", headers={"Content-Disposition": name})

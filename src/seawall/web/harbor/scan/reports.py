@@ -37,14 +37,13 @@ router = ApiRouter(tags=["scan"])
 async def scan_artifact(
     repository_name: RepositoryName,
     reference: Reference,
-    access: Annotated[Access, named_project_access("scan", "create")],
+    access: Annotated[Access, named_project_access("scan", "create", ("sbom", "create"))],
     scans: Scans,
     body: ScanType | None = None,
 ) -> Response:
     """Start a scan of an image, or of every image of an index."""
     kind = body.scan_type if body else "vulnerability"
-    if kind == "sbom":
-        await access.require("sbom", "create", access.project)
+    await access.require("sbom" if kind == "sbom" else "scan", "create", access.project)
     name = full_name(access.project.name, repository_name)
     try:
         await scans.requests.request(name, reference, kind, also=access.trace)
@@ -59,10 +58,11 @@ async def stop_scan_artifact(
     body: ScanType,
     repository_name: RepositoryName,
     reference: Reference,
-    access: Annotated[Access, named_project_access("scan", "stop")],
+    access: Annotated[Access, named_project_access("scan", "stop", ("sbom", "stop"))],
     scans: Scans,
 ) -> Response:
     """Stop the scans of an artifact."""
+    await access.require("sbom" if body.scan_type == "sbom" else "scan", "stop", access.project)
     name = full_name(access.project.name, repository_name)
     await scans.requests.stop(name, reference, body.scan_type, also=access.trace)
     access.audited("stop", "scan", f"{name}:{reference}", body.scan_type, access.project.id)

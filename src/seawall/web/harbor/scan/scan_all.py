@@ -89,7 +89,9 @@ async def create_scan_all_schedule(
 async def update_scan_all_schedule(
     body: Schedule, access: Annotated[Access, system_access("scan-all", "update")], db: Db, jobs: Jobs
 ) -> Response:
-    """Change or (type None) remove the schedule."""
+    """Change or (type None) remove the schedule; a run by hand is started with POST."""
+    if body.schedule is not None and body.schedule.type == "Manual":
+        raise ApiError(400, "a schedule cannot be of type Manual; POST starts a scan of all images")
     await _set_scan_all(access, db, jobs, body)
     return Response(status_code=200)
 
