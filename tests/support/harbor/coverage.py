@@ -37,8 +37,10 @@ ON_PURPOSE = (
     "A purge of the audit log without `include_event_types` purges all kinds, Harbor's none. With 0 hours it"
     " is refused; Harbor takes it and purges nothing.",
     "A list never has more than 100 rows, also with `page_size` 0 or below.",
-    "A webhook or replication policy without `enabled` is on, a replication policy without `override`"
-    " overrides; Harbor's are off.",
+    "A webhook, replication or preheat policy and a preheat instance without `enabled` are on, a replication"
+    " policy without `override` overrides; Harbor's are off.",
+    "A preheat instance can be switched off while policies use it, which answer 412 until it is on; Harbor"
+    " refuses that with 412.",
     "A robot's `duration` of 0 is the configured one; Harbor refuses 0. A `secret` in the body is used.",
     "A user needs neither e-mail address nor real name. `sysadmin` is set, and other users' passwords are, by"
     " administrators only, not by robots.",

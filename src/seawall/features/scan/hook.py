@@ -23,7 +23,7 @@ from seawall.infra.db import Database
 from seawall.infra.db.batch import Asked
 from seawall.infra.db.gather import Gatherer
 from seawall.kernel.context import REPLICATOR, actor
-from seawall.kernel.errors import InvalidError, RegistryError
+from seawall.kernel.errors import PreconditionError, RegistryError
 from seawall.registry.gates import OpenProjects
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.images import IMAGE_CONFIGS
@@ -101,7 +101,7 @@ class ScanHook(ContentHook):
                 continue
             try:
                 self._requests.request_in(connection, target, kind, trigger="push")
-            except InvalidError:
+            except PreconditionError:
                 # A project without a usable scanner takes pushes all the same.
                 continue
 

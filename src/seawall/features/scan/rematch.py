@@ -19,7 +19,7 @@ from seawall.features.scan.tables import scan_reports
 from seawall.features.scan.targets import Target
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import JobService
-from seawall.kernel.errors import InvalidError
+from seawall.kernel.errors import PreconditionError
 from seawall.registry.images import image_query
 
 
@@ -85,7 +85,7 @@ class Rematcher:
         except _InventoryGone as gone:
             # Made by other catalogers than these: the layers are read once more.
             target = gone.target
-            with contextlib.suppress(InvalidError):
+            with contextlib.suppress(PreconditionError):
                 await self._db.write(
                     lambda c: self._requests.request_in(c, target, "vulnerability", trigger="rematch")
                 )

@@ -16,7 +16,7 @@ from seawall.features.scan.targets import NotScannableError, Target, resolve
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.service import JobService
-from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
+from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError
 from seawall.registry.views import repositories
 
 KINDS = ("vulnerability", "sbom")
@@ -41,7 +41,8 @@ class ScanRequests:
     ) -> list[str]:
         """Start scanning an artifact (or the images of an index); returns the reports' uuids.
 
-        Raises NotFoundError, InvalidError (nothing to scan, no scanner) and ConflictError (being scanned).
+        Raises NotFoundError, InvalidError (nothing to scan), PreconditionError (no scanner) and ConflictError
+        (being scanned).
         """
         if kind not in KINDS:
             raise InvalidError(f"scan_type must be one of {', '.join(KINDS)}")
@@ -68,14 +69,14 @@ class ScanRequests:
     ) -> str | None:
         """`request` for one image inside the caller's transaction; None when it is being scanned.
 
-        Raises InvalidError when the project has no usable scanner.
+        Raises PreconditionError when the project has no usable scanner.
         """
         scanner = scanners.of_project(connection, target.project_id)
         if scanner is None:
             scanners.ensure_embedded(connection)
             scanner = scanners.of_project(connection, target.project_id)
         if scanner is None or scanner.disabled:
-            raise InvalidError("the project's scanner is disabled")
+            raise PreconditionError("the project's scanner is disabled")
         where = (
             (scan_reports.c.repository_id == target.repository_id)
             & (scan_reports.c.digest == target.digest)

@@ -16,7 +16,7 @@ from seawall.features.scan.targets import Target, is_attestation
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.service import JobService
-from seawall.kernel.errors import InvalidError, NotFoundError
+from seawall.kernel.errors import NotFoundError, PreconditionError
 from seawall.registry.images import images_after
 
 
@@ -59,7 +59,7 @@ class ScanAll:
                     try:
                         if self._requests.request_in(connection, target, "vulnerability", run_id, "scan-all"):
                             done += 1
-                    except InvalidError:
+                    except PreconditionError:
                         bad += 1
                 connection.execute(
                     update(scan_runs).where(scan_runs.c.id == run_id).values(total=scan_runs.c.total + done)

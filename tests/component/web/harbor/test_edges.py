@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.api import Api, code
+from tests.support.api_pusher import Pusher
+from tests.support.registry import Registry
 from tests.support.scan import spec
 from tests.support.waiting import until
 
@@ -226,7 +228,7 @@ def test_policies_of_replication_and_their_runs_are_sorted(
         assert admin.delete(f"/replication/policies/{made}").status_code == 200
 
 
-def test_scanners_are_searched_and_say_what_they_can_do(admin: Api) -> None:
+def test_scanners_are_searched_and_say_what_they_can_do(admin: Api, registry: Registry) -> None:
     [embedded] = admin.get("/scanners", params={"q": "name=~SEAW,is_default=true"}).json()
     assert embedded["capabilities"] == {"support_vulnerability": True, "support_sbom": True}
     adapter = spec.Adapter(spec.TRIVY, [])
@@ -237,18 +239,28 @@ def test_scanners_are_searched_and_say_what_they_can_do(admin: Api) -> None:
         own = admin.get("/scanners", params={"q": f"Name={name}"}).json()[0]
         assert own["capabilities"]["support_vulnerability"] is True
     path = f"/scanners/{own['uuid']}"
+    project = admin.project(auto_scan="true")
+    pusher = Pusher(registry)
     try:
+        # A project's scanner that was switched off: pushes go on, a scan that is asked for is refused.
+        assert admin.put(f"/projects/{project}/scanner", json={"uuid": own["uuid"]}).status_code == 200
+        off = {"name": name, "url": adapter.url, "disabled": True}
+        assert admin.put(path, json=off).status_code == 200
+        pusher.image(f"{project}/a", "v1")
+        refused = admin.post(f"/projects/{project}/repositories/a/artifacts/v1/scan", json={})
+        assert (refused.status_code, code(refused)) == (412, "PRECONDITION")
         # The default comes first, then the newest.
         assert listed(admin, "/scanners")[:2] == ["Seawall", name]
         assert listed(admin, "/scanners", sort="-create_time")[0] == name
         assert listed(admin, "/scanners", sort="create_time", page_size=100)[-1] == name
-        candidates = f"/projects/{admin.project()}/scanner/candidates"
+        candidates = f"/projects/{project}/scanner/candidates"
         assert listed(admin, candidates, q=f"name={name}") == [name]
         # It is no longer there: it is listed all the same.
         assert admin.get("/scanners", params={"q": f"name={name}"}).json()[0].get("capabilities") is None
         assert admin.patch(path, json={"is_default": False}).status_code == 200
         assert admin.get("/scanners", params={"q": "is_default=true"}).json()[0]["uuid"] == embedded["uuid"]
     finally:
+        pusher.client.close()
         assert admin.delete(path).status_code == 200
     assert admin.patch(path, json={"is_default": False}).status_code == 404
 
