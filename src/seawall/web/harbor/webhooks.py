@@ -242,16 +242,16 @@ async def list_executions_of_webhook_policy(
 ) -> list[WebhookExecution]:
     """Events sent for a policy, newest first."""
 
-    def read_deliveries(connection: Connection) -> tuple[int, list[Delivery]]:
-        policies.get(connection, access.project.id, webhook_policy_id)
-        return policies.list_deliveries(connection, webhook_policy_id, page)
+    def read_deliveries(connection: Connection) -> tuple[Policy, int, list[Delivery]]:
+        policy = policies.get(connection, access.project.id, webhook_policy_id)
+        return policy, *policies.list_deliveries(connection, webhook_policy_id, page)
 
-    total, found = await db.read(read_deliveries)
+    policy, total, found = await db.read(read_deliveries)
     page.total(total)
     return [
         WebhookExecution(
             id=item.id,
-            vendor_type="WEBHOOK",
+            vendor_type="SLACK" if _type_of(policy, item) == "slack" else "WEBHOOK",
             vendor_id=item.policy_id,
             status=item.status.capitalize(),
             status_message=_last_line(item),

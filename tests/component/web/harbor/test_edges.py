@@ -284,8 +284,10 @@ def test_runs_of_the_collection_are_searched_and_sorted(admin: Api) -> None:
     assert (answer.json(), answer.headers["X-Total-Count"]) == ([], "0")
 
 
-def test_targets_of_slack_have_no_format(admin: Api) -> None:
-    base = f"/projects/{admin.project()}/webhook"
+def test_targets_of_slack(admin: Api, registry: Registry) -> None:
+    """They have no format, and their runs are of another kind."""
+    project = admin.project()
+    base = f"/projects/{project}/webhook"
     target = {"type": "slack", "address": "https://hooks.slack.example/x"}
     body = {"event_types": ["PUSH_ARTIFACT"], "targets": [target]}
     old = admin.made(f"{base}/policies", {**body, "name": "old"})
@@ -294,6 +296,11 @@ def test_targets_of_slack_have_no_format(admin: Api) -> None:
     assert listed(admin, f"{base}/policies", "id") == [new, old]
     formats = admin.get(f"{base}/events").json()["payload_formats"]
     assert [item["notify_type"] for item in formats] == ["http"]
+    pusher = Pusher(registry)
+    pusher.image(f"{project}/a", "v1")
+    pusher.client.close()
+    runs = f"{base}/policies/{new}/executions"
+    assert until(lambda: listed(admin, runs, "vendor_type")) == ["SLACK"]
 
 
 def test_statuses_of_what_is_wrong(admin: Api) -> None:
