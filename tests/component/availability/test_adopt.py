@@ -281,8 +281,9 @@ def test_sboms(move: Move) -> None:
         base = "/projects/library/repositories/app/artifacts"
 
         def overview(tag: str) -> dict[str, Any] | None:
-            found = api.get(f"{base}/{tag}", params={"with_sbom_overview": True}).json()
-            return found.get("sbom_overview")  # type: ignore[no-any-return]
+            answer: dict[str, Any] = api.get(f"{base}/{tag}", params={"with_sbom_overview": True}).json()
+            shown: dict[str, Any] | None = answer.get("sbom_overview")
+            return shown
 
         seen = overview("1.0")
         assert seen is not None

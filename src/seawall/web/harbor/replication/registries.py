@@ -163,8 +163,8 @@ def _capabilities(info: AdapterInfo, *, local: bool) -> RegistryInfo:
 @router.get("/registries/{id}/info")
 async def get_registry_info(id: Id, access: RegistryRead, replication: Replicating) -> RegistryInfo:
     """What a registry can do; 0 is this registry."""
-    found = await replication.registries.get(id) if id else this_registry()
-    return _capabilities(ADAPTERS[str(found.type)], local=id == 0)
+    kind = (await replication.registries.get(id)).type if id else str(this_registry().type)
+    return _capabilities(ADAPTERS[kind], local=id == 0)
 
 
 @router.get("/replication/adapters")
