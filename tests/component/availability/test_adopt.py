@@ -266,8 +266,8 @@ def test_sboms(move: Move) -> None:
 
     def listed(uuid: str, artifact: int, digest: str | None) -> None:
         report = {"sbom_digest": digest, "start_time": "2024-05-06T07:08:09Z"} if digest else {}
-        row = {"uuid": uuid, "artifact_id": artifact, "registration_uuid": "trivy-1", "mime_type": "x"}
-        harbor.add("sbom_report", media_type=kind, report=json.dumps(report), **row)
+        row: dict[str, Any] = {"uuid": uuid, "artifact_id": artifact, "registration_uuid": "trivy-1"}
+        harbor.add("sbom_report", mime_type="x", media_type=kind, report=json.dumps(report), **row)
 
     listed("sbom-0", ids[image], sbom)
     # One that is being made, one of an artifact that is gone, and one whose accessory is.
