@@ -1,8 +1,8 @@
 """Words that the prose does without, in pages, the sources and the portal: `python .ci/words.py [FILE...]`.
 
-A word is listed when it is old, has a plainer one, or makes readers stop. Left out are pages that a run
-writes (results of measurements) and decisions, which are history. `<!-- words: why -->` on the line before
-lets a word pass.
+A word is listed when it is old, has a plainer one, or makes readers stop. The changelog is left out, which is
+history, and the reference pages, whose texts are those of the sources. `<!-- words: why -->` on the line
+before lets a word pass.
 """
 
 from __future__ import annotations
@@ -17,12 +17,21 @@ BANNED = {
     r"mend(s|ed|ing)?": "repair, correct",
     r"hears? of": "learns of, is sent",
     r"whoever": "anyone who, a user who",
+    r"in the place of": "in place of",
     r"thereof|wherefore|whilst|albeit|heretofore": "a word of today",
 }
 # In pages only: in the sources they stand in too many comments as yet, or are names (`told`).
 PAGES = {
     r"told": "say what was sent, shown or reported",
     r"beside": "next to, in addition to, compared with",
+    r"besides": "also, in addition, other than",
+    r"seldom": "rarely",
+    r"heed(?:s|ed)?": "follow, use",
+    r"be had": "be found, be reached, be gathered",
+    r"whom": "who, or a sentence with the user as its subject",
+    r"but for": "except for",
+    r"(?<!all )(?<!each )of which": "a sentence of its own",
+    r"that is none": "that is not one, that is not allowed",
     r"(?<!there )(?:is|are|was|were) no (?!longer|more|less|other|further)(?=\w)": "is not a",
 }
 _ALL = {**BANNED, **PAGES}
@@ -36,13 +45,7 @@ def _pattern(words: dict[str, str]) -> re.Pattern[str]:
 # A word ends where it ends; the last of PAGES is a phrase with the beginning of the next word.
 _PATTERN = _pattern({(word if "(?=" in word else rf"(?:{word})\b"): "" for word in _ALL})
 _SOURCES = _pattern({rf"(?:{word})\b": "" for word in BANNED})
-_LEFT_OUT = (
-    "docs/decisions/",
-    "docs/ha-results.md",
-    "docs/dr-results.md",
-    "docs/log-events.md",
-    "CHANGELOG.md",
-)
+_LEFT_OUT = ("CHANGELOG.md",)
 _PRINTED = "src/seawall/process/commands/"
 _TEXTS = (".py", ".ts", ".tsx", ".css")
 

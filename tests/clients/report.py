@@ -48,7 +48,7 @@ make test-clients
 |---|---|---|---|---|---|"""
 NOTES = """
 - All parts of the suite run: pull, push, tags and referrers, deletion, with images, indexes, artifacts and
-  SHA-512. Version 1.1+dev has besides what 1.1 leaves to the registry: uploads that are cancelled, a digest
+  SHA-512. Version 1.1+dev also tests what 1.1 leaves to the registry: uploads that are cancelled, a digest
   in every answer, further tags of a manifest.
 - Seawall's projects are private; the suite signs in as the administrator. HAProxy is before several instances
   and takes them in turn, so that the parts of one upload arrive at different ones.

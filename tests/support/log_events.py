@@ -16,7 +16,7 @@ Each line of the log has an `event`. These are all that Seawall logs, with their
 log may rely on them; a change of one is in the changelog. [Operations](operations.md#the-log) describes
 the lines.
 
-Made by `python -m tests.support.log_events` from the source.
+`python -m tests.support.log_events` makes this page from the source.
 
 | Event | Level | Where |
 |---|---|---|

@@ -23,7 +23,7 @@ from seawall.web.harbor.app import make_app
 from tests.support.processes import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
-_MADE = "Made by `python -m tests.support.reference` from the code; a test holds the two equal.\n"
+_MADE = "`python -m tests.support.reference` makes this page from the code; a test compares the two.\n"
 
 
 def _cell(text: str) -> str:
@@ -67,7 +67,10 @@ def _type(of: Any) -> str:
 def _bounds(field: FieldInfo) -> str:
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     found = [
-        f"{words[key]} {getattr(item, key)}" for item in field.metadata for key in words if hasattr(item, key)
+        f"{words[key]} {getattr(item, key):.12g}"
+        for item in field.metadata
+        for key in words
+        if hasattr(item, key)
     ]
     return f" ({', '.join(found)})" if found else ""
 
@@ -97,8 +100,9 @@ def settings() -> str:
     ]
     return (
         "# Every setting\n\n"
-        "The name in `seawall.yml`, the environment variable, what may be given, and the default.\n"
-        "[Settings](../settings.md) says which source wins and explains those that need more than a line.\n\n"
+        "Each setting has a name in `seawall.yml` and an environment variable. A dot in the name is a level\n"
+        "of the file: `http.port` is `port` below `http`. [Settings](../settings.md) says which source\n"
+        "wins, and explains the settings that need more than a line.\n\n"
         f"{_MADE}\n" + _table(("Setting", "Environment", "Value", "Default", "Meaning"), rows)
     )
 
@@ -121,7 +125,7 @@ def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
 
 def _parameter(item: Any) -> tuple[str, str, str]:
     if item.param_type_name == "argument":
-        name = item.name.upper()
+        name = item.metavar or item.name.upper()
         shown = f"`{name}`" + ("" if item.required else ", optional")
     else:
         shown = ", ".join(f"`{word}`" for word in (*item.opts, *item.secondary_opts))
@@ -137,9 +141,9 @@ def command_line() -> str:
     """docs/reference/cli.md."""
     parts = [
         "# Command line\n\nEvery command of `seawall`, in the order of `seawall --help`.\n"
-        "`--debug` before a command prints a trace after an error. Exit codes: 0 done,\n"
-        f"1 it could not be done, 2 the command line is wrong, 130 interrupted.\n"
-        f"[Completion](../shell.md).\n\n{_MADE}"
+        "With `--debug` anywhere on the line, a command prints a trace after an error. Exit codes:\n"
+        f"0 done, 1 it could not be done, 2 the command line is wrong, 130 interrupted.\n"
+        f"[Shell](../shell.md) says how to set up completion.\n\n{_MADE}"
     ]
     for path, command in commands():
         text = command.help or ""
@@ -198,6 +202,11 @@ _RENAMED = {
     ),
     "registry_storage_action_seconds": ("histogram", "`seawall_storage_seconds` by Distribution's names"),
     "harbor_jobservice_task_process_time_seconds": ("summary", "`seawall_job_seconds` by Harbor's names"),
+    **{
+        f"harbor_statistics_{word}_{short}_amount": ("gauge", f"Number of {which}{what}")
+        for short, what in (("project", "projects"), ("repo", "repositories"))
+        for word, which in (("total", ""), ("public", "public "), ("private", "private "))
+    },
 }
 
 
@@ -206,8 +215,8 @@ def metrics() -> str:
     found = {**metrics_of_code(), **_RENAMED}
     rows = [(f"`{name}`", kind, text) for name, (kind, text) in sorted(found.items())]
     return (
-        "# Every metric\n\n[Metrics](../metrics.md) says which are of an instance and which of the cluster,\n"
-        f"and explains the labels.\n\n{_MADE}\n" + _table(("Metric", "Type", "Meaning"), rows)
+        "# Every metric\n\n[Metrics](../metrics.md) says which metrics are of an instance and which of the\n"
+        f"cluster, and explains the labels.\n\n{_MADE}\n" + _table(("Metric", "Type", "Meaning"), rows)
     )
 
 
@@ -237,11 +246,11 @@ def audit_events() -> str:
     return (
         "# Words of the audit log\n\nAn entry of the [audit log](../audit.md) has an operation and a kind of "
         f"resource.\n\n{_MADE}\n## Kinds of events\n\n"
-        "The words of `disabled_audit_log_event_types` and of the\n"
-        "purge (`include_event_types`). `other` means all entries but those about artifacts.\n\n"
+        "These words are for the configuration item `disabled_audit_log_event_types` and for the purge\n"
+        "(`include_event_types`). `other` means all entries except those about artifacts.\n\n"
         + _table(("Event", "`operation`", "`resource_type`"), named)
-        + "\n## Changes over the API\n\nEach route of the API that changes something writes one of these.\n\n"
-        + _table(("`resource_type`", "`operation`"), rows)
+        + "\n## Changes over the API\n\nEach route of the API that changes something writes one of these "
+        "pairs.\n\n" + _table(("`resource_type`", "`operation`"), rows)
     )
 
 
@@ -263,7 +272,7 @@ def api() -> str:
         "# Every operation of the management API\n\n"
         "Paths follow `/api/v2.0`. The server gives the whole document,\n"
         "with parameters and bodies, at `/api/v2.0/openapi.json`. [Management API](../api.md) has examples,\n"
-        f"[coverage](../api-coverage.md) what Harbor has.\n\n{_MADE}"
+        f"and [coverage](../api-coverage.md) compares with Harbor.\n\n{_MADE}"
     ]
     for name in sorted(groups, key=str.lower):
         parts.append(f"## {name}\n\n" + _table(("Operation", "Meaning"), sorted(groups[name])))

@@ -57,7 +57,7 @@ class Erasure:
         return self.keys.decrypt(_PURPOSE, sealed).decode()
 
     def pseudonym(self, username: str) -> str:
-        """What stands in the place of a name: the same one everywhere in a cluster."""
+        """What stands in place of a name: the same one everywhere in a cluster."""
         key = derive(self.keys.current(CSRF).material, "pseudonym")
         return PREFIX + hmac.digest(key, username.encode(), "sha256").hex()[:16]
 

@@ -1,4 +1,4 @@
-"""Tokens of trusted issuers in the place of a robot's secret ("workload identity federation").
+"""Tokens of trusted issuers in place of a robot's secret ("workload identity federation").
 
 Source: RFC 7519 (claims), RFC 8725 (what goes wrong with JWTs), RFC 8693 (token exchange, whose endpoint is
 in `seawall.web.oci.token`).
@@ -113,7 +113,7 @@ class Federation:
             # The log is the active site's; a standby remembers which tokens were used there.
             first = await self._db.write(take_unnoted) if mark is not None else True
         if first:
-            log.info("token taken", issuer=trusted.issuer, subject=claims["sub"], robot=robot[1])
+            log.info("token accepted", issuer=trusted.issuer, subject=claims["sub"], robot=robot[1])
             return
         if use:
             query = select(used_tokens.c.robot_id, used_tokens.c.address).where(used_tokens.c.mark == mark)

@@ -410,7 +410,7 @@ class OidcService:
                     metadata["token_endpoint"], refresh_token=held["refresh_token"]
                 )
         except (client_errors.OAuthError, oauth_errors.OAuth2Error) as error:
-            log.info("the provider shut a user out", user_id=user_id, error=error.error)
+            log.info("the provider refused to renew a user's sign-in", user_id=user_id, error=error.error)
             return False
         except (ProviderError, httpx.HTTPError) as error:
             log.warning("the provider cannot be asked for a user", error=type(error).__name__)

@@ -46,7 +46,7 @@ User = Principal
 
 PASSWORDS = Counter(
     "seawall_password_cache_total",
-    "Whether a secret had been checked a short time before, so that it need not be hashed",
+    "Checks of secrets; hit: checked a short time before, so not hashed again",
     ["result"],
     known=[("hit",), ("miss",)],
 )
@@ -182,13 +182,11 @@ class AuthService:
     async def password_is_not_enough(self, user: Principal) -> str | None:
         """Why a program may not use the user's password, None when it may: programs have no second factor."""
         if user.factor == "on":
-            return (
-                f"{user.name} has a second factor: use a personal access token in the place of the password"
-            )
+            return f"{user.name} has a second factor: use a personal access token in place of the password"
         if user.factor == "off" and await self._configuration.get("second_factor_required"):
             return (
                 "a second factor is required: set it up in the portal, and use a personal access token "
-                "in the place of the password"
+                "in place of the password"
             )
         return None
 
@@ -202,7 +200,7 @@ class AuthService:
         try:
             await self._db.write(lambda c: c.execute(change.values({column: fresh})))
         except SeawallError as error:
-            log.info("a password hash stays as it is", user=account.principal.name, reason=str(error))
+            log.info("a password hash could not be renewed", user=account.principal.name, reason=str(error))
 
     async def exchange(self, name: str, token: str, client: str) -> Principal:
         """The robot that an issuer's token stands for; a token with a `jti` is taken once (RFC 8693).

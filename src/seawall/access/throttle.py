@@ -33,7 +33,7 @@ from seawall.kernel.errors import RegistryError, UnavailableError
 
 LOGINS = telemetry.Counter(
     "seawall_logins_total",
-    "Passwords and secrets that were shown, by what came of it",
+    "Passwords and secrets that were checked, by result",
     ["result"],
     known=[("ok",), ("refused",), ("throttled",)],
 )

@@ -1,4 +1,4 @@
-"""Tokens of users for programs: made, listed, ended, and taken in the place of the password.
+"""Tokens of users for programs: made, listed, ended, and taken in place of the password.
 
 A token never allows more than its user may do when it is used. What it leaves of that is in `Limits`. It
 makes no other credentials and opens no session of the portal. The rows of `seawall login` are here too.
@@ -224,7 +224,7 @@ def limited(user: Principal, scopes: list[str], named: dict[str, float] | None, 
 
 
 class TokenLogins:
-    """Takes tokens in the place of passwords."""
+    """Takes tokens in place of passwords."""
 
     def __init__(
         self,

@@ -28,9 +28,9 @@ def read_ca(settings: Settings) -> bytes:
         files = sorted(place.glob("*.crt")) if place.is_dir() else [place]
         found = [certificate for file in files for certificate in _certificates(file.read_bytes())]
     except OSError as error:
-        raise NotFoundError(f"no CA certificate is offered: {error.strerror}") from None
+        raise NotFoundError(f"this registry offers no CA certificate: {error.strerror}") from None
     if not found:
-        raise NotFoundError("no CA certificate is offered: there is none where ca_download is")
+        raise NotFoundError("this registry offers no CA certificate: there is none at ca_download")
     pems = dict.fromkeys(certificate.public_bytes(Encoding.PEM) for certificate in found)
     return b"".join(pems)
 

@@ -94,7 +94,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
         raise ConfigError(f"{file}: the top level must be a mapping")
     for key in values:
         if not isinstance(key, str):
-            raise ConfigError(f"{file}: {key}: unknown key; names of settings are texts")
+            raise ConfigError(f"{file}: {key}: unknown key; names of settings must be text")
     lines: dict[tuple[str, ...], int] = {}
     for path, line in found:
         if path in lines:

@@ -37,7 +37,7 @@ log: Any = structlog.get_logger("seawall")
 
 SPANS = Counter(
     "seawall_trace_spans_total",
-    "Spans by what became of them: sent, dropped (the queue was full), failed (not taken)",
+    "Spans by result: sent, dropped (the queue was full), failed (the collector refused them)",
     ["result"],
     known=[("sent",), ("dropped",), ("failed",)],
 )

@@ -154,7 +154,7 @@ class RateLimiter:
             _REFUSALS.inc(by)
             raise RegistryError(
                 "TOOMANYREQUESTS",
-                f"more requests than one {by} may make; try again later",
+                f"too many requests from one {by}; try again later",
                 headers={"Retry-After": str(max(1, math.ceil(wait)))},
             )
 

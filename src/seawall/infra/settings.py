@@ -125,13 +125,15 @@ class Http(_Section):
     tls_certificate: Path | None = Field(default=None, description="PEM file; tls_key must be given too")
     tls_key: Path | None = Field(default=None, description="PEM file of the certificate's key")
     redirect_port: int | None = Field(
-        default=None, ge=1, le=65535, description="with TLS: a plain port that redirects to it"
+        default=None, ge=1, le=65535, description="with TLS: a port for plain http that redirects to https"
     )
-    drain_seconds: int = Field(default=30, ge=0, description="time in-flight requests get after SIGTERM")
+    drain_seconds: int = Field(
+        default=30, ge=0, description="time that running requests get to finish after SIGTERM"
+    )
     drain_notice_seconds: float = Field(
         default=0,
         ge=0,
-        description="time after SIGTERM in which /readyz says no and requests are still taken",
+        description="time after SIGTERM in which /readyz answers 503 while requests are still taken",
     )
     drain_transfer_seconds: float = Field(
         default=60,
@@ -139,19 +141,20 @@ class Http(_Section):
         description="how much longer the port stays open after the notice while transfers are running",
     )
     body_silence_seconds: float = Field(
-        default=60, gt=0, description="a request whose body pauses for this long is ended"
+        default=60, gt=0, description="a request whose body pauses for this long is broken off"
     )
     requests_per_address: int = Field(
-        default=1024, ge=0, description="requests of one address under way in a server process; 0: no limit"
+        default=1024, ge=0, description="requests from one address at a time in a server process; 0: no limit"
     )
     requests: int = Field(
-        default=4096, ge=1, description="requests under way in a server process; health checks do not count"
+        default=4096, ge=1, description="requests at a time in a server process; health checks do not count"
     )
     trusted_proxies: list[str] | str = Field(
-        default=[], description="addresses and CIDRs whose X-Forwarded-* headers are believed"
+        default=[], description="addresses and networks of proxies whose X-Forwarded-* headers are trusted"
     )
     accelerate: Literal["nginx"] | None = Field(
-        default=None, description="let the trusted proxies, which are nginx, send the files of blobs"
+        default=None,
+        description="nginx: the trusted proxies are nginx, and send the files of blobs themselves",
     )
 
     @field_validator("host")
@@ -187,13 +190,25 @@ class Http(_Section):
 class DatabaseSettings(_Section):
     """The metadata database. No URL means SQLite below `data_dir`."""
 
-    url: str | None = Field(default=None, repr=False, description="may hold a password")
-    pool_size: int = Field(default=10, ge=1, le=500, description="connections a server process keeps")
-    retry_seconds: float = Field(
-        default=5, ge=0, le=300, description="how long a failover or conflict is met with new attempts"
+    url: str | None = Field(
+        default=None,
+        repr=False,
+        description="postgresql://user@host/name or sqlite:///FILE; may contain a password; without it, "
+        "SQLite in data_dir",
     )
-    statement_seconds: int = Field(default=60, ge=0, description="longest statement; 0: no limit")
-    connect_seconds: int = Field(default=2, ge=2, description="wait for each host of the URL")
+    pool_size: int = Field(
+        default=10, ge=1, le=500, description="most connections that a server process keeps"
+    )
+    retry_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=300,
+        description="how long a transaction is tried again after a lost connection or a conflict",
+    )
+    statement_seconds: int = Field(
+        default=60, ge=0, description="most time that a statement may take; 0: no limit"
+    )
+    connect_seconds: int = Field(default=2, ge=2, description="how long to wait for each host of the URL")
     # Named as libpq names them; each may be in the URL instead.
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = Field(
         default=None, description="TLS to PostgreSQL, as libpq names it"
@@ -254,19 +269,25 @@ class S3Settings(_Bucket):
 
     bucket: str = Field(default="", description="name of the bucket")
     region: str = Field(default="us-east-1", description="region of the bucket")
-    regionendpoint: str | None = Field(default=None, description="URL of a server that is not Amazon's")
+    regionendpoint: str | None = Field(
+        default=None, description="URL of the S3 server, where it is not Amazon's"
+    )
     accesskey: str | None = Field(
-        default=None, repr=False, description="access key; without one, what the host's environment gives"
+        default=None,
+        repr=False,
+        description="access key; without it, Seawall uses the credentials of the host's environment",
     )
     secretkey: str | None = Field(default=None, repr=False, description="secret of the access key")
     sessiontoken: str | None = Field(default=None, repr=False, description="token of temporary credentials")
     forcepathstyle: bool = Field(default=True, description="bucket in the path, not in the host name")
-    skipverify: bool = Field(default=False, description="take any TLS certificate")
+    skipverify: bool = Field(default=False, description="accept any TLS certificate")
     cacert: Path | None = Field(default=None, description="PEM file of the authority to trust")
     encrypt: bool = Field(default=False, description="server-side encryption with the store's keys")
     keyid: str | None = Field(default=None, description="KMS key for server-side encryption")
     storageclass: str | None = Field(
-        default=None, pattern=r"^[A-Za-z0-9_-]{1,40}$", description="of new blobs, for instance STANDARD_IA"
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{1,40}$",
+        description="storage class of new blobs, for instance STANDARD_IA",
     )
 
 
@@ -274,8 +295,8 @@ class GcsSettings(_Bucket):
     """Google Cloud Storage. Without keyfile, the instance's own identity."""
 
     bucket: str = Field(default="", description="name of the bucket")
-    keyfile: Path | None = Field(default=None, description="service account's JSON file")
-    endpoint: str | None = Field(default=None, description="another address of the API than Google's")
+    keyfile: Path | None = Field(default=None, description="JSON file of the service account")
+    endpoint: str | None = Field(default=None, description="address of the API, where it is not Google's")
 
 
 class AzureSettings(_Bucket):
@@ -284,14 +305,16 @@ class AzureSettings(_Bucket):
     container: str = Field(default="", description="name of the container")
     accountname: str = Field(default="", description="name of the storage account")
     accountkey: str | None = Field(default=None, repr=False, description="key of the storage account")
-    endpoint: str | None = Field(default=None, description="another address than Azure's")
+    endpoint: str | None = Field(default=None, description="address of the service, where it is not Azure's")
 
 
 class CacheSettings(_Section):
     """Blobs of an object store that are kept on a local disk for readers."""
 
-    root: Path | None = Field(default=None, description="folder of the cache; none: no cache")
-    bytes: int = Field(default=10 * 1024 * MIB, ge=64 * MIB, description="most that it may take of the disk")
+    root: Path | None = Field(default=None, description="folder of the cache; without it, there is no cache")
+    bytes: int = Field(
+        default=10 * 1024 * MIB, ge=64 * MIB, description="most bytes that the cache may take of the disk"
+    )
 
 
 class StorageSettings(_Section):
@@ -307,24 +330,30 @@ class StorageSettings(_Section):
     gcs: GcsSettings = GcsSettings()
     azure: AzureSettings = AzureSettings()
     cache: CacheSettings = CacheSettings()
-    redirect: bool = Field(default=False, description="send readers to presigned URLs of the object store")
+    redirect: bool = Field(
+        default=False, description="send clients to presigned URLs of the object store for blobs"
+    )
     redirect_endpoint: str | None = Field(
         default=None, description="the object store's URL as clients reach it"
     )
-    redirect_seconds: int = Field(default=1200, ge=10, le=604800, description="life of a presigned URL")
+    redirect_seconds: int = Field(
+        default=1200, ge=10, le=604800, description="how long a presigned URL is valid"
+    )
     timeout_seconds: float = Field(
-        default=5, gt=0, description="silence after which a request to the object store has failed"
+        default=5,
+        gt=0,
+        description="a request to the object store fails when the store is silent for this long",
     )
     retry_seconds: float = Field(default=2, ge=0, description="how long a failed request is tried again")
     upload_memory: int = Field(
         default=128 * MIB,
         ge=64 * MIB,
-        description="bytes of uploads to an object store in a process's memory",
+        description="most bytes of uploads to an object store that a process holds in memory",
     )
 
     receipts: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="write pushes next to the bytes too; auto: while a database failover can lose them",
+        description="record each push in storage too; auto: while a failover of the database can lose pushes",
     )
 
     @model_validator(mode="after")
@@ -366,7 +395,8 @@ class AuthSettings(_Section):
     """Authentication of clients."""
 
     mode: Literal["local", "none"] = Field(
-        default="local", description="none opens the registry to everyone, and makes projects on push"
+        default="local",
+        description="local: users sign in; none: anyone may do anything, and a push makes its project",
     )
 
     @field_validator("mode", mode="before")
@@ -379,36 +409,53 @@ class AuthSettings(_Section):
         return value
 
     service: str = Field(default="seawall", description="audience of tokens")
-    token_minutes: int = Field(default=30, ge=1, le=1440, description="life of a token")
-    session_hours: float = Field(default=24, gt=0, description="life of a portal session")
-    session_idle_minutes: float = Field(default=60, gt=0, description="a session unused this long ends")
-    login_attempts: int = Field(default=5, ge=1, description="failed logins before a wait is imposed")
+    token_minutes: int = Field(default=30, ge=1, le=1440, description="how long a token is valid")
+    session_hours: float = Field(
+        default=24, gt=0, description="how long a session of the portal lasts at most"
+    )
+    session_idle_minutes: float = Field(
+        default=60, gt=0, description="a session of the portal ends when nobody uses it for this long"
+    )
+    login_attempts: int = Field(
+        default=5, ge=1, description="failed logins after which the next one must wait"
+    )
     login_wait_seconds: int = Field(
-        default=30, ge=1, description="first wait after too many failed logins; each further one is longer"
+        default=30,
+        ge=1,
+        description="the first wait after too many failed logins; each further wait is longer",
     )
     issuer_networks: _Networks = Field(
         default=[],
-        description="networks inside yours in which issuers that robots trust may be; none: only the world's",
+        description="private networks in which issuers of robot tokens may be; without it, only public "
+        "addresses are asked",
     )
 
 
 class KeysSettings(_Section):
     """Keys of the cluster: files to import them from, and the pace of rotation."""
 
-    private_key_file: Path | None = Field(default=None, description="key file to import: signs tokens")
-    root_crt_file: Path | None = Field(
-        default=None, description="key file to import: certificate of the token key"
+    private_key_file: Path | None = Field(
+        default=None, description="file of a key to import: it signs tokens"
     )
-    csrf_key_file: Path | None = Field(default=None, description="key file to import: CSRF tokens")
+    root_crt_file: Path | None = Field(
+        default=None, description="file of a key to import: the certificate of the token key"
+    )
+    csrf_key_file: Path | None = Field(
+        default=None, description="file of a key to import: it signs CSRF tokens"
+    )
     secret_key_file: Path | None = Field(
-        default=None, description="key file to import: seals stored credentials"
+        default=None, description="file of a key to import: it encrypts stored credentials"
     )
     on_mismatch: Literal["refuse", "heal"] = Field(
-        default="refuse", description="what to do when a file is not the cluster's key"
+        default="refuse",
+        description="what to do when a file differs from the cluster's key: refuse to start, or heal: use "
+        "the cluster's key and warn",
     )
-    poll_seconds: float = Field(default=2, gt=0, le=60, description="how often new keys are looked for")
+    poll_seconds: float = Field(
+        default=2, gt=0, le=60, description="how often an instance looks for new keys"
+    )
     publish_seconds: float = Field(
-        default=15, ge=0, le=3600, description="time between publishing a new key and its first use"
+        default=15, ge=0, le=3600, description="time between the publication of a new key and its first use"
     )
 
     @model_validator(mode="after")
@@ -429,14 +476,17 @@ class RedisSettings(_Section):
     username: str | None = Field(default=None, description="user at Redis")
     password: str | None = Field(default=None, repr=False, description="password at Redis")
     db: int = Field(default=0, ge=0, description="number of the database at Redis")
-    tls: bool = Field(default=False, description="TLS to Sentinel and Cluster; a URL says rediss://")
+    tls: bool = Field(
+        default=False,
+        description="use TLS to Sentinel and Cluster; for a single Redis write rediss:// in the URL",
+    )
     tls_ca_file: Path | None = Field(
         default=None, description="PEM file of the authority that signed Redis' certificate"
     )
     tls_certificate: Path | None = Field(default=None, description="PEM file of the client certificate")
     tls_key: Path | None = Field(default=None, description="PEM file of the client certificate's key")
     timeout_seconds: float = Field(
-        default=0.5, gt=0, le=30, description="a Redis that does not answer for this long counts as lost"
+        default=0.5, gt=0, le=30, description="a Redis that does not answer in this time counts as lost"
     )
 
     @field_validator("sentinel", "cluster")
@@ -469,11 +519,13 @@ class RedisSettings(_Section):
 class HaSettings(_Section):
     """Instances that together are one registry."""
 
-    address: str | None = Field(default=None, description="URL at which other instances reach this one")
+    address: str | None = Field(default=None, description="URL at which the other instances reach this one")
     heartbeat_seconds: float = Field(
-        default=3, gt=0, le=60, description="how often an instance says that it lives"
+        default=3, gt=0, le=60, description="how often an instance reports that it is alive"
     )
-    dead_seconds: float = Field(default=12, gt=0, description="an instance not seen for this long is dead")
+    dead_seconds: float = Field(
+        default=12, gt=0, description="an instance that has not reported for this long counts as dead"
+    )
     unready_seconds: float = Field(
         default=3, ge=0, description="a fault of database or storage that lasts this long makes /readyz fail"
     )
@@ -512,16 +564,24 @@ class PeerSettings(_Section):
     """Own-storage HA: other instances, with a database and a storage of their own, to be kept equal with."""
 
     name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]{0,48}$", description="this instance's own name")
-    urls: list[str] = Field(default=[], description="URLs at which the other instances are reached directly")
-    interval_seconds: float = Field(default=1, gt=0, le=60, description="time between rounds")
-    settle_seconds: float = Field(
-        default=2, ge=0, le=30, description="how long a change waits for reachable peers to take it"
+    urls: list[str] = Field(default=[], description="URLs at which this instance reaches the others directly")
+    interval_seconds: float = Field(
+        default=1, gt=0, le=60, description="time between two rounds of asking the peers"
     )
-    timeout_seconds: float = Field(default=10, gt=0, description="silence after which a peer is away")
+    settle_seconds: float = Field(
+        default=2,
+        ge=0,
+        le=30,
+        description="how long an answer waits at most until the reachable peers have taken the change",
+    )
+    timeout_seconds: float = Field(
+        default=10, gt=0, description="a peer that is silent for this long counts as away"
+    )
     compare_minutes: float = Field(default=10, gt=0, description="time between full comparisons")
-    tombstone_days: float = Field(default=30, ge=1, description="deletions are remembered this long")
+    tombstone_days: float = Field(default=30, ge=1, description="how long deletions are remembered")
     allow_http: bool = Field(
-        default=False, description="take http from and to peers: the network between them is private"
+        default=False,
+        description="allow plain http to and from peers, where the network between them is private",
     )
 
     @field_validator("urls")
@@ -544,25 +604,34 @@ class PeerSettings(_Section):
 class DrSettings(_Section):
     """Two sites (data centers), one active and one standby. Off while `site` is empty."""
 
-    site: str = Field(default="", max_length=64, description="this site's name, the same at its instances")
+    site: str = Field(
+        default="", max_length=64, description="this site's name, the same at all its instances"
+    )
     start_as: Literal["active", "standby"] = Field(
-        default="active", description="role at the very first start; from then on the database says"
+        default="active", description="role at the very first start; after that the database knows it"
     )
     peer: str | None = Field(default=None, description="URL of the other site")
-    ca_file: Path | None = Field(default=None, description="CA of the peer and the witness (PEM)")
-    witness: str | None = Field(default=None, description="URL of the witness at a third place")
+    ca_file: Path | None = Field(default=None, description="CA of the other site and the witness (PEM)")
+    witness: str | None = Field(default=None, description="URL of the witness, at a third place")
     allow_http: bool = Field(
-        default=False, description="take http from and to the peer: the link itself is private"
+        default=False,
+        description="allow plain http to and from the other site, where the link itself is private",
     )
-    lease_seconds: float = Field(default=15, ge=1, le=300, description="how long the witness's word is good")
-    poll_seconds: float = Field(default=1, gt=0, le=60, description="how often changes are asked for")
-    timeout_seconds: float = Field(default=5, gt=0, le=60, description="silence after which a site is away")
+    lease_seconds: float = Field(
+        default=15, ge=1, le=300, description="how long the witness's permission to take writes is valid"
+    )
+    poll_seconds: float = Field(default=1, gt=0, le=60, description="how often the standby asks for changes")
+    timeout_seconds: float = Field(
+        default=5, gt=0, le=60, description="a site that is silent for this long counts as away"
+    )
     switch_seconds: float = Field(default=60, gt=0, description="how long a planned switch may take")
     keep_hours: int = Field(
         default=168, ge=1, description="how long changes are kept for a peer that is away"
     )
     metadata: Literal["followed", "external"] = Field(
-        default="followed", description="external: the database and storage replicate themselves"
+        default="followed",
+        description="followed: Seawall copies the changes; external: the database and storage replicate "
+        "themselves",
     )
 
     @field_validator("peer", "witness")
@@ -585,7 +654,7 @@ class Limits(_Section):
     """Sizes above which input is refused (bytes)."""
 
     manifest_bytes: int = Field(default=4 * MIB, ge=1024, description="larger manifests are refused with 413")
-    blob_bytes: int = Field(default=0, ge=0, description="0: no limit")
+    blob_bytes: int = Field(default=0, ge=0, description="larger blobs are refused with 413; 0: no limit")
 
 
 class RateSettings(_Section):
@@ -595,35 +664,46 @@ class RateSettings(_Section):
     20 layers is some 25 requests, so 2,000 nodes may pull one at the same moment, and 2,400 more each minute.
     """
 
-    per_address: float = Field(default=1000, ge=0, le=1e6, description="requests a second from one address")
-    address_burst: int = Field(default=50_000, ge=1, description="requests at once after a rest")
-    per_user: float = Field(default=2000, ge=0, le=1e6, description="requests a second of one user or robot")
-    user_burst: int = Field(default=100_000, ge=1, description="requests at once after a rest")
+    per_address: float = Field(
+        default=1000, ge=0, le=1e6, description="requests per second from one address; 0: no limit"
+    )
+    address_burst: int = Field(
+        default=50_000, ge=1, description="requests that one address may send at once after a pause"
+    )
+    per_user: float = Field(
+        default=2000, ge=0, le=1e6, description="requests per second of one user or robot; 0: no limit"
+    )
+    user_burst: int = Field(
+        default=100_000, ge=1, description="requests that one user or robot may send at once after a pause"
+    )
     exempt: _Networks = Field(
-        default=["127.0.0.0/8", "::1/128"], description="networks of clients that are not counted"
+        default=["127.0.0.0/8", "::1/128"], description="networks of clients without a rate limit"
     )
 
 
 class ScanSettings(_Section):
     """The embedded scanner: bounds on what is read from one layer, and its adapter endpoint."""
 
-    layer_gib: int = Field(default=64, ge=1, description="GiB that a layer may unpack to")
-    layer_ratio: int = Field(default=200, ge=2, description="times its size that a layer may unpack to")
-    layer_seconds: int = Field(default=900, ge=1, description="time that reading a layer may take")
-    memory_mib: int = Field(default=3072, ge=512, description="memory of the process that reads layers")
+    layer_gib: int = Field(default=64, ge=1, description="most GiB that a layer may unpack to")
+    layer_ratio: int = Field(default=200, ge=2, description="a layer may unpack to this many times its size")
+    layer_seconds: int = Field(default=900, ge=1, description="most time that reading a layer may take")
+    memory_mib: int = Field(
+        default=3072, ge=512, description="most memory (MiB) of the process that reads layers"
+    )
     attached_sboms: Literal["never", "fallback", "prefer"] = Field(
         default="never",
-        description="whether an attached SBOM is the package list: where no layers can be read, or first",
+        description="when an attached SBOM is the list of packages: never; fallback: where layers cannot "
+        "be read; prefer: wherever there is one",
     )
     adapter_token: str | None = Field(
         default=None,
         min_length=16,
         repr=False,
-        description="credential with which another Harbor may use this scanner; none: nobody may",
+        description="credential with which another Harbor may use this scanner; without it, none may",
     )
     internal_networks: _Networks = Field(
         default=[],
-        description="networks inside yours to which a registry may send the scanner on",
+        description="private networks to which a registry may redirect the scanner",
     )
 
 
@@ -631,14 +711,16 @@ class GcSettings(_Section):
     """Online garbage collection."""
 
     grace_minutes: int = Field(
-        default=120, ge=0, description="age below which nothing unreferenced is collected"
+        default=120, ge=0, description="garbage collection keeps what is younger than this"
     )
-    upload_hours: int = Field(default=48, ge=1, description="idle upload sessions are dropped after this")
-    delete_untagged: bool = Field(default=False, description="collect manifests without a tag too")
+    upload_hours: int = Field(
+        default=48, ge=1, description="an upload session that nobody uses for this long is removed"
+    )
+    delete_untagged: bool = Field(default=False, description="also collect manifests without a tag")
     schedule: str = Field(
         default="0 15 3 * * *",
-        description="cron (UTC, five fields, or six with seconds first) until changed through the API; "
-        "empty: none",
+        description="cron (UTC, five fields, or six with seconds first), until somebody changes it over "
+        "the API; empty: never",
     )
 
     @field_validator("schedule")
@@ -652,10 +734,14 @@ class ScrubSettings(_Section):
 
     schedule: str = Field(
         default="0 45 3 * * *",
-        description="cron (UTC, five fields, or six with seconds first); empty: no scrub",
+        description="cron (UTC, five fields, or six with seconds first); empty: never",
     )
-    minutes: int = Field(default=60, ge=1, description="a run ends after so long; the next one goes on there")
-    megabytes_per_second: int = Field(default=20, ge=0, description="rate of reading; 0: as fast as it goes")
+    minutes: int = Field(
+        default=60, ge=1, description="a run ends after this time; the next run goes on where it ended"
+    )
+    megabytes_per_second: int = Field(
+        default=20, ge=0, description="how fast blobs are read; 0: as fast as possible"
+    )
 
     @field_validator("schedule")
     @classmethod
@@ -677,17 +763,20 @@ def _checked_cron(value: str) -> str:
 class JobSettings(_Section):
     """Background jobs."""
 
-    embedded: bool = Field(default=True, description="seawall serve runs a job runner of its own")
-    slots: int = Field(default=10, ge=1, le=200, description="jobs a runner has under way at once")
+    embedded: bool = Field(default=True, description="seawall serve also runs a job runner")
+    slots: int = Field(default=10, ge=1, le=200, description="jobs that a runner works on at the same time")
     drain_seconds: int = Field(
-        default=20, ge=0, description="time running jobs get after SIGTERM; then another runner has them"
+        default=20,
+        ge=0,
+        description="time that running jobs get to finish after SIGTERM; then another runner takes them",
     )
-    keep_days: int = Field(default=30, ge=1, description="ended jobs and their logs are kept this long")
+    keep_days: int = Field(default=30, ge=1, description="how long ended jobs and their logs are kept")
     health_port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="port at which seawall jobservice answers /healthz, /readyz and /metrics; none: nowhere",
+        description="port at which seawall jobservice answers /healthz, /readyz and /metrics; without it, "
+        "it does not",
     )
 
 
@@ -695,16 +784,18 @@ class ProxySettings(_Section):
     """Proxy-cache projects."""
 
     fresh_seconds: int = Field(
-        default=10, ge=0, description="a tag that was looked up upstream is not looked up again for so long"
+        default=10, ge=0, description="how long a tag is served without asking the upstream again"
     )
     wait_seconds: float = Field(
         default=3,
         gt=0,
         le=30,
-        description="a client waits so long for an upstream before it gets the copy that is here",
+        description="how long a client waits for an upstream before it gets the copy that is here",
     )
     keep_days: int = Field(
-        default=7, ge=0, description="what nobody pulled for this long is deleted; 0: kept for ever"
+        default=7,
+        ge=0,
+        description="artifacts that nobody pulls for this long are deleted; 0: they are kept for ever",
     )
 
 
@@ -716,16 +807,17 @@ class MirrorSettings(_Section):
 
     namespaces: dict[str, str] = Field(
         default={},
-        description="registry that a client names (docker.io), and the proxy-cache project that answers for "
-        "it; for the others, the oldest proxy-cache project before that registry",
+        description="for each registry that a client names (docker.io), the proxy-cache project that "
+        "answers; others get the oldest proxy-cache project of that registry",
     )
     hosts: dict[str, str] = Field(
         default={},
-        description="host, host:port or :port at which the path does not name the project, and that project",
+        description="for each host, host:port or :port, the project that requests there mean; their paths "
+        "do not name it",
     )
     paths: list[str] = Field(
         default=[],
-        description="hosted projects that a path may name although the client says which registry it wants",
+        description="other projects that a path may name, although the client names a registry",
     )
 
     @field_validator("namespaces", "hosts", mode="before")
@@ -771,55 +863,69 @@ class WebhookSettings(_Section):
 
     allow_networks: _Networks = Field(
         default=[],
-        description="networks inside yours that webhooks may reach (10.1.0.0/16); all others of that kind "
-        "(loopback, link-local, private) are refused",
+        description="private networks that webhooks may reach (10.1.0.0/16); other private, loopback and "
+        "link-local addresses are refused",
     )
-    timeout_seconds: float = Field(default=10, gt=0, le=120, description="time that a receiver has to answer")
+    timeout_seconds: float = Field(
+        default=10, gt=0, le=120, description="how long a receiver may take to answer"
+    )
 
 
 class MetricsSettings(_Section):
     """What `/metrics` shows."""
 
     token: str | None = Field(
-        default=None, min_length=8, repr=False, description="bearer token that /metrics then asks for"
+        default=None,
+        min_length=8,
+        repr=False,
+        description="bearer token that a request for /metrics must show; without it, none",
     )
     cluster_seconds: float = Field(
-        default=30, ge=1, le=3600, description="figures of the whole cluster are computed so often, once"
+        default=30,
+        ge=1,
+        le=3600,
+        description="how often the figures of the whole cluster are computed, by one instance",
     )
     projects: int = Field(
         default=1000,
         ge=0,
         le=100_000,
-        description="of so many projects, those that store most, each has figures of its own; 0: of none",
+        description="number of projects that have figures of their own, those that store most; 0: none",
     )
 
 
 class TraceSettings(_Section):
     """Traces by OpenTelemetry, sent over OTLP/HTTP."""
 
-    enabled: bool = Field(default=False, description="record traces and send them")
+    enabled: bool = Field(default=False, description="record traces and send them to a collector")
     endpoint: str | None = Field(
         default=None,
         description="URL of a collector that takes OTLP over HTTP, such as http://collector:4318; "
-        "without a path, /v1/traces",
+        "/v1/traces is added where it has no path",
     )
     headers: dict[str, str] = Field(
-        default={}, repr=False, description="headers for the collector, such as an Authorization"
+        default={}, repr=False, description="headers to send to the collector, such as Authorization"
     )
     sample_rate: float = Field(
-        default=1.0, ge=0, le=1, description="share of the traces that begin here which is recorded"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the traces that begin here and are recorded, from 0 to 1",
     )
     follow: bool = Field(
         default=True,
-        description="go on with the trace that a request's traceparent names, and sample as it says; "
+        description="continue the trace of a request's traceparent, and record it when that says so; "
         "false: each request begins a trace of its own",
     )
     namespace: str | None = Field(default=None, description="service.namespace of all spans")
-    attributes: dict[str, str] = Field(default={}, description="attributes of all spans (of the resource)")
-    compression: bool = Field(default=True, description="send with gzip")
-    timeout_seconds: float = Field(default=10, gt=0, le=300, description="longest wait for the collector")
+    attributes: dict[str, str] = Field(default={}, description="attributes of all spans (of their resource)")
+    compression: bool = Field(default=True, description="compress with gzip")
+    timeout_seconds: float = Field(default=10, gt=0, le=300, description="how long to wait for the collector")
     queue: int = Field(
-        default=4096, ge=512, le=1_000_000, description="spans that wait in a process; more are dropped"
+        default=4096,
+        ge=512,
+        le=1_000_000,
+        description="most spans that wait in a process; further ones are dropped",
     )
 
     @field_validator("endpoint")
@@ -857,12 +963,12 @@ class GdprSettings(_Section):
     """What goes with a user who is removed (Harbor's GDPR_AUDIT_LOGS and GDPR_DELETE_USER)."""
 
     audit_logs: bool = Field(
-        default=False, description="a pseudonym replaces the user's name in the audit log"
+        default=False, description="when a user is deleted, a pseudonym replaces the name in the audit log"
     )
     delete_user: bool = Field(
         default=False,
-        description="the pseudonym replaces the name in webhook policies, runs of retention and exports too; "
-        "the user's own row is deleted in any case",
+        description="when a user is deleted, the pseudonym also replaces the name in webhook policies, "
+        "runs of retention and exports",
     )
 
 
@@ -870,17 +976,18 @@ class LogSettings(_Section):
     """Log output."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="least level that is logged"
+        default="info", description="lowest level that is logged"
     )
     format: Literal["json", "console"] = Field(
-        default="json", description="json for machines, console for people"
+        default="json", description="json for programs, console for people"
     )
     access: bool = Field(default=True, description="log each request")
     access_sample: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="share of the reads that succeed (GET, HEAD) which is logged; everything else always is",
+        description="share of the successful reads (GET, HEAD) that is logged, from 0 to 1; everything "
+        "else is always logged",
     )
 
 
@@ -891,35 +998,44 @@ class Settings(BaseSettings):
         env_prefix="SEAWALL_", env_nested_delimiter="__", extra="forbid", frozen=True
     )
 
-    data_dir: Path = Field(default=Path("data"), description="where an embedded Seawall keeps everything")
+    data_dir: Path = Field(
+        default=Path("data"), description="folder where a Seawall without other services keeps everything"
+    )
     external_url: str | None = Field(
         default=None,
-        description="the address that clients use, in Location headers, redirects and token realms",
+        description="address that clients use; it is in Location headers, redirects and token realms",
     )
     ca_download: Path | None = Field(
         default=None,
-        description="the balancer's CA: a file, or a folder of *.crt (default: ca_download below data_dir)",
+        description="the balancer's CA, for clients to download: a file, or a folder of *.crt (default: "
+        "ca_download in data_dir)",
     )
     ca_bundle: Path | None = Field(
         default=None,
-        description="authorities to trust next to the public ones: a PEM file or a folder of *.crt and *.pem",
+        description="certificate authorities to trust in addition to the public ones: a PEM file or a "
+        "folder of *.crt and *.pem",
     )
     configuration: dict[str, bool | int | str] = Field(
         default={},
         repr=False,
-        description="items of Harbor's configuration that are as they are here, whatever the database says",
+        description="items of Harbor's configuration that are fixed here; they override the database",
     )
     admin_password: str | None = Field(
         default=None,
         repr=False,
-        description="password of admin at the very first start; without it, a random one is printed once",
+        description="password of admin at the very first start; without it, Seawall makes a random one and "
+        "prints it once",
     )
     master_key: str | None = Field(
-        default=None, repr=False, description="32 bytes, raw or base64, that encrypt the keys in the database"
+        default=None,
+        repr=False,
+        description="master key, which encrypts the keys in the database: 32 bytes, raw or base64",
     )
     master_key_file: Path | None = Field(default=None, description="file of the master key")
     other_master_key_file: Path | None = Field(
-        default=None, description="the next or last master key, which opens too while it is replaced"
+        default=None,
+        description="file of the next or the last master key; while you replace the master key, both open "
+        "the keys",
     )
     keys: KeysSettings = KeysSettings()
     redis: RedisSettings = RedisSettings()
@@ -958,7 +1074,7 @@ class Settings(BaseSettings):
         if "@" in value:
             raise ValueError("has a user in it; clients are asked for theirs")
         if value.partition("://")[2].rstrip("/").count("/"):
-            raise ValueError("must end with the host, or its port: clients ask for /v2/ there")
+            raise ValueError("must end with the host or its port, because clients ask for /v2/ there")
         return value.rstrip("/")
 
     @field_validator("data_dir", mode="before")
@@ -984,7 +1100,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_scheme(self) -> Settings:
         if self.dr.site and self.peers.urls:
-            raise ValueError("dr.site and peers.urls are two schemes; set one of them")
+            raise ValueError("dr.site and peers.urls exclude each other; set one of them")
         return self
 
     @model_validator(mode="after")

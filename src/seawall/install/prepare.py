@@ -100,8 +100,8 @@ def _must_read(owner: Owner, path: Path) -> None:
     reason = can_read(owner, str(path))
     if reason:
         raise ConfigError(
-            f"{path} cannot be read by {owner}: {reason}; a folder around it keeps others out: take one "
-            "in /opt or /srv, say (--output, or data_volume in harbor.yml)"
+            f"{path} cannot be read by {owner}: {reason}; a folder above it is closed to others: use "
+            "one in /opt or /srv, for example (--output, or data_volume in harbor.yml)"
         )
 
 

@@ -200,8 +200,8 @@ def _certificate(result: Readiness, settings: Settings) -> None:
         found = ", ".join(certificates.names(certificate)) or "no name"
         result.good(
             "certificate",
-            f"{path} and its key belong together; it is for {found} and not for {host}, which is right only "
-            "where a balancer with a certificate of its own stands before this host",
+            f"{path} and its key belong together, but it is for {found} and not for {host}; that is right "
+            "only behind a balancer with a certificate of its own",
         )
 
 
@@ -241,7 +241,7 @@ def _names(result: Readiness, settings: Settings, found: Checked) -> None:
         except OSError as error:
             result.fault(
                 "name",
-                f"{host} is not resolved: {error.strerror or error}",
+                f"{host} cannot be resolved: {error.strerror or error}",
                 "add it to DNS or to /etc/hosts, or correct its spelling in harbor.yml",
             )
         else:
@@ -370,5 +370,7 @@ async def _objects(result: Readiness, settings: Settings) -> None:
             result.good("storage", f"{driver} takes, gives and deletes objects")
         else:
             result.fault(
-                "storage", f"{driver}: an object is not there after it was written", "ask its keeper"
+                "storage",
+                f"{driver}: an object is not there after it was written",
+                "ask the operator of the storage",
             )

@@ -157,7 +157,9 @@ async def _storage(result: Readiness, settings: Settings) -> None:
     if read == data:
         result.good("storage", f"{settings.storage.driver}: written, read and deleted in {took:.2f} s")
     else:
-        result.fault("storage", "what was written is not what is read", "ask the keeper of the storage")
+        result.fault(
+            "storage", "storage returned other bytes than were written", "ask the operator of the storage"
+        )
 
 
 def _as_another(folder: Path) -> bool:
@@ -199,7 +201,7 @@ async def _address(result: Readiness, settings: Settings) -> None:
         await asyncio.to_thread(socket.getaddrinfo, parts.hostname, parts.port or 443)
     except OSError as error:
         cure = "add it to DNS or to /etc/hosts, or correct external_url"
-        result.fault("external_url", f"{parts.hostname} is not resolved: {error.strerror or error}", cure)
+        result.fault("external_url", f"{parts.hostname} cannot be resolved: {error.strerror or error}", cure)
         return
     context = ssl.create_default_context()
     async with httpx.AsyncClient(timeout=10, verify=context, trust_env=False) as client:
@@ -213,7 +215,7 @@ async def _address(result: Readiness, settings: Settings) -> None:
             return
     if "docker-distribution-api-version" not in answer.headers:
         cure = "point the name or the balancer to Seawall"
-        result.fault("external_url", f"{url} is answered by something else ({answer.status_code})", cure)
+        result.fault("external_url", f"{url} is answered by another server ({answer.status_code})", cure)
         return
     result.good("external_url", f"{url} answers as a registry")
     if parts.scheme == "https":

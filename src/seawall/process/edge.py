@@ -33,9 +33,13 @@ REQUESTS = Counter("seawall_http_requests_total", "HTTP requests", ["method", "r
 # Its buckets are those of `seawall.infra.exemplars`.
 SECONDS = Histogram(exemplars.HISTOGRAM, "Time to answer a request", ["method", "route"])
 ACTIVE = Gauge("seawall_http_requests_active", "Requests being served", multiprocess_mode="livesum")
-RECEIVED = telemetry.Counter("seawall_http_received_bytes_total", "Bytes of requests' bodies", ["route"])
+RECEIVED = telemetry.Counter(
+    "seawall_http_received_bytes_total", "Bytes of the bodies of requests", ["route"]
+)
 SENT = telemetry.Counter(
-    "seawall_http_sent_bytes_total", "Bytes of answers' bodies, without what object storage sends", ["route"]
+    "seawall_http_sent_bytes_total",
+    "Bytes of the bodies of answers, without those that the object store sends",
+    ["route"],
 )
 # Under the names of Harbor's core; `operation` is that of the API's description.
 CORE_REQUESTS = telemetry.Counter(

@@ -33,8 +33,10 @@ _REASONS = {
     503: "Service Unavailable",
 }
 
-_RUNNING = Gauge("seawall_jobs_running", "Jobs that this runner has under way", multiprocess_mode="livesum")
-_SLOTS = Gauge("seawall_jobs_slots", "Jobs that this runner may have under way", multiprocess_mode="livesum")
+_RUNNING = Gauge("seawall_jobs_running", "Jobs that this runner works on", multiprocess_mode="livesum")
+_SLOTS = Gauge(
+    "seawall_jobs_slots", "Most jobs that this runner works on at once", multiprocess_mode="livesum"
+)
 
 Answer = tuple[int, str, bytes]
 

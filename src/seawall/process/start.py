@@ -60,7 +60,7 @@ def _refused(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return f"host: {host} is not an address of this host; 0.0.0.0 stands for all of them"
     if error.errno == errno.EACCES:
-        return f"port: this user may not listen at port {port}; ports from 1024 on need no right"
+        return f"port: this user may not listen at port {port}; ports from 1024 on are open to every user"
     return f"port: cannot listen at {host}:{port}: {error.strerror}"
 
 

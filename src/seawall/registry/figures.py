@@ -123,7 +123,7 @@ def _totals(connection: Connection) -> list[Family]:
         ),
         Family.single(
             "harbor_statistics_total_storage_consumption",
-            "Bytes that all projects store; what two projects share counts twice",
+            "Bytes that all projects store; a blob that two projects share counts twice",
             float(used),
         ),
     ]

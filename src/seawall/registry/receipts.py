@@ -138,7 +138,7 @@ class Receipts:
                 self._wanted = await self._db.read(may_lose_commits)
             except Exception as error:
                 # The push is committed: it is not refused because the database is gone since.
-                log.warning("whether receipts are wanted is not known", error=str(error))
+                log.warning("cannot find out whether receipts are needed", error=str(error))
         return self._wanted
 
     async def _write(self) -> None:

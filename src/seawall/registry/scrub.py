@@ -24,7 +24,7 @@ from seawall.registry.tables import blob_proofs, blobs
 _BATCH = 100
 OLDEST = Gauge(
     "seawall_scrub_oldest_proof_timestamp_seconds",
-    "When the blob that waits longest for a scrub was last proven (or pushed)",
+    "When the blob that has waited longest for the scrub was last checked, or pushed",
     multiprocess_mode="mostrecent",
 )
 FAULTS = Counter("seawall_scrub_faults_total", "Blobs found missing or damaged by the scrub")

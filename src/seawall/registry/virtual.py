@@ -5,7 +5,7 @@ projects, with commas; it may be empty) and `virtual_order`. What is pulled from
 members, with the rights, gates and quotas that hold there.
 
 A name that a hosted member has is never asked of an upstream, even where the caller may not pull it: else
-somebody who can push to an upstream could put an image of theirs in the place of one of ours ("dependency
+somebody who can push to an upstream could put an image of theirs in place of one of ours ("dependency
 confusion").
 """
 

@@ -33,7 +33,7 @@ CASES = "tests/system/harbor"
 ON_PURPOSE = (
     "A wrong body or parameter is never answered with 500: it is 400, 404 or 422, and the message says why.",
     "`POST /registries/ping` needs the right to create registries; Harbor's needs that to read them.",
-    "`GET /users/current/permissions` with a scope that is none answers 400, Harbor's an empty list.",
+    "`GET /users/current/permissions` with an invalid scope answers 400. Harbor answers an empty list.",
     "A purge of the audit log without `include_event_types` purges all kinds, Harbor's none. With 0 hours it"
     " is refused; Harbor takes it and purges nothing.",
     "A list never has more than 100 rows, also with `page_size` 0 or below.",

@@ -56,34 +56,45 @@ def test_nothing_is_lost_whatever_fails(tmp_path: Path) -> None:
 
 _PAGE = """# High availability: results
 
-Made by `make chaos` (`tests/system/cluster/chaos.py`). What fails is real: PostgreSQL with a synchronous
-streaming replica, Redis with three Sentinels, OpenStack Swift's S3 API, HAProxy and three instances, each in
-a network namespace of its own. Links are cut by dropping packets silently. Timeouts and retries are those
-that Seawall ships.
+`make chaos` writes this page (`tests/system/cluster/chaos.py`; `SEAWALL_CHAOS_SECONDS` is the length of
+each fault). The parts that fail are real: PostgreSQL with a synchronous streaming replica, Redis with
+three Sentinels, OpenStack Swift's S3 API, HAProxy and three instances. Each runs in a network namespace
+of its own. A link is cut by dropping its packets silently. Timeouts and retries have Seawall's
+defaults.
 
-The load: three clients that push images of two blobs in chunks, three that pull and verify what was
-acknowledged, one skopeo that pushes and pulls (`--retry-times 1`). Each repeats an operation until it
-succeeds; every request that failed is counted. (Debian's skopeo 1.9.3 ends at a 503 within an upload: its
-`--retry-times` does not cover that, so such a push is tried again by the load.)
+Seven clients make the load. Three push images of two blobs in chunks. Three pull what was acknowledged
+and verify it. One is skopeo (`--retry-times 1`), which pushes and pulls. Each client repeats an
+operation until it succeeds, and every request that failed is counted. Debian's skopeo 1.9.3 gives up
+after a 503 within an upload, because `--retry-times` does not cover that. The load then runs skopeo
+again.
 
-Each fault lasts {seconds:.0f} s. *Recovery* is the time from the fault to the end of the last request that
-failed or took longer than {slow:.0f} s (5 s, or twice the longest request while nothing failed); *longest* is
-the longest request; the last columns are the same from the moment at which the fault was mended. A
-request that the next fault broke counts in both rows.
+Each fault lasts {seconds:.0f} s. A request is *slow* when it takes longer than {slow:.0f} s. That limit
+is 5 s, or twice the longest request while nothing failed. The columns:
 
-*Reads out* and *writes out* are the longest times in which no read and no write succeeded. While a
-synchronous standby hangs, every commit waits for it, so writes are out until it wakes up or is taken off
-`synchronous_standby_names`; reads are not.
+- *failed*: requests that failed.
+- *reads out*, *writes out*: the longest time in which no read, or no write, succeeded. While a
+  synchronous standby hangs, every commit waits for it. Writes are then out until the standby wakes up,
+  or until somebody removes it from `synchronous_standby_names`. Reads go on.
+- *recovery*: the time from the beginning of the fault to the end of the last request that failed or was
+  slow.
+- *longest*: the longest request.
+- *skopeo*: runs of skopeo; in brackets, how many of them failed.
+- *failed after*, *recovery after*: the same, counted from the end of the fault. A request that the next
+  fault broke counts in both rows.
 
-| Fault | requests | failed | reads out | writes out | recovery | longest | skopeo | mended: failed | after |
+| Fault | requests | failed | reads out | writes out | recovery | longest | skopeo | {after} |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 {rows}
 
 Acknowledged: {manifests} manifests and {blobs} blobs; lost: {lost}. Wrong content: {fatal}. 401 to good
-credentials: {unauthorized}. Histories of moving tags ({operations} operations): linearizable.
-`seawall ha check` at the end: no faults.
+credentials: {unauthorized}. Histories of moving tags ({operations} operations): linearizable. At the end
+`seawall ha check` found no faults.
 
-What failed, in the clients' words:
+*Linearizable* means: every read of a tag gave the last acknowledged push of it, or a newer one
+([consistency](consistency.md)).
+
+What failed, in the clients' words. Each line begins with the name of its case in `chaos.py`; `calm` is
+*nothing fails*:
 
 {errors}
 
@@ -112,6 +123,7 @@ def page(result: dict[str, Any]) -> str:
         slow=result["slow"],
         busy=" and ".join(map(str, result["load_average"])),
         rows="\n".join(rows),
+        after="failed after | recovery after",
         errors="\n".join(errors) or "nothing",
         manifests=result["manifests"],
         blobs=result["blobs"],

@@ -53,31 +53,37 @@ def test_two_sites_lose_nothing_without_a_word(tmp_path: Path) -> None:
 
 _PAGE = """# Disaster recovery: results
 
-Made by `make dr` (`tests/system/sites/dr_run.py`). Two sites, each with one instance and a PostgreSQL of its
-own, and a witness, each host in a network namespace of its own; links are cut by dropping packets silently.
-Two clients push images of two blobs one after the other, each to the site whose `/readyz?writes=1` says yes.
-Each phase lasts {seconds:.0f} s; the lease is {lease:.0f} s, changes are asked for every 0.3 s.
+`make dr` writes this page (`tests/system/sites/dr_run.py`). There are two sites, each with one instance
+and a PostgreSQL of its own, and a witness. Each host runs in a network namespace of its own. A link is
+cut by dropping its packets silently. Two clients push images of two blobs, one after the other, to the
+site whose `/readyz?writes=1` answers 200. Each phase lasts {seconds:.0f} s. The lease
+(`dr.lease_seconds`) is {lease:.0f} s, and the standby asks for changes every 0.3 s (`dr.poll_seconds`).
 
 | Case | RPO | pushes lost | carried over or listed | RTO | both took writes |
 |---|--:|--:|--:|--:|--:|
 {rows}
 
-*RPO*: from the first acknowledged push that the new active did not have to the last one that the old active
-acknowledged. *Pushes lost*: acknowledged, and not at the new active when it was promoted; the next column is
-how many of them were there, or told of, when the old active had returned. *RTO*: from the fault (planned:
-from the last push at the old site) to the first push that the new active acknowledged. `promote` was called
-at the moment of the fault, so add the time that you take to decide; in the unplanned cases the RTO is mostly
-the wait for the lease to run out. *Both took writes*: pushes that the old active acknowledged after one had
-begun at the new active.
+- *RPO* (recovery point objective): the time over which pushes were lost. It begins with the first
+  acknowledged push that the new active site did not have, and ends with the last push that the old one
+  acknowledged.
+- *pushes lost*: acknowledged pushes that the new active site did not have when it was promoted.
+- *carried over or listed*: how many of the lost pushes `seawall dr divergences` named once the old site
+  had returned. It names what was carried over and what was not.
+- *RTO* (recovery time objective): the time without writes. It begins with the fault, or with the last
+  push at the old site of a planned switch, and ends with the first push that the new active site
+  acknowledged. The run called `promote` at the moment of the fault, so add the time that you take to
+  decide. In the unplanned cases most of the RTO is the wait for the end of the lease.
+- *both took writes*: pushes that the old active site acknowledged after one had begun at the new active
+  site.
 
-While nothing failed the lag was at most {steady[lag]:.1f} s. With the link between the sites cut for
-{link[cut]} s the active acknowledged {link[acks]} pushes; {link[caught_up]} s after it was healed the standby
-had them. The isolated active acknowledged its last push {isolated[stopped]} s after the cut. An old active
-that came back was a standby after {isolated[returned]} s (isolated) and {killed[returned]} s (killed, with
-its start).
+While nothing failed, the standby was at most {steady[lag]:.1f} s behind. Then the link between the
+sites was cut for {link[cut]} s. Meanwhile the active acknowledged {link[acks]} pushes, and
+{link[caught_up]} s after the repair the standby had them. The isolated active acknowledged its last
+push {isolated[stopped]} s after the cut. An old active that came back was a standby after
+{isolated[returned]} s (isolated) and after {killed[returned]} s (killed; this includes its start).
 
-After all of it: {end[acks]} pushes acknowledged, missing at either site: {missing}; rows that differ between
-the databases: {end[differences]}; damaged or missing blobs by `seawall fsck`: {damaged}.
+At the end {end[acks]} pushes were acknowledged. Missing at either site: {missing}. Rows that differ
+between the databases: {end[differences]}. Damaged or missing blobs by `seawall fsck`: {damaged}.
 
 Host: {cpus} CPUs for all of it, Python {python}.
 """

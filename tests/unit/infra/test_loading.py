@@ -173,7 +173,7 @@ def test_precedence_and_merging(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         ("auth:\n  mode: ldap\n", "line 2: auth.mode: ldap is chosen in the portal or"),
         ("keys:\n  on_mismatch: heel\n", "line 2: keys.on_mismatch: must be 'refuse' or 'heal'; did you"),
         ("http: 80\n", "line 1: http: must be a section with keys"),
-        ("1: 2\n", ": 1: unknown key; names of settings are texts"),
+        ("1: 2\n", ": 1: unknown key; names of settings must be text"),
         ("http:\n  1: 2\n", "line 2: http.1: unknown key"),
         ("log: {level: [1]}\n", "line 1: log.level: must be"),
     ],

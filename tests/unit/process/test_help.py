@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from seawall.process.commands.common import number_of
 from seawall.process.commands.main import app
 
 
@@ -50,3 +51,7 @@ def test_groups_are_described() -> None:
     assert len(groups) > 8
     for group in groups:
         assert group.help, group.name
+
+
+def test_a_number_agrees_with_its_noun() -> None:
+    assert [number_of(count, "fault") for count in (0, 1, 2)] == ["no faults", "1 fault", "2 faults"]

@@ -111,7 +111,7 @@ def test_jobs(run: Run) -> None:
     assert job in run("jobs", "list")[1]
     assert job in run("jobs", "list", "--kind", "gc", "--status", "pending")[1]
     assert run("jobs", "stop", job) == (0, f"job {job} is asked to stop\n", "")
-    assert run("jobs", "stop", job)[2] == f"seawall: job {job} is over already: stopped\n"
+    assert run("jobs", "stop", job)[2] == f"seawall: job {job} has already ended: stopped\n"
 
 
 # Each command that takes the name of something that must be there. Values for the other arguments.

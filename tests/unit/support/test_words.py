@@ -22,7 +22,9 @@ def _words() -> ModuleType:
 WORDS = _words()
 
 
-@pytest.mark.parametrize("word", ["anew", "Mended", "told", "hear of", "whoever", "beside"])
+@pytest.mark.parametrize(
+    "word", ["anew", "Mended", "told", "hear of", "whoever", "beside", "besides", "of which", "whom"]
+)
 def test_a_banned_word_is_found(word: str) -> None:
     ((line, said, better),) = WORDS.found(f"Fine.\nAnd {word} here.\n")
     assert (line, said) == (2, word)
@@ -35,6 +37,7 @@ def test_code_and_what_is_let_pass() -> None:
 
 
 def test_a_phrase_is_found_but_not_the_same_words_in_another() -> None:
+    assert WORDS.found("Three parts, all of which must fit.") == []
     assert [
         word for _, word, _ in WORDS.found("A name is no URL.\nThere is no URL. It is no longer one.")
     ] == ["is no "]

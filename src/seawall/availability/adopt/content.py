@@ -56,7 +56,7 @@ def sources(
         project = found[0]
         if not record["name"].startswith(f"{found[1]}/") or not _is_name(record["name"]):
             report.leave(
-                f"repository {record['name']}", f"no repository of project {found[1]} can be called so"
+                f"repository {record['name']}", f"project {found[1]} cannot have a repository of that name"
             )
             continue
         rows = sorted(artifacts.get(record["repository_id"], ()), key=lambda row: int(row["id"]))

@@ -96,7 +96,7 @@ class Merger:
                 continue
             row = rows.get(_key(before.target))
             if row is None:
-                self._report.keep(f"{kind.name} {item.shown}", "was removed here, and stays so")
+                self._report.keep(f"{kind.name} {item.shown}", "was removed here, and stays removed")
                 continue
             result[item.source] = before.target[0]
             self._change(kind, item, before, row)
@@ -124,13 +124,17 @@ class Merger:
             return True
         why = "was changed here" if _mark(kind, row) != known.written else kind.stays(self.connection, row)
         if why is not None:
-            self._report.keep(f"{kind.name} {_name_of(row, source)}", f"is gone in Harbor, but {why}")
+            self._report.keep(
+                f"{kind.name} {_name_of(row, source)}", f"no longer exists in Harbor, but {why}"
+            )
             return False
         try:
             with self.connection.begin_nested():
                 self.connection.execute(delete(kind.table).where(_is(kind.table, known.target)))
         except IntegrityError:
-            self._report.keep(f"{kind.name} {_name_of(row, source)}", "is gone in Harbor, but in use here")
+            self._report.keep(
+                f"{kind.name} {_name_of(row, source)}", "no longer exists in Harbor, but is in use here"
+            )
             return False
         self._report.of(kind.name).removed += 1
         return True
@@ -171,7 +175,7 @@ class Merger:
                     update(kind.table).where(_is(kind.table, before.target)).values(**values)
                 )
         except IntegrityError:
-            self._report.leave(f"{kind.name} {item.shown}", "something here has its name already")
+            self._report.leave(f"{kind.name} {item.shown}", "its name is in use here already")
             return
         self._report.of(kind.name).changed += 1
         here = _HERE_BEFORE if before.written.startswith(_HERE_BEFORE) else ""
@@ -203,7 +207,7 @@ class Merger:
             with self.connection.begin_nested():
                 made = self.connection.execute(insert(kind.table).values(**values)).inserted_primary_key
         except IntegrityError:
-            self._report.leave(f"{kind.name} {item.shown}", "something here has its name already")
+            self._report.leave(f"{kind.name} {item.shown}", "its name is in use here already")
             return None
         assert made is not None
         self._report.of(kind.name).new += 1

@@ -171,7 +171,7 @@ def wanted_robots(
             continue
         short = name if project is None else name.removeprefix(f"{project[1]}+")
         if not _ROBOT_NAME.fullmatch(short) or (project is not None and short == name):
-            report.leave(f"robot {name}", "no robot can be called so here")
+            report.leave(f"robot {name}", "a robot cannot have that name here")
             continue
         try:
             stored = harbor_hash("sha256", row.get("salt") or "", row["secret"])

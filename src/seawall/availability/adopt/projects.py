@@ -78,7 +78,7 @@ def wanted_projects(
     for row in live_projects(harbor):
         name, number = row["name"], row["project_id"]
         if not is_project_name(name):
-            report.leave(f"project {name!r}", "no project can be called so here")
+            report.leave(f"project {name!r}", "a project cannot have that name here")
             continue
         registry = row.get("registry_id") or None
         if registry is not None and str(registry) not in registries_here:

@@ -283,7 +283,7 @@ def wanted_networks(harbor: HarborDatabase, report: Report, dump: Callable[[Any]
             report.leave(what, error)
             continue
         if row["vendor"] not in PROVIDERS or not (row["endpoint"] or "").startswith(("http://", "https://")):
-            report.leave(what, "its provider or endpoint is none that there is here")
+            report.leave(what, "its provider or endpoint is not supported here")
             continue
         values = {
             "name": row["name"],

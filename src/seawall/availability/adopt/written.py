@@ -99,7 +99,7 @@ def _write(connection: Connection, source: Source, sizes: Mapping[str, int], rep
             # Also one that was removed here: it is not to come back.
             now.artifacts[digest] = before.artifacts[digest]
             if digest not in all_here:
-                report.keep(f"artifact {name}@{digest}", "was removed here, and stays so")
+                report.keep(f"artifact {name}@{digest}", "was removed here, and stays removed")
         elif digest in all_here and digest not in there:
             now.artifacts[digest] = all_here[digest][1]
         complete = complete and (digest in all_here or digest in before.artifacts)
@@ -137,7 +137,7 @@ def _write_tags(
     for row, digest in source.tags:
         tag = row["name"]
         if not is_tag(tag):
-            report.leave(f"tag {name}:{tag!r}", "no tag can be called so")
+            report.leave(f"tag {name}:{tag!r}", "a tag cannot have that name")
             continue
         if digest not in known:
             continue
@@ -146,7 +146,7 @@ def _write_tags(
             report.keep(f"tag {name}:{tag}", "was moved here")
             continue
         if current is None and last == digest:
-            report.keep(f"tag {name}:{tag}", "was removed here, and stays so")
+            report.keep(f"tag {name}:{tag}", "was removed here, and stays removed")
             now.tags[tag] = digest
             continue
         now.tags[tag] = digest
@@ -161,7 +161,7 @@ def _write_tags(
     removable = {tag for tag in gone if held.get(tag) == before.tags[tag]}
     for tag in sorted(gone - removable):
         if tag in held:
-            report.keep(f"tag {name}:{tag}", "is gone in Harbor, but was moved here")
+            report.keep(f"tag {name}:{tag}", "no longer exists in Harbor, but was moved here")
     adopted.remove_tags(connection, now.id, removable)
     report.of("tag").removed += len(removable)
 
@@ -188,7 +188,9 @@ def _remove_gone(
     again = {digest for digest in gone if there[digest][1] != source.brought.artifacts[digest]}
     removed = adopted.removable(connection, now.id, gone - again) if gone - again else set()
     for digest in sorted(gone - removed):
-        report.keep(f"artifact {source.record['name']}@{digest}", "is gone in Harbor, but in use here")
+        report.keep(
+            f"artifact {source.record['name']}@{digest}", "no longer exists in Harbor, but is in use here"
+        )
     adopted.remove_manifests(connection, now.id, removed)
     report.of("artifact").removed += len(removed)
 

@@ -44,7 +44,7 @@ async def check(db: Database, settings: Settings, keys: KeyRing) -> CheckReport:
                 "dead",
                 [item.address],
                 f"{item.address} ({item.hostname}) was last seen {item.age:.0f} s ago",
-                "start it again, or ignore this when it was taken away on purpose",
+                "start it again, or ignore this if you removed it on purpose",
             )
     if not alive:
         report.fault("none", [], "no instance is alive", "start instances with `seawall serve`")
@@ -92,7 +92,7 @@ async def _direct(prober: Prober, report: CheckReport, alive: list[Instance]) ->
             report.fault(
                 "address",
                 [item.address],
-                f"at {item.address} answers another instance ({found['id']}) than the registered one",
+                f"another instance than the registered one answers at {item.address} ({found['id']})",
                 "set ha.address of each instance to an address of its own",
             )
             return item.address, None
@@ -186,7 +186,7 @@ def _versions(report: CheckReport, facts: dict[str, dict[str, Any]]) -> None:
             "versions",
             behind,
             f"versions {low[0]}.{low[1]} and {high[0]}.{high[1]} run together",
-            "upgrade one minor version at a time: version N runs beside N + 1 and no other",
+            "upgrade one minor version at a time: version N runs next to N + 1 and no other",
         )
 
 

@@ -58,7 +58,8 @@ async def check_database(
             report.fault(
                 "database",
                 [address],
-                f"{address} does not see what was written to the database here: {error_of(found.get('row'))}",
+                f"{address} does not see what was written to the database at this instance: "
+                f"{error_of(found.get('row'))}",
                 "give it the same database.url as the others",
             )
 

@@ -76,7 +76,7 @@ class Figures:
             return []
         age = Family.single(
             "seawall_cluster_figures_age_seconds",
-            "Age of the figures that are the same at every instance",
+            "Age of the figures of the whole cluster",
             max(0.0, self._db.now() - self._computed_at),
         )
         return [*self._kept, age]
@@ -128,7 +128,9 @@ class Figures:
         seconds = time.perf_counter() - started
         families.append(
             Family.single(
-                "seawall_cluster_figures_seconds", "How long the figures took to compute", round(seconds, 4)
+                "seawall_cluster_figures_seconds",
+                "How long it took to compute the figures of the whole cluster",
+                round(seconds, 4),
             )
         )
         stored = [[item.name, item.help, item.labels, item.samples] for item in families]
@@ -173,18 +175,18 @@ class Figures:
         return [
             Family(
                 "seawall_instances",
-                "Instances of the cluster; dead: those that went without a word within a day",
+                "Instances of the cluster; dead: those that stopped reporting within the last day",
                 ("state",),
                 ((("alive",), float(len(alive))), (("dead",), float(len(rows) - len(alive)))),
             ),
             Family.single(
                 "seawall_instance_versions",
-                "Versions that the living instances have, together",
+                "Number of different versions among the instances that are alive",
                 float(len({row.version for row in alive})),
             ),
             Family.single(
                 "seawall_clock_skew_seconds",
-                "How far the clock of an instance is from the database's, at most",
+                "Largest difference between an instance's clock and the database's",
                 float(skew),
             ),
         ]

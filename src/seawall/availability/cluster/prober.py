@@ -73,7 +73,7 @@ async def every(
                 "unreachable",
                 [address],
                 f"{address} stopped answering: {type(error).__name__}",
-                "look at its log, then run the check again",
+                "read its log, then run the check again",
             )
             return address, {}
 

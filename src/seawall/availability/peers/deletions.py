@@ -96,5 +96,5 @@ class Deletions:
         for kind, key in held:
             waiting = self._pending.find(connection, kind, dump(key))
             if waiting is not None and waiting.entry.deleted:
-                raise MissingError(f"{reason}; whether it goes too, is open")
+                raise MissingError(f"{reason}; it is not known yet whether that is deleted too")
         return reason

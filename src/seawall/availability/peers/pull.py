@@ -92,7 +92,7 @@ class Puller:
                 if state == answer["epoch"]:
                     peer.mine = True
                     return
-                raise PeerError(f"{peer.url} has the name of this instance: each needs its own peers.name")
+                raise PeerError(f"{peer.url} has the same peers.name as this instance: give each its own")
             if answer["epoch"] != epoch or cursor > answer["seq"]:
                 # A new database, or one from a backup: from the beginning.
                 epoch = answer["epoch"]
@@ -101,8 +101,9 @@ class Puller:
                     continue
             if 0 < cursor < answer["purged"]:
                 raise PeerError(
-                    f"{peer.url} has forgotten deletions that this instance never heard of: it was away "
-                    "for longer than peers.tombstone_days; empty its database and start it again"
+                    f"{peer.url} has forgotten deletions that this instance has not received: this "
+                    "instance was away for longer than peers.tombstone_days; empty its database and start it "
+                    "again"
                 )
             told = sorted((Told.of(item) for item in answer["entries"]), key=turn)
             for start in range(0, len(told), _AT_ONCE):

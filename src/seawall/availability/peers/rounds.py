@@ -34,7 +34,11 @@ REACHABLE = Gauge("seawall_peer_reachable", "Whether a peer answers", ["peer"], 
 LAG = Gauge(
     "seawall_peer_lag_seconds", "How far this instance is behind a peer", ["peer"], multiprocess_mode="max"
 )
-PENDING = Gauge("seawall_peer_pending", "Known of peers, not here yet", multiprocess_mode="max")
+PENDING = Gauge(
+    "seawall_peer_pending",
+    "Changes and content that peers have and this instance lacks",
+    multiprocess_mode="max",
+)
 
 _LOG_DAYS = 7
 _PULLS_SECONDS = 60.0

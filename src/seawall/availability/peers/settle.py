@@ -43,7 +43,9 @@ class Settler:
                 await self._observer.observe()
                 await asyncio.gather(*(self._nudge(peer) for peer in self._peers if not peer.mine))
             except Exception as error:
-                log.warning("peers were not told", error=f"{type(error).__name__}: {error}")
+                log.warning(
+                    "peers could not be asked to take a change", error=f"{type(error).__name__}: {error}"
+                )
 
     async def _nudge(self, peer: Peer) -> None:
         if peer.up:

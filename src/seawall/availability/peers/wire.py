@@ -154,7 +154,7 @@ async def unframed(
     async for part in parts:
         held += part
         if last and held:
-            raise WireError("there is something after the last of the bytes")
+            raise WireError("there are bytes after the last one that was announced")
         while len(held) >= _HEAD.size:
             size, mark = _HEAD.unpack_from(held)
             if size > _FRAME + _TAG:
@@ -170,7 +170,7 @@ async def unframed(
             number += 1
             last = bool(mark)
             if last and held:
-                raise WireError("there is something after the last of the bytes")
+                raise WireError("there are bytes after the last one that was announced")
             if plain:
                 yield plain
     if not last:

@@ -20,7 +20,7 @@ def check_sites(told: dict[str, Any], report: CheckReport) -> None:
             "dr-peer",
             where,
             f"site {site} does not reach the other site ({peer.get('url')})",
-            "see to the link between the sites and to dr.peer; writes since then are at one site only",
+            "check the link between the sites, and dr.peer; until then writes are at one site only",
         )
     elif role == ACTIVE and peer.get("role") == ACTIVE:
         report.fault(
@@ -42,7 +42,10 @@ def check_sites(told: dict[str, Any], report: CheckReport) -> None:
         )
     if role == FENCED:
         report.fault(
-            "dr-fenced", where, f"{site} takes no writes and follows nobody", "`seawall dr promote` at a site"
+            "dr-fenced",
+            where,
+            f"{site} takes no writes and does not follow an active site",
+            "`seawall dr promote` at a site",
         )
     if told["witness"] is not None and not told["witness"]["reachable"]:
         report.fault(
@@ -57,6 +60,6 @@ def check_sites(told: dict[str, Any], report: CheckReport) -> None:
             "dr-lag", where, f"the standby is {lag:.0f} s behind", "see the standby's log and the link"
         )
     if role == STANDBY and told["error"]:
-        report.fault("dr-follow", where, f"{site} does not follow: {told['error']}", "correct what it says")
+        report.fault("dr-follow", where, f"{site} does not follow: {told['error']}", "remove that cause")
     if told["syncing"] == "snapshot":
         report.fault("dr-sync", where, f"{site} is still receiving its first copy", "wait")

@@ -109,7 +109,7 @@ class Follower:
             except (ResyncError, IntegrityError) as error:
                 if head["full"]:
                     raise
-                log.warning("changes do not fit; starting from a snapshot", error=str(error)[:300])
+                log.warning("changes do not fit; starting again from a snapshot", error=str(error)[:300])
                 await self._db.write(lambda c: state.put(c, cursor=None))
                 return Step(False, 0, fetched, head["epoch"])
         return Step(head["full"], count, fetched, head["epoch"])

@@ -68,7 +68,7 @@ class SiteWork:
             except SeawallError as error:
                 await self._note(str(error))
             except Exception as error:
-                log.exception("following failed")
+                log.exception("the standby failed to follow the active site")
                 await self._note(f"{type(error).__name__}: {error}"[:500])
             await asyncio.sleep(pause)
 

@@ -94,9 +94,7 @@ class Rescue:
             answer = await self._peer.ask("rescue", 600.0, items=part, site=self._site)
             told += int(answer["recorded"])
         if items:
-            log.warning(
-                "what the new active had not received was handed over", items=len(items), recorded=told
-            )
+            log.warning("handed over what the new active had not received", items=len(items), recorded=told)
 
 
 def _parts(items: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -133,7 +133,7 @@ class DrService:
         return dict(STATUS_OFF) if self._pair is None else await self._pair.view.status()
 
     async def divergences(self) -> list[dict[str, Any]]:
-        """What was left over at switches, newest first."""
+        """What was not carried over at switches, newest first."""
         query = select(dr_divergences).order_by(dr_divergences.c.at.desc(), dr_divergences.c.id)
         return await self._db.read(lambda c: [dict(row) for row in c.execute(query).mappings()])
 

@@ -175,7 +175,7 @@ class Switch:
         row = await self._view.row()
         if not row["complete"] and not force:
             raise PreconditionError(
-                "this site has never been equal to the active one; --force takes it as it is"
+                "this site has never had everything that the active one has; --force promotes it all the same"
             )
         deadline = time.monotonic() + 2 * self._settings.lease_seconds + self._settings.timeout_seconds
         return await self._reign(row, deadline, also, force=force)

@@ -157,7 +157,12 @@ class ProxiedBlobs:
         except BaseException as error:
             await reader.pass_on(_failure(error))
             if isinstance(error, SeawallError | TimeoutError):
-                log.warning("a blob is not kept", repository=repository, digest=digest, error=str(error))
+                log.warning(
+                    "a blob from an upstream could not be stored",
+                    repository=repository,
+                    digest=digest,
+                    error=str(error),
+                )
                 return
             raise
         finally:

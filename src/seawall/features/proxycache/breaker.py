@@ -22,7 +22,7 @@ _MOST_SECONDS = 60.0
 # The longest that an upstream's Retry-After is believed.
 _MOST_RETRY_AFTER = 300.0
 _STALE = telemetry.Counter(
-    "seawall_proxy_stale_total", "Answers from the cache because the upstream fails", ["registry"]
+    "seawall_proxy_stale_total", "Answers from the cache while the upstream fails", ["registry"]
 )
 # One request tries a failed upstream; the others are answered without it for so long.
 _TRIAL_SECONDS = 30.0

@@ -134,7 +134,9 @@ class ProxiedManifests:
             self._upstreams.failed(upstream, repository, error)
             if here is not None:
                 # Whatever is wrong there, an expired password included: only a tag that is gone is gone.
-                log.warning("serving what is here", repository=repository, error=str(error))
+                log.warning(
+                    "upstream fails; serving the stored copy", repository=repository, error=str(error)
+                )
                 return self._stale(upstream, here)
             raise told(error) from None
         self._upstreams.answered(upstream, repository)
@@ -159,7 +161,9 @@ class ProxiedManifests:
             try:
                 await store(self._content, repository, reference, found)
             except SeawallError as error:
-                log.warning("an index is not kept", repository=repository, error=str(error))
+                log.warning(
+                    "an index from an upstream could not be stored", repository=repository, error=str(error)
+                )
             return
         args: dict[str, Any] = {
             "repository": repository,

@@ -227,4 +227,4 @@ class Upstreams:
         try:
             await self._registries.mark(upstream.registry_id, status)
         except SeawallError as error:
-            log.warning("a registry's status is not kept", error=str(error))
+            log.warning("a registry's status could not be stored", error=str(error))

@@ -57,25 +57,25 @@ def figures(connection: Connection) -> list[Family]:
     return [
         Family(
             "seawall_replication_tasks_open",
-            "Replication tasks that are not done",
+            "Replication tasks that have not finished",
             ("policy",),
             tuple(((name,), float(waiting.get(key, 0))) for key, name in ordered),
         ),
         Family(
             "seawall_replication_lag_seconds",
-            "Age of the oldest replication execution that is not done",
+            "Age of the oldest replication execution that has not finished",
             ("policy",),
             tuple(((name,), max(0.0, now - opened.get(key, now))) for key, name in ordered),
         ),
         Family(
             "seawall_replication_last_failed",
-            "Whether the last execution that ended failed",
+            "Whether the last finished execution of a replication policy failed",
             ("policy",),
             tuple(((name,), float(last.get(key) == "Failed")) for key, name in ordered),
         ),
         Family(
             "seawall_registry_endpoint_up",
-            "Whether a registry of replication or proxy caches was healthy when it was last asked",
+            "Whether a registry for replication or a proxy cache was healthy at the last check",
             ("registry",),
             tuple(((row.name,), float(row.status == "healthy")) for row in unhealthy),
         ),

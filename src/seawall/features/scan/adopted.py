@@ -17,7 +17,7 @@ from seawall.features.scan.reports import insert_findings, report_values
 from seawall.features.scan.scanners import EMBEDDED, ensure_embedded
 from seawall.features.scan.tables import scan_findings, scan_reports, scanners
 
-# In the place of a job's id: no job here has made the report.
+# In place of a job's id: no job here has made the report.
 _ADOPTED = "adopted"
 VULNERABILITY, SBOM = "vulnerability", "sbom"
 

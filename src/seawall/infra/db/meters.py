@@ -19,18 +19,18 @@ SECONDS = Histogram(
 )
 STATEMENTS = Histogram(
     "seawall_database_statement_seconds",
-    "Time of statements by kind; commit: with the writes that PostgreSQL gets along with it",
+    "Time of statements by kind; commit includes the writes that are sent together with it",
     ["kind"],
     known=[("read",), ("write",), ("commit",)],
 )
 WAIT = Histogram(
     "seawall_database_wait_seconds", "Time that a transaction waited for a connection", ["pool"], known=_POOLS
 )
-USED = Gauge("seawall_database_connections_used", "Connections that work now", ["pool"], known=_POOLS)
-LIMIT = Gauge("seawall_database_connections_limit", "Connections that there may be", ["pool"], known=_POOLS)
+USED = Gauge("seawall_database_connections_used", "Connections in use now", ["pool"], known=_POOLS)
+LIMIT = Gauge("seawall_database_connections_limit", "Most connections of the pool", ["pool"], known=_POOLS)
 ERRORS = Counter(
     "seawall_database_errors_total",
-    "Transactions that found no database, or waited too long for it",
+    "Transactions that could not reach the database, or waited too long for it",
     ["pool"],
     known=_POOLS,
 )

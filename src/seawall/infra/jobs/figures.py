@@ -40,25 +40,25 @@ def figures(connection: Connection, kinds: Iterable[str], harbors: Callable[[str
     return [
         Family(
             "harbor_task_queue_size",
-            "Jobs that wait, by Harbor's type",
+            "Jobs that wait, by Harbor's job type",
             ("type",),
             tuple(((name,), entry[0]) for name, entry in known),
         ),
         Family(
             "harbor_task_queue_latency",
-            "Seconds for which the job that is due longest has waited, by Harbor's type",
+            "Seconds that the oldest due job has waited, by Harbor's job type",
             ("type",),
             tuple(((name,), entry[2]) for name, entry in known),
         ),
         Family(
             "harbor_task_concurrency",
-            "Jobs that run, by Harbor's type",
+            "Jobs that run, by Harbor's job type",
             ("type", "pool"),
             tuple(((name, "seawall"), entry[1]) for name, entry in known),
         ),
         Family.single(
             "harbor_task_scheduled_total",
-            "Schedules that are on",
+            "Schedules that are switched on",
             float(
                 connection.execute(
                     select(func.count()).select_from(job_schedules).where(job_schedules.c.enabled)
@@ -67,11 +67,11 @@ def figures(connection: Connection, kinds: Iterable[str], harbors: Callable[[str
         ),
         Family(
             "harbor_jobservice_info",
-            "Job runners that live",
+            "Job runners that are alive",
             ("node", "pool", "workers"),
             tuple(((f"{row.host}:{row.id}", "seawall", str(row.slots)), 1.0) for row in runners),
         ),
-        Family.single("seawall_job_runners", "Job runners that live", float(len(runners))),
+        Family.single("seawall_job_runners", "Job runners that are alive", float(len(runners))),
         *_schedules(connection, now),
     ]
 
@@ -107,25 +107,25 @@ def _schedules(connection: Connection, now: float) -> list[Family]:
     return [
         Family(
             "seawall_job_last_success_timestamp_seconds",
-            "When a job of a scheduled kind last succeeded; 0: not since jobs are kept",
+            "When a job of a scheduled kind last succeeded; 0: not within jobs.keep_days",
             ("kind",),
             tuple(succeeded),
         ),
         Family(
             "seawall_job_last_failed",
-            "Whether the last scheduled job failed",
+            "Whether the last job of a scheduled kind failed",
             ("kind",),
             tuple(failing),
         ),
         Family(
             "seawall_job_last_result",
-            "Numbers of the last garbage collection and scrub",
+            "Results of the last garbage collection and scrub, by figure",
             ("kind", "figure"),
             tuple(numbers),
         ),
         Family.single(
             "seawall_job_schedule_late_seconds",
-            "How long the schedule that is most overdue has waited",
+            "How late the most overdue schedule is",
             max(0.0, now - late) if late else 0.0,
         ),
     ]

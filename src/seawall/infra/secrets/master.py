@@ -36,8 +36,8 @@ def load_master_key(settings: Settings, *, create: bool = True) -> bytes:
     if settings.master_key_file is None and not path.exists():
         if not create:
             raise ConfigError(
-                "there is no master key here, under which the cluster's keys are encrypted: set "
-                f"master_key_file or SEAWALL_MASTER_KEY to the cluster's, or copy it to {path}"
+                "there is no master key here, and it is needed to open the cluster's keys: set "
+                f"master_key_file or SEAWALL_MASTER_KEY to the cluster's master key, or copy it to {path}"
             )
         private_folder(settings.data_dir)
         # Of several processes starting together one wins, and nobody ever reads half a key.

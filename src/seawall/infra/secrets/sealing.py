@@ -111,7 +111,7 @@ class Sealer:
             return self.encrypt(match[2], self.decrypt(match[2], text))
         except ConfigError as error:
             # One that cannot be read any more must not keep the others from their new key.
-            log.warning("a stored credential is left as it is", error=str(error))
+            log.warning("a stored credential cannot be read; it keeps its old key", error=str(error))
             return text
 
 

@@ -42,19 +42,22 @@ log: Any = structlog.get_logger("seawall.storage")
 
 REQUESTS = Counter(
     "seawall_storage_cache_requests_total",
-    "Reads of blobs that asked the cache of the object store; damaged: it had wrong bytes",
+    "Reads of blobs through the cache of the object store; damaged: the cache had wrong bytes",
     ["result"],
     known=[("hit",), ("miss",), ("damaged",)],
 )
 BYTES = Counter(
     "seawall_storage_cache_bytes_total",
-    "Bytes of blobs that went into the cache, and out of it to readers",
+    "Bytes of blobs written to the cache, and read from it",
     ["direction"],
     known=[("in",), ("out",)],
 )
-EVICTED = Counter("seawall_storage_cache_evicted_total", "Blobs that were removed to make room")
+EVICTED = Counter(
+    "seawall_storage_cache_evicted_total", "Blobs that were removed from the cache to make room"
+)
 ERRORS = Counter(
-    "seawall_storage_cache_errors_total", "Errors of the cache's disk; each stops it for a while"
+    "seawall_storage_cache_errors_total",
+    "Errors of the cache's disk; each switches the cache off for a while",
 )
 
 PIECE = 1024 * 1024

@@ -38,34 +38,43 @@ def adopt_harbor(
         str | None,
         typer.Option(
             envvar="SEAWALL_HARBOR_DATABASE",
-            help="Harbor's PostgreSQL: postgresql://user@host/registry; the password better in PGPASSWORD",
+            help="Harbor's PostgreSQL: postgresql://user@host/registry; put the password in PGPASSWORD",
         ),
     ] = None,
     storage: Annotated[
         str | None,
-        typer.Option(help="Harbor's directory or bucket, to be sure that it is the one of the settings"),
+        typer.Option(help="Harbor's directory or bucket, to check that the settings name the same one"),
     ] = None,
     secret_key: Annotated[
         Path | None, typer.Option(help=f"file of Harbor's secret key (secretkey); or {_KEY}")
     ] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="write; otherwise only say what would be")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="write; otherwise only print what would happen")
+    ] = False,
     switch: Annotated[
-        bool, typer.Option("--switch", help="the last run: turn on policies and schedules; writes")
+        bool,
+        typer.Option("--switch", help="the last run, which also turns on policies and schedules; writes"),
     ] = False,
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="list what was pushed here; with --apply take back what came")
+        bool,
+        typer.Option(
+            "--rollback", help="list what was pushed here since; with --apply remove what was adopted"
+        ),
     ] = False,
     release_storage: Annotated[
         bool,
-        typer.Option("--release-storage", help="Harbor is gone: garbage collection may delete its blobs"),
+        typer.Option(
+            "--release-storage",
+            help="confirm that Harbor is gone, so that garbage collection may delete its blobs",
+        ),
     ] = False,
-    audit_days: Annotated[float, typer.Option(min=0, help="bring entries of the audit log so old")] = 90,
+    audit_days: Annotated[float, typer.Option(min=0, help="bring this many days of the audit log")] = 90,
     output: OutputOption = Output.text,
     as_json: JsonOption = False,
 ) -> None:
     """Take over a Harbor 2.8 to 2.15: its users, rules and content, with its blobs where they are.
 
-    Can be run again and again while Harbor serves; its database and storage are only read.
+    You can run it many times while Harbor serves. It only reads Harbor's database and storage.
 
     Example: seawall adopt-harbor --database postgresql://registry@db/registry --secret-key secretkey
     """

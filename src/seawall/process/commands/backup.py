@@ -12,7 +12,14 @@ from seawall.availability import backup as backup_
 from seawall.kernel.errors import ConfigError
 from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.bars import bars
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of, writing
+from seawall.process.commands.common import (
+    ConfigOption,
+    DataOption,
+    number_of,
+    registry_of,
+    settings_of,
+    writing,
+)
 from seawall.process.storage import open_storage
 
 app = typer.Typer()
@@ -20,10 +27,12 @@ app = typer.Typer()
 
 @app.command("backup")
 def backup(
-    directory: Annotated[Path, typer.Argument(help="where the backup is, or is to be")],
+    directory: Annotated[Path, typer.Argument(help="folder of the backup")],
     config: ConfigOption = None,
     data_dir: DataOption = None,
-    verify: Annotated[bool, typer.Option("--verify", help="read a backup and check it instead")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="check the backup in this folder, and make none")
+    ] = False,
 ) -> None:
     """Back up metadata and blobs while the registry runs; the master key is not part of it.
 
@@ -52,7 +61,7 @@ async def _verify(directory: Path) -> None:
         faults += 1
         print(line)
     if faults:
-        raise ConfigError(f"backup {directory}: {faults} faults")
+        raise ConfigError(f"backup {directory}: {number_of(faults, 'fault')}")
     print(f"{directory}: complete and undamaged")
 
 
@@ -69,4 +78,4 @@ def restore(
     settings = settings_of(config, data_dir)
     with writing(settings.storage_root), bars():
         count = asyncio.run(backup_.restore(settings.database_url, lambda: open_storage(settings), directory))
-    print(f"{directory}: restored, {count} blobs; it needs the master key it was made under")
+    print(f"{directory}: restored, {count} blobs; start it with the master key of the backed-up registry")

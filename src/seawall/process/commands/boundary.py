@@ -87,7 +87,7 @@ def _ending(error: Exception) -> tuple[str, int]:
     from typer.exceptions import TyperException
 
     if isinstance(error, Abort):
-        return "given up: nothing was typed", 1
+        return "nothing was typed, so nothing was done", 1
     if isinstance(error, TyperException):
         if type(error).__name__ == "NoArgsIsHelpError":
             # The help is printed already.
@@ -151,7 +151,7 @@ def _of_database(error: Exception) -> str:
     if "disk is full" in text:
         return f"{text}: there is no space left where the data directory is"
     if "file is not a database" in text:
-        return f"{text}: seawall.db in the data directory is damaged or of another program"
+        return f"{text}: seawall.db in the data directory is damaged, or belongs to another program"
     return text
 
 

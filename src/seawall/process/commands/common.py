@@ -43,7 +43,7 @@ ConfigOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", help="where an embedded Seawall keeps its data; otherwise SEAWALL_DATA_DIR"),
+    typer.Option("--data-dir", help="folder in which Seawall keeps its data; otherwise SEAWALL_DATA_DIR"),
 ]
 
 
@@ -95,7 +95,9 @@ class Output(StrEnum):
 
 
 JsonOption = Annotated[bool, typer.Option("--json", help="the same as --output json")]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="table (or text, the same), or json")]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="table, text (the same as table) or json")
+]
 
 # A terminal's width is rich's affair; what is piped is read by programs, and must not be cut at 80 columns.
 console = Console(width=None if sys.stdout.isatty() else 1000)
@@ -209,6 +211,11 @@ def with_keys(
             await db.close()
 
     return asyncio.run(run())
+
+
+def number_of(count: int, what: str) -> str:
+    """`no faults`, `1 fault` or `2 faults` of a regular noun."""
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
 
 
 def when(seconds: float) -> str:

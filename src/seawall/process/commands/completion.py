@@ -39,4 +39,4 @@ def completed(words: list[str]) -> str | None:
     if option == "--show-completion":
         return shared.get_completion_script(prog_name=_PROGRAM, complete_var=_VARIABLE, shell=shell)
     _, place = shared.install(shell=shell, prog_name=_PROGRAM, complete_var=_VARIABLE)
-    return f"completion of {shell} is in {place}; it holds in the next terminal"
+    return f"completion of {shell} is in {place}; it works from the next terminal on"

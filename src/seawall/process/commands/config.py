@@ -16,15 +16,15 @@ from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import ConfigOption, DataOption, settings_of, tell, where
 from seawall.process.paths import keeps_in_data_dir, path_faults
 
-config_app = typer.Typer(no_args_is_help=True, help="Look at settings.")
+config_app = typer.Typer(no_args_is_help=True, help="Check the settings.")
 
 
 @config_app.command("check")
 def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> None:
     """Check the settings and print them, defaults filled in and secrets left out.
 
-    Each file and folder that a setting names is looked at as this user, so run it as the user who runs
-    Seawall. Each fault is a line on standard error; the exit code is then 1.
+    It tries each file and folder that a setting names as the current user, so run it as the user who runs
+    Seawall. Each fault is a line on standard error, and the exit code is then 1.
 
     Example: seawall config check --config /etc/seawall/seawall.yml
     """
@@ -38,7 +38,7 @@ def config_check(config: ConfigOption = None, data_dir: DataOption = None) -> No
     if faults:
         raise typer.Exit(1)
     if keeps_in_data_dir(settings) and not settings.data_dir.exists():
-        tell(f"{settings.data_dir.absolute()} is not there yet; `seawall serve` makes it")
+        tell(f"{settings.data_dir.absolute()} does not exist yet; `seawall serve` makes it")
 
 
 def _value_faults(settings: Settings) -> Iterator[str]:

@@ -25,12 +25,14 @@ app = typer.Typer()
 def gc(
     config: ConfigOption = None,
     data_dir: DataOption = None,
-    dry_run: Annotated[bool, typer.Option(help="count only")] = False,
+    dry_run: Annotated[bool, typer.Option(help="count what would be removed, and remove nothing")] = False,
     delete_untagged: Annotated[bool, typer.Option(help="also delete untagged manifests")] = False,
-    grace_minutes: Annotated[int | None, typer.Option(min=0, help="spare what is younger")] = None,
-    reader_minutes: Annotated[int, typer.Option(min=0, help="keep trashed bytes this long for readers")] = 15,
+    grace_minutes: Annotated[int | None, typer.Option(min=0, help="keep what is younger than this")] = None,
+    reader_minutes: Annotated[
+        int, typer.Option(min=0, help="keep removed bytes this long for clients that still read them")
+    ] = 15,
 ) -> None:
-    """Collect garbage while the registry runs; prints what was done as JSON.
+    """Collect garbage while the registry runs, and print the result as JSON.
 
     Example: seawall gc --dry-run --delete-untagged
     """
@@ -64,8 +66,8 @@ def fsck(
 ) -> None:
     """Check that every blob and manifest is there and intact; exit code 1 when not.
 
-    Names the pushes of the last 24 hours, too, that were acknowledged and that the database lacks: what a
-    standby did not have when it was promoted.
+    It also names acknowledged pushes of the last 24 hours that the database lacks, because a standby did not
+    have them when it was promoted.
 
     Example: seawall fsck --fast
     """
@@ -101,7 +103,7 @@ def _shown(loss: receipts.Loss) -> str:
     what = f"{item.repository}@{item.digest}" if loss.whole else f"{item.repository}@{item.digest} as"
     tags = f" {', '.join(loss.tags)}" if loss.tags else ""
     if item.deleted:
-        return f"the deletion of {what}{tags}, acknowledged at {when}; it is there again"
+        return f"the deletion of {what}{tags} was acknowledged at {when}, but it is there again"
     return f"{what}{tags} was acknowledged at {when} and is not in the database"
 
 

@@ -21,18 +21,25 @@ app = typer.Typer()
 @app.command("demo")
 def demo(
     repository: Annotated[str, typer.Argument(help="where to push it, project/repository")] = "library/demo",
-    tag: Annotated[str, typer.Option(help="its tag")] = "1.0",
-    url: Annotated[str | None, typer.Option(help="the registry; otherwise the one of the settings")] = None,
+    tag: Annotated[str, typer.Option(help="tag of the image")] = "1.0",
+    url: Annotated[
+        str | None, typer.Option(help="URL of the registry; otherwise the one of the settings")
+    ] = None,
     user: Annotated[
-        str, typer.Option(help="who pushes; the password is in SEAWALL_PASSWORD or asked")
+        str,
+        typer.Option(
+            help="user who pushes; the password comes from SEAWALL_PASSWORD, or the command asks for it"
+        ),
     ] = "admin",
     layout: Annotated[
-        Path | None, typer.Option(help="push nothing; write an OCI layout that clients can push")
+        Path | None, typer.Option(help="write the image into this folder as an OCI layout, and push nothing")
     ] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Push a tiny image (two platforms, an SBOM; 6 KB) to a registry that runs, and say how to pull it.
+    """Push a tiny image to a running registry, and print how to pull it.
+
+    The image has two platforms and an SBOM, and is 6 KB in all.
 
     Example: seawall demo library/app --tag 1.0
     """

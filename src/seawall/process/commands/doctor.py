@@ -15,6 +15,7 @@ from seawall.process.commands.common import (
     JsonOption,
     Output,
     OutputOption,
+    number_of,
     settings_of,
 )
 from seawall.process.doctor import examine
@@ -43,6 +44,6 @@ def doctor(
     else:
         for item in result.items:
             print(item)
-        print(f"{faults} faults" if faults else "no faults")
+        print(number_of(faults, "fault"))
     if not result.ok:
         raise typer.Exit(1)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from seawall.availability.sites.service import DrService
 
 T = TypeVar("T")
-dr_app = typer.Typer(no_args_is_help=True, help="Active-standby data centers.")
+dr_app = typer.Typer(no_args_is_help=True, help="Two data centers, one active and one standby.")
 
 
 def _when(seconds: float | None) -> str | None:
@@ -100,7 +100,7 @@ def dr_status(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Show what this site is and how far it follows.
+    """Show this site's role and how far the standby is behind.
 
     Example: seawall dr status --output json
     """
@@ -110,14 +110,15 @@ def dr_status(
 @dr_app.command("promote")
 def dr_promote(
     force: Annotated[
-        bool, typer.Option("--force", help="the other site is stopped for good; it cannot be asked")
+        bool,
+        typer.Option("--force", help="do not ask the other site, because you are sure that it is stopped"),
     ] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Make this site the active one; the other gives way first, or the witness says that it has.
+    """Make this site the active one, once the other site or the witness says that the other has stopped.
 
     Example: seawall dr promote
     """
@@ -131,7 +132,7 @@ def dr_demote(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Take no more writes at this site; nobody does until a site is promoted.
+    """Take no more writes at this site; no site takes writes until one is promoted.
 
     Example: seawall dr demote
     """
@@ -145,7 +146,7 @@ def dr_failback(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Switch the roles of the two sites with nothing lost; both must answer.
+    """Switch the roles of the two sites without losing anything; both must answer.
 
     Example: seawall dr failback
     """
@@ -180,7 +181,9 @@ def dr_witness(
     data_dir: DataOption = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0: any free one")] = 8090,
-    state: Annotated[Path | None, typer.Option(help="its file; without it DATA_DIR/witness.json")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="file in which it keeps its state; otherwise DATA_DIR/witness.json")
+    ] = None,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM)")] = None,
     key: Annotated[Path | None, typer.Option(help="its key (PEM)")] = None,
 ) -> None:

@@ -37,7 +37,7 @@ from seawall.process.commands.common import (
 from seawall.process.storage import open_storage
 
 T = TypeVar("T")
-ha_app = typer.Typer(no_args_is_help=True, help="Instances of the cluster.")
+ha_app = typer.Typer(no_args_is_help=True, help="Show and check the instances of the cluster.")
 
 
 @ha_app.command("status")
@@ -47,7 +47,7 @@ def ha_status(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """List instances and whether they live.
+    """List the instances and whether they are alive.
 
     Example: seawall ha status --output json
     """
@@ -82,7 +82,7 @@ def ha_check(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Test every pair of instances; names each fault and its cure. Exit code 1 when there is one.
+    """Test every pair of instances, and name each fault and its remedy; exit code 1 when there is one.
 
     Example: seawall ha check
     """
@@ -148,24 +148,31 @@ def ha_lb_config(
     kind: Annotated[BalancerKind, typer.Argument(help="the balancer: haproxy or nginx")],
     instance: Annotated[
         list[str] | None,
-        typer.Option(help="URL of an instance; without any, those alive and peers.urls"),
+        typer.Option(
+            help="URL of an instance, may be repeated; otherwise those that are alive, and peers.urls"
+        ),
     ] = None,
-    external_url: Annotated[str | None, typer.Option(help="instead of the setting")] = None,
+    external_url: Annotated[
+        str | None, typer.Option(help="address that clients use; otherwise the setting")
+    ] = None,
     bind: Annotated[str, typer.Option(help="address:port to listen on")] = "",
-    certificate: Annotated[str, typer.Option(help="PEM of the balancer (HAProxy: with its key)")] = "",
-    key: Annotated[str, typer.Option(help="PEM of its key (nginx)")] = "",
-    ca: Annotated[str, typer.Option(help="PEM of the CA of the instances, if they have TLS")] = "",
+    certificate: Annotated[
+        str, typer.Option(help="certificate of the balancer (PEM; for HAProxy with its key)")
+    ] = "",
+    key: Annotated[str, typer.Option(help="key of the certificate (PEM; nginx only)")] = "",
+    ca: Annotated[str, typer.Option(help="CA of the instances, if they have TLS (PEM)")] = "",
     sticky: Annotated[
-        bool, typer.Option("--sticky", help="keep each client at one instance, where they share nothing")
+        bool,
+        typer.Option("--sticky", help="send each client to one instance, for instances that share nothing"),
     ] = False,
     peers: Annotated[
         bool | None,
-        typer.Option(help="keep each repository at one instance: they are peers (by itself with peers.urls)"),
+        typer.Option(help="send each repository to one instance, for peers; the default with peers.urls"),
     ] = None,
     files: Annotated[
         str | None,
         typer.Option(
-            help="storage.root as nginx sees it, to send blobs from (by itself with http.accelerate; '': not)"
+            help="storage.root as nginx sees it, to send blobs from; default with http.accelerate ('': not)"
         ),
     ] = None,
     config: ConfigOption = None,

@@ -12,13 +12,13 @@ from seawall import __version__
 from seawall.install import prepare as prepare_
 from seawall.install.unit_files import DEFAULT_PREFIX
 from seawall.process.commands.bars import bars
-from seawall.process.commands.common import password_of, registry_url, writing
+from seawall.process.commands.common import number_of, password_of, registry_url, writing
 
 app = typer.Typer()
 
 
 class Action(StrEnum):
-    """What Harbor's `prepare` can be asked for besides preparing."""
+    """What Harbor's `prepare` can be asked for, other than preparing."""
 
     prepare = "prepare"
     gencert = "gencert"
@@ -36,7 +36,7 @@ _ACTIONS = {
 @app.command("prepare")
 def prepare(
     action: Annotated[
-        Action, typer.Argument(help="gencert and migrate are Harbor's; there is nothing to do")
+        Action, typer.Argument(help="prepare; Harbor's gencert and migrate are accepted and do nothing")
     ] = Action.prepare,
     file: Annotated[Path, typer.Option("--harbor-yml", "--conf", "-f", help="the harbor.yml to read")] = Path(
         "harbor.yml"
@@ -47,17 +47,23 @@ def prepare(
     check: Annotated[
         bool, typer.Option("--check", help="write nothing; try everything that a start needs")
     ] = False,
-    with_trivy: Annotated[bool, typer.Option("--with-trivy", help="Harbor's; not needed")] = False,
-    with_clair: Annotated[bool, typer.Option("--with-clair", help="Harbor's; not needed")] = False,
-    with_notary: Annotated[bool, typer.Option("--with-notary", help="Harbor's; not needed")] = False,
+    with_trivy: Annotated[
+        bool, typer.Option("--with-trivy", help="accepted as Harbor's prepare has it; does nothing")
+    ] = False,
+    with_clair: Annotated[
+        bool, typer.Option("--with-clair", help="accepted as Harbor's prepare has it; does nothing")
+    ] = False,
+    with_notary: Annotated[
+        bool, typer.Option("--with-notary", help="accepted as Harbor's prepare has it; does nothing")
+    ] = False,
     with_chartmuseum: Annotated[
-        bool, typer.Option("--with-chartmuseum", help="Harbor's; not needed")
+        bool, typer.Option("--with-chartmuseum", help="accepted as Harbor's prepare has it; does nothing")
     ] = False,
     path: Annotated[str | None, typer.Option("--path", "-p", hidden=True)] = None,
     migrated: Annotated[str | None, typer.Option("--input", "-i", hidden=True)] = None,
     target: Annotated[str | None, typer.Option("--target", "-t", hidden=True)] = None,
 ) -> None:
-    """Write settings, keys, systemd units and a compose file from a harbor.yml; keys are kept.
+    """Write settings, keys, systemd units and a compose file from a harbor.yml; existing keys stay.
 
     Example: seawall prepare --conf harbor.yml --check
     """
@@ -101,7 +107,7 @@ def _check(file: Path, output: Path, user: str) -> None:
     for item in result.items:
         print(item)
     faults = sum(bool(item.cure) for item in result.items)
-    print(f"{faults} faults" if faults else "everything is ready to start")
+    print(number_of(faults, "fault") if faults else "everything is ready to start")
     if faults:
         raise typer.Exit(1)
 
@@ -110,9 +116,12 @@ def _check(file: Path, output: Path, user: str) -> None:
 def bundle(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the archive to write")] = None,
     source: Annotated[Path | None, typer.Option(help="Seawall's source tree")] = None,
-    wheels: Annotated[Path | None, typer.Option(help="wheels to use before the index is asked")] = None,
+    wheels: Annotated[
+        Path | None, typer.Option(help="folder of wheels to use before the package index is asked")
+    ] = None,
     python: Annotated[
-        list[str] | None, typer.Option(help="further Python versions to carry wheels for, 3.12 say")
+        list[str] | None,
+        typer.Option(help="another Python version to include wheels for, such as 3.12; may be repeated"),
     ] = None,
 ) -> None:
     """Make one archive that installs Seawall on hosts without a network.
@@ -137,14 +146,14 @@ def bundle(
 def migrate_from_harbor(
     source: Annotated[str, typer.Option(help="the Harbor's address, https://host")],
     target: Annotated[str, typer.Option(help="the Seawall's address, https://host")],
-    source_user: Annotated[str, typer.Option(help="administrator there")] = "admin",
-    target_user: Annotated[str, typer.Option(help="administrator here")] = "admin",
+    source_user: Annotated[str, typer.Option(help="administrator of the Harbor")] = "admin",
+    target_user: Annotated[str, typer.Option(help="administrator of the Seawall")] = "admin",
     project: Annotated[list[str] | None, typer.Option(help="only these projects")] = None,
     artifacts: Annotated[bool, typer.Option(help="bring artifacts too")] = True,
     secrets_file: Annotated[
-        Path, typer.Option(help="where new passwords of users and secrets of robots are added")
+        Path, typer.Option(help="file to which new passwords of users and secrets of robots are added")
     ] = Path("migrated-secrets.txt"),
-    insecure: Annotated[bool, typer.Option(help="take any TLS certificate")] = False,
+    insecure: Annotated[bool, typer.Option(help="accept any TLS certificate")] = False,
 ) -> None:
     """Bring projects, users, robots, policies and artifacts from a Harbor; can be run again.
 

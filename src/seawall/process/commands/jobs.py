@@ -31,7 +31,7 @@ from seawall.process.commands.common import (
 # How long a job service waits for the server that makes its embedded registry, in seconds.
 PATIENCE = 60.0
 JobArgument = Annotated[str, typer.Argument(help="the id that `jobs list` and `jobs start` print")]
-jobs_app = typer.Typer(no_args_is_help=True, help="Look at background jobs.")
+jobs_app = typer.Typer(no_args_is_help=True, help="List, start and stop background jobs.")
 service_app = typer.Typer()
 
 
@@ -112,7 +112,7 @@ def _when(at: float | None) -> str:
 def list_jobs(
     kind: Annotated[str | None, typer.Option(help="only this kind")] = None,
     status: Annotated[str | None, typer.Option(help="only this status")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="at most so many")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="most jobs to list")] = 20,
     config: ConfigOption = None,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
@@ -184,13 +184,13 @@ def check_arguments(kind: str, arguments: dict[str, Any]) -> None:
     needed = _NEEDED.get(kind)
     if needed is not None and needed not in arguments:
         raise InvalidError(
-            f"job {kind} needs {needed}: what is older is deleted, as in '{{\"{needed}\": 2160}}'"
+            f"job {kind} needs {needed} and deletes what is older, as in '{{\"{needed}\": 2160}}'"
         )
 
 
 @jobs_app.command("start")
 def start(
-    kind: Annotated[str, typer.Argument(help="what to do: gc, purge-jobs, scan-all, ...; see `jobs list`")],
+    kind: Annotated[str, typer.Argument(help="kind of job: gc, purge-jobs, scan-all, ...")],
     args: Annotated[str, typer.Argument(help="arguments as a JSON object")] = "{}",
     config: ConfigOption = None,
     data_dir: DataOption = None,
@@ -211,12 +211,14 @@ def start(
 
 @jobs_app.command("wait")
 def wait(
-    job_id: Annotated[str | None, typer.Argument(help="one job; otherwise all that are due")] = None,
-    timeout: Annotated[float, typer.Option(min=0, help="give up after so many seconds")] = 3600,
+    job_id: Annotated[
+        str | None, typer.Argument(help="one job; otherwise all that are due or running")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0, help="give up after this many seconds")] = 3600,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Wait until a job has ended, or nothing is due or running; exit code 1 when the job failed.
+    """Wait until a job has ended, or until no job is due or running; exit code 1 when the job failed.
 
     Example: seawall jobs wait --timeout 600
     """
@@ -265,7 +267,7 @@ def stop(job_id: JobArgument, config: ConfigOption = None, data_dir: DataOption 
     async def stopped(jobs: JobService) -> None:
         job = await _job(jobs, job_id)
         if not await jobs.stop(job_id):
-            raise ConflictError(f"job {job_id} is over already: {job.status}")
+            raise ConflictError(f"job {job_id} has already ended: {job.status}")
 
     _ask(config, data_dir, stopped)
     print(f"job {job_id} is asked to stop")

@@ -35,7 +35,7 @@ from seawall.process.commands.common import (
 )
 
 T = TypeVar("T")
-keys_app = typer.Typer(no_args_is_help=True, help="The cluster's keys.")
+keys_app = typer.Typer(no_args_is_help=True, help="Show, replace, import and export the cluster's keys.")
 
 
 class Which(StrEnum):
@@ -99,9 +99,10 @@ def keys_rotate(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Make new keys; the old ones are accepted until what was made with them has ended.
+    """Make new keys; the old ones stay valid until everything made with them has expired.
 
-    Rotating the secret key waits until the new one is in use and seals every stored credential with it.
+    A rotation of the secret key waits until the new one is in use, then encrypts every stored credential
+    with it.
 
     Example: seawall keys rotate token
     """
@@ -128,14 +129,14 @@ def keys_rotate(
 def keys_rotate_master(
     new: Annotated[Path, typer.Argument(help="file with the new master key")],
     force: Annotated[
-        bool, typer.Option("--force", help="also when a running instance does not have it")
+        bool, typer.Option("--force", help="go on even when a running instance does not have it")
     ] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Seal the cluster's keys under a new master key, which every running instance must have already.
+    """Encrypt the cluster's keys with a new master key, which every running instance must have already.
 
-    First give it to all (other_master_key_file); afterwards make it their master_key_file.
+    Before that, name it as other_master_key_file at all instances; afterwards, make it their master_key_file.
 
     Example: seawall keys rotate-master /data/secret/keys/new-master.key
     """
@@ -157,20 +158,23 @@ def keys_rotate_master(
 
 @keys_app.command("import")
 def keys_import(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="private_key.pem, root.crt, secretkey, ...")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="folder of private_key.pem, root.crt, secretkey, ...")
+    ],
     now: Annotated[
         bool, typer.Option("--now", help="refuse the old keys at once; logins made with them end")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="take a master key that a running instance does not have")
+        bool,
+        typer.Option("--force", help="import a master key even when a running instance does not have it"),
     ] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Make the keys in a folder the cluster's: a Harbor's secret folder, or another Seawall's.
+    """Import the keys in a folder, of a Harbor or of another Seawall, as the cluster's keys.
 
-    Works before the first start, and later while instances run: old keys are accepted as after a rotation.
-    A `master.key` becomes the master key too, and the file that the settings name is replaced.
+    Works before the first start, and later while instances run; old keys stay valid as after a rotation.
+    A `master.key` in the folder becomes the master key, and replaces the file that the settings name.
 
     Example: seawall keys import /net/a.example.com/data/secret
     """
@@ -230,7 +234,8 @@ async def _take_master(settings: Settings, db: Database, ring: KeyRing, found: F
 @keys_app.command("export")
 def keys_export(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="instead of the files that the settings name")
+        Path | None,
+        typer.Argument(metavar="DIR", help="folder to write to, instead of the files that the settings name"),
     ] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,

@@ -34,14 +34,18 @@ def log_in(
         bool, typer.Option("--device", help="show a code to enter in a browser elsewhere")
     ] = False,
     scope: Annotated[
-        str, typer.Option("--scope", help="some of pull, push, api-read, api-write, by spaces")
+        str,
+        typer.Option(
+            "--scope",
+            help="permissions to ask for: pull, push, api-read, api-write, with spaces between them",
+        ),
     ] = "push api-read",
-    ca_file: Annotated[Path | None, typer.Option("--ca-file", help="authority of the registry")] = None,
+    ca_file: Annotated[Path | None, typer.Option("--ca-file", help="CA of the registry (PEM)")] = None,
     docker: Annotated[
-        bool, typer.Option("--docker/--no-docker", help="name the helper in Docker's config.json")
+        bool, typer.Option("--docker/--no-docker", help="add the credential helper to Docker's config.json")
     ] = True,
 ) -> None:
-    """Sign in at a registry through a browser; docker and others then use docker-credential-seawall.
+    """Sign in to a registry through a browser; docker and others then use docker-credential-seawall.
 
     Example: seawall login registry.example.com
     """

@@ -22,7 +22,7 @@ _GROUPS = {
         "demo": "demo:app",
         "version": "",
     },
-    "Look": {
+    "Inspect": {
         "status": "status:app",
         "doctor": "doctor:app",
         "support-bundle": "support:app",
@@ -43,7 +43,7 @@ _GROUPS = {
         "mirror-config": "mirror:app",
         "kubelet": "kubelet:kubelet_app",
     },
-    "Keep": {
+    "Maintain": {
         "backup": "backup:app",
         "restore": "backup:app",
         "keys": "keys:keys_app",
@@ -56,7 +56,7 @@ _GROUPS = {
         "peers": "peers:app",
         "dr": "dr:dr_app",
     },
-    "Install and move here": {
+    "Install and migrate": {
         "prepare": "install:app",
         "bundle": "install:app",
         "adopt-harbor": "adopt:app",

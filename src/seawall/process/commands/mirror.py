@@ -36,7 +36,9 @@ def mirror_config(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Print a client's configuration that makes this registry the mirror of those behind its proxy projects.
+    """Print a client's configuration, with which it uses this registry as a mirror.
+
+    It covers the registries that this registry has proxy-cache projects for.
 
     Example: seawall mirror-config containerd --url https://registry.example.com
     """
@@ -48,7 +50,7 @@ def mirror_config(
     table = with_db(settings, lambda db: Mirror(db, settings.mirror).table())
     served = {name: project for name, project in sorted(table.chosen.items()) if project in table.upstreams}
     if not served:
-        raise ConfigError("there is no proxy-cache project, so there is nothing to be a mirror of")
+        raise ConfigError("there is no proxy-cache project, so this registry is not a mirror of any other")
     print(_text(client, address, served, table, settings), end="")
 
 
@@ -106,12 +108,14 @@ def _buildkit(address: str, served: dict[str, str]) -> str:
 def _docker(address: str, table: Table, settings: Settings) -> str:
     """The Docker daemon has mirrors of Docker Hub only, and does not say which registry it wants."""
     if HUB not in table.chosen:
-        raise ConfigError("Docker mirrors Docker Hub only, and no proxy-cache project stands before it")
+        raise ConfigError(
+            "Docker can only use a mirror of Docker Hub, and there is no proxy-cache project for that"
+        )
     aliases = sorted(name for name, project in settings.mirror.hosts.items() if table.is_hub(project))
     if not aliases:
         raise ConfigError(
-            f"Docker names no registry to its mirror: set mirror.hosts to a host or a port for "
-            f"{table.chosen[HUB]} (docs/mirror.md)"
+            "Docker does not say to a mirror which registry it means: in mirror.hosts, give project "
+            f"{table.chosen[HUB]} a host or a port (docs/mirror.md)"
         )
     # A name before a port: it stays when the address changes.
     alias = min(aliases, key=lambda name: name.startswith(":"))

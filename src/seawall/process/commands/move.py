@@ -23,7 +23,7 @@ def migrate_from_registry(
     target: Annotated[str, typer.Option(help="the Seawall's address, https://host")],
     source: Annotated[str | None, typer.Option(help="the other registry's address, https://host")] = None,
     tree: Annotated[
-        Path | None, typer.Option(help="instead: the folder of a docker-registry, its rootdirectory")
+        Path | None, typer.Option(help="instead of --source: the folder (rootdirectory) of a docker-registry")
     ] = None,
     kind: Annotated[
         str, typer.Option("--type", help=f"kind of the source: {', '.join(sorted(ADAPTERS))}")
@@ -31,31 +31,35 @@ def migrate_from_registry(
     repository: Annotated[
         list[str] | None,
         typer.Option(
-            help="only these: a name, or a pattern such as team/**; needed where there is no catalog"
+            help="only these: a name, or a pattern such as team/**; needed where the source has no catalog"
         ),
     ] = None,
     project: Annotated[
         str | None,
-        typer.Option(
-            help="put everything below this project; otherwise names stay, and NAME is library/NAME"
-        ),
+        typer.Option(help="put all below this project; otherwise names stay, and NAME becomes library/NAME"),
     ] = None,
-    untagged: Annotated[bool, typer.Option(help="manifests without a tag too; with --tree only")] = False,
-    dry_run: Annotated[bool, typer.Option(help="copy nothing; say what is missing")] = False,
+    untagged: Annotated[
+        bool, typer.Option(help="also copy manifests without a tag; only with --tree")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="copy nothing; print what is missing")] = False,
     state: Annotated[
-        Path, typer.Option(help="where uploads under way are remembered for the next run")
+        Path, typer.Option(help="file that remembers unfinished uploads for the next run")
     ] = Path("seawall-migration.json"),
-    source_user: Annotated[str | None, typer.Option(help="who reads there; without it, anybody")] = None,
+    source_user: Annotated[
+        str | None, typer.Option(help="user who reads the source; otherwise it is read without a login")
+    ] = None,
     source_password_file: Annotated[
-        Path | None, typer.Option(help="file of the password; or SEAWALL_SOURCE_PASSWORD, or asked")
+        Path | None,
+        typer.Option(help="file of the password; otherwise SEAWALL_SOURCE_PASSWORD, or the command asks"),
     ] = None,
     target_user: Annotated[
-        str, typer.Option(help="who pushes here; an administrator makes projects")
+        str, typer.Option(help="user who pushes to the target; an administrator also makes projects")
     ] = "admin",
     target_password_file: Annotated[
-        Path | None, typer.Option(help="file of the password; or SEAWALL_TARGET_PASSWORD, or asked")
+        Path | None,
+        typer.Option(help="file of the password; otherwise SEAWALL_TARGET_PASSWORD, or the command asks"),
     ] = None,
-    insecure: Annotated[bool, typer.Option(help="take any TLS certificate")] = False,
+    insecure: Annotated[bool, typer.Option(help="accept any TLS certificate")] = False,
 ) -> None:
     """Bring repositories from any OCI registry, or from a docker-registry's folder; can be run again.
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from seawall.availability.peers.service import PeerService
 
 T = TypeVar("T")
-app = typer.Typer(no_args_is_help=True, help="Own-storage HA: this instance and its peers.")
+app = typer.Typer(
+    no_args_is_help=True, help="Show and synchronise peers, the instances with storage of their own."
+)
 
 
 def _with_peers(config: Path | None, data_dir: Path | None, work: Callable[[PeerService], Awaitable[T]]) -> T:
@@ -55,7 +57,7 @@ def status(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """Ask every peer; exit code 1 when one is away, or something differs.
+    """Ask every peer; exit code 1 when one is away or differs.
 
     Example: seawall peers status --output json
     """
@@ -88,7 +90,7 @@ def status(
 
 @app.command("sync")
 def sync(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Compare everything, and take what peers have new, now.
+    """Compare everything with the peers now, and take what is new.
 
     Example: seawall peers sync
     """
@@ -98,7 +100,7 @@ def sync(config: ConfigOption = None, data_dir: DataOption = None) -> None:
 
 @app.command("conflicts")
 def conflicts(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """What lost by the conflict rule, newest first, as JSON lines.
+    """List what the conflict rule discarded, newest first, as JSON lines.
 
     Example: seawall peers conflicts
     """

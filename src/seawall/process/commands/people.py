@@ -48,11 +48,11 @@ def _read_password() -> str:
 @user_app.command("create")
 def user_create(
     username: UserArgument,
-    admin: Annotated[bool, typer.Option("--admin", help="system administrator")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="make the user a system administrator")] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Add a user; the password is asked for, or read as a line from standard input.
+    """Add a user; the command asks for the password, or reads it as a line from standard input.
 
     Example: seawall user create alice --admin < password.txt
     """
@@ -127,7 +127,10 @@ def user_list(
 
 @project_app.command("create")
 def project_create(
-    name: Annotated[str, typer.Argument(help="its name: lower case, digits, and . _ - between them")],
+    name: Annotated[
+        str,
+        typer.Argument(help="name of the project: lower-case letters and digits, with . _ - between them"),
+    ],
     public: Annotated[bool, typer.Option("--public", help="anyone may pull")] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,

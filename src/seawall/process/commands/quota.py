@@ -25,7 +25,7 @@ from seawall.process.commands.common import (
 from seawall.registry import accounting, index
 from seawall.registry.lookups import repository_ids
 
-quota_app = typer.Typer(no_args_is_help=True, help="Storage quotas of projects.")
+quota_app = typer.Typer(no_args_is_help=True, help="Show and set the storage quotas of projects.")
 
 _SIZE = re.compile(r"(\d{1,12})\s*(b|kib|mib|gib|tib)?", re.IGNORECASE)
 _UNITS = {"b": 1, "kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4}
@@ -72,7 +72,7 @@ def list_(
 @quota_app.command("set", context_settings={"ignore_unknown_options": True})
 def set_(
     project: Annotated[str, typer.Argument(help="a project's name")],
-    size: Annotated[str, typer.Argument(help="10GiB, 500MiB, bytes; none or -1: no bound")],
+    size: Annotated[str, typer.Argument(help="10GiB, 500MiB or a number of bytes; none or -1: no limit")],
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:

@@ -15,7 +15,7 @@ from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError, NotFoundError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
 
-robot_app = typer.Typer(no_args_is_help=True, help="Whose tokens stand for a robot account's secret.")
+robot_app = typer.Typer(no_args_is_help=True, help="Set whose tokens a robot accepts in place of its secret.")
 RobotArgument = Annotated[str, typer.Argument(help="a robot's name without its prefix: ci, or project+ci")]
 IssuerOption = Annotated[str, typer.Option("--issuer", help="the issuer's URL, as its tokens have it (iss)")]
 
@@ -26,10 +26,15 @@ def robot_trust(
     issuer: IssuerOption,
     audience: Annotated[str, typer.Option("--audience", help="the audience that its tokens must have (aud)")],
     claim: Annotated[
-        list[str], typer.Option("--claim", help="NAME=PATTERN; * within a part, ** across; may be repeated")
+        list[str],
+        typer.Option(
+            "--claim",
+            help="NAME=PATTERN that its tokens must match; * within a part, ** across parts; may be repeated",
+        ),
     ],
     jwks: Annotated[
-        Path | None, typer.Option("--jwks", help="file of the issuer's keys; otherwise by discovery")
+        Path | None,
+        typer.Option("--jwks", help="file of the issuer's keys; otherwise found by OpenID discovery"),
     ] = None,
     any_address: Annotated[
         bool,
@@ -38,7 +43,9 @@ def robot_trust(
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Let tokens of an issuer stand for a robot's secret; replaces what was said of issuer and audience.
+    """Accept tokens of an issuer in place of a robot's secret.
+
+    Replaces what was set for the same issuer and audience.
 
     Example: seawall robot trust ci --issuer https://ci.example.com --audience seawall --claim "sub=acme/*"
     """
@@ -73,7 +80,7 @@ def robot_trust(
 def robot_distrust(
     robot: RobotArgument, issuer: IssuerOption, config: ConfigOption = None, data_dir: DataOption = None
 ) -> None:
-    """Take no more tokens of an issuer for a robot.
+    """Accept no more tokens of an issuer for a robot.
 
     Example: seawall robot distrust ci --issuer https://ci.example.com
     """

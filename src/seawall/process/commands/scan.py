@@ -25,8 +25,8 @@ from seawall.process.commands.common import (
     with_db,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Scanning.")
-db_app = typer.Typer(no_args_is_help=True, help="The vulnerability database.")
+app = typer.Typer(no_args_is_help=True, help="Manage the scanner's advisories.")
+db_app = typer.Typer(no_args_is_help=True, help="Import, show and remove advisories.")
 app.add_typer(db_app, name="db")
 
 
@@ -42,7 +42,7 @@ def db_import(
 ) -> None:
     """Import advisories: OSV, OVAL, CSAF and VEX, the Debian tracker, Alpine's secdb; files or directories.
 
-    What has not changed since the last import is left alone. Images are matched again afterwards, without
+    It skips what has not changed since the last import. Afterwards Seawall matches images again, without
     reading their layers.
 
     Example: seawall scan db import /mnt/advisories/osv /mnt/advisories/oval.xml
@@ -77,11 +77,11 @@ def db_import(
 
 @db_app.command("remove")
 def db_remove(
-    source: Annotated[str, typer.Argument(help="its name, as `status` shows it")],
+    source: Annotated[str, typer.Argument(help="name of the source, as `seawall scan db status` shows it")],
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
-    """Forget what a source said, say of a file that goes by another name now.
+    """Remove the advisories of a source, for example of a file that has another name now.
 
     Example: seawall scan db remove debian-tracker
     """

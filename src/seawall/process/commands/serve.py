@@ -41,9 +41,9 @@ _MOST_CONNECTIONS = 50_000
 
 @app.command("migrate")
 def migrate_schema(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Bring the database's schema up to this version; instances of the last one go on with it.
+    """Migrate the database to this version; instances of the version before go on with it.
 
-    `seawall serve` does so by itself. By itself it is a step that an upgrade can wait for.
+    `seawall serve` does this when it starts. This command is for an upgrade that must wait for the migration.
 
     Example: seawall migrate --config /etc/seawall/seawall.yml
     """
@@ -63,7 +63,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="port to listen on; 0: any free one")] = None,
     workers: Annotated[int | None, typer.Option(help="server processes")] = None,
 ) -> None:
-    """Run the registry until SIGTERM or SIGINT; requests in flight are finished first.
+    """Run the registry until SIGTERM or SIGINT; it finishes running requests first.
 
     Example: seawall serve --data-dir /var/lib/seawall --port 8080
     """

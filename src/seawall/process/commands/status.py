@@ -59,8 +59,10 @@ _SUMS = {
 
 @app.command("status")
 def status(
-    once: Annotated[bool, typer.Option("--once", help="print it once; so does a pipe, and JSON")] = False,
-    every: Annotated[float, typer.Option(min=0.5, help="seconds between two looks")] = 2,
+    once: Annotated[
+        bool, typer.Option("--once", help="print once and end, as into a pipe or with JSON")
+    ] = False,
+    every: Annotated[float, typer.Option(min=0.5, help="seconds between two updates")] = 2,
     config: ConfigOption = None,
     data_dir: DataOption = None,
     as_json: JsonOption = False,
@@ -160,7 +162,7 @@ def drawn(state: dict[str, Any]) -> RenderableType:
         troubles.append(f"[yellow]a schedule is {state['schedule_late_seconds']} s late[/]")
     parts = [Panel(instances, title="Instances"), Panel(numbers, title="Work")]
     if troubles:
-        parts.append(Panel("\n".join(troubles), title="Look at", border_style="red"))
+        parts.append(Panel("\n".join(troubles), title="Needs attention", border_style="red"))
     return Group(*parts)
 
 

@@ -23,18 +23,19 @@ app = typer.Typer()
 @app.command("support-bundle")
 def support_bundle(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="file to write (.tar.gz); else one in this folder")
+        Path | None,
+        typer.Option("--output", "-o", help="file to write (.tar.gz); otherwise one in the current folder"),
     ] = None,
     log: Annotated[
-        list[Path] | None, typer.Option(help="a log of Seawall, of which warnings and errors are taken")
+        list[Path] | None, typer.Option(help="log file of Seawall, from which to take warnings and errors")
     ] = None,
-    names: Annotated[bool, typer.Option("--names", help="leave names of projects in the metrics")] = False,
+    names: Annotated[bool, typer.Option("--names", help="keep the names of projects in the metrics")] = False,
     config: ConfigOption = None,
     data_dir: DataOption = None,
 ) -> None:
     """Gather versions, settings, checks, errors, slow statements and metrics in one archive, without secrets.
 
-    What cannot be had is named in manifest.json; the rest is there. Read it before you give it away.
+    manifest.json names what could not be gathered. Read the archive before you give it away.
 
     Example: seawall support-bundle --log /var/log/seawall.log --output bundle.tar.gz
     """

@@ -89,7 +89,7 @@ async def _list(access: Access, db: Db, page: Listing, project_id: int | None) -
 async def list_audit_logs(
     access: Annotated[Access, signed_in()], db: Db, page: ListingDep
 ) -> list[AuditLogExt]:
-    """Entries, newest first: all for administrators, else those of projects whose log one may list."""
+    """Entries, newest first: all for administrators, else those of projects whose log they may list."""
     return await _list(access, db, page, None)
 
 

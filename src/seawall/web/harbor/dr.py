@@ -75,7 +75,7 @@ def _model(told: dict[str, Any]) -> DrModel:
 
 @router.get("/dr")
 async def get_dr(access: Annotated[Access, system_access("dr", "read")], dr: Dr) -> DrModel:
-    """What this site is, and how far the standby follows."""
+    """This site's role, and how far the standby is behind."""
     return _model(await dr.status())
 
 
@@ -83,7 +83,7 @@ async def get_dr(access: Annotated[Access, system_access("dr", "read")], dr: Dr)
 async def promote_dr(
     body: PromoteModel, access: Annotated[Access, system_access("dr", "update")], dr: Dr
 ) -> DrModel:
-    """Make this site the active one; the other gives way first, or the witness says that it has."""
+    """Make this site the active one, once the other site or the witness says that the other has stopped."""
     access.audited("update", "dr", dr.settings.site, "promote site")
     return _model(await dr.promote(force=body.force, also=access.trace))
 
@@ -97,7 +97,7 @@ async def demote_dr(access: Annotated[Access, system_access("dr", "update")], dr
 
 @router.post("/dr/failback")
 async def failback_dr(access: Annotated[Access, system_access("dr", "update")], dr: Dr) -> DrModel:
-    """Switch the roles of the two sites with nothing lost."""
+    """Switch the roles of the two sites without losing anything."""
     access.audited("update", "dr", dr.settings.site, "failback")
     return _model(await dr.failback(also=access.trace))
 
@@ -107,6 +107,6 @@ async def list_dr_divergences(
     access: Annotated[Access, system_access("dr", "read")],
     dr: Dr,
 ) -> list[DivergenceModel]:
-    """What was left over at switches, newest first."""
+    """What was not carried over at switches, newest first."""
     found = await dr.divergences()
     return [DivergenceModel(**{**item, "at": timestamp(item["at"])}) for item in found]

@@ -215,7 +215,7 @@ async def list_schedules(access: Monitor, jobs: Jobs, listing: ListingDep) -> li
 async def get_schedule_paused(
     job_type: JobType, access: Annotated[Access, signed_in()], jobs: Jobs
 ) -> SchedulerStatus:
-    """Whether schedules are held; only `all` can be asked for."""
+    """Whether schedules are paused; only `all` can be asked for."""
     if job_type.lower() != "all":
         raise ApiError(400, "job_type can only be 'all'")
     return SchedulerStatus(paused=await jobs.paused(SCHEDULER))

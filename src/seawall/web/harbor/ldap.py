@@ -116,7 +116,7 @@ async def import_ldap_user(
     auth: Accounts,
     directory: Ldap,
 ) -> Response:
-    """Make users of the directory known here; 404 with a list tells which were not."""
+    """Make users of the directory known here; 404 with a list names those that are not in the directory."""
     directory, failed = _directory(access, auth, directory), []
     for uid in body.ldap_uid_list:
         try:

@@ -74,7 +74,7 @@ def _person(access: Access) -> None:
 async def find_device(
     body: DeviceCode, access: Annotated[Access, signed_in()], logins: LoginsDep
 ) -> WaitingDevice:
-    """The device that shows a code; changes nothing."""
+    """The device that shows a code. Nothing is changed."""
     _person(access)
     access.recorded = True
     address = client_address(access.request)
@@ -85,7 +85,7 @@ async def find_device(
 async def decide_device(
     body: DeviceDecision, access: Annotated[Access, signed_in()], logins: LoginsDep
 ) -> WaitingDevice:
-    """Let the device that shows a code in, or refuse it. A code is good for one decision."""
+    """Let in the device that shows a code, or refuse it. A code is valid for one decision."""
     _person(access)
     address = client_address(access.request)
     found = await logins.decide(
@@ -100,7 +100,7 @@ async def decide_device(
 async def authorize_browser(
     body: BrowserLogin, access: Annotated[Access, signed_in()], logins: LoginsDep
 ) -> BrowserAnswer:
-    """Let a program on the user's own computer in: gives the loopback address that takes it its code."""
+    """Let in a program on the user's own computer: gives the loopback address that brings it its code."""
     _person(access)
     # Before anything else: a page must not be sent to an address that is not the user's own computer.
     check_request(body.redirect_uri, body.code_challenge, body.code_challenge_method)

@@ -82,7 +82,7 @@ async def list_peers(access: Annotated[Access, system_access("ha", "read")], pee
 async def list_peer_conflicts(
     access: Annotated[Access, system_access("ha", "read")], peers: Peers
 ) -> list[ConflictModel]:
-    """What lost by the conflict rule, newest first (at most 500), without secrets."""
+    """What the conflict rule discarded, newest first (at most 500), without secrets."""
     if not peers.enabled:
         return []
     found = await peers.statuses.conflicts()

@@ -88,7 +88,7 @@ async def update_project_metadata(
     body: dict[str, str],
     access: Annotated[Access, project_access("metadata", "update")],
 ) -> Response:
-    """Change one metadata value; others in the body are not looked at, as in Harbor."""
+    """Change one metadata value; others in the body are ignored, as in Harbor."""
     if meta_name not in body:
         raise ApiError(400, f"the body must have {meta_name[:100]}")
     project, wanted = access.project, {meta_name: body[meta_name]}
@@ -102,10 +102,10 @@ async def update_project_metadata(
 async def delete_project_metadata(
     meta_name: MetadataName, access: Annotated[Access, project_access("metadata", "delete")]
 ) -> Response:
-    """Take one metadata value away, if it is there."""
+    """Remove one metadata value, if it is there."""
     project = access.project
     if meta_name == "public":
-        raise ApiError(400, "public cannot be taken away")
+        raise ApiError(400, "public cannot be removed; set it to false")
 
     def delete_value(connection: Connection) -> None:
         check_virtual(connection, access, project, {meta_name: None})

@@ -95,7 +95,7 @@ async def get_quota(id: Id, access: Annotated[Access, system_access("quota", "re
 async def update_quota(
     id: Id, body: QuotaUpdateReq, access: Annotated[Access, system_access("quota", "update")], db: Db
 ) -> Response:
-    """Set the limit; usage above it stays, and nothing more is taken until there is room."""
+    """Set the limit; what is stored above it stays, and pushes are refused until there is room."""
     row = await _row(access, db, id)
     if body.hard.storage < -1 or body.hard.storage == 0:
         raise ApiError(400, "storage must be -1 or more than 0")

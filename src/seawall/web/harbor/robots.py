@@ -347,7 +347,7 @@ async def delete_robot(
 
 @router.get("/permissions", tags=["permissions"])
 async def get_permissions(access: Annotated[Access, signed_in()], db: Db) -> Permissions:
-    """What robots may be given: all of it for administrators, the project part for project admins."""
+    """Permissions that robots may get: all for administrators, those of projects for project admins."""
     principal = access.principal
     if not principal.sysadmin:
         admin = principal.kind == "user" and await db.point(

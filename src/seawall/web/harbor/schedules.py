@@ -172,7 +172,7 @@ def history(job: JobInfo, number: int, **found: Any) -> dict[str, Any]:
 async def start_or_schedule(
     access: Access, jobs: Jobs, request: Request, body: Schedule, name: str, kind: str, args: dict[str, Any]
 ) -> Response:
-    """The answer to POST of a schedule: set it, in the place of one that there is, or run the job now."""
+    """The answer to POST of a schedule: set it, replacing an earlier one, or run the job now."""
     job_id = await apply_schedule(access, jobs, name, kind, body, args)
     access.audited("create", _RESOURCES[kind], "schedule" if job_id is None else job_id)
     if job_id is None:

@@ -39,7 +39,7 @@ class SecondFactorCode(BaseModel):
 
 
 class RecoveryCodes(BaseModel):
-    """Codes that are each good once in the place of the authenticator's; shown this once."""
+    """Codes that are each good once in place of the authenticator's; shown this once."""
 
     recovery_codes: list[str]
 
@@ -97,7 +97,7 @@ async def confirm_second_factor(
     factors: SecondFactorsDep,
     sessions: SessionsDep,
 ) -> RecoveryCodes:
-    """Switch the caller's second factor on by a first code; gives the recovery codes."""
+    """Switch on the caller's second factor with a first code; gives the recovery codes."""
     user_id, name = await _own(access, db), access.principal.name
     codes = await factors.confirm(user_id, body.code, also=access.trace)
     # Sessions that began with the password alone end.
@@ -114,7 +114,7 @@ async def remove_own_second_factor(
     db: Db,
     factors: SecondFactorsDep,
 ) -> Response:
-    """Switch the caller's second factor off, by a code of it."""
+    """Switch off the caller's second factor, with a code of it."""
     user_id, name = await _own(access, db), access.principal.name
     if not await factors.check(user_id, body.code):
         raise ApiError(403, "the code is wrong or was used")
@@ -127,12 +127,12 @@ async def remove_own_second_factor(
 async def remove_second_factor(
     user_id: Id, access: Annotated[Access, system_access("user", "update")], db: Db, sessions: SessionsDep
 ) -> Response:
-    """Switch another user's second factor off, for one who has lost it."""
+    """Switch off the second factor of another user who has lost it."""
     access.require_no_token()
     if not access.principal.sysadmin:
         raise access.refusal()
     if access.principal.kind == "user" and access.principal.id == user_id:
-        raise ApiError(403, "one's own is switched off by a code of it")
+        raise ApiError(403, "switch off your own second factor with a code of it")
     row = await db.point(lambda c: by_id(c, user_id))
     if row is None:
         raise ApiError(404, f"user {user_id} not found")

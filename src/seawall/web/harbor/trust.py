@@ -99,7 +99,7 @@ async def create_trusted_key(
     access: Annotated[Access, project_access("metadata", "create")],
     trust: Trust,
 ) -> Response:
-    """Trust a key or certificate; 400 when it is none, 409 when it or its name is there already."""
+    """Trust a key or certificate; 400 when it is neither, 409 when it or its name is there already."""
     identities = [(item.issuer, item.subject) for item in body.identities]
     key = await trust.add_key(
         access.project.id, body.name, body.pem, body.usage, identities, also=access.trace
@@ -112,7 +112,7 @@ async def create_trusted_key(
 async def delete_trusted_key(
     key_id: Id, access: Annotated[Access, project_access("metadata", "delete")], trust: Trust
 ) -> Response:
-    """Trust a key or certificate no longer."""
+    """Stop trusting a key or certificate."""
     await trust.remove_key(access.project.id, key_id, also=access.trace)
     text = f"trust key {key_id} no longer"
     access.audited("delete", "trusted_key", str(key_id), text, access.project.id)

@@ -138,7 +138,7 @@ async def list_users(
     username: Annotated[str | None, Query(max_length=255)] = None,
     email: Annotated[str | None, Query(max_length=255)] = None,
 ) -> list[UserResp]:
-    """Users, by name. `username` and `email` match a part; they are older than `q`, and Harbor heeds them."""
+    """Users, by name. `username` and `email` match a part; Harbor has them too, from before `q`."""
     for key, part in (("username", username), ("email", email)):
         if part:
             page.conditions.append(Condition(key, "fuzzy", (part,)))
@@ -332,10 +332,10 @@ async def delete_user(
     sessions: SessionsDep,
     erasure: ErasureDep,
 ) -> Response:
-    """Remove a user; nobody removes oneself."""
+    """Remove a user; you cannot remove yourself."""
     row = await _found(access, db, user_id, "delete")
     if _is_self(access, user_id):
-        raise ApiError(403, "nobody removes oneself")
+        raise ApiError(403, "you cannot remove yourself")
     await sessions.delete_user(user_id, also=access.trace)
 
     def remove_user(connection: Connection) -> None:
@@ -409,7 +409,7 @@ async def set_cli_secret(
     keys: Keys,
     auth: Accounts,
 ) -> Response:
-    """Set the secret that an OIDC user shows instead of a password, in docker login and Basic."""
+    """Set the secret that an OIDC user sends instead of a password, in docker login and Basic."""
     row = await _found(access, db, user_id, "update")
     if not _is_self(access, user_id) and not access.principal.sysadmin:
         raise access.refusal()

@@ -215,7 +215,7 @@ async def update_webhook_policy_of_project(
     access: Annotated[Access, project_access("notification-policy", "update")],
     keys: Keys,
 ) -> Response:
-    """Replace a policy; a stored credential goes when the address changes."""
+    """Replace a policy; a stored credential is removed when the address changes."""
     wanted, project, keys = _wanted(body), access.project, keys
     await access.write(lambda c: policies.change(c, keys, project.id, webhook_policy_id, wanted))
     access.audited("update", "webhook_policy", wanted.name, f"webhook {wanted.name}", project.id)

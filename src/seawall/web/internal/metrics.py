@@ -67,7 +67,7 @@ class MetricsEndpoint:
         values = (__version__, platform.python_version(), self._dialect, self._settings.storage.driver)
         return gauge(
             "seawall_build_info",
-            "Version, and what the instance stands on",
+            "Version of the instance, and its database and storage, in labels",
             {values: 1.0},
             ("version", "python", "database", "storage"),
         )
@@ -83,11 +83,11 @@ class MetricsEndpoint:
         if "redis" in parts:
             up[("redis",)] = float(parts["redis"] == "ok")
         found = [
-            gauge("harbor_health", "Whether every component works", {(): float(all(up.values()))}),
+            gauge("harbor_health", "Whether every component works (1 or 0)", {(): float(all(up.values()))}),
             gauge("harbor_up", "Whether a component works", up, ("component",)),
             gauge(
                 "seawall_ready",
-                "State of the instance as /readyz tells it: 1 for the one it is in",
+                "State of the instance, as at /readyz: 1 for its state, 0 for the others",
                 {(name,): float(name == status) for name in ("ok", "degraded", "draining", "failed")},
                 ("status",),
             ),
@@ -98,7 +98,10 @@ class MetricsEndpoint:
             return found
         info = (str(values["auth_mode"]), COMPATIBLE, str(bool(values["self_registration"])).lower())
         labels = ("auth_mode", "harbor_version", "self_registration")
-        return [*found, gauge("harbor_system_info", "Information of the system", {info: 1.0}, labels)]
+        return [
+            *found,
+            gauge("harbor_system_info", "Properties of the system, in labels", {info: 1.0}, labels),
+        ]
 
 
 def metrics_routes(endpoint: MetricsEndpoint) -> list[BaseRoute]:

@@ -35,7 +35,7 @@ _SUBJECT_TYPES = ("urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth
 _EXCHANGED_SECONDS = 15 * 60
 TOKENS = Counter(
     "seawall_tokens_total",
-    "Requests for a token, by what came of them",
+    "Requests for a token, by result",
     ["result"],
     known=[("issued",), ("refused",), ("unavailable",)],
 )

@@ -66,7 +66,7 @@ def _values(body: PreheatInstance) -> InstanceValues:
 async def list_providers(
     access: Annotated[Access, system_access("preheat-instance", "list")],
 ) -> list[PreheatProvider]:
-    """Kinds of networks that instances can be of."""
+    """Kinds of networks that instances can have."""
     return [PreheatProvider(id=item.id, name=item.name, source=item.source) for item in PROVIDERS.values()]
 
 
@@ -98,7 +98,7 @@ async def ping_instance(
     access: Annotated[Access, system_access("preheat-instance", "read")],
     preheating: Preheating,
 ) -> Response:
-    """Ask a network, stored (by id) or described, whether it is well."""
+    """Ask a network, stored (by id) or described, whether it works."""
     if body.id:
         instance = await preheating.instances.reach(body.id)
     elif body.endpoint:

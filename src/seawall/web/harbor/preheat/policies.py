@@ -138,7 +138,7 @@ async def manual_preheat(
     preheating: Preheating,
     body: PreheatPolicy | None = None,
 ) -> Response:
-    """Run a policy now; 412 when it or its network is switched off, 502 when the network is not well."""
+    """Run a policy now; 412 when it or its network is switched off, 502 when the network does not work."""
     project = access.project
     policy = await preheating.policies.get(project.id, preheat_policy_name)
     try:

@@ -80,7 +80,7 @@ async def _set_scan_all(access: Access, db: Db, jobs: Jobs, body: Schedule) -> N
 async def create_scan_all_schedule(
     body: Schedule, access: Annotated[Access, system_access("scan-all", "create")], db: Db, jobs: Jobs
 ) -> Response:
-    """Set the schedule, in the place of one that there is, or (type Manual) scan every image now."""
+    """Set the schedule, replacing an earlier one, or (type Manual) scan every image now."""
     await _set_scan_all(access, db, jobs, body)
     return Response(status_code=201)
 

@@ -86,7 +86,7 @@ async def get_security_summary(
     with_dangerous_cve: Annotated[bool, Query()] = False,
     with_dangerous_artifact: Annotated[bool, Query()] = False,
 ) -> SecuritySummary:
-    """Counts of findings, and what is most dangerous."""
+    """Counts of findings, and the most dangerous ones."""
     found = await db.read(
         lambda c: hub.summary(c, cves=with_dangerous_cve, artifacts=with_dangerous_artifact)
     )
