@@ -235,7 +235,8 @@ export async function onboard(username: string) {
 export function toProvider(target: string) {
   location.assign(providerLogin(target));
 }
-export const providerLogin = (target: string) => `/c/oidc/login?redirect_url=${encodeURIComponent(target)}`;
+export const providerLogin = (target: string, source?: string | null) =>
+  `/c/oidc/login?redirect_url=${encodeURIComponent(target)}${source ? `&source=${encodeURIComponent(source)}` : ""}`;
 /** Ends the session here and, if so configured, at the provider. */
 export const PROVIDER_LOGOUT = "/c/oidc/logout";
 

@@ -596,6 +596,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/system/identity-sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listIdentitySources"];
+        put?: never;
+        post: operations["createIdentitySource"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/system/identity-sources/{source_name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getIdentitySource"];
+        put: operations["updateIdentitySource"];
+        post?: never;
+        delete: operations["deleteIdentitySource"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/system/identity-sources/{source_name}/ping": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["pingIdentitySource"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/users/{user_id}/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listUserIdentities"];
+        put?: never;
+        post: operations["linkUser"];
+        delete: operations["unlinkUser"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/users/current/logins/device": {
         parameters: {
             query?: never;
@@ -2817,6 +2881,7 @@ export interface components {
             read_only?: boolean | null;
             notification_enable?: boolean | null;
             oidc_provider_name?: string | null;
+            oidc_sources?: components["schemas"]["OidcSource"][] | null;
             dr_role?: string | null;
             active_site_url?: string | null;
         };
@@ -2828,6 +2893,40 @@ export interface components {
             subject: string;
             /** @default  */
             issuer: string;
+        };
+        IdentitySource: {
+            name: string;
+            kind: string;
+            title: string;
+            position: number;
+            enabled: boolean;
+            prefix: string;
+            admin_group: string;
+            configuration: {
+                [key: string]: unknown;
+            };
+        };
+        IdentitySourceChange: {
+            title?: string | null;
+            position?: number | null;
+            enabled?: boolean | null;
+            prefix?: string | null;
+            admin_group?: string | null;
+            configuration?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        IdentitySourceReq: {
+            title?: string | null;
+            position?: number | null;
+            enabled?: boolean | null;
+            prefix?: string | null;
+            admin_group?: string | null;
+            configuration?: {
+                [key: string]: unknown;
+            } | null;
+            name: string;
+            kind: string;
         };
         ImmutableRule: {
             id?: number | null;
@@ -2926,6 +3025,10 @@ export interface components {
             url: string;
             /** @default true */
             verify_cert: boolean;
+        };
+        OidcSource: {
+            name?: string | null;
+            title: string;
         };
         OverallHealthStatus: {
             status: string;
@@ -3669,6 +3772,18 @@ export interface components {
             id: number;
             group_name: string;
             group_type: number;
+        };
+        UserIdentity: {
+            source?: string | null;
+            issuer?: string | null;
+            subject: string;
+            creation_time?: string | null;
+        };
+        UserLinkReq: {
+            /** @default  */
+            source: string;
+            subject?: string | null;
+            username?: string | null;
         };
         UserProfile: {
             email?: string | null;
@@ -4938,6 +5053,206 @@ export interface operations {
     removeSecondFactor: {
         parameters: {
             query?: never;
+            header?: never;
+            path: {
+                user_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    listIdentitySources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IdentitySource"][];
+                };
+            };
+        };
+    };
+    createIdentitySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IdentitySourceReq"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    getIdentitySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IdentitySource"];
+                };
+            };
+        };
+    };
+    updateIdentitySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IdentitySourceChange"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    deleteIdentitySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    pingIdentitySource: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    listUserIdentities: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserIdentity"][];
+                };
+            };
+        };
+    };
+    linkUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserLinkReq"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+        };
+    };
+    unlinkUser: {
+        parameters: {
+            query?: {
+                source?: string;
+                subject?: string | null;
+            };
             header?: never;
             path: {
                 user_id: number;

@@ -15,6 +15,7 @@ from seawall.access.passwords import check_password, generated_password, hash_of
 from seawall.access.principal import Principal
 from seawall.access.rbac import ROLES
 from seawall.access.tables import (
+    identity_sources,
     login_requests,
     project_members,
     projects,
@@ -58,6 +59,17 @@ def _id_of(connection: Connection, username: str) -> int:
     return int(found)
 
 
+def check_not_reserved(connection: Connection, username: str, prefix: str = "") -> None:
+    """Raise ConflictError for a name that looks like one of a source's user, to everybody but its users.
+
+    `prefix` is what names of the user's own source begin with: the longest one that fits decides.
+    """
+    t = identity_sources.c
+    for name, reserved in connection.execute(select(t.name, t.prefix).where(t.prefix != "")):
+        if len(reserved) > len(prefix) and username.lower().startswith(reserved.lower()):
+            raise ConflictError(f"names that begin with {reserved} are those of users of source {name}")
+
+
 def end_logins(connection: Connection, user_id: int) -> None:
     """End the user's logins by `seawall login`, also those that the user agreed to and nobody fetched yet."""
     logins = (user_tokens.c.user_id == user_id, user_tokens.c.kind == "login")
@@ -89,6 +101,7 @@ class LocalAccounts:
 
         def add_user(connection: Connection) -> None:
             check_free(connection, username)
+            check_not_reserved(connection, username)
             connection.execute(
                 insert(users).values(
                     username=username, password_hash=hashed, sysadmin=sysadmin, created_at=now, updated_at=now

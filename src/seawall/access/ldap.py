@@ -1,8 +1,10 @@
-"""Users and groups of an LDAP directory (configuration `auth_mode: ldap_auth`).
+"""Users and groups of LDAP directories: of the one of `auth_mode: ldap_auth`, and of further sources.
 
 A login searches the user's entry as the search account, then binds as that entry with the password
 (RFC 4513, 5.1.3; an empty password would be an "unauthenticated bind", which succeeds, so it is refused
-before). Groups are those the entry names in `ldap_group_membership_attribute` and, of those below
+before). The directories are asked in their order; one that is away is skipped. A user is known by what the
+directory never changes of the entry (entryUUID, objectGUID), so another entry under the same name is another
+user. Groups are those the entry names in `ldap_group_membership_attribute` and, of those below
 `ldap_group_base_dn`, the ones that name the entry as a member. Groups in groups count in Active Directory.
 """
 
@@ -12,6 +14,7 @@ import asyncio
 import dataclasses
 import ssl
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,14 +23,15 @@ import structlog
 from sqlalchemy import Connection as DbConnection
 from sqlalchemy import select
 
-from seawall.access import members, users
+from seawall.access import identities, members, users
+from seawall.access.accounts import check_free, check_not_reserved
 from seawall.access.arrivals import admit
 from seawall.access.dn import first_value, normal_dn
-from seawall.access.principal import Principal
+from seawall.access.identities import DEFAULT
+from seawall.access.principal import EndedError, Principal
 from seawall.access.service import principal_of
-from seawall.access.tables import oidc_users
+from seawall.access.sources import LDAP, Source, Sources
 from seawall.access.tables import users as users_table
-from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, StandbyError, UnavailableError
@@ -49,6 +53,10 @@ _SCOPES: dict[int, Any] = {0: "BASE", 1: "LEVEL", 2: "SUBTREE"}
 _RESULTS = 200
 # How long the directory's word that it has a user is good (seconds).
 _KNOWN_SECONDS = 300
+# How long a directory that could not be asked is left out, while there are others (seconds).
+_AWAY_SECONDS = 10
+# What a directory never changes of an entry: attribute, and whether its value is the 16 bytes of a GUID.
+_STABLE = (("entryUUID", False), ("objectGUID", True), ("nsUniqueId", False))
 # Active Directory's LDAP_MATCHING_RULE_IN_CHAIN: groups in groups. Other directories do not know the rule. To
 # them the clause is undefined (RFC 4511, section 4.5.1.7), which leaves the others of an "or" as they are.
 _IN_CHAIN = "1.2.840.113556.1.4.1941"
@@ -81,13 +89,14 @@ class LdapSettings:
 
 @dataclass(frozen=True, slots=True)
 class LdapEntry:
-    """A user's entry."""
+    """A user's entry. `subject` is what the directory never changes of it, or its DN."""
 
     dn: str
     username: str
     realname: str
     email: str
     groups: tuple[str, ...]
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,72 +108,83 @@ class LdapGroup:
 
 
 class Directory:
-    """The configured directory."""
+    """The directories that users come from."""
 
-    def __init__(self, db: Database, configuration: Configuration) -> None:
+    def __init__(self, db: Database, sources: Sources) -> None:
         self._db = db
-        self._configuration = configuration
-        # Until when users are known to be in the directory still.
+        self._sources = sources
+        # Until when users are known to be in their directory still, and directories to be away.
         self._known: dict[str, float] = {}
+        self._away: dict[str, float] = {}
 
     async def enabled(self) -> bool:
-        """Whether logins go to the directory."""
-        return bool(await self._configuration.get("auth_mode") == "ldap_auth")
+        """Whether logins go to a directory."""
+        return bool(await self._sources.enabled(LDAP))
 
-    async def settings(self) -> LdapSettings:
-        """The directory as configured."""
-        values = await self._configuration.all()
-        names = [field.name for field in dataclasses.fields(LdapSettings)]
-        return LdapSettings(**{name: values[f"ldap_{name}"] for name in names})
+    async def settings(self, name: str = DEFAULT) -> LdapSettings:
+        """A directory as configured; without a name, that of the configuration. Raises NotFoundError."""
+        source = await self._sources.get(name) if name else await self._sources.default(LDAP)
+        if source.kind != LDAP:
+            raise NotFoundError(f"source {name} is not a directory")
+        return _settings(source)
 
     async def login(self, username: str, password: str) -> Principal | None:
-        """The user if the directory takes the password, else None.
+        """The user if a directory takes the password, else None.
 
-        Raises UnavailableError when the directory is away: a right password must not be called wrong.
+        Raises UnavailableError when a directory that may have the user is away: a right password must not be
+        called wrong. Raises EndedError for a right password of one whose name is somebody else's here.
         """
         if not password or not username:
             return None
-        settings = await self.settings()
+        found = await self._sources.enabled(LDAP)
+        away = []
+        for source in found:
+            if len(found) > 1 and self._away.get(source.name, 0) > time.monotonic():
+                away.append(source)
+                continue
+            settings = _settings(source)
+            try:
+                entry = await asyncio.to_thread(
+                    _checked_entry, settings, source.name_there(username), password
+                )
+                groups = await asyncio.to_thread(_groups_of, settings, entry) if entry is not None else []
+            except DirectoryError as error:
+                log.error("the directory cannot be asked", source=source.name, error=str(error))
+                self._away[source.name] = time.monotonic() + _AWAY_SECONDS
+                away.append(source)
+                continue
+            if entry is not None:
+                return await self._arrive(source, entry, groups)
+        if away and await self._may_have(username, away):
+            names = ", ".join(source.name for source in away if source.name)
+            which = f"the directory {names}" if names else "the directory"
+            raise UnavailableError(f"{which} (LDAP) cannot be asked now")
+        return None
 
-        def check() -> LdapEntry | None:
-            found = _users(settings, username, exact=True)
-            if len(found) != 1:
-                return None
-            connection = _connect(settings, found[0].dn, password)
-            if connection is None:
-                return None
-            connection.unbind()
-            return found[0]
+    async def _may_have(self, username: str, away: list[Source]) -> bool:
+        """Whether the user of that name may be of one of these directories."""
 
-        try:
-            entry = await asyncio.to_thread(check)
-            groups = await asyncio.to_thread(_groups_of, settings, entry) if entry is not None else []
-        except DirectoryError as error:
-            log.error("the directory cannot be asked", error=str(error))
-            raise UnavailableError("the directory (LDAP) cannot be asked now") from None
-        return await self._arrive(settings, entry, groups) if entry is not None else None
+        def homes(connection: DbConnection) -> set[str]:
+            found = users.find(connection, None, username)
+            return {item.source for item in identities.of_user(connection, found[0])} if found else set()
 
-    async def _arrive(
-        self, settings: LdapSettings, entry: LdapEntry, groups: list[LdapGroup]
-    ) -> Principal | None:
-        """The user of the entry here, made or brought up to date."""
+        known = await self._db.point(homes)
+        return not known or not known.isdisjoint(source.name for source in away)
+
+    async def _arrive(self, source: Source, entry: LdapEntry, groups: list[LdapGroup]) -> Principal:
+        """The user of the entry here, made or brought up to date. Raises EndedError."""
         known = {normal_dn(group.dn): group for group in groups if normal_dn(group.dn)}
 
         def admit_user(connection: DbConnection) -> Principal | None:
-            user_id = _ensure(connection, entry)
+            user_id = _ensure(connection, source, entry)
             if user_id is None:
                 return None
-            ids = set()
-            for group in known.values():
-                found = members.find_group(connection, group.name, members.LDAP, group.dn)
-                if found is None:
-                    found = members.create_group(connection, group.name, members.LDAP, group.dn)
-                ids.add(found)
-            members.set_groups_of(connection, user_id, ids)
+            pairs = [(group.name, group.dn) for group in known.values()]
+            members.arrive(connection, user_id, source.name, members.LDAP, pairs)
             return principal_of(connection, users_table.c.id == user_id)
 
         def look(connection: DbConnection) -> Principal | None:
-            user_id = _known(connection, entry)
+            user_id = _known(connection, source, entry)
             return principal_of(connection, users_table.c.id == user_id) if user_id else None
 
         try:
@@ -172,31 +192,62 @@ class Directory:
         except StandbyError:
             # Users and their groups are as the active site last saw them.
             principal = await self._db.read(look)
-        admin = normal_dn(settings.group_admin_dn)
-        if principal is not None and admin and admin in known:
-            return dataclasses.replace(principal, sysadmin=True)
-        return principal
+        if principal is None:
+            name = source.prefix + entry.username
+            log.warning("a directory's user has a name that is taken", source=source.name, user=name[:255])
+            raise EndedError(
+                f"the directory lets you in, but {name[:255]} is somebody else's account here: "
+                "an administrator can link the two (seawall user link)"
+            )
+        admin = normal_dn(source.admin_group)
+        sysadmin = principal.sysadmin or bool(admin and admin in known)
+        return dataclasses.replace(principal, sysadmin=sysadmin, source=source.name)
 
-    async def knows(self, username: str) -> bool:
-        """Whether the directory still has the user; yes while it is away, so that pulls do not stop with it.
+    async def knows(self, user_id: int, username: str, *, linked: bool = False) -> bool:
+        """Whether a directory still has the user; yes while it is away, so that pulls do not stop with it.
 
-        Asked every five minutes at most.
+        Each is asked every five minutes at most. `linked`: no for a user who is of no directory.
         """
-        if self._known.get(username, 0) > time.monotonic():
+        links = await self._db.point(lambda c: identities.of_user(c, user_id))
+        sources = {source.name: source for source in await self._sources.enabled(LDAP)}
+        if not links:
+            # Made before subjects were noted: of the default directory, by its name.
+            if linked:
+                return False
+            return DEFAULT not in sources or await self._has(sources[DEFAULT], None, username)
+        for item in links:
+            source = None if item.issuer else sources.get(item.source)
+            if source is not None and await self._has(source, item.subject, username):
+                return True
+        return False
+
+    async def _has(self, source: Source, subject: str | None, username: str) -> bool:
+        key = f"{source.name} {subject or username}"
+        if self._known.get(key, 0) > time.monotonic():
             return True
-        settings = await self.settings()
+        settings = _settings(source)
         try:
-            found = await asyncio.to_thread(_users, settings, username, exact=True)
+            if subject is None:
+                found = await asyncio.to_thread(_users, settings, username, exact=True)
+            else:
+                found = await asyncio.to_thread(_by_subject, settings, subject)
         except DirectoryError as error:
-            log.warning("the directory cannot be asked for a user", error=str(error))
+            log.warning("the directory cannot be asked for a user", source=source.name, error=str(error))
             return True
         if len(found) != 1:
-            self._known.pop(username, None)
+            self._known.pop(key, None)
             return False
-        self._known[username] = time.monotonic() + _KNOWN_SECONDS
+        self._known[key] = time.monotonic() + _KNOWN_SECONDS
         if len(self._known) > 4096:
             self._known.pop(next(iter(self._known)))
         return True
+
+    async def subject_of(self, source: Source, name: str) -> str:
+        """What the source knows its user `name` by. Raises NotFoundError, DirectoryError."""
+        found = await asyncio.to_thread(_users, _settings(source), name, exact=True)
+        if len(found) != 1:
+            raise NotFoundError(f"the directory has no user {name[:100]}")
+        return found[0].subject
 
     async def search_users(self, name: str, settings: LdapSettings | None = None) -> list[LdapEntry]:
         """Users whose name contains `name` (all when empty), at most 200. Raises DirectoryError."""
@@ -214,71 +265,172 @@ class Directory:
 
         await asyncio.to_thread(check)
 
-    async def search_groups(self, name: str, dn: str) -> list[LdapGroup]:
+    async def search_groups(self, name: str, dn: str, source: str = DEFAULT) -> list[LdapGroup]:
         """Groups by DN, or whose name contains `name`. Raises DirectoryError."""
-        settings = await self.settings()
+        settings = await self.settings(source)
         return await asyncio.to_thread(_groups, settings, name, dn)
 
-    async def checked_group(self, dn: str, name: str) -> str:
-        """The name to give the group at `dn`. Raises NotFoundError when the directory does not have it."""
-        if not await self.enabled():
-            return name
-        found = await self.search_groups("", dn)
+    async def checked_group(self, dn: str, name: str, *, free: bool = True) -> str:
+        """The name to give the group at `dn`. Raises NotFoundError when the directory does not have it.
+
+        `name` begins with `SOURCE:` for a group of a further source. Unless `free`, the rest of it is as the
+        directory has it.
+        """
+        source = name.partition(":")[0]
+        enabled = {item.name for item in await self._sources.enabled(LDAP)}
+        if ":" not in name or source not in enabled:
+            source = DEFAULT
+        if source not in enabled:
+            return name if free else ""
+        found = await self.search_groups("", dn, source)
         if not found:
             raise NotFoundError(f"the directory has no group {dn[:200]}")
-        return name or found[0].name
+        if name and free:
+            return name
+        return f"{source}:{found[0].name}" if source else found[0].name
 
     async def ensure_user(self, username: str, *, also: Also = nothing) -> None:
-        """Make the directory's user known here, so that it can be given a role before it ever signs in."""
-        if not await self.enabled():
-            return
+        """Make a directory's user known here, so that it can be given a role before it ever signs in."""
         exists = select(users_table.c.id).where(users_table.c.username == username)
         if await self._db.point(lambda c: c.execute(exists).first()):
             return
-        await self.import_user(username, also=also)
+        # Of further directories the user has the name that a sign-in would give it.
+        found = [s for s in await self._sources.enabled(LDAP) if username.startswith(s.prefix)]
+        found.sort(key=lambda source: -len(source.prefix))
+        for number, source in enumerate(found, 1):
+            try:
+                await self._import(source, source.name_there(username), also)
+            except NotFoundError:
+                if number == len(found):
+                    raise
+            else:
+                return
 
     async def import_user(self, username: str, *, also: Also = nothing) -> None:
-        """Add one user of the directory. Raises NotFoundError, ConflictError, DirectoryError."""
-        settings = await self.settings()
-        found = await asyncio.to_thread(_users, settings, username, exact=True)
+        """Add one user of the default directory. Raises NotFoundError, ConflictError, DirectoryError."""
+        await self._import(await self._sources.default(LDAP), username, also)
+
+    async def _import(self, source: Source, username: str, also: Also) -> None:
+        found = await asyncio.to_thread(_users, _settings(source), username, exact=True)
         if len(found) != 1:
             raise NotFoundError(f"the directory has no user {username[:100]}")
 
         def add_user(connection: DbConnection) -> None:
-            if _ensure(connection, found[0]) is None:
+            if _ensure(connection, source, found[0]) is None:
                 raise ConflictError(f"{username[:100]} is the name of a user who is not of the directory")
 
         await admit(self._db, add_user, also=also)
 
 
-def _ensure(connection: DbConnection, entry: LdapEntry) -> int | None:
-    """Id of the user here; None when somebody has the name who is not the directory's."""
-    found = _known(connection, entry)
+def _settings(source: Source) -> LdapSettings:
+    names = [field.name for field in dataclasses.fields(LdapSettings)]
+    return LdapSettings(**{name: source.values[name] for name in names})
+
+
+def _checked_entry(settings: LdapSettings, username: str, password: str) -> LdapEntry | None:
+    """The entry of the user if the directory takes the password. Raises DirectoryError."""
+    found = _users(settings, username, exact=True)
+    if len(found) != 1:
+        return None
+    connection = _connect(settings, found[0].dn, password)
+    if connection is None:
+        return None
+    connection.unbind()
+    return found[0]
+
+
+def _ensure(connection: DbConnection, source: Source, entry: LdapEntry) -> int | None:
+    """Id of the user here; None when somebody has the name who is not the entry's. Raises ForbiddenError."""
+    identities.require_enabled(connection, source.name)
+    found = _known(connection, source, entry)
     if found is not None:
-        return found or None
+        if identities.find(connection, source.name, "", entry.subject) is None:
+            # What may be another entry's later is good no longer than nothing better is known.
+            for weaker in _weaker(source, entry):
+                identities.replace_subject(connection, source.name, weaker, entry.subject)
+        identities.add(connection, found, source.name, "", entry.subject, made=True)
+        return found
+    name = source.prefix + entry.username
+    if connection.execute(select(users_table.c.id).where(users_table.c.username == name)).first():
+        return None
+    try:
+        check_not_reserved(connection, name, source.prefix)
+        if source.name:
+            check_free(connection, name)
+    except ConflictError:
+        return None
+    made = _make(connection, name, entry)
+    identities.add(connection, made, source.name, "", entry.subject, made=True)
+    return made
+
+
+def _make(connection: DbConnection, name: str, entry: LdapEntry) -> int:
     email = entry.email
     if email and connection.execute(select(users_table.c.id).where(users_table.c.email == email)).first():
         email = ""
     try:
-        return users.create(connection, entry.username, None, email=email, realname=entry.realname[:255])
+        return users.create(connection, name, None, email=email, realname=entry.realname[:255])
     except InvalidError:
         # The directory has names and addresses that ours may not have.
-        return users.create(connection, entry.username, None)
+        return users.create(connection, name, None)
 
 
-def _known(connection: DbConnection, entry: LdapEntry) -> int | None:
-    """Id of the directory's user here, 0 when a local user or one of an OpenID provider has the name.
+def _known(connection: DbConnection, source: Source, entry: LdapEntry) -> int | None:
+    """Id of the entry's user here, None when it has none yet.
 
-    Users stay when the way to sign in is changed, and a name alone makes nobody their heir.
+    Users stay when the way to sign in is changed, and a name alone makes nobody their heir. It does so once:
+    for a user of the default directory from the time before subjects were noted.
     """
-    row = connection.execute(
-        select(users_table.c.id, users_table.c.password_hash, oidc_users.c.user_id)
-        .outerjoin(oidc_users, oidc_users.c.user_id == users_table.c.id)
-        .where(users_table.c.username == entry.username)
-    ).first()
-    if row is None:
-        return None
-    return int(row[0]) if row[1] is None and row[2] is None else 0
+    for subject in (entry.subject, *_weaker(source, entry)):
+        found = identities.find(connection, source.name, "", subject)
+        if found is not None:
+            return found
+    return None if source.name else identities.unclaimed(connection, entry.username)
+
+
+def _weaker(source: Source, entry: LdapEntry) -> list[str]:
+    """Subjects of the entry from the time before its own was seen."""
+    found = [_dn_subject(entry.dn)]
+    if source.name == DEFAULT:
+        found.append(identities.by_name(entry.username))
+    return found
+
+
+def _dn_subject(dn: str) -> str:
+    """The subject of an entry whose directory shows nothing stable of it."""
+    return f"dn:{normal_dn(dn) or dn}"[:512]
+
+
+def _subject(item: dict[str, Any]) -> str:
+    """What identifies a found entry, whatever it is called."""
+    has = {key.lower(): values for key, values in item.get("raw_attributes", {}).items()}
+    for attribute, binary in _STABLE:
+        values = has.get(attribute.lower()) or []
+        value = values[0] if isinstance(values, list) and values else values
+        if not value:
+            continue
+        if binary:
+            if not isinstance(value, bytes) or len(value) != 16:
+                continue
+            text = str(uuid.UUID(bytes_le=value))
+        else:
+            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        return f"{attribute.lower()}:{text.lower()}"[:512]
+    return _dn_subject(item["dn"])
+
+
+def _by_subject(settings: LdapSettings, subject: str) -> list[LdapEntry]:
+    """The entry of a subject, in a list, which is empty when the directory has it no more."""
+    kind, _, value = subject.partition(":")
+    if kind == "name":
+        return _users(settings, value, exact=True)
+    if kind == "dn":
+        return _entries(settings, f"({settings.uid}=*)", base=value)
+    if kind == "objectguid":
+        value = "".join(f"\\{byte:02x}" for byte in uuid.UUID(value).bytes_le)
+    else:
+        value = conv.escape_filter_chars(value)
+    return _entries(settings, f"({kind}={value})")
 
 
 def _run(settings: LdapSettings, work: Callable[[ldap3.Connection], T]) -> T:
@@ -333,16 +485,21 @@ def _filter(given: str, clause: str) -> str:
 def _users(settings: LdapSettings, name: str, *, exact: bool) -> list[LdapEntry]:
     escaped = conv.escape_filter_chars(name)
     value = escaped if exact else f"*{escaped}*" if escaped else "*"
-    attributes = [settings.uid, "cn", "displayName", "mail", "email"]
+    return _entries(settings, f"({settings.uid}={value})")
+
+
+def _entries(settings: LdapSettings, clause: str, base: str | None = None) -> list[LdapEntry]:
+    """Users whom the clause picks, or the one at `base`. Raises DirectoryError."""
+    attributes = [settings.uid, "cn", "displayName", "mail", "email", *(name for name, _ in _STABLE)]
     member_of = settings.group_membership_attribute
     if member_of:
         attributes.append(member_of)
 
     def work(connection: ldap3.Connection) -> list[LdapEntry]:
         connection.search(
-            settings.base_dn,
-            _filter(settings.filter, f"({settings.uid}={value})"),
-            _SCOPES[settings.scope],
+            settings.base_dn if base is None else base,
+            _filter(settings.filter, clause),
+            _SCOPES[settings.scope] if base is None else "BASE",
             attributes=sorted(set(attributes)),
             size_limit=_RESULTS,
         )
@@ -360,6 +517,7 @@ def _users(settings: LdapSettings, name: str, *, exact: bool) -> list[LdapEntry]
                         _first(has, "displayname") or _first(has, "cn"),
                         _first(has, "mail") or _first(has, "email"),
                         tuple(_all(has, member_of)),
+                        _subject(item),
                     )
                 )
         return found

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import structlog
 from sqlalchemy import Connection, delete, func, insert, literal, or_, select, union_all, update
 from sqlalchemy.sql.selectable import Subquery
 
 from seawall.access.dn import first_value, normal_dn
+from seawall.access.identities import DEFAULT, shown
 from seawall.access.rbac import ROLES
-from seawall.access.tables import project_members, user_group_members, user_groups, users
+from seawall.access.tables import (
+    identity_sources,
+    project_members,
+    user_group_members,
+    user_groups,
+    users,
+)
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 
+log: Any = structlog.get_logger("seawall.members")
 LDAP, HTTP, OIDC = 1, 2, 3
 
 
@@ -145,9 +155,25 @@ def group(connection: Connection, group_id: int) -> Group:
     return Group(*row)
 
 
-def find_group(connection: Connection, name: str, type_: int, dn: str = "") -> int | None:
-    """Id of the group: an LDAP group by its DN (in any of its spellings), others by name."""
-    query = select(user_groups.c.id).where(user_groups.c.type == type_)
+def source_of(connection: Connection, name: str, type_: int) -> str:
+    """The source whose groups have names like this one: `SOURCE:name`; "" for the default one."""
+    source, colon, _ = name.partition(":")
+    kind = {LDAP: "ldap", OIDC: "oidc"}.get(type_)
+    t = identity_sources.c
+    query = select(t.name).where(t.name == source, t.kind == kind)
+    return source if colon and kind and connection.execute(query).first() else DEFAULT
+
+
+def find_group(
+    connection: Connection, name: str, type_: int, dn: str = "", source: str | None = None
+) -> int | None:
+    """Id of the group: an LDAP group by its DN (in any of its spellings), others by name.
+
+    Without `source` the name says of which it is.
+    """
+    if source is None:
+        source = source_of(connection, name, type_)
+    query = select(user_groups.c.id).where(user_groups.c.type == type_, user_groups.c.source == source)
     if type_ == LDAP:
         query = query.where(user_groups.c.ldap_group_dn == normal_dn(dn))
     else:
@@ -167,12 +193,18 @@ def create_group(connection: Connection, name: str, type_: int, dn: str = "") ->
     name = name.strip()
     if not name or len(name) > 255:
         raise InvalidError("group names have 1 to 255 characters")
-    if find_group(connection, name, type_, dn) is not None:
+    source = source_of(connection, name, type_)
+    if find_group(connection, name, type_, dn, source) is not None:
         raise ConflictError(f"user group {name} exists")
     now = time.time()
     made = connection.execute(
         insert(user_groups).values(
-            name=name, type=type_, ldap_group_dn=dn if type_ == LDAP else "", created_at=now, updated_at=now
+            name=name,
+            type=type_,
+            ldap_group_dn=dn if type_ == LDAP else "",
+            source=source,
+            created_at=now,
+            updated_at=now,
         )
     ).inserted_primary_key
     assert made is not None
@@ -194,12 +226,21 @@ def rename_group(connection: Connection, group_id: int, name: str) -> None:
     name = name.strip()
     if not name or len(name) > 255:
         raise InvalidError("group names have 1 to 255 characters")
-    other = find_group(connection, name, found.type, found.ldap_group_dn)
+    sources = (_source(connection, group_id), source_of(connection, name, found.type))
+    if sources[0] != sources[1]:
+        # The name says whose group it is.
+        raise InvalidError(f"the name of a group of {shown(sources[0])} cannot become {name[:100]}")
+    other = find_group(connection, name, found.type, found.ldap_group_dn, sources[0])
     if other not in (None, group_id):
         raise ConflictError(f"user group {name} exists")
     connection.execute(
         update(user_groups).where(user_groups.c.id == group_id).values(name=name, updated_at=time.time())
     )
+
+
+def _source(connection: Connection, group_id: int) -> str:
+    query = select(user_groups.c.source).where(user_groups.c.id == group_id)
+    return str(connection.execute(query).scalar_one())
 
 
 def remove_group(connection: Connection, group_id: int) -> None:
@@ -208,13 +249,29 @@ def remove_group(connection: Connection, group_id: int) -> None:
         raise NotFoundError(f"user group {group_id} not found")
 
 
-def set_groups_of(connection: Connection, user_id: int, ids: set[int]) -> None:
-    """Record the groups that the identity provider said the user is in."""
-    held = set(
-        connection.execute(
-            select(user_group_members.c.group_id).where(user_group_members.c.user_id == user_id)
-        ).scalars()
+def arrive(
+    connection: Connection, user_id: int, source: str, type_: int, groups: Iterable[tuple[str, str]]
+) -> None:
+    """Record the groups (name and DN) that a source said the user is in; those of others stay as they are.
+
+    A group of another source is never meant, whatever the name: `admins` of the source `corp` is
+    `corp:admins` here.
+    """
+    ids = set()
+    for name, dn in groups:
+        found = _group_of(connection, source, type_, name, dn)
+        if found is not None:
+            ids.add(found)
+    set_groups_of(connection, user_id, ids, source)
+
+
+def set_groups_of(connection: Connection, user_id: int, ids: set[int], source: str = DEFAULT) -> None:
+    """Record the ids of the source's groups that the user is in."""
+    mine = (user_group_members.c.user_id == user_id, user_groups.c.source == source)
+    query = select(user_groups.c.id).join(
+        user_group_members, user_group_members.c.group_id == user_groups.c.id
     )
+    held = set(connection.execute(query.where(*mine)).scalars())
     if held - ids:
         connection.execute(
             delete(user_group_members).where(
@@ -223,6 +280,27 @@ def set_groups_of(connection: Connection, user_id: int, ids: set[int]) -> None:
         )
     for group_id in sorted(ids - held):
         connection.execute(insert(user_group_members).values(user_id=user_id, group_id=group_id))
+
+
+def _group_of(connection: Connection, source: str, type_: int, name: str, dn: str) -> int | None:
+    """Id of a source's group, which is made where it is missing; None for one that it cannot have here."""
+    shown_name = f"{source}:{name}" if source else name
+    found = find_group(connection, shown_name, type_, dn, source)
+    if found is not None:
+        return found
+    stored = normal_dn(dn) if type_ == LDAP else ""
+    taken = select(user_groups.c.id).where(
+        user_groups.c.name == shown_name, user_groups.c.type == type_, user_groups.c.ldap_group_dn == stored
+    )
+    if (
+        source_of(connection, shown_name, type_) != source
+        or len(shown_name) > 255
+        or len(stored) > 512
+        or connection.execute(taken).first() is not None
+    ):
+        log.warning("a group is left out: its name is too long, or another source's", group=shown_name[:300])
+        return None
+    return create_group(connection, shown_name, type_, dn)
 
 
 _GROUP = (user_groups.c.id, user_groups.c.name, user_groups.c.type, user_groups.c.ldap_group_dn)

@@ -1,8 +1,10 @@
-"""Sign-in through an OpenID provider (configuration `auth_mode: oidc_auth`).
+"""Sign-in through OpenID providers: the one of `auth_mode: oidc_auth`, and further sources.
 
 Authorization code flow with PKCE (RFC 7636), state and nonce; ID tokens are checked as OpenID Connect Core
 1.0, 3.1.3.7 asks. What must outlive the redirect is in a sealed cookie of the browser, so any instance may
-serve the callback. A user is known by issuer and subject, never by name or mail address, which the provider
+serve the callback. The cookie says of which source the sign-in is, and each source has a callback address of
+its own, so no provider gets the code of another (RFC 9207, RFC 9700 4.4). A user is known by source, issuer
+and subject, never by name or mail address, which the provider
 may give to somebody else later.
 
 Programs cannot be redirected: a user's CLI secret stands for the password in Basic and docker login. When
@@ -29,15 +31,16 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from sqlalchemy import Connection, insert, select, update
 
-from seawall.access import members, users
-from seawall.access.accounts import check_username
+from seawall.access import identities, members, users
+from seawall.access.accounts import check_free, check_not_reserved, check_username
 from seawall.access.arrivals import admit
+from seawall.access.identities import DEFAULT
 from seawall.access.principal import Principal
 from seawall.access.robots import new_secret
 from seawall.access.service import principal_of
+from seawall.access.sources import OIDC, Source, Sources
 from seawall.access.tables import oidc_users
 from seawall.access.tables import users as users_table
-from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.outgoing import LIMIT, guarded
@@ -102,28 +105,44 @@ class Identity:
     admin: bool
     # JSON of the refresh token and when it was last used; None when the provider gave none.
     token: dict[str, Any] | None
+    # Name of the source, and what names of its users begin with.
+    source: str = DEFAULT
+    prefix: str = ""
 
 
 class OidcService:
-    """Talks to the configured provider."""
+    """Talks to the configured providers."""
 
-    def __init__(self, db: Database, configuration: Configuration, keys: KeyRing) -> None:
+    def __init__(self, db: Database, sources: Sources, keys: KeyRing) -> None:
         self._db = db
-        self._configuration = configuration
+        self._sources = sources
         self._keys = keys
         self._metadata: dict[str, tuple[float, dict[str, Any]]] = {}
         self._key_sets: dict[str, KeySet] = {}
         self._checked: dict[int, float] = {}
-        self._keys_after = 0.0
+        self._keys_after: dict[str, float] = {}
 
-    async def enabled(self) -> bool:
-        """Whether users sign in through a provider."""
-        return bool(await self._configuration.get("auth_mode") == "oidc_auth")
+    async def enabled(self, name: str = DEFAULT) -> bool:
+        """Whether users sign in through the source of that name, by default the configuration's."""
+        return await self._sources.usable(name, OIDC) is not None
 
-    async def settings(self) -> OidcSettings:
-        """The provider as configured."""
-        values = await self._configuration.all()
-        return OidcSettings(**{name: values[f"oidc_{name}"] for name in OidcSettings.__slots__})
+    async def providers(self) -> list[Source]:
+        """The sources by which users sign in, in order."""
+        return await self._sources.enabled(OIDC)
+
+    async def settings(self, name: str = DEFAULT) -> OidcSettings:
+        """A provider as configured. Raises ForbiddenError when there is none of that name any more."""
+        source = await self._sources.usable(name, OIDC)
+        if source is None and name == DEFAULT:
+            source = await self._sources.default(OIDC)
+        if source is None:
+            raise ForbiddenError("the source of the sign-in is gone, or switched off")
+        return _settings(source)
+
+    async def issuer_of(self, source: Source) -> str:
+        """The issuer as the source's ID tokens name it. Raises ProviderError."""
+        settings = _settings(source)
+        return str((await self.metadata(settings.endpoint, settings.verify_cert))["issuer"])
 
     # -- what survives the redirect ------------------------------------------------------------------
 
@@ -145,9 +164,9 @@ class OidcService:
 
     # -- the flow ------------------------------------------------------------------------------------
 
-    async def begin(self, callback: str, target: str) -> tuple[str, str]:
+    async def begin(self, callback: str, target: str, source: str = DEFAULT) -> tuple[str, str]:
         """(address to send the browser to, sealed cookie). `target`: path to end up at."""
-        settings = await self.settings()
+        settings = await self.settings(source)
         metadata = await self.metadata(settings.endpoint, settings.verify_cert)
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         async with self._client(settings, callback) as client:
@@ -158,13 +177,25 @@ class OidcService:
                 code_verifier=verifier,
                 **json.loads(settings.extra_redirect_parms or "{}"),
             )
-        data = {"state": state, "nonce": nonce, "verifier": verifier, "target": target}
+        data = {"state": state, "nonce": nonce, "verifier": verifier, "target": target, "source": source}
         return url, self.seal("oidc-login", data)
 
-    async def finish(self, callback: str, code: str, begun: dict[str, Any]) -> Identity:
-        """Exchange the code and check what comes back. Raises ProviderError."""
-        settings = await self.settings()
+    async def finish(
+        self, callback: str, code: str, begun: dict[str, Any], issuer: str | None = None
+    ) -> Identity:
+        """Exchange the code and check what comes back. Raises ProviderError, ForbiddenError.
+
+        `issuer`: who says that the code is his (RFC 9207), None where nobody does.
+        """
+        name = str(begun.get("source", DEFAULT))
+        settings = await self.settings(name)
         metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+        # Before the code goes anywhere: it may be another provider's.
+        if issuer is None:
+            if metadata.get("authorization_response_iss_parameter_supported") is True:
+                raise ProviderError("the provider's answer does not say whose it is")
+        elif issuer != metadata["issuer"]:
+            raise ProviderError("the answer is of another provider than the one that was asked")
         try:
             async with self._client(settings, callback) as client:
                 token = await client.fetch_token(
@@ -182,8 +213,16 @@ class OidcService:
         except httpx.HTTPError as error:
             raise ProviderError(f"the provider cannot be reached: {type(error).__name__}") from None
         refresh = token.get("refresh_token")
-        identity = self._identity(settings, {**info, **claims})
-        return replace(identity, token={"refresh_token": refresh, "at": time.time()} if refresh else None)
+        held = {"refresh_token": refresh, "at": time.time(), "source": name} if refresh else None
+        return replace(await self._of(name, settings, {**info, **claims}), token=held)
+
+    async def _of(self, name: str, settings: OidcSettings, claims: dict[str, Any]) -> Identity:
+        """The identity of the claims, called as users of the source are called here."""
+        identity = self._identity(settings, claims)
+        source = await self._sources.usable(name, OIDC)
+        prefix = source.prefix if source is not None else ""
+        username = f"{prefix}{identity.username}" if identity.username else ""
+        return replace(identity, source=name, prefix=prefix, username=username)
 
     async def _userinfo(
         self, client: httpx_client.AsyncOAuth2Client, metadata: dict[str, Any], claims: dict[str, Any]
@@ -239,9 +278,9 @@ class OidcService:
             keys = self._key_sets.get(uri)
             if keys is None or fresh:
                 # A key that is not known may be new: asked for once, not for every bad token.
-                if fresh and keys is not None and self._keys_after > time.monotonic():
+                if fresh and keys is not None and self._keys_after.get(uri, 0) > time.monotonic():
                     break
-                self._keys_after = time.monotonic() + 10
+                self._keys_after[uri] = time.monotonic() + 10
                 keys = KeySet.import_key_set(await _get(settings.endpoint, uri, settings.verify_cert))  # type: ignore[arg-type]
                 self._key_sets[uri] = keys
             try:
@@ -260,7 +299,8 @@ class OidcService:
             (not isinstance(claims.get("exp"), int | float) or claims["exp"] < now - _LEEWAY, "expiry"),
             (not isinstance(claims.get("iat"), int | float) or claims["iat"] > now + _LEEWAY, "issue time"),
             (nonce is not None and claims.get("nonce") != nonce, "nonce"),
-            (not isinstance(claims.get("sub"), str) or not claims["sub"], "subject"),
+            # Core 2: at most 255 characters.
+            (not isinstance(claims.get("sub"), str) or not 0 < len(claims["sub"]) <= 255, "subject"),
         )
         for wrong, what in problems:
             if wrong:
@@ -299,52 +339,42 @@ class OidcService:
         """The identity's user here, brought up to date; None when there is none and none is to be made.
 
         `onboard_as` names the user to be made. Raises InvalidError or ConflictError for that name: an
-        account that exists is never taken over by name.
+        account that exists is never taken over by name. Raises ForbiddenError once the source is gone.
         """
         sealed_secret = self._keys.encrypt("cli-secret", new_secret().encode())
         token = json.dumps(identity.token) if identity.token else None
         sealed_token = self._keys.encrypt("oidc-token", token.encode()) if token else None
 
+        known_as = (identity.source, identity.issuer, identity.subject)
+
         def refresh_user(connection: Connection) -> Principal | None:
-            row = connection.execute(
-                select(oidc_users.c.user_id).where(
-                    oidc_users.c.issuer == identity.issuer, oidc_users.c.subject == identity.subject
-                )
-            ).first()
-            now = time.time()
-            if row is not None:
-                user_id = int(row[0])
-            elif onboard_as is None:
-                return None
-            else:
+            identities.require_enabled(connection, identity.source)
+            user_id = identities.find(connection, *known_as)
+            if user_id is None:
+                if onboard_as is None:
+                    return None
                 user_id = self._make(connection, identity, onboard_as)
+            identities.add(connection, user_id, *known_as, made=True)
+            now = time.time()
+            mine = oidc_users.c.user_id == user_id
+            if connection.execute(select(oidc_users.c.user_id).where(mine)).first() is None:
                 connection.execute(
                     insert(oidc_users).values(
                         user_id=user_id,
-                        issuer=identity.issuer,
+                        issuer=identities.stored_issuer(identity.source, identity.issuer),
                         subject=identity.subject,
                         secret=sealed_secret,
                         created_at=now,
                         updated_at=now,
                     )
                 )
-            connection.execute(
-                update(oidc_users)
-                .where(oidc_users.c.user_id == user_id)
-                .values(token=sealed_token, updated_at=now)
-            )
-            ids = set()
-            for name in identity.groups:
-                found = members.find_group(connection, name, members.OIDC)
-                ids.add(found or members.create_group(connection, name, members.OIDC))
-            members.set_groups_of(connection, user_id, ids)
+            connection.execute(update(oidc_users).where(mine).values(token=sealed_token, updated_at=now))
+            groups = [(name, "") for name in identity.groups]
+            members.arrive(connection, user_id, identity.source, members.OIDC, groups)
             return principal_of(connection, users_table.c.id == user_id)
 
         def look(connection: Connection) -> Principal | None:
-            query = select(oidc_users.c.user_id).where(
-                oidc_users.c.issuer == identity.issuer, oidc_users.c.subject == identity.subject
-            )
-            return principal_of(connection, users_table.c.id.in_(query))
+            return _known(connection, *known_as)
 
         try:
             principal = await admit(self._db, refresh_user, also=also)
@@ -360,6 +390,12 @@ class OidcService:
     @staticmethod
     def _make(connection: Connection, identity: Identity, username: str) -> int:
         check_username(username)
+        if not username.startswith(identity.prefix) or username == identity.prefix:
+            raise InvalidError(f"names of this source's users begin with {identity.prefix}")
+        check_not_reserved(connection, username, identity.prefix)
+        if identity.source:
+            # One that only looks like another's would pass for it.
+            check_free(connection, username)
         email = identity.email
         taken = select(users_table.c.id).where(users_table.c.email == email)
         if email and connection.execute(taken).first():
@@ -372,19 +408,25 @@ class OidcService:
 
     async def bearer(self, token: str) -> Principal | None:
         """The user of an ID token given as a bearer token; None when it is not good or not onboarded."""
-        if not await self.enabled():
-            return None
-        settings = await self.settings()
-        try:
-            metadata = await self.metadata(settings.endpoint, settings.verify_cert)
-            claims = await self._claims(settings, metadata, token, None)
-        except (ProviderError, httpx.HTTPError):
-            return None
-        identity = self._identity(settings, claims)
-        principal = await self._db.point(lambda c: _known(c, identity.issuer, identity.subject))
-        if principal is not None and identity.admin:
-            principal = replace(principal, sysadmin=True)
-        return replace(principal, via="bearer") if principal is not None else None
+        issuer = _issuer(token)
+        for source in await self.providers():
+            settings = _settings(source)
+            if settings.endpoint.rstrip("/") != issuer:
+                continue
+            try:
+                metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+                claims = await self._claims(settings, metadata, token, None)
+            except (ProviderError, httpx.HTTPError):
+                continue
+            identity = await self._of(source.name, settings, claims)
+            known_as = (source.name, identity.issuer, identity.subject)
+            principal = await self._db.point(lambda c, known_as=known_as: _known(c, *known_as))  # type: ignore[misc]
+            if principal is None:
+                continue
+            if identity.admin:
+                principal = replace(principal, sysadmin=True)
+            return replace(principal, via="bearer")
+        return None
 
     async def still_valid(self, user_id: int) -> bool:
         """Whether the provider still lets the user in, as far as its refresh token tells.
@@ -392,7 +434,11 @@ class OidcService:
         Asked every five minutes at most. Without a refresh token, or while the provider is away, the
         answer is yes: pulls must not stop because the provider restarts.
         """
-        if self._checked.get(user_id, 0) > time.monotonic() or not await self.enabled():
+        links = await self._db.point(lambda c: identities.of_user(c, user_id))
+        usable = {source.name: source for source in await self.providers()}
+        if not any(item.issuer and item.source in usable for item in links):
+            return False
+        if self._checked.get(user_id, 0) > time.monotonic():
             return True
         sealed = await self._db.point(
             lambda c: c.execute(select(oidc_users.c.token).where(oidc_users.c.user_id == user_id)).scalar()
@@ -400,9 +446,13 @@ class OidcService:
         if not sealed:
             return True
         held = json.loads(self._keys.decrypt("oidc-token", sealed))
+        source = usable.get(held.get("source", DEFAULT))
+        if source is None:
+            # The provider that gave it is gone; another one of the user's is there.
+            return True
         if held["at"] + _RECHECK_SECONDS > time.time():
             return True
-        settings = await self.settings()
+        settings = _settings(source)
         try:
             metadata = await self.metadata(settings.endpoint, settings.verify_cert)
             async with self._client(settings) as client:
@@ -415,7 +465,8 @@ class OidcService:
         except (ProviderError, httpx.HTTPError) as error:
             log.warning("the provider cannot be asked for a user", error=type(error).__name__)
             return True
-        fresh = {"refresh_token": token.get("refresh_token") or held["refresh_token"], "at": time.time()}
+        renewed = token.get("refresh_token") or held["refresh_token"]
+        fresh = {**held, "refresh_token": renewed, "at": time.time()}
         text = self._keys.encrypt("oidc-token", json.dumps(fresh).encode())
         await self._db.write(
             lambda c: c.execute(update(oidc_users).where(oidc_users.c.user_id == user_id).values(token=text))
@@ -437,10 +488,11 @@ class OidcService:
             f"{since}; sign in to the portal once more"
         )
 
-    async def end_session_url(self, back: str) -> str | None:
+    async def end_session_url(self, back: str, name: str = DEFAULT) -> str | None:
         """Where to send the browser to sign out at the provider too, if configured and offered."""
-        settings = await self.settings()
-        if not settings.logout or not await self.enabled():
+        source = await self._sources.usable(name, OIDC)
+        settings = _settings(source) if source is not None else None
+        if settings is None or not settings.logout:
             return None
         try:
             metadata = await self.metadata(settings.endpoint, settings.verify_cert)
@@ -478,8 +530,20 @@ async def _get(endpoint: str, url: str, verify: bool) -> dict[str, Any]:
     return document
 
 
-def _known(connection: Connection, issuer: str, subject: str) -> Principal | None:
-    user_id = connection.execute(
-        select(oidc_users.c.user_id).where(oidc_users.c.issuer == issuer, oidc_users.c.subject == subject)
-    ).scalar()
+def _known(connection: Connection, source: str, issuer: str, subject: str) -> Principal | None:
+    user_id = identities.find(connection, source, issuer, subject)
     return principal_of(connection, users_table.c.id == user_id) if user_id is not None else None
+
+
+def _settings(source: Source) -> OidcSettings:
+    return OidcSettings(**{name: source.values[name] for name in OidcSettings.__slots__})
+
+
+def _issuer(token: str) -> str:
+    """Who a token says that it is of, without a slash at the end; nothing is checked."""
+    parts = token.split(".")
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1].encode() + b"===")) if len(parts) == 3 else {}
+    except (ValueError, RecursionError):
+        return ""
+    return str(claims.get("iss", "")).rstrip("/") if isinstance(claims, dict) else ""

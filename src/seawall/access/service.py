@@ -53,20 +53,20 @@ PASSWORDS = Counter(
 
 
 class External(Protocol):
-    """A directory that checks passwords of users who have none here (LDAP)."""
+    """Directories that check passwords of users who have none here (LDAP)."""
 
     async def enabled(self) -> bool:
         """Whether it is to be asked at all."""
 
     async def login(self, username: str, password: str) -> Principal | None:
-        """The user, made or brought up to date here, when the directory accepts the password."""
+        """The user, made or brought up to date here, when a directory accepts the password."""
 
 
 class Provider(Protocol):
-    """The OpenID provider, as far as the CLI secrets of its users go."""
+    """The OpenID providers, as far as the CLI secrets of their users go."""
 
     async def still_valid(self, user_id: int) -> bool:
-        """Whether it still lets the user in."""
+        """Whether they still let the user in."""
 
     async def why_ended(self, user: Principal) -> str:
         """Since when and why it does not, in a sentence for the user."""
@@ -132,10 +132,13 @@ class AuthService:
         """What the names of robot accounts begin with."""
         return str(await self._configuration.get("robot_name_prefix"))
 
-    async def authenticate(self, username: str, password: str, client: str) -> Principal | None:
+    async def authenticate(
+        self, username: str, password: str, client: str, *, programs: bool = True
+    ) -> Principal | None:
         """The user or robot if the password is right, else None. `client` is the caller's address.
 
-        A user who signs in through OIDC shows the CLI secret; EndedError says when and why a right one ended.
+        A user who signs in through OIDC shows the CLI secret, which is for `programs` only; EndedError says
+        when and why a right one ended.
         Raises RegistryError TOOMANYREQUESTS (with Retry-After) after repeated failures of this user from this
         address.
         """
@@ -149,7 +152,7 @@ class AuthService:
                 return None
             return account.principal
         stored = account.stored if account else None
-        mark = hmac.digest(self._pepper, f"{username}\0{password}\0{stored}".encode(), "sha256")
+        mark = hmac.digest(self._pepper, f"{username}\0{password}\0{stored}\0{programs}".encode(), "sha256")
         this = guess(username, password, client, stored)
         # Before anything is remembered: past the limit a right secret must not be told from a wrong one.
         async with self._throttle.attempt(this) as failures:
@@ -159,20 +162,23 @@ class AuthService:
             if remembered is not None:
                 LOGINS.inc("ok")
                 return remembered
-            principal = None
+            principal: Principal | None = None
+            how = ""
             if self._wrong.get(mark, 0) <= time.time():
-                principal = await self._checked(account, username, password, prefix, client)
+                principal, how = await self._checked(
+                    account, username, password, prefix, client, programs=programs
+                )
             if principal is None:
                 if stored is not None:
                     _remember(self._wrong, mark, time.time() + 300)
                 await self._throttle.failed(this)
                 LOGINS.inc("refused")
                 return None
-        if account and stored:
+        if account and stored and how == "here":
             _remember(self._known, mark, time.time() + 300)
             if is_foreign(stored):
                 await self._rehash(account, stored, password)
-        elif account and not account.sealed:
+        elif account and how == "outside" and account.principal.id == principal.id:
             _remember(self._outside, mark, (time.time() + _OUTSIDE_SECONDS, principal))
         if failures:
             await self._throttle.passed(this)
@@ -234,24 +240,39 @@ class AuthService:
         return outside[1] if outside is not None and outside[0] > time.time() else None
 
     async def _checked(
-        self, account: _Account | None, username: str, password: str, prefix: str, client: str
-    ) -> Principal | None:
+        self,
+        account: _Account | None,
+        username: str,
+        password: str,
+        prefix: str,
+        client: str,
+        *,
+        programs: bool,
+    ) -> tuple[Principal | None, str]:
+        """The user whose secret it is, and which one: the `cli` secret, a password `here` or `outside`.
+
+        A directory is never asked for the name of a local user: those who run it would learn passwords.
+        """
         if account is not None and account.sealed is not None:
             secret = self._keys.decrypt("cli-secret", account.sealed).decode()
-            if not hmac.compare_digest(secret.encode(), password.encode()):
-                return None
-            if not await self._oidc.still_valid(account.principal.id):
-                LOGINS.inc("refused")
-                raise EndedError(await self._oidc.why_ended(account.principal))
-            return account.principal
+            if hmac.compare_digest(secret.encode(), password.encode()):
+                if not programs:
+                    return None, ""
+                if not await self._oidc.still_valid(account.principal.id):
+                    LOGINS.inc("refused")
+                    raise EndedError(await self._oidc.why_ended(account.principal))
+                # A second factor is asked for with the password only.
+                return replace(account.principal, factor=""), "cli"
         outside = (account is None or account.stored is None) and not username.startswith(prefix)
         if outside and await self._external.enabled():
-            return await self._external.login(username, password)
+            return await self._external.login(username, password), "outside"
+        if account is not None and account.sealed is not None and account.stored is None:
+            return None, ""
         # One at a time of an address, so that many bad clients of one do not keep the others waiting.
         line = self._lines.setdefault(counted_as(client), asyncio.Lock())
         async with line, self._slots:
             right = await asyncio.to_thread(verify, account.stored if account else None, password)
-        return account.principal if account is not None and right else None
+        return (account.principal if account is not None and right else None), "here"
 
     async def grant(self, user: Principal | None, scopes: list[Scope]) -> list[Scope]:
         """The part of `scopes` that `user` (None: anonymous) may have; empty ones are kept, empty."""

@@ -92,6 +92,8 @@ user_groups = Table(
     Column("ldap_group_dn", String(512), nullable=False, server_default=""),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+    # "" for the default source; the name of another one's group begins with the source's and a colon.
+    Column("source", String(64), nullable=False, server_default=""),
     UniqueConstraint("name", "type", "ldap_group_dn"),
 )
 
@@ -115,6 +117,39 @@ oidc_users = Table(
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
     UniqueConstraint("issuer", "subject"),
+)
+
+# Where users come from, further to local users and what `auth_mode` names (which is the default source).
+# kind: ldap or oidc. `configuration` has Harbor's `ldap_*` or `oidc_*` items without the prefix.
+identity_sources = Table(
+    "identity_sources",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("title", String(255), nullable=False, server_default=""),
+    Column("position", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("configuration", JSON, nullable=False, info={"sealed": True}),
+    Column("prefix", String(64), nullable=False, server_default=""),
+    Column("admin_group", String(512), nullable=False, server_default=""),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+)
+
+# As whom a source knows a user. `source`: "" for the default one, "#" once there is none any more.
+# `issuer`: the provider's, "" for a directory. `subject`: the provider's, or what a directory never changes.
+user_identities = Table(
+    "user_identities",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("issuer", String(255), primary_key=True),
+    Column("subject", String(512), primary_key=True),
+    Column("user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    # The user, when it was made for this identity; NULL when somebody linked the two. Of two people who
+    # arrive under one name at peers that are apart, so, one at most has the account.
+    Column("made_user_id", BigId, ForeignKey("users.id", ondelete="CASCADE"), unique=True),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
 )
 
 # `name` is without the configurable prefix: `x` of a system robot, `project+x` of a project's.

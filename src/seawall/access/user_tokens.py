@@ -44,13 +44,10 @@ class Knows(Protocol):
 
 
 class Directory(Protocol):
-    """A directory of users who have no password here."""
+    """Directories of users who have no password here."""
 
-    async def enabled(self) -> bool:
-        """Whether it is to be asked at all."""
-
-    async def knows(self, username: str) -> bool:
-        """Whether it still has the user."""
+    async def knows(self, user_id: int, username: str, *, linked: bool = False) -> bool:
+        """Whether one still has the user; with `linked`, no for a user who is of none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,10 +281,14 @@ class TokenLogins:
 
     async def require_known(self, user: Principal, *, by_provider: bool, local: bool) -> None:
         """Raise EndedError when those who know the user say that it is gone."""
+        if local:
+            return
         if by_provider:
-            if not await self._provider.still_valid(user.id):
+            # A user of several sources is known as long as one of them knows it.
+            known = await self._provider.still_valid(user.id)
+            if not known and not await self._directory.knows(user.id, user.name, linked=True):
                 raise EndedError(f"the identity provider no longer lets {user.name} in")
-        elif not local and await self._directory.enabled() and not await self._directory.knows(user.name):
+        elif not await self._directory.knows(user.id, user.name):
             raise EndedError(f"the directory no longer has {user.name}")
 
     def _look(self, connection: Connection, token: str) -> tuple[Any, Principal, bool, bool] | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
-from seawall.access.accounts import FIRST_ADMIN, check_free, check_username, end_logins
+from seawall.access.accounts import FIRST_ADMIN, check_free, check_not_reserved, check_username, end_logins
 from seawall.access.tables import oidc_users, user_tokens, users
 from seawall.infra.db.listing import Field, Fields, Page, contains
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
@@ -76,6 +76,7 @@ def create(
     check_profile(email, realname, comment)
     if password_hash is not None:
         check_free(connection, username)
+        check_not_reserved(connection, username)
     elif connection.execute(select(users.c.id).where(users.c.username == username)).first():
         raise ConflictError(f"user {username} exists")
     _unique_email(connection, email, None)
@@ -150,11 +151,6 @@ def set_hash(connection: Connection, user_id: int, password_hash: str) -> None:
     connection.execute(
         update(users).where(users.c.id == user_id).values(password_hash=password_hash, updated_at=time.time())
     )
-
-
-def has_others(connection: Connection) -> bool:
-    """Whether there are users other than the admin."""
-    return connection.execute(select(users.c.id).where(users.c.id > 1).limit(1)).first() is not None
 
 
 def is_local(connection: Connection, user_id: int) -> bool:

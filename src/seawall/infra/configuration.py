@@ -154,7 +154,7 @@ class Configuration:
         *,
         has_other_users: Callable[[Connection], bool],
     ) -> None:
-        """`has_other_users`: whether there are users other than the admin, who would lose their way in.
+        """`has_other_users`: whether there are users other than the admin who would lose their way in.
 
         Raises ConfigError for an item of `settings.configuration` that is none or not acceptable.
         """
@@ -237,7 +237,10 @@ class Configuration:
         def store_items(connection: Connection) -> None:
             before = _stored(connection).get("auth_mode", "db_auth")
             if mode is not None and mode != before and self._has_other_users(connection):
-                raise InvalidError("auth_mode cannot be changed when there are users other than admin")
+                raise InvalidError(
+                    "auth_mode cannot be changed when there are users other than admin who are of no further "
+                    "source (seawall user link)"
+                )
             if {"skip_audit_log_database", "audit_log_forward_endpoint"} & checked.keys():
                 after = {**_stored(connection), **checked}
                 if after.get("skip_audit_log_database") and not after.get("audit_log_forward_endpoint"):

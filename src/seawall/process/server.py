@@ -26,6 +26,7 @@ from seawall.access.oidc import OidcService
 from seawall.access.second_factor import SecondFactors
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
+from seawall.access.sources import Sources
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.availability.peers.service import PeerService
 from seawall.availability.peers.wire import PATH as PEER_PATH
@@ -100,7 +101,9 @@ def configure_logging(settings: Settings) -> None:
 
 def open_api(process: Process) -> ASGIApp:
     """Harbor's API over the objects of a process."""
-    browsers = BrowserSessions(process.sessions, process.auth, process.keys, process.settings.external_url)
+    browsers = BrowserSessions(
+        process.sessions, process.auth, process.keys, process.sources, process.settings.external_url
+    )
     gate = Gate(
         process.db,
         process.callers,
@@ -132,6 +135,7 @@ def open_api(process: Process) -> ASGIApp:
         SecondFactors: process.factors,
         SessionStore: process.sessions,
         Settings: process.settings,
+        Sources: process.sources,
         Subscribers: process.events,
         TrustService: process.trust,
     }

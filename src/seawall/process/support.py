@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 from seawall import __version__
-from seawall.access import users
+from seawall.access import identities
 from seawall.availability.cluster.check import check
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.availability.cluster.report import shown
@@ -95,7 +95,9 @@ class Support:
             return {**asdict(report), "ok": report.ok}
 
         async def configuration() -> dict[str, Any]:
-            values = await Configuration(db, ring, self._settings, has_other_users=users.has_others).all()
+            values = await Configuration(
+                db, ring, self._settings, has_other_users=identities.has_unlinked
+            ).all()
             return {name: values[name] for name, item in ITEMS.items() if item.kind != "password"}
 
         await self._part("instances.json", instances)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from seawall.access import users
+from seawall.access import identities
 from seawall.access.erasure import Erasure
 from seawall.access.federation import Federation
 from seawall.access.issuer_keys import IssuerKeys
@@ -28,6 +28,7 @@ from seawall.access.oidc import OidcService
 from seawall.access.second_factor import SecondFactors
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
+from seawall.access.sources import Sources
 from seawall.access.throttle import LoginThrottle
 from seawall.access.tokens import TokenService
 from seawall.access.user_tokens import TokenLogins
@@ -130,6 +131,7 @@ class Process:
     preheat: Preheat
     auth: AuthService
     directory: Directory
+    sources: Sources
     oidc: OidcService
     tokens: TokenService
     logins: Logins
@@ -234,7 +236,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     kept = receipts.recorder(db, storage, settings.storage.receipts)
     open_access = settings.auth.mode == "none"
     keys = KeyRing.open(db, settings)
-    configuration = Configuration(db, keys, settings, has_other_users=users.has_others)
+    configuration = Configuration(db, keys, settings, has_other_users=identities.has_unlinked)
     content = LocalRegistry(
         db,
         storage,
@@ -255,8 +257,9 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         hours=settings.auth.session_hours,
         idle_minutes=lambda: configuration.get("session_timeout"),
     )
-    directory = Directory(db, configuration)
-    oidc = OidcService(db, configuration, keys)
+    sources = Sources(db, configuration, keys, peers=bool(settings.peers.urls))
+    directory = Directory(db, sources)
+    oidc = OidcService(db, sources, keys)
     trail = AuditTrail(configuration, events)
     erasure = Erasure.of(settings, keys)
     issuers = Federation(db, IssuerKeys(networks(settings.auth.issuer_networks)), note_admission(trail))
@@ -385,6 +388,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         preheat=preheat,
         auth=auth,
         directory=directory,
+        sources=sources,
         oidc=oidc,
         tokens=tokens,
         logins=logins,

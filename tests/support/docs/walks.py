@@ -109,6 +109,7 @@ WALKS = [
             "docs/ci.md",
             "docs/keyless.md",
             "docs/tokens.md",
+            "docs/identity-sources.md",
             "docs/login.md",
             "docs/install/migrate-from-registry.md",
         ],

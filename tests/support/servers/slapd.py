@@ -93,6 +93,12 @@ class Slapd:
             assert connection.result["result"] == 0, connection.result
         return dn
 
+    def rename(self, dn: str, uid: str) -> None:
+        """Give a person another name; the entry is the same one."""
+        with self.connect() as connection:
+            connection.modify_dn(dn, f"uid={uid}")
+            assert connection.result["result"] == 0, connection.result
+
     def remove(self, dn: str) -> None:
         """Remove an entry."""
         with self.connect() as connection:

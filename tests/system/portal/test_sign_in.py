@@ -256,3 +256,21 @@ def test_provider_at_once_and_its_outage(window: Window, door: Door) -> None:
     other.heading("Profile")
     page.reload()
     expect(page.get_by_role("button", name="Account of alice")).to_be_visible()
+
+
+def test_a_button_for_each_provider(window: Window, door: Door) -> None:
+    by_provider(door)
+    configuration = {"endpoint": door.provider.url, "client_id": CLIENT_ID}
+    source = {"name": "partner", "kind": "oidc", "title": "Partner", "configuration": configuration}
+    door.registry.api("POST", "/system/identity-sources", json=source)
+    try:
+        person = visitor(window, door)
+        person.go("/account/sign-in?redirect_url=/harbor/profile")
+        expect(person.page.get_by_role("link", name="Sign in with Canaille")).to_be_visible()
+        partner = person.page.get_by_role("link", name="Sign in with Partner")
+        expect(partner).to_have_attribute(
+            "href", "/c/oidc/login?redirect_url=%2Fharbor%2Fprofile&source=partner"
+        )
+        assert not serious(person.page)
+    finally:
+        door.registry.api("DELETE", "/system/identity-sources/partner")

@@ -141,6 +141,12 @@ NAMED = [
     ["login", "NAME"],
     ["logout", "NAME"],
     ["user", "remove-second-factor", "NAME"],
+    ["user", "link", "NAME", "corp", "--subject", "1"],
+    ["user", "unlink", "NAME", "corp"],
+    ["user", "identities", "NAME"],
+    ["source", "change", "NAME", "--disable"],
+    ["source", "remove", "NAME"],
+    ["source", "test", "NAME"],
     ["robot", "trust", "NAME", "--issuer", "https://x", "--audience", "x", "--claim", "sub=x"],
     ["robot", "distrust", "NAME", "--issuer", "https://x"],
     ["robot", "trusted", "NAME"],
@@ -152,7 +158,7 @@ NAMED = [
     ["bundle", "--source", "NAME"],
 ]
 # Commands whose words name what is to be made, or a registry elsewhere.
-NEW = {"user create", "project create", "backup", "keys export", "demo", "prepare"}
+NEW = {"user create", "source add", "project create", "backup", "keys export", "demo", "prepare"}
 
 
 @pytest.mark.parametrize("name", ["no such", "ünï$--"])

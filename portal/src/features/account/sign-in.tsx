@@ -104,8 +104,8 @@ function Card(props: {
   const [error, setError] = useState<string | null>(failed ? t(failed) : null);
   const [busy, setBusy] = useState(false);
   const [registering, register] = useDisclosure(false);
-  const oidc = info.auth_mode === "oidc_auth";
-  const provider = info.oidc_provider_name || "OIDC";
+  const providers = info.oidc_sources ?? [];
+  const oidc = providers.length > 0;
   return (
     <>
       <Group className="sign-in-tools" gap={4}>
@@ -136,16 +136,21 @@ function Card(props: {
                 {error}
               </Alert>
             )}
-            <Button
-              component="a"
-              href={providerLogin(target)}
-              // In a tab of its own when a page waits here: leaving would lose what was filled in.
-              target={again ? "_blank" : undefined}
-              fullWidth
-              leftSection={<KeyRound size={16} aria-hidden />}
-            >
-              {t("Sign in with {provider}", { provider })}
-            </Button>
+            <Stack gap="xs">
+              {providers.map((provider) => (
+                <Button
+                  key={provider.name ?? ""}
+                  component="a"
+                  href={providerLogin(target, provider.name)}
+                  // In a tab of its own when a page waits here: leaving would lose what was filled in.
+                  target={again ? "_blank" : undefined}
+                  fullWidth
+                  leftSection={<KeyRound size={16} aria-hidden />}
+                >
+                  {t("Sign in with {provider}", { provider: provider.title })}
+                </Button>
+              ))}
+            </Stack>
             <Divider my="md" label={t("or with a local account")} />
           </>
         )}
@@ -217,7 +222,7 @@ function Card(props: {
             <Anchor component={Link} to="/harbor/projects" size="sm">
               {t("Browse public projects")}
             </Anchor>
-            {info.self_registration && !oidc && (
+            {info.self_registration && info.auth_mode !== "oidc_auth" && (
               <Anchor component="button" size="sm" onClick={register.open}>
                 {t("Create an account")}
               </Anchor>

@@ -34,7 +34,7 @@ export function Members({ project, can }: ProjectTab) {
   );
   const roles = ROLES.map((role) => ({ value: String(role), label: roleName(t, role) }));
   const mayUpdate = can("member", "update");
-  const groupType = info.auth_mode === "ldap_auth" ? 1 : info.auth_mode === "oidc_auth" ? 3 : 0;
+  const groupType = info.auth_mode === "ldap_auth" ? 1 : info.oidc_sources?.length ? 3 : 0;
   return (
     <>
       <ResourceTable<Member>

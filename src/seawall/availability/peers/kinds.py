@@ -76,7 +76,21 @@ KINDS: dict[str, Kind] = {
         ),
         facet("oidc-secret", t.oidc_users, ("user_id",), {"secret": ""}, refs={"user_id": "user"}),
         facet("oidc-token", t.oidc_users, ("user_id",), {"token": None}, refs={"user_id": "user"}),
-        Kind("group", t.user_groups, ("name", "type", "ldap_group_dn")),
+        Kind(
+            "identity-source",
+            t.identity_sources,
+            ("name",),
+            ("kind", "title", "position", "enabled", "configuration", "prefix", "admin_group"),
+        ),
+        Kind(
+            "identity",
+            t.user_identities,
+            ("source", "issuer", "subject"),
+            ("user_id", "made_user_id"),
+            {"user_id": "user", "made_user_id": "user"},
+            unique=(("made_user_id",),),
+        ),
+        Kind("group", t.user_groups, ("name", "type", "ldap_group_dn"), ("source",)),
         Kind(
             "group-member",
             t.user_group_members,

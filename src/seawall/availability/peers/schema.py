@@ -2,6 +2,7 @@
 
 from seawall.access.tables import (
     cve_allowlists,
+    identity_sources,
     login_requests,
     oidc_users,
     project_members,
@@ -12,6 +13,7 @@ from seawall.access.tables import (
     sessions,
     user_group_members,
     user_groups,
+    user_identities,
     user_tokens,
     users,
 )
@@ -51,6 +53,7 @@ __all__ = [
     "cluster_keys",
     "configurations",
     "cve_allowlists",
+    "identity_sources",
     "immutable_rules",
     "job_schedules",
     "jobs",
@@ -92,6 +95,7 @@ __all__ = [
     "tuf_metadata",
     "user_group_members",
     "user_groups",
+    "user_identities",
     "user_tokens",
     "users",
     "webhook_policies",

@@ -29,7 +29,8 @@ _GROUPS = {
         "config": "config:config_app",
     },
     "People and projects": {
-        "user": "people:user_app",
+        "user": "sources:user_app",
+        "source": "sources:source_app",
         "project": "people:project_app",
         "robot": "robots:robot_app",
         "quota": "quota:quota_app",

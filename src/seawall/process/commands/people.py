@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from seawall.access import users
+from seawall.access import identities
 from seawall.access.access import project_by_name
 from seawall.access.accounts import LocalAccounts
 from seawall.access.erasure import Erasure
@@ -142,7 +142,7 @@ def project_create(
     settings = registry_of(config, data_dir)
 
     async def make(db: Database, keys: KeyRing) -> None:
-        configuration = Configuration(db, keys, settings, has_other_users=users.has_others)
+        configuration = Configuration(db, keys, settings, has_other_users=identities.has_unlinked)
         storage = await projects.default_quota(configuration.get)()
         metadata = {"public": str(public).lower()}
         await db.write(lambda c: projects.create(c, name, owner=None, metadata=metadata, storage=storage))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Form, Request, Response
 
 from seawall.access.principal import EndedError, Principal
-from seawall.access.users import oidc_of
 from seawall.features.audit.trail import Entry
 from seawall.kernel.context import Actor
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, client_address, unauthorized
-from seawall.web.harbor.needs import Accounts, Audit, Browsers, Config, Db, SecondFactorsDep
+from seawall.web.harbor.needs import Accounts, Audit, Browsers, Config, SecondFactorsDep
 
 router = ApiRouter(prefix="/c", include_in_schema=False)
 
@@ -21,7 +20,6 @@ router = ApiRouter(prefix="/c", include_in_schema=False)
 async def log_in(
     request: Request,
     access: Annotated[Access, anyone()],
-    db: Db,
     audit: Audit,
     auth: Accounts,
     browsers: Browsers,
@@ -41,9 +39,9 @@ async def log_in(
     address = client_address(request)
     user: Principal | None = None
     with contextlib.suppress(EndedError):
-        user = await auth.authenticate(principal, password, address)
-    # A CLI secret is for programs: it must not open the portal past the provider.
-    if user is None or user.kind != "user" or await _by_provider(access, db, user.id):
+        # A CLI secret is for programs: it must not open the portal past the provider.
+        user = await auth.authenticate(principal, password, address, programs=False)
+    if user is None or user.kind != "user":
         failed = Entry("login", "user", principal, f"login of {principal} failed", success=False)
         await access.write(lambda c: audit.record(c, Actor(principal, address), failed))
         raise unauthorized("wrong user name or password")
@@ -59,17 +57,15 @@ async def log_in(
     stored = await auth.user_by_id(user.id)
     # Only a right that a directory's group gives is the session's: what is stored is looked up each time.
     by_group = user.sysadmin and stored is not None and not stored.sysadmin
-    data = {"admin": True} if by_group else {}
+    data: dict[str, Any] = {"admin": True} if by_group else {}
+    if user.source:
+        data["source"] = user.source
     if user.factor == "off" and await configuration.get("second_factor_required"):
         data = {"enrol": True}
     await browsers.begin(request, response, user.id, data, also=access.trace)
     access.audited("login", "user", user.name, f"login of {user.name}")
     access.principal = user
     return response
-
-
-async def _by_provider(access: Access, db: Db, user_id: int) -> bool:
-    return await db.point(lambda c: oidc_of(c, user_id)) is not None
 
 
 @router.get("/log_out")

@@ -156,9 +156,11 @@ async def create_project_member(
         free = not auth.required or await access.allowed("user-group", "create")
         if kind == domain.LDAP and dn and auth.required:
             # Others choose groups by name: a project's admin must not give his own one the name of another.
-            name = await directory.checked_group(dn, name if free else "")
-        comes = {domain.LDAP: directory.enabled, domain.OIDC: provider.enabled}.get(kind)
-        free = free or (comes is not None and await comes())
+            name = await directory.checked_group(dn, name, free=free)
+        if kind == domain.LDAP:
+            free = free or await directory.enabled()
+        elif kind == domain.OIDC:
+            free = free or bool(await provider.providers())
 
     def add_member(connection: Connection) -> tuple[int, str]:
         if user is not None:

@@ -23,6 +23,7 @@ from seawall.access.oidc import OidcService
 from seawall.access.second_factor import SecondFactors
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
+from seawall.access.sources import Sources
 from seawall.availability.cluster.instances import InstanceRegistry
 from seawall.availability.peers.service import PeerService
 from seawall.availability.sites.service import DrService
@@ -102,5 +103,6 @@ Scans = Annotated[Scanning, given(Scanning)]
 SecondFactorsDep = Annotated[SecondFactors, given(SecondFactors)]
 SessionsDep = Annotated[SessionStore, given(SessionStore)]
 SettingsDep = Annotated[Settings, given(Settings)]
+SourcesDep = Annotated[Sources, given(Sources)]
 StorageDep = Annotated[BlobStorage, given(BlobStorage)]
 Trust = Annotated[TrustService, given(TrustService)]

@@ -44,9 +44,11 @@ def _service(access: Access, auth: Accounts, oidc: Oidc) -> OidcService:
     return oidc
 
 
-async def _enabled(access: Access, auth: Accounts, oidc: Oidc) -> OidcService:
+async def _enabled(access: Access, auth: Accounts, oidc: Oidc, source: str = "") -> OidcService:
     service = _service(access, auth, oidc)
-    if not await service.enabled():
+    if not await service.enabled(source):
+        if source:
+            raise ApiError(404, f"there is no OpenID provider {source[:64]} to sign in with")
         raise ApiError(412, "auth_mode is not oidc_auth")
     return service
 
@@ -56,8 +58,9 @@ def _base(access: Access, settings: SettingsDep) -> str:
     return external or str(access.request.base_url).rstrip("/")
 
 
-def _callback(access: Access, settings: SettingsDep) -> str:
-    return f"{_base(access, settings)}/c/oidc/callback"
+def _callback(access: Access, settings: SettingsDep, source: str = "") -> str:
+    # Each source has its own, so that a provider which answers for another one is found out.
+    return f"{_base(access, settings)}/c/oidc/callback{f'/{source}' if source else ''}"
 
 
 def _local(target: str) -> str:
@@ -101,11 +104,12 @@ async def log_in(
     oidc: Oidc,
     browsers: Browsers,
     redirect_url: Annotated[str, Query(max_length=2048)] = "/",
+    source: Annotated[str, Query(max_length=64)] = "",
 ) -> Response:
-    """Send the browser to the provider."""
-    service = await _enabled(access, auth, oidc)
+    """Send the browser to the provider: that of `source`, or of the configuration."""
+    service = await _enabled(access, auth, oidc, source)
     try:
-        url, cookie = await service.begin(_callback(access, settings), _local(redirect_url))
+        url, cookie = await service.begin(_callback(access, settings, source), _local(redirect_url), source)
     except ProviderError as error:
         return _refused(access, error, _local(redirect_url))
     response = RedirectResponse(url, 302)
@@ -114,6 +118,7 @@ async def log_in(
 
 
 @browser.get("/callback")
+@browser.get("/callback/{source}")
 async def callback(
     request: Request,
     access: Annotated[Access, anyone()],
@@ -124,22 +129,26 @@ async def callback(
     state: Annotated[str, Query(max_length=512)] = "",
     code: Annotated[str, Query(max_length=4096)] = "",
     error: Annotated[str, Query(max_length=512)] = "",
+    iss: Annotated[str | None, Query(max_length=512)] = None,
 ) -> Response:
     """The browser comes back from the provider."""
-    service = await _enabled(access, auth, oidc)
+    source = request.path_params.get("source", "")
+    service = await _enabled(access, auth, oidc, source)
     target = "/"
     try:
         begun = service.unseal("oidc-login", request.cookies.get(LOGIN_COOKIE))
         if not hmac.compare_digest(begun["state"].encode(), state.encode()):
             raise ForbiddenError("the state does not match; try again")
+        if begun.get("source", "") != source:
+            raise ForbiddenError("the sign-in was begun with another provider; try again")
         target = begun["target"]
         if error or not code:
             reason = error if re.fullmatch("[a-z_]+", error) else "error"
             raise _RefusedError(f"the provider refused: {reason}")
-        identity = await service.finish(_callback(access, settings), code, begun)
+        identity = await service.finish(_callback(access, settings, source), code, begun, iss)
     except ForbiddenError as problem:
         return _refused(access, problem, target)
-    provider = await service.settings()
+    provider = await service.settings(source)
     name = identity.username if provider.auto_onboard and identity.username else None
     try:
         user = await service.arrive(identity, onboard_as=name, also=access.trace)
@@ -161,7 +170,8 @@ async def callback(
 
 
 def _data(identity: Identity) -> dict[str, Any]:
-    return {"admin": True} if identity.admin else {}
+    data: dict[str, Any] = {"admin": True} if identity.admin else {}
+    return {**data, "source": identity.source} if identity.source else data
 
 
 @browser.post("/onboard")
@@ -174,10 +184,11 @@ async def onboard(
     browsers: Browsers,
 ) -> Response:
     """A new user says what it wants to be called."""
-    service = await _enabled(access, auth, oidc)
+    service = _service(access, auth, oidc)
     browsers.require_csrf(request)
     data = service.unseal("oidc-onboard", request.cookies.get(ONBOARD_COOKIE))
     identity = Identity(**{**data["identity"], "groups": tuple(data["identity"]["groups"])})
+    await _enabled(access, auth, oidc, identity.source)
     user = await service.arrive(identity, onboard_as=body.username, also=access.trace)
     assert user is not None
     response = Response()
@@ -198,8 +209,10 @@ async def log_out(
     browsers: Browsers,
 ) -> Response:
     """End the session here and, when configured, at the provider."""
-    service = await _enabled(access, auth, oidc)
-    url = await service.end_session_url(f"{_base(access, settings)}/")
+    # All who have a CLI secret come here, also from a session that began with a password.
+    source = await browsers.source(request)
+    service = _service(access, auth, oidc)
+    url = await service.end_session_url(f"{_base(access, settings)}/", source)
     # Not to "/": with `primary_auth_mode` that leads to the provider, which may sign the user in at once.
     response = RedirectResponse(url or "/account/sign-in", 302)
     await browsers.end(request, response, also=access.trace)

@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 from seawall.access.principal import Limits, Principal
 from seawall.access.service import AuthService
 from seawall.access.sessions import SessionStore
+from seawall.access.sources import Sources
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.web.harbor.errors import ApiError
@@ -33,8 +34,14 @@ class BrowserSessions:
     """The sessions of browsers, in requests and answers."""
 
     def __init__(
-        self, store: SessionStore, auth: AuthService, keys: KeyRing, external_url: str | None
+        self,
+        store: SessionStore,
+        auth: AuthService,
+        keys: KeyRing,
+        sources: Sources,
+        external_url: str | None,
     ) -> None:
+        self._sources = sources
         self._store = store
         self._auth = auth
         self._keys = keys
@@ -48,6 +55,10 @@ class BrowserSessions:
         session = await self._store.get(token)
         if session is None:
             return None
+        # A source that is gone or switched off lets nobody in any more.
+        source = session.data.get("source")
+        if source and not await self._sources.is_enabled(source):
+            return None
         user = await self._auth.user_by_id(session.user_id)
         if user is None:
             return None
@@ -60,6 +71,12 @@ class BrowserSessions:
             limits = Limits(frozenset({"enrol"}), ())
             return dataclasses.replace(user, sysadmin=False, limits=limits, via="session")
         return dataclasses.replace(user, sysadmin=sysadmin, via="session")
+
+    async def source(self, request: Request) -> str:
+        """The source by which the browser's session began, "" for the default one or without a session."""
+        token = request.cookies.get(SESSION_COOKIE)
+        session = await self._store.get(token) if token is not None else None
+        return str(session.data.get("source", "")) if session is not None else ""
 
     def require_csrf(self, request: Request) -> None:
         """Raise ApiError 403 unless the request has the CSRF token of its session or cookie."""

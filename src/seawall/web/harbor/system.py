@@ -18,13 +18,20 @@ from seawall.infra.configuration import ITEMS
 from seawall.registry import accounting, repository_lists
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
-from seawall.web.harbor.needs import Config, Db, Dr, RedisDep, SettingsDep, StorageDep
+from seawall.web.harbor.needs import Config, Db, Dr, Oidc, RedisDep, SettingsDep, StorageDep
 from seawall.web.harbor.projects import CVEAllowlist, allowlist_model
 
 router = ApiRouter()
 # In the form in which Harbor's clients look for a version. It stays at the release whose own API tests are
 # the cases of `tests/system/harbor`, although the API has what 2.15 added.
 COMPATIBLE = f"v2.14.0-seawall-{__version__}"
+
+
+class OidcSource(BaseModel):
+    """An OpenID provider to sign in with. `name`: for `/c/oidc/login?source=`; the default one has none."""
+
+    name: str | None = None
+    title: str
 
 
 class GeneralInfo(BaseModel):
@@ -44,6 +51,8 @@ class GeneralInfo(BaseModel):
     read_only: bool | None = None
     notification_enable: bool | None = None
     oidc_provider_name: str | None = None
+    # Seawall's own: every OpenID provider to sign in with, in order.
+    oidc_sources: list[OidcSource] | None = None
     # Seawall's own, of two sites: active, standby or fenced, and where the active site is.
     dr_role: str | None = None
     active_site_url: str | None = None
@@ -104,17 +113,19 @@ async def get_ping(access: Annotated[Access, anyone()]) -> Response:
 
 @router.get("/systeminfo", tags=["systeminfo"])
 async def get_system_info(
-    access: Annotated[Access, anyone()], configuration: Config, settings: SettingsDep, dr: Dr
+    access: Annotated[Access, anyone()], configuration: Config, settings: SettingsDep, dr: Dr, provider: Oidc
 ) -> GeneralInfo:
     """General information; version and addresses are for those who are signed in."""
     values = await configuration.all()
     oidc = values["auth_mode"] == "oidc_auth"
+    providers = await provider.providers()
     info = GeneralInfo(
         auth_mode=values["auth_mode"],
         primary_auth_mode=values["primary_auth_mode"],
         self_registration=values["self_registration"],
         banner_message=values["banner_message"],
         oidc_provider_name=values["oidc_name"] if oidc else "",
+        oidc_sources=[OidcSource(name=item.name or None, title=item.title or "OIDC") for item in providers],
         current_time=timestamp(time.time()),
     )
     if access.principal.known:

@@ -385,7 +385,8 @@ async def update_user_password(
     await _own_profile(access, db, user_id)
     auth = _auth(access, auth)
     if _is_self(access, user_id):
-        old = await auth.authenticate(row.username, body.old_password or "", client_address(access.request))
+        address = client_address(access.request)
+        old = await auth.authenticate(row.username, body.old_password or "", address, programs=False)
         if old is None:
             raise ApiError(403, "the old password is wrong")
         if body.old_password == body.new_password:

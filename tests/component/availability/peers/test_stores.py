@@ -18,7 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
+from seawall.access import identities
 from seawall.access.accounts import ensure_admin
+from seawall.access.oidc import Identity
+from seawall.access.sources import Change
 from seawall.availability.peers import schema as t
 from seawall.availability.peers import wire
 from seawall.availability.peers.kinds import KINDS
@@ -41,6 +44,7 @@ INDEX = "application/vnd.oci.image.index.v1+json"
 MASTER = base64.b64encode(secrets.token_bytes(32)).decode()
 PROJECTS, USERS, TAGS = ("p1", "p2"), ("u1", "u2"), ("x", "y")
 REPLICAS = (0, 1, 2)
+_PROVIDER = {"endpoint": "https://id.example", "client_id": "seawall"}
 
 
 @pytest.fixture(scope="module")
@@ -351,6 +355,43 @@ async def _join(template: Path, folder: Path) -> None:
                 ("label", dump([None, "both"])),
                 ("user-password", dump(["admin"])),
             }
+    finally:
+        await one.services.close()
+        await two.services.close()
+
+
+def test_two_people_who_choose_one_name_apart(template: Path, tmp_path: Path) -> None:
+    """One of them has the account afterwards; the other is not let into it."""
+    asyncio.run(_one_name(template, tmp_path))
+
+
+async def _one_name(template: Path, folder: Path) -> None:
+    one, two = (Instance(folder, template, number) for number in (0, 1))
+    try:
+        for instance in (one, two):
+            await instance.start()
+        who = [
+            Identity("https://id.example", subject, "bob", "", "", ("team",), False, None)
+            for subject in ("first", "second")
+        ]
+        for instance, person in ((one, who[0]), (two, who[1])):
+            assert await instance.services.oidc.arrive(person, onboard_as="bob") is not None
+        for _ in range(3):
+            await one.hear(two, {})
+            await two.hear(one, {})
+        assert await one.says() == await two.says()
+        for instance in (one, two):
+            rows = await instance.db.read(lambda c: c.execute(select(t.user_identities)).all())
+            assert [row.subject for row in rows] == ["first"]
+        # A link, a source and its secret are carried, too.
+        change = Change(configuration={**_PROVIDER, "client_secret": "Secret-12345"})
+        await one.services.sources.add("corp", "oidc", change)
+        await one.db.write(lambda c: identities.link(c, rows[0].user_id, "corp", "https://id.example", "x"))
+        await two.hear(one, {})
+        found = await two.services.sources.get("corp")
+        assert found.values["client_secret"] == "Secret-12345"
+        known = await two.db.read(lambda c: identities.find(c, "corp", "https://id.example", "x"))
+        assert known is not None
     finally:
         await one.services.close()
         await two.services.close()

@@ -45,3 +45,31 @@ def test_up_down_up(url: str) -> None:
     migrate.upgrade(url)
     assert db.sync_read(differences) == []
     asyncio.run(db.close())
+
+
+def test_links_of_the_one_provider_go_on(url: str) -> None:
+    """Revision 0012: who was known by issuer and subject is known so to the default source."""
+    migrate.upgrade(url, "0011")
+    db = open_database(url, pool_size=1)
+
+    def link(connection: Connection) -> None:
+        made = "sysadmin, created_at, updated_at) VALUES (7, 'ann', FALSE, 1, 1)"
+        connection.exec_driver_sql(f"INSERT INTO users (id, username, {made}")
+        connection.exec_driver_sql(
+            "INSERT INTO oidc_users (user_id, issuer, subject, secret, created_at, updated_at) "
+            "VALUES (7, 'https://id.example', 'sub', 'sealed', 2, 3)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO user_groups (name, type, created_at, updated_at) VALUES ('team', 3, 1, 1)"
+        )
+
+    db.sync_write(link)
+    migrate.upgrade(url)
+
+    def known(connection: Connection) -> tuple[list[tuple[object, ...]], object]:
+        rows = connection.exec_driver_sql("SELECT * FROM user_identities").all()
+        group = connection.exec_driver_sql("SELECT source FROM user_groups").scalar()
+        return [tuple(row) for row in rows], group
+
+    assert db.sync_read(known) == ([("", "https://id.example", "sub", 7, 7, 2.0, 3.0)], "")
+    asyncio.run(db.close())
