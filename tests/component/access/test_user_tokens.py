@@ -317,6 +317,7 @@ def test_whom_the_provider_shut_out_learns_when_and_why(run: Callable[..., None]
 
     async def body(lab: Lab) -> None:
         process = lab.services
+        await process.configuration.set({"auth_mode": "oidc_auth"})
         user_id = await lab.db.write(lambda c: users.create(c, "ann", None))
         refresh = json.dumps({"refresh_token": "r", "at": 0}).encode()
         row = {
