@@ -276,7 +276,7 @@ def user_identities(
     as_json: JsonOption = False,
     output: OutputOption = Output.text,
 ) -> None:
-    """List as whom sources know a user.
+    """List the identities that a user has in sources.
 
     Example: seawall user identities alice
     """
