@@ -111,7 +111,10 @@ def _one(item: dict[str, Any]) -> TrustedIssuer:
         raise InvalidError(
             f"issuer {issuer[:200]}: a condition on a claim is required, or any token of the issuer would do"
         )
-    return TrustedIssuer(issuer, audience, conditions, jwks, bool(item.get("any_address")))
+    any_address = item.get("any_address", False)
+    if not isinstance(any_address, bool):
+        raise InvalidError(f"issuer {issuer[:200]}: any_address must be true or false")
+    return TrustedIssuer(issuer, audience, conditions, jwks, any_address)
 
 
 def _patterns(name: str, found: object) -> tuple[str, ...]:

@@ -49,10 +49,12 @@ class Virtual:
 class Sources:
     """Repositories that a name in a virtual project may mean, in the order in which they are to be asked.
 
-    `together`: a list of tags is of all of them; else of the first that has the name.
+    `hosted`: they are of hosted members, which have the name. `together`: a list of tags is of all of them;
+    else of the first that has the name.
     """
 
     names: tuple[str, ...]
+    hosted: bool
     together: bool
 
 
@@ -78,14 +80,14 @@ class VirtualProjects:
         have = await self._db.read(lambda c: _existing(c, names))
         hosted = [name for name in names if name in have]
         if not hosted:
-            return Sources(tuple(f"{member}/{path}" for member in virtual.proxied), False)
+            return Sources(tuple(f"{member}/{path}" for member in virtual.proxied), False, False)
         if not virtual.newest:
-            return Sources((hosted[0],), False)
+            return Sources((hosted[0],), True, False)
         if tag is not None:
             pushed = await self._db.read(lambda c: _pushed(c, hosted, tag))
             # Of equally old ones the first.
             hosted = sorted(pushed, key=lambda name: (-pushed[name], names.index(name))) or hosted
-        return Sources(tuple(hosted), True)
+        return Sources(tuple(hosted), True, True)
 
 
 def set_metadata(connection: Connection, project: Project, values: Mapping[str, str]) -> None:

@@ -280,6 +280,8 @@ def test_conditions(issuer: Issuer) -> None:
         {"claims": {"sub": []}},
         {"claims": {"": "x"}},
         {"claims": {"sub": "x\0"}},
+        {"any_address": "yes"},
+        {"any_address": 1},
         {"jwks": {}},
         {"jwks": {"keys": []}},
         {"jwks": {"keys": [{"kty": "RSA"}]}},

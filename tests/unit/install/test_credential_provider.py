@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from seawall.kernel.errors import ConfigError
 from seawall.process.commands.kubelet import PROVIDER, provider_config
 
 API = "credentialprovider.kubelet.k8s.io/v1"
@@ -100,6 +101,38 @@ def test_wrong_arguments() -> None:
     assert "--robot needs a value" in run(asked(), "--robot").stderr
 
 
+def test_an_annotation_s_name_is_no_member_s() -> None:
+    own = {"image": "evil/x", "serviceAccountToken": "evil", "q": 'a"}', "seawall/robot": "robot$a}+b"}
+    found = answered(asked(serviceAccountAnnotations=own))
+    assert found == {"registry.example.com:5443": {"username": "robot$a}+b", "password": TOKEN}}
+
+
+def test_hosts_of_every_form() -> None:
+    assert list(answered(asked(image="[::1]:5000/ci/app"))) == ["[::1]:5000"]
+    for image in ("alpine:3", "registry.example.com"):
+        assert "names no image" in run(asked(image=image)).stderr
+    assert "no quotes" in run(asked(serviceAccountAnnotations=None), "--robot", 'a"b').stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "robot"),
+    [
+        ("https://user:pass@r.example.com", None),
+        ("https://*.example.com", None),
+        ("https://r.example.com/path", None),
+        ("https://r.example.com: x", None),
+        ("https://r.example.com\n- evil", None),
+        ("https://", None),
+        ("r.example.com", None),
+        ("https://r.example.com", 'a"b'),
+        ("https://r.example.com", "a\nb"),
+    ],
+)
+def test_configurations_that_cannot_be(url: str, robot: str | None) -> None:
+    with pytest.raises(ConfigError):
+        provider_config(url, "aud", robot)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.text(max_size=60) | st.sampled_from(['","image":"evil.example.com/x', '\\","serviceAccountToken":"x'])
@@ -107,7 +140,7 @@ def test_wrong_arguments() -> None:
 def test_no_annotation_looks_like_another_member(text: str) -> None:
     found = answered(asked(serviceAccountAnnotations={"a": text, "seawall/robot": ROBOT, "z": text}))
     assert found == {"registry.example.com:5443": {"username": ROBOT, "password": TOKEN}}
-    # A robot has no quotes and no backslashes; with any the pull is anonymous.
+    # A robot's name has no quotes and no backslashes; with one the pull is anonymous.
     done = run(asked(serviceAccountAnnotations={"seawall/robot": text}))
     assert done.returncode == 0
     assert set(json.loads(done.stdout)["auth"]) <= {"registry.example.com:5443"}

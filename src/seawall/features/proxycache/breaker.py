@@ -159,7 +159,8 @@ def counts_as_failure(error: RemoteError) -> bool:
 
 def told(error: RemoteError) -> RegistryError:
     """What a client is told of an upstream's error."""
-    if error.status == 404:
+    if error.status in (400, 404, 410):
+        # 400: a name that the upstream does not take, such as one of a single part at Harbor's.
         return RegistryError("NAME_UNKNOWN", "unknown to the upstream registry")
     if error.status == 429:
         headers = {"Retry-After": str(max(1, round(error.retry_after)))}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 import yaml
 
+from seawall.kernel.errors import ConfigError
 from seawall.process.commands.common import registry_url
 
 kubelet_app = typer.Typer(no_args_is_help=True, help="Pulls in Kubernetes without imagePullSecrets.")
 # The program's name: kubelet finds it by the provider's name.
 PROVIDER = "seawall-credential-provider"
+# No pattern: tokens would go to every host that fits it.
+_HOST = re.compile(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 
 
 @kubelet_app.command("provider")
@@ -41,10 +44,16 @@ def kubelet_config(
 
 
 def provider_config(url: str, audience: str, robot: str | None) -> dict[str, object]:
-    """A CredentialProviderConfig of kubelet.config.k8s.io/v1."""
+    """A CredentialProviderConfig of kubelet.config.k8s.io/v1. Raises ConfigError."""
+    scheme, _, host = registry_url(url).partition("://")
+    if not _HOST.fullmatch(host):
+        raise ConfigError(f"{url}: must be {scheme}://, then a host, and a port where it has one")
+    for name, value in (("--audience", audience), ("--robot", robot or "x")):
+        if not value.isprintable() or not value or any(letter in value for letter in '"\\ '):
+            raise ConfigError(f"{name} {value[:64]!a}: has no spaces, quotes and backslashes")
     provider = {
         "name": PROVIDER,
-        "matchImages": [urlsplit(registry_url(url)).netloc],
+        "matchImages": [host.lower()],
         "defaultCacheDuration": "0s",
         "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
         **({"args": ["--robot", robot]} if robot else {}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 from sqlalchemy import Connection, Row
 
 from seawall.access import access as decide
@@ -51,7 +51,7 @@ class TrustedIssuer(BaseModel):
     audience: str = Field(max_length=1024)
     claims: dict[str, str | list[str]] = Field(max_length=20)
     jwks: dict[str, Any] | None = None
-    any_address: bool = False
+    any_address: StrictBool = False
 
 
 class Robot(BaseModel):

@@ -7,6 +7,7 @@ the registry, which may be any composition of registries.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
@@ -142,29 +143,61 @@ class OciApp:
         tag = item[0] if kind == "manifest" and ":" not in item[0] else None
         sources = await self._virtual.sources(virtual, path, tag)
         members = [f"{member}/{path}" for member in virtual.members]
-        mine = [member for member in members if await self._access.may_pull(request, member)]
-        allowed = [source for source in sources.names if source in mine]
+        mine = {member for member in members if await self._access.may_pull(request, member)}
+        if tag is not None or (kind == "tags" and not sources.together):
+            # A member that the caller may not pull from is not passed over: the next may have something else
+            # of that name.
+            allowed = list(itertools.takewhile(mine.__contains__, sources.names))
+        else:
+            allowed = [source for source in sources.names if source in mine]
         # Many clients sign in only when they are asked to. Whether a member has the name decides nothing
         # here, or strangers could find out.
         challenge = self._access.better_token(request, name) if len(mine) < len(members) else None
-        error = challenge or error
-        if kind == "tags":
-            return await self._lists.tags_of(request, name, allowed, sources.together, error)
-        for source in allowed:
-            try:
-                if kind == "referrers":
-                    await self._registry.manifest(source, item[0])
-                return await handler(request, source, *item)
-            except RegistryError as missing:
-                # An upstream that is away is not passed over: the next may have other content of that name.
-                if missing.status != 404:
-                    raise
-                error = challenge or missing
-        if kind == "referrers" and challenge is None:
+        try:
+            if kind == "tags":
+                if not sources.hosted:
+                    allowed = await self._first_with(allowed)
+                return await self._lists.tags_of(request, name, allowed, challenge or error)
+            for source in allowed:
+                try:
+                    if kind == "referrers":
+                        await self._registry.manifest(source, item[0])
+                    return await handler(request, source, *item)
+                except RegistryError as missing:
+                    # Nor is an upstream that is away passed over.
+                    if missing.status != 404:
+                        raise
+                    error = missing
+        except RegistryError as failed:
+            if not {f"{member}/{path}" for member in virtual.hosted} <= mine and failed.status != 404:
+                # What an upstream says of a name would tell that no hosted member has it.
+                raise challenge or RegistryError("NAME_UNKNOWN", detail={"name": name}) from None
+            raise
+        if challenge is not None:
+            raise challenge
+        if kind == "referrers":
             # There may be none of what is not there.
             return await handler(request, name, *item)
         assert error is not None
         raise error
+
+    async def _first_with(self, sources: list[str]) -> list[str]:
+        """The first proxied repository whose upstream has it, alone; none when no upstream has it."""
+        for source in sources:
+            try:
+                if await self._registry.tags(source, 1, None):
+                    return [source]
+            except RegistryError as error:
+                if error.status != 404:
+                    raise
+            try:
+                # A list is empty also where the upstream does not answer.
+                await self._registry.manifest(source, "latest")
+                return [source]
+            except RegistryError as error:
+                if error.status != 404:
+                    raise
+        return []
 
     async def _meant(self, request: Request, name: str) -> str:
         """The repository that a name in the request means. Raises RegistryError."""

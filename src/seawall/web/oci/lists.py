@@ -37,17 +37,9 @@ class ListHandlers:
         return _list_response({"name": name, "tags": found[:n]}, f"/v2/{name}/tags/list", n, found)
 
     async def tags_of(
-        self,
-        request: Request,
-        name: str,
-        sources: Sequence[str],
-        together: bool,
-        missing: RegistryError | None,
+        self, request: Request, name: str, sources: Sequence[str], missing: RegistryError | None
     ) -> Response:
-        """The same in a virtual project: tags of all `sources`, or of the first that has the name.
-
-        `missing` is raised when none has it.
-        """
+        """In a virtual project: the tags of all `sources`; `missing` is raised when none has the name."""
         n, last = _page(request)
         found: set[str] | None = None
         for source in sources:
@@ -57,12 +49,7 @@ class ListHandlers:
                 if error.status != 404:
                     raise
                 continue
-            if not (more or together or last):
-                # A proxy-cache project's list of a name that its upstream does not have.
-                continue
             found = (found or set()) | set(more)
-            if not together:
-                break
         if found is None:
             raise missing or RegistryError("NAME_UNKNOWN", detail={"name": name})
         listed = sorted(found)[: n + 1]

@@ -36,12 +36,12 @@ class World:
         """The same at the upstream."""
         return push(self.upstream.url, ADMIN, name, tag, text.encode())
 
-    def proxy(self, name: str, url: str) -> None:
-        """Make a public proxy-cache project of an upstream."""
+    def proxy(self, name: str, url: str, public: bool = True) -> None:
+        """Make a proxy-cache project of an upstream."""
         body = {"name": name, "url": url, "type": "harbor", "insecure": True}
         location = self.here.api("POST", "/registries", json=body).headers["location"]
         project = {"project_name": name, "registry_id": int(location.rpartition("/")[2])}
-        self.here.api("POST", "/projects", json={**project, "metadata": {"public": "true"}})
+        self.here.api("POST", "/projects", json={**project, "metadata": {"public": str(public).lower()}})
 
     def virtual(self, members: str, order: str = "first", public: bool = True) -> str:
         """A new virtual project; returns its name."""
@@ -222,7 +222,50 @@ def test_an_upstream_that_is_away_is_not_passed_over(world: World, tmp_path: Pat
         away.close()
     world.push_above("team/there", "v1", "there")
     assert world.digest(f"{world.virtual('hub,away')}/team/there/manifests/v1") is not None
-    assert world.get(f"{world.virtual('away,hub')}/team/there/manifests/v1").status_code >= 500
+    first = world.virtual("away,hub")
+    for path in ("manifests/v1", "tags/list"):
+        assert world.get(f"{first}/team/there/{path}").status_code == 503
+    # That nobody can say is no sign either, for who may not see all that is hosted.
+    behind = world.virtual("secret,away")
+    world.push("secret/team/mine", "v1", "mine")
+    for path in ("team/mine/manifests/v1", "team/none/manifests/v1", "team/none/tags/list"):
+        assert world.get(f"{behind}/{path}", None).status_code == 401
+        assert world.get(f"{behind}/{path}", ("mara", "Secret-12345")).status_code == 404
+    assert world.get(f"{behind}/team/none/manifests/v1").status_code == 503
+
+
+def test_a_proxied_member_that_is_not_for_all_is_not_passed_over(world: World, tmp_path: Path) -> None:
+    """Else two people would pull different images by one name."""
+    other = Registry(tmp_path / "other")
+    try:
+        other.start()
+        other.create_project("team", public=True)
+        mine = push(other.url, ADMIN, "team/both", "v1", b"mine")
+        world.push_above("team/both", "v1", "theirs")
+        world.proxy("inner", other.url, public=False)
+        name = world.virtual("inner,hub")
+        assert world.digest(f"{name}/team/both/manifests/v1") == mine
+        for path in ("manifests/v1", "tags/list"):
+            assert world.get(f"{name}/team/both/{path}", ("mara", "Secret-12345")).status_code == 404
+            assert world.get(f"{name}/team/both/{path}", None).status_code == 401
+    finally:
+        other.close()
+
+
+def test_a_newer_tag_that_is_not_for_all_is_not_passed_over(world: World) -> None:
+    name = world.virtual("one,secret", "newest")
+    world.push("one/both", "v1", "older")
+    newer = world.push("secret/both", "v1", "newer")
+    assert world.digest(f"{name}/both/manifests/v1") == newer
+    assert world.digest(f"{name}/both/manifests/v1", ("mara", "Secret-12345")) is None
+    # What is named by its digest is the same wherever it is.
+    digest = world.digest("one/both/manifests/v1")
+    assert world.digest(f"{name}/both/manifests/{digest}", ("mara", "Secret-12345")) == digest
+
+
+def test_a_name_that_an_upstream_does_not_take(world: World) -> None:
+    """Names of one part are an error of Harbor's, and no outage."""
+    assert world.get("hub/single/manifests/v1").status_code == 404
 
 
 @pytest.mark.parametrize(
