@@ -91,17 +91,17 @@ def serve(
     os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     metrics = tempfile.mkdtemp(prefix="seawall-metrics-")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
-    os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
-    server = _server(settings)
-    announce_drain(server, settings.http)
-    # Not sooner either (see `_server`).
-    from seawall.process.worker import EmbeddedRunner
-
-    if writable and settings.auth.mode == "local" and settings.admin_password is None:
-        server.on_startup(FirstAdmin(settings, _show_password).begin)
-    jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
     try:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+        os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
+        server = _server(settings)
+        announce_drain(server, settings.http)
+        # Not sooner either (see `_server`).
+        from seawall.process.worker import EmbeddedRunner
+
+        if writable and settings.auth.mode == "local" and settings.admin_password is None:
+            server.on_startup(FirstAdmin(settings, _show_password).begin)
+        jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
         with jobs if settings.jobs.embedded else contextlib.nullcontext():
             server.serve()
     finally:
