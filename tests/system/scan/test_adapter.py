@@ -169,8 +169,12 @@ def test_registrations(client: Client, scanner: Registry, proxy: Proxy) -> None:
     assert client.get(f"/scanners/{identifier}")["health"] == "healthy"
     client.api("PATCH", f"/scanners/{identifier}", json={"is_default": True})
     client.api("DELETE", f"/scanners/{identifier}", 400)
-    assert [s["is_default"] for s in client.get("/scanners")] == [False, True]
-    embedded = client.get("/scanners")[0]["uuid"]
+    # The default one is the first.
+    assert [(s["name"], s["is_default"]) for s in client.get("/scanners")] == [
+        ("Remote", True),
+        ("Seawall", False),
+    ]
+    embedded = client.get("/scanners")[1]["uuid"]
     client.api("PATCH", f"/scanners/{embedded}", json={"is_default": True})
     client.api("DELETE", f"/scanners/{embedded}", 400)
     assert client.api("DELETE", f"/scanners/{identifier}").json()["name"] == "Remote"
