@@ -131,7 +131,6 @@ _FIELDS: Fields = {
     "name": Field(scanners.c.name),
     "description": Field(scanners.c.description),
     "url": Field(scanners.c.url),
-    "auth": Field(scanners.c.auth),
     "disabled": Field(scanners.c.disabled, "bool"),
     "is_default": Field(scanners.c.is_default, "bool"),
     "skip_cert_verify": Field(scanners.c.skip_cert_verify, "bool"),
