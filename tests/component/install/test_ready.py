@@ -297,7 +297,7 @@ def test_every_fault_is_found(tmp_path: Path, postgres: Postgres, authority: Aut
         found = faults(file)
     assert set(found) == {"port", "name", "database", "redis", "prepared"}
     assert found["port"] == f"{https['port']}: Address already in use"
-    assert found["name"].startswith("no-such-host.invalid is not resolved")
+    assert found["name"].startswith("no-such-host.invalid cannot be resolved")
     assert found["database"].startswith("this is a Harbor's database")
     assert found["prepared"].endswith("csrf_key: not there")
 

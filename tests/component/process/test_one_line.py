@@ -43,6 +43,7 @@ WORDS = {
     "mirror-config": ["containerd"],
     "quota set": ["library", "1"],
     "project member": ["p", "u", "guest"],
+    "source add": ["s", "--kind", "ldap"],
     "robot trust": ["r", *_ISSUER, "--claim", "sub=x"],
     "robot distrust": ["r", *_ISSUER[:2]],
 }

@@ -91,9 +91,8 @@ def test_what_is_meant_is_named(say: Say) -> None:
     assert "did you mean create?" in say("project", "add")
     assert "did you mean serve?" in say("start")
     assert "did you mean --help?" in say("help")
-    assert "there are create, delete, list, passwd, remove-second-factor; see seawall user --help" in say(
-        "user", "42"
-    )
+    commands = "create, delete, identities, link, list, passwd, remove-second-factor, unlink"
+    assert f"there are {commands}; see seawall user --help" in say("user", "42")
     assert "no option --prot; did you mean --port?" in say("serve", "--prot", "1")
     assert "invalid value for '--port': must be a whole number; see" in say("serve", "--port", "http")
     assert "did you mean haproxy?" in say("ha", "lb-config", "haprox")
