@@ -330,7 +330,7 @@ def test_group_names_of_providers(run: Run) -> None:
 
 
 def test_names_that_look_like_anothers(run: Run) -> None:
-    """Whoever chooses a name chooses none that a source's user would have."""
+    """A name that somebody chooses is never one that a source's user would have."""
 
     async def body(lab: Lab) -> None:
         await provider(lab, "corp")
