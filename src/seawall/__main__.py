@@ -10,6 +10,8 @@ from typing import NoReturn
 
 from seawall.kernel.interrupt import leave_at_once
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line given in `sys.argv`."""
@@ -24,7 +26,11 @@ def main() -> None:
 
 
 def _decided(code: int) -> None:
-    """Let Ctrl-C end the rest, such as the wait for threads, with the exit code that is decided already."""
+    """Let Ctrl-C end the rest, such as the wait for threads, with the exit code that is decided already.
+
+    After an interruption this is the end: `python -m` remembers a KeyboardInterrupt that came in code
+    compiled from a text (as each dataclass's is), though it was caught, and ends by SIGINT, not with 130.
+    """
 
     def leave(*_signal: object) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
@@ -32,6 +38,8 @@ def _decided(code: int) -> None:
         os._exit(code)
 
     signal.signal(signal.SIGINT, leave)
+    if code == _INTERRUPTED:
+        leave()
 
 
 if __name__ == "__main__":

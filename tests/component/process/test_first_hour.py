@@ -211,6 +211,24 @@ def test_interrupted_in_the_first_second(tmp_path: Path) -> None:
         )
 
 
+def test_an_interruption_in_code_that_was_made_from_a_text(tmp_path: Path) -> None:
+    """As that of a dataclass, of which a start makes hundreds: `python -m` remembers it."""
+    (tmp_path / "interrupted.py").write_text(
+        "import sys\n"
+        "import seawall.__main__ as program\n"
+        "import seawall.process.commands.main as commands\n"
+        "def app(**_):\n"
+        "    exec('import os, signal\\nos.kill(os.getpid(), signal.SIGINT)\\nwhile True: pass')\n"
+        "commands.app = app\n"
+        "sys.argv = ['seawall', 'x']\n"
+        "program.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stderr, done.returncode) == ("seawall: interrupted\n", 130)
+
+
 @pytest.mark.parametrize("seconds", [1, 2, 4])
 def test_a_start_is_interrupted(tmp_path: Path, seconds: float) -> None:
     process = subprocess.Popen(
