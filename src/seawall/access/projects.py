@@ -87,7 +87,7 @@ def names_in(value: str) -> list[str]:
 
 
 def _members(value: str) -> list[str]:
-    names = names_in(value[: _MOST_MEMBERS * 256])
+    names = names_in(value)
     if len(names) > _MOST_MEMBERS:
         raise InvalidError(f"virtual_members has more than {_MOST_MEMBERS} projects")
     if len(set(names)) != len(names):

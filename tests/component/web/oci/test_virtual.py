@@ -270,7 +270,13 @@ def test_a_name_that_an_upstream_does_not_take(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("members", "why"),
-    [("nosuch", "does not exist"), ("one,one", "more than once"), ("One", ""), ("VIRTUAL", "virtual")],
+    [
+        ("nosuch", "does not exist"),
+        ("one" + " " * 6000 + ",nosuch", "does not exist"),
+        ("one,one", "more than once"),
+        ("One", ""),
+        ("VIRTUAL", "virtual"),
+    ],
 )
 def test_lists_that_cannot_be(world: World, members: str, why: str) -> None:
     if members == "VIRTUAL":
