@@ -77,6 +77,12 @@ def all_repositories(connection: Connection) -> list[tuple[int, str]]:
     return [(row[0], row[1]) for row in connection.execute(query)]
 
 
+def has_repositories(connection: Connection, project_id: int) -> bool:
+    """Whether the project has a repository that exists, see REPOSITORY_EXISTS."""
+    query = select(repositories.c.id).where(repositories.c.project_id == project_id, REPOSITORY_EXISTS)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def repositories_of(connection: Connection, project_id: int) -> list[Repository]:
     """The project's repositories that have held a manifest, by name."""
     query = (

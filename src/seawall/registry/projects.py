@@ -13,7 +13,7 @@ from seawall.access.access import Project, project_by_name
 from seawall.kernel.errors import ConflictError, InvalidError
 from seawall.registry import virtual
 from seawall.registry.accounting import UNLIMITED
-from seawall.registry.lookups import repository_ids
+from seawall.registry.lookups import has_repositories, repository_ids
 from seawall.registry.repositories import lock
 from seawall.registry.tables import REPOSITORY_EXISTS, quotas, repositories
 
@@ -88,9 +88,7 @@ def count_repositories(connection: Connection, project_ids: Collection[int]) -> 
 
 def not_deletable(connection: Connection, project: Project) -> str | None:
     """Why the project cannot be deleted, None when it can."""
-    if connection.execute(
-        select(repositories.c.id).where(repositories.c.project_id == project.id, REPOSITORY_EXISTS).limit(1)
-    ).first():
+    if has_repositories(connection, project.id):
         return "the project contains repositories, can not be deleted"
     return None
 

@@ -22,6 +22,7 @@ from seawall.access.access import Project, project_by_name
 from seawall.access.views import projects
 from seawall.infra.db import Database
 from seawall.kernel.errors import InvalidError
+from seawall.registry.lookups import has_repositories
 from seawall.registry.tables import REPOSITORY_EXISTS, repositories, tags
 
 MEMBERS = "virtual_members"
@@ -121,10 +122,7 @@ def forget(connection: Connection, project: Project) -> None:
 def _check(connection: Connection, project: Project, members: Sequence[str]) -> None:
     if project.registry_id is not None:
         raise InvalidError(f"project {project.name} is a proxy cache, so it cannot be a virtual one")
-    query = (
-        select(repositories.c.id).where(repositories.c.project_id == project.id, REPOSITORY_EXISTS).limit(1)
-    )
-    if connection.execute(query).first() is not None:
+    if has_repositories(connection, project.id):
         raise InvalidError(f"project {project.name} has repositories, so it cannot be a virtual one")
     lists = access.values_of(connection, MEMBERS)
     for name, text in lists.items():
