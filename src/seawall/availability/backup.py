@@ -130,7 +130,8 @@ async def verify(directory: Path) -> AsyncIterator[str]:
             yield f"{path.name}: missing"
         elif _hash(path, "sha256") != item["sha256"]:
             yield f"{path.name}: damaged"
-    for row in dump.read_rows(metadata, "blobs"):
+    for number, row in enumerate(dump.read_rows(metadata, "blobs"), 1):
+        progress.step("blobs of the backup checked", number, content["blobs"])
         path = blob_file(directory, row["digest"])
         algorithm, _, value = row["digest"].partition(":")
         if not path.exists():
@@ -163,7 +164,7 @@ async def restore(url: str, open_storage: Callable[[], BlobStorage], directory: 
                 storage, row["storage_key"], blob_file(directory, row["digest"])
             )
         count += 1
-        progress.step("blobs", count, content["blobs"])
+        progress.step("blobs restored", count, content["blobs"])
     dump.load_tables(url, metadata, content["revision"], moved)
     return count
 

@@ -23,6 +23,15 @@ class Outcome:
     failed: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The outcome as a JSON-able mapping."""
+        return {
+            "made": dict(self.made),
+            "there": dict(self.there),
+            "failed": self.failed,
+            "notes": self.notes,
+        }
+
     def describe(self) -> str:
         """What was done, one line a kind."""
         kinds = sorted({*self.made, *self.there})

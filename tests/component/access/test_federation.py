@@ -434,7 +434,9 @@ def _over_http(server: Registry, issuer: Issuer) -> None:
     command = ("robot", "trust", name, "--issuer", issuer.url, "--audience", AUDIENCE, "--claim")
     assert server.cli(*command, "repository").returncode == 1
     assert server.cli(*command, "repository=acme/*").returncode == 0
-    assert json.loads(server.cli("robot", "trusted", name).stdout)[0]["claims"] == {"repository": ["acme/*"]}
+    assert json.loads(server.cli("robot", "trusted", name, "--json").stdout)[0]["claims"] == {
+        "repository": ["acme/*"]
+    }
     assert exchange().status_code == 200
     server.api("PUT", f"/robots/{made['id']}", json={**shown, "disable": True, "trusted_issuers": None})
     assert exchange().status_code == 401

@@ -20,6 +20,7 @@ from tests.support.processes import SEAWALL
 from tests.support.registry import Registry
 from tests.support.servers.docker_registry import DockerRegistry
 from tests.support.servers.postgres import Postgres
+from tests.support.terminal import at_terminal
 
 HERE = ("Harbor12345", "Password1", "Robot-secret-1")
 
@@ -567,7 +568,13 @@ def test_a_killed_run_is_run_again(move: Move) -> None:
     assert "blobs in the storage" in process.stdout.readline()
     process.kill()
     process.wait()
-    move.run("--apply")
+    move.new.environment |= environment
+    done, shown = at_terminal(move.new, "adopt-harbor", "--apply", "--json")
+    assert done.returncode == 0, shown
+    assert json.loads(done.stdout)["counts"]
+    # The bars of its long parts.
+    assert "blobs in the storage" in shown
+    assert "repositories" in shown
     here = Remote(move.new.url, ("admin", "Harbor12345"))
     for repository, tag in (("library/app", "1.0"), ("team/tool", "2.0"), ("team/signed", "v1")):
         here.check(repository, tag)

@@ -16,9 +16,9 @@ from tests.support.registry import Registry
 
 
 def collect(server: Registry, *arguments: str) -> dict[str, int]:
-    done = server.cli("gc", "--grace-minutes", "0", "--reader-minutes", "0", *arguments)
+    done = server.cli("gc", "--json", "--grace-minutes", "0", "--reader-minutes", "0", *arguments)
     assert done.returncode == 0, done.stderr
-    report: dict[str, int] = json.loads(done.stdout.strip().splitlines()[-1])
+    report: dict[str, int] = json.loads(done.stdout)
     return report
 
 

@@ -178,7 +178,8 @@ def test_cancelled_and_finished_sessions_leave_nothing(
     assert httpx.delete(f"{a.url}/v2/test/repo/blobs/{sha256(b'same')}").status_code == 202
     # The first run moves the blob to the trash, the second empties it.
     counts = [
-        json.loads(b.cli("gc", "--grace-minutes", "0", "--reader-minutes", "0").stdout) for _ in range(2)
+        json.loads(b.cli("gc", "--json", "--grace-minutes", "0", "--reader-minutes", "0").stdout)
+        for _ in range(2)
     ]
     assert counts[0]["blobs"] == counts[1]["deleted_files"] >= 1
     assert objects() == set()

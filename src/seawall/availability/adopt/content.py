@@ -21,6 +21,7 @@ from seawall.infra.db import Database
 from seawall.infra.db.dialect import allow_long
 from seawall.infra.storage import BlobStorage
 from seawall.infra.storage.tree import tree_key
+from seawall.kernel import progress
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, check_name, digest_of
 from seawall.registry import accounting, adopted
@@ -120,6 +121,7 @@ class ContentReader:
         async for item in self._storage.list_tree():
             _, algorithm, value = item.key.split(".")
             self.sizes[f"{algorithm}:{value}"] = item.size
+            progress.step("blobs in the storage", len(self.sizes))
         return len(self.sizes)
 
     async def read(self, source: Source) -> None:
@@ -230,7 +232,8 @@ async def bring(
             say(f"{done} artifacts written")
         batch.clear()
 
-    for source in found:
+    for number, source in enumerate(found, 1):
+        progress.step("repositories", number)
         if not source.said:
             continue
         await reader.read(source)

@@ -17,6 +17,7 @@ from seawall.features.scan.advisories import Advisory
 from seawall.features.scan.tables import advisories, advisory_cves, advisory_packages, advisory_sources
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import upsert
+from seawall.kernel import progress
 from seawall.kernel.errors import InvalidError, NotFoundError
 
 _BATCH = 500
@@ -73,7 +74,8 @@ def store(db: Database, source: str, items: Iterable[Item], *, replace: bool) ->
     seen: set[str] = set()
     newest: float | None = None
     with tempfile.TemporaryFile() as spool:
-        for item in items:
+        for number, item in enumerate(items, 1):
+            progress.step(f"{source}: records read", number)
             name = names.get(item.hash)
             advisory = None
             if name is None:
@@ -97,7 +99,8 @@ def store(db: Database, source: str, items: Iterable[Item], *, replace: bool) ->
             known = _known(connection, source)
             added = changed = removed = 0
             batch: list[tuple[str, Advisory]] = []
-            for digest, advisory in _spooled(spool):
+            for number, (digest, advisory) in enumerate(_spooled(spool), 1):
+                progress.step(f"{source}: new and changed advisories", number)
                 before = known.get(advisory.name)
                 if before is None:
                     added += 1

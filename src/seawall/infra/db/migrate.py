@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import sqlite3
 import time
@@ -33,6 +34,7 @@ from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.plain import postgres_engine
 from seawall.infra.db.tables import schema_compatibility
 from seawall.infra.private import private_file
+from seawall.kernel import progress
 from seawall.kernel.errors import ConfigError
 
 # The oldest schema revision whose code may run on the schema of this code. Raise it with a migration that
@@ -103,7 +105,8 @@ def revisions() -> set[str]:
 
 def _upgrade(connection: Connection, revision: str, scripts: Path | None) -> None:
     config = _config(connection, scripts)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    scripts_of = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts_of.walk_revisions()}
     foreign = foreign_tables(connection)
     if foreign:
         raise ConfigError(foreign)
@@ -115,6 +118,9 @@ def _upgrade(connection: Connection, revision: str, scripts: Path | None) -> Non
         if needed not in known:
             raise ConfigError(f"database schema {at} is newer than this Seawall; start the newer version")
         return
+    steps = len(list(scripts_of.iterate_revisions(revision, at or "base")))
+    done = itertools.count(1)
+    config.attributes["on_version_apply"] = lambda **_: progress.step("migrations", next(done), steps)
     command.upgrade(config, revision)
     _mark(connection)
 

@@ -17,14 +17,8 @@ from seawall.availability.adopt.report import Report, lines
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError
 from seawall.process.commands.bars import bars
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    registry_of,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of
+from seawall.process.commands.output import JsonOption, Output, OutputOption
 
 app = typer.Typer()
 _KEY = "SEAWALL_HARBOR_SECRET_KEY"

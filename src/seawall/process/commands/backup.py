@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from seawall.process.commands.common import (
     settings_of,
     writing,
 )
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, result
 from seawall.process.storage import open_storage
 
 app = typer.Typer()
@@ -33,13 +35,17 @@ def backup(
     verify: Annotated[
         bool, typer.Option("--verify", help="check the backup in this folder, and make none")
     ] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Back up metadata and blobs while the registry runs; the master key is not part of it.
 
     Example: seawall backup /srv/backups/registry
     """
+    wants_json = in_json(as_json, output)
     if verify:
-        asyncio.run(_verify(directory))
+        with bars():
+            asyncio.run(_verify(directory, wants_json))
         return
     settings = registry_of(config, data_dir)
     embedded = [] if settings.database.url else [settings.data_dir]
@@ -49,20 +55,25 @@ def backup(
             raise ConfigError(f"{directory} is in {place}, and would be lost with it; name another place")
     with writing(directory), bars():
         report = asyncio.run(backup_.backup(settings.database_url, open_storage(settings), directory))
-    print(
+    text = (
         f"{directory}: {report.rows} rows; {report.copied} blobs copied ({report.bytes} bytes), "
         f"{report.kept} were there already"
     )
+    result({"folder": str(directory), **asdict(report)}, wants_json, text)
 
 
-async def _verify(directory: Path) -> None:
-    faults = 0
+async def _verify(directory: Path, wants_json: bool) -> None:
+    faults = []
     async for line in backup_.verify(directory):
-        faults += 1
-        print(line)
+        faults.append(line)
+        if not wants_json:
+            print(line)
+    if wants_json:
+        result({"folder": str(directory), "ok": not faults, "faults": faults}, True)
     if faults:
-        raise ConfigError(f"backup {directory}: {number_of(faults, 'fault')}")
-    print(f"{directory}: complete and undamaged")
+        raise ConfigError(f"backup {directory}: {number_of(len(faults), 'fault')}")
+    if not wants_json:
+        print(f"{directory}: complete and undamaged")
 
 
 @app.command("restore")
@@ -70,6 +81,8 @@ def restore(
     directory: Annotated[Path, typer.Argument(help="a backup")],
     config: ConfigOption = None,
     data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Restore a backup into an empty database and storage.
 
@@ -78,4 +91,5 @@ def restore(
     settings = settings_of(config, data_dir)
     with writing(settings.storage_root), bars():
         count = asyncio.run(backup_.restore(settings.database_url, lambda: open_storage(settings), directory))
-    print(f"{directory}: restored, {count} blobs; start it with the master key of the backed-up registry")
+    text = f"{directory}: restored, {count} blobs; start it with the master key of the backed-up registry"
+    result({"folder": str(directory), "blobs": count}, in_json(as_json, output), text)

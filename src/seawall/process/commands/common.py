@@ -6,19 +6,15 @@ import asyncio
 import contextlib
 import datetime
 import errno
-import json
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from enum import StrEnum
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import structlog
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from seawall.infra.loading import find, load
 from seawall.infra.roots import trust_authorities
@@ -84,43 +80,6 @@ def password_of(user: str, url: str, variable: str, file: Path | None = None) ->
     if not sys.stdin.isatty():
         raise ConfigError(f"no password of {user} at {url}: set {variable}")
     return str(typer.prompt(f"Password of {user} at {url}", hide_input=True))
-
-
-class Output(StrEnum):
-    """How a command prints."""
-
-    text = "text"
-    table = "table"
-    json = "json"
-
-
-JsonOption = Annotated[bool, typer.Option("--json", help="the same as --output json")]
-OutputOption = Annotated[
-    Output, typer.Option("--output", "-o", help="table, text (the same as table) or json")
-]
-
-# A terminal's width is rich's affair; what is piped is read by programs, and must not be cut at 80 columns.
-console = Console(width=None if sys.stdout.isatty() else 1000)
-
-
-def listed(
-    head: tuple[str, ...],
-    rows: Iterable[tuple[Any, ...]],
-    in_json: bool,
-    shown: Callable[[Any], str] = str,
-) -> None:
-    """Print `rows` as a table, or as a JSON list of objects with the words of `head` as keys.
-
-    `shown` is how a table shows a value; JSON has the value itself.
-    """
-    if in_json:
-        keys = [word.replace(" ", "_") for word in head]
-        print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
-        return
-    table = Table(*head)
-    for row in rows:
-        table.add_row(*("" if value is None else shown(value) for value in row))
-    console.print(table)
 
 
 def settings_of(config: Path | None, data_dir: Path | None, **flags: Any) -> Settings:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from seawall.infra.db import Database
 from seawall.infra.settings import Settings
 from seawall.process.commands.bars import bars
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, result
 from seawall.process.storage import open_storage
 from seawall.registry import fsck as fsck_
 from seawall.registry import gc as gc_
@@ -31,10 +33,12 @@ def gc(
     reader_minutes: Annotated[
         int, typer.Option(min=0, help="keep removed bytes this long for clients that still read them")
     ] = 15,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
-    """Collect garbage while the registry runs, and print the result as JSON.
+    """Collect garbage while the registry runs, and print what was removed.
 
-    Example: seawall gc --dry-run --delete-untagged
+    Example: seawall gc --dry-run --delete-untagged --output json
     """
     settings = registry_of(config, data_dir)
     grace = settings.gc.grace_minutes if grace_minutes is None else grace_minutes
@@ -52,7 +56,7 @@ def gc(
 
     with bars():
         report = with_db(settings, work)
-    print(json.dumps(report.as_dict()))
+    result(report.as_dict(), in_json(as_json, output))
 
 
 @app.command()
@@ -63,6 +67,8 @@ def fsck(
     repair: Annotated[
         bool, typer.Option(help="bring back lost bytes from elsewhere in storage, peers and upstreams")
     ] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Check that every blob and manifest is there and intact; exit code 1 when not.
 
@@ -75,24 +81,39 @@ def fsck(
     report = fsck_.FsckReport()
     findings: list[fsck_.Finding] = []
     losses: list[receipts.Loss] = []
+    wants_json = in_json(as_json, output)
+
+    def say(line: str) -> None:
+        if not wants_json:
+            print(line)
 
     async def work(db: Database) -> None:
         async for finding in fsck_.check(db, open_storage(settings), report, fast=fast):
             where = ", ".join(finding.repositories) or "no repository"
-            print(f"{finding.kind}: {finding.digest} {finding.message} ({where})")
+            say(f"{finding.kind}: {finding.digest} {finding.message} ({where})")
             findings.append(finding)
         async for loss in receipts.lost(db, open_storage(settings)):
-            print(f"lost: {_shown(loss)}")
+            say(f"lost: {_shown(loss)}")
             losses.append(loss)
         report.faults += len(losses)
 
     with bars():
         with_db(settings, work)
-    print(
+    say(
         f"{report.blobs} blobs and {report.manifests} manifests checked, "
         f"{report.bytes} bytes read, {report.faults} faults"
     )
-    left = report.faults - (_repair(settings, findings, losses) if repair else 0)
+    repaired = _repair(settings, findings, losses, say) if repair else []
+    left = report.faults - sum(item["how"] != "lost" for item in repaired)
+    if wants_json:
+        values = {
+            **asdict(report),
+            "left": left,
+            "findings": [asdict(item) for item in findings],
+            "lost": [_shown(item) for item in losses],
+            "repaired": repaired,
+        }
+        result(values, True)
     if left:
         raise typer.Exit(1)
 
@@ -107,25 +128,30 @@ def _shown(loss: receipts.Loss) -> str:
     return f"{what}{tags} was acknowledged at {when} and is not in the database"
 
 
-def _repair(settings: Settings, findings: list[fsck_.Finding], losses: list[receipts.Loss]) -> int:
-    """Bring back what can be; returns how many of the faults are gone."""
+def _repair(
+    settings: Settings,
+    findings: list[fsck_.Finding],
+    losses: list[receipts.Loss],
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Bring back what can be; says what became of each fault, `how` and `what` (`how` lost: it is gone)."""
     from seawall.process.wiring import open_process
     from seawall.registry.repair import bring_back, repair
 
-    async def work() -> int:
+    async def work() -> list[dict[str, Any]]:
         process = open_process(settings)
-        back = 0
+        done: list[dict[str, Any]] = []
         try:
             async for item in repair(process.db, process.storage, process.registry, findings):
-                print(f"{item.how}: {item.digest}")
+                say(f"{item.how}: {item.digest}")
                 for artifact in item.artifacts:
-                    print(f"  breaks {artifact}")
-                back += item.how != "lost"
+                    say(f"  breaks {artifact}")
+                done.append({"how": item.how, "what": item.digest, "breaks": list(item.artifacts)})
             async for item in bring_back(process.storage, process.content, losses):
-                print(f"{item.how}: {item.artifacts[0]}")
-                back += item.how != "lost"
+                say(f"{item.how}: {item.artifacts[0]}")
+                done.append({"how": item.how, "what": item.artifacts[0], "breaks": []})
         finally:
             await process.close()
-        return back
+        return done
 
     return asyncio.run(work())

@@ -14,6 +14,7 @@ from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError, RegistryError
 from seawall.kernel.names import check_name, is_tag
 from seawall.process.commands.common import ConfigOption, DataOption, registry_url, settings_of, writing
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, result
 
 app = typer.Typer()
 
@@ -36,6 +37,8 @@ def demo(
     ] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Push a tiny image to a running registry, and print how to pull it.
 
@@ -43,12 +46,13 @@ def demo(
 
     Example: seawall demo library/app --tag 1.0
     """
+    wants_json = in_json(as_json, output)
     if layout is not None:
         from seawall.install.demo import write_layout
 
         with writing(layout):
             write_layout(layout, tag)
-        print(f"written: oci:{layout}:{tag}")
+        result({"layout": str(layout), "tag": tag}, wants_json, f"written: oci:{layout}:{tag}")
         return
     if ":" in repository:
         raise ConfigError(f"{repository}: give the tag with --tag")
@@ -62,6 +66,9 @@ def demo(
     host = address.partition("://")[2]
     password = _password(user, address)
     digest = asyncio.run(_push(address, user, password, repository, tag, named=url is not None))
+    if wants_json:
+        result({"image": f"{host}/{repository}:{tag}", "digest": digest}, True)
+        return
     plain = " --tls-verify=false" if address.startswith("http:") else ""
     print(f"pushed: {host}/{repository}:{tag} ({digest})")
     print(f"look:   skopeo inspect --raw{plain} docker://{host}/{repository}:{tag}")

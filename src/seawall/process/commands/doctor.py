@@ -9,15 +9,8 @@ from dataclasses import asdict
 import typer
 
 from seawall.process import tables as tables  # declares every table
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    number_of,
-    settings_of,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, number_of, settings_of
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json
 from seawall.process.doctor import examine
 
 app = typer.Typer()
@@ -39,7 +32,7 @@ def doctor(
     """
     result = asyncio.run(examine(settings_of(config, data_dir)))
     faults = sum(bool(item.cure) for item in result.items)
-    if as_json or output is Output.json:
+    if in_json(as_json, output):
         print(json.dumps({"ok": result.ok, "items": [asdict(item) for item in result.items]}))
     else:
         for item in result.items:

@@ -16,16 +16,8 @@ from rich.table import Table
 from seawall.infra.db import open_database
 from seawall.infra.secrets.master import load_master_key, other_master_keys
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    console,
-    registry_of,
-    settings_of,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
+from seawall.process.commands.output import JsonOption, Output, OutputOption, console, in_json
 
 if TYPE_CHECKING:
     from seawall.availability.sites.service import DrService
@@ -90,7 +82,7 @@ def _show(shown_state: dict[str, Any], as_json: bool) -> None:
         table.add_row("divergences", str(shown_state["divergences"]))
     if shown_state["error"]:
         table.add_row("error", shown_state["error"])
-    console.print(table)
+    console().print(table)
 
 
 @dr_app.command("status")
@@ -104,7 +96,7 @@ def dr_status(
 
     Example: seawall dr status --output json
     """
-    _show(_with(config, data_dir, lambda dr: dr.status()), as_json or output is Output.json)
+    _show(_with(config, data_dir, lambda dr: dr.status()), in_json(as_json, output))
 
 
 @dr_app.command("promote")
@@ -122,7 +114,7 @@ def dr_promote(
 
     Example: seawall dr promote
     """
-    _show(_with(config, data_dir, lambda dr: dr.promote(force=force)), as_json or output is Output.json)
+    _show(_with(config, data_dir, lambda dr: dr.promote(force=force)), in_json(as_json, output))
 
 
 @dr_app.command("demote")
@@ -136,7 +128,7 @@ def dr_demote(
 
     Example: seawall dr demote
     """
-    _show(_with(config, data_dir, lambda dr: dr.demote()), as_json or output is Output.json)
+    _show(_with(config, data_dir, lambda dr: dr.demote()), in_json(as_json, output))
 
 
 @dr_app.command("failback")
@@ -150,7 +142,7 @@ def dr_failback(
 
     Example: seawall dr failback
     """
-    _show(_with(config, data_dir, lambda dr: dr.failback()), as_json or output is Output.json)
+    _show(_with(config, data_dir, lambda dr: dr.failback()), in_json(as_json, output))
 
 
 @dr_app.command("divergences")
@@ -165,14 +157,14 @@ def dr_divergences(
     Example: seawall dr divergences
     """
     found = _with(config, data_dir, lambda dr: dr.divergences())
-    if as_json or output is Output.json:
+    if in_json(as_json, output):
         print(json.dumps([{**item, "at": _when(item["at"])} for item in found]))
         return
     table = Table("at", "kind", "name", "outcome", "detail")
     for item in found:
         reason = str(item["detail"].get("reason") or "")
         table.add_row(_when(item["at"]), item["kind"], item["name"], item["outcome"], reason)
-    console.print(table)
+    console().print(table)
 
 
 @dr_app.command("witness")

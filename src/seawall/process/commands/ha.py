@@ -24,16 +24,13 @@ from seawall.kernel.errors import ConfigError
 from seawall.process.commands.common import (
     ConfigOption,
     DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    console,
     registry_of,
     registry_url,
     settings_of,
     when,
     with_keys,
 )
+from seawall.process.commands.output import JsonOption, Output, OutputOption, console, in_json
 from seawall.process.storage import open_storage
 
 T = TypeVar("T")
@@ -55,7 +52,7 @@ def ha_status(
 
     async def work(db: Database, ring: KeyRing) -> None:
         found = await InstanceRegistry(db, settings, ring).list()
-        if as_json or output is Output.json:
+        if in_json(as_json, output):
             print(json.dumps([shown(item) for item in found]))
             return
         table = Table("address", "host", "version", "state", "seen", "started", "clock", "health")
@@ -70,7 +67,7 @@ def ha_status(
                 f"{item.clock_skew:+.1f} s",
                 str(item.health.get("status", "")),
             )
-        console.print(table)
+        console().print(table)
 
     with_keys(settings, work)
 
@@ -98,7 +95,7 @@ def ha_check(
         return report
 
     report = with_keys(settings, work)
-    if as_json or output is Output.json:
+    if in_json(as_json, output):
         print(json.dumps({**asdict(report), "ok": report.ok}))
     else:
         living = sum(item["alive"] for item in report.instances)

@@ -13,6 +13,7 @@ from seawall.install import prepare as prepare_
 from seawall.install.unit_files import DEFAULT_PREFIX
 from seawall.process.commands.bars import bars
 from seawall.process.commands.common import number_of, password_of, registry_url, writing
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, result
 
 app = typer.Typer()
 
@@ -154,6 +155,8 @@ def migrate_from_harbor(
         Path, typer.Option(help="file to which new passwords of users and secrets of robots are added")
     ] = Path("migrated-secrets.txt"),
     insecure: Annotated[bool, typer.Option(help="accept any TLS certificate")] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Bring projects, users, robots, policies and artifacts from a Harbor; can be run again.
 
@@ -171,12 +174,23 @@ def migrate_from_harbor(
         address = registry_url(url)
         password = password_of(user, address, f"SEAWALL_{name}_PASSWORD")
         sides.append(Side(address, user, password, insecure))
+    wants_json = in_json(as_json, output)
+
+    def say(line: str) -> None:
+        if not wants_json:
+            print(line)
+
     with writing(secrets_file), bars():
         outcome = asyncio.run(
             migrate.migrate(
-                sides[0], sides[1], projects=project or None, artifacts=artifacts, secrets_file=secrets_file
+                sides[0],
+                sides[1],
+                projects=project or None,
+                artifacts=artifacts,
+                secrets_file=secrets_file,
+                say=say,
             )
         )
-    print(outcome.describe())
+    result(outcome.as_dict(), wants_json, outcome.describe())
     if outcome.failed:
         raise typer.Exit(1)

@@ -17,16 +17,8 @@ from seawall.infra.jobs.service import JobService
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, SeawallError
 from seawall.kernel.spelling import did_you_mean
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    listed,
-    registry_of,
-    settings_of,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed, result
 
 # How long a job service waits for the server that makes its embedded registry, in seconds.
 PATIENCE = 60.0
@@ -134,7 +126,7 @@ def list_jobs(
         return there
 
     items = _ask(config, data_dir, found)
-    if as_json or output is Output.json:
+    if in_json(as_json, output):
         keys = ("id", "kind", "status", "created_at", "error")
         rows = [(item.id, item.kind, item.status, item.created_at, item.error or None) for item in items]
         listed(keys, rows, True)
@@ -194,6 +186,8 @@ def start(
     args: Annotated[str, typer.Argument(help="arguments as a JSON object")] = "{}",
     config: ConfigOption = None,
     data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Start a job; prints its id.
 
@@ -206,7 +200,8 @@ def start(
     if not isinstance(parsed, dict):
         raise typer.BadParameter("arguments must be a JSON object")
     check_arguments(kind, parsed)
-    print(_ask(config, data_dir, lambda jobs: jobs.enqueue(kind, parsed)))
+    started = _ask(config, data_dir, lambda jobs: jobs.enqueue(kind, parsed))
+    result({"id": started}, in_json(as_json, output), started)
 
 
 @jobs_app.command("wait")
@@ -285,7 +280,7 @@ def schedules(
     Example: seawall jobs schedules
     """
     found = _ask(config, data_dir, lambda jobs: jobs.schedules())
-    if as_json or output is Output.json:
+    if in_json(as_json, output):
         keys = ("name", "cron", "kind", "next_at")
         listed(keys, [(item.name, item.cron, item.kind, item.next_at) for item in found], True)
         return

@@ -24,15 +24,12 @@ from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.common import (
     ConfigOption,
     DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    listed,
     registry_of,
     settings_of,
     when,
     with_keys,
 )
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed
 
 T = TypeVar("T")
 keys_app = typer.Typer(no_args_is_help=True, help="Show, replace, import and export the cluster's keys.")
@@ -85,7 +82,7 @@ def keys_list(
                 until = when(key.retire_at) if key.retire_at is not None else None
                 rows.append((name, key.version, state, when(key.created_at), until, key.fingerprint[:16]))
         head = ("key", "version", "state", "made", "until", "fingerprint")
-        listed(head, rows, as_json or output is Output.json)
+        listed(head, rows, in_json(as_json, output))
 
     _with_ring(registry_of(config, data_dir), work)
 

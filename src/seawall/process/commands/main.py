@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from seawall import __version__
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, result
 
 # What `seawall --help` shows, in its order: groups of commands, and of each its module here and the name of
 # its Typer there.
@@ -130,9 +131,9 @@ def _options(
 
 
 @app.command(rich_help_panel=_PANELS["version"])
-def version() -> None:
+def version(as_json: JsonOption = False, output: OutputOption = Output.text) -> None:
     """Print the version.
 
     Example: seawall version
     """
-    print(__version__)
+    result({"version": __version__}, in_json(as_json, output), __version__)

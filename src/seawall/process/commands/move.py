@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,7 @@ from seawall.install import registry_move
 from seawall.kernel.errors import ConfigError
 from seawall.process.commands.bars import bars
 from seawall.process.commands.common import password_of, registry_url, writing
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, result
 
 app = typer.Typer()
 
@@ -60,6 +63,8 @@ def migrate_from_registry(
         typer.Option(help="file of the password; otherwise SEAWALL_TARGET_PASSWORD, or the command asks"),
     ] = None,
     insecure: Annotated[bool, typer.Option(help="accept any TLS certificate")] = False,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Bring repositories from any OCI registry, or from a docker-registry's folder; can be run again.
 
@@ -80,9 +85,17 @@ def migrate_from_registry(
             password = password_of(source_user, source, "SEAWALL_SOURCE_PASSWORD", source_password_file)
         other = RemoteRegistry(0, "source", kind, source, source_user or "", password, insecure)
     wanted = repository or ["**"]
+    wants_json = in_json(as_json, output)
+
+    def say(line: str) -> None:
+        if not wants_json:
+            print(line, flush=True)
+
     with writing(state), bars():
-        outcome = asyncio.run(_run(other, tree, to, wanted, project, untagged, dry_run, state))
-    if dry_run:
+        outcome = asyncio.run(_run(other, tree, to, wanted, project, untagged, dry_run, state, say))
+    if wants_json:
+        result(asdict(outcome), True)
+    elif dry_run:
         faults = len(outcome.failed)
         print(f"{outcome.repositories} repositories, {outcome.missing} tags to copy, {faults} faults")
     else:
@@ -104,6 +117,7 @@ async def _run(
     untagged: bool,
     dry_run: bool,
     state: Path,
+    say: Callable[[str], None],
 ) -> registry_move.Outcome:
     target = open_adapter(to)
     adapter = open_adapter(other) if other is not None else None
@@ -123,7 +137,7 @@ async def _run(
             untagged=untagged,
             dry_run=dry_run,
             state=registry_move.State(None if dry_run else state),
-            say=lambda line: print(line, flush=True),
+            say=say,
         )
     finally:
         await target.close()

@@ -13,15 +13,8 @@ import typer
 from rich.table import Table
 
 from seawall.kernel.errors import ConfigError
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    console,
-    registry_of,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, when
+from seawall.process.commands.output import JsonOption, Output, OutputOption, console, in_json, listed
 
 if TYPE_CHECKING:
     from seawall.availability.peers.service import PeerService
@@ -62,7 +55,7 @@ def status(
     Example: seawall peers status --output json
     """
     found = _with_peers(config, data_dir, lambda peers: peers.statuses.all())
-    if as_json or output is Output.json:
+    if in_json(as_json, output):
         print(json.dumps([asdict(item) for item in found]))
     else:
         table = Table("peer", "url", "reachable", "lag", "behind", "differences", "conflicts", "error")
@@ -78,7 +71,7 @@ def status(
                 str(item.conflicts),
                 item.error or "",
             )
-        console.print(table)
+        console().print(table)
         for item in found:
             for entry in item.differences:
                 print(
@@ -89,20 +82,36 @@ def status(
 
 
 @app.command("sync")
-def sync(config: ConfigOption = None, data_dir: DataOption = None) -> None:
+def sync(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
     """Compare everything with the peers now, and take what is new.
 
     Example: seawall peers sync
     """
     _with_peers(config, data_dir, lambda peers: peers.rounds.once())
-    status(config, data_dir, False, Output.text)
+    status(config, data_dir, as_json, output)
 
 
 @app.command("conflicts")
-def conflicts(config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """List what the conflict rule discarded, newest first, as JSON lines.
+def conflicts(
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """List what the conflict rule discarded, newest first.
 
     Example: seawall peers conflicts
     """
-    for item in _with_peers(config, data_dir, lambda peers: peers.statuses.conflicts()):
-        print(json.dumps(item))
+    found = _with_peers(config, data_dir, lambda peers: peers.statuses.conflicts())
+    if in_json(as_json, output):
+        print(json.dumps(found))
+        return
+    rows = [
+        (item["id"], when(item["at"]), item["kind"], item["key"], item["by"], item["note"]) for item in found
+    ]
+    listed(("id", "at", "kind", "key", "kept that of", "note"), rows, False)

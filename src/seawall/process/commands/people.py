@@ -17,17 +17,8 @@ from seawall.infra.db import Database
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConfigError, NotFoundError
 from seawall.process import tables as tables  # declares every table
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    listed,
-    registry_of,
-    with_db,
-    with_keys,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db, with_keys
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed
 from seawall.registry import projects, virtual
 
 user_app = typer.Typer(no_args_is_help=True, help="Manage users.")
@@ -120,7 +111,7 @@ def user_list(
     listed(
         ("user", "administrator"),
         [(item.name, item.sysadmin) for item in found],
-        as_json or output is Output.json,
+        in_json(as_json, output),
         lambda value: ("yes" if value else "") if isinstance(value, bool) else str(value),
     )
 
@@ -190,7 +181,7 @@ def project_list(
     """
     found = with_db(registry_of(config, data_dir), lambda db: LocalAccounts(db).list_projects())
     rows = [(name, "public" if public else "private") for name, public in found]
-    listed(("project", "access"), rows, as_json or output is Output.json)
+    listed(("project", "access"), rows, in_json(as_json, output))
 
 
 @project_app.command("member")

@@ -13,15 +13,8 @@ from sqlalchemy import Connection
 from seawall.access.projects import all_names, id_of
 from seawall.infra.db import Database, open_database
 from seawall.kernel.errors import InvalidError
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    listed,
-    registry_of,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed
 from seawall.registry import accounting, index
 from seawall.registry.lookups import repository_ids
 
@@ -59,14 +52,14 @@ def list_(
     db = _open(config, data_dir)
     found = list(db.sync_read(accounting.usage))
     asyncio.run(db.close())
-    in_json = as_json or output is Output.json
+    wants_json = in_json(as_json, output)
     rows: list[tuple[object, ...]] = list(found)
-    if not in_json:
+    if not wants_json:
         rows = [
             (name, accounting.human(used), "none" if hard < 0 else accounting.human(hard))
             for name, used, hard in found
         ]
-    listed(("project", "used", "quota"), rows, in_json)
+    listed(("project", "used", "quota"), rows, wants_json)
 
 
 @quota_app.command("set", context_settings={"ignore_unknown_options": True})
@@ -94,6 +87,8 @@ def refresh(
     project: Annotated[str | None, typer.Argument(help="one project only")] = None,
     config: ConfigOption = None,
     data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Count usage and numbers of artifacts again from what is stored.
 
@@ -101,6 +96,8 @@ def refresh(
 
     Example: seawall quota refresh web
     """
+    wants_json = in_json(as_json, output)
+    rows: list[tuple[object, ...]] = []
     db = _open(config, data_dir)
 
     def chosen(connection: Connection) -> dict[int, str]:
@@ -111,7 +108,11 @@ def refresh(
             before, after = db.sync_write(lambda c, p=project_id: accounting.refresh(c, p))  # type: ignore[misc]
             for repository_id in db.sync_read(lambda c, p=project_id: repository_ids(c, p)):  # type: ignore[misc]
                 db.sync_write(lambda c, r=repository_id: index.recount(c, r))  # type: ignore[misc]
-            note = "" if before == after else f" (was {accounting.human(before)})"
-            print(f"{name}: {accounting.human(after)}{note}")
+            rows.append((name, before, after))
+            if not wants_json:
+                note = "" if before == after else f" (was {accounting.human(before)})"
+                print(f"{name}: {accounting.human(after)}{note}")
     finally:
         asyncio.run(db.close())
+    if wants_json:
+        listed(("project", "before", "after"), rows, True)

@@ -14,6 +14,7 @@ from seawall.access.trusted_issuers import TrustedIssuer, known, parse
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError, NotFoundError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed
 
 robot_app = typer.Typer(no_args_is_help=True, help="Set whose tokens a robot accepts in place of its secret.")
 RobotArgument = Annotated[str, typer.Argument(help="a robot's name without its prefix: ci, or project+ci")]
@@ -96,14 +97,33 @@ def robot_distrust(
 
 
 @robot_app.command("trusted")
-def robot_trusted(robot: RobotArgument, config: ConfigOption = None, data_dir: DataOption = None) -> None:
-    """Print the issuers that a robot trusts, as JSON.
+def robot_trusted(
+    robot: RobotArgument,
+    config: ConfigOption = None,
+    data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
+) -> None:
+    """List the issuers that a robot trusts.
 
-    Example: seawall robot trusted ci
+    Example: seawall robot trusted ci --output json
     """
     settings = registry_of(config, data_dir)
     row = with_db(settings, lambda db: db.read(lambda c: robots.by_name(c, robot)))
-    print(json.dumps([item.document() for item in known(row.trusted_issuers)], indent=2))
+    found = known(row.trusted_issuers)
+    if in_json(as_json, output):
+        print(json.dumps([item.document() for item in found]))
+        return
+    rows = [
+        (
+            item.issuer,
+            item.audience,
+            ", ".join(f"{name}={pattern}" for name, some in item.claims.items() for pattern in some),
+            "of a file" if item.jwks else "by discovery",
+        )
+        for item in found
+    ]
+    listed(("issuer", "audience", "claims", "keys"), rows, False)
 
 
 def _change(settings: Settings, robot: str, change: Any) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,16 +15,12 @@ from rich.table import Table
 from seawall.infra.db import Database
 from seawall.infra.jobs.service import insert_job
 from seawall.kernel.errors import InvalidError
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    console,
-    registry_of,
-    with_db,
-)
+from seawall.process.commands.bars import bars
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
+from seawall.process.commands.output import JsonOption, Output, OutputOption, console, in_json, result
+
+if TYPE_CHECKING:
+    from seawall.features.scan.imported import Result
 
 app = typer.Typer(no_args_is_help=True, help="Manage the scanner's advisories.")
 db_app = typer.Typer(no_args_is_help=True, help="Import, show and remove advisories.")
@@ -39,6 +36,8 @@ def db_import(
     paths: Annotated[list[Path], typer.Argument(help="files or directories of advisories")],
     config: ConfigOption = None,
     data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Import advisories: OSV, OVAL, CSAF and VEX, the Debian tracker, Alpine's secdb; files or directories.
 
@@ -49,30 +48,40 @@ def db_import(
     """
     from seawall.features.scan import importer
 
-    rejected = changed = 0
+    results: list[Result] = []
+    wants_json = in_json(as_json, output)
 
     async def work(db: Database) -> None:
-        nonlocal rejected, changed
         try:
             for path in paths:
-                for result in importer.import_path(db, path):
-                    print(
-                        f"{result.source}: {result.total} advisories read, {result.added} new, "
-                        f"{result.changed} changed, {result.removed} removed"
-                    )
-                    for line in result.rejected:
-                        print(f"left out: {line}")
-                    rejected += len(result.rejected)
-                    changed += result.added + result.changed + result.removed
+                for item in importer.import_path(db, path):
+                    results.append(item)
+                    if not wants_json:
+                        _say(item)
         finally:
             # Also when a later path is refused: what came in before it counts.
-            if changed:
+            if any(item.added or item.changed or item.removed for item in results):
                 # Whichever process runs jobs matches the stored package lists again.
                 await db.write(lambda c: insert_job(c, "scan-rematch", {}))
 
-    _run(config, data_dir, work)
+    try:
+        with bars():
+            _run(config, data_dir, work)
+    finally:
+        if wants_json:
+            print(json.dumps([asdict(item) for item in results]))
+    rejected = sum(len(item.rejected) for item in results)
     if rejected:
         raise InvalidError(f"{rejected} records could not be read")
+
+
+def _say(item: Result) -> None:
+    print(
+        f"{item.source}: {item.total} advisories read, {item.added} new, {item.changed} changed, "
+        f"{item.removed} removed"
+    )
+    for line in item.rejected:
+        print(f"left out: {line}")
 
 
 @db_app.command("remove")
@@ -80,6 +89,8 @@ def db_remove(
     source: Annotated[str, typer.Argument(help="name of the source, as `seawall scan db status` shows it")],
     config: ConfigOption = None,
     data_dir: DataOption = None,
+    as_json: JsonOption = False,
+    output: OutputOption = Output.text,
 ) -> None:
     """Remove the advisories of a source, for example of a file that has another name now.
 
@@ -93,7 +104,9 @@ def db_remove(
         await db.write(lambda c: insert_job(c, "scan-rematch", {}))
         return removed
 
-    print(f"{source}: {_run(config, data_dir, work)} advisories removed")
+    count = _run(config, data_dir, work)
+    values = {"source": source, "removed": count}
+    result(values, in_json(as_json, output), f"{source}: {count} advisories removed")
 
 
 @db_app.command("status")
@@ -114,7 +127,7 @@ def db_status(
         return await db.read(imported.status)
 
     rows = _run(config, data_dir, work)
-    if as_json or output is Output.json:
+    if in_json(as_json, output):
         print(json.dumps(rows))
         return
     if not rows:
@@ -129,7 +142,7 @@ def db_status(
             age(time.time() - row["imported_at"]),
             _moment(row["modified_at"]) if row["modified_at"] else "",
         )
-    console.print(table)
+    console().print(table)
 
 
 def _moment(seconds: float) -> str:

@@ -29,6 +29,7 @@ from seawall.infra.settings import Settings
 from seawall.kernel.extras import need
 from seawall.kernel.interrupt import leave_at_once
 from seawall.process import tables as tables  # declares every table
+from seawall.process.commands.bars import bars
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
 from seawall.process.start import FirstAdmin, preflight
 from seawall.process.storage import open_storage
@@ -48,10 +49,11 @@ def migrate_schema(config: ConfigOption = None, data_dir: DataOption = None) -> 
     Example: seawall migrate --config /etc/seawall/seawall.yml
     """
     settings = settings_of(config, data_dir)
-    if settings.database.url:
-        migrate.upgrade(settings.database_url)
-    else:
-        registry_of(config, data_dir)
+    with bars():
+        if settings.database.url:
+            migrate.upgrade(settings.database_url)
+        else:
+            registry_of(config, data_dir)
     print("the schema is up to date")
 
 

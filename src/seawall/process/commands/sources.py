@@ -18,17 +18,8 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError, InvalidError, NotFoundError
 from seawall.process import tables as tables  # declares every table
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    listed,
-    registry_of,
-    with_db,
-    with_keys,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db, with_keys
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed
 from seawall.process.commands.people import UserArgument, user_app
 
 T = TypeVar("T")
@@ -157,7 +148,7 @@ def source_list(
     async def work(sources: Sources) -> list[tuple[Source, dict[str, Any]]]:
         return [(item, sources.shown(item)) for item in await sources.further()]
 
-    in_json = as_json or output is Output.json
+    wants_json = in_json(as_json, output)
     listed(
         ("source", "kind", "title", "position", "enabled", "prefix", "admin group", "configuration"),
         [
@@ -169,11 +160,11 @@ def source_list(
                 item.enabled,
                 item.prefix,
                 item.admin_group,
-                items if in_json else json.dumps(items),
+                items if wants_json else json.dumps(items),
             )
             for item, items in _sources(settings, work)
         ],
-        in_json,
+        wants_json,
         lambda value: ("yes" if value else "") if isinstance(value, bool) else str(value),
     )
 
@@ -288,5 +279,5 @@ def user_identities(
     listed(
         ("source", "issuer", "subject"),
         [(item.source or "default", item.issuer, item.subject) for item in found if item.source != GONE],
-        as_json or output is Output.json,
+        in_json(as_json, output),
     )

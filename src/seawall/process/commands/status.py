@@ -23,16 +23,8 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import SeawallError
 from seawall.process import tables as tables  # declares every table
-from seawall.process.commands.common import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    Output,
-    OutputOption,
-    console,
-    registry_of,
-    with_keys,
-)
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_keys
+from seawall.process.commands.output import JsonOption, Output, OutputOption, console, in_json
 from seawall.registry.accounting import human
 
 app = typer.Typer()
@@ -73,13 +65,13 @@ def status(
     Example: seawall status --once --output json
     """
     settings = registry_of(config, data_dir)
-    in_json = as_json or output is Output.json
+    wants_json = in_json(as_json, output)
 
     async def work(db: Database, ring: KeyRing) -> None:
-        if in_json:
+        if wants_json:
             print(json.dumps(await look(db, ring, settings)))
         elif once or not sys.stdout.isatty():
-            console.print(drawn(await look(db, ring, settings)))
+            console().print(drawn(await look(db, ring, settings)))
         else:
             await _live(db, ring, settings, every)
 
@@ -87,7 +79,7 @@ def status(
 
 
 async def _live(db: Database, ring: KeyRing, settings: Settings, every: float) -> None:
-    with Live(drawn(await look(db, ring, settings)), console=console, screen=True) as live:
+    with Live(drawn(await look(db, ring, settings)), console=console(), screen=True) as live:
         while True:
             await asyncio.sleep(every)
             try:

@@ -12,6 +12,7 @@ context.configure(
     render_as_batch=True,
     # SQLite takes DDL back too; Alembic only assumes otherwise because the driver hides it.
     transactional_ddl=True,
+    on_version_apply=context.config.attributes.get("on_version_apply"),
 )
 with context.begin_transaction():
     context.run_migrations()
