@@ -10,7 +10,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from seawall.access import members
-from seawall.access.ldap import Directory, DirectoryError
+from seawall.access.ldap import Directory
+from seawall.access.ldap_search import DirectoryError
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
 from seawall.web.harbor.deps import Access, ApiRouter, system_access
 from seawall.web.harbor.errors import ApiError
