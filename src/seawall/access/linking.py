@@ -6,7 +6,8 @@ import re
 
 from seawall.access.dn import normal_dn
 from seawall.access.ldap import Directory
-from seawall.access.oidc import OidcService, ProviderError
+from seawall.access.oidc import OidcService
+from seawall.access.oidc_provider import ProviderError
 from seawall.access.sources import LDAP, OIDC, Sources
 from seawall.kernel.errors import InvalidError
 

@@ -14,27 +14,31 @@ here too.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import re
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import httpx
 import structlog
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 from sqlalchemy import Connection, insert, select, update
 
 from seawall.access import identities, members, users
 from seawall.access.accounts import check_free, check_not_reserved, check_username
 from seawall.access.arrivals import admit
 from seawall.access.identities import DEFAULT
+from seawall.access.oidc_provider import (
+    Identity,
+    OidcSettings,
+    ProviderError,
+    Providers,
+    identity_of,
+    issuer_of,
+    userinfo,
+)
 from seawall.access.principal import Principal
 from seawall.access.robots import new_secret
 from seawall.access.service import principal_of
@@ -43,71 +47,21 @@ from seawall.access.tables import oidc_users
 from seawall.access.tables import users as users_table
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
-from seawall.infra.outgoing import LIMIT, guarded
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.kernel.errors import ConfigError, ForbiddenError, InvalidError, StandbyError
 from seawall.kernel.extras import optional
 
 if TYPE_CHECKING:
-    from authlib.integrations import httpx_client
     from authlib.integrations.base_client import errors as client_errors
     from authlib.oauth2.rfc6749 import errors as oauth_errors
 else:
-    httpx_client = optional("authlib.integrations.httpx_client")
     client_errors = optional("authlib.integrations.base_client.errors")
     oauth_errors = optional("authlib.oauth2.rfc6749.errors")
 
 log: Any = structlog.get_logger("seawall.oidc")
-_TIMEOUT = 10.0
-_DOCUMENT_BYTES = 1024 * 1024
-# Clocks of providers and ours may differ by this much (seconds).
-_LEEWAY = 60
-_METADATA_SECONDS = 600
 # How often at most a CLI secret's owner is asked for at the provider.
 _RECHECK_SECONDS = 300
 _LOGIN_SECONDS = 600
-# None of the symmetric ones (a key that clients know) and not "none".
-_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-
-
-class ProviderError(ForbiddenError):
-    """The provider cannot be reached, or says what it must not; the message says which."""
-
-
-@dataclass(frozen=True, slots=True)
-class OidcSettings:
-    """The provider as configured: the configuration's `oidc_*` items, without the prefix."""
-
-    endpoint: str
-    client_id: str
-    client_secret: str
-    scope: str
-    user_claim: str
-    groups_claim: str
-    admin_group: str
-    group_filter: str
-    auto_onboard: bool
-    verify_cert: bool
-    extra_redirect_parms: str
-    logout: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the provider says it is. `username` is what the user is to be called here."""
-
-    issuer: str
-    subject: str
-    username: str
-    email: str
-    realname: str
-    groups: tuple[str, ...]
-    admin: bool
-    # JSON of the refresh token and when it was last used; None when the provider gave none.
-    token: dict[str, Any] | None
-    # Name of the source, and what names of its users begin with.
-    source: str = DEFAULT
-    prefix: str = ""
 
 
 class OidcService:
@@ -117,10 +71,8 @@ class OidcService:
         self._db = db
         self._sources = sources
         self._keys = keys
-        self._metadata: dict[str, tuple[float, dict[str, Any]]] = {}
-        self._key_sets: dict[str, KeySet] = {}
+        self._asked = Providers()
         self._checked: dict[int, float] = {}
-        self._keys_after: dict[str, float] = {}
 
     async def enabled(self, name: str = DEFAULT) -> bool:
         """Whether users sign in through the source of that name, by default the configuration's."""
@@ -142,7 +94,7 @@ class OidcService:
     async def issuer_of(self, source: Source) -> str:
         """The issuer as the source's ID tokens name it. Raises ProviderError."""
         settings = _settings(source)
-        return str((await self.metadata(settings.endpoint, settings.verify_cert))["issuer"])
+        return str((await self._asked.metadata(settings.endpoint, settings.verify_cert))["issuer"])
 
     # -- what survives the redirect ------------------------------------------------------------------
 
@@ -167,9 +119,9 @@ class OidcService:
     async def begin(self, callback: str, target: str, source: str = DEFAULT) -> tuple[str, str]:
         """(address to send the browser to, sealed cookie). `target`: path to end up at."""
         settings = await self.settings(source)
-        metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+        metadata = await self._asked.metadata(settings.endpoint, settings.verify_cert)
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-        async with self._client(settings, callback) as client:
+        async with self._asked.client(settings, callback) as client:
             url, _ = client.create_authorization_url(
                 metadata["authorization_endpoint"],
                 state=state,
@@ -189,7 +141,7 @@ class OidcService:
         """
         name = str(begun.get("source", DEFAULT))
         settings = await self.settings(name)
-        metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+        metadata = await self._asked.metadata(settings.endpoint, settings.verify_cert)
         # Before the code goes anywhere: it may be another provider's.
         if issuer is None:
             if metadata.get("authorization_response_iss_parameter_supported") is True:
@@ -197,17 +149,17 @@ class OidcService:
         elif issuer != metadata["issuer"]:
             raise ProviderError("the answer is of another provider than the one that was asked")
         try:
-            async with self._client(settings, callback) as client:
+            async with self._asked.client(settings, callback) as client:
                 token = await client.fetch_token(
                     metadata["token_endpoint"],
                     code=code,
                     code_verifier=begun["verifier"],
                     grant_type="authorization_code",
                 )
-                claims = await self._claims(
+                claims = await self._asked.claims(
                     settings, metadata, str(token.get("id_token", "")), begun["nonce"]
                 )
-                info = await self._userinfo(client, metadata, claims)
+                info = await userinfo(client, metadata, claims)
         except (client_errors.OAuthError, oauth_errors.OAuth2Error) as error:
             raise ProviderError(f"the provider refused the code: {error.error or 'error'}") from None
         except httpx.HTTPError as error:
@@ -218,118 +170,11 @@ class OidcService:
 
     async def _of(self, name: str, settings: OidcSettings, claims: dict[str, Any]) -> Identity:
         """The identity of the claims, called as users of the source are called here."""
-        identity = self._identity(settings, claims)
+        identity = identity_of(settings, claims)
         source = await self._sources.usable(name, OIDC)
         prefix = source.prefix if source is not None else ""
         username = f"{prefix}{identity.username}" if identity.username else ""
         return replace(identity, source=name, prefix=prefix, username=username)
-
-    async def _userinfo(
-        self, client: httpx_client.AsyncOAuth2Client, metadata: dict[str, Any], claims: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Claims of the UserInfo endpoint, if there is one; of this very subject (Core 5.3.2)."""
-        if "userinfo_endpoint" not in metadata:
-            return {}
-        response = await client.get(metadata["userinfo_endpoint"])
-        if response.status_code != 200:
-            return {}
-        try:
-            info = response.json()
-        except (ValueError, RecursionError):
-            return {}
-        return info if isinstance(info, dict) and info.get("sub") == claims["sub"] else {}
-
-    def _client(self, settings: OidcSettings, callback: str | None = None) -> httpx_client.AsyncOAuth2Client:
-        scope = " ".join(part for part in re.split(r"[,\s]+", settings.scope) if part)
-        return httpx_client.AsyncOAuth2Client(
-            client_id=settings.client_id,
-            client_secret=settings.client_secret or None,
-            redirect_uri=callback,
-            scope=scope or "openid profile email",
-            code_challenge_method="S256",
-            transport=guarded(settings.endpoint, verify=settings.verify_cert, proxies=True),
-            timeout=_TIMEOUT,
-        )
-
-    async def metadata(self, endpoint: str, verify: bool) -> dict[str, Any]:
-        """The provider's discovery document (OpenID Connect Discovery 1.0). Raises ProviderError."""
-        endpoint = endpoint.rstrip("/")
-        if not endpoint:
-            raise ProviderError("oidc_endpoint is not set")
-        known = self._metadata.get(endpoint)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        document = await _get(endpoint, f"{endpoint}/.well-known/openid-configuration", verify)
-        # Discovery 4.3: an issuer other than the one asked could speak for it.
-        if str(document.get("issuer", "")).rstrip("/") != endpoint:
-            raise ProviderError("the provider's discovery document names another issuer")
-        if not all(isinstance(document.get(k), str) for k in ("authorization_endpoint", "token_endpoint")):
-            raise ProviderError("the provider's discovery document lacks endpoints")
-        self._metadata[endpoint] = (time.monotonic() + _METADATA_SECONDS, document)
-        return document
-
-    async def _claims(
-        self, settings: OidcSettings, metadata: dict[str, Any], token: str, nonce: str | None
-    ) -> dict[str, Any]:
-        """The claims of a valid ID token for us. Raises ProviderError."""
-        uri = str(metadata.get("jwks_uri", ""))
-        claims: dict[str, Any] | None = None
-        for fresh in (False, True):
-            keys = self._key_sets.get(uri)
-            if keys is None or fresh:
-                # A key that is not known may be new: asked for once, not for every bad token.
-                if fresh and keys is not None and self._keys_after.get(uri, 0) > time.monotonic():
-                    break
-                self._keys_after[uri] = time.monotonic() + 10
-                keys = KeySet.import_key_set(await _get(settings.endpoint, uri, settings.verify_cert))  # type: ignore[arg-type]
-                self._key_sets[uri] = keys
-            try:
-                claims = jwt.decode(token, keys, algorithms=_ALGORITHMS).claims
-                break
-            except (JoseError, ValueError, TypeError):
-                continue
-        if claims is None:
-            raise ProviderError("the ID token is not signed by the provider")
-        now, audience = time.time(), claims.get("aud")
-        audiences = audience if isinstance(audience, list) else [audience]
-        problems = (
-            (claims.get("iss") != metadata["issuer"], "issuer"),
-            (settings.client_id not in audiences, "audience"),
-            (len(audiences) > 1 and claims.get("azp") != settings.client_id, "authorized party"),
-            (not isinstance(claims.get("exp"), int | float) or claims["exp"] < now - _LEEWAY, "expiry"),
-            (not isinstance(claims.get("iat"), int | float) or claims["iat"] > now + _LEEWAY, "issue time"),
-            (nonce is not None and claims.get("nonce") != nonce, "nonce"),
-            # Core 2: at most 255 characters.
-            (not isinstance(claims.get("sub"), str) or not 0 < len(claims["sub"]) <= 255, "subject"),
-        )
-        for wrong, what in problems:
-            if wrong:
-                raise ProviderError(f"the ID token has a wrong {what}")
-        return claims
-
-    @staticmethod
-    def _identity(settings: OidcSettings, claims: dict[str, Any]) -> Identity:
-        wanted = settings.user_claim or "name"
-        name = str(claims.get(wanted) or "")
-        if not name and not settings.user_claim:
-            name = str(claims.get("preferred_username") or claims.get("email") or "")
-        groups = claims.get(settings.groups_claim) if settings.groups_claim else None
-        if isinstance(groups, str):
-            groups = [groups]
-        names = [str(g).strip() for g in groups if g] if isinstance(groups, list) else []
-        admin = bool(settings.admin_group) and settings.admin_group in names
-        if settings.group_filter:
-            names = [g for g in names if re.search(settings.group_filter, g)]
-        return Identity(
-            str(claims["iss"]),
-            str(claims["sub"]),
-            re.sub(r"\s+", "_", name.strip()),
-            str(claims.get("email") or ""),
-            str(claims.get("name") or "")[:255],
-            tuple(dict.fromkeys(g[:255].strip() for g in names if g)),
-            admin,
-            None,
-        )
 
     # -- users ---------------------------------------------------------------------------------------
 
@@ -408,14 +253,14 @@ class OidcService:
 
     async def bearer(self, token: str) -> Principal | None:
         """The user of an ID token given as a bearer token; None when it is not good or not onboarded."""
-        issuer = _issuer(token)
+        issuer = issuer_of(token)
         for source in await self.providers():
             settings = _settings(source)
             if settings.endpoint.rstrip("/") != issuer:
                 continue
             try:
-                metadata = await self.metadata(settings.endpoint, settings.verify_cert)
-                claims = await self._claims(settings, metadata, token, None)
+                metadata = await self._asked.metadata(settings.endpoint, settings.verify_cert)
+                claims = await self._asked.claims(settings, metadata, token, None)
             except (ProviderError, httpx.HTTPError):
                 continue
             identity = await self._of(source.name, settings, claims)
@@ -454,8 +299,8 @@ class OidcService:
             return True
         settings = _settings(source)
         try:
-            metadata = await self.metadata(settings.endpoint, settings.verify_cert)
-            async with self._client(settings) as client:
+            metadata = await self._asked.metadata(settings.endpoint, settings.verify_cert)
+            async with self._asked.client(settings) as client:
                 token = await client.refresh_token(
                     metadata["token_endpoint"], refresh_token=held["refresh_token"]
                 )
@@ -495,7 +340,7 @@ class OidcService:
         if settings is None or not settings.logout:
             return None
         try:
-            metadata = await self.metadata(settings.endpoint, settings.verify_cert)
+            metadata = await self._asked.metadata(settings.endpoint, settings.verify_cert)
         except ProviderError:
             return None
         end = metadata.get("end_session_endpoint")
@@ -507,27 +352,9 @@ class OidcService:
     async def ping(self, url: str, verify: bool) -> None:
         """Read a provider's discovery document. Raises InvalidError saying what is wrong."""
         try:
-            await self.metadata(url, verify)
+            await self._asked.metadata(url, verify)
         except ProviderError as error:
             raise InvalidError(str(error)) from None
-
-
-async def _get(endpoint: str, url: str, verify: bool) -> dict[str, Any]:
-    """A document of the provider at `endpoint`, at an address that it may have named itself."""
-    transport = guarded(endpoint, verify=verify, proxies=True)
-    headers = {"Accept-Encoding": "identity"}
-    try:
-        async with (
-            httpx.AsyncClient(transport=transport, timeout=_TIMEOUT, headers=headers) as client,
-            asyncio.timeout(_TIMEOUT * 3),
-        ):
-            response = await client.get(url, extensions={LIMIT: _DOCUMENT_BYTES})
-        document = response.json() if response.status_code == 200 else None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, TimeoutError) as error:
-        raise ProviderError(f"the provider cannot be reached: {type(error).__name__}") from None
-    if not isinstance(document, dict):
-        raise ProviderError(f"the provider answered {response.status_code} without a JSON document")
-    return document
 
 
 def _known(connection: Connection, source: str, issuer: str, subject: str) -> Principal | None:
@@ -537,13 +364,3 @@ def _known(connection: Connection, source: str, issuer: str, subject: str) -> Pr
 
 def _settings(source: Source) -> OidcSettings:
     return OidcSettings(**{name: source.values[name] for name in OidcSettings.__slots__})
-
-
-def _issuer(token: str) -> str:
-    """Who a token says that it is of, without a slash at the end; nothing is checked."""
-    parts = token.split(".")
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1].encode() + b"===")) if len(parts) == 3 else {}
-    except (ValueError, RecursionError):
-        return ""
-    return str(claims.get("iss", "")).rstrip("/") if isinstance(claims, dict) else ""

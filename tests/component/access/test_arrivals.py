@@ -6,7 +6,7 @@ import asyncio
 
 from sqlalchemy import select
 
-from seawall.access.oidc import Identity
+from seawall.access.oidc_provider import Identity
 from seawall.access.tables import user_groups, users
 from tests.support.lab import Lab, Run
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from seawall.access import access, identities, members, users
 from seawall.access.accounts import LocalAccounts
 from seawall.access.identities import GONE
-from seawall.access.oidc import Identity
+from seawall.access.oidc_provider import Identity
 from seawall.access.principal import EndedError, Principal
 from seawall.access.sources import Change, Sources
 from seawall.access.tables import (

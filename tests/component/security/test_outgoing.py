@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from seawall.access import oidc
+from seawall.access import oidc_provider
 from seawall.features.proxycache.breaker import counts_as_failure
 from seawall.features.replication import client as module
 from seawall.features.replication.client import RegistryClient
@@ -237,10 +237,10 @@ def test_what_is_refused_does_not_say_that_the_registry_is_away(sides: Callable[
 
 def test_a_provider_names_no_documents_inside(sides: Callable[[], Side]) -> None:
     provider, inside = sides(), sides()
-    with pytest.raises(oidc.ProviderError):
-        asyncio.run(oidc._get(provider.url, f"{inside.url}/keys", True))
+    with pytest.raises(oidc_provider.ProviderError):
+        asyncio.run(oidc_provider.get_document(provider.url, f"{inside.url}/keys", True))
     assert inside.heard == []
-    assert asyncio.run(oidc._get(provider.url, f"{provider.url}/keys", True)) == {}
+    assert asyncio.run(oidc_provider.get_document(provider.url, f"{provider.url}/keys", True)) == {}
 
 
 def always(data: bytes) -> Callable[[str, str, str | None], tuple[int, dict[str, str], bytes]]:

@@ -13,7 +13,8 @@ from fastapi import Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
-from seawall.access.oidc import Identity, OidcService, ProviderError
+from seawall.access.oidc import OidcService
+from seawall.access.oidc_provider import Identity, ProviderError
 from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, SeawallError
 from seawall.web.harbor.deps import Access, ApiRouter, anyone, system_access
 from seawall.web.harbor.errors import ApiError

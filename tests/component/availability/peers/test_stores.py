@@ -20,7 +20,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from seawall.access import identities
 from seawall.access.accounts import ensure_admin
-from seawall.access.oidc import Identity
+from seawall.access.oidc_provider import Identity
 from seawall.access.sources import Change
 from seawall.availability.peers import schema as t
 from seawall.availability.peers import wire
