@@ -38,7 +38,7 @@ from seawall.access.ldap_search import (
     groups_of,
 )
 from seawall.access.principal import EndedError, Principal
-from seawall.access.service import principal_of
+from seawall.access.principals import principal_of
 from seawall.access.sources import LDAP, Source, Sources
 from seawall.access.tables import users as users_table
 from seawall.infra.db import Database

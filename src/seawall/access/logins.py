@@ -9,27 +9,36 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import itertools
 import re
 import secrets
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import structlog
 from sqlalchemy import Connection, delete, insert, select, update
 
+from seawall.access.login_requests import (
+    OAuthError,
+    _pending,
+    check_request,
+    near,
+    parse_refresh,
+    scope_list,
+    shown_name,
+    user_hash,
+)
 from seawall.access.principal import EndedError, Principal
 from seawall.access.tables import login_requests, user_tokens
 from seawall.access.throttle import LoginThrottle, guess
-from seawall.access.token_text import LOGIN, REFRESH, hash_of, is_token, new_token
+from seawall.access.token_text import LOGIN, REFRESH, hash_of, new_token
 from seawall.access.user_tokens import TokenLogins, checked_scopes
 from seawall.infra.addresses import counted_as
 from seawall.infra.db import Database
 from seawall.infra.db.together import Also, nothing
-from seawall.kernel.errors import InvalidError, NotFoundError, SeawallError, UnavailableError
+from seawall.kernel.errors import NotFoundError, UnavailableError
 
 log: Any = structlog.get_logger("seawall.logins")
 CLIENT_ID = "seawall-cli"
@@ -44,16 +53,7 @@ _WAITING = 20
 # No vowels, so that no words come about, and nothing ambiguous (RFC 8628, 6.1): 20^8 codes.
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 _USER_CODE = re.compile(f"[{_LETTERS}]{{8}}")
-_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
-
-
-class OAuthError(SeawallError):
-    """An error as RFC 6749 5.2 and RFC 8628 3.5 name it: `code`, and a sentence."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +97,13 @@ class Logins:
 
     async def begin_device(self, scopes: tuple[str, ...], client: str, address: str) -> tuple[str, str]:
         """(device code, user code) of a device that now waits. Raises OAuthError."""
-        wanted = _scopes(scopes)
+        wanted = scope_list(scopes)
         device, user = secrets.token_urlsafe(32), "".join(secrets.choice(_LETTERS) for _ in range(8))
         now = self._db.now()
         row = {
             "code_hash": hash_of(device),
             "kind": "device",
-            "user_code": _user_hash(user),
+            "user_code": user_hash(user),
             "state": "pending",
             "scopes": wanted,
             "client": shown_name(client),
@@ -119,7 +119,7 @@ class Logins:
             connection.execute(delete(login_requests).where(login_requests.c.expires_at < now - 3600))
             # Of IPv6 a client has many addresses.
             mine = select(login_requests.c.address).where(
-                login_requests.c.address.like(_near(address)),
+                login_requests.c.address.like(near(address)),
                 login_requests.c.expires_at > now,
                 login_requests.c.state == "pending",
             )
@@ -159,7 +159,7 @@ class Logins:
         change = (
             update(login_requests)
             .where(
-                login_requests.c.user_code == _user_hash(code),
+                login_requests.c.user_code == user_hash(code),
                 login_requests.c.state == "pending",
                 login_requests.c.expires_at > now,
             )
@@ -357,78 +357,8 @@ class Logins:
         await self._db.write(lambda c: c.execute(gone))
 
 
-def _pending(code: str, now: float) -> Any:
-    return select(login_requests).where(
-        login_requests.c.user_code == _user_hash(code),
-        login_requests.c.state == "pending",
-        login_requests.c.expires_at > now,
-    )
-
-
-def _near(address: str) -> str:
-    """A pattern of LIKE that every address fits which counts as the same as this one."""
-    network = counted_as(address)
-    if "/" not in network:
-        return re.sub(r"[%_\\]", "", address[:64])
-    # Zeros may be written or not.
-    groups = itertools.takewhile(lambda group: group not in ("", "0"), network.split(":"))
-    return "".join(f"{group}:" for group in groups) + "%"
-
-
-def _user_hash(code: str) -> str:
-    return hash_of(f"user code {code}")
-
-
 def _or_raise(found: Given | OAuthError) -> Given:
     # Raised outside the transaction: what it deleted stays deleted.
     if isinstance(found, OAuthError):
         raise found
     return found
-
-
-def _scopes(scopes: tuple[str, ...]) -> list[str]:
-    try:
-        return checked_scopes(scopes)
-    except InvalidError as error:
-        raise OAuthError("invalid_scope", str(error)) from None
-
-
-def shown_name(client: str) -> str:
-    """What a program calls itself, as it may be shown to people."""
-    return "".join(c for c in client if c.isprintable())[:100].strip() or "a program"
-
-
-def check_request(redirect_uri: str, challenge: str, method: str) -> None:
-    """Raise InvalidError unless a code may be sent to the address: of loopback by number, and with PKCE."""
-    try:
-        parts = urlsplit(redirect_uri)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    # By number: who answers to the name "localhost" is up to the resolver (RFC 8252, 8.3).
-    if (
-        host not in ("127.0.0.1", "::1")
-        or not port
-        or parts.scheme != "http"
-        or parts.netloc not in (f"127.0.0.1:{port}", f"[::1]:{port}")
-        or parts.query
-        or parts.fragment
-        or not re.fullmatch(r"[!-~]{1,512}", redirect_uri)
-        or "\\" in redirect_uri
-    ):
-        raise InvalidError("redirect_uri must be http://127.0.0.1:PORT/ or http://[::1]:PORT/")
-    if method != "S256" or not _CHALLENGE.fullmatch(challenge):
-        raise InvalidError("code_challenge is required, by the method S256")
-
-
-def parse_refresh(given: str) -> tuple[str, int, str]:
-    """(login, how often it was renewed, secret) of what renews a login. Raises OAuthError."""
-    parts = given.split(".")
-    if (
-        len(parts) != 3
-        or not re.fullmatch("[0-9a-f]{32}", parts[0])
-        or not re.fullmatch("[0-9]{1,9}", parts[1])
-        or not is_token(parts[2], REFRESH)
-    ):
-        raise OAuthError("invalid_grant", "the refresh token is malformed")
-    return parts[0], int(parts[1]), parts[2]

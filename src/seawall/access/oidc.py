@@ -40,8 +40,8 @@ from seawall.access.oidc_provider import (
     userinfo,
 )
 from seawall.access.principal import Principal
+from seawall.access.principals import principal_of
 from seawall.access.robots import new_secret
-from seawall.access.service import principal_of
 from seawall.access.sources import OIDC, Source, Sources
 from seawall.access.tables import oidc_users
 from seawall.access.tables import users as users_table

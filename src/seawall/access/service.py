@@ -11,22 +11,23 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import Connection, update
 
 from seawall.access import access
 from seawall.access.federation import TokenRefusedError, is_token
 from seawall.access.passwords import check_password, hash_of, is_foreign, verify
-from seawall.access.principal import ANONYMOUS, EndedError, Principal, RobotGrant
+from seawall.access.principal import ANONYMOUS, EndedError, Principal
+from seawall.access.principals import Account, account_of, principal_of
 from seawall.access.rbac import OCI_ACTIONS
-from seawall.access.tables import oidc_users, robots, second_factors, user_group_members, users
+from seawall.access.tables import robots, users
 from seawall.access.throttle import LOGINS, LoginThrottle, guess
 from seawall.access.tokens import Scope
-from seawall.access.trusted_issuers import TrustedIssuer, known
+from seawall.access.trusted_issuers import TrustedIssuer
 from seawall.infra.addresses import counted_as
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
@@ -143,7 +144,7 @@ class AuthService:
         address.
         """
         prefix = await self.robot_prefix()
-        account = await self._db.point(lambda c: _account(c, username, prefix))
+        account = await self._db.point(lambda c: account_of(c, username, prefix))
         if account is not None and account.issuers and is_token(password):
             # Never remembered: a token expires, and may be good once.
             try:
@@ -196,7 +197,7 @@ class AuthService:
             )
         return None
 
-    async def _rehash(self, account: _Account, stored: str, password: str) -> None:
+    async def _rehash(self, account: Account, stored: str, password: str) -> None:
         """Replace another registry's hash by ours; where that cannot be written, it is as good as before."""
         async with self._slots:
             fresh = await asyncio.to_thread(hash_of, password)
@@ -214,14 +215,14 @@ class AuthService:
         Raises TokenRefusedError; UnavailableError when the issuer cannot be asked.
         """
         prefix = await self.robot_prefix()
-        account = await self._db.point(lambda c: _account(c, name, prefix))
+        account = await self._db.point(lambda c: account_of(c, name, prefix))
         if account is None or not account.issuers:
             log.warning("token refused", robot=name[:255], reason="no such robot, or it trusts no issuer")
             raise TokenRefusedError("there is no such robot, or it trusts no issuer")
         await self._admit(account, token, client, once=True)
         return account.principal
 
-    async def _admit(self, account: _Account, token: str, client: str, *, once: bool) -> None:
+    async def _admit(self, account: Account, token: str, client: str, *, once: bool) -> None:
         # Without LoginThrottle: a signature cannot be guessed, and the jobs of a whole fleet come at once
         # from one address, each with a token of its own.
         try:
@@ -230,7 +231,7 @@ class AuthService:
             log.warning("token refused", robot=account.principal.name, reason=str(error))
             raise
 
-    def _remembered(self, account: _Account | None, mark: bytes) -> Principal | None:
+    def _remembered(self, account: Account | None, mark: bytes) -> Principal | None:
         """Whom this process has let in with this very secret a short time ago."""
         if account is None:
             return None
@@ -241,7 +242,7 @@ class AuthService:
 
     async def _checked(
         self,
-        account: _Account | None,
+        account: Account | None,
         username: str,
         password: str,
         prefix: str,
@@ -307,7 +308,7 @@ class AuthService:
     async def user(self, name: str) -> Principal | None:
         """The user or robot called `name`."""
         prefix = await self.robot_prefix()
-        account = await self._db.point(lambda c: _account(c, name, prefix))
+        account = await self._db.point(lambda c: account_of(c, name, prefix))
         return account.principal if account else None
 
     async def user_by_id(self, user_id: int) -> Principal | None:
@@ -334,87 +335,6 @@ def _remember(where: OrderedDict[bytes, Any], mark: bytes, value: Any) -> None:
     where[mark] = value
     if len(where) > 4096:
         where.popitem(last=False)
-
-
-def principal_of(connection: Connection, condition: ColumnElement[bool]) -> Principal | None:
-    """The user that `condition` on `users` picks, with its groups."""
-    row = connection.execute(select(users.c.id, users.c.username, users.c.sysadmin).where(condition)).first()
-    return _principal(connection, row) if row else None
-
-
-def _principal(connection: Connection, row: Any) -> Principal:
-    groups = connection.execute(
-        select(user_group_members.c.group_id).where(user_group_members.c.user_id == row[0])
-    ).scalars()
-    return Principal(row[0], row[1], row[2], groups=tuple(groups))
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """Who a login name stands for, and what its password is checked against."""
-
-    principal: Principal
-    stored: str | None
-    sealed: str | None = None
-    # Of a robot: its id, full name and project's id, and whose tokens stand for its secret.
-    robot: tuple[int, str, int | None] = (0, "", None)
-    issuers: list[TrustedIssuer] = field(default_factory=list)
-
-
-def _account(connection: Connection, name: str, prefix: str) -> _Account | None:
-    if name.startswith(prefix):
-        robot = connection.execute(select(robots).where(robots.c.name == name.removeprefix(prefix))).first()
-        if robot is not None:
-            usable = not robot.disabled and (robot.expires_at == -1 or robot.expires_at > time.time())
-            if not usable:
-                return None
-            return _Account(
-                robot_principal(robot, prefix),
-                robot.secret_hash,
-                robot=(robot.id, prefix + robot.name, robot.project_id),
-                issuers=known(robot.trusted_issuers),
-            )
-    row = connection.execute(
-        select(
-            users.c.id,
-            users.c.username,
-            users.c.sysadmin,
-            users.c.password_hash,
-            oidc_users.c.secret,
-            second_factors.c.confirmed_at,
-        )
-        .outerjoin(oidc_users, oidc_users.c.user_id == users.c.id)
-        .outerjoin(second_factors, second_factors.c.user_id == users.c.id)
-        .where(users.c.username == name)
-    ).first()
-    if row is None:
-        return None
-    principal = _principal(connection, row)
-    if row.password_hash is not None:
-        principal = replace(principal, factor="off" if row.confirmed_at is None else "on")
-    return _Account(principal, row.password_hash, row.secret or None)
-
-
-def robot_principal(row: Any, prefix: str) -> Principal:
-    """The robot of a row of `robots`."""
-    grants = tuple(
-        RobotGrant(
-            item["kind"],
-            item["namespace"],
-            frozenset((pair["resource"], pair["action"]) for pair in item["access"]),
-            # Robots of older versions do not say; their permissions are as old as their last change.
-            item.get("since", row.updated_at),
-        )
-        for item in row.permissions
-    )
-    return Principal(
-        row.id,
-        prefix + row.name,
-        kind="robot",
-        grants=grants,
-        robot_project=row.project_id,
-        expires_at=row.expires_at,
-    )
 
 
 def _actions(connection: Connection, user: Principal | None, repository: str) -> frozenset[str]:

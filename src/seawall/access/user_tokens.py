@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from seawall.access import access
 from seawall.access.principal import EndedError, Limits, Principal
-from seawall.access.service import principal_of
+from seawall.access.principals import principal_of
 from seawall.access.tables import oidc_users, projects, user_tokens, users
 from seawall.access.throttle import LOGINS, LoginThrottle, guess
 from seawall.access.token_text import LOGIN, PERSONAL, hash_of, is_token, new_token

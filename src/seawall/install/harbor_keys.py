@@ -1,7 +1,7 @@
 """Every key that any Harbor's harbor.yml has had, and the page that says what each does here.
 
 `python -m seawall.install.harbor_keys > docs/install/harbor-yml.md` writes the page from
-`data/harbor_keys.tsv` (names and releases) and `harbor_yml.SHAPE` (what is done with them).
+`data/harbor_keys.tsv` (names and releases) and `harbor_shape.SHAPE` (what is done with them).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from seawall.install.harbor_yml import SHAPE
+from seawall.install.harbor_shape import SHAPE
 from seawall.install.marked import Anything, Noted, Refused, Shape, Used
 
 RELEASES = ("1.8", "1.9", "1.10", *(f"2.{minor}" for minor in range(16)), "main")

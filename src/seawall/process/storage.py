@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage, FilesystemStorage
-from seawall.infra.storage.cache import BlobCache, DiskCache, NoCache
+from seawall.infra.storage.blob_cache import BlobCache, NoCache
+from seawall.infra.storage.cache import DiskCache
 from seawall.infra.storage.connect import open_objects
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from seawall.infra.db import Database
 from seawall.infra.storage import BlobStorage
-from seawall.infra.storage.cache import BlobCache
+from seawall.infra.storage.blob_cache import BlobCache
 from seawall.kernel.errors import RegistryError
 from seawall.registry.blobs import Blobs
 from seawall.registry.deletion import Deletions

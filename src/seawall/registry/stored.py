@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 
 from seawall.infra.storage import BlobStorage
-from seawall.infra.storage.cache import BlobCache, Filling, NoCache
+from seawall.infra.storage.blob_cache import BlobCache, Filling, NoCache
 from seawall.kernel.errors import RegistryError, UnavailableError
 from seawall.kernel.names import digest_of
 from seawall.registry.model import Blob

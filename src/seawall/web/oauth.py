@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from seawall.access.logins import CLIENT_ID, DEVICE_SECONDS, WAIT_SECONDS, Given, Logins, OAuthError
+from seawall.access.login_requests import OAuthError
+from seawall.access.logins import CLIENT_ID, DEVICE_SECONDS, WAIT_SECONDS, Given, Logins
 from seawall.access.user_tokens import SCOPES
 from seawall.infra.configuration import Configuration
 from seawall.kernel.errors import RegistryError, UnavailableError

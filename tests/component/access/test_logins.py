@@ -20,7 +20,7 @@ from sqlalchemy import update
 
 from seawall.access import users
 from seawall.access.accounts import LocalAccounts
-from seawall.access.logins import OAuthError
+from seawall.access.login_requests import OAuthError
 from seawall.access.principal import Principal
 from seawall.access.tables import login_requests, user_tokens
 from seawall.kernel.errors import NotFoundError

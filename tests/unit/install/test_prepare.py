@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from seawall.infra.loading import load
 from seawall.install import harbor_yml
+from seawall.install.harbor_shape import SHAPE
 from seawall.install.key_files import key_paths
 from seawall.install.marked import check
 from seawall.install.prepare import prepare
@@ -336,7 +337,7 @@ def test_external_log(tmp_path: Path) -> None:
     ],
 )
 def test_external_url(text: str, url: str) -> None:
-    assert external_url(check(text, harbor_yml.SHAPE, file="harbor.yml")) == url
+    assert external_url(check(text, SHAPE, file="harbor.yml")) == url
 
 
 def test_the_template_needs_a_name_and_a_certificate(tmp_path: Path) -> None:
@@ -359,9 +360,9 @@ _values: Any = st.recursive(
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(st.dictionaries(st.sampled_from([*harbor_yml.SHAPE, "other"]), _values, max_size=8))
+@given(st.dictionaries(st.sampled_from([*SHAPE, "other"]), _values, max_size=8))
 def test_any_mapping_is_accepted_or_faulted(tree: dict[str, Any]) -> None:
-    found = check(yaml.safe_dump(tree), harbor_yml.SHAPE, file="harbor.yml")
+    found = check(yaml.safe_dump(tree), SHAPE, file="harbor.yml")
     harbor_yml._whole(found)
     assert all(finding.line >= 1 and finding.message for finding in [*found.faults, *found.notes])
 
@@ -369,6 +370,6 @@ def test_any_mapping_is_accepted_or_faulted(tree: dict[str, Any]) -> None:
 @given(st.text(max_size=200))
 def test_any_text_is_accepted_or_refused(text: str) -> None:
     try:
-        check(text, harbor_yml.SHAPE, file="harbor.yml")
+        check(text, SHAPE, file="harbor.yml")
     except ConfigError as error:
         assert "harbor.yml" in str(error)

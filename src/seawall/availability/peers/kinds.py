@@ -2,6 +2,8 @@
 
 Not here, because it is of one instance: the audit log, jobs and executions, scan reports and advisories,
 pull counts, failed logins.
+
+This is one long file on purpose: it declares data, one kind after the other.
 """
 
 from __future__ import annotations

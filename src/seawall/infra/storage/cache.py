@@ -22,18 +22,19 @@ import hashlib
 import os
 import re
 import secrets
-import struct
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from seawall.infra.private import private_folder
+from seawall.infra.storage.blob_cache import Filling, Kept
+from seawall.infra.storage.cache_account import FILES, Account, entries_of, is_abandoned, lock
 from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import ConfigError
 
@@ -62,68 +63,18 @@ ERRORS = Counter(
 
 PIECE = 1024 * 1024
 _SUM = 16
-# Files, whatever their size: all of them are looked at when room is made.
-_FILES = 50_000
 # Where room is made, so much of it at a time.
 _KEEP = 0.9
 # A blob above this share of the bound would push out too much else.
 _LARGEST = 4
-_ACCOUNT = struct.Struct("!QQ")
 # How often a file's time of use is written, and how long a disk with an error is left alone (seconds).
 _USED_SECONDS = 60.0
 _PAUSE_SECONDS = 30.0
-# A process that is stopped while it has the account locked must not stop the others; a look at all files
-# takes less than a second.
-_LOCK_SECONDS = 3.0
 _ASKED = 16_384
 # What may be in the folder at the start.
 _OWN = {"blobs", "filling", "account", "lost+found"}
 _NAME = re.compile(r"[a-z0-9]+\.[0-9a-f]{32,128}")
 _FILLING = re.compile(_NAME.pattern + r"\.[0-9a-f]{8}")
-
-
-class Kept(Protocol):
-    """A blob that the cache has."""
-
-    def read(self, start: int, end: int) -> AsyncIterator[bytes]:
-        """Bytes `start` to `end` (exclusive); ends early where they are wrong or cannot be read."""
-
-
-class Filling(Protocol):
-    """A blob on its way into the cache."""
-
-    async def write(self, data: bytes) -> None:
-        """The next bytes."""
-
-    async def commit(self) -> None:
-        """All bytes were written, and their digest was right."""
-
-    async def abort(self) -> None:
-        """Forget what was written; nothing happens after `commit`."""
-
-
-class BlobCache(Protocol):
-    """What the reader of blobs may ask of a cache. None of it raises."""
-
-    async def open(self, digest: str, size: int) -> Kept | None:
-        """The blob, None where it is not kept."""
-
-    async def fill(self, digest: str, size: int) -> Filling | None:
-        """A place for the blob, None where it is not to be kept."""
-
-
-class NoCache:
-    """See BlobCache: has nothing and keeps nothing."""
-
-    async def open(self, digest: str, size: int) -> Kept | None:
-        """See BlobCache.open."""
-        del digest, size
-        return None
-
-    async def fill(self, digest: str, size: int) -> Filling | None:
-        """See BlobCache.fill."""
-        del digest, size
-        return None
 
 
 class DiskCache:
@@ -141,7 +92,7 @@ class DiskCache:
         # Blobs of late requests, and those that this process is writing now.
         self._asked: OrderedDict[str, None] = OrderedDict()
         self._filling: set[str] = set()
-        others = {entry.name for entry in _entries(root) if not entry.name.startswith(".")} - _OWN
+        others = {entry.name for entry in entries_of(root) if not entry.name.startswith(".")} - _OWN
         if others:
             raise ConfigError(f"{root}: has other files ({min(others)}); the cache needs its own folder")
         try:
@@ -259,18 +210,18 @@ class DiskCache:
         """Remove what was used longest ago until there is room; (bytes, files) that are left (blocking)."""
         total = files = 0
         # In this order: a file that is moved meanwhile is counted twice, and not missed.
-        for entry in _entries(self._root / "filling"):
+        for entry in entries_of(self._root / "filling"):
             if not _FILLING.fullmatch(entry.name):
                 continue
-            if _abandoned(entry):
+            if is_abandoned(entry):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(entry.path)
                 continue
             with contextlib.suppress(FileNotFoundError):
                 total, files = total + entry.stat().st_size, files + 1
         kept: list[tuple[float, int, str]] = []
-        for shard in _entries(self._root / "blobs"):
-            for entry in _entries(Path(shard.path)):
+        for shard in entries_of(self._root / "blobs"):
+            for entry in entries_of(Path(shard.path)):
                 if not _NAME.fullmatch(entry.name):
                     continue
                 with contextlib.suppress(FileNotFoundError):
@@ -280,7 +231,7 @@ class DiskCache:
         files += len(kept)
         most = min(self._limit - wanted, int(self._limit * _KEEP))
         for _, size, path in sorted(kept):
-            if total <= most and files < _FILES * _KEEP:
+            if total <= most and files < FILES * _KEEP:
                 break
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -289,37 +240,16 @@ class DiskCache:
         return total, files
 
     @contextlib.contextmanager
-    def _account(self) -> Iterator[_Account]:
+    def _account(self) -> Iterator[Account]:
         fd = os.open(self._root / "account", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _lock(fd)
-            account = _Account(fd)
+            lock(fd)
+            account = Account(fd)
             if not account.known:
                 account.set(*self._make_room(0))
             yield account
         finally:
             os.close(fd)
-
-
-class _Account:
-    """Bytes and files of a cache, as its file `account` says; for who has locked it."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        data = os.pread(fd, _ACCOUNT.size, 0)
-        self.known = len(data) == _ACCOUNT.size
-        found: tuple[int, int] = _ACCOUNT.unpack(data) if self.known else (0, 0)
-        self._bytes, self._files = found
-
-    def fits(self, size: int, limit: int) -> bool:
-        return self._bytes + size <= limit and self._files < _FILES
-
-    def add(self, size: int, files: int) -> None:
-        self.set(max(self._bytes + size, 0), max(self._files + files, 0))
-
-    def set(self, size: int, files: int) -> None:
-        self._bytes, self._files = size, files
-        os.pwrite(self._fd, _ACCOUNT.pack(size, files), 0)
 
 
 class _Reader:
@@ -455,40 +385,3 @@ def _sum(data: bytes) -> bytes:
 def _stored_size(size: int) -> int:
     """Bytes of the file of a blob of `size` bytes."""
     return size + -(-size // PIECE) * _SUM
-
-
-def _lock(fd: int) -> None:
-    """Lock a file. Raises OSError when another holds it for too long."""
-    until = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise OSError(errno.ETIMEDOUT, "another process keeps the cache's account locked") from None
-            time.sleep(0.005)
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _abandoned(entry: os.DirEntry[str]) -> bool:
-    """Whether nobody writes the file any more; for who has locked the account, under which files are made."""
-    try:
-        fd = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Moved into place between the listing and the lock, it is not abandoned.
-        return os.path.exists(entry.path)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(fd)

@@ -14,7 +14,6 @@ from seawall.features.audit import log as audit
 from seawall.features.audit.trail import EVENT_TYPES
 from seawall.web.harbor.deps import (
     Access,
-    ApiRouter,
     ListingDep,
     named_project_access,
     signed_in,
@@ -23,6 +22,7 @@ from seawall.web.harbor.deps import (
 )
 from seawall.web.harbor.needs import Db
 from seawall.web.harbor.query import Listing
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["auditlog"])
 

@@ -1,7 +1,7 @@
 """What routers build on: the caller, the decision about access, the audit log, list parameters.
 
 Deny by default, twice. A route says what it needs with one of the dependencies of this module
-(`project_access`, `system_access`, `signed_in`, `anyone`, `checked`); `ApiRoute` refuses to be made without
+(`project_access`, `system_access`, `signed_in`, `anyone`, `checked`); `routing.ApiRoute` refuses to be made without
 one. And after the handler it makes sure that a decision was in fact taken, so a `checked` route that
 forgets to call `Access.require` answers 500, not data.
 
@@ -19,14 +19,12 @@ of it even when the server dies between the two.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
+from fastapi import Depends, Header, Path, Request
 from sqlalchemy import Connection
 
 from seawall.access import access as decide
@@ -36,10 +34,8 @@ from seawall.features.audit.trail import AuditTrail, Entry, Intent
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.kernel.context import Actor
-from seawall.kernel.errors import SeawallError
 from seawall.web.caller import Callers, CredentialsError
-from seawall.web.harbor import unknown
-from seawall.web.harbor.errors import ApiError, status_of
+from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.query import Listing, listing
 from seawall.web.harbor.sessions import SAFE_METHODS, BrowserSessions
 
@@ -49,6 +45,7 @@ ListingDep = Annotated[Listing, Depends(listing)]
 
 
 T = TypeVar("T")
+_OPERATIONS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
 # What a session does in which the second factor that is required has yet to be set up.
 _ENROLLING = ("/c/", "/api/v2.0/users/current", "/api/v2.0/systeminfo")
 
@@ -117,7 +114,8 @@ class Gate:
         return bool(await self._configuration.get("read_only"))
 
 
-def _gate(request: Request) -> Gate:
+def gate_of(request: Request) -> Gate:
+    """What decides about requests, of this application."""
     gate: Gate = request.app.state.gate
     return gate
 
@@ -222,12 +220,28 @@ class Access:
         await self._gate.db.write(lambda c: self._gate.audit.record(c, who, entry))
 
 
+def entry_of(request: Request, access: Access, *, success: bool) -> Entry:
+    """What is known of any request: by its method and path."""
+    project = access._project
+    path = getattr(request.scope.get("route"), "path", request.url.path)
+    parts = [part for part in path.removeprefix("/api/v2.0").split("/") if part and part[0] != "{"]
+    resource = request.url.path.removeprefix("/api/v2.0")
+    return Entry(
+        _OPERATIONS.get(request.method, "operate"),
+        parts[-1] if parts else "",
+        resource,
+        f"{request.method} {resource}",
+        project.id if project else None,
+        success,
+    )
+
+
 async def _access(request: Request) -> Access:
-    gate = _gate(request)
+    gate = gate_of(request)
     access = Access(await gate.principal(request), request, gate)
     request.state.access = access
     if request.method not in SAFE_METHODS:
-        access.intent = Intent(access.actor, lambda: _entry(request, access, success=True))
+        access.intent = Intent(access.actor, lambda: entry_of(request, access, success=True))
     return access
 
 
@@ -346,141 +360,6 @@ def checked(resource: str, action: str, scope: str = "project") -> Any:
     requirement = _Checked(scope, resource, action)
     requirement.declares["checked"] = "by the handler"
     return Depends(requirement)
-
-
-class _Request(Request):
-    given: Any = None
-
-    async def json(self) -> Any:
-        """The body; members that are null are left out, which is what they mean to Harbor."""
-        self.given = await super().json()
-        return _without_nulls(self.given)
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-class ApiRoute(APIRoute):
-    """A route that says whom it lets in, is sure to have decided, and writes the audit log."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        # Harbor leaves out what has no value.
-        options["response_model_exclude_none"] = True
-        super().__init__(path, endpoint, **options)
-        calls = [dependency.call for dependency in self.dependant.dependencies]
-        requirements: list[Any] = [call for call in calls if isinstance(call, Requirement)]
-        if not requirements:
-            raise TypeError(f"route {path} does not say whom it lets in; see seawall.web.harbor.deps")
-        self.openapi_extra = {**(self.openapi_extra or {}), "x-seawall-access": requirements[0].declares}
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler with the checks around it."""
-        handler = super().get_route_handler()
-
-        async def handle(request: Request) -> Response:
-            request = _Request(request.scope, request.receive)
-            if request.method not in SAFE_METHODS:
-                await self._check_mode(request)
-            try:
-                response = await handler(request)
-            except RequestValidationError as error:
-                self._name_unknown(request, error)
-                raise
-            except SeawallError as error:
-                if status_of(error) in (400, 422):
-                    self._name_unknown(request, error)
-                if request.method not in SAFE_METHODS:
-                    if status_of(error) == 403:
-                        await _write_audit(request, success=False)
-                    else:
-                        await _settle(request)
-                raise
-            access: Access | None = getattr(request.state, "access", None)
-            if access is None or not access.decided:
-                raise RuntimeError(f"{self.path}: nobody decided about access")
-            if request.method not in SAFE_METHODS:
-                if response.status_code < 400:
-                    await _write_audit(request, success=True)
-                else:
-                    await _settle(request)
-            return response
-
-        return handle
-
-    def _name_unknown(self, request: _Request, error: Exception) -> None:
-        for item in self.dependant.body_params:
-            said = unknown.note(item.field_info.annotation, request.given)
-            if said:
-                error.add_note(said)
-
-    async def _check_mode(self, request: Request) -> None:
-        # What must go on in read only mode: signing in, repairing accounts, and switching the mode off.
-        path = self.path.removeprefix("/api/v2.0")
-        if path.startswith(
-            ("/c/", "/configurations", "/system/", "/users", "/ldap/", "/jobservice/", "/dr/")
-        ):
-            return
-        if await _gate(request).read_only():
-            raise ApiError(403, "the system is in read only mode")
-
-
-_OPERATIONS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
-
-
-def _entry(request: Request, access: Access, *, success: bool) -> Entry:
-    """What is known of any request: by its method and path."""
-    project = access._project
-    path = getattr(request.scope.get("route"), "path", request.url.path)
-    parts = [part for part in path.removeprefix("/api/v2.0").split("/") if part and part[0] != "{"]
-    resource = request.url.path.removeprefix("/api/v2.0")
-    return Entry(
-        _OPERATIONS.get(request.method, "operate"),
-        parts[-1] if parts else "",
-        resource,
-        f"{request.method} {resource}",
-        project.id if project else None,
-        success,
-    )
-
-
-async def _write_audit(request: Request, *, success: bool) -> None:
-    access: Access | None = getattr(request.state, "access", None)
-    if access is None or (access.recorded and success):
-        return
-    entries = access.entries if access.entries and success else [_entry(request, access, success=success)]
-    who, intent = access.actor, access.intent
-
-    def record_entry(connection: Connection) -> None:
-        if intent is not None and intent.written:
-            intent.settle(connection)
-        access._gate.audit.record(connection, who, *entries)
-
-    await access._gate.db.write(record_entry)
-
-
-async def _settle(request: Request) -> None:
-    """After a failure: tell of the part of the change that was committed before it, if any was."""
-    access: Access | None = getattr(request.state, "access", None)
-    intent = access.intent if access is not None else None
-    if access is None or intent is None or not intent.written:
-        return
-    who, entry = access.actor, _entry(request, access, success=False)
-
-    def settle_intent(connection: Connection) -> None:
-        if intent.settle(connection):
-            access._gate.audit.record(connection, who, entry)
-
-    await access._gate.db.write(settle_intent)
-
-
-class ApiRouter(APIRouter):
-    """An APIRouter whose routes are `ApiRoute`s."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=ApiRoute, redirect_slashes=False, **options)
 
 
 def location(request: Request, identifier: int | str) -> dict[str, str]:

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel
 
-from seawall.web.harbor.deps import Access, ApiRouter, system_access, timestamp
+from seawall.web.harbor.deps import Access, system_access, timestamp
 from seawall.web.harbor.needs import Dr
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["dr"])
 

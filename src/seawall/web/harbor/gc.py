@@ -9,9 +9,10 @@ from fastapi.responses import PlainTextResponse
 
 from seawall.infra.jobs.base import JobInfo
 from seawall.registry.jobs import GC_SCHEDULE
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access
+from seawall.web.harbor.deps import Access, Id, ListingDep, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Jobs
+from seawall.web.harbor.routing import ApiRouter
 from seawall.web.harbor.schedules import (
     JobHistory,
     Schedule,

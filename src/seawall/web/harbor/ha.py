@@ -14,9 +14,10 @@ from seawall.availability.peers.check import check_peers
 from seawall.availability.sites.check import check_sites
 from seawall.infra.ca import read_ca
 from seawall.kernel.errors import NotFoundError
-from seawall.web.harbor.deps import Access, ApiRouter, anyone, system_access, timestamp
+from seawall.web.harbor.deps import Access, anyone, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Dr, Instances, Keys, Peers, SettingsDep
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["ha"])
 

@@ -8,9 +8,10 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from seawall.features.immutability import rules as domain
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access
+from seawall.web.harbor.deps import Access, Id, ListingDep, location, project_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["immutable"])
 

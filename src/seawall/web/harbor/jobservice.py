@@ -11,9 +11,10 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, BeforeValidator
 
 from seawall.infra.jobs.service import SCHEDULER, JobService
-from seawall.web.harbor.deps import Access, ApiRouter, ListingDep, signed_in, system_access, timestamp
+from seawall.web.harbor.deps import Access, ListingDep, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Jobs
+from seawall.web.harbor.routing import ApiRouter
 from seawall.web.harbor.schedules import (
     small,
     vendor_of,

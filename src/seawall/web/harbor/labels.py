@@ -9,9 +9,10 @@ from fastapi import Query, Request, Response
 from seawall.registry import labels as domain
 from seawall.registry.artifacts import Label as LabelRow
 from seawall.web.harbor.artifacts.models import Label, label_model
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location
+from seawall.web.harbor.deps import Access, Id, ListingDep, checked, location
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["label"])
 

@@ -13,10 +13,11 @@ from seawall.access import members
 from seawall.access.ldap import Directory
 from seawall.access.ldap_search import DirectoryError
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError
-from seawall.web.harbor.deps import Access, ApiRouter, system_access
+from seawall.web.harbor.deps import Access, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.members import UserGroup
 from seawall.web.harbor.needs import Accounts, Ldap
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["Ldap"])
 

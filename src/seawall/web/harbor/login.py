@@ -10,8 +10,9 @@ from fastapi import Form, Request, Response
 from seawall.access.principal import EndedError, Principal
 from seawall.features.audit.trail import Entry
 from seawall.kernel.context import Actor
-from seawall.web.harbor.deps import Access, ApiRouter, anyone, client_address, unauthorized
+from seawall.web.harbor.deps import Access, anyone, client_address, unauthorized
 from seawall.web.harbor.needs import Accounts, Audit, Browsers, Config, SecondFactorsDep
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(prefix="/c", include_in_schema=False)
 

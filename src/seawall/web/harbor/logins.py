@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from seawall.access.logins import Waiting, check_request, shown_name
+from seawall.access.login_requests import check_request, shown_name
+from seawall.access.logins import Waiting
 from seawall.access.user_tokens import checked_scopes
-from seawall.web.harbor.deps import Access, ApiRouter, client_address, signed_in, timestamp
+from seawall.web.harbor.deps import Access, client_address, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import LoginsDep
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["token"])
 

@@ -13,18 +13,10 @@ from seawall.access import users as user_domain
 from seawall.access.members import Member
 from seawall.access.rbac import ROLE_IDS, ROLE_NAMES
 from seawall.access.robots import check_role
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    Id,
-    ListingDep,
-    location,
-    project_access,
-    signed_in,
-    system_access,
-)
+from seawall.web.harbor.deps import Access, Id, ListingDep, location, project_access, signed_in, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Accounts, Db, Ldap, Oidc
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter()
 

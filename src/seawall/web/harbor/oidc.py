@@ -16,9 +16,10 @@ from pydantic import BaseModel, Field
 from seawall.access.oidc import OidcService
 from seawall.access.oidc_provider import Identity, ProviderError
 from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, SeawallError
-from seawall.web.harbor.deps import Access, ApiRouter, anyone, system_access
+from seawall.web.harbor.deps import Access, anyone, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Accounts, Browsers, Oidc, SettingsDep
+from seawall.web.harbor.routing import ApiRouter
 
 log: Any = structlog.get_logger("seawall.oidc")
 browser = ApiRouter(prefix="/c/oidc", include_in_schema=False)

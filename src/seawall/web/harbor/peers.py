@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import Response
 from pydantic import BaseModel
 
-from seawall.web.harbor.deps import Access, ApiRouter, Id, system_access, timestamp
+from seawall.web.harbor.deps import Access, Id, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Peers
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["peers"])
 # Seconds that an answer waits for a peer: the page must not hang because another host does.

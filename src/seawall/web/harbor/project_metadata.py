@@ -13,14 +13,11 @@ from seawall.access.access import Project as ProjectRow
 from seawall.features.retention.policies import policy_ids
 from seawall.kernel.errors import ConflictError
 from seawall.registry import virtual
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    project_access,
-)
+from seawall.web.harbor.deps import Access, project_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
 from seawall.web.harbor.projects import check_virtual, shown
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["project"])
 

@@ -22,19 +22,11 @@ from seawall.kernel.errors import ConflictError, InvalidError
 from seawall.kernel.names import check_project_name
 from seawall.registry import accounting, virtual
 from seawall.registry import projects as content
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    ListingDep,
-    anyone,
-    location,
-    project_access,
-    signed_in,
-    timestamp,
-)
+from seawall.web.harbor.deps import Access, ListingDep, anyone, location, project_access, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db, Replicating
 from seawall.web.harbor.replication.models import Registry
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["project"])
 _VIRTUAL_REFUSED = "Only system admin can make or change a virtual project"

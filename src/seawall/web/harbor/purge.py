@@ -10,9 +10,10 @@ from fastapi.responses import PlainTextResponse
 
 from seawall.features.audit.trail import PURGE_SCHEDULE
 from seawall.infra.jobs.base import JobInfo
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access
+from seawall.web.harbor.deps import Access, Id, ListingDep, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Jobs
+from seawall.web.harbor.routing import ApiRouter
 from seawall.web.harbor.schedules import (
     JobHistory,
     Schedule,

@@ -8,10 +8,11 @@ from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
 from seawall.registry import accounting
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, system_access, timestamp
+from seawall.web.harbor.deps import Access, Id, ListingDep, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
 from seawall.web.harbor.projects import ResourceList
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["quota"])
 

@@ -12,9 +12,10 @@ from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_name
 from seawall.registry import repository_lists as lists
 from seawall.registry.artifacts import repository_row
-from seawall.web.harbor.deps import Access, ApiRouter, ListingDep, anyone, named_project_access, timestamp
+from seawall.web.harbor.deps import Access, ListingDep, anyone, named_project_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Artifacts, Db
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["repository"])
 

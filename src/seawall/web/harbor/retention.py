@@ -13,9 +13,10 @@ from seawall.features.retention import executions, lists, policies
 from seawall.features.retention.rules import checked_cron, checked_rules
 from seawall.kernel.cron import next_time
 from seawall.kernel.errors import NotFoundError
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
+from seawall.web.harbor.deps import Access, Id, ListingDep, checked, location, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Jobs
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["retention"])
 

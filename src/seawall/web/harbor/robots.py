@@ -15,9 +15,10 @@ from seawall.access.rbac import ROBOT_PROJECT, ROBOT_SYSTEM
 from seawall.access.service import AuthService
 from seawall.access.trusted_issuers import TrustedIssuer as Issuer
 from seawall.access.trusted_issuers import known, parse
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, checked, location, signed_in, timestamp
+from seawall.web.harbor.deps import Access, Id, ListingDep, checked, location, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Accounts, Config, Db
+from seawall.web.harbor.routing import ApiRouter
 from seawall.web.harbor.users import Permission
 
 router = ApiRouter(tags=["robot"])

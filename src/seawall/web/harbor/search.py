@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 
 from seawall.access import projects as project_domain
 from seawall.registry import icons, repository_lists
-from seawall.web.harbor.deps import Access, ApiRouter, anyone
+from seawall.web.harbor.deps import Access, anyone
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
 from seawall.web.harbor.projects import Project, project_models
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter()
 

@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 
 from seawall.access import second_factor as domain
 from seawall.access.users import by_id, is_local
-from seawall.web.harbor.deps import Access, ApiRouter, Id, signed_in, system_access
+from seawall.web.harbor.deps import Access, Id, signed_in, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db, SecondFactorsDep, SessionsDep, SettingsDep
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["user"])
 

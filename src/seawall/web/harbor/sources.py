@@ -13,9 +13,10 @@ from seawall.access.identities import GONE
 from seawall.access.linking import identity_in
 from seawall.access.sources import LDAP, Change, Source
 from seawall.access.users import by_id
-from seawall.web.harbor.deps import Access, ApiRouter, Id, location, system_access, timestamp
+from seawall.web.harbor.deps import Access, Id, location, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Ldap, Oidc, SessionsDep, SourcesDep
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["source"])
 Name = Annotated[str, Path(max_length=64, pattern="^[a-z0-9-]+$")]

@@ -16,10 +16,11 @@ from seawall.access import projects as domain
 from seawall.infra.ca import has_ca
 from seawall.infra.configuration import ITEMS
 from seawall.registry import accounting, repository_lists
-from seawall.web.harbor.deps import Access, ApiRouter, anyone, signed_in, system_access, timestamp
+from seawall.web.harbor.deps import Access, anyone, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db, Dr, Oidc, RedisDep, SettingsDep, StorageDep
 from seawall.web.harbor.projects import CVEAllowlist, allowlist_model
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter()
 # In the form in which Harbor's clients look for a version. It stays at the release whose own API tests are

@@ -9,9 +9,10 @@ from pydantic import BaseModel, Field
 
 from seawall.access import user_tokens as domain
 from seawall.access.users import by_id
-from seawall.web.harbor.deps import Access, ApiRouter, Id, checked, location, signed_in, timestamp
+from seawall.web.harbor.deps import Access, Id, checked, location, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["token"])
 Uid = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]

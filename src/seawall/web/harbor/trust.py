@@ -9,17 +9,10 @@ from pydantic import BaseModel, Field
 
 from seawall.features.trust.service import TrustedKey as Key
 from seawall.web.harbor.artifacts.models import ARTIFACT, Reference, find
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    Id,
-    location,
-    named_project_access,
-    project_access,
-    timestamp,
-)
+from seawall.web.harbor.deps import Access, Id, location, named_project_access, project_access, timestamp
 from seawall.web.harbor.needs import Artifacts, Trust
 from seawall.web.harbor.repositories import RepositoryName
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["trust"])
 

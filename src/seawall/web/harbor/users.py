@@ -20,7 +20,6 @@ from seawall.access.users import UserRow
 from seawall.infra.db.listing import Condition
 from seawall.web.harbor.deps import (
     Access,
-    ApiRouter,
     Id,
     ListingDep,
     checked,
@@ -32,6 +31,7 @@ from seawall.web.harbor.deps import (
 )
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Accounts, Config, Db, ErasureDep, Keys, SessionsDep
+from seawall.web.harbor.routing import ApiRouter
 from seawall.web.harbor.sessions import SESSION_COOKIE
 
 router = ApiRouter(tags=["user"])

@@ -16,9 +16,10 @@ from sqlalchemy import Connection
 from seawall.features.webhooks import payload, policies
 from seawall.features.webhooks.policies import Delivery, Wanted, WantedTarget
 from seawall.features.webhooks.policies import WebhookPolicy as Policy
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, project_access, timestamp
+from seawall.web.harbor.deps import Access, Id, ListingDep, location, project_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Keys
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["webhook"])
 

@@ -11,13 +11,10 @@ from seawall.web.harbor.artifacts.models import (
     Reference,
     find,
 )
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    named_project_access,
-)
+from seawall.web.harbor.deps import Access, named_project_access
 from seawall.web.harbor.needs import Artifacts
 from seawall.web.harbor.repositories import RepositoryName
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["artifact"])
 

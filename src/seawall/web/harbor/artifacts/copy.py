@@ -12,14 +12,11 @@ from seawall.kernel.names import check_name
 from seawall.web.harbor.artifacts.models import (
     artifact_path,
 )
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    named_project_access,
-)
+from seawall.web.harbor.deps import Access, named_project_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Artifacts, Db
 from seawall.web.harbor.repositories import RepositoryName, full_name
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["artifact"])
 

@@ -15,14 +15,10 @@ from seawall.web.harbor.artifacts.models import (
     Reference,
     find,
 )
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    Id,
-    named_project_access,
-)
+from seawall.web.harbor.deps import Access, Id, named_project_access
 from seawall.web.harbor.needs import Artifacts, Events
 from seawall.web.harbor.repositories import RepositoryName
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["artifact"])
 

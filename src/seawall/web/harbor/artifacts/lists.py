@@ -22,16 +22,11 @@ from seawall.web.harbor.artifacts.models import (
     find,
     models,
 )
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    ListingDep,
-    named_project_access,
-    project_access,
-)
+from seawall.web.harbor.deps import Access, ListingDep, named_project_access, project_access
 from seawall.web.harbor.needs import Artifacts, Db
 from seawall.web.harbor.query import Listing
 from seawall.web.harbor.repositories import RepositoryName, full_name
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["artifact"])
 

@@ -19,15 +19,11 @@ from seawall.web.harbor.artifacts.models import (
     find,
     tag_model,
 )
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    ListingDep,
-    named_project_access,
-)
+from seawall.web.harbor.deps import Access, ListingDep, named_project_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Artifacts, Db
 from seawall.web.harbor.repositories import RepositoryName, full_name
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["artifact"])
 

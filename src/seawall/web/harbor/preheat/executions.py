@@ -9,14 +9,7 @@ from fastapi import Response
 from seawall.features.preheat import lists
 from seawall.features.preheat.model import PreheatExecution as Execution
 from seawall.kernel.errors import NotFoundError
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    Id,
-    ListingDep,
-    named_project_access,
-    timestamp,
-)
+from seawall.web.harbor.deps import Access, Id, ListingDep, named_project_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Preheating
 from seawall.web.harbor.preheat.models import (
@@ -25,6 +18,7 @@ from seawall.web.harbor.preheat.models import (
     PreheatMetrics,
     PreheatTask,
 )
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["preheat"])
 _POLICIES = "/projects/{project_name}/preheat/policies"

@@ -9,14 +9,7 @@ from fastapi import Response
 from seawall.features.preheat import lists
 from seawall.features.preheat.drivers import PROVIDERS, DriverError, Instance
 from seawall.features.preheat.model import InstanceRow, InstanceValues
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    ListingDep,
-    location,
-    named_project_access,
-    system_access,
-)
+from seawall.web.harbor.deps import Access, ListingDep, location, named_project_access, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Preheating
 from seawall.web.harbor.preheat.models import (
@@ -25,6 +18,7 @@ from seawall.web.harbor.preheat.models import (
     PreheatProvider,
     ProviderUnderProject,
 )
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["preheat"])
 _POLICIES = "/projects/{project_name}/preheat/policies"

@@ -12,20 +12,14 @@ from seawall.features.preheat import lists
 from seawall.features.preheat import model as domain
 from seawall.features.preheat.drivers import DriverError
 from seawall.features.preheat.model import PreheatPolicy as Policy
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    ListingDep,
-    location,
-    named_project_access,
-    timestamp,
-)
+from seawall.web.harbor.deps import Access, ListingDep, location, named_project_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Preheating
 from seawall.web.harbor.preheat.models import (
     Name,
     PreheatPolicy,
 )
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["preheat"])
 _POLICIES = "/projects/{project_name}/preheat/policies"

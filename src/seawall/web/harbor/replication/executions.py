@@ -9,13 +9,14 @@ from fastapi.responses import PlainTextResponse
 
 from seawall.features.replication.model import ReplicationExecution as Execution
 from seawall.features.replication.model import ReplicationTask as Task
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, system_access, timestamp
+from seawall.web.harbor.deps import Access, Id, ListingDep, location, system_access, timestamp
 from seawall.web.harbor.needs import Replicating
 from seawall.web.harbor.replication.models import (
     ReplicationExecution,
     ReplicationTask,
     StartReplicationExecution,
 )
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["replication"])
 

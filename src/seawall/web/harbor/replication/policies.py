@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from seawall.features.replication.model import Filter
 from seawall.features.replication.model import RegistryInfo as StoredRegistry
 from seawall.features.replication.model import ReplicationPolicy as Policy
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, system_access, timestamp
+from seawall.web.harbor.deps import Access, Id, ListingDep, location, system_access, timestamp
 from seawall.web.harbor.needs import Replicating
 from seawall.web.harbor.replication.models import (
     Name,
@@ -21,6 +21,7 @@ from seawall.web.harbor.replication.models import (
     registry_model,
     this_registry,
 )
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["replication"])
 

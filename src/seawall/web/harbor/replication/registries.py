@@ -11,7 +11,7 @@ from seawall.features.replication.adapters import ADAPTERS, AdapterInfo
 from seawall.features.replication.model import RESOURCES, TRIGGERS
 from seawall.features.replication.registries import check_type, check_url
 from seawall.features.replication.remote import RemoteError
-from seawall.web.harbor.deps import Access, ApiRouter, Id, ListingDep, location, system_access
+from seawall.web.harbor.deps import Access, Id, ListingDep, location, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Replicating
 from seawall.web.harbor.replication.models import (
@@ -26,6 +26,7 @@ from seawall.web.harbor.replication.models import (
     registry_model,
     this_registry,
 )
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["replication"])
 

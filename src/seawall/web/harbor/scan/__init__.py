@@ -1,6 +1,6 @@
 """Scans, scanners, the security hub and exports of findings."""
 
-from seawall.web.harbor.deps import ApiRouter
+from seawall.web.harbor.routing import ApiRouter
 from seawall.web.harbor.scan import exports, reports, scan_all, scanners, security_hub
 
 router = ApiRouter()

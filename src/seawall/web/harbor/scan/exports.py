@@ -9,16 +9,10 @@ from pydantic import BaseModel, Field
 
 from seawall.features.scan import export
 from seawall.kernel.errors import InvalidError, NotFoundError
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    Id,
-    checked,
-    signed_in,
-    timestamp,
-)
+from seawall.web.harbor.deps import Access, Id, checked, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Jobs
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["scan"])
 

@@ -15,13 +15,10 @@ from seawall.features.scan.targets import NotScannableError, resolve
 from seawall.kernel.errors import NotFoundError
 from seawall.registry import repository_lists
 from seawall.web.harbor.artifacts.models import REPORT_TYPES
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    named_project_access,
-)
+from seawall.web.harbor.deps import Access, named_project_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Artifacts, Db, Scans
+from seawall.web.harbor.routing import ApiRouter
 from seawall.web.harbor.scan.models import (
     ARTIFACT,
     Reference,

@@ -10,13 +10,10 @@ from pydantic import BaseModel
 from seawall.features.scan import hub
 from seawall.features.scan.jobs import SCAN_ALL_SCHEDULE
 from seawall.kernel.errors import ConflictError
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    system_access,
-)
+from seawall.web.harbor.deps import Access, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Jobs, Scans
+from seawall.web.harbor.routing import ApiRouter
 from seawall.web.harbor.schedules import Schedule, apply_schedule, schedule_model
 
 router = ApiRouter(tags=["scan"])

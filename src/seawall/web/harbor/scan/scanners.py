@@ -14,17 +14,10 @@ from seawall.features.scan import scanners
 from seawall.features.scan.adapter import AdapterClient, AdapterError, Registration
 from seawall.features.scan.scanners import METADATA, Scanner, check_url
 from seawall.kernel.errors import NotFoundError, SeawallError, StandbyError
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    ListingDep,
-    location,
-    project_access,
-    system_access,
-    timestamp,
-)
+from seawall.web.harbor.deps import Access, ListingDep, location, project_access, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db, Scans
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["scan"])
 

@@ -10,14 +10,10 @@ from sqlalchemy import Connection
 
 from seawall.features.scan import hub
 from seawall.registry.tags import tag_names_of_many
-from seawall.web.harbor.deps import (
-    Access,
-    ApiRouter,
-    ListingDep,
-    system_access,
-)
+from seawall.web.harbor.deps import Access, ListingDep, system_access
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
+from seawall.web.harbor.routing import ApiRouter
 
 router = ApiRouter(tags=["scan"])
 
