@@ -1,8 +1,8 @@
 """What routers build on: the caller, the decision about access, the audit log, list parameters.
 
 Deny by default, twice. A route says what it needs with one of the dependencies of this module
-(`project_access`, `system_access`, `signed_in`, `anyone`, `checked`); `routing.ApiRoute` refuses to be made without
-one. And after the handler it makes sure that a decision was in fact taken, so a `checked` route that
+(`project_access`, `system_access`, `signed_in`, `anyone`, `checked`); `routing.ApiRoute` refuses to be made
+without one. And after the handler it makes sure that a decision was in fact taken, so a `checked` route that
 forgets to call `Access.require` answers 500, not data.
 
     router = ApiRouter(tags=["member"])
