@@ -3681,9 +3681,12 @@ export interface components {
             private_repo_count: number;
             public_project_count: number;
             public_repo_count: number;
-            total_project_count?: number | null;
-            total_repo_count?: number | null;
-            total_storage_consumption?: number | null;
+            /** @default 0 */
+            total_project_count: number;
+            /** @default 0 */
+            total_repo_count: number;
+            /** @default 0 */
+            total_storage_consumption: number;
         };
         Stats: {
             total: number;

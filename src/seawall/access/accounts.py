@@ -45,10 +45,15 @@ def check_username(username: str) -> None:
 
 def check_free(connection: Connection, username: str) -> None:
     """Raise ConflictError where a user is called so already, or only its letters' case differs."""
-    query = select(users.c.username).where(func.lower(users.c.username) == username.lower())
-    taken = connection.execute(query).scalars().first()
-    if taken is not None:
-        raise ConflictError(f"user {taken} exists")
+    # A database lowers ASCII letters only. So another letter stands for any here, and Python compares.
+    pattern = "".join(
+        character.lower() if character.isascii() else "_"
+        for character in username.replace("\\", r"\\").replace("_", r"\_").replace("%", r"\%")
+    )
+    query = select(users.c.username).where(func.lower(users.c.username).like(pattern, escape="\\"))
+    for taken in connection.execute(query).scalars():
+        if taken.casefold() == username.casefold():
+            raise ConflictError(f"user {taken} exists")
 
 
 def _id_of(connection: Connection, username: str) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from seawall.registry.manifest import DOCKER_MANIFEST, OCI_MANIFEST
-from seawall.registry.tables import manifest_references, manifests, repositories
+from seawall.registry.tables import manifest_payloads, manifest_references, manifests, repositories
 
 IMAGE_CONFIGS = (
     "application/vnd.oci.image.config.v1+json",
@@ -57,6 +58,16 @@ def images_of_index(connection: Connection, repository_id: int, index_id: int) -
     )
     query = image_query(repository_id).where(manifests.c.digest.in_(children))
     return list(connection.execute(query.order_by(manifests.c.id)))
+
+
+def image_payloads(connection: Connection, repository_id: int, digests: Collection[str]) -> dict[str, bytes]:
+    """digest -> the bytes of its manifest, for those of `digests` that are images of the repository."""
+    query = (
+        select(manifests.c.digest, manifest_payloads.c.payload)
+        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+        .where(manifests.c.repository_id == repository_id, manifests.c.digest.in_(digests), _is_image())
+    )
+    return {row.digest: bytes(row.payload) for row in connection.execute(query)}
 
 
 def count_images(connection: Connection) -> int:

@@ -38,7 +38,7 @@ _MAX_REFERENCES = 4096
 class _Descriptor(msgspec.Struct, rename="camel"):
     digest: str
     size: Annotated[int, msgspec.Meta(ge=0)]
-    media_type: str = ""
+    media_type: str | None = None
     urls: list[str] | None = None
 
 
@@ -51,7 +51,7 @@ class _Document(msgspec.Struct, rename="camel"):
     blobs: list[_Descriptor] | None = None
     manifests: list[_Descriptor] | None = None
     subject: _Descriptor | None = None
-    annotations: dict[str, str] | None = None
+    annotations: dict[str, str | None] | None = None
     fs_layers: list[Any] | None = None
 
 
@@ -89,13 +89,15 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
         members.check(payload)
     except (ValueError, RecursionError) as error:
         raise RegistryError("MANIFEST_INVALID", f"manifest is not valid: {error}") from None
-    media_type = (content_type or "").split(";")[0].strip() or document.media_type or ""
+    # What Go writes for a string that was never set is none: an empty one.
+    own = document.media_type or None
+    media_type = _plain(content_type or "") or own or ""
     if media_type not in SUPPORTED:
         shown = media_type[:100] or "none given"
         raise RegistryError("MANIFEST_INVALID", f"manifest media type not supported: {shown}")
-    if document.media_type is not None and document.media_type != media_type:
+    if own is not None and own != media_type:
         raise RegistryError("MANIFEST_INVALID", "Content-Type differs from the manifest's mediaType")
-    if document.media_type is None and media_type in (DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT):
+    if own is None and media_type in (DOCKER_MANIFEST, DOCKER_LIST, OCI_ARTIFACT):
         raise RegistryError("MANIFEST_INVALID", "mediaType is required")
     if media_type != OCI_ARTIFACT and document.schema_version != 2:
         raise RegistryError("MANIFEST_INVALID", "schemaVersion must be 2")
@@ -140,15 +142,45 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
         artifact_type=artifact_type,
         config_media_type=config_media_type,
         subject=_digest(document.subject) if document.subject is not None else None,
-        annotations=document.annotations,
+        annotations=_texts(document.annotations),
         blobs=blobs,
         optional=tuple(optional),
         manifests=children,
-        layer_types=frozenset(item.media_type for item in document.layers or document.blobs or ()),
+        layer_types=frozenset(item.media_type or "" for item in document.layers or document.blobs or ()),
     )
 
 
-def names_manifest(media_type: str) -> bool:
+def type_of(payload: bytes, said: str) -> str:
+    """The media type of a manifest that came with the Content-Type `said`.
+
+    Where that is none of a manifest, as from a file server, the document's own counts, then its members.
+    Returns `said` for what is no manifest.
+    """
+    if _plain(said) in SUPPORTED:
+        return _plain(said)
+    try:
+        document = _decoder.decode(payload)
+    except (ValueError, RecursionError):
+        return said
+    if document.media_type:
+        return document.media_type if document.media_type in SUPPORTED else said
+    if document.schema_version != 2 or (document.manifests is None) == (document.config is None):
+        return said
+    return OCI_MANIFEST if document.manifests is None else OCI_INDEX
+
+
+def _plain(content_type: str) -> str:
+    # Media types have no case (RFC 9110 section 8.3.1).
+    return content_type.split(";")[0].strip().lower()
+
+
+def _texts(annotations: dict[str, str | None] | None) -> dict[str, str] | None:
+    if annotations is None:
+        return None
+    return {name: value or "" for name, value in annotations.items()}
+
+
+def names_manifest(media_type: str | None) -> bool:
     """Whether a descriptor of an index names a manifest; others name blobs.
 
     BuildKit's cache index (`--cache-to type=registry,image-manifest=false`) names layers and

@@ -60,7 +60,6 @@ ON_PURPOSE = (
     " change is left out of an update; Harbor refuses any of Trivy's with 403.",
     "Global labels are listed for those who are signed in, who may read each; Harbor lists them for anybody,"
     " and shows one to administrators.",
-    "`total_*` of `/statistics` are left out for others than administrators; Harbor's are 0.",
     "`q` of `/security/vul`, and `tags` and `labels` of artifacts in `q`, take `~`, ranges and lists also"
     " where Harbor refuses them. `latest_in_repository` needs neither `media_type` nor `artifact_type`.",
     "The scanner and the artifacts of a public project are shown without signing in; Harbor's answer 401.",

@@ -36,6 +36,11 @@ class Upstream:
     # Answers to pushes of these references, as (status, error).
     refuses: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
+    # What a manifest's answer has instead: this Content-Type, or this page for people.
+    kind: str = ""
+    page: str = ""
+    # Blobs come without Content-Length.
+    chunked: bool = False
     asked: Counter[str] = field(default_factory=Counter)
 
     def put(self, tag: str, payload: bytes) -> str:
@@ -66,13 +71,18 @@ class Upstream:
             index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": self.referrers}
             return web.json_response(index, headers=headers, content_type=OCI_INDEX)
         if kind == "blobs" and what in self.blobs:
-            return web.Response(body=self.blobs[what])
+            answer = web.Response(body=self.blobs[what])
+            if self.chunked and request.method == "GET":
+                answer.enable_chunked_encoding()
+            return answer
+        if kind == "manifests" and self.page:
+            return web.Response(text=self.page, content_type="text/html")
         payload = self.manifests.get(what)
         if kind != "manifests" or payload is None:
             return web.json_response({"errors": []}, status=404)
         headers["Docker-Content-Digest"] = digest_of(payload)
         kind = OCI_INDEX if b'"manifests"' in payload else OCI_MANIFEST
-        return web.Response(body=payload, headers=headers, content_type=kind)
+        return web.Response(body=payload, headers=headers, content_type=self.kind or kind)
 
     async def _take(self, request: web.Request, kind: str, what: str) -> web.StreamResponse:
         content = await request.read()

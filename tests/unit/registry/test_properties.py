@@ -272,6 +272,30 @@ def test_an_absent_list_of_layers_is_an_empty_one(lists: dict[str, Any]) -> None
     assert list(parsed.blobs) == [VALID["config"]["digest"]]
 
 
+@pytest.mark.parametrize("own", ["", None])
+def test_what_go_writes_for_strings_that_were_never_set(own: str | None) -> None:
+    config = {**VALID["config"], "mediaType": None}
+    value = {**VALID, "mediaType": own, "config": config, "annotations": {"a": None, "b": "c"}}
+    kind = f"{manifests.OCI_MANIFEST.upper()}; charset=utf-8"
+    parsed = manifests.parse(json.dumps(value).encode(), kind)
+    assert (parsed.media_type, parsed.annotations) == (manifests.OCI_MANIFEST, {"a": "", "b": "c"})
+    # Docker's types are told by the document itself.
+    with pytest.raises(RegistryError):
+        manifests.parse(json.dumps(value).encode(), manifests.DOCKER_MANIFEST)
+
+
+def test_the_type_of_a_manifest_that_a_file_server_sends() -> None:
+    for said in ("", "application/json", "text/plain; charset=utf-8"):
+        for kind in (manifests.OCI_INDEX, manifests.DOCKER_MANIFEST):
+            assert manifests.type_of(json.dumps({"mediaType": kind}).encode(), said) == kind
+        index = {"schemaVersion": 2, "manifests": []}
+        assert manifests.type_of(json.dumps(index).encode(), said) == manifests.OCI_INDEX
+        image = {"schemaVersion": 2, "config": VALID["config"]}
+        assert manifests.type_of(json.dumps(image).encode(), said) == manifests.OCI_MANIFEST
+        for other in (b"<html>", b"{}", json.dumps({**index, **image}).encode(), b'{"mediaType": "a/b"}'):
+            assert manifests.type_of(other, said) == said
+
+
 @pytest.mark.parametrize("lists", [{}, {"manifests": None}, {"manifests": [], "config": None}])
 def test_an_absent_list_of_manifests_is_an_empty_one(lists: dict[str, Any]) -> None:
     value = {"schemaVersion": 2, "mediaType": manifests.OCI_INDEX, **lists}

@@ -111,17 +111,11 @@ function Totals() {
   const { data } = useGet<Statistics>("/statistics");
   if (!data) return null;
   const items: [string, string | number][] = [
-    [
-      t("Projects"),
-      (data.total_project_count ?? (data.private_project_count ?? 0) + (data.public_project_count ?? 0)) || 0,
-    ],
-    [t("Private projects"), data.private_project_count ?? 0],
-    [
-      t("Repositories"),
-      data.total_repo_count ?? (data.private_repo_count ?? 0) + (data.public_repo_count ?? 0),
-    ],
+    [t("Projects"), data.private_project_count + data.public_project_count],
+    [t("Private projects"), data.private_project_count],
+    [t("Repositories"), data.private_repo_count + data.public_repo_count],
   ];
-  if (admin && data.total_storage_consumption !== undefined) {
+  if (admin) {
     items.push([t("Storage used"), bytes(data.total_storage_consumption)]);
   }
   return (

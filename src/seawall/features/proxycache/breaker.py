@@ -167,6 +167,8 @@ def told(error: RemoteError) -> RegistryError:
         return RegistryError("TOOMANYREQUESTS", "the upstream registry limits its requests", headers=headers)
     if error.status in (401, 403):
         return RegistryError("DENIED", "the upstream registry refuses", status=403)
+    if error.content:
+        return RegistryError("UNAVAILABLE", f"the upstream registry answers wrongly: {error}", status=502)
     return RegistryError(
         "UNAVAILABLE",
         "the upstream registry cannot be reached",

@@ -129,6 +129,7 @@ class ProxiedManifests:
                     self._remember(repository, reference, here.digest)
                     return here
                 found = await client.manifest(name, reference)
+            parsed = None if found is None else _read(found)
         except (RemoteError, TimeoutError) as problem:
             error = problem if isinstance(problem, RemoteError) else RemoteError("no answer in time")
             self._upstreams.failed(upstream, repository, error)
@@ -140,12 +141,12 @@ class ProxiedManifests:
                 return self._stale(upstream, here)
             raise told(error) from None
         self._upstreams.answered(upstream, repository)
-        if found is None:
+        if found is None or parsed is None:
             if here is not None and upstream.local_on_not_found:
                 return here
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference})
         self._remember(repository, reference, found.digest)
-        await self._keep(repository, reference, found)
+        await self._keep(repository, reference, found, parsed)
         return StoredManifest(found.digest, found.media_type, found.payload)
 
     def _remember(self, repository: str, reference: str, digest: str) -> None:
@@ -153,9 +154,10 @@ class ProxiedManifests:
         while len(self._fresh) > _REMEMBERED:
             self._fresh.popitem(last=False)
 
-    async def _keep(self, repository: str, reference: str, found: RemoteManifest) -> None:
+    async def _keep(
+        self, repository: str, reference: str, found: RemoteManifest, parsed: manifests.Manifest
+    ) -> None:
         """Have a fetched manifest stored, now or by a job."""
-        parsed = manifests.parse(found.payload, found.media_type or None)
         # An index that names blobs (BuildKit's cache) is kept like an image, after its blobs.
         if parsed.manifests and not parsed.blobs:
             try:
@@ -244,6 +246,14 @@ class ProxiedManifests:
             upstream.lists.release()
         self._upstreams.answered(upstream, repository)
         return found
+
+
+def _read(found: RemoteManifest) -> manifests.Manifest:
+    """What the upstream has answered; RemoteError when that is no manifest, such as a page for people."""
+    try:
+        return manifests.parse(found.payload, found.media_type or None)
+    except RegistryError as error:
+        raise RemoteError(f"what the upstream has is not taken: {error.message}", content=True) from None
 
 
 async def store(

@@ -158,7 +158,7 @@ class RegistryClient:
             raise RemoteError(
                 f"{repository}@{reference}: the content does not match its digest", content=True
             )
-        media_type = response.headers.get("content-type", "").split(";")[0].strip()
+        media_type = manifests.type_of(payload, response.headers.get("content-type", ""))
         return RemoteManifest(actual, media_type, payload)
 
     async def put_manifest(
@@ -285,10 +285,10 @@ class RegistryClient:
             if response.status_code == 404:
                 return None
             raise refused("GET", url, response)
-        length = response.headers.get("content-length", "")
+        length = response.headers.get("content-length", "") or await self._length(repository, digest)
         if not length.isdigit():
             await response.aclose()
-            raise RemoteError(f"{self.session.url}: a blob came without Content-Length")
+            raise RemoteError(f"{self.session.url}: a blob came without Content-Length", content=True)
 
         async def parts() -> AsyncGenerator[bytes, None]:
             try:
@@ -301,6 +301,16 @@ class RegistryClient:
                 await response.aclose()
 
         return int(length), parts()
+
+    async def _length(self, repository: str, digest: str) -> str:
+        """A blob's Content-Length where GET has none, as behind a proxy that sends in chunks; or ""."""
+        try:
+            response = await self.session.request(
+                "HEAD", f"/v2/{path_of(repository)}/blobs/{digest}", pull_scope(repository), follow=True
+            )
+        except RemoteError:
+            return ""
+        return str(response.headers.get("content-length", ""))
 
 
 def _next_page(response: httpx.Response, url: str) -> str | None:

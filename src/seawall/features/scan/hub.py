@@ -13,9 +13,10 @@ from seawall.features.scan.model import ReportRow
 from seawall.features.scan.overview import ACTIVE
 from seawall.features.scan.reports import reports_of
 from seawall.features.scan.tables import scan_findings, scan_reports, scan_runs, scanners
+from seawall.features.scan.targets import attests
 from seawall.infra.db.listing import Condition, Field, Fields, Page
 from seawall.kernel.errors import InvalidError
-from seawall.registry.images import count_images
+from seawall.registry.images import count_images, image_payloads
 from seawall.registry.lookups import child_digests
 from seawall.registry.manifest import DOCKER_LIST, OCI_INDEX
 from seawall.registry.views import manifests, repositories, tags
@@ -61,11 +62,31 @@ def _reports(connection: Connection, items: Sequence[Shown], kind: str) -> dict[
 
 
 def scan_overviews(connection: Connection, items: Sequence[Shown]) -> dict[int, dict[str, Any]]:
-    """artifact id -> Harbor's `scan_overview`."""
+    """artifact id -> Harbor's `scan_overview`. An index has one once each of its images has a report."""
+    found = _reports(connection, items, "vulnerability")
+    partly = _partly(connection, items, found)
     return {
         identifier: {report.GENERIC: overview.of(rows)}
-        for identifier, rows in _reports(connection, items, "vulnerability").items()
+        for identifier, rows in found.items()
+        if identifier not in partly
     }
+
+
+def _partly(connection: Connection, items: Sequence[Shown], found: dict[int, list[ReportRow]]) -> set[int]:
+    """Ids of the indexes with an image that has no report, though others have."""
+    digests = _images(connection, [item for item in items if item.id in found])
+    missing = {
+        identifier: set(digests[identifier]) - {row.digest for row in rows}
+        for identifier, rows in found.items()
+    }
+    result = set()
+    for repository in {item.repository_id for item in items}:
+        mine = [item.id for item in items if item.repository_id == repository and missing.get(item.id)]
+        if mine:
+            payloads = image_payloads(connection, repository, set().union(*(missing[i] for i in mine)))
+            images = {digest for digest, payload in payloads.items() if not attests(payload)}
+            result |= {identifier for identifier in mine if missing[identifier] & images}
+    return result
 
 
 def sbom_overviews(connection: Connection, items: Sequence[Shown]) -> dict[int, dict[str, Any]]:

@@ -46,9 +46,13 @@ def is_attestation(connection: Connection, target: Target) -> bool:
 
     Their layers are in-toto statements.
     """
-    payload = payload_of(connection, target.manifest_id)
+    return attests(payload_of(connection, target.manifest_id) or b"{}")
+
+
+def attests(payload: bytes) -> bool:
+    """Whether a manifest is an attestation, by its layers; so is what cannot be read."""
     try:
-        layers = json.loads(payload or b"{}").get("layers") or []
+        layers = json.loads(payload).get("layers") or []
     except (ValueError, RecursionError):
         return True
     return bool(layers) and not any(str(item.get("mediaType", "")).startswith(LAYER_TYPES) for item in layers)

@@ -93,7 +93,7 @@ class ApiRoute(APIRoute):
         ):
             return
         if await gate_of(request).read_only():
-            raise ApiError(403, "the system is in read only mode")
+            raise ApiError(403, "the system is in read only mode", "DENIED")
 
 
 async def _write_audit(request: Request, *, success: bool) -> None:

@@ -88,15 +88,18 @@ class OverallHealthStatus(BaseModel):
 
 
 class Statistic(BaseModel):
-    """Counts of what the caller may see, and for administrators of everything; storage in bytes."""
+    """Counts of what the caller may see; `total_*` are of everything, and 0 for others than administrators.
+
+    Storage is in bytes.
+    """
 
     private_project_count: int
     private_repo_count: int
     public_project_count: int
     public_repo_count: int
-    total_project_count: int | None = None
-    total_repo_count: int | None = None
-    total_storage_consumption: int | None = None
+    total_project_count: int = 0
+    total_repo_count: int = 0
+    total_storage_consumption: int = 0
 
 
 class ConfigItem(BaseModel):

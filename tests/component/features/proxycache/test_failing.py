@@ -99,6 +99,46 @@ def test_a_refusal_is_no_reason_to_withhold_the_copy(run_proxy: RunProxy, code: 
     run_proxy(body)
 
 
+def test_a_page_for_people_is_no_manifest(run_proxy: RunProxy) -> None:
+    """200 with a page: of a captive portal, or that the upstream is being maintained."""
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        copy = await lab.image("p/app", "v1")
+        upstream.page = "<html>Back at noon.</html>"
+        assert [await pull(lab), await pull(lab)] == [copy, copy]
+        error = await refusal(pull(lab, "other"))
+        assert (error.code, error.status) == ("UNAVAILABLE", 502)
+        upstream.page = ""
+        upstream.put("v1", image("newer"))
+        assert await pull(lab) == digest_of(image("newer"))
+
+    run_proxy(body)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream", "text/plain"])
+def test_what_a_file_server_calls_a_manifest(run_proxy: RunProxy, kind: str) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        upstream.kind = kind
+        digest = upstream.put("v1", image("one"))
+        found = await lab.services.registry.manifest("p/app", "v1")
+        assert (found.digest, found.media_type) == (digest, OCI_MANIFEST)
+
+    run_proxy(body)
+
+
+def test_a_blob_without_its_length(run_proxy: RunProxy) -> None:
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        data = b"layer" * 1000
+        upstream.blobs[digest_of(data)] = data
+        upstream.chunked = True
+        found = await lab.services.registry.open_blob("p/app", digest_of(data), whole=True)
+        assert found.size == len(data)
+        assert b"".join([part async for part in found.read(0, len(data))]) == data
+        assert await lab.services.registry.blob_size("p/app", digest_of(data)) == len(data)
+
+    run_proxy(body)
+
+
 def test_only_a_tag_that_is_gone_is_gone(run_proxy: RunProxy) -> None:
     async def body(lab: Lab, upstream: Upstream) -> None:
         await lab.image("p/app", "v1")

@@ -128,6 +128,7 @@ def test_what_cannot_be_scanned(client: Client) -> None:
     client.manifest("refused/chart", "v1", chart)
     client.scan("refused/chart", "v1", expect=400)
     client.scan("refused/chart", "v1", "nonsense", expect=422)
+    client.api("GET", f"{artifact('refused/chart', 'v1')}/additions/vulnerabilities", 404)
     broken = client.push("refused/broken", "v1", b"this is no tar archive" * 50)
     client.scan("refused/broken", broken)
     assert until(lambda: "not a tar archive" in job_logs(client))
@@ -140,6 +141,11 @@ def test_index(client: Client) -> None:
     second = client.push("index/x", "", npm(("left", "1.0.0"), ("right", "1.0.0")), note="2")
     children = [{"mediaType": MANIFEST, "digest": d, "size": 1} for d in (first, second)]
     index = client.manifest("index/x", "all", {"schemaVersion": 2, "mediaType": INDEX, "manifests": children})
+    # Until each image has a report there is none of the index, as in Harbor: a part would look like the whole.
+    client.scan("index/x", first)
+    until(lambda: client.report("index/x", first))
+    assert client.report("index/x", "all") is None
+    assert "scan_overview" not in client.get(artifact("index/x", index), with_scan_overview="true")
     client.scan("index/x", "all")
     until(lambda: client.report("index/x", first) and client.report("index/x", second))
     report = client.report("index/x", index)
@@ -362,6 +368,10 @@ def test_roles(client: Client) -> None:
     for who in (guest, maintainer):
         who.api("GET", "/scanners", 403)
         who.api("POST", "/system/scanAll/schedule", 403, json={"schedule": {"type": "Manual"}})
+    # As older versions of Harbor are asked, and their clients still do.
+    for query, count in (({"name": "eawal"}, 1), ({"ex_name": "Seawall"}, 1), ({"ex_name": "eawal"}, 0)):
+        assert len(client.get("/scanners", **query)) == count
+    assert client.get("/scanners", ex_url="http://nowhere.example") == []
     assert guest.get("/projects/roles/scanner")["name"] == "Seawall"
 
 

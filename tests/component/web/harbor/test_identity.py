@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.api import Api, code
+from tests.support.oci.client import unique
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
 from tests.support.waiting import until
@@ -51,6 +52,16 @@ def test_user_life(admin: Api, as_user: Callable[..., Api], anonymous: Api) -> N
     assert admin.delete(f"/users/{user_id}").status_code == 200
     assert admin.get(f"/users/{user_id}").status_code == 404
     assert as_user(name, NEW).get("/users/current").status_code == 401
+
+
+def test_one_name_whatever_the_case_of_its_letters(admin: Api) -> None:
+    """Beyond ASCII too, whose case the databases do not know; `_` stands for itself."""
+    mark = unique("x")
+    for taken in (f"Übung_{mark}", f"Übung-{mark}"):
+        assert admin.post("/users", json={"username": taken, "password": PASSWORD}).status_code == 201
+        for same in (taken, taken.upper(), taken.lower()):
+            again = admin.post("/users", json={"username": same, "password": PASSWORD})
+            assert (again.status_code, code(again)) == (409, "CONFLICT")
 
 
 def test_members_and_roles(admin: Api, as_user: Callable[..., Api]) -> None:
@@ -239,7 +250,7 @@ def test_secrets_are_not_shown(admin: Api, path: str) -> None:
     assert PASSWORD not in text
 
 
-def test_system_endpoints(admin: Api, anonymous: Api) -> None:
+def test_system_endpoints(admin: Api, anonymous: Api, as_user: Callable[..., Api]) -> None:
     assert anonymous.get("/ping").text == "Pong"
     info = anonymous.get("/systeminfo").json()
     assert info["auth_mode"] == "db_auth"
@@ -251,6 +262,12 @@ def test_system_endpoints(admin: Api, anonymous: Api) -> None:
     assert admin.get("/systeminfo/volumes").json()["storage"][0]["total"] > 0
     statistics = admin.get("/statistics").json()
     assert statistics["total_project_count"] >= 1
+    others = as_user(admin.user()[1]).get("/statistics").json()
+    assert {name: count for name, count in others.items() if name.startswith("total_")} == {
+        "total_project_count": 0,
+        "total_repo_count": 0,
+        "total_storage_consumption": 0,
+    }
     assert anonymous.get("/statistics").status_code == 401
     assert anonymous.get("/systeminfo/getcert").status_code == 404
 

@@ -100,7 +100,10 @@ async def get_vulnerabilities_addition(
     db: Db,
     x_accept_vulnerabilities: Annotated[str | None, Header(max_length=1024)] = None,
 ) -> Response:
-    """The report of an artifact; an index has one report of all its images."""
+    """The report of an artifact; an index has one report of all its images, once each of them has one.
+
+    Without a report the answer is empty; what cannot be scanned is 404.
+    """
     wanted = [part.strip() for part in (x_accept_vulnerabilities or report.GENERIC).split(",")]
     # Without one that is known, Harbor takes its own.
     mime = next((item for item in wanted if item.replace(" ", "") in REPORT_TYPES), report.NATIVE)
@@ -109,7 +112,7 @@ async def get_vulnerabilities_addition(
     def read_reports(connection: Connection) -> list[dict[str, Any]]:
         targets = resolve(connection, name, reference)
         if not targets:
-            return []
+            raise NotFoundError(f"report not found for {name}:{reference}, which cannot be scanned")
         rows = reports_of(
             connection,
             targets[0].repository_id,
@@ -117,6 +120,8 @@ async def get_vulnerabilities_addition(
             [target.digest for target in targets],
             "vulnerability",
         )
+        if len(rows) < len({target.digest for target in targets}):
+            return []
         return [data for row in rows.values() if (data := report_data(connection, row.id)) is not None]
 
     found = await db.read(read_reports)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from seawall.features.scan import scanners
 from seawall.features.scan.adapter import AdapterClient, AdapterError, Registration
 from seawall.features.scan.scanners import METADATA, Scanner, check_url
+from seawall.infra.db.listing import Condition
 from seawall.kernel.errors import NotFoundError, SeawallError, StandbyError
 from seawall.web.harbor.deps import Access, ListingDep, location, project_access, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
@@ -147,9 +148,24 @@ async def _page(access: Access, db: Db, scans: Scans, listing: ListingDep) -> li
 
 @router.get("/scanners")
 async def list_scanners(
-    access: Annotated[Access, system_access("scanner", "list")], db: Db, scans: Scans, listing: ListingDep
+    request: Request,
+    access: Annotated[Access, system_access("scanner", "list")],
+    db: Db,
+    scans: Scans,
+    listing: ListingDep,
 ) -> list[ScannerRegistration]:
-    """Every registered scanner, the default first, and what each says that it can do."""
+    """Every registered scanner, the default first, and what each says that it can do.
+
+    As in older versions of Harbor `name`, `description` and `url` are parts of what they name, `ex_name` and
+    `ex_url` the whole.
+    """
+    given = request.query_params
+    for key in ("name", "description", "url"):
+        if given.get(key):
+            listing.conditions.append(Condition(key, "fuzzy", (given[key],)))
+    for key in ("name", "url"):
+        if given.get(f"ex_{key}"):
+            listing.conditions.append(Condition(key, "eq", (given[f"ex_{key}"],)))
     return await _page(access, db, scans, listing)
 
 
