@@ -4,7 +4,7 @@ import { Navigate, Route, Routes, useLocation, useParams } from "react-router";
 import { toProvider } from "./api/client";
 import { Boundary, ConnectionBar } from "./components/boundary";
 import { Shell } from "./components/shell";
-import { Empty, Failure, Loading } from "./components/ui";
+import { Empty, Failure, Loading, Page } from "./components/ui";
 import { SignIn, SignInAgain } from "./features/account/sign-in";
 import { useT } from "./i18n";
 import { page } from "./lib/pages";
@@ -187,5 +187,9 @@ function Inside() {
 
 function NotFound() {
   const t = useT();
-  return <Empty title={t("This page does not exist")}>{t("Or you are not allowed to see it.")}</Empty>;
+  return (
+    <Page title={t("This page does not exist")}>
+      <Empty title={t("Not found")}>{t("Or you are not allowed to see it.")}</Empty>
+    </Page>
+  );
 }

@@ -180,6 +180,8 @@ export function Fields(props: {
                 <TagsInput
                   key={field.name}
                   {...common}
+                  // A list without entries would be open, unseen, and take the first Esc.
+                  dropdownOpened={false}
                   withAsterisk={field.required}
                   value={value ?? []}
                   onChange={(next) => set(field.name, next)}
@@ -394,5 +396,14 @@ function Suggest({
     enabled: asked.length > 0,
     retry: false,
   });
-  return <Autocomplete {...input} data={found.data ?? []} filter={({ options }) => options} />;
+  const data = found.data ?? [];
+  return (
+    <Autocomplete
+      {...input}
+      data={data}
+      filter={({ options }) => options}
+      // A list without entries would be open, unseen, and take the first Esc.
+      dropdownOpened={data.length ? undefined : false}
+    />
+  );
 }

@@ -5,10 +5,28 @@ import type { zh } from "./zh";
 
 export type Text = keyof typeof zh;
 /** The languages, each by its own name. */
-export const LANGUAGES = { en: "English", zh: "简体中文", "zh-TW": "繁體中文" } as const;
+export const LANGUAGES = {
+  en: "English",
+  de: "Deutsch",
+  es: "Español",
+  fr: "Français",
+  ja: "日本語",
+  ko: "한국어",
+  "pt-BR": "Português (Brasil)",
+  tr: "Türkçe",
+  zh: "简体中文",
+  "zh-TW": "繁體中文",
+} as const;
 export type Language = keyof typeof LANGUAGES;
 type Dictionary = Record<Text, string>;
 const DICTIONARIES: Record<Exclude<Language, "en">, () => Promise<Dictionary>> = {
+  de: () => import("./de").then((module) => module.de),
+  es: () => import("./es").then((module) => module.es),
+  fr: () => import("./fr").then((module) => module.fr),
+  ja: () => import("./ja").then((module) => module.ja),
+  ko: () => import("./ko").then((module) => module.ko),
+  "pt-BR": () => import("./pt-BR").then((module) => module.ptBR),
+  tr: () => import("./tr").then((module) => module.tr),
   zh: () => import("./zh").then((module) => module.zh),
   "zh-TW": () => import("./zh-TW").then((module) => module.zhTW),
 };
@@ -55,6 +73,7 @@ function initial(): Language {
   if (stored && stored in LANGUAGES) return stored as Language;
   for (const wanted of navigator.languages) {
     if (/^zh-(tw|hk|mo|hant)/i.test(wanted)) return "zh-TW";
+    if (/^pt\b/i.test(wanted)) return "pt-BR";
     const code = wanted.toLowerCase().split("-")[0];
     if (code in LANGUAGES) return code as Language;
   }
@@ -73,7 +92,13 @@ export function I18nProvider({ children }: { children: ReactNode }) {
     document.documentElement.lang = TAGS[language] ?? language;
     let stale = false;
     if (language === "en") setDictionary(null);
-    else DICTIONARIES[language]().then((found) => !stale && setDictionary(found));
+    // A dictionary that does not come leaves English: texts that can be read are better than none.
+    else {
+      DICTIONARIES[language]()
+        .catch(() => DICTIONARIES[language]())
+        .catch(() => ({}))
+        .then((found) => !stale && setDictionary(found));
+    }
     return () => {
       stale = true;
     };

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
-from tests.support.portal.pages import serious
+from tests.support.portal.pages import axe_findings
 from tests.support.portal.site import Site, Visitor
 
 Visit = Callable[..., Visitor]
@@ -133,11 +133,11 @@ def test_admin_deletes_a_repository_after_being_asked(visit: Visit, site: Site) 
     page.get_by_role("link", name="web", exact=True).click()
     admin.row("web/short-lived").get_by_role("button", name="Actions").click()
     expect(page.get_by_role("menuitem").first).to_be_visible()
-    assert serious(page) == []
+    assert axe_findings(page) == []
     page.get_by_role("menuitem", name="Delete").click()
     expect(page.get_by_role("menu")).to_have_count(0)
     expect(page.get_by_role("dialog")).to_be_visible()
-    assert serious(page) == []
+    assert axe_findings(page) == []
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(admin.row("web/short-lived")).to_be_visible()
     admin.act("web/short-lived", "Delete")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from seawall.access.second_factor import code_at
-from tests.support.portal.pages import serious
+from tests.support.portal.pages import axe_findings
 from tests.support.portal.site import Visitor
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
@@ -50,7 +50,7 @@ def test_tokens_devices_and_second_factor(window: Window, registry_with_portal: 
     page.get_by_role("button", name="Create", exact=True).click()
     token = page.get_by_role("dialog").locator(".command").inner_text().strip()
     assert works(token)
-    assert not serious(page)
+    assert not axe_findings(page)
     page.get_by_role("button", name="Close").click()
     expect(person.row("laptop")).to_contain_text("All projects")
 
@@ -63,7 +63,7 @@ def test_tokens_devices_and_second_factor(window: Window, registry_with_portal: 
     page.get_by_label("Code that the program shows").fill(begun["user_code"])
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_text("a pipeline")).to_be_visible()
-    assert not serious(page)
+    assert not axe_findings(page)
     page.get_by_role("button", name="Let it in").click()
     expect(page.get_by_text("The program is signed in.")).to_be_visible()
     given = ask("/oauth/token", grant_type=DEVICE, device_code=begun["device_code"])

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.portal.pages import serious
+from tests.support.portal.pages import axe_findings
 from tests.support.portal.site import Visitor
 from tests.support.processes import PASSWORD, free_port
 from tests.support.registry import Registry
@@ -166,7 +166,7 @@ def test_provider_from_the_first_sign_in_to_the_sign_out(window: Window, door: D
     page = person.page
     person.go("/harbor/profile")
     expect(page.get_by_role("link", name="Sign in with Canaille")).to_be_visible()
-    findings = serious(page)
+    findings = axe_findings(page)
     page.get_by_role("link", name="Sign in with Canaille").click()
     at_provider(page, "carol", "wrong")
     expect(page).to_have_url(re.compile(re.escape(door.provider.url)))
@@ -175,7 +175,7 @@ def test_provider_from_the_first_sign_in_to_the_sign_out(window: Window, door: D
 
     # Nobody of that identity is here yet: the person chooses a name, and not one that is taken.
     person.heading("Choose your user name")
-    findings += serious(page)
+    findings += axe_findings(page)
     expect(page.get_by_label("User name")).to_have_value("carol")
     person.shot("onboarding")
     page.get_by_label("User name").fill("admin")
@@ -271,6 +271,6 @@ def test_a_button_for_each_provider(window: Window, door: Door) -> None:
         expect(partner).to_have_attribute(
             "href", "/c/oidc/login?redirect_url=%2Fharbor%2Fprofile&source=partner"
         )
-        assert not serious(person.page)
+        assert not axe_findings(person.page)
     finally:
         door.registry.api("DELETE", "/system/identity-sources/partner")

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.support.cluster import FAST
-from tests.support.portal.pages import serious
+from tests.support.portal.pages import axe_findings
 from tests.support.portal.site import Visitor
 from tests.support.sites import Site, Sites, wait
 
@@ -57,7 +57,7 @@ def confirm(admin: Visitor, button: str, name: str, *, sure: bool = False) -> No
     if sure:
         expect(go).to_be_disabled()
         dialog.get_by_role("checkbox").check()
-    assert serious(admin.page) == []
+    assert axe_findings(admin.page) == []
     go.click()
     expect(dialog).to_have_count(0, timeout=60_000)
 
@@ -87,7 +87,7 @@ def test_planned_switch_and_the_loss_of_a_site(window: Window, sites: Sites) -> 
     expect(page.get_by_text("following")).to_be_visible()
     expect(page.get_by_text("The standby is behind by")).to_be_visible()
     expect(page.get_by_role("button", name="Demote this site")).to_have_count(0)
-    assert serious(page) == []
+    assert axe_findings(page) == []
     admin.shot("disaster-recovery")
     confirm(admin, "Promote this site", "b")
     expect(role(admin)).to_have_text("active")
@@ -157,7 +157,7 @@ def test_peers_are_seen_and_synced(window: Window, portal_dist: Path, tmp_path: 
         peers.get_by_role("button", name="Details").click()
         expect(page.get_by_role("table", name="Differences to b")).to_be_visible()
         expect(page.get_by_text("Nothing differs")).to_be_visible(timeout=60_000)
-        assert serious(page) == []
+        assert axe_findings(page) == []
         admin.shot("peers")
         pair[1].kill()
         expect(peers).to_contain_text("away", timeout=60_000)

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.portal.images import Pusher
+from tests.support.portal.desk import Desk, open_desk
 from tests.support.portal.site import Visitor
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
@@ -26,49 +26,10 @@ from tests.support.scan import spec
 Window = Callable[..., Visitor]
 
 
-class Desk:
-    """One registry (SQLite, one worker) with some of everything."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.url = registry.url
-        self.api = httpx.Client(base_url=f"{registry.url}/api/v2.0", auth=("admin", PASSWORD), timeout=60)
-        self.push = Pusher(registry.url, ("admin", PASSWORD))
-
-    def make(self, path: str, body: dict[str, Any]) -> str:
-        answer = self.api.post(path, json=body)
-        assert answer.status_code in (200, 201), answer.text
-        return str(answer.headers.get("location", "")).rpartition("/")[2]
-
-    def get(self, path: str) -> Any:
-        answer = self.api.get(path)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def project(self, name: str = "web") -> int:
-        return int(self.get(f"/projects/{name}")["project_id"])
-
-
 @pytest.fixture(scope="module")
 def desk(portal_dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    registry = Registry(
-        tmp_path_factory.mktemp("desk") / "data",
-        {
-            "SEAWALL_HTTP__WORKERS": "1",
-            "SEAWALL_JOBS__EMBEDDED": "true",
-            "SEAWALL_WEBHOOKS__ALLOW_NETWORKS": '["127.0.0.0/8"]',
-        },
-    )
-    registry.launch()
-    try:
-        registry.wait_ready()
-        found = Desk(registry)
-        for name in ("web", "other"):
-            found.make("/projects", {"project_name": name, "metadata": {"public": "false"}})
-        for number in range(18):
-            found.push.image("web/app", f"v{number}", text=str(number))
+    with open_desk(tmp_path_factory.mktemp("desk")) as found:
         yield found
-    finally:
-        registry.kill()
 
 
 @pytest.fixture
