@@ -1,15 +1,15 @@
 import { Center, Container } from "@mantine/core";
-import { Suspense, useEffect } from "react";
+import { type ReactNode, Suspense, useEffect } from "react";
 import { Navigate, Route, Routes, useLocation, useParams } from "react-router";
 import { toProvider } from "./api/client";
 import { Boundary, ConnectionBar } from "./components/boundary";
-import { Shell } from "./components/shell";
 import { Empty, Failure, Loading, Page } from "./components/ui";
 import { SignIn, SignInAgain } from "./features/account/sign-in";
 import { useT } from "./i18n";
-import { page } from "./lib/pages";
+import { page, part } from "./lib/pages";
 import { SessionProvider, useSession } from "./session";
 
+const Shell = part<"Shell", { children: ReactNode }>(() => import("./components/shell"), "Shell");
 const Projects = page(() => import("./features/projects/list"), "Projects");
 const Project = page(() => import("./features/projects/page"), "ProjectPage");
 const Repository = page(() => import("./features/repositories/page"), "RepositoryPage");
@@ -61,7 +61,16 @@ export function App() {
             </Boundary>
           }
         />
-        <Route path="/*" element={<Inside />} />
+        <Route
+          path="/*"
+          element={
+            <Boundary>
+              <Suspense fallback={<Loading />}>
+                <Inside />
+              </Suspense>
+            </Boundary>
+          }
+        />
       </Routes>
     </SessionProvider>
   );

@@ -1,8 +1,7 @@
 import { type CSSVariablesResolver, createTheme, MantineProvider } from "@mantine/core";
-import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { setNonce } from "get-nonce";
-import { type ReactNode, useMemo } from "react";
+import { type ComponentType, type ReactNode, useEffect, useMemo, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter } from "react-router";
 import { ApiError } from "./api/client";
@@ -108,10 +107,28 @@ function Themed({ children }: { children: ReactNode }) {
   );
 }
 
+/** Notices are fetched once the first page stands: it does without them. */
+function Later() {
+  const [Notices, setNotices] = useState<ComponentType | null>(null);
+  useEffect(() => {
+    let timer: number;
+    const load = () =>
+      import("./components/notices").then(
+        (module) => setNotices(() => module.Notices),
+        () => {
+          timer = window.setTimeout(load, 5000);
+        },
+      );
+    timer = window.setTimeout(load, 1500);
+    return () => window.clearTimeout(timer);
+  }, []);
+  return Notices && <Notices />;
+}
+
 createRoot(document.getElementById("root")!).render(
   <I18nProvider>
     <Themed>
-      <Notifications position="top-right" autoClose={4000} />
+      <Later />
       <QueryClientProvider client={client}>
         <ConfirmProvider>
           <BrowserRouter>

@@ -10,10 +10,7 @@ import {
   Menu,
   Text,
   TextInput,
-  Tooltip,
   UnstyledButton,
-  useComputedColorScheme,
-  useMantineColorScheme,
 } from "@mantine/core";
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import {
@@ -31,7 +28,6 @@ import {
   ListTree,
   LogIn,
   LogOut,
-  Moon,
   ScrollText,
   Search,
   Server,
@@ -39,7 +35,6 @@ import {
   Share2,
   ShieldCheck,
   SlidersHorizontal,
-  Sun,
   Tag,
   User,
   Users,
@@ -59,6 +54,7 @@ import { useGet } from "../hooks";
 import { type Text as Key, LANGUAGES, type Language, useI18n } from "../i18n";
 import { part } from "../lib/pages";
 import { useSession } from "../session";
+import { SchemeButton } from "./looks";
 import type { Command } from "./palette";
 
 const Palette = part<"Palette", { pages: Command[]; onClose: () => void }>(
@@ -263,12 +259,12 @@ function GlobalSearch() {
   );
 }
 
-export function LanguageMenu({ color }: { color?: string }) {
+function LanguageMenu() {
   const { language, setLanguage, t } = useI18n();
   return (
     <Menu position="bottom-end">
       <Menu.Target>
-        <ActionIcon variant="transparent" color={color ?? "white"} size="lg" aria-label={t("Language")}>
+        <ActionIcon variant="transparent" color="white" size="lg" aria-label={t("Language")}>
           <Languages size={18} aria-hidden />
         </ActionIcon>
       </Menu.Target>
@@ -285,26 +281,6 @@ export function LanguageMenu({ color }: { color?: string }) {
         ))}
       </Menu.Dropdown>
     </Menu>
-  );
-}
-
-export function SchemeButton({ color }: { color?: string }) {
-  const { t } = useI18n();
-  const { setColorScheme } = useMantineColorScheme();
-  const scheme = useComputedColorScheme("light");
-  const label = scheme === "dark" ? t("Light mode") : t("Dark mode");
-  return (
-    <Tooltip label={label}>
-      <ActionIcon
-        variant="transparent"
-        color={color ?? "white"}
-        size="lg"
-        aria-label={label}
-        onClick={() => setColorScheme(scheme === "dark" ? "light" : "dark")}
-      >
-        {scheme === "dark" ? <Sun size={18} aria-hidden /> : <Moon size={18} aria-hidden />}
-      </ActionIcon>
-    </Tooltip>
   );
 }
 

@@ -13,7 +13,6 @@ import {
   Stack,
   Text,
   Title,
-  Tooltip,
 } from "@mantine/core";
 import { CircleAlert, Copy, CopyCheck, Inbox, RotateCw } from "lucide-react";
 import { type ReactNode, useEffect, useRef, useState } from "react";
@@ -185,26 +184,25 @@ export function CopyIcon({ value, label }: { value: string; label?: string }) {
   const name = label ?? t("Copy");
   const said = state === "copied" ? t("Copied") : state === "failed" ? t("Select the text and copy it") : "";
   return (
-    <>
-      <Tooltip label={said || name} opened={said ? true : undefined}>
-        <ActionIcon
-          variant="subtle"
-          color={state === "copied" ? "teal" : state === "failed" ? "red" : "gray"}
-          size="sm"
-          aria-label={name}
-          onClick={async (event) => {
-            setState((await copyText(value, event.currentTarget)) ? "copied" : "failed");
-            window.clearTimeout(timer.current);
-            timer.current = window.setTimeout(() => setState(""), 2000);
-          }}
-        >
-          {state === "copied" ? <CopyCheck size={14} aria-hidden /> : <Copy size={14} aria-hidden />}
-        </ActionIcon>
-      </Tooltip>
-      <span className="sr-only" aria-live="polite">
+    <span className="copy">
+      <ActionIcon
+        variant="subtle"
+        color={state === "copied" ? "teal" : state === "failed" ? "red" : "gray"}
+        size="sm"
+        aria-label={name}
+        title={name}
+        onClick={async (event) => {
+          setState((await copyText(value, event.currentTarget)) ? "copied" : "failed");
+          window.clearTimeout(timer.current);
+          timer.current = window.setTimeout(() => setState(""), 2000);
+        }}
+      >
+        {state === "copied" ? <CopyCheck size={14} aria-hidden /> : <Copy size={14} aria-hidden />}
+      </ActionIcon>
+      <span className={said ? "bubble" : undefined} aria-live="polite">
         {said}
       </span>
-    </>
+    </span>
   );
 }
 

@@ -16,7 +16,7 @@ import { KeyRound } from "lucide-react";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { Link, Navigate, useSearchParams } from "react-router";
 import { ApiError, login, providerLogin } from "../../api/client";
-import { LanguageMenu, SchemeButton } from "../../components/shell";
+import { LanguageSelect, SchemeButton } from "../../components/looks";
 import { useErrorText } from "../../hooks";
 import { type Text as Key, useT } from "../../i18n";
 import { localPath } from "../../lib/format";
@@ -109,7 +109,7 @@ function Card(props: {
   return (
     <>
       <Group className="sign-in-tools" gap={4}>
-        {!again && <LanguageMenu color="gray" />}
+        {!again && <LanguageSelect />}
         <SchemeButton color="gray" />
       </Group>
       <Box className="sign-in-card">
