@@ -180,7 +180,9 @@ async function json<T>(response: Response): Promise<T> {
 }
 
 export const api = {
-  get: async <T>(template: PathOf<"get">, options?: Options) => json<T>(await send("GET", template, options)),
+  /** null where there is nothing, as of a schedule that is not set. */
+  get: async <T>(template: PathOf<"get">, options?: Options) =>
+    (await json<T>(await send("GET", template, options))) ?? (null as T),
   text: async (template: PathOf<"get">, options?: Options) =>
     (await send("GET", template, { ...options, headers: { Accept: "*/*", ...options?.headers } })).text(),
   page: async <T>(template: PathOf<"get">, options?: Options): Promise<Page<T>> => {

@@ -83,8 +83,8 @@ async def get_gc_history(access: GcList, jobs: Jobs, listing: ListingDep) -> lis
 
 
 # Before /system/gc/{gc_id}, which would take the word for a number.
-@router.get("/system/gc/schedule")
-async def get_gc_schedule(access: GcRead, jobs: Jobs) -> Schedule:
+@router.get("/system/gc/schedule", response_model=Schedule)
+async def get_gc_schedule(access: GcRead, jobs: Jobs) -> Schedule | Response:
     """When the garbage collection runs."""
     return schedule_model(await jobs.get_schedule(GC_SCHEDULE))
 

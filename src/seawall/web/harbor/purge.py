@@ -92,8 +92,8 @@ async def get_purge_history(
     return [_history(item, numbers[item.id]) for item in found]
 
 
-@router.get("/system/purgeaudit/schedule")
-async def get_purge_schedule(access: PurgeRead, jobs: Jobs) -> Schedule:
+@router.get("/system/purgeaudit/schedule", response_model=Schedule)
+async def get_purge_schedule(access: PurgeRead, jobs: Jobs) -> Schedule | Response:
     """When the log is purged."""
     return schedule_model(await jobs.get_schedule(PURGE_SCHEDULE))
 

@@ -114,10 +114,13 @@ async def apply_schedule(
     return None
 
 
-def schedule_model(found: StoredSchedule | None) -> Schedule:
-    """The API's shape of a schedule; type None when there is none."""
+def schedule_model(found: StoredSchedule | None) -> Schedule | Response:
+    """The API's shape of a schedule. Without one it is nothing: 200 with an empty body, as in Harbor.
+
+    Terraform's provider takes any body for a schedule.
+    """
     if found is None:
-        return Schedule(schedule=ScheduleObj(type="None"), parameters={})
+        return Response(status_code=200, media_type="application/json")
     named: dict[str, ScheduleType] = {
         "0 0 * * * *": "Hourly",
         "0 0 0 * * *": "Daily",

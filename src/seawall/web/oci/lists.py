@@ -77,8 +77,9 @@ class ListHandlers:
 def _page(request: Request) -> tuple[int, str | None]:
     value = request.query.get("n")
     n = PAGE_LIMIT
-    if value is not None:
-        if not value.isascii() or not value.isdigit() or len(value) > 9:
+    if value:
+        # Any number, since clients that want everything send the largest that they can write.
+        if not value.isascii() or not value.isdigit() or len(value) > 40:
             raise RegistryError("UNSUPPORTED", "n must be a number of 0 or more", status=400)
         n = min(int(value), PAGE_LIMIT)
     return n, request.text("last")

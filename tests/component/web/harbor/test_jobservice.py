@@ -53,7 +53,8 @@ def test_gc_runs_now_and_by_schedule(admin: httpx.Client) -> None:
     listed = admin.get("/schedules").json()
     assert {"GARBAGE_COLLECTION", "EXECUTION_SWEEP"} <= {item["vendor_type"] for item in listed}
     assert admin.put("/system/gc/schedule", json={"schedule": {"type": "None"}}).status_code == 200
-    assert admin.get("/system/gc/schedule").json()["schedule"]["type"] == "None"
+    none = admin.get("/system/gc/schedule")
+    assert (none.status_code, none.text) == (200, "")
     for wrong in ({"type": "Custom", "cron": "* * *"}, {"type": "Custom"}, {"type": "Never"}, None):
         answer = admin.put("/system/gc/schedule", json={"schedule": wrong})
         assert answer.status_code in (400, 422), wrong

@@ -410,6 +410,12 @@ def test_page_size(target: Target, n: str) -> None:
     refused(target.send("GET", f"/v2/_catalog?n={value}"), 400)
 
 
+@pytest.mark.parametrize("n", ["", "2147483647", "9223372036854775807"])
+def test_a_page_that_has_everything(target: Target, n: str) -> None:
+    for path in (f"/v2/{target.repository}/tags/list", "/v2/_catalog"):
+        assert target.send("GET", f"{path}?n={n}").status == 200
+
+
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "POST", "BREW", "PROPFIND"])
 def test_method(target: Target, method: str) -> None:
     reply = target.send(method, f"/v2/{target.repository}/manifests/v1")

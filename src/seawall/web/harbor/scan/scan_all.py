@@ -52,10 +52,10 @@ async def get_latest_scheduled_scan_all_metrics(
     return await _stats(access, db, "Schedule")
 
 
-@router.get("/system/scanAll/schedule")
+@router.get("/system/scanAll/schedule", response_model=Schedule)
 async def get_scan_all_schedule(
     access: Annotated[Access, system_access("scan-all", "read")], jobs: Jobs
-) -> Schedule:
+) -> Schedule | Response:
     """When every image is scanned."""
     return schedule_model(await jobs.get_schedule(SCAN_ALL_SCHEDULE))
 
