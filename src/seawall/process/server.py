@@ -47,6 +47,7 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
 from seawall.kernel.errors import RegistryError, SeawallError, UnavailableError
+from seawall.kernel.interrupt import release
 from seawall.process import traces
 from seawall.process.edge import Edge
 from seawall.process.redirect import Redirect
@@ -75,6 +76,8 @@ from seawall.web.oci.token import TokenEndpoint
 from seawall.web.portal import portal_routes
 
 log: Any = structlog.get_logger("seawall")
+# How long after its start a server process takes signals.
+_SERVING_SECONDS = 0.5
 
 
 def configure_logging(settings: Settings) -> None:
@@ -192,6 +195,8 @@ def build(settings: Settings) -> ASGIApp:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await process.start()
         await redirect.start()
+        # Granian loses a signal that comes before it serves, which it begins when this is done.
+        asyncio.get_running_loop().call_later(_SERVING_SECONDS, release)
         yield
         await redirect.close()
         await process.close()

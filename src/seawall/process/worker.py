@@ -27,6 +27,7 @@ from seawall.infra.loading import load
 from seawall.infra.outbox.dispatch import Dispatcher
 from seawall.infra.part import Part
 from seawall.infra.settings import Settings
+from seawall.kernel.interrupt import ENDING, release
 from seawall.process import traces
 from seawall.process.job_health import health_port
 from seawall.process.wiring import open_process
@@ -50,6 +51,7 @@ async def _run(settings: Settings, *more: Part, health: int | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    release()
     telemetry.start()
     end_tracing = traces.begin(settings, "seawall-jobservice")
     process = open_process(settings, *more)
@@ -140,18 +142,31 @@ class EmbeddedRunner:
         self._thread = threading.Thread(target=self._watch, name="job-runner", daemon=True)
 
     def __enter__(self) -> EmbeddedRunner:
+        # Ctrl-C comes to both processes. Until the child has its own handlers it has this one's, and until
+        # `_watch` runs nobody would end the child.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         # Forked while this process has one thread. Later, when it has several, a new one is executed.
         self._child = _Forked()
         self._thread.start()
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._ended.set()
         self._thread.join()
 
     def _watch(self) -> None:
+        # What is executed later begins with this thread's mask.
+        release()
         # Whatever ends this thread ends the child too: the process joins it before it exits.
         try:
             self._keep_alive()

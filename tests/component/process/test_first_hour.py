@@ -249,6 +249,35 @@ def test_a_start_is_interrupted(tmp_path: Path, seconds: float) -> None:
         assert said in ("", "seawall: interrupted\n")
 
 
+@pytest.mark.parametrize("wait", [0, 0.02, 0.1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_is_ended_while_its_processes_begin(tmp_path: Path, wait: float, number: int) -> None:
+    """A process that was just forked has no handlers of its own yet, and is ended all the same."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "seawall", "serve", "--data-dir", "data", "--port", str(free_port())],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Seawall ")
+    deadline = time.monotonic() + 120
+    # The job runner, and the first server process.
+    while len(children.read_text().split()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(wait)
+    begun = time.monotonic()
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=120)[1]
+    # http.drain_seconds is 30: so long the server waits for a process that does not end.
+    assert time.monotonic() - begun < 20, said
+    assert (process.returncode, "Traceback" in said, "refused" in said) == (0, False, False), said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

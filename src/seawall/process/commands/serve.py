@@ -27,7 +27,7 @@ from seawall.infra.private import private_folder
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.kernel.extras import need
-from seawall.kernel.interrupt import leave_at_once
+from seawall.kernel.interrupt import hold_in_children, leave_at_once
 from seawall.process import tables as tables  # declares every table
 from seawall.process.commands.bars import bars
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, settings_of
@@ -105,6 +105,7 @@ def serve(
             server.on_startup(FirstAdmin(settings, _show_password).begin)
         jobs = EmbeddedRunner(lambda: bool(server.interrupt_signal), settings.jobs.drain_seconds)
         with jobs if settings.jobs.embedded else contextlib.nullcontext():
+            server.on_startup(hold_in_children)
             server.serve()
     finally:
         shutil.rmtree(metrics, ignore_errors=True)
