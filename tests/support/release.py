@@ -6,13 +6,15 @@ What is released is in dist/release afterwards. docs/release.md says what is don
 from __future__ import annotations
 
 import filecmp
+import functools
 import gzip
 import hashlib
 import io
+import json
 import os
+import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -21,21 +23,19 @@ import time
 import tomllib
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support import release_image
 from tests.support.foreign import PROGRAMS, BuildError, build
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, free_port
+from tests.support.steps import ReleaseError, run, say
 
 OUTPUT = ROOT / "dist" / "release"
 CHART = ROOT / "deploy" / "helm" / "seawall"
 LEGAL = ("LICENSE", "NOTICE")
 PASSWORD = "Rehearsal-12345"
-
-
-class ReleaseError(Exception):
-    """The release must not go out; one line says why."""
 
 
 def version() -> str:
@@ -50,28 +50,6 @@ def version() -> str:
     if tag and tag != f"v{found}":
         raise ReleaseError(f"the tag is {tag}, and must be v{found}")
     return found
-
-
-def run(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
-    """Standard output of a command. Raises ReleaseError with its last line when it fails."""
-    done = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, **(env or {})},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        why = lines[-1] if lines else done.returncode
-        raise ReleaseError(f"{Path(str(command[0])).name} {command[1]}: {why}")
-    return done.stdout
-
-
-def say(text: str) -> None:
-    """A step, as it is done."""
-    print(f"release-check: {text}", flush=True)
 
 
 def epoch() -> int:
@@ -173,57 +151,96 @@ def check_legal(folder: Path) -> None:
     say("LICENSE and NOTICE are in wheel, sdist, chart and bundle")
 
 
-def sign(folder: Path) -> None:
-    """SHA256SUMS and its signature, verified: by cosign, or by openssl where cosign cannot be built."""
-    sums = folder / "SHA256SUMS"
-    files = sorted(path for path in folder.iterdir() if path != sums)
-    sums.write_text("".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files))
-    with tempfile.TemporaryDirectory() as home:
+class Signer:
+    """A key of this rehearsal: cosign's, or openssl's where cosign cannot be built."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir()
+        self._home = home
+        self.cosign: Path | None = None
         try:
             build(PROGRAMS["cosign2"])
         except BuildError as error:
             say(f"signed by openssl: {error}")
-            key = Path(home) / "release.key"
-            run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
-            run("openssl", "ec", "-in", key, "-pubout", "-out", folder / "rehearsal.pub")
-            run("openssl", "dgst", "-sha256", "-sign", key, "-out", folder / "SHA256SUMS.sig", sums)
-            public, signature = folder / "rehearsal.pub", folder / "SHA256SUMS.sig"
-            run("openssl", "dgst", "-sha256", "-verify", public, "-signature", signature, sums)
+            self.key, self.public = home / "release.key", home / "release.pub"
+            run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.key)
+            run("openssl", "ec", "-in", self.key, "-pubout", "-out", self.public)
             return
-        cosign, env = PROGRAMS["cosign2"].path, {"COSIGN_PASSWORD": "rehearsal", "HOME": home}
-        run(cosign, "generate-key-pair", env=env, cwd=Path(home))
-        shutil.copy(Path(home) / "cosign.pub", folder / "rehearsal.pub")
-        signature = folder / "SHA256SUMS.sig"
-        key = Path(home) / "cosign.key"
-        run(cosign, "sign-blob", "--yes", "--tlog-upload=false", "--key", key,
-            "--output-signature", signature, sums, env=env)  # fmt: skip
-        run(cosign, "verify-blob", "--insecure-ignore-tlog=true", "--key", folder / "rehearsal.pub",
-            "--signature", signature, sums, env=env)  # fmt: skip
-    say("SHA256SUMS signed and verified by cosign, with a key of this rehearsal")
+        self.cosign = PROGRAMS["cosign2"].path
+        self.key, self.public = home / "cosign.key", home / "cosign.pub"
+        self.run("generate-key-pair")
+
+    def run(self, *words: str | Path) -> str:
+        """Run cosign."""
+        assert self.cosign is not None
+        env = {"COSIGN_PASSWORD": "rehearsal", "HOME": str(self._home)}
+        return run(self.cosign, *words, env=env, cwd=self._home)
+
+    def sign_file(self, file: Path) -> None:
+        """Write the signature next to `file`, and verify it."""
+        signature = file.with_name(f"{file.name}.sig")
+        if self.cosign is None:
+            run("openssl", "dgst", "-sha256", "-sign", self.key, "-out", signature, file)
+            run("openssl", "dgst", "-sha256", "-verify", self.public, "-signature", signature, file)
+            return
+        self.run("sign-blob", "--yes", "--tlog-upload=false", "--key", self.key,
+                 "--output-signature", signature, file)  # fmt: skip
+        self.run("verify-blob", "--insecure-ignore-tlog=true", "--key", self.public,
+                 "--signature", signature, file)  # fmt: skip
+
+    def sign_image(self, image: str, statements: Mapping[str, Path]) -> None:
+        """Sign an image and its parts, and attest `statements` (type of predicate: file); verify all."""
+        login = ("--registry-username", "admin", "--registry-password", PASSWORD)
+        key = ("--key", self.key, "--tlog-upload=false", "--yes")
+        known = ("--key", self.public, "--insecure-ignore-tlog=true")
+        self.run("sign", "--recursive", *key, *login, image)
+        self.run("verify", *known, *login, image)
+        for kind, file in statements.items():
+            self.run("attest", "--type", kind, "--predicate", file, *key, *login, image)
+            self.run("verify-attestation", "--type", kind, *known, *login, image)
+
+
+def sign(folder: Path, signer: Signer) -> None:
+    """SHA256SUMS and its signature, verified."""
+    sums = folder / "SHA256SUMS"
+    files = sorted(path for path in folder.iterdir() if path != sums)
+    sums.write_text("".join(f"{digest_of(path)}  {path.name}\n" for path in files))
+    shutil.copy(signer.public, folder / "rehearsal.pub")
+    signer.sign_file(sums)
+    by = "cosign" if signer.cosign else "openssl"
+    say(f"SHA256SUMS signed and verified by {by}, with a key of this rehearsal")
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def ready(address: str, process: subprocess.Popen[bytes], log: Path) -> str:
+    """The address, once the registry there is ready. Raises ReleaseError when it ends, or in five minutes."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://{address}/readyz", timeout=5):
+                return address
+        except OSError:
+            if process.poll() is not None:
+                raise ReleaseError(f"seawall serve ended: {log.read_text()[-300:]}") from None
+            time.sleep(0.2)
+    raise ReleaseError(f"seawall serve is not ready after five minutes: {log.read_text()[-300:]}")
 
 
 @contextmanager
 def served(seawall: Path, folder: Path) -> Iterator[str]:
     """The address of a registry that is started from an installed Seawall."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = {**os.environ, "SEAWALL_ADMIN_PASSWORD": PASSWORD}
     command = [str(seawall), "serve", "--port", str(port), "--data-dir", str(folder / "data")]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log)
     try:
-        address = f"127.0.0.1:{port}"
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"http://{address}/readyz", timeout=5):
-                    break
-            except OSError:
-                if process.poll() is not None:
-                    said = (folder / "log").read_text()[-300:]
-                    raise ReleaseError(f"seawall serve ended: {said}") from None
-                time.sleep(0.2)
-        yield address
+        yield ready(f"127.0.0.1:{port}", process, folder / "log")
     finally:
         process.terminate()
         process.wait(60)
@@ -236,7 +253,9 @@ def install(folder: Path, *arguments: str | Path) -> Path:
     return folder / "bin" / "seawall"
 
 
-def smoke(seawall: Path, address: str, data: Path, number: str) -> None:
+def smoke(
+    seawall: Path, address: str, data: Path, number: str, fsck: Callable[[], object] | None = None
+) -> None:
     """The installed Seawall says its version, takes an image, gives it back and finds no fault."""
     if (said := run(seawall, "version").strip()) != number:
         raise ReleaseError(f"seawall version says {said}, not {number}")
@@ -248,7 +267,10 @@ def smoke(seawall: Path, address: str, data: Path, number: str) -> None:
         content, digest = answer.read(), answer.headers["Docker-Content-Digest"]
     if digest != f"sha256:{hashlib.sha256(content).hexdigest()}":
         raise ReleaseError("the pulled manifest does not have its digest")
-    run(seawall, "fsck", "--data-dir", data / "data", cwd=data)
+    if fsck is not None:
+        fsck()
+    else:
+        run(seawall, "fsck", "--data-dir", data / "data", cwd=data)
 
 
 def check_extras(seawall: Path, folder: Path) -> None:
@@ -296,25 +318,119 @@ def push_chart(folder: Path, address: str, number: str, temporary: Path) -> None
     say("chart pushed into a started Seawall, pulled, equal, rendered")
 
 
-def push_image(folder: Path, address: str, number: str, temporary: Path) -> None:
-    """The image, built from the bundle, pushed; or a line that says why there is none."""
-    tool = shutil.which("buildah") or shutil.which("podman")
-    if tool is None:
-        say("LEFT OUT: no image, since there is neither podman nor buildah")
-        return
-    with tarfile.open(folder / f"seawall-offline-{number}.tar.gz") as tar:
-        tar.extractall(temporary, filter="data")
-    context, name = temporary / f"seawall-{number}", f"{address}/library/seawall:{number}"
-    revision = run("git", "rev-parse", "HEAD", cwd=ROOT).strip()
+class Image:
+    """The image, built twice and compared; its files are in the release's folder."""
+
+    def __init__(self, temporary: Path, out: Path, bundle: Path, number: str, moment: int) -> None:
+        self._revision = run("git", "rev-parse", "HEAD", cwd=ROOT).strip()
+        architectures = release_image.reasons(release_image.MACHINES)
+        bundles = {}
+        for architecture in architectures:
+            machine = release_image.MACHINES[architecture]
+            bundles[architecture] = bundle
+            if machine != platform.machine():
+                bundles[architecture] = _bundle_for(machine, temporary, bundle, number)
+        folders = []
+        for turn in ("one", "two"):
+            # Short: podman takes no long paths.
+            folder = temporary / turn[0]
+            folder.mkdir()
+            bases = {name: folder / f"{name}.tar" for name in architectures}
+            for name, archive_ in bases.items():
+                release_image.base(archive_, name, moment)
+            store = release_image.Store(folder)
+            self.built = store.make(bundles, bases, number, self._revision, moment)
+            folders.append(folder / "image")
+            store.buildah("manifest", "push", "--all", "-q", self.built.name, f"dir:{folders[-1]}")
+            say(f"image built ({turn}): {', '.join(architectures)}")
+        names = [sorted(path.name for path in folder.iterdir()) for folder in folders]
+        digests = [digest_of(folder / "manifest.json") for folder in folders]
+        if names[0] != names[1] or digests[0] != digests[1]:
+            raise ReleaseError(f"two builds of the image differ: {' and '.join(digests)}")
+        self.digest = f"sha256:{digests[0]}"
+        say(f"image built twice, equal: {self.digest}")
+        packed(out / f"seawall-image-{number}.tar", folders[1], moment)
+        found = [release_image.debian_packages(bases[name], name) for name in architectures]
+        self.sbom = out / "image-sbom.cdx.json"
+        every = [item for packages in found for item in packages]
+        self.sbom.write_bytes(release_image.sbom(bundle / "sbom.cdx.json", every))
+        self.provenance = out / "image-provenance.json"
+        stated = release_image.provenance(number, self._revision, moment, bases)
+        self.provenance.write_text(json.dumps(stated, indent=2) + "\n")
+
+    def try_out(self, seawall: Path, address: str, number: str, signer: Signer, work: Path) -> None:
+        """Push it into a started Seawall, pull, compare, sign, and run it as a registry."""
+        name = f"{address}/library/seawall-image"
+        store, pinned = self.built.store, f"{name}@{self.digest}"
+        if (pushed := store.push(self.built, f"{name}:{number}", PASSWORD)) != self.digest:
+            raise ReleaseError(f"the image was pushed as {pushed}, not {self.digest}")
+        run("skopeo", "copy", "-q", "--all", "--preserve-digests", "--src-tls-verify=false",
+            f"docker://{name}:{number}", f"dir:{work / 'pulled'}")  # fmt: skip
+        if (got := f"sha256:{digest_of(work / 'pulled' / 'manifest.json')}") != self.digest:
+            raise ReleaseError(f"the image was pulled as {got}, not {self.digest}")
+        say("image pushed into a started Seawall, pulled, equal")
+        if signer.cosign is not None:
+            signer.sign_image(pinned, {"cyclonedx": self.sbom, "slsaprovenance1": self.provenance})
+            say("image signed; SBOM and provenance attested; all of it verified by cosign")
+        else:
+            say("LEFT OUT: the image is not signed, since there is no cosign")
+        for architecture in self.built.architectures:
+            store.podman("pull", "-q", "--tls-verify=false", "--arch", architecture, pinned)
+            options = store.runs(pinned, architecture)
+            if (said := store.podman("run", "--rm", *options, pinned, "version").strip()) != number:
+                raise ReleaseError(
+                    f"seawall version says {said} in the image of {architecture}, not {number}"
+                )
+            folder = work / architecture
+            (folder / "data").mkdir(parents=True)
+            # For the image's user, whatever its number is in this user's namespace.
+            (folder / "data").chmod(0o777)
+            kept = ("-v", f"{folder / 'data'}:/var/lib/seawall")
+            check = functools.partial(store.podman, "run", "--rm", *options, *kept, pinned, "fsck")
+            with contained(store, pinned, (*options, *kept), folder, architecture) as there:
+                smoke(seawall, there, folder, number, check)
+            say(f"image of {architecture} run as it was pulled: pushed, pulled, no fault found")
+
+
+def _bundle_for(machine: str, temporary: Path, bundle: Path, number: str) -> Path:
+    """An unpacked bundle with the wheels of another processor."""
+    made = temporary / f"bundle-{machine}.tar.gz"
+    run(Path(sys.executable).parent / "seawall", "bundle", "--machine", machine, "-o", made, "--source",
+        temporary / "one" / "tree", "--wheels", bundle / "wheels",
+        env={"SEAWALL_NO_PORTAL": "1", "SOURCE_DATE_EPOCH": str(epoch())})  # fmt: skip
+    with tarfile.open(made) as tar:
+        tar.extractall(temporary / machine, filter="data")
+    return temporary / machine / f"seawall-{number}"
+
+
+def packed(target: Path, folder: Path, moment: int) -> None:
+    """A tar of a flat folder that depends on its content and `moment` only."""
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(folder.iterdir()):
+            entry = tarfile.TarInfo(path.name)
+            entry.size, entry.mode, entry.mtime = path.stat().st_size, 0o644, moment
+            with path.open("rb") as file:
+                tar.addfile(entry, file)
+
+
+@contextmanager
+def contained(
+    store: release_image.Store, image: str, options: tuple[str, ...], folder: Path, name: str
+) -> Iterator[str]:
+    """The address of a registry in a container; its log is in `folder`."""
+    port = free_port()
+    settings = (f"SEAWALL_HTTP__PORT={port}", f"SEAWALL_ADMIN_PASSWORD={PASSWORD}", "SEAWALL_HTTP__WORKERS=1")
+    words = [word for item in settings for word in ("-e", item)]
+    command = store.command(
+        "run", "--rm", "--name", f"rehearsal-{name}", "--read-only", *options, *words, image,
+    )  # fmt: skip
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        run(tool, "build", "--timestamp", str(epoch()), "-f", context / "deploy/docker/Dockerfile",
-            "-t", name, "--build-arg", f"VERSION={number}",
-            "--build-arg", f"REVISION={revision}", context)  # fmt: skip
-    except ReleaseError as error:
-        say(f"LEFT OUT: no image: {error}")
-        return
-    run(tool, "push", "--tls-verify=false", "--creds", f"admin:{PASSWORD}", name)
-    say("image built from the bundle and pushed into a started Seawall")
+        yield ready(f"127.0.0.1:{port}", process, folder / "log")
+    finally:
+        process.terminate()
+        process.wait(120)
 
 
 def notes(number: str) -> str:
@@ -331,7 +447,7 @@ def rehearse() -> None:
     number, moment = version(), epoch()
     if run("git", "status", "--porcelain", "--untracked-files=no", cwd=ROOT):
         say("note: what is not committed is not in the release")
-    with tempfile.TemporaryDirectory(prefix="seawall-release-") as name:
+    with tempfile.TemporaryDirectory(prefix="sw-", ignore_cleanup_errors=True) as name:
         temporary = Path(name)
         say(f"building {number}, SOURCE_DATE_EPOCH={moment}")
         one = make(temporary / "one", number, moment)
@@ -341,7 +457,13 @@ def rehearse() -> None:
         compare(one, make(temporary / "two", number, moment, bundle / "wheels"))
         check_legal(one)
         (one / "NOTES.md").write_text(notes(number))
-        sign(one)
+        image = None
+        if why := release_image.lacking():
+            say(f"LEFT OUT: no image: {why}")
+        else:
+            image = Image(temporary, one, bundle, number, moment)
+        signer = Signer(temporary / "keys")
+        sign(one, signer)
         (wheel,) = one.glob("*.whl")
         # Not from where the bundle's own wheel of Seawall is: pip must take the file that is named.
         seawall = install(temporary / "venv", "--find-links", bundle / "wheels", wheel)
@@ -353,7 +475,8 @@ def rehearse() -> None:
             check_extras(seawall, work)
             say("settings that need an extra say so")
             push_chart(one, address, number, temporary / "helm")
-            push_image(one, address, number, temporary / "image")
+            if image is not None:
+                image.try_out(seawall, address, number, signer, work)
         pinned = ("--find-links", bundle / "wheels", "--require-hashes", "-r", bundle / "requirements.txt")
         other = install(temporary / "offline", *pinned)
         work = temporary / "work-offline"

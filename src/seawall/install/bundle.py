@@ -15,6 +15,7 @@ import importlib.metadata
 import importlib.resources
 import io
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -140,14 +141,19 @@ def build(
     source: Path | None = None,
     wheels: Path | None = None,
     pythons: Iterable[str] = (),
+    machine: str | None = None,
 ) -> dict[str, Any]:
     """Write the bundle to `output` (.tar.gz); returns what is in bundle.json.
 
     `source` is Seawall's source tree (default: the one this process runs from); `wheels` a folder whose
     wheels are used before the index is asked. `pythons` are further versions ("3.12") that the installing
-    host may have: wheels of the same releases come along for them. Raises ConfigError with pip's last line
-    when it fails.
+    host may have: wheels of the same releases come along for them. `machine` is another processor that the
+    installing host may have, as `uname -m` calls it. Raises ConfigError with pip's last line when it fails.
     """
+    machine = machine or platform.machine()
+    if not re.fullmatch(r"[a-z0-9_]{1,32}", machine):
+        raise ConfigError(f"--machine {machine}: must be as `uname -m` says it, such as aarch64")
+    foreign = _wheels_of(machine) if machine != platform.machine() else []
     pythons = [_PYTHON, *sorted({*pythons} - {_PYTHON})]
     for version in pythons:
         if not re.fullmatch(r"3\.\d{1,2}", version) or int(version[2:]) < _OLDEST:
@@ -164,13 +170,14 @@ def build(
         pins.append(f"pip=={importlib.metadata.version('pip')}")
         (folder / "pins.txt").write_text("".join(f"{pin}\n" for pin in pins))
         find = ["--find-links", str(wheels)] if wheels else []
-        _pip("wheel", "--no-deps", "-w", str(target), *find, "-r", str(folder / "pins.txt"))
+        into = ["download", *foreign, "-d"] if foreign else ["wheel", "-w"]
+        _pip(*into, str(target), "--no-deps", *find, "-r", str(folder / "pins.txt"))
         if elsewhere:
             limits = ["--constraint", str(folder / "pins.txt")]
-            _pip("wheel", "-w", str(target), *find, *limits, *elsewhere)
+            _pip(*into, str(target), *find, *limits, *elsewhere)
         for version in pythons[1:]:
             # Wheels only: another version's cannot be built by this interpreter.
-            choice = ["--python-version", version, "--only-binary", ":all:", "--no-deps"]
+            choice = [*(foreign or _ONLY_WHEELS), "--python-version", version, "--no-deps"]
             _pip("download", "-d", str(target), *find, *choice, "-r", str(folder / "pins.txt"))
         # A copy: setuptools builds inside the tree, and would take in what an earlier build left there.
         tree = folder / "source"
@@ -183,7 +190,16 @@ def build(
                 shutil.copy2(source / name, tree)
         _pip("wheel", "--no-deps", "-w", str(target), *find, str(tree))
         (folder / "pins.txt").unlink()
-        return _assemble(output, folder, source, packages, pythons)
+        return _assemble(output, folder, source, packages, pythons, machine)
+
+
+_ONLY_WHEELS = ["--only-binary", ":all:"]
+
+
+def _wheels_of(machine: str) -> list[str]:
+    """pip's options for wheels of another processor: of each C library up to Debian 12's."""
+    names = [*(f"manylinux_2_{minor}_{machine}" for minor in range(17, 37)), f"manylinux2014_{machine}"]
+    return [*_ONLY_WHEELS, *(word for name in names for word in ("--platform", name))]
 
 
 @contextlib.contextmanager
@@ -220,7 +236,7 @@ def _pip(command: str, *arguments: str) -> None:
 
 
 def _assemble(
-    output: Path, folder: Path, source: Path, packages: list[Package], pythons: list[str]
+    output: Path, folder: Path, source: Path, packages: list[Package], pythons: list[str], machine: str
 ) -> dict[str, Any]:
     hashes = {wheel.name: _sha256(wheel) for wheel in sorted((folder / "wheels").glob("*.whl"))}
     files: dict[str, tuple[bytes, int]] = {
@@ -237,7 +253,7 @@ def _assemble(
         "revision": _revision(source),
         "python": _PYTHON,
         "pythons": pythons,
-        "platform": sysconfig.get_platform(),
+        "platform": sysconfig.get_platform().replace(platform.machine(), machine),
         "portal": _has_portal(folder / "wheels"),
         "wheels": len(hashes),
     }

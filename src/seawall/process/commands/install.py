@@ -124,6 +124,10 @@ def bundle(
         list[str] | None,
         typer.Option(help="another Python version to include wheels for, such as 3.12; may be repeated"),
     ] = None,
+    machine: Annotated[
+        str | None,
+        typer.Option(help="the hosts' processor where it is not this one's, as uname -m says it: aarch64"),
+    ] = None,
 ) -> None:
     """Make one archive that installs Seawall on hosts without a network.
 
@@ -133,7 +137,7 @@ def bundle(
 
     path = output or Path(f"seawall-offline-{__version__}.tar.gz")
     with writing(path):
-        about = bundle_.build(path, source=source, wheels=wheels, pythons=python or [])
+        about = bundle_.build(path, source=source, wheels=wheels, pythons=python or [], machine=machine)
     print(
         f"{path}: Seawall {about['version']}, {about['wheels']} wheels for Python "
         f"{', '.join(about['pythons'])} on "
