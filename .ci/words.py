@@ -7,8 +7,10 @@ before lets a word pass.
 
 from __future__ import annotations
 
+import io
 import re
 import sys
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +22,7 @@ BANNED = {
     r"in the place of": "in place of",
     r"thereof|wherefore|whilst|albeit|heretofore": "a word of today",
 }
-# In pages only: in the sources they stand in too many comments as yet, or are names (`told`).
+# In pages, and in what sources say: comments, docstrings and texts. Some are names in the code (`told`).
 PAGES = {
     r"told": "say what was sent, shown or reported",
     r"beside": "next to, in addition to, compared with",
@@ -45,8 +47,9 @@ def _pattern(words: dict[str, str]) -> re.Pattern[str]:
 # A word ends where it ends; the last of PAGES is a phrase with the beginning of the next word.
 _PATTERN = _pattern({(word if "(?=" in word else rf"(?:{word})\b"): "" for word in _ALL})
 _SOURCES = _pattern({rf"(?:{word})\b": "" for word in BANNED})
+_FIELD = re.compile(r"\{[^{}]*\}")
+_MARKUP = re.compile(r"`[^`]*`|\]\([^)]*\)")
 _LEFT_OUT = ("CHANGELOG.md",)
-_PRINTED = "src/seawall/process/commands/"
 _TEXTS = (".py", ".ts", ".tsx", ".css")
 
 
@@ -62,12 +65,28 @@ def found(text: str, *, source: bool = False) -> list[tuple[int, str, str]]:
             fenced = not fenced
         elif not fenced and not before.strip().startswith("<!-- words:"):
             # Headings keep their words: others link to their anchors.
-            prose = "" if line.startswith("#") and not source else re.sub(r"`[^`]*`|\]\([^)]*\)", "", line)
+            prose = "" if line.startswith("#") and not source else _MARKUP.sub("", line)
             for match in pattern.finditer(prose):
                 better = list(_ALL.values())[int((match.lastgroup or "w0")[1:])]
                 result.append((number, match[0], better))
         before = line
     return result
+
+
+def said(text: str) -> str:
+    """What a Python module says, line by line: its comments, its docstrings, and its texts with a space."""
+    lines = [""] * (text.count("\n") + 1)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        whole = token.type == tokenize.COMMENT or (token.type in _STRINGS and " " in token.string)
+        if whole:
+            for number, line in enumerate(token.string.split("\n"), token.start[0] - 1):
+                # Not as a heading of a page, and without the fields of a text.
+                lines[number] += f" {_FIELD.sub('', line.lstrip('#'))}"
+    return "\n".join(lines)
+
+
+# Texts with fields are tokens of their own from Python 3.12 on.
+_STRINGS = {tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 
 
 def files() -> list[Path]:
@@ -90,8 +109,9 @@ def main(names: list[str]) -> int:
     faults = 0
     for path in filter(_read, chosen):
         name = str(path.relative_to(ROOT))
-        source = not name.endswith(".md") and not name.startswith(_PRINTED)
-        for number, word, better in found(path.read_text(), source=source):
+        text = path.read_text()
+        lines = found(said(text)) if name.endswith(".py") else found(text, source=not name.endswith(".md"))
+        for number, word, better in lines:
             print(f"{path.relative_to(ROOT)}:{number}: {word!r}; better: {better}")
             faults += 1
     return min(faults, 1)

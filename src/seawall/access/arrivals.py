@@ -1,4 +1,4 @@
-"""Somebody arrives whom another request may be admitting at this moment."""
+"""A user signs in for the first time, perhaps in several requests at once."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Federation:
             raise TokenRefusedError("the token is malformed") from None
         if header.get("alg") not in _ALGORITHMS:
             raise TokenRefusedError("the token is not signed by a public key's owner")
-        # Nobody is asked whom the robot does not trust: a token must not send us anywhere.
+        # Only issuers that the robot trusts are asked: a token must not send us anywhere.
         mine = [item for item in issuers if item.issuer == unverified.get("iss")]
         if not mine:
             raise TokenRefusedError("the robot does not trust the token's issuer")

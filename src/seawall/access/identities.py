@@ -1,4 +1,4 @@
-"""As whom the sources of identity know the users here.
+"""How the sources of identity know the users here.
 
 A user is found by source, issuer and subject, and never by name or mail address, which a source may give to
 somebody else later. Rows come about when somebody arrives for the first time, and by `link`.
@@ -38,7 +38,7 @@ class Link:
 
 
 def find(connection: Connection, source: str, issuer: str, subject: str) -> int | None:
-    """Id of the user whom the source knows so, None when there is none."""
+    """Id of the user that the source knows so, None when there is none."""
     t = user_identities.c
     query = select(t.user_id).where(t.source == source, t.issuer == issuer, t.subject == subject)
     found = connection.execute(query).scalar()
@@ -108,7 +108,7 @@ def of_user(connection: Connection, user_id: int) -> list[Link]:
 
 
 def unclaimed(connection: Connection, username: str) -> int | None:
-    """Id of the directory's user of that name whom no source knows by a subject yet.
+    """Id of the directory's user of that name that is not linked to a subject of a source yet.
 
     Before subjects were noted, users of the one directory were known by their names.
     """
@@ -143,7 +143,7 @@ def link(connection: Connection, user_id: int, source: str, issuer: str, subject
     if held:
         raise ConflictError(f"{shown(source)} knows {name} as {held[0].subject} already; unlink that first")
     if unclaimed(connection, name) == user_id:
-        # It goes on to be the one whom the default directory knows by this name.
+        # It goes on to be the one that the default directory knows by this name.
         add(connection, user_id, DEFAULT, "", by_name(name), made=True)
     add(connection, user_id, source, issuer, subject, made=False)
 
@@ -201,7 +201,7 @@ def leave_groups(connection: Connection, source: str, user_id: int | None = None
 
 
 def has_unlinked(connection: Connection) -> bool:
-    """Whether there are users, other than the first administrator, whom no further source knows."""
+    """Whether there are users, except the first administrator, that no further source knows."""
     named = select(identity_sources.c.name)
     t = user_identities.c
     known = exists().where(t.user_id == users.c.id, t.source.in_(named))

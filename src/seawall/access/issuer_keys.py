@@ -72,7 +72,7 @@ class IssuerKeys:
                     known.asked = now - _PAUSE_SECONDS + _FAILED_SECONDS
                     log.warning("an issuer cannot be asked", issuer=issuer, error=str(error))
                     if keys is None or age >= _STALE_SECONDS or not _has(keys, key_id):
-                        # A key that is not known may be a new one, which cannot be told now.
+                        # A key that is not known may be a new one, which cannot be decided now.
                         known.fetched = min(known.fetched, now - _FRESH_SECONDS)
                         raise
                 return known.keys or keys  # type: ignore[return-value]

@@ -184,7 +184,7 @@ def find_users(settings: LdapSettings, name: str, *, exact: bool) -> list[LdapEn
 
 
 def _entries(settings: LdapSettings, clause: str, base: str | None = None) -> list[LdapEntry]:
-    """Users whom the clause picks, or the one at `base`. Raises DirectoryError."""
+    """Users that the clause picks, or the one at `base`. Raises DirectoryError."""
     attributes = [settings.uid, "cn", "displayName", "mail", "email", *(name for name, _ in _STABLE)]
     member_of = settings.group_membership_attribute
     if member_of:

@@ -169,7 +169,7 @@ def find_group(
 ) -> int | None:
     """Id of the group: an LDAP group by its DN (in any of its spellings), others by name.
 
-    Without `source` the name says of which it is.
+    Without `source` the name says which source it belongs to.
     """
     if source is None:
         source = source_of(connection, name, type_)

@@ -2,13 +2,13 @@
 
 Authorization code flow with PKCE (RFC 7636), state and nonce; ID tokens are checked as OpenID Connect Core
 1.0, 3.1.3.7 asks. What must outlive the redirect is in a sealed cookie of the browser, so any instance may
-serve the callback. The cookie says of which source the sign-in is, and each source has a callback address of
+serve the callback. The cookie names the source of the sign-in, and each source has a callback address of
 its own, so no provider gets the code of another (RFC 9207, RFC 9700 4.4). A user is known by source, issuer
 and subject, never by name or mail address, which the provider
 may give to somebody else later.
 
 Programs cannot be redirected: a user's CLI secret stands for the password in Basic and docker login. When
-the provider gave a refresh token, it is used now and then, so a user whom the provider has shut out is out
+the provider gave a refresh token, it is used now and then, so a user that the provider has shut out is out
 here too.
 """
 
@@ -320,7 +320,7 @@ class OidcService:
         return True
 
     async def why_ended(self, user: Principal) -> str:
-        """Since when and why the provider does not let the user in, for whom `still_valid` said no."""
+        """Since when and why the provider refuses the user, after `still_valid` said no."""
         sealed = await self._db.point(
             lambda c: c.execute(select(oidc_users.c.token).where(oidc_users.c.user_id == user.id)).scalar()
         )

@@ -54,7 +54,7 @@ _HARBOR_HASH = re.compile(r"\$harbor\$(?P<version>\w+)\$(?P<salt>[A-Za-z0-9_=-]*
 
 
 def harbor_hash(version: str, salt: str, hexadecimal: str) -> str:
-    """A hash from Harbor's database as it is stored here. Raises InvalidError for one that is none."""
+    """A hash from Harbor's database as it is stored here. Raises InvalidError for another text."""
     encoded = base64.urlsafe_b64encode(salt.encode()).decode()
     made = f"$harbor${version}${encoded}${hexadecimal}"
     if version not in _HARBOR or len(made) > 255 or not _HARBOR_HASH.fullmatch(made):
@@ -87,7 +87,7 @@ def verify(stored: str | None, password: str) -> bool:
     """Whether the password is that of the hash; none stands for an unknown user, and costs as much time."""
     if stored is not None and is_foreign(stored):
         return _verify_harbor(stored, password)
-    # An unknown user costs the same time as a wrong password, so names cannot be told apart.
+    # An unknown user costs the same time as a wrong password, so nobody learns which names exist.
     try:
         return _HASHER.verify(stored or _DUMMY, password) and bool(stored)
     except (VerificationError, InvalidHashError):

@@ -95,7 +95,7 @@ class Principal:
     # Of a user whose password is here: whether a second factor is on.
     factor: Literal["", "on", "off"] = ""
     via: Literal["basic", "bearer", "session", "none"] = "basic"
-    # Of a user whom a source other than the default one let in just now: its name.
+    # The source, other than the default one, that let this user in just now.
     source: str = ""
 
     @property

@@ -40,7 +40,7 @@ class Account:
 
 
 def account_of(connection: Connection, name: str, prefix: str) -> Account | None:
-    """Whom the name of a login stands for; None for nobody who may sign in."""
+    """The user or robot that the name of a login stands for; None when it may not sign in."""
     if name.startswith(prefix):
         robot = connection.execute(select(robots).where(robots.c.name == name.removeprefix(prefix))).first()
         if robot is not None:

@@ -98,7 +98,7 @@ def _members(value: str) -> list[str]:
 
 
 def _check_filter(values: Mapping[str, str]) -> None:
-    """Raise InvalidError where a proxy-cache project's filter is no expression; `values`: all metadata."""
+    """Raise InvalidError for a proxy-cache project's wrong filter; `values`: all metadata."""
     pattern = values.get("proxy_cache_filter_pattern", "").strip()
     if not pattern:
         return

@@ -155,7 +155,7 @@ class AuthService:
         stored = account.stored if account else None
         mark = hmac.digest(self._pepper, f"{username}\0{password}\0{stored}\0{programs}".encode(), "sha256")
         this = guess(username, password, client, stored)
-        # Before anything is remembered: past the limit a right secret must not be told from a wrong one.
+        # Before anything is remembered: past the limit, right and wrong secrets get the same answer.
         async with self._throttle.attempt(this) as failures:
             # The stored hash is part of the mark, so a changed password or deleted user counts at once.
             remembered = self._remembered(account, mark)
@@ -232,7 +232,7 @@ class AuthService:
             raise
 
     def _remembered(self, account: Account | None, mark: bytes) -> Principal | None:
-        """Whom this process has let in with this very secret a short time ago."""
+        """The user or robot that this process has let in with this very secret a short time ago."""
         if account is None:
             return None
         if account.stored and self._known.get(mark, 0) > time.time():

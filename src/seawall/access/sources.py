@@ -227,7 +227,7 @@ class Sources:
             values["configuration"] = {**row[0], **sealed}
             connection.execute(update(identity_sources).where(here).values(**values))
             if change.enabled is False:
-                # What its groups gave ends with it, also for those whom another source lets in.
+                # What its groups gave ends with it, also for users that another source lets in.
                 identities.leave_groups(connection, name)
 
         await self._db.write(change_source, also=also)

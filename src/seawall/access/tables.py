@@ -97,7 +97,7 @@ user_groups = Table(
     UniqueConstraint("name", "type", "ldap_group_dn"),
 )
 
-# As the identity provider told at the user's last login.
+# As the identity provider said at the user's last login.
 user_group_members = Table(
     "user_group_members",
     metadata,
@@ -136,7 +136,7 @@ identity_sources = Table(
     Column("updated_at", Float, nullable=False),
 )
 
-# As whom a source knows a user. `source`: "" for the default one, "#" once there is none any more.
+# How a source knows a user. `source`: "" for the default one, "#" once there is none any more.
 # `issuer`: the provider's, "" for a directory. `subject`: the provider's, or what a directory never changes.
 user_identities = Table(
     "user_identities",

@@ -1,8 +1,8 @@
 """Login throttling: different wrong secrets of an account from an address, counted for the whole cluster.
 
-A secret that was wrong before is no new guess: a client that goes on with an old one after a rotation locks
-nobody out. Past the limit every login of this account from this address is refused, with the right secret
-too, so that the answer says nothing about a guess; guesses that come anyway make the wait grow.
+A secret that was wrong before is not a new guess: a client that goes on with an old one after a rotation
+locks nobody out. Past the limit every login of this account from this address is refused, with the right
+secret too, so that the answer says nothing about a guess; guesses that come anyway make the wait grow.
 
 Counted in Redis where there is one, else (also while it is lost) in the database. When Redis goes, counting
 starts again in the database; when it returns, what it still has counts again.

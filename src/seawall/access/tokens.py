@@ -108,7 +108,7 @@ class TokenService:
     def verify(self, token: str) -> Grant | None:
         """The token's grant, or None when it is malformed, of another key or service, or expired.
 
-        Raises RegistryError UNAVAILABLE when it cannot be told (see `KeyRing.verifying`).
+        Raises RegistryError UNAVAILABLE when it cannot be decided (see `KeyRing.verifying`).
         """
         now = self._now()
         if self._generation != self._keys.generation:

@@ -32,7 +32,7 @@ _TEXT = 1024
 class TrustedIssuer:
     """One issuer and what its tokens must say.
 
-    `claims`: by name of a claim, patterns of which one must match. `jwks`: its keys; None: by discovery.
+    `claims`: by name of a claim, patterns; one of them must match. `jwks`: its keys; None: by discovery.
     `any_address`: a token shown as a password may come again from any address, not from its first only.
     """
 

@@ -32,7 +32,7 @@ _DAY = 86400
 _MOST, _MOST_PROJECTS = 100, 100
 # How often at most the use of a token is written (seconds).
 _TOUCH_SECONDS = 300
-# How long a token is remembered after its end, so that its holder can be told.
+# How long a token is remembered after its end, so that its holder gets a clear answer.
 KEEP_SECONDS = 30 * _DAY
 
 
@@ -238,7 +238,7 @@ class TokenLogins:
 
     @staticmethod
     def takes(secret: str) -> bool:
-        """Whether a secret has the form of a token, and so is no password."""
+        """Whether a secret has the form of a token, and so is not a password."""
         return is_token(secret, PERSONAL, LOGIN)
 
     async def admit(self, username: str | None, token: str, address: str) -> Principal | None:

@@ -72,7 +72,7 @@ def _inner(address: Address) -> ipaddress.IPv4Address | None:
 def counted_as(client: str) -> str:
     """What a client's address counts as where clients are counted: of IPv6 the /64 that a client has whole.
 
-    What is no address (a socket's path, none) stays as it is, up to 64 characters.
+    Anything else (a socket's path, none) stays as it is, up to 64 characters.
     """
     try:
         parsed = ipaddress.ip_address(client.partition("%")[0])

@@ -156,7 +156,7 @@ class Configuration:
     ) -> None:
         """`has_other_users`: whether there are users other than the admin who would lose their way in.
 
-        Raises ConfigError for an item of `settings.configuration` that is none or not acceptable.
+        Raises ConfigError for an item of `settings.configuration` that does not exist or is not acceptable.
         """
         self._db = db
         self._has_other_users = has_other_users

@@ -1,7 +1,7 @@
 """One writer at a time to an upload session, for storage that has no locks of its own.
 
 A lease is a row that its holder renews. It is a courtesy, not what keeps content right: two writers cannot
-mix their bytes (see `seawall.infra.storage.objects`), but the one that comes second should be told so at once
+mix their bytes (see `seawall.infra.storage.objects`), but the one that comes second should learn it at once
 and not after it sent everything. A holder that died is taken over from within `SECONDS`; a request that finds
 the lease taken waits just long enough to see whether it is being renewed.
 """

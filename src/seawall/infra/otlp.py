@@ -57,7 +57,7 @@ _LONGEST_VALUE = 256
 class Sender:
     """The queue of ended spans, and the thread that empties it; tracing starts with it.
 
-    To be made after the fork of a process, of which the thread would not survive.
+    To be made after the fork of a process, since its thread would not survive one.
     """
 
     def __init__(self, settings: TraceSettings, service: str) -> None:

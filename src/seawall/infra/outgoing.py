@@ -54,7 +54,7 @@ _LIMIT_BYTES = 32 * 1024 * 1024
 class Reach:
     """Where the connections of one client may go: `hosts` (name, port) at any address, others by theirs.
 
-    `allow`: networks beside the world's.
+    `allow`: networks in addition to public ones.
     """
 
     hosts: set[tuple[str, int]] = field(default_factory=set)

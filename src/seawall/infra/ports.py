@@ -6,7 +6,7 @@ import socket
 
 
 def listen_fault(host: str, port: int) -> OSError | None:
-    """None, or why nobody can listen at the port now; socket.gaierror when `host` is no address or name."""
+    """None, or why nobody can listen at the port now; socket.gaierror for a wrong `host`."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError:

@@ -237,7 +237,7 @@ class RedisClient:
 
 
 def _lost() -> tuple[type[Exception], ...]:
-    # A cluster of which no node can be reached raises an error that is not a RedisError.
+    # A cluster without a node that can be reached raises an error that is not a RedisError.
     return exceptions.RedisError, exceptions.RedisClusterException, OSError, TimeoutError
 
 

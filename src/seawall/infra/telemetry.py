@@ -1,4 +1,4 @@
-"""What a process counts and measures for Prometheus, and the figures of the whole cluster beside it.
+"""What a process counts and measures for Prometheus, and the figures of the whole cluster with it.
 
 `prometheus_client` decides at its import whether several processes count together, and `seawall serve` knows
 where they do so only once it has started. So a meter here is a description that anybody may import and use.

@@ -56,7 +56,7 @@ class Parent:
 
 
 class Span:
-    """A span under way; a context manager inside of which it is the current one.
+    """A span under way; a context manager; inside of it, it is the current one.
 
     `began` and `ended` are Unix nanoseconds (ended 0: not yet), `error` the kind of its failure or "".
     """

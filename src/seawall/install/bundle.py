@@ -340,7 +340,7 @@ def _revision(source: Path) -> str | None:
 def sbom(packages: Iterable[Package], hashes: dict[str, str], bundled: Iterable[Component] = ()) -> bytes:
     """A CycloneDX 1.6 document (JSON) of Seawall and what it needs.
 
-    `hashes` are SHA-256 by wheel name; `bundled` is what the wheel of Seawall has in it beside its own code.
+    `hashes` are SHA-256 by wheel name; `bundled` is what the wheel of Seawall has next to its own code.
     """
     bundled = list(bundled)
     digests = {str(parse_wheel_filename(wheel)[0]): digest for wheel, digest in hashes.items()}

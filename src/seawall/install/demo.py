@@ -169,7 +169,7 @@ def build() -> Demo:
 
 
 async def push(client: RegistryClient, repository: str, tag: str) -> Demo:
-    """Push the demo under `repository:tag`, its SBOM beside it. Raises RemoteError."""
+    """Push the demo under `repository:tag`, its SBOM next to it. Raises RemoteError."""
     demo = build()
     await client.ping()
     for digest, data in demo.blobs.items():

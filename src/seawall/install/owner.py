@@ -26,7 +26,7 @@ class Owner:
 
 
 def owner_of(user: str) -> Owner:
-    """The user whom prepared files belong to.
+    """The user that prepared files belong to.
 
     Root gives them to `user`, or, where the host has no such user, to the image's. Anybody else keeps them.
     """

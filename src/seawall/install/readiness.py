@@ -108,7 +108,7 @@ def _files(
     else:
         result.good(
             "user",
-            f"files belong to {owner}, as whom the containers run; for the systemd units run `seawall "
+            f"files belong to {owner}, the user of the containers; for the systemd units run `seawall "
             f"prepare` as root on a host that has user {user}, or name another with --user",
         )
     config = output / "common" / "config"

@@ -51,7 +51,7 @@ class Tree:
         for path, folders, _ in os.walk(root):
             if "_manifests" in folders:
                 found.append(Path(path).relative_to(root).as_posix())
-            # What begins with an underscore is no part of a name.
+            # What begins with an underscore is not part of a name.
             folders[:] = sorted(name for name in folders if not name.startswith("_"))
         return sorted(found)
 

@@ -167,7 +167,7 @@ def compose(found: Checked, config: Path, settings: Mapping[str, Any], owner: Ow
         }
     common: dict[str, Any] = {
         "image": f"seawall/seawall:{__version__}",
-        # Whom the settings and the keys belong to, whichever user the image has.
+        # The owner of the settings and the keys, whichever user the image has.
         "user": f"{owner.uid}:{owner.gid}",
         "restart": "always",
         "read_only": True,

@@ -33,7 +33,7 @@ _SOON = 120
 
 
 class LoginError(Exception):
-    """The login cannot be had; the message says why. `code`: the registry's, of RFC 6749."""
+    """The login failed; the message says why. `code`: the registry's, of RFC 6749."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)

@@ -1,8 +1,9 @@
 """Health and metrics of `seawall jobservice`, at a port of its own (`jobs.health_port`).
 
 `/healthz` says whether the runner goes round at all: 503 means that it hangs, and only a restart helps. A
-database that is away is no reason, for the runner waits for it. `/readyz` says whether it has done so with a
-database that answers. The event loop that runs the jobs answers both, so a loop that is blocked gives none.
+database that is away does not count, because the runner waits for it. `/readyz` says whether the runner goes
+round with a database that answers. The event loop that runs the jobs answers both, so a blocked loop
+gives none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The plain HTTP port beside TLS: every request is sent to the https address (308), as Harbor's proxy does.
+"""The plain HTTP port next to TLS: every request is sent to the https address (308), as Harbor's proxy does.
 
 Each server process listens on the port; the kernel shares connections out among them.
 """

@@ -214,7 +214,7 @@ def open_scanner(
 
 
 def _rates_file() -> Path | None:
-    """A file beside the drain mark, in the directory that an instance's processes share."""
+    """A file next to the drain mark, in the directory that an instance's processes share."""
     drain = os.environ.get(DRAIN_VARIABLE)
     return Path(drain).with_name("rates") if drain else None
 

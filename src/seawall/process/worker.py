@@ -129,7 +129,7 @@ class _Forked:
 class EmbeddedRunner:
     """Keeps one job-runner child alive while `seawall serve` runs; a context manager.
 
-    `stopping` is asked a few times a second; once it says True, the child is told to drain.
+    `stopping` is asked a few times a second; once it says True, the child is asked to drain.
     """
 
     def __init__(self, stopping: Callable[[], bool], drain_seconds: float) -> None:

@@ -30,7 +30,7 @@ _TYPES = {
     "application/vnd.openvex+json",
     "application/sarif+json",
 }
-# Configs that no container engine takes for an image's, beside the types themselves.
+# Configs that no container engine takes for an image's, in addition to the types themselves.
 _CONFIGS = {EMPTY_CONFIG, "application/vnd.dev.cosign.artifact.sbom.v1+json"}
 _LAYERS = _TYPES | {
     EMPTY_CONFIG,

@@ -6,7 +6,7 @@ A manifest belongs to an artifact of the same repository, its subject, when
 - it was pushed under a tag of cosign's scheme that names it: `sha256-<hex>.sig`, `.att` or `.sbom`.
 
 `manifests.accessory_of` holds the subject's digest in both cases. A manifest that an index names is part of
-that index (`manifest_references`). A tag of cosign's scheme says whose its manifest is; it is no name that
+that index (`manifest_references`). A tag of cosign's scheme says whose its manifest is; it is not a name that
 rules or filters for tags speak of.
 """
 

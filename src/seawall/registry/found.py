@@ -20,7 +20,7 @@ from seawall.kernel.errors import RegistryError
 from seawall.registry.model import StoredManifest
 from seawall.registry.tables import manifest_payloads, manifests, repositories, tags
 
-# Bytes of manifests that a process keeps, and tags of which it knows what they named last.
+# Bytes of manifests that a process keeps, and the number of tags whose last manifest it remembers.
 _MEMORY = 16 * 1024 * 1024
 _TAGS = 16_384
 

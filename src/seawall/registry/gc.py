@@ -1,4 +1,4 @@
-"""Online garbage collection: no read-only window, safe beside pushes, mounts and deletes.
+"""Online garbage collection: no read-only window, safe during pushes, mounts and deletes.
 
 Four steps, each made of short transactions:
 
@@ -269,7 +269,7 @@ def _delete_links(connection: Connection, cutoff: float) -> int:
         .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
         .where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
         .limit(_BATCH)
-        # What a push relies on just now is no garbage, and is not waited for.
+        # What a push relies on just now is not garbage, and is not waited for.
         .with_for_update(of=repository_blobs, skip_locked=True)
     ).all()
     if rows:

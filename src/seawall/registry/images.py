@@ -47,7 +47,7 @@ def images_after(connection: Connection, manifest_id: int, limit: int) -> list[A
 
 
 def image(connection: Connection, manifest_id: int) -> Any:
-    """The row of `image_query` of a manifest, None when it is no image."""
+    """The row of `image_query` of a manifest, None when it is not an image."""
     return connection.execute(image_query().where(manifests.c.id == manifest_id)).first()
 
 

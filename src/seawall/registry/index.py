@@ -1,4 +1,4 @@
-"""What lists of artifacts show, derived when content changes and stored beside it.
+"""What lists of artifacts show, derived when content changes and stored with it.
 
 Lists of a million artifacts must not look at a million rows, so whether an artifact is shown (`listed`),
 its kind, its size with everything it names, and each repository's number of artifacts are columns, kept

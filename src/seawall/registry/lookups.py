@@ -220,7 +220,7 @@ def tagged_artifacts(
 
 
 def listed_artifacts(connection: Connection, repository_id: int) -> list[ListedArtifact]:
-    """What lists of a repository show, but for accessories."""
+    """What lists of a repository show, except for accessories."""
     query = select(
         manifests.c.id, manifests.c.digest, manifests.c.pushed_at, manifests.c.pulled_at, manifests.c.kind
     ).where(

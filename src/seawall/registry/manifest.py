@@ -153,8 +153,8 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
 def type_of(payload: bytes, said: str) -> str:
     """The media type of a manifest that came with the Content-Type `said`.
 
-    Where that is none of a manifest, as from a file server, the document's own counts, then its members.
-    Returns `said` for what is no manifest.
+    Where that is not a manifest's, as from a file server, the document's own counts, then its members.
+    Returns `said` for anything but a manifest.
     """
     if _plain(said) in SUPPORTED:
         return _plain(said)

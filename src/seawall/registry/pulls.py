@@ -122,7 +122,7 @@ def _write(connection: Connection, pulls: dict[tuple[str, str], _Pulls]) -> None
 
 
 def touch(connection: Connection, repository_id: int, digest: str) -> None:
-    """Note that the artifact was read now, which is no pull that counts."""
+    """Note that the artifact was read now, which does not count as a pull."""
     mine = (manifests.c.repository_id == repository_id) & (manifests.c.digest == digest)
     connection.execute(update(manifests).where(mine).values(pulled_at=time.time()))
 

@@ -1,7 +1,7 @@
-"""Receipts: pushes that were acknowledged, written beside the bytes before the answer.
+"""Receipts: pushes that were acknowledged, written next to the bytes before the answer.
 
 A database that replicates asynchronously loses its last commits when a standby is promoted, and with them
-pushes that clients were told are stored. Their blobs are still in storage. A receipt names what was pushed,
+pushes that clients know to be stored. Their blobs are still in storage. A receipt names what was pushed,
 with the manifest itself, so that such a loss can be named and undone (`lost`, `seawall fsck --repair`).
 
 What is written at the same time shares one object. It holds a line of JSON for each push: `repository`,

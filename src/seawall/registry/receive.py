@@ -82,7 +82,7 @@ class Receiver:
             with session_errors():
                 await self._receive(chunk.body, writer)
         except StorageFullError:
-            # What arrived would keep the disk full; the client has been told that it cannot stay.
+            # What arrived would keep the disk full; the client already knows that it cannot stay.
             await asyncio.shield(self._uploads.discard(upload, writer))
             raise
         except BaseException:

@@ -38,7 +38,7 @@ _KEY = re.compile(r"(?P<value>[0-9a-f]{32,128})\.(?P<algorithm>[a-z0-9]+)\.[0-9a
 
 
 def digest_of_key(key: str) -> str:
-    """The digest of the blob that is stored under a key; empty for what is no blob's key."""
+    """The digest of the blob that is stored under a key; empty for any other key."""
     named = _KEY.fullmatch(key)
     return f"{named['algorithm']}:{named['value']}" if named else ""
 

@@ -27,7 +27,7 @@ class ContentWrites:
     async def charged(self, write: Callable[[Connection, bool], T]) -> T:
         """Do a write that a quota may refuse; the hooks learn of a refusal in a transaction of its own.
 
-        `write` is told whether the account must be exact. Raises QuotaExceededError.
+        `write` gets whether the account must be exact. Raises QuotaExceededError.
         """
         try:
             try:

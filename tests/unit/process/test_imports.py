@@ -33,6 +33,30 @@ def test_the_command_line_reads_no_command_before_it_is_used() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_version_imports_little() -> None:
+    """What is imported decides how long it takes: 0.4 s on an idle machine (bench/start.py measures it)."""
+    code = (
+        "import sys; sys.argv = ['seawall', 'version']\n"
+        "from seawall.process.commands import boundary\n"
+        "try:\n    boundary.main()\n"
+        "except SystemExit:\n    pass\n"
+        "print(*sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    version, modules = done.stdout.splitlines()
+    assert version == seawall.__version__
+    ours = {name for name in modules.split() if name.startswith("seawall.")}
+    assert ours == {
+        "seawall.process",
+        "seawall.process.commands",
+        "seawall.process.commands.boundary",
+        "seawall.process.commands.main",
+        "seawall.process.commands.output",
+    }
+    heavy = {"rich", "sqlalchemy", "fastapi", "starlette", "httpx", "aiohttp", "cryptography", "structlog"}
+    assert heavy & set(modules.split()) == set()
+
+
 def file_of(module: str) -> Path | None:
     path = SOURCES.joinpath(*module.split("."))
     return next((item for item in (path.with_suffix(".py"), path / "__init__.py") if item.exists()), None)

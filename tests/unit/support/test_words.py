@@ -48,6 +48,18 @@ def test_sources_have_the_words_of_sources_only() -> None:
     assert [word for _, word, _ in WORDS.found(text, source=True)] == ["whoever"]
 
 
+def test_what_a_module_says_is_prose_and_its_names_are_not() -> None:
+    text = (
+        'told = 1  # told us\nfail(f"no word of which {told} is")\nname = "beside"\n"""He hears of\nus."""\n'
+    )
+    said = WORDS.said(text)
+    assert [(line, word) for line, word, _ in WORDS.found(said)] == [
+        (1, "told"),
+        (2, "of which"),
+        (4, "hears of"),
+    ]
+
+
 def test_a_heading_and_the_target_of_a_link_may_keep_theirs() -> None:
     assert WORDS.found("## Beside Harbor\nSee [there](page.md#beside-harbor).\n") == []
 

@@ -1,9 +1,9 @@
 """Repositories, artifacts, tags and labels of a Harbor; their blobs stay where they are.
 
-Manifests are read from the tree and held against their digests. A repository of which Harbor says the same
-as at the last run is not looked at. Of each repository `adopted_rows` remembers what was brought: the digests
-with the time of their push, the tags with their digests, and the labels. So what was pushed or tagged here
-meanwhile is known from what Harbor has lost, and stays.
+Manifests are read from the tree and held against their digests. A repository that has not changed
+in Harbor since the last run is not looked at. Of each repository `adopted_rows` remembers what was brought:
+the digests with the time of their push, the tags with their digests, and the labels. So what was pushed or
+tagged here meanwhile is not taken for what Harbor has lost, and stays.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def seconds(value: Any) -> float | None:
 
 
 def parsed(text: Any, kind: type) -> Any:
-    """The value of a JSON text of that kind; an empty one for what is no such text."""
+    """The value of a JSON text of that kind; an empty one for any other text."""
     if isinstance(text, kind):
         return text
     try:

@@ -28,7 +28,7 @@ def _first_admin(_connection: Connection, row: Any) -> str | None:
     return "it is the first administrator" if row.id == FIRST_ADMIN else None
 
 
-# A hash that a login has replaced, and a new refresh token, are no change by somebody.
+# A hash that a login has replaced, and a new refresh token, are not changes that somebody made.
 USERS = Kind("user", users, ("username", "email", "realname", "comment", "sysadmin"), _first_admin)
 IDENTITIES = Kind("identity", oidc_users, ("issuer", "subject"))
 GROUPS = Kind("group", user_groups, ("name", "type", "ldap_group_dn"))
@@ -95,7 +95,7 @@ def wanted_identities(
         what = f"OpenID identity of user {row['user_id']}"
         issuer, subject = _split(row["subiss"], endpoint)
         if not issuer or not subject:
-            report.leave(what, "issuer and subject cannot be told apart; set oidc_endpoint in Harbor")
+            report.leave(what, "nothing says where the issuer ends; set oidc_endpoint in Harbor")
             continue
         secret = cipher.open(row["secret"], what)
         token = None

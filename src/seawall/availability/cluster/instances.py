@@ -1,7 +1,7 @@
 """The instances of the cluster: each says every few seconds that it lives, and what it is.
 
 An instance is one `seawall serve`; its server processes share the id that the parent made. Times in the
-table are the database's, so an instance with a wrong clock is told from a dead one. A row goes when its
+table are the database's, so an instance with a wrong clock does not look like a dead one. A row goes when its
 instance stops in good order; of one that died it stays for a day, for `seawall ha status`.
 """
 

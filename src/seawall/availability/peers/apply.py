@@ -52,7 +52,7 @@ class Applier:
         self._conflicts = conflicts
 
     def take(self, connection: Connection, told: Iterable[Told], url: str) -> int:
-        """Apply what a peer told; what cannot be applied yet is kept as pending. Returns how many did."""
+        """Apply what a peer sent; what cannot be applied yet is kept as pending. Returns how many did."""
         state = self._entries.lock(connection)
         count = sum(self._take(connection, state, item, url) for item in sorted(told, key=turn))
         self._entries.save(connection, state)
@@ -85,7 +85,7 @@ class Applier:
         return count
 
     def _take(self, connection: Connection, state: State, told: Told, url: str, *, last: bool = False) -> int:
-        """Apply one; 1 when it changed something here. `last`: nothing more comes that was told with it."""
+        """Apply one; 1 when it changed something here. `last`: nothing more comes that was sent with it."""
         incoming = told.entry
         kind = KINDS.get(incoming.kind)
         if kind is None:
@@ -156,7 +156,7 @@ class Applier:
         *,
         last: bool,
     ) -> bool:
-        """Make an entity what a peer told. True: it was a deletion that something later here forbids."""
+        """Make an entity what a peer sent. True: it was a deletion that something later here forbids."""
         key = json.loads(told.entry.key)
         if told.entry.deleted:
             row = kind.find(connection, key, names)

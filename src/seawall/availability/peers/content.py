@@ -1,4 +1,4 @@
-"""Writing the content that peers told of into the database: manifests, tags, and their deletion."""
+"""Writing the content that peers announced into the database: manifests, tags, and their deletion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seawall.registry.model import Repository
 
 
 class ContentWriter:
-    """Applies what peers told of repositories, manifests and tags."""
+    """Applies what peers sent about repositories, manifests and tags."""
 
     def __init__(self, context: Context, content: LocalRegistry) -> None:
         self._context = context

@@ -54,7 +54,7 @@ class Demand:
         self._owners: OrderedDict[str, Peer] = OrderedDict()
 
     async def ready_manifest(self, repository: str, reference: str) -> None:
-        """Before a manifest is read: bring what a peer has told of, or could tell now."""
+        """Before a manifest is read: bring what a peer has announced, or could announce now."""
         kind = "manifest" if ":" in reference else "tag"
         key = dump([repository, reference])
         told = await self._db.point(lambda c: self._store.pending.find(c, kind, key))
@@ -67,7 +67,7 @@ class Demand:
             await self._filler.bring_pending(kind, key)
 
     async def ready_repository(self, repository: str) -> None:
-        """Before tags or referrers of a repository are listed: bring what peers have told of it."""
+        """Before tags or referrers of a repository are listed: bring what peers have announced about it."""
         table = t.peer_pending.c
         prefix = dump([repository])[:-1] + ","
 

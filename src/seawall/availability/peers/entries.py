@@ -117,7 +117,7 @@ class Entries:
                 kind = KINDS.get(entry.kind)
                 item = kind and kind.find(connection, json.loads(entry.key), names)
                 if kind is None or item is None:
-                    # It went in the meantime, which will be told under a number of its own.
+                    # It went in the meantime, which will be sent under a number of its own.
                     continue
                 document = kind.document(connection, self._context, item, names)
             entries.append(Told(entry, document).as_dict())

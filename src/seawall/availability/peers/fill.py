@@ -1,4 +1,4 @@
-"""Filling what only a peer has: manifests that peers told of, with everything that they name.
+"""Filling what only a peer has: manifests that peers announced, with everything that they name.
 
 The names, versions and tags of content come with `pull`; the bytes are fetched by one process of the instance
 in the background, and at once when a client asks for them (`demand`).
@@ -68,7 +68,7 @@ class Filler:
         return True
 
     async def run(self) -> None:
-        """Bring the content that peers told of, until cancelled."""
+        """Bring the content that peers announced, until cancelled."""
         places = asyncio.Semaphore(_FETCHERS)
 
         async def one(kind: str, key: str) -> bool:

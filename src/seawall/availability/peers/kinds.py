@@ -438,7 +438,7 @@ KINDS: dict[str, Kind] = {
             {"repository_id": "repository"},
             extra=(),
         ),
-        # What lost is told to all, whichever of them noticed.
+        # What lost is sent to all, whichever of them noticed.
         Kind(
             "conflict",
             t.peer_conflicts,

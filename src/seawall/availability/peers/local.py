@@ -133,7 +133,7 @@ class LocalChanges:
         *,
         first: bool = False,
     ) -> int:
-        """`check` with the state locked; deletions last, so that what a thing refers to is told first."""
+        """`check` with the state locked; deletions last, so that what a thing refers to is sent first."""
         gone: list[tuple[Kind, str, Entry]] = []
         count = 0
         for name, key in sorted(keys, key=lambda item: (ORDER[item[0]], item[1])):

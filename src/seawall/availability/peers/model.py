@@ -1,4 +1,4 @@
-"""What the modules of peers have in common: documents, what a peer told, what they are made with."""
+"""What the modules of peers have in common: documents, what a peer sent, what they are made with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class MissingError(Exception):
 
 @dataclass(slots=True)
 class Context:
-    """What documents need beside a connection."""
+    """What documents need in addition to a connection."""
 
     keys: KeyRing
     jobs: JobService
@@ -64,7 +64,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a peer told: the state of an entity, and its document (None for a deletion)."""
+    """What a peer sent: the state of an entity, and its document (None for a deletion)."""
 
     entry: Entry
     document: Document | None

@@ -1,4 +1,4 @@
-"""What peers told of and cannot be applied yet."""
+"""What peers sent and cannot be applied yet."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Pending:
         self._context = context
 
     def told(self, row: Any) -> Told:
-        """What a peer told, from a row of `peer_pending`."""
+        """What a peer sent, from a row of `peer_pending`."""
         return Told(Entry(**row.entry), json.loads(self._context.keys.decrypt(PURPOSE, row.document)))
 
     def find(self, connection: Connection, kind: str, key: str) -> Told | None:
-        """What a peer told of an entity that could not be applied yet."""
+        """What a peer sent about an entity and could not be applied yet."""
         table = t.peer_pending
         row = connection.execute(select(table).where(table.c.kind == kind, table.c.key == key)).first()
         return None if row is None else self.told(row)

@@ -1,6 +1,6 @@
 """One instance among its peers: the parts of a process, put together.
 
-A change goes two ways. Before the client has its answer, the peers that can be reached are told that there is
+A change goes two ways. Before the client has its answer, the peers that can be reached learn that there is
 something new, and take it (`settle`); so the next request finds it whichever instance it comes to. And each
 instance asks each peer every second what is new (`rounds`), which is what makes it right: the first way may
 be cut off at any time.

@@ -63,7 +63,7 @@ class Settler:
                         await peer.call("hello", name=self._settings.name)
 
     def settling(self, send: Send) -> Send:
-        """`send` that has peers told before it says that a change was made."""
+        """`send` that notifies peers before it says that a change was made."""
 
         async def settled(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] < 400:

@@ -2,7 +2,7 @@
 
 An entity's version is a hybrid logical clock: milliseconds of the wall clock, a counter, and the name of the
 instance that made the change. It is later than any version that its maker had seen, whatever the clocks say.
-(Kulkarni et al., "Logical Physical Clocks", 2014.) Beside it goes a version vector, which tells a change that
+(Kulkarni et al., "Logical Physical Clocks", 2014.) With it goes a version vector, which tells a change that
 knew of the other one from a change made at the same time elsewhere: only the second is a conflict.
 
 The rule is the same for changes, deletions and creations: the later version is what the entity is, ties go

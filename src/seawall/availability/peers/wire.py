@@ -1,8 +1,8 @@
 """Messages between peers, signed and sealed under keys that only instances with the same master key have.
 
 A request's signature is one header, which is looked at before anything of the body is read. It is over
-method, host, path and query, time, a nonce that counts once, and all else that the receiver goes by: for whom
-a request is passed on, from which address, where its bytes belong, and the digest of its body.
+method, host, path and query, time, a nonce that counts once, and all else that the receiver goes by: the user
+that a request is passed on for, from which address, where its bytes belong, and the digest of its body.
 
 Bodies are AES-256-GCM. A message is compressed JSON, bound to its direction and to the nonce of its request,
 so that no answer can be passed off as another's. Bytes of blobs are a row of frames under a key of that

@@ -62,8 +62,8 @@ class Follower:
     async def step(self, row: dict[str, Any], timeout: float | None = None) -> Step:
         """One round from `row` (`state.read`) on.
 
-        Raises UnavailableError when the peer or its bytes cannot be had now, PreconditionError when it must
-        not be followed, or its schema is newer.
+        Raises UnavailableError when the peer or its bytes cannot be reached now, PreconditionError when it
+        must not be followed, or its schema is newer.
         """
         began = time.time()
         cursor = row["cursor"]

@@ -201,7 +201,7 @@ def digests_in(payload: bytes) -> set[str]:
         document = json.loads(payload)
     except ValueError:
         return set()
-    # An index names blobs too (BuildKit's cache does); a child manifest's digest is no blob's.
+    # An index names blobs too (BuildKit's cache does); a child manifest's digest is not a blob's.
     lists = [document.get(key) or [] for key in ("layers", "blobs", "manifests")]
     entries = [document.get("config"), *itertools.chain.from_iterable(lists)]
     return {str(entry["digest"]) for entry in entries if isinstance(entry, dict) and "digest" in entry}

@@ -23,7 +23,7 @@ _KEYS = 200
 def write_changes(url: str, cursor: str | None, head: dict[str, Any]) -> IO[bytes]:
     """A file, at its start, with everything that changed after `cursor`, or everything there is.
 
-    `head` goes into the first line, beside `cursor` (the next one), `full` and the schema's `revision`.
+    `head` goes into the first line, next to `cursor` (the next one), `full` and the schema's `revision`.
     """
     # The caller hands it to a response, which closes it.
     file = tempfile.TemporaryFile(prefix="seawall-dr-")  # noqa: SIM115

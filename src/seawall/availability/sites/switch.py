@@ -145,7 +145,7 @@ class Switch:
                 gave_way = True
             if follow and seen["role"] != STANDBY:
                 row = await self._drain(row, deadline)
-            # The other site may be told to become active at this moment too. A witness lets one of them; else
+            # The other site may become active at this moment too. A witness lets one of them; else
             # both have promised not to, and neither does.
             if self._lease.alone:
                 word = await self._view.peer.ask("promise", epoch=row["epoch"] + 1, seconds=15.0)

@@ -1,7 +1,7 @@
 """How sites and the witness talk: HTTP, each request signed with a key made from the master key.
 
 The master key is the one thing that both sites have before the first contact, and it never travels. A request
-carries the key's fingerprint, so that different master keys are told apart from a forged request. The
+carries the key's fingerprint, so that different master keys are not taken for a forged request. The
 signature is over method, host, path, time, a nonce and the digest of the body; it is looked at before the
 body is read, and a nonce counts once. Secrets in the rows stay sealed as they are in the database; the rest,
 hashes of passwords among it, is as private as the link, which is therefore https or of one host.

@@ -114,7 +114,7 @@ def open_witness(path: Path) -> Witness:
             grant = Grant(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             raise ConfigError(f"{path} is not a witness's file") from None
-    with contextlib.suppress(FileExistsError):  # of which the next line says more
+    with contextlib.suppress(FileExistsError):  # the next line says more
         path.parent.mkdir(parents=True, exist_ok=True)
     # Now, and not when a site asks for the lease.
     check_writable(path)

@@ -1,1 +1,1 @@
-"""Preheating: peer-to-peer networks are told of images before anybody pulls them."""
+"""Preheating: peer-to-peer networks learn of images before anybody pulls them."""

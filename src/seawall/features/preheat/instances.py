@@ -1,4 +1,4 @@
-"""The distribution networks that may be told of artifacts, stored with sealed credentials."""
+"""The distribution networks that artifacts may be sent to, stored with sealed credentials."""
 
 from __future__ import annotations
 

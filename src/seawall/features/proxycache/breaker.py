@@ -142,7 +142,7 @@ class Breakers:
         _STALE.inc(self.registry)
 
     def refusal(self, repository: str) -> RegistryError:
-        """What a client is told that needs the upstream now."""
+        """The answer to a client that needs the upstream now."""
         retry_at = max(item.retry_at for item in self._of(repository))
         return RegistryError(
             "UNAVAILABLE",
@@ -158,7 +158,7 @@ def counts_as_failure(error: RemoteError) -> bool:
 
 
 def told(error: RemoteError) -> RegistryError:
-    """What a client is told of an upstream's error."""
+    """The answer to a client about an upstream's error."""
     if error.status in (400, 404, 410):
         # 400: a name that the upstream does not take, such as one of a single part at Harbor's.
         return RegistryError("NAME_UNKNOWN", "unknown to the upstream registry")

@@ -249,7 +249,7 @@ class ProxiedManifests:
 
 
 def _read(found: RemoteManifest) -> manifests.Manifest:
-    """What the upstream has answered; RemoteError when that is no manifest, such as a page for people."""
+    """What the upstream has answered; RemoteError when that is not a manifest, such as a page for people."""
     try:
         return manifests.parse(found.payload, found.media_type or None)
     except RegistryError as error:

@@ -98,7 +98,7 @@ class Mirror:
 
         `host`: the Host header. `namespaces`: values of the parameter `ns`. Raises RegistryError: 400 for
         several namespaces; NAME_UNKNOWN where host and namespace disagree, or the settings name a project
-        that is no proxy-cache project.
+        that is not a proxy-cache project.
         """
         if len(set(namespaces)) > 1:
             raise RegistryError("UNSUPPORTED", "ns is given more than once", status=400)

@@ -101,7 +101,7 @@ class RegistryClient:
                 raise RemoteError(
                     f"{self.session.url}{path}: the answer is not understood", content=True
                 ) from None
-            # What is no name of anything cannot be asked for, nor shown.
+            # What is not a name cannot be asked for, nor shown.
             named = (item for item in items if isinstance(item, str) and item.isascii())
             new = dict.fromkeys(name for name in named if name.isprintable() and name not in seen)
             for name in new:
@@ -338,7 +338,7 @@ async def _read_refusal(response: httpx.Response) -> None:
 
 
 def _descriptors(payload: bytes) -> list[dict[str, Any]]:
-    """The descriptors of an index, with the fields that a list of referrers has; none when it is no index."""
+    """The descriptors of an index, with the fields that a list of referrers has; none of other content."""
     try:
         named = set(manifests.parse(payload, manifests.OCI_INDEX).manifests)
         items = json.loads(payload)["manifests"]

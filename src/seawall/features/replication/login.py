@@ -79,7 +79,7 @@ class Login:
         *,
         stay: bool = False,
     ) -> None:
-        """`pinned` is told the token server that is taken up.
+        """`pinned` gets the token server that is taken up.
 
         `token_origin`: the token server's address (see `origin_of`), "" for the registry's own; None: what
         the registry names first. `stay`: see `Session`.

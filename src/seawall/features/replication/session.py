@@ -37,7 +37,7 @@ class Patience:
 
 
 def trusting(ca_certificate: str) -> ssl.SSLContext:
-    """A context that trusts this authority (PEM) alone. Raises InvalidError for what is no certificate."""
+    """A context that trusts this authority (PEM) alone. Raises InvalidError for another text."""
     try:
         return ssl.create_default_context(cadata=ca_certificate)
     except (ssl.SSLError, ValueError):

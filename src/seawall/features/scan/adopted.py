@@ -32,7 +32,7 @@ def store_report(
 ) -> bool:
     """Store a vulnerability report that was made at `at` (Unix seconds), with its findings.
 
-    False where one that was made here stays. Raises InvalidError for what is no report.
+    False where one that was made here stays. Raises InvalidError for anything but a report.
     """
     checked = report.check(document, digest)
     values = report_values(checked, report.summarize(checked), checked["scanner"])

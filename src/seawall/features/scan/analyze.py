@@ -78,7 +78,7 @@ class _Lower:
                 self.parents.setdefault(parent, []).append(path)
 
     def hidden_by(self, path: str) -> list[str]:
-        """Lower paths that vanish when `path` is removed or becomes something that is no directory."""
+        """Lower paths that vanish when `path` is removed or becomes something other than a directory."""
         hidden = list(self.parents.get(path, ()))
         if path in self.paths:
             hidden.append(path)

@@ -85,7 +85,7 @@ def _attached(connection: Connection, target: Target) -> list[tuple[str, bytes]]
 
 
 def _beside(connection: Connection, target: Target) -> list[tuple[str, bytes]]:
-    """The same of attestations that BuildKit puts beside an image, into the index that has it."""
+    """The same of attestations that BuildKit puts next to an image, into the index that has it."""
     wanted = set()
     for payload in parent_payloads(connection, target.repository_id, target.digest, 20):
         for item in report.json_items(payload, "manifests"):

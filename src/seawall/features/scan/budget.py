@@ -42,7 +42,7 @@ class Budget:
                 signal.setitimer(signal.ITIMER_PROF, self._left, _AGAIN)
             yield
         except ParseError:
-            # What the signal raised, as a library told it on.
+            # What the signal raised, as a library passed it on.
             if self._spent:
                 raise TooMuchError("the layer takes too long to read") from None
             raise

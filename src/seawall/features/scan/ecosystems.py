@@ -154,7 +154,7 @@ def lookups(found: Found, distribution: Distribution) -> list[tuple[str, str, st
             if SYSTEMS.get(name.partition(":")[0]) != found.kind:
                 continue
             if found.kind == "rpm":
-                # Errata of rpm distributions name binary packages; what is not fixed may be told by source.
+                # Errata of rpm distributions name binary packages; what is not fixed may be named by source.
                 keys.append((name, found.name, found.version))
                 keys.append((name + SOURCE, found.source or found.name, found.version))
             else:

@@ -226,7 +226,7 @@ def _is_purl(reference: Any) -> bool:
 
 
 def _found(text: Any, properties: dict[str, str]) -> tuple[Found, Distribution | None] | None:
-    """(package, distribution it says it is of); None for what is no package that is matched."""
+    """(package, distribution it says it is of); None for a package that is not matched."""
     if not isinstance(text, str) or len(text) > 4096:
         return None
     try:

@@ -213,7 +213,7 @@ class State:
         merged: dict[Found, tuple[str, list[str]]] = {}
         for path in sorted(self._files):
             digest, cataloger, found = self._files[path]
-            # go.sum names every version that was looked at; go.mod beside it says which are used.
+            # go.sum names every version that was looked at; go.mod next to it says which are used.
             if cataloger == "go-sum" and posixpath.join(posixpath.dirname(path), "go.mod") in self._files:
                 continue
             for item in found:

@@ -195,7 +195,7 @@ def _test(kind: str, names: tuple[str, ...], states: list[tuple[str, str]]) -> _
     if not states:
         return _Test(kind, names)
     for evr, operation in states:
-        # Epoch 0 is told apart from none nowhere else.
+        # Nothing else distinguishes epoch 0 from none.
         version = evr.removeprefix("0:")
         if operation == "less than" and evr not in _NOTHING:
             return _Test(kind, names, fixed=version)
@@ -230,7 +230,7 @@ def _leaf(element: Any, tests: dict[str, _Test]) -> _Node:
         return _Node(False, module=module[1])
     platform = ecosystems.platform(comment)
     test = tests.get(element.get("test_ref", ""))
-    # A platform is told by the version of its release package.
+    # The version of its release package says which platform it is.
     if test is None or (platform is not None and all("release" in name for name in test.names)):
         return _Node(False, platforms=(platform,) if platform is not None else ())
     return _Node(False, test=test, packages=True)
@@ -248,7 +248,7 @@ def _below(node: _Node) -> tuple[tuple[str, ...], str]:
 def _walk(
     node: _Node, platforms: tuple[str, ...], module: str
 ) -> Iterator[tuple[_Test, tuple[str, ...], str]]:
-    """(test, platforms, module) of each test of packages, with what stands beside it under AND."""
+    """(test, platforms, module) of each test of packages, with what stands next to it under AND."""
     if node.test is not None:
         yield node.test, platforms, module
         return

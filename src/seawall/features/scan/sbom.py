@@ -129,7 +129,7 @@ def spdx(inventory: Inventory, name: str, digest: str, at: float) -> bytes:
             "versionInfo": found.version,
             "downloadLocation": "NOASSERTION",
             "filesAnalyzed": False,
-            # Licence texts of packages are not SPDX expressions, so they are told as found.
+            # Licence texts of packages are not SPDX expressions, so they are given as found.
             "licenseDeclared": "NOASSERTION",
             "licenseConcluded": "NOASSERTION",
             "copyrightText": "NOASSERTION",

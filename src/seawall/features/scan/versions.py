@@ -86,7 +86,7 @@ def _in_range(kind: str, version: str, events: list[dict[str, str]]) -> tuple[bo
     limits = [value for name, value in ordered if name == "limit" and value != "*"]
     if limits and not any(compare(kind, version, value) == -1 for value in limits):
         return False, []
-    # Comparing needs every event in order; an event that is no version makes the range unusable.
+    # Comparing needs every event in order; an event that is not a version makes the range unusable.
     for name, value in ordered:
         if name != "limit" and value != "0" and compare(kind, value, value) is None:
             return False, []

@@ -29,7 +29,7 @@ SIGNERS = ("key", "certificate")
 class Anchor:
     """A key or certificate that is trusted, under the name its project gave it.
 
-    `identities`: (issuer, subject) of which a signer's certificate must have one, anybody's where empty. The
+    `identities`: (issuer, subject); a signer's certificate must have one of them, or any where empty. The
     subject is a name in the certificate (e-mail address, URI, ...), "*" stands for any text; the issuer is
     who Fulcio says vouched for it, "" for anyone.
     """

@@ -1,4 +1,4 @@
-"""When a signature was made, as timestamps and log entries beside it prove."""
+"""When a signature was made, as timestamps and log entries next to it prove."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Proofs = tuple[list[bytes], list[LogEntry]]
 
 
 def annotated_proofs(annotations: Mapping[str, str]) -> Proofs:
-    """Timestamps and log entries beside a signature in cosign's annotations."""
+    """Timestamps and log entries next to a signature in cosign's annotations."""
     entry = read_json(annotations.get(_LOG, "").encode())
     payload = get(entry, "Payload")
     stamp = unbase64(get(read_json(annotations.get(_STAMP, "").encode()), "SignedRFC3161Timestamp"))

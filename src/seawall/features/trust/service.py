@@ -106,7 +106,7 @@ class TrustService:
         """Trust a public key or certificate (PEM). Raises InvalidError, ConflictError, NotFoundError.
 
         `usage` is "signer", or "timestamp" or "log" for who says when a signature was made. `identities`:
-        (issuer, subject) of the signers to whom a certificate is confined, see `Anchor`.
+        (issuer, subject) of the signers that a certificate is confined to, see `Anchor`.
         """
         if not 1 <= len(name) <= 255 or name != name.strip() or "\0" in name:
             raise InvalidError("the name must have 1 to 255 characters")

@@ -105,7 +105,7 @@ def trusted_signer(chain: list[x509.Certificate], anchors: Iterable[Anchor], at:
 
 
 def _identified(leaf: x509.Certificate, anchor: Anchor) -> bool:
-    """Whether a signer's certificate is of somebody to whom the anchor is confined."""
+    """Whether a signer's certificate is of a signer that the anchor is confined to."""
     if not anchor.identities:
         return True
     issuer, names = _issuer_of(leaf), _names(leaf)
@@ -162,7 +162,7 @@ def _issuer_of(leaf: x509.Certificate) -> str | None:
 
 
 def verdict(signer: str | None, moment: Moment | None = None) -> Verdict:
-    """The verdict that an anchor's name gives; None is no trust."""
+    """The verdict that an anchor's name gives; None means no trust."""
     if signer is None:
         return Verdict(False, reason="no trusted key or certificate has signed it")
     return Verdict(True, signer, moment=moment)

@@ -49,7 +49,7 @@ tuf_keys = Table(
     Index("ix_tuf_keys_role", "gun", "role"),
 )
 
-# The change feed. `category` is update or deletion; no foreign key, since deletions are told too.
+# The change feed. `category` is update or deletion; no foreign key, since deletions are in it too.
 tuf_changes = Table(
     "tuf_changes",
     metadata,
@@ -72,7 +72,7 @@ trusted_keys = Table(
     Column("pem", Text, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("created_at", Float, nullable=False),
-    # [[issuer, subject], ...]: whose certificates count, where not everybody's whom an authority vouches for.
+    # [[issuer, subject], ...]: the signers that count; empty: all that an authority vouches for.
     Column("identities", JSON),
     UniqueConstraint("project_id", "name"),
     UniqueConstraint("project_id", "fingerprint"),

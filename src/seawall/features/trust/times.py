@@ -36,7 +36,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A proven time (Unix seconds) and by whom; at that time the signature existed."""
+    """A proven time (Unix seconds) and who proves it; at that time the signature existed."""
 
     at: float
     witness: str

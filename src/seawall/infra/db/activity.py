@@ -59,7 +59,7 @@ def activity(connection: Connection) -> dict[str, Any]:
                 rows = connection.execute(text(query)).mappings().all()
         except DBAPIError as error:
             # The extension pg_stat_statements is not there, or not for this user.
-            found[name] = f"not to be had: {str(error.orig).splitlines()[0]}"
+            found[name] = f"not available: {str(error.orig).splitlines()[0]}"
             continue
         found[name] = [
             {key: _plain(_LITERAL.sub("?", value) if key == "query" else value) for key, value in row.items()}

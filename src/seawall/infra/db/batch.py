@@ -109,7 +109,7 @@ def later(
 
 
 def flush(connection: Connection) -> None:
-    """Do now what is kept, but for what is `last`: somebody wants to see it."""
+    """Do now what is kept, except for what is `last`: somebody wants to see it."""
     if not keeps(connection):
         return
     kept: list[Later] = connection.info[_KEPT]

@@ -121,7 +121,7 @@ def check_empty(url: str) -> None:
 
 
 def _check_unused(connection: Connection) -> list[Table]:
-    """The tables of the dump that are there, none of which has a row. A killed restore leaves them so."""
+    """The tables of the dump that are there and have no row. A killed restore leaves them so."""
     names = set(inspect(connection).get_table_names())
     there = [table for table in tables() if table.name in names]
     if any(connection.execute(select(1).select_from(table).limit(1)).first() for table in there):

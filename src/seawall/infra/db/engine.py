@@ -307,7 +307,7 @@ class SqliteDatabase:
                 ending = time.perf_counter()
             meters.STATEMENTS.observe(time.perf_counter() - ending, "commit")
         except BaseException as error:
-            # The group's commit itself failed, so nothing of it happened: every member is told.
+            # The group's commit itself failed, so nothing of it happened: every member gets the error.
             with contextlib.suppress(Exception):
                 connection.rollback()
             failure = self._refused(connection, error) if isinstance(error, DBAPIError) else error
@@ -325,7 +325,7 @@ class SqliteDatabase:
 
 
 class _TurnFile:
-    """Processes that write to one SQLite file take turns by `flock` on a file beside it.
+    """Processes that write to one SQLite file take turns by `flock` on a file next to it.
 
     SQLite's own lock is safe without this, but waits for it by sleeping longer and longer; the kernel wakes
     the next in line at once. Entered once for the file, then once for each turn.

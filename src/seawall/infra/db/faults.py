@@ -115,7 +115,7 @@ _SERVERS = frozenset({Fault.BUSY, Fault.FULL, Fault.REFUSED, Fault.BROKEN})
 
 
 class DatabaseError(UnavailableError):
-    """The database answered with an error that is not Seawall's; `fault` says of which class."""
+    """The database answered with an error that is not Seawall's; `fault` is its class."""
 
     def __init__(self, fault: Fault, message: str) -> None:
         self.fault = fault

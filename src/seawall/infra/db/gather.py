@@ -100,7 +100,7 @@ class Gatherer(Generic[K, V]):
             asked = self._waiting.get(place)
             if asked is None:
                 asked = self._waiting[place] = _Asked(key, now, loop.create_future())
-                # That all who asked have gone is no reason to warn of an error.
+                # That all who asked have gone is not a reason to warn of an error.
                 asked.future.add_done_callback(lambda done: done.cancelled() or done.exception())
                 self._begin()
             try:

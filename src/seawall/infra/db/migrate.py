@@ -175,7 +175,7 @@ def _with_lock(url: str, run: Callable[[Connection], None]) -> None:
         engine = create_engine(url)
         event.listen(engine, "connect", _leave_transactions_to_us)
         event.listen(engine, "begin", _begin_immediate)
-        # A lock file beside the database: SQLite's own lock cannot be held across several transactions.
+        # A lock file next to the database: SQLite's own lock cannot be held across several transactions.
         fd = os.open(f"{path}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)

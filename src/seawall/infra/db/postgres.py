@@ -14,7 +14,7 @@ Three kinds of fault end an attempt, and each is met in its own way until `retry
   a promoted standby the marker is there exactly if the transaction was replicated.
 
 A cut network is noticed in about 4 seconds by TCP keepalives (idle connections) and TCP_USER_TIMEOUT (sent
-data without acknowledgement); the server is told to notice vanished clients likewise, so that their row
+data without acknowledgement); the server is set to notice vanished clients likewise, so that their row
 locks go. A server that hangs is found by asking it (see `seawall.infra.db.hosts`).
 
 Reads and writes have connections of their own, and so has the health check: with a synchronous standby that

@@ -28,7 +28,7 @@ _OVER = ("success", "error", "stopped")
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a feature's API calls the states of executions and tasks, beside Pending and Stopped."""
+    """What a feature's API calls the states of executions and tasks, in addition to Pending and Stopped."""
 
     running: str
     success: str
@@ -156,7 +156,7 @@ class Executions:
         return [(row[0], row[1]) for row in connection.execute(query)]
 
     def _verdict(self, connection: Connection, execution_id: int) -> tuple[str, str] | None:
-        """(status, why) with which the execution is over; None while it is under way, or once it is told."""
+        """(status, why) with which the execution is over; None while it is under way, or once known."""
         table = self._executions.c
         query = select(table.status, table.job_id).where(table.id == execution_id)
         row = connection.execute(query).first()

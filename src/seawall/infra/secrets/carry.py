@@ -36,7 +36,7 @@ class Found:
 
 
 def read_folder(folder: Path) -> Found:
-    """The keys below `folder`. Raises ConfigError: none, a file that is no key, or two that contradict."""
+    """The keys below `folder`. Raises ConfigError: none, a file that is not a key, or two that contradict."""
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is not a folder")
     named: dict[str, Path] = {}
@@ -143,7 +143,7 @@ def _as_text(material: bytes) -> bytes:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a secret file in one step, for whom the old one, or else the folder, belongs to."""
+    """Write a secret file in one step; its owner is that of the old one, or else of the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     model = path.stat() if path.exists() else path.parent.stat()
     write_whole(path, content, owner=(model.st_uid, model.st_gid))

@@ -18,14 +18,14 @@ from seawall.infra.secrets.versions import KeyVersions
 from seawall.infra.settings import KeysSettings
 from seawall.kernel.errors import ConfigError
 
-# How a file holds bytes that are no text.
+# How a file holds bytes that are not text.
 BASE64 = b"base64:"
 
 log: Any = structlog.get_logger("seawall.keys")
 
 
 class KeyFiles:
-    """The key files that settings name, read once. Raises ConfigError naming a file that is no key."""
+    """The key files that settings name, read once. Raises ConfigError naming a file that is not a key."""
 
     def __init__(self, settings: KeysSettings, *, held: tuple[str, ...] = ()) -> None:
         """`held` are keys that the cluster has: a file of such a key may be missing."""
@@ -62,7 +62,7 @@ class KeyFiles:
     def compare(self, masters: MasterKeys, known: KeyVersions, *, heal: bool) -> None:
         """Hold the files against the cluster's keys. Raises ConfigError naming the first that differs.
 
-        A file that holds an older version, from before a rotation, is no fault: it is only out of date.
+        A file that holds an older version, from before a rotation, is not a fault: it is only out of date.
         """
         for name, (path, material) in self._files.items():
             fingerprint = masters.key_fingerprint(name, material)

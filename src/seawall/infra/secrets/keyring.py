@@ -120,7 +120,7 @@ class KeyRing:
         """Whether `token` was made by `csrf_token` for `session`, on whichever instance."""
         _, _, rest = token.partition(".")
         nonce, _, mac = rest.partition(".")
-        # The version is no help: keys of peers have other numbers here than there.
+        # The version does not help: keys of peers have other numbers here than there.
         return any(
             hmac.compare_digest(_csrf_mac(key, session, nonce), mac)
             for key in self.accepted(CSRF)

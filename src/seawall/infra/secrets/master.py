@@ -46,7 +46,7 @@ def load_master_key(settings: Settings, *, create: bool = True) -> bytes:
 
 
 def other_master_keys(settings: Settings) -> tuple[bytes, ...]:
-    """The master keys besides `load_master_key`'s that may open what is stored. Raises ConfigError."""
+    """The master keys, other than `load_master_key`'s, that may open what is stored. Raises ConfigError."""
     path = settings.other_master_key_file
     return () if path is None else (read_master_key(path),)
 

@@ -100,7 +100,7 @@ class BlobStorage(Protocol):
         """Size in bytes, or None when the key is absent."""
 
     def locate(self, key: str) -> Location:
-        """Where the bytes can be had without Python in between."""
+        """Where the bytes can be reached without Python in between."""
 
     def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Bytes `start` to `end` (exclusive). Raises FileNotFoundError."""

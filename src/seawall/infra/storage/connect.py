@@ -45,7 +45,7 @@ def open_objects(settings: StorageSettings) -> ObjectStorage:
 
 
 def _attributes(settings: StorageSettings) -> Attributes:
-    """What new objects are given besides their bytes."""
+    """What new objects are given in addition to their bytes."""
     # The distribution's word for the bucket's class is NONE.
     if settings.driver == "s3" and settings.s3.storageclass not in (None, "NONE"):
         return {"Storage-Class": settings.s3.storageclass}

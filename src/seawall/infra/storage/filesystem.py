@@ -1,7 +1,7 @@
 """Blobs on a local or shared filesystem.
 
 Layout below the root: `blobs/<2 hex>/<key>` for blobs and `uploads/<id>` for sessions. A blob appears by
-`rename` of a file that was fsynced, and the directory is fsynced before anybody is told. A session's file
+`rename` of a file that was fsynced, and the directory is fsynced before the answer. A session's file
 is held with `flock`, so two processes (on one host, or on hosts sharing NFSv4) never write it together;
 the kernel lets go of it when a process dies.
 """

@@ -29,7 +29,7 @@ SECONDS = Histogram(
 ERRORS = Counter("seawall_storage_errors_total", "Storage operations that failed", ["driver", "action"])
 BYTES = Counter("seawall_storage_bytes_total", "Bytes to and from storage", ["driver", "direction"])
 
-# What a client causes is no fault of the storage.
+# What a client causes is not a fault of the storage.
 _NO_FAULT = (FileNotFoundError, UploadBusyError, UploadLostError, asyncio.CancelledError, GeneratorExit)
 
 

@@ -99,7 +99,7 @@ class ObjectWriter:
             view = view[room:]
 
     async def _send(self) -> None:
-        """Send a part of an object of which more follows."""
+        """Send a part of an object that has more parts to come."""
         if self._stream is None:
             self._stream = self._open()
         async with self._spool.taken() as data:

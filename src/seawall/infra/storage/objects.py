@@ -76,7 +76,7 @@ class ObjectStorage:
         `signer`: the same bucket at the address that clients use, when it is another. `part_bytes` and
         `parallel`: size of a multipart upload's parts, and how many are sent at a time. `upload_memory`:
         bytes of unfinished uploads that are kept in memory (see `spool`). `attributes`: what the store is
-        told of each new object, for instance its storage class.
+        given with each new object, for instance its storage class.
         """
         self.store = store
         self.part_bytes = part_bytes

@@ -42,7 +42,7 @@ class Memory:
         self._waiting -= size
 
     def reserve(self, size: int) -> bool:
-        """Whether `size` bytes may be sent besides; they are counted then, until `give_back`."""
+        """Whether `size` more bytes may be sent; they are counted then, until `give_back`."""
         if self._queue or self._sending + size > self._share:
             return False
         self._sending += size

@@ -32,7 +32,7 @@ def tree_path(key: str) -> str | None:
 
 
 def key_at(path: str) -> str | None:
-    """The key of the blob at `path` (relative to TREE); None for what is no blob."""
+    """The key of the blob at `path` (relative to TREE); None for anything but a blob."""
     found = _PATH.fullmatch(path)
     if found is None or not found["hex"].startswith(found["start"]):
         return None

@@ -49,7 +49,7 @@ _COLUMNS = (
     manifests.c.accessory_type,
     manifests.c.accessory_of,
 )
-# Manifests above this size (bytes) are not told in full in lists.
+# Manifests above this size (bytes) are not shown in full in lists.
 BRIEF_BYTES = 64 * 1024
 _BRIEF = tuple(
     case((manifests.c.size <= BRIEF_BYTES, column)) if column is manifests.c.annotations else column

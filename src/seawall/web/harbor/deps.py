@@ -12,7 +12,7 @@ forgets to call `Access.require` answers 500, not data.
         ...access.project.id...
 
 Every successful change is written to the audit log before it is answered, under what `Access.audited` was
-told, or else what the path says. The trace of an `Intent` commits with the change, so that the log will tell
+given, or else what the path says. The trace of an `Intent` commits with the change, so that the log will tell
 of it even when the server dies between the two.
 """
 
@@ -246,7 +246,7 @@ async def _access(request: Request) -> Access:
 
 
 class Requirement:
-    """Base of the dependencies by which a route says whom it lets in. `declares` goes into the OpenAPI."""
+    """Base of the dependencies by which a route says who may use it. `declares` goes into the OpenAPI."""
 
     def __init__(self, scope: str, resource: str = "", action: str = "") -> None:
         self.declares = {"scope": scope, "resource": resource, "action": action}

@@ -32,7 +32,7 @@ class WitnessModel(BaseModel):
 
 
 class DrModel(BaseModel):
-    """This site. `lag_seconds`: how old the standby's content is; on the active, as the standby told."""
+    """This site. `lag_seconds`: how old the standby's content is; on the active, as the standby reported."""
 
     role: Literal["off", "active", "standby", "fenced"]
     site: str

@@ -26,7 +26,7 @@ router = ApiRouter(tags=["jobservice"])
 def _kinds_of(jobs: JobService, vendor: str) -> list[str]:
     """The kinds that Harbor's API calls so, in any letter case; `all` means every one.
 
-    Harbor has types that Seawall does not have, so a type without kinds is no error, as there.
+    Harbor has types that Seawall does not have, so a type without kinds is not an error, as there.
     """
     kinds, name = [*jobs.kinds, SCHEDULER], vendor.upper()
     return [kind for kind in kinds if name in ("ALL", vendor_of(kind))]

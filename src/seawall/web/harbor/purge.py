@@ -61,7 +61,7 @@ def _args(body: Schedule) -> dict[str, Any]:
     # Kinds that are not known are taken, as in Harbor, and match nothing: less is purged, never more.
     for name in (part.strip() for part in f"{types},{operations}".split(",") if part.strip()):
         if not _NAME.fullmatch(name):
-            raise ApiError(400, f"parameters.include_event_types: {name[:64]!r} is no name of an event type")
+            raise ApiError(400, f"parameters.include_event_types: {name[:64]!r} is not an event type")
     args: dict[str, Any] = {"audit_retention_hour": hours, "dry_run": dry_run}
     # Shown as it was given: Terraform's provider compares both.
     if types or not operations:

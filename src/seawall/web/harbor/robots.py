@@ -170,7 +170,7 @@ async def _found(
     access.require_known()
     row = await db.point(lambda c: domain.find(c, robot_id))
     if row is None:
-        # Ids are no secret, yet only who could see the robot learns that there is none.
+        # Ids are not secret, yet only who could see the robot learns that there is none.
         await access.require("robot", action)
         raise ApiError(404, f"robot {robot_id} not found")
     project = await _project_of(access, row)

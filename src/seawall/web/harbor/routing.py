@@ -33,7 +33,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 class ApiRoute(APIRoute):
-    """A route that says whom it lets in, is sure to have decided, and writes the audit log."""
+    """A route that says who may use it, is sure to have decided, and writes the audit log."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         # Harbor leaves out what has no value.
@@ -42,7 +42,7 @@ class ApiRoute(APIRoute):
         calls = [dependency.call for dependency in self.dependant.dependencies]
         requirements: list[Any] = [call for call in calls if isinstance(call, Requirement)]
         if not requirements:
-            raise TypeError(f"route {path} does not say whom it lets in; see seawall.web.harbor.deps")
+            raise TypeError(f"route {path} does not say who may use it; see seawall.web.harbor.deps")
         self.openapi_extra = {**(self.openapi_extra or {}), "x-seawall-access": requirements[0].declares}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

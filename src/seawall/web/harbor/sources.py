@@ -1,4 +1,4 @@
-"""Sources of identity, and as whom they know users: Seawall's own part of the API."""
+"""Sources of identity, and how they know users: Seawall's own part of the API."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class IdentitySourceReq(IdentitySourceChange):
 
 
 class UserIdentity(BaseModel):
-    """As whom a source knows a user; without `source` it is the default one."""
+    """How a source knows a user; without `source` it is the default one."""
 
     source: str | None = None
     issuer: str | None = None
@@ -174,7 +174,7 @@ async def ping_identity_source(
 async def list_user_identities(
     user_id: Id, access: Annotated[Access, system_access("user", "read")], db: Db
 ) -> list[UserIdentity]:
-    """As whom sources know a user."""
+    """How sources know a user."""
 
     def known(connection: Connection) -> list[identities.Link] | None:
         if by_id(connection, user_id) is None:

@@ -223,11 +223,11 @@ async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[
 
 
 def changes_something(method: str, path: str) -> bool:
-    """Whether a request may change what peers have too: then they are told before its answer."""
+    """Whether a request may change what peers have too: then they are notified before its answer."""
     if path.startswith("/c/") or "/_trust/" in path:
         # Signing in and out; the first who asks for a collection's key has it made.
         return True
     if method in ("GET", "HEAD", "OPTIONS"):
         return False
-    # Blobs and their uploads are no entities: they are asked for when something names them.
+    # Blobs and their uploads are not entities: they are asked for when something names them.
     return path.startswith(("/v2/", "/api/")) and not (path.startswith("/v2/") and "/blobs/" in path)

@@ -130,7 +130,7 @@ def error_response(error: RegistryError) -> Response:
 
 
 def base_url(external_url: str | None, headers: Headers, scheme: str) -> str:
-    """The address clients see: `external_url`, else the Host header's; "" when that is no host."""
+    """The address clients see: `external_url`, else the Host header's; "" when that is not a host."""
     if external_url:
         return external_url
     host = headers.get("host", "")

@@ -36,7 +36,7 @@ async def copy_artifact(
     name, reference = _parse_source(source)
     project = await db.point(lambda c: project_by_name(c, name.partition("/")[0]))
     if project is None:
-        # Whether a project exists is told to administrators only.
+        # Only administrators learn whether a project exists.
         raise ApiError(404, f"repository {name} not found") if access.principal.sysadmin else access.refusal()
     await access.require("artifact", "read", project)
     digest = await artifact_service.copy(name, reference, target)

@@ -220,7 +220,7 @@ def _links(row: ArtifactRow) -> dict[str, AdditionLink]:
     return {name: AdditionLink(href=f"{base}/{name}") for name in names}
 
 
-# Tags and accessories that are told of each artifact of a list, and of one alone. Their own lists have all.
+# Tags and accessories that are shown of each artifact of a list, and of one alone. Their own lists have all.
 _MOST_IN_LIST, _MOST_OF_ONE = 200, 5000
 
 

@@ -36,7 +36,7 @@ class Registry(BaseModel):
     credential: RegistryCredential | None = None
     insecure: bool | None = None
     ca_certificate: str | None = Field(default=None, max_length=PEM)
-    # Ours: where the credentials go besides the registry itself.
+    # Ours: where the credentials go in addition to the registry itself.
     token_server: str | None = None
     # Ours: networks (CIDR) inside ours that its redirects may lead to.
     internal_networks: list[str] | None = Field(default=None, max_length=32)

@@ -62,7 +62,7 @@ def _policy_model(policy: Policy, known: dict[int, StoredRegistry]) -> Replicati
 def _policy_of(body: ReplicationPolicy, policy_id: int = 0) -> Policy:
     trigger = body.trigger or ReplicationTrigger()
     settings = trigger.trigger_settings or ReplicationTriggerSettings()
-    # Both are shown, and a client may send both back: the older name is the one that Harbor heeds.
+    # Both are shown, and a client may send both back: the older name is the one that Harbor follows.
     deletion = body.deletion if body.deletion is not None else body.replicate_deletion
     count = body.dest_namespace_replace_count
     return Policy(

@@ -155,7 +155,7 @@ def _capabilities(info: AdapterInfo, *, local: bool) -> RegistryInfo:
         type=info.type,
         description=info.description,
         supported_resource_filters=filters,
-        # Another registry's pushes are no events here.
+        # Another registry's pushes are not events here.
         supported_triggers=[name for name in TRIGGERS if local or name != "event_based"],
         supported_copy_by_chunk=True,
     )

@@ -1,4 +1,4 @@
-"""Deletions of the last hours, beside the receipts of pushes"""
+"""Deletions of the last hours, next to the receipts of pushes"""
 
 import sqlalchemy as sa
 from alembic import op
