@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from seawall.process.commands import completion, main
-from seawall.process.commands.output import JsonOption, OutputOption
+from seawall.process.commands.output import JsonOption, OutputOption, listed, result
 from tests.support.processes import ROOT
 
 
@@ -121,3 +121,15 @@ def test_version_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["--json"], ["--output", "json"], ["-o", "json"]):
         TREE.main(args=["version", *words], prog_name="seawall", standalone_mode=False)
         assert list(json.loads(capsys.readouterr().out)) == ["version"]
+
+
+def test_a_table_shows_values_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    listed(("id", "error"), [(1, "[red]disk[/] is full"), (2, None)], False)
+    result({"last_error": "[bold]no", "count": None}, False)
+    said = capsys.readouterr().out
+    assert "[red]disk[/] is full" in said
+    assert "last error" in said
+    assert "[bold]no" in said
+    listed(("id", "created at"), [(1, 2.5)], True)
+    result({"a": None}, True)
+    assert capsys.readouterr().out == '[{"id": 1, "created_at": 2.5}]\n{"a": null}\n'

@@ -14,13 +14,30 @@ from seawall.infra.db import Database
 from seawall.infra.settings import Settings
 from seawall.process.commands.bars import bars
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
-from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, result
+from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed, result
 from seawall.process.storage import open_storage
 from seawall.registry import fsck as fsck_
 from seawall.registry import gc as gc_
 from seawall.registry import receipts
+from seawall.registry.accounting import human
 
 app = typer.Typer()
+
+
+# What people see of a report's counts.
+_COUNTS = {
+    "uploads": "upload sessions that nobody continued",
+    "manifests": "untagged manifests",
+    "links": "blobs of a repository that no manifest there names",
+    "blobs": "blobs that nothing names",
+    "purged_bytes": "their size",
+    "deleted_files": "files of blobs that an earlier run removed",
+    "orphan_files": "files that no row names",
+    "broken_writes": "files that were not written to their end",
+    "freed_bytes": "space that the storage got back",
+    "deleted_manifests": "manifests that users deleted since the last run",
+    "lost": "acknowledged pushes that the database lacks (see fsck)",
+}
 
 
 @app.command()
@@ -56,7 +73,15 @@ def gc(
 
     with bars():
         report = with_db(settings, work)
-    result(report.as_dict(), in_json(as_json, output))
+    if in_json(as_json, output):
+        result(report.as_dict(), True)
+        return
+    counts = report.as_dict()
+    listed(
+        ("would be removed" if dry_run else "removed", "count"),
+        [(text, human(counts[name]) if "bytes" in name else counts[name]) for name, text in _COUNTS.items()],
+        False,
+    )
 
 
 @app.command()

@@ -100,6 +100,10 @@ def _when(at: float | None) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else "-"
 
 
+def _same(at: float | None) -> float | None:
+    return at
+
+
 @jobs_app.command("list")
 def list_jobs(
     kind: Annotated[str | None, typer.Option(help="only this kind")] = None,
@@ -126,14 +130,13 @@ def list_jobs(
         return there
 
     items = _ask(config, data_dir, found)
-    if in_json(as_json, output):
-        keys = ("id", "kind", "status", "created_at", "error")
-        rows = [(item.id, item.kind, item.status, item.created_at, item.error or None) for item in items]
-        listed(keys, rows, True)
-        return
-    for item in items:
-        line = f"{item.id}  {item.kind:20}  {item.status:8}  {_when(item.created_at)}"
-        print(f"{line}  {item.error}" if item.error else line)
+    wants_json = in_json(as_json, output)
+    moment = _same if wants_json else _when
+    listed(
+        ("id", "kind", "status", "created at", "error"),
+        [(item.id, item.kind, item.status, moment(item.created_at), item.error or None) for item in items],
+        wants_json,
+    )
 
 
 @jobs_app.command("log")
@@ -280,9 +283,10 @@ def schedules(
     Example: seawall jobs schedules
     """
     found = _ask(config, data_dir, lambda jobs: jobs.schedules())
-    if in_json(as_json, output):
-        keys = ("name", "cron", "kind", "next_at")
-        listed(keys, [(item.name, item.cron, item.kind, item.next_at) for item in found], True)
-        return
-    for item in found:
-        print(f"{item.name:30}  {item.cron:20}  {item.kind:20}  {_when(item.next_at)}")
+    wants_json = in_json(as_json, output)
+    moment = _same if wants_json else _when
+    listed(
+        ("name", "cron", "kind", "next at"),
+        [(item.name, item.cron, item.kind, moment(item.next_at)) for item in found],
+        wants_json,
+    )

@@ -61,11 +61,13 @@ def listed(
         keys = [word.replace(" ", "_") for word in head]
         print(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*head)
     for row in rows:
-        table.add_row(*("" if value is None else shown(value) for value in row))
+        # What others wrote, such as an error, may have what looks like rich's markup.
+        table.add_row(*("" if value is None else escape(shown(value)) for value in row))
     console().print(table)
 
 
@@ -76,9 +78,10 @@ def result(values: Mapping[str, Any], as_json: bool, text: str | None = None) ->
     elif text is not None:
         print(text)
     else:
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table(show_header=False)
         for name, value in values.items():
-            table.add_row(name.replace("_", " "), "" if value is None else str(value))
+            table.add_row(name.replace("_", " "), "" if value is None else escape(str(value)))
         console().print(table)

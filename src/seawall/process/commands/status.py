@@ -28,6 +28,8 @@ from seawall.process.commands.output import JsonOption, Output, OutputOption, co
 from seawall.registry.accounting import human
 
 app = typer.Typer()
+# Columns of the screen in a pipe.
+_PIPED = 120
 
 # Figures of the cluster that are shown as they are: name in JSON, metric.
 _TOTALS = {
@@ -71,7 +73,9 @@ def status(
         if wants_json:
             print(json.dumps(await look(db, ring, settings)))
         elif once or not sys.stdout.isatty():
-            console().print(drawn(await look(db, ring, settings)))
+            # Panels fill the width that there is, and a pipe has no width.
+            width = None if sys.stdout.isatty() else _PIPED
+            console().print(drawn(await look(db, ring, settings)), width=width)
         else:
             await _live(db, ring, settings, every)
 

@@ -21,6 +21,8 @@ _SYNONYMS = {
     "run": "serve",
     "show": "list",
     "start": "serve",
+    "update": "migrate",
+    "upgrade": "migrate",
     "up": "serve",
 }
 
