@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 BANNED = {
     r"anew": "again",
     r"mend(s|ed|ing)?": "repair, correct",
-    r"hears? of": "learns of, is sent",
+    r"hear[sd]? of": "learns of, is sent",
     r"whoever": "anyone who, a user who",
     r"in the place of": "in place of",
     r"thereof|wherefore|whilst|albeit|heretofore": "a word of today",

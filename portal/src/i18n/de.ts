@@ -28,7 +28,7 @@ export const de: Record<Text, string> = {
   Compare: "Vergleichen",
   "Networks inside": "Interne Netze",
   "Token server": "Token-Server",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "Wohin die Registry uns weiterleiten darf, etwa das Netz ihres Blob-Speichers.",
   "{from} and {to}": "{from} und {to}",
   "Select two artifacts of a repository to compare them":
@@ -196,7 +196,7 @@ export const de: Record<Text, string> = {
   "A tag that a rule matches can be neither overwritten nor deleted.":
     "Ein Tag, auf den eine Regel passt, kann weder überschrieben noch gelöscht werden.",
   "A user name, robot account or key.": "Ein Benutzername, Roboterkonto oder Schlüssel.",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "Ein Webhook meldet einem anderen System Pushes, Pulls, Scans und mehr.",
   Access: "Zugriff",
   "Access ID": "Zugriffs-ID",
@@ -861,11 +861,11 @@ export const de: Record<Text, string> = {
     "Bei einer Stelle: der Name im Zertifikat des Unterzeichners; * ist beliebiger Text. Leer: alle.",
   "vouched for by": "bestätigt von",
   "None: any signature counts": "Keine: jede Signatur zählt",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "Zwei Standorte haben dasselbe geändert, bevor sie voneinander hörten: Eine Änderung wurde behalten.",
   "Type the name of this site to confirm: {site}":
     "Geben Sie zur Bestätigung den Namen dieses Standorts ein: {site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "Was ein aktiver Standort bestätigt hatte, als er verloren ging, und was daraus wurde, als er zurückkam.",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "Was der andere Standort bestätigt und dieser nicht empfangen hat, fehlt hier; wenn der andere zurückkommt, steht es unten bei den Resten.",
@@ -1069,7 +1069,7 @@ export const de: Record<Text, string> = {
     "Bewahren Sie diese Codes auf. Jeder meldet Sie einmal an, wenn Sie die Authenticator-App verloren haben.",
   "Of your authenticator, or a recovery code.":
     "Von Ihrer Authenticator-App, oder ein Wiederherstellungscode.",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "Aus. Damit genügt ein Passwort allein nicht zur Anmeldung; Programme brauchen dann ein Token.",
   "On. Recovery codes left: {n}": "An. Verbleibende Wiederherstellungscodes: {n}",
   "Require a second factor of local users": "Von lokalen Benutzern einen zweiten Faktor verlangen",

@@ -27,7 +27,7 @@ export const es: Record<Text, string> = {
   Compare: "Comparar",
   "Networks inside": "Redes internas",
   "Token server": "Servidor de tokens",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "Adónde puede redirigirnos el registro, como la red de su almacén de blobs.",
   "{from} and {to}": "{from} y {to}",
   "Select two artifacts of a repository to compare them":
@@ -195,7 +195,7 @@ export const es: Record<Text, string> = {
   "A tag that a rule matches can be neither overwritten nor deleted.":
     "Una etiqueta que coincide con una regla no puede sobrescribirse ni eliminarse.",
   "A user name, robot account or key.": "Un nombre de usuario, una cuenta robot o una clave.",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "Un webhook informa a otro sistema de envíos, descargas, análisis y más.",
   Access: "Acceso",
   "Access ID": "ID de acceso",
@@ -858,10 +858,10 @@ export const es: Record<Text, string> = {
     "De una autoridad: el nombre en el certificado del firmante; * es cualquier texto. Vacío: todos.",
   "vouched for by": "avalado por",
   "None: any signature counts": "Ninguna: cuenta cualquier firma",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "Dos sitios cambiaron lo mismo antes de saber el uno del otro: se conservó un cambio.",
   "Type the name of this site to confirm: {site}": "Escriba el nombre de este sitio para confirmar: {site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "Lo que un sitio activo había confirmado cuando se perdió, y qué fue de ello cuando volvió.",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "Lo que el otro sitio confirmó y este no ha recibido falta aquí; cuando el otro sitio vuelva, aparecerá abajo entre los restos.",
@@ -1064,7 +1064,7 @@ export const es: Record<Text, string> = {
     "Guarde estos códigos. Cada uno le permite entrar una vez si ha perdido la aplicación de autenticación.",
   "Of your authenticator, or a recovery code.":
     "De su aplicación de autenticación, o un código de recuperación.",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "Desactivado. Con él, una contraseña sola no permite entrar a nadie; los programas necesitan entonces un token.",
   "On. Recovery codes left: {n}": "Activado. Códigos de recuperación restantes: {n}",
   "Require a second factor of local users": "Exigir un segundo factor a los usuarios locales",

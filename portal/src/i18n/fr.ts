@@ -28,7 +28,7 @@ export const fr: Record<Text, string> = {
   Compare: "Comparer",
   "Networks inside": "Réseaux internes",
   "Token server": "Serveur de jetons",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "Vers où le registre peut nous rediriger, par exemple le réseau de son stockage de blobs.",
   "{from} and {to}": "{from} et {to}",
   "Select two artifacts of a repository to compare them":
@@ -197,7 +197,7 @@ export const fr: Record<Text, string> = {
   "A tag that a rule matches can be neither overwritten nor deleted.":
     "Un tag auquel une règle correspond ne peut être ni écrasé ni supprimé.",
   "A user name, robot account or key.": "Un nom d'utilisateur, un compte robot ou une clé.",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "Un webhook informe un autre système des envois, téléchargements, analyses et plus encore.",
   Access: "Accès",
   "Access ID": "ID d'accès",
@@ -865,10 +865,10 @@ export const fr: Record<Text, string> = {
     "Pour une autorité : le nom dans le certificat du signataire ; * est un texte quelconque. Vide : tout le monde.",
   "vouched for by": "attesté par",
   "None: any signature counts": "Aucune : toute signature compte",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "Deux sites ont modifié la même chose avant d'avoir des nouvelles l'un de l'autre : une modification a été gardée.",
   "Type the name of this site to confirm: {site}": "Saisissez le nom de ce site pour confirmer : {site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "Ce qu'un site actif avait confirmé quand il a été perdu, et ce que c'est devenu à son retour.",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "Ce que l'autre site a confirmé et que celui-ci n'a pas reçu manque ici ; au retour de l'autre site, cela figure ci-dessous dans les restes.",
@@ -1073,7 +1073,7 @@ export const fr: Record<Text, string> = {
     "Conservez ces codes. Chacun vous connecte une fois si vous avez perdu l'application d'authentification.",
   "Of your authenticator, or a recovery code.":
     "De votre application d'authentification, ou un code de récupération.",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "Désactivé. Une fois activé, un mot de passe seul ne connecte personne ; les programmes ont alors besoin d'un jeton.",
   "On. Recovery codes left: {n}": "Activé. Codes de récupération restants : {n}",
   "Require a second factor of local users": "Exiger un second facteur des utilisateurs locaux",

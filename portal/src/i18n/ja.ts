@@ -26,7 +26,7 @@ export const ja: Record<Text, string> = {
   Compare: "比較",
   "Networks inside": "内部ネットワーク",
   "Token server": "トークンサーバー",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "レジストリが転送してよい先。例えば blob ストアのネットワークです。",
   "{from} and {to}": "{from} と {to}",
   "Select two artifacts of a repository to compare them":
@@ -194,7 +194,7 @@ export const ja: Record<Text, string> = {
   "A tag that a rule matches can be neither overwritten nor deleted.":
     "ルールに一致するタグは、上書きも削除もできません。",
   "A user name, robot account or key.": "ユーザー名、ロボットアカウント、または鍵。",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "Webhook は、プッシュ、プル、スキャンなどを別のシステムに知らせます。",
   Access: "アクセス",
   "Access ID": "アクセス ID",
@@ -854,10 +854,10 @@ export const ja: Record<Text, string> = {
     "認証局の場合: 署名者の証明書の名前。* は任意の文字列。空: 全員。",
   "vouched for by": "保証元",
   "None: any signature counts": "なし: どの署名も有効とします",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "2 つのサイトが互いの変更を知る前に同じものを変更したため、一方の変更が残りました。",
   "Type the name of this site to confirm: {site}": "確認のため、このサイトの名前を入力してください: {site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "アクティブなサイトが失われたときに確認済みだったものと、復帰したときにそれがどうなったかです。",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "相手サイトが確認し、このサイトが受け取っていないものはここにありません。相手サイトが復帰すると、下に「残ったもの」として表示されます。",
@@ -1060,7 +1060,7 @@ export const ja: Record<Text, string> = {
   "Keep these codes. Each signs you in once when you have lost the authenticator.":
     "これらのコードを保管してください。認証アプリを失ったとき、それぞれ 1 回サインインできます。",
   "Of your authenticator, or a recovery code.": "認証アプリのコード、またはリカバリーコードです。",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "オフ。オンにするとパスワードだけではサインインできず、プログラムにはトークンが必要になります。",
   "On. Recovery codes left: {n}": "オン。残りのリカバリーコード: {n}",
   "Require a second factor of local users": "ローカルユーザーに二要素認証を求める",

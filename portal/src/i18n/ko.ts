@@ -27,7 +27,7 @@ export const ko: Record<Text, string> = {
   Compare: "비교",
   "Networks inside": "내부 네트워크",
   "Token server": "토큰 서버",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "레지스트리가 우리를 보낼 수 있는 곳, 예를 들어 blob 저장소의 네트워크입니다.",
   "{from} and {to}": "{from} 및 {to}",
   "Select two artifacts of a repository to compare them": "비교할 리포지토리의 아티팩트 두 개를 선택하세요",
@@ -193,7 +193,7 @@ export const ko: Record<Text, string> = {
   "A tag that a rule matches can be neither overwritten nor deleted.":
     "규칙과 일치하는 태그는 덮어쓰거나 삭제할 수 없습니다.",
   "A user name, robot account or key.": "사용자 이름, 로봇 계정 또는 키입니다.",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "웹훅은 푸시, 풀, 스캔 등을 다른 시스템에 알립니다.",
   Access: "접근",
   "Access ID": "접근 ID",
@@ -849,10 +849,10 @@ export const ko: Record<Text, string> = {
     "기관의 경우: 서명자 인증서의 이름; *는 임의 텍스트입니다. 비우면 모두.",
   "vouched for by": "보증한 곳",
   "None: any signature counts": "없음: 모든 서명을 인정합니다",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "두 사이트가 서로의 소식을 듣기 전에 같은 것을 바꿨고, 변경 하나가 남았습니다.",
   "Type the name of this site to confirm: {site}": "확인하려면 이 사이트의 이름을 입력하세요: {site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "활성 사이트를 잃었을 때 그 사이트가 확인해 준 것과, 돌아왔을 때 그것이 어떻게 되었는지입니다.",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "다른 사이트가 확인했지만 이 사이트가 받지 못한 것은 여기에 없습니다. 다른 사이트가 돌아오면 아래에 남은 것으로 표시됩니다.",
@@ -1054,7 +1054,7 @@ export const ko: Record<Text, string> = {
   "Keep these codes. Each signs you in once when you have lost the authenticator.":
     "이 코드를 보관하세요. 인증 앱을 잃었을 때 코드마다 한 번씩 로그인할 수 있습니다.",
   "Of your authenticator, or a recovery code.": "인증 앱의 코드 또는 복구 코드입니다.",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "꺼짐. 켜면 비밀번호만으로는 로그인할 수 없고 프로그램에는 토큰이 필요합니다.",
   "On. Recovery codes left: {n}": "켜짐. 남은 복구 코드: {n}",
   "Require a second factor of local users": "로컬 사용자에게 2단계 인증 요구",

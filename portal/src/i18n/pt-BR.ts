@@ -27,7 +27,7 @@ export const ptBR: Record<Text, string> = {
   Compare: "Comparar",
   "Networks inside": "Redes internas",
   "Token server": "Servidor de tokens",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "Para onde o registro pode nos redirecionar, como a rede do seu armazenamento de blobs.",
   "{from} and {to}": "{from} e {to}",
   "Select two artifacts of a repository to compare them":
@@ -194,7 +194,7 @@ export const ptBR: Record<Text, string> = {
   "A tag that a rule matches can be neither overwritten nor deleted.":
     "Uma tag que corresponde a uma regra não pode ser sobrescrita nem excluída.",
   "A user name, robot account or key.": "Um nome de usuário, conta robô ou chave.",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "Um webhook avisa outro sistema de pushes, pulls, análises e mais.",
   Access: "Acesso",
   "Access ID": "ID de acesso",
@@ -858,10 +858,10 @@ export const ptBR: Record<Text, string> = {
     "De uma autoridade: o nome no certificado do assinante; * é qualquer texto. Vazio: todos.",
   "vouched for by": "atestado por",
   "None: any signature counts": "Nenhuma: qualquer assinatura conta",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "Dois sites mudaram a mesma coisa antes de saberem um do outro: uma mudança foi mantida.",
   "Type the name of this site to confirm: {site}": "Digite o nome deste site para confirmar: {site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "O que um site ativo havia confirmado quando foi perdido, e o que aconteceu com isso quando voltou.",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "O que o outro site confirmou e este não recebeu falta aqui; quando o outro site voltar, aparece abaixo entre as sobras.",
@@ -1063,7 +1063,7 @@ export const ptBR: Record<Text, string> = {
     "Guarde estes códigos. Cada um permite entrar uma vez se você perder o aplicativo autenticador.",
   "Of your authenticator, or a recovery code.":
     "Do seu aplicativo autenticador, ou um código de recuperação.",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "Desativado. Com ele, só a senha não deixa ninguém entrar; os programas precisam então de um token.",
   "On. Recovery codes left: {n}": "Ativado. Códigos de recuperação restantes: {n}",
   "Require a second factor of local users": "Exigir um segundo fator dos usuários locais",

@@ -27,7 +27,7 @@ export const tr: Record<Text, string> = {
   Compare: "Karşılaştır",
   "Networks inside": "İç ağlar",
   "Token server": "Belirteç sunucusu",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "Kayıt defterinin bizi yönlendirebileceği yer, örneğin blob deposunun ağı.",
   "{from} and {to}": "{from} ve {to}",
   "Select two artifacts of a repository to compare them":
@@ -195,7 +195,7 @@ export const tr: Record<Text, string> = {
   "A tag that a rule matches can be neither overwritten nor deleted.":
     "Bir kuralla eşleşen etiketin üzerine yazılamaz ve etiket silinemez.",
   "A user name, robot account or key.": "Kullanıcı adı, robot hesabı ya da anahtar.",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "Webhook, gönderim, çekme, tarama ve fazlasını başka bir sisteme bildirir.",
   Access: "Erişim",
   "Access ID": "Erişim kimliği",
@@ -852,10 +852,10 @@ export const tr: Record<Text, string> = {
     "Bir makamda: imzacının sertifikasındaki ad; * herhangi bir metindir. Boş: herkes.",
   "vouched for by": "kefil olan",
   "None: any signature counts": "Yok: her imza geçerlidir",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "İki site birbirinden haber almadan aynı şeyi değiştirdi: bir değişiklik tutuldu.",
   "Type the name of this site to confirm: {site}": "Onaylamak için bu sitenin adını yazın: {site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "Etkin bir sitenin kaybolduğunda onaylamış oldukları ve geri geldiğinde onlara ne olduğu.",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "Diğer sitenin onayladığı ve bu sitenin almadığı şeyler burada eksiktir; diğer site geri geldiğinde aşağıda kalanlar arasında listelenir.",
@@ -1058,7 +1058,7 @@ export const tr: Record<Text, string> = {
   "Keep these codes. Each signs you in once when you have lost the authenticator.":
     "Bu kodları saklayın. Doğrulayıcıyı kaybederseniz her biri bir kez oturum açmanızı sağlar.",
   "Of your authenticator, or a recovery code.": "Doğrulayıcı uygulamanızdan ya da bir kurtarma kodu.",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "Kapalı. Açıkken yalnızca parola kimsenin oturumunu açmaz; programlara o zaman belirteç gerekir.",
   "On. Recovery codes left: {n}": "Açık. Kalan kurtarma kodu: {n}",
   "Require a second factor of local users": "Yerel kullanıcılardan ikinci etken iste",

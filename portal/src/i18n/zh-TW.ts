@@ -26,7 +26,7 @@ export const zhTW: Record<Text, string> = {
   Compare: "比較",
   "Networks inside": "內部網路",
   "Token server": "權杖伺服器",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "倉庫可將請求重新導向到的網路，例如其 Blob 儲存所在的網路。",
   "{from} and {to}": "{from} 與 {to}",
   "Select two artifacts of a repository to compare them": "請選擇一個映像檔倉庫中的兩個製品進行比較",
@@ -186,7 +186,7 @@ export const zhTW: Record<Text, string> = {
     "規則說明保留哪些；執行時會刪除規則所涉及的其他標籤。",
   "A tag that a rule matches can be neither overwritten nor deleted.": "匹配規則的標籤不能被覆蓋或刪除。",
   "A user name, robot account or key.": "使用者名稱、機器人帳戶或金鑰。",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "Webhook 會把推送、拉取、掃描等事件告知其他系統。",
   Access: "訪問",
   "Access ID": "訪問 ID",
@@ -829,10 +829,10 @@ export const zhTW: Record<Text, string> = {
     "用於頒發機構：簽名者證書中的名稱；* 表示任意文字。留空：所有人。",
   "vouched for by": "由誰擔保",
   "None: any signature counts": "無：任何簽名都有效",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "兩個站點在互相知曉之前修改了同一物件：只保留其中一個變更。",
   "Type the name of this site to confirm: {site}": "請輸入本站點名稱以確認：{site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "主站點失效前已確認的內容，及其恢復後的處理結果。",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "另一站點已確認而本站點未收到的內容在此缺失；該站點恢復後，會列在下方的遺留中。",
@@ -1035,7 +1035,7 @@ export const zhTW: Record<Text, string> = {
   "Keep these codes. Each signs you in once when you have lost the authenticator.":
     "請妥善保存這些代碼。遺失驗證器時，每個代碼可登入一次。",
   "Of your authenticator, or a recovery code.": "驗證器的代碼或復原代碼。",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "未啟用。啟用後僅憑密碼無法登入；程式需使用權杖。",
   "On. Recovery codes left: {n}": "已啟用。剩餘復原代碼：{n}",
   "Require a second factor of local users": "要求本機使用者使用第二因素",

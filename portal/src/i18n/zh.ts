@@ -24,7 +24,7 @@ export const zh = {
   Compare: "比较",
   "Networks inside": "内部网络",
   "Token server": "令牌服务器",
-  "Where the registry may send us on to, such as the network of its blob store.":
+  "Networks that the registry may redirect to, such as that of its blob store.":
     "仓库可将请求重定向到的网络，例如其 Blob 存储所在的网络。",
   "{from} and {to}": "{from} 与 {to}",
   "Select two artifacts of a repository to compare them": "请选择一个镜像仓库中的两个制品进行比较",
@@ -184,7 +184,7 @@ export const zh = {
     "规则说明保留哪些；执行时会删除规则所涉及的其他标签。",
   "A tag that a rule matches can be neither overwritten nor deleted.": "匹配规则的标签不能被覆盖或删除。",
   "A user name, robot account or key.": "用户名、机器人账户或密钥。",
-  "A webhook tells another system of pushes, pulls, scans and more.":
+  "A webhook notifies another system of pushes, pulls, scans and more.":
     "Webhook 会把推送、拉取、扫描等事件告知其他系统。",
   Access: "访问",
   "Access ID": "访问 ID",
@@ -827,10 +827,10 @@ export const zh = {
     "用于颁发机构：签名者证书中的名称；* 表示任意文本。留空：所有人。",
   "vouched for by": "由谁担保",
   "None: any signature counts": "无：任何签名都有效",
-  "Two sites changed the same thing before they heard of each other: one change was kept.":
+  "Two sites changed the same thing while they could not reach each other. One change was kept.":
     "两个站点在互相知晓之前修改了同一对象：只保留其中一个变更。",
   "Type the name of this site to confirm: {site}": "请输入本站点名称以确认：{site}",
-  "What an active site had acknowledged when it was lost, and what became of it when it came back.":
+  "What an active site had acknowledged when it was lost, and what happened to it later.":
     "主站点失效前已确认的内容，及其恢复后的处理结果。",
   "What the other site acknowledged and this one has not received is missing here; when the other site comes back, it is listed below as left over.":
     "另一站点已确认而本站点未收到的内容在此缺失；该站点恢复后，会列在下方的遗留中。",
@@ -1033,7 +1033,7 @@ export const zh = {
   "Keep these codes. Each signs you in once when you have lost the authenticator.":
     "请妥善保存这些代码。丢失身份验证器时，每个代码可登录一次。",
   "Of your authenticator, or a recovery code.": "身份验证器的代码或恢复代码。",
-  "Off. With it a password alone signs nobody in; programs then need a token.":
+  "Off. When it is on, a password alone is not enough; programs then need a token.":
     "未启用。启用后仅凭密码无法登录；程序需使用令牌。",
   "On. Recovery codes left: {n}": "已启用。剩余恢复代码：{n}",
   "Require a second factor of local users": "要求本地用户使用第二因素",

@@ -99,7 +99,7 @@ export function SecondFactor() {
               ) : (
                 <>
                   <Text size="sm" c="dimmed">
-                    {t("Off. With it a password alone signs nobody in; programs then need a token.")}
+                    {t("Off. When it is on, a password alone is not enough; programs then need a token.")}
                   </Text>
                   <Group>
                     <Button

@@ -256,9 +256,7 @@ function Divergences({ count }: { count: number }) {
     <Card title={t("Left over at switches ({n})", { n: count })}>
       <Stack gap="sm">
         <Text size="sm" c="dimmed">
-          {t(
-            "What an active site had acknowledged when it was lost, and what became of it when it came back.",
-          )}
+          {t("What an active site had acknowledged when it was lost, and what happened to it later.")}
         </Text>
         <DataTable
           label={t("Left over at switches")}

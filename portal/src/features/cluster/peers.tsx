@@ -167,7 +167,7 @@ function Conflicts() {
     >
       <Stack gap="sm">
         <Text size="sm" c="dimmed">
-          {t("Two sites changed the same thing before they heard of each other: one change was kept.")}
+          {t("Two sites changed the same thing while they could not reach each other. One change was kept.")}
         </Text>
         <DataTable
           label={t("Conflicts")}

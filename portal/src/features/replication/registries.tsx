@@ -112,7 +112,7 @@ export function Registries() {
       label: t("Networks inside"),
       type: "tags",
       placeholder: "10.20.0.0/16",
-      help: t("Where the registry may send us on to, such as the network of its blob store."),
+      help: t("Networks that the registry may redirect to, such as that of its blob store."),
       get: (registry) => registry.internal_networks ?? [],
     },
   ];

@@ -57,7 +57,7 @@ export function Webhooks({ project, can }: ProjectTab) {
         }
         empty={
           <Empty title={name ? t("No webhook matches") : t("No webhooks yet")}>
-            {t("A webhook tells another system of pushes, pulls, scans and more.")}
+            {t("A webhook notifies another system of pushes, pulls, scans and more.")}
           </Empty>
         }
         expand={(row) => <Deliveries project={project.project_id} policy={row.id} />}

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from seawall.availability.peers.tables import peer_links, peer_state
 
-# A peer that was heard of within this time, and not found away since, is there.
+# A peer that answered within this time, and was not found away since, is there.
 PEER_SECONDS = 90.0
 
 

@@ -89,7 +89,7 @@ def merged(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
 
 
 def merge(here: Entry | None, incoming: Entry) -> tuple[Verdict, Entry]:
-    """What an entity is after `incoming` was heard of, and why."""
+    """What an entity is after `incoming` has come, and why."""
     if here is None:
         return Verdict.NEWER, incoming
     vector = merged(here.vector, incoming.vector)

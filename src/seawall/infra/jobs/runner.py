@@ -1,7 +1,7 @@
 """The runner: takes jobs from the database and runs them, one asyncio task each.
 
 A runner has a row in `job_runners` whose heartbeat it moves forward every two seconds, from a thread of its
-own, so that a job which keeps the event loop busy does not look like a death. A runner not heard of for
+own, so that a job which keeps the event loop busy does not look like a death. A runner silent for
 LEASE_SECONDS is dead: any other runner deletes its row and makes its jobs pending again, in one
 transaction. The dead one, should it come back (it was frozen, or cut off from the database), finds its row
 gone and cancels what it was running; it also does so by itself once its lease must have run out. What a job

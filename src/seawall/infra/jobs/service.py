@@ -27,7 +27,7 @@ from seawall.kernel.spelling import did_you_mean
 
 # Stored log of one job: beyond this, lines are dropped and the last one says so.
 LOG_LIMIT = 4 * 1024 * 1024
-# A runner that has not been heard of for this long is dead.
+# A runner that has not reported for this long is dead.
 LEASE_SECONDS = 8.0
 # The queue name whose pause switch holds every cron schedule.
 SCHEDULER = "scheduler"
