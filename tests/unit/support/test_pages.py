@@ -51,6 +51,16 @@ def test_what_is_not_run_has_a_reason() -> None:
             )
 
 
+def test_quick_starts_of_the_readme_are_those_of_the_pages() -> None:
+    """What the README shows of a page is what a test runs on that page, word for word."""
+    marked = [block for block in blocks("README.md") if block.mark and "make test" not in block.text]
+    assert len(marked) == 4
+    elsewhere = {block.text: block for block in BLOCKS if block.page != "README.md"}
+    for block in marked:
+        assert block.text in elsewhere, block.where
+        assert (block.mark, block.value) == (elsewhere[block.text].mark, elsewhere[block.text].value)
+
+
 def test_marks_belong_to_blocks() -> None:
     for page in pages():
         written = len(re.findall(r"<!-- (?:not run|run by|ends with)", (ROOT / page).read_text()))
