@@ -93,7 +93,8 @@ class UserSearchRespItem(BaseModel):
 class UserSysAdminFlag(BaseModel):
     """System administration on or off."""
 
-    sysadmin_flag: bool
+    # Clients in Go, such as the Terraform provider, leave false out.
+    sysadmin_flag: bool = False
 
 
 class PasswordReq(BaseModel):

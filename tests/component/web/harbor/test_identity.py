@@ -45,6 +45,10 @@ def test_user_life(admin: Api, as_user: Callable[..., Api], anonymous: Api) -> N
     assert as_user(name, NEW).get("/users/current").status_code == 200
     assert admin.put(f"/users/{user_id}/cli_secret", json={"secret": NEW}).status_code == 412
     assert admin.put(f"/users/{user_id}/sysadmin", json={"sysadmin_flag": True}).status_code == 200
+    # As the Terraform provider says no: it leaves false out, and sends all that it knows of the user.
+    assert admin.put(f"/users/{user_id}/sysadmin", json={"username": name}).status_code == 200
+    assert admin.get(f"/users/{user_id}").json()["sysadmin_flag"] is False
+    assert admin.put(f"/users/{user_id}/sysadmin", json={"sysadmin_flag": True}).status_code == 200
     assert as_user(name, NEW).get("/users").status_code == 200
     found = admin.get("/users", params={"q": f"username=~{name}"})
     assert found.headers["X-Total-Count"] == "1"

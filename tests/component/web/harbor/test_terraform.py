@@ -1,8 +1,9 @@
 """The Terraform provider's calls, resource by resource: create, read, update, read, delete, in its order.
 
-The provider itself is a Go program that is not to be had here. Paths, bodies, the empty and zero values that
-Go's encoder puts into them, and the statuses that it insists on are those of its source (goharbor/
-terraform-provider-harbor, 2026-08). Projects, members, users and robots are in `test_harborapi`.
+The Go module proxy does not serve the provider, so no test runs it (docs/api.md has what came of it by hand).
+Paths, bodies, the empty and zero values that Go's encoder puts into them, and the statuses that it insists on
+are those of its source (goharbor/terraform-provider-harbor, 2026-08). Projects, members, users and robots are
+in `test_harborapi`.
 """
 
 from __future__ import annotations
