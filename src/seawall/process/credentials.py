@@ -8,7 +8,6 @@ import: clients start a helper for each request.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -23,6 +22,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from seawall.infra.file_lock import holder, lock_file
 
 CLIENT_ID = "seawall-cli"
 # Docker's words: it takes them for "there is none", and anything else for an error.
@@ -61,7 +62,10 @@ def opened() -> Iterator[dict[str, Any]]:
     file = place / "logins.json"
     # Two helpers must not renew one login at once: the second renewal would end it.
     with (place / "logins.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            lock_file(lock.fileno(), _TIMEOUT * 2)
+        except TimeoutError:
+            raise LoginError(f"{holder(lock.fileno())} keeps {lock.name} locked; end it") from None
         try:
             kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
         except ValueError:

@@ -35,11 +35,14 @@ from seawall.infra import tracing
 from seawall.infra.db import fence, meters
 from seawall.infra.db.faults import DatabaseError, Fault, told
 from seawall.infra.db.together import Also, nothing, together
+from seawall.infra.file_lock import holder
 from seawall.infra.private import private_file
 from seawall.kernel.errors import UnavailableError
 from seawall.kernel.extras import need
 
 T = TypeVar("T")
+# How long a write waits for other processes to end theirs; one that was stopped (Ctrl-Z) never does.
+_TURN_SECONDS = 30.0
 
 
 class Database(Protocol):
@@ -115,7 +118,7 @@ class SqliteDatabase:
     """SQLite in WAL mode: many readers, one writer thread with group commit.
 
     Writers of the same process are queued to one thread, which runs each in a savepoint and commits the
-    whole group with a single fsync. Writers in other processes wait for the file lock (busy timeout).
+    whole group with a single fsync. Processes take turns; a write that gets none is refused, and not done.
     """
 
     dialect = "sqlite"
@@ -144,6 +147,7 @@ class SqliteDatabase:
         self._local = threading.local()
         self._path = path or ""
         self._write_fault = ""
+        self._turn = _TurnFile(self._path)
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See Database.read."""
@@ -166,7 +170,22 @@ class SqliteDatabase:
         """See Database.write."""
         # The wait for the group's turn and its commit are in it.
         with meters.counting("write"), meters.using("write"), tracing.transaction("write", fn, "sqlite"):
-            return await asyncio.wrap_future(self._submit(tracing.carried(together(fn, also)), durable))
+            future = self._submit(tracing.carried(together(fn, also)), durable)
+            late = False
+
+            def give_up() -> None:
+                nonlocal late
+                late = future.cancel()
+
+            timer = asyncio.get_running_loop().call_later(_TURN_SECONDS, give_up)
+            try:
+                return await asyncio.wrap_future(future)
+            except asyncio.CancelledError:
+                if late:
+                    raise self._late() from None
+                raise
+            finally:
+                timer.cancel()
 
     async def check(self) -> None:
         """See Database.check."""
@@ -218,7 +237,18 @@ class SqliteDatabase:
 
     def sync_write(self, fn: Callable[[Connection], T]) -> T:
         """See Database.sync_write."""
-        return self._submit(fn, True).result()
+        future = self._submit(fn, True)
+        try:
+            return future.result(_TURN_SECONDS)
+        except TimeoutError:
+            # Once it has begun it has SQLite's own bound.
+            if not future.cancel():
+                return future.result()
+            raise self._late() from None
+
+    def _late(self) -> DatabaseError:
+        self._write_fault = f"waits for {self._turn.holder()}"
+        return DatabaseError(Fault.BUSY, f"the database {self._write_fault} to end its write")
 
     async def close(self) -> None:
         """See Database.close."""
@@ -226,7 +256,7 @@ class SqliteDatabase:
             thread, self._thread = self._thread, None
         if thread is not None:
             self._queue.put(None)
-            await asyncio.to_thread(thread.join)
+            await asyncio.to_thread(thread.join, _TURN_SECONDS)
         self._pool.shutdown(wait=True)
         self._readers.dispose()
         self._writer.dispose()
@@ -242,7 +272,7 @@ class SqliteDatabase:
         return future
 
     def _write_loop(self) -> None:
-        with self._writer.connect() as connection, _TurnFile(self._path) as turn:
+        with self._writer.connect() as connection, self._turn as turn:
             while True:
                 first = self._queue.get()
                 if first is None:
@@ -252,8 +282,6 @@ class SqliteDatabase:
                     group, stop = self._gather(first)
                     results = self._run_group(connection, group)
                 for write, value, failure in results:
-                    if write.future.cancelled() or not write.future.set_running_or_notify_cancel():
-                        continue
                     if failure is None:
                         write.future.set_result(value)
                     else:
@@ -276,6 +304,8 @@ class SqliteDatabase:
     def _run_group(
         self, connection: Connection, group: list[_Write]
     ) -> list[tuple[_Write, Any, BaseException | None]]:
+        # From here on a write cannot be given up: who has given up must be sure that it does not happen.
+        group = [write for write in group if write.future.set_running_or_notify_cancel()]
         results: list[tuple[_Write, Any, BaseException | None]] = []
         self._write_fault = ""
         try:
@@ -345,6 +375,10 @@ class _TurnFile:
             self._mine = True
         return self
 
+    def holder(self) -> str:
+        """Who has the turn, for a message."""
+        return holder(self._fd)
+
     def __exit__(self, *_: object) -> None:
         if self._mine:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -366,7 +400,7 @@ class _Write:
 def _sqlite_connect(connection: sqlite3.Connection, _record: Any) -> None:
     # isolation_level None: the driver must not open transactions of its own accord.
     connection.isolation_level = None
-    connection.execute("PRAGMA busy_timeout=60000")
+    connection.execute("PRAGMA busy_timeout=30000")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")

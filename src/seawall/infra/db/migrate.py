@@ -16,6 +16,7 @@ import fcntl
 import itertools
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ from seawall.infra.db.faults import Fault, transient
 from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.plain import postgres_engine
 from seawall.infra.db.tables import schema_compatibility
+from seawall.infra.file_lock import holder, lock_file
 from seawall.infra.private import private_file
 from seawall.kernel import progress
 from seawall.kernel.errors import ConfigError
@@ -46,6 +48,8 @@ _LOCK = 0x5EA3A11
 _LOCK_TIMEOUT = "3s"
 _ATTEMPTS = 20
 _CONNECT_SECONDS = 10
+# How long an instance waits for the migration of another one before it says so.
+_QUIET_SECONDS = 5
 
 
 def upgrade(url: str, revision: str = "head", *, scripts: Path | None = None) -> None:
@@ -178,7 +182,11 @@ def _with_lock(url: str, run: Callable[[Connection], None]) -> None:
         # A lock file next to the database: SQLite's own lock cannot be held across several transactions.
         fd = os.open(f"{path}.migrate", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            try:
+                lock_file(fd, _QUIET_SECONDS)
+            except TimeoutError:
+                print(f"seawall: waiting until {holder(fd)} has migrated the database", file=sys.stderr)
+                fcntl.flock(fd, fcntl.LOCK_EX)
             with engine.begin() as connection:
                 run(connection)
         finally:
@@ -188,7 +196,16 @@ def _with_lock(url: str, run: Callable[[Connection], None]) -> None:
     engine = postgres_engine(url, 1)
     try:
         with _connect(engine) as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
+            until = time.monotonic() + _QUIET_SECONDS
+            while not connection.execute(text("SELECT pg_try_advisory_lock(:n)"), {"n": _LOCK}).scalar():
+                connection.commit()
+                if time.monotonic() > until:
+                    print(
+                        "seawall: waiting until another instance has migrated the database", file=sys.stderr
+                    )
+                    connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _LOCK})
+                    break
+                time.sleep(0.1)
             connection.commit()
             try:
                 _patiently(connection, run)

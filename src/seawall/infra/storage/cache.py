@@ -32,9 +32,10 @@ from typing import Any, TypeVar
 
 import structlog
 
+from seawall.infra.file_lock import lock_file
 from seawall.infra.private import private_folder
 from seawall.infra.storage.blob_cache import Filling, Kept
-from seawall.infra.storage.cache_account import FILES, Account, entries_of, is_abandoned, lock
+from seawall.infra.storage.cache_account import FILES, Account, entries_of, is_abandoned
 from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import ConfigError
 
@@ -70,6 +71,9 @@ _LARGEST = 4
 # How often a file's time of use is written, and how long a disk with an error is left alone (seconds).
 _USED_SECONDS = 60.0
 _PAUSE_SECONDS = 30.0
+# A process that is stopped while it has the account locked must not stop the others; a look at all files
+# takes less than a second.
+_LOCK_SECONDS = 3.0
 _ASKED = 16_384
 # What may be in the folder at the start.
 _OWN = {"blobs", "filling", "account", "lost+found"}
@@ -243,7 +247,7 @@ class DiskCache:
     def _account(self) -> Iterator[Account]:
         fd = os.open(self._root / "account", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            lock(fd)
+            lock_file(fd, _LOCK_SECONDS)
             account = Account(fd)
             if not account.known:
                 account.set(*self._make_room(0))

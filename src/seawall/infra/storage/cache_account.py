@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import struct
-import time
 from pathlib import Path
 
 # Files, whatever their size: all of them are looked at when room is made.
 FILES = 50_000
 _ACCOUNT = struct.Struct("!QQ")
-# A process that is stopped while it has the account locked must not stop the others; a look at all files
-# takes less than a second.
-_LOCK_SECONDS = 3.0
 
 
 class Account:
@@ -39,19 +34,6 @@ class Account:
         """Write what was found by a look at the folder."""
         self._bytes, self._files = size, files
         os.pwrite(self._fd, _ACCOUNT.pack(size, files), 0)
-
-
-def lock(fd: int) -> None:
-    """Lock a file. Raises OSError when another holds it for too long."""
-    until = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise OSError(errno.ETIMEDOUT, "another process keeps the cache's account locked") from None
-            time.sleep(0.005)
 
 
 def entries_of(folder: Path) -> list[os.DirEntry[str]]:
