@@ -1,0 +1,136 @@
+"""What the portal may cost: bytes of the first load, shifts of its layout, time of an interaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.portal.desk import Desk, open_desk
+from tests.support.portal.site import Visitor
+
+Window = Callable[..., Visitor]
+KIB = 1024
+MANY = 100_000
+LOCALES = ["en-GB", "de-DE", "es-ES", "fr-FR", "ja-JP", "ko-KR", "pt-BR", "tr-TR", "zh-CN", "zh-TW"]
+
+OBSERVE = """
+window.shifts = 0; window.waits = [];
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
+}).observe({ type: 'layout-shift', buffered: true });
+new PerformanceObserver(list => {
+  for (const entry of list.getEntries()) {
+    if (entry.interactionId) window.waits.push([entry.name, entry.processingEnd - entry.processingStart]);
+  }
+}).observe({ type: 'event', durationThreshold: 16, buffered: true });
+"""
+
+
+@pytest.fixture(scope="module")
+def root(portal_dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("budget")
+
+
+@pytest.fixture(scope="module")
+def desk(root: Path) -> Iterator[Desk]:
+    with open_desk(root) as found:
+        found.push.image("web/many", "latest")
+        # Its attributes are read from the configuration when it is first listed, and copied from then on.
+        found.get("/projects/web/repositories/many/artifacts")
+        multiply(root / "data" / "seawall.db", "web/many")
+        yield found
+
+
+def multiply(path: Path, repository: str) -> None:
+    """Make the repository's one artifact a hundred thousand, each with a tag."""
+    with sqlite3.connect(path, timeout=60) as database:
+        [(one, manifest)] = database.execute(
+            "SELECT r.id, m.id FROM repositories r JOIN manifests m ON m.repository_id = r.id"
+            " WHERE r.name = ?",
+            (repository,),
+        ).fetchall()
+        columns = [row[1] for row in database.execute("PRAGMA table_info(manifests)") if row[1] != "id"]
+        own = {"digest": "'sha256:' || printf('%064x', n.n)", "pushed_at": "m.pushed_at - n.n"}
+        values = ", ".join(own.get(column, f"m.{column}") for column in columns)
+        database.execute(
+            f"WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {MANY - 1})"
+            f" INSERT INTO manifests ({', '.join(columns)})"
+            f" SELECT {values} FROM manifests m, n WHERE m.id = ?",
+            (manifest,),
+        )
+        database.execute(
+            "INSERT INTO tags (repository_id, name, manifest_id, pushed_at)"
+            " SELECT repository_id, 'v' || id, id, pushed_at FROM manifests"
+            " WHERE repository_id = ? AND id != ?",
+            (one, manifest),
+        )
+        database.execute("UPDATE repositories SET artifact_count = ? WHERE id = ?", (MANY, one))
+
+
+def transferred(page: Page, url: str) -> int:
+    """Bytes that the browser receives from opening a page until it rests, headers included."""
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    sizes: dict[str, float] = {}
+
+    def finished(event: dict[str, Any]) -> None:
+        sizes[event["requestId"]] = event["encodedDataLength"]
+
+    session.on("Network.loadingFinished", finished)
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    session.detach()
+    return round(sum(sizes.values()))
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_first_load_is_small(window: Window, desk: Desk, locale: str) -> None:
+    page = window(desk.url, locale=locale).page
+    page.add_init_script(OBSERVE)
+    total = transferred(page, desk.url + "/account/sign-in")
+    expect(page.locator("input[name=username]")).to_be_visible()
+    assert 50 * KIB < total < 200 * KIB, f"{total / KIB:.0f} KiB"
+    assert page.evaluate("window.shifts") < 0.05
+
+
+def test_first_page_after_the_sign_in_is_small(window: Window, desk: Desk) -> None:
+    window(desk.url, "admin")
+    page = window(desk.url, "admin", reduced_motion="reduce").page
+    total = transferred(page, desk.url + "/harbor/projects")
+    assert 50 * KIB < total < 250 * KIB, f"{total / KIB:.0f} KiB"
+
+
+def test_long_list_answers_at_once(window: Window, desk: Desk) -> None:
+    window(desk.url, "admin")
+    visitor = window(desk.url, "admin", reduced_motion="reduce")
+    page = visitor.page
+    page.add_init_script(OBSERVE)
+    visitor.go(f"/harbor/projects/{desk.project()}/repositories/many/artifacts-tab")
+    rows = page.get_by_label("Select row")
+    expect(rows).to_have_count(15)
+    expect(page.get_by_text("100000 in all")).to_be_visible()
+    # Once before it counts: what a page does for the first time, the browser compiles.
+    page.get_by_label("Select all").check()
+    page.get_by_role("button", name="Clear selection").click()
+    page.get_by_role("button", name="Next page").click()
+    expect(page.get_by_role("link", name="latest", exact=True)).to_have_count(0)
+    expect(rows).to_have_count(15)
+    page.evaluate("window.waits.length = 0")
+    page.get_by_label("Select all").check()
+    page.get_by_role("button", name="Clear selection").click()
+    page.get_by_role("button", name="Size").click()
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+    page.get_by_label("Filter by tag").press_sequentially("v9999")
+    expect(page.get_by_role("link", name="v99999", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_role("menuitem", name="Pulled").click()
+    page.keyboard.press("Escape")
+    waits = page.evaluate("window.waits")
+    slow = [wait for wait in waits if wait[1] >= 200]
+    assert not slow, slow
+    assert page.evaluate("window.shifts") < 0.05
