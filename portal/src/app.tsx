@@ -17,6 +17,7 @@ const Artifact = page(() => import("./features/artifacts/page"), "ArtifactPage")
 const Compare = page(() => import("./features/artifacts/compare"), "Compare");
 const Logs = page(() => import("./features/logs/page"), "Logs");
 const Search = page(() => import("./features/search/page"), "SearchPage");
+const Overview = page(() => import("./features/overview/page"), "Overview");
 const Users = page(() => import("./features/users/users"), "Users");
 const Groups = page(() => import("./features/users/groups"), "Groups");
 const Robots = page(() => import("./features/robots/list"), "SystemRobots");
@@ -97,7 +98,6 @@ const BOOKMARKS: [string, string][] = [
   ["/harbor/system-labels", "/harbor/labels"],
   ["/harbor/vulnerability", "/harbor/interrogation-services/vulnerability"],
   ["/harbor/sign-in", "/account/sign-in"],
-  ["/harbor/dashboard", "/harbor/projects"],
   ["/harbor/home", "/harbor/projects"],
 ];
 
@@ -169,6 +169,10 @@ function Inside() {
             <Route path="/harbor/profile" element={<Profile />} />
             <Route path="/device" element={<Device />} />
             <Route path="/oauth/authorize" element={<Authorize />} />
+            <Route
+              path="/harbor/dashboard"
+              element={admin ? <Overview /> : <Navigate to="/harbor/projects" replace />}
+            />
             {admin && (
               <>
                 <Route path="/harbor/users" element={<Users />} />

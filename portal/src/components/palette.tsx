@@ -44,6 +44,16 @@ export function Palette({ pages, onClose }: { pages: Command[]; onClose: () => v
         ),
     })),
     ...matching,
+    ...(/^(CVE|GHSA|DSA|DLA)-\w/i.test(text.trim())
+      ? [
+          {
+            id: "cve",
+            label: t("Where is {cve}?", { cve: text.trim() }),
+            hint: t("Search"),
+            run: () => navigate(`/harbor/search?q=${encodeURIComponent(text.trim())}`),
+          },
+        ]
+      : []),
   ];
   const current = Math.min(at, Math.max(0, commands.length - 1));
   const active = useRef<HTMLDivElement>(null);

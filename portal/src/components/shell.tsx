@@ -25,6 +25,7 @@ import {
   Gauge,
   Info,
   Languages,
+  LayoutDashboard,
   ListTree,
   LogIn,
   LogOut,
@@ -73,6 +74,7 @@ const MAIN: [Key, string, Icon][] = [
   ["Logs", "/harbor/logs", ScrollText],
 ];
 const ADMINISTRATION: [Key, string, Icon][] = [
+  ["Overview", "/harbor/dashboard", LayoutDashboard],
   ["Users", "/harbor/users", User],
   ["Groups", "/harbor/groups", Users],
   ["Robot accounts", "/harbor/robot-accounts", Bot],
@@ -189,7 +191,7 @@ export function Shell({ children }: { children: ReactNode }) {
           {info.harbor_version && <span className="nav-small">{info.harbor_version}</span>}
         </Box>
       </nav>
-      <main className="main" id="main" tabIndex={-1} ref={main} data-path={path}>
+      <main className="main" id="main" tabIndex={0} ref={main} data-path={path}>
         {info.read_only && (
           <Alert color="orange" mb="md" title={t("The registry is read-only")}>
             {t("Pulls work; pushes and changes are refused until an administrator ends read-only mode.")}

@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const de: Record<Text, string> = {
+  "Recent pushes": "Letzte Pushes",
+  "Nothing was pushed yet": "Noch nichts wurde gepusht",
+  "Failed replications": "Fehlgeschlagene Replikationen",
+  "Waiting jobs": "Wartende Aufträge",
+  "Artifacts with {cve}": "Artefakte mit {cve}",
+  "No scanned artifact has it": "Kein gescanntes Artefakt hat sie",
+  "Where is {cve}?": "Wo ist {cve}?",
   "Trusted issuers": "Vertraute Aussteller",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Tokens eines CI-Systems oder Clusters ersetzen das Secret, sodass keine Pipeline es braucht.",

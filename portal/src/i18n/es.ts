@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const es: Record<Text, string> = {
+  "Recent pushes": "Últimos envíos",
+  "Nothing was pushed yet": "Aún no se ha enviado nada",
+  "Failed replications": "Replicaciones fallidas",
+  "Waiting jobs": "Trabajos en espera",
+  "Artifacts with {cve}": "Artefactos con {cve}",
+  "No scanned artifact has it": "Ningún artefacto analizado la tiene",
+  "Where is {cve}?": "¿Dónde está {cve}?",
   "Trusted issuers": "Emisores de confianza",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Los tokens de un sistema de CI o de un clúster sustituyen al secreto, así que ninguna canalización lo necesita.",

@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const fr: Record<Text, string> = {
+  "Recent pushes": "Derniers envois",
+  "Nothing was pushed yet": "Rien n'a encore été envoyé",
+  "Failed replications": "Réplications en échec",
+  "Waiting jobs": "Tâches en attente",
+  "Artifacts with {cve}": "Artefacts contenant {cve}",
+  "No scanned artifact has it": "Aucun artefact analysé ne la contient",
+  "Where is {cve}?": "Où se trouve {cve} ?",
   "Trusted issuers": "Émetteurs de confiance",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Les jetons d'un système de CI ou d'un cluster remplacent le secret : aucun pipeline n'en a besoin.",

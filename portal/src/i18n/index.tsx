@@ -85,9 +85,7 @@ const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
 const apart = (value: string) => (RIGHT_TO_LEFT.test(value) ? `\u2068${value}\u2069` : value);
 
 function fill(text: string, values?: Values) {
-  return values
-    ? text.replace(/\{(\w+)\}/g, (whole, name) => apart(String(values[name] ?? whole)))
-    : text;
+  return values ? text.replace(/\{(\w+)\}/g, (whole, name) => apart(String(values[name] ?? whole))) : text;
 }
 
 export function I18nProvider({ children }: { children: ReactNode }) {

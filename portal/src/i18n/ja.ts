@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const ja: Record<Text, string> = {
+  "Recent pushes": "最近のプッシュ",
+  "Nothing was pushed yet": "プッシュはまだありません",
+  "Failed replications": "失敗したレプリケーション",
+  "Waiting jobs": "待機中のジョブ",
+  "Artifacts with {cve}": "{cve} を含むアーティファクト",
+  "No scanned artifact has it": "スキャン済みのアーティファクトにはありません",
+  "Where is {cve}?": "{cve} はどこにありますか?",
   "Trusted issuers": "信頼する発行者",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "CI システムやクラスターのトークンがシークレットの代わりになるため、パイプラインにシークレットは要りません。",

@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const ko: Record<Text, string> = {
+  "Recent pushes": "최근 푸시",
+  "Nothing was pushed yet": "아직 푸시가 없습니다",
+  "Failed replications": "실패한 복제",
+  "Waiting jobs": "대기 중인 작업",
+  "Artifacts with {cve}": "{cve}이(가) 있는 아티팩트",
+  "No scanned artifact has it": "스캔된 아티팩트에는 없습니다",
+  "Where is {cve}?": "{cve}은(는) 어디에 있나요?",
   "Trusted issuers": "신뢰하는 발급자",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "CI 시스템이나 클러스터의 토큰이 시크릿을 대신하므로 어떤 파이프라인에도 시크릿이 필요 없습니다.",

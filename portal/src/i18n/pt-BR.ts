@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const ptBR: Record<Text, string> = {
+  "Recent pushes": "Últimos pushes",
+  "Nothing was pushed yet": "Nada foi enviado ainda",
+  "Failed replications": "Replicações que falharam",
+  "Waiting jobs": "Tarefas em espera",
+  "Artifacts with {cve}": "Artefatos com {cve}",
+  "No scanned artifact has it": "Nenhum artefato analisado a tem",
+  "Where is {cve}?": "Onde está {cve}?",
   "Trusted issuers": "Emissores confiáveis",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Tokens de um sistema de CI ou de um cluster substituem o segredo, e nenhum pipeline precisa dele.",

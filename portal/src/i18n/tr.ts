@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const tr: Record<Text, string> = {
+  "Recent pushes": "Son gönderimler",
+  "Nothing was pushed yet": "Henüz bir şey gönderilmedi",
+  "Failed replications": "Başarısız çoğaltmalar",
+  "Waiting jobs": "Bekleyen işler",
+  "Artifacts with {cve}": "{cve} içeren yapıtlar",
+  "No scanned artifact has it": "Taranan hiçbir yapıtta yok",
+  "Where is {cve}?": "{cve} nerede?",
   "Trusted issuers": "Güvenilen yayıncılar",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Bir CI sisteminin ya da kümenin belirteçleri gizli anahtarın yerine geçer; hiçbir iş hattının ona ihtiyacı olmaz.",

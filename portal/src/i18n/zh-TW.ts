@@ -2,6 +2,13 @@
 import type { Text } from ".";
 
 export const zhTW: Record<Text, string> = {
+  "Recent pushes": "最近的推送",
+  "Nothing was pushed yet": "尚無推送",
+  "Failed replications": "失敗的複製",
+  "Waiting jobs": "等待中的任務",
+  "Artifacts with {cve}": "含有 {cve} 的製品",
+  "No scanned artifact has it": "沒有掃描過的製品含有它",
+  "Where is {cve}?": "{cve} 在哪裡？",
   "Trusted issuers": "受信任的簽發者",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "CI 系統或叢集的權杖可代替密鑰，因此流水線無需密鑰。",

@@ -1,5 +1,12 @@
 // Simplified Chinese. The keys are the English texts; a missing one is a type error where it is used.
 export const zh = {
+  "Recent pushes": "最近的推送",
+  "Nothing was pushed yet": "尚无推送",
+  "Failed replications": "失败的复制",
+  "Waiting jobs": "等待中的任务",
+  "Artifacts with {cve}": "含有 {cve} 的制品",
+  "No scanned artifact has it": "没有扫描过的制品含有它",
+  "Where is {cve}?": "{cve} 在哪里？",
   "Trusted issuers": "受信任的签发者",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "CI 系统或集群的令牌可代替密钥，因此流水线无需密钥。",

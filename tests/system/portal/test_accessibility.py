@@ -21,6 +21,7 @@ ADMINISTRATION = [
     "/harbor/projects",
     "/harbor/search?q=web",
     "/harbor/logs",
+    "/harbor/dashboard",
     "/harbor/profile",
     "/device",
     "/oauth/authorize",

@@ -4,10 +4,11 @@ import { Await, Card, DateTime, Facts, YesNo } from "../../components/ui";
 import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { bytes } from "../../lib/format";
+import { RecentPushes } from "../logs/recent";
 import { roleName } from "./roles";
 import type { ProjectTab } from "./tab";
 
-export function Summary({ project }: ProjectTab) {
+export function Summary({ project, can }: ProjectTab) {
   const { t } = useI18n();
   const query = useGet<ProjectSummary>("/projects/{project_name_or_id}/summary", {
     path: { project_name_or_id: project.project_id },
@@ -56,6 +57,7 @@ export function Summary({ project }: ProjectTab) {
                 />
               )}
             </Card>
+            {can("log", "list") && <RecentPushes project={project.name} />}
             {summary.project_admin_count !== undefined && (
               <Card title={t("Members")}>
                 <Facts

@@ -5,10 +5,11 @@ import { api } from "../../api/client";
 import type { Configurations, Quota } from "../../api/types";
 import { FormModal } from "../../components/dialogs";
 import { DataTable, Toolbar } from "../../components/table";
-import { Card, Empty, Page } from "../../components/ui";
+import { Empty, Page } from "../../components/ui";
 import { useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { bytes } from "../../lib/format";
+import { UsageChart } from "./chart";
 
 const GIB = 1024 ** 3;
 const gib = (value: number) => (value < 0 ? -1 : value / GIB);
@@ -130,31 +131,5 @@ export function Quotas() {
         onSubmit={({ storage }) => api.put("/configurations", { body: { storage_per_project: storage } })}
       />
     </Page>
-  );
-}
-
-/** The fullest projects as bars, longest first; each bar has its number next to it. */
-function UsageChart({ quotas }: { quotas: Quota[] }) {
-  const { t } = useI18n();
-  const most = Math.max(...quotas.map((row) => row.used?.storage ?? 0), 1);
-  return (
-    <Card title={t("Where the storage goes")}>
-      <ul className="bars">
-        {quotas.map((row) => (
-          <li key={row.id}>
-            <span className="bars-name" title={row.ref?.name}>
-              {row.ref?.name}
-            </span>
-            <span className="bars-track">
-              <span
-                className="bars-fill"
-                style={{ width: `${Math.max(0.5, (100 * (row.used?.storage ?? 0)) / most)}%` }}
-              />
-            </span>
-            <span className="bars-value">{bytes(row.used?.storage)}</span>
-          </li>
-        ))}
-      </ul>
-    </Card>
   );
 }

@@ -7,7 +7,7 @@ import { useI18n } from "../../i18n";
 import { artifactPath } from "../repositories/names";
 import { Exports } from "./exports";
 import { VulnerabilitySearch } from "./search";
-import { SEVERITIES, Severity, SeverityBar } from "./severity";
+import { BySeverity, Severity } from "./severity";
 
 export function SecurityHub() {
   const { t, word } = useI18n();
@@ -18,14 +18,6 @@ export function SecurityHub() {
     <Stack>
       <Await query={query}>
         {(summary) => {
-          const counts: Record<string, number> = {
-            Critical: summary.critical_cnt ?? 0,
-            High: summary.high_cnt ?? 0,
-            Medium: summary.medium_cnt ?? 0,
-            Low: summary.low_cnt ?? 0,
-            None: summary.none_cnt ?? 0,
-            Unknown: summary.unknown_cnt ?? 0,
-          };
           return (
             <>
               <div className="grid stats">
@@ -43,19 +35,7 @@ export function SecurityHub() {
                   </div>
                 ))}
               </div>
-              <Card title={t("By severity")}>
-                <Stack gap="sm">
-                  <SeverityBar counts={counts} />
-                  <Group gap="lg">
-                    {SEVERITIES.map((name) => (
-                      <span className="sev" key={name}>
-                        <i className={`sev-${name.toLowerCase()}`} aria-hidden />
-                        {word(name)} <b>{counts[name]}</b>
-                      </span>
-                    ))}
-                  </Group>
-                </Stack>
-              </Card>
+              <BySeverity summary={summary} />
               <div className="grid wide">
                 <Card title={t("Most dangerous artifacts")}>
                   {summary.dangerous_artifacts?.length ? (

@@ -1,6 +1,6 @@
-import { Group, Text, Tooltip } from "@mantine/core";
-import type { Artifact, ScanReportSummary } from "../../api/types";
-import { finished, Status } from "../../components/ui";
+import { Group, Stack, Text, Tooltip } from "@mantine/core";
+import type { Artifact, ScanReportSummary, SecuritySummary } from "../../api/types";
+import { Card, finished, Status } from "../../components/ui";
 import { useI18n } from "../../i18n";
 
 export const SEVERITIES = ["Critical", "High", "Medium", "Low", "None", "Unknown"] as const;
@@ -32,6 +32,34 @@ export function SeverityBar({ counts }: { counts: Record<string, number> }) {
         ))}
       </div>
     </Tooltip>
+  );
+}
+
+/** What all scans found, as a bar and in numbers. */
+export function BySeverity({ summary }: { summary: SecuritySummary }) {
+  const { t, word } = useI18n();
+  const counts: Record<string, number> = {
+    Critical: summary.critical_cnt ?? 0,
+    High: summary.high_cnt ?? 0,
+    Medium: summary.medium_cnt ?? 0,
+    Low: summary.low_cnt ?? 0,
+    None: summary.none_cnt ?? 0,
+    Unknown: summary.unknown_cnt ?? 0,
+  };
+  return (
+    <Card title={t("By severity")}>
+      <Stack gap="sm">
+        <SeverityBar counts={counts} />
+        <Group gap="lg">
+          {SEVERITIES.map((name) => (
+            <span className="sev" key={name}>
+              <i className={`sev-${name.toLowerCase()}`} aria-hidden />
+              {word(name)} <b>{counts[name]}</b>
+            </span>
+          ))}
+        </Group>
+      </Stack>
+    </Card>
   );
 }
 
