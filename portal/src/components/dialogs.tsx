@@ -307,7 +307,10 @@ function FormBody(props: Parameters<typeof FormModal>[0]) {
         setBusy(true);
         setError(null);
         try {
-          await props.onSubmit(form.values, props.initial);
+          // What others changed meanwhile stays: only what was touched here is put over what is stored now.
+          const now = props.load ? await props.load() : props.initial;
+          const touched = changes(props.initial, form.values);
+          await props.onSubmit(props.load ? { ...now, ...touched } : form.values, now);
           await client.invalidateQueries();
           props.onClose();
         } catch (problem) {

@@ -333,6 +333,69 @@ def test_retention_and_immutability_rules_keep_what_is_not_shown(admin: Visitor,
     assert len(desk.get(f"/retentions/{number}")["rules"]) == 1
 
 
+def test_what_others_change_meanwhile_stays(admin: Visitor, desk: Desk) -> None:
+    page = admin.page
+    dialog = page.get_by_role("dialog")
+    # A label, edited here while another tab gives it another colour.
+    label = desk.make("/labels", {"name": "shared", "color": "#123456", "scope": "g"})
+    admin.go("/harbor/labels")
+    admin.act("shared", "Edit")
+    dialog.get_by_label("Description").fill("mine")
+    stored = desk.get(f"/labels/{label}")
+    assert desk.api.put(f"/labels/{label}", json={**stored, "color": "#654321"}).status_code == 200
+    save(page)
+    after = desk.get(f"/labels/{label}")
+    assert (after["description"], after["color"]) == ("mine", "#654321")
+    # A robot account, switched off meanwhile.
+    access = [{"resource": "repository", "action": "pull"}]
+    rights = [{"kind": "project", "namespace": "web", "access": access}]
+    desk.make("/robots", {"name": "shared-robot", "level": "system", "duration": 40, "permissions": rights})
+    [robot] = [item for item in desk.get("/robots") if item["name"].endswith("shared-robot")]
+    admin.go("/harbor/robot-accounts")
+    admin.act("shared-robot", "Edit")
+    dialog.get_by_label("Description").fill("mine")
+    robot = desk.get(f"/robots/{robot['id']}")
+    assert desk.api.put(f"/robots/{robot['id']}", json={**robot, "disable": True}).status_code == 200
+    save(page)
+    after = desk.get(f"/robots/{robot['id']}")
+    assert (after["description"], after["disable"]) == ("mine", True)
+
+
+def test_retention_keeps_the_rules_that_others_add(admin: Visitor, desk: Desk) -> None:
+    def rule(number: int) -> dict[str, Any]:
+        every = {"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}
+        return {
+            "action": "retain",
+            "template": "latestPushedK",
+            "params": {"latestPushedK": number},
+            "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "**"}],
+            "scope_selectors": {"repository": [every]},
+        }
+
+    project = desk.project("other")
+    desk.make(
+        "/retentions",
+        {
+            "algorithm": "or",
+            "rules": [rule(1), rule(2)],
+            "trigger": {"kind": "Schedule", "settings": {"cron": ""}},
+            "scope": {"level": "project", "ref": project},
+        },
+    )
+    number = desk.get("/projects/other")["metadata"]["retention_id"]
+    admin.go(f"/harbor/projects/{project}/tag-strategy")
+    expect(admin.row("the 2 most recently pushed")).to_be_visible()
+    stored = desk.get(f"/retentions/{number}")
+    stored["rules"] = [stored["rules"][1], rule(3)]
+    assert desk.api.put(f"/retentions/{number}", json=stored).status_code == 200
+    # The page still shows the rules 1 and 2.
+    admin.act("the 2 most recently pushed", "Delete")
+    admin.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    admin.said("Deleted")
+    rules = desk.get(f"/retentions/{number}")["rules"]
+    assert [item["params"]["latestPushedK"] for item in rules] == [3]
+
+
 def test_log_rotation_shows_and_keeps_what_is_stored(admin: Visitor, desk: Desk) -> None:
     schedule = {
         "parameters": {"audit_retention_hour": 8760, "include_event_types": "create,login"},

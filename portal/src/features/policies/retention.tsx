@@ -30,20 +30,28 @@ export function Retention({ project, can }: ProjectTab) {
     scope: { level: "project", ref: project.project_id },
   };
   const policy = query.data ?? empty;
-  const write = async (next: RetentionPolicy) => {
-    if (id) await api.put("/retentions/{id}", { path, body: next });
-    else await api.create("/retentions", { body: next });
+  // The policy is read again before it is written: rules that others made or took away meanwhile stay as they are.
+  const write = async (change: (now: RetentionPolicy) => RetentionPolicy) => {
+    if (id) await api.edit<RetentionPolicy>("/retentions/{id}", path, change);
+    else await api.create("/retentions", { body: change(empty) });
   };
   const save = useAction(write, "Saved");
   const run = useAction(
     (dry_run: boolean) => api.post("/retentions/{id}/executions", { path, body: { dry_run, id } }),
     "Started",
   );
-  const withRule = (rule: RetentionRule, index: number | null): RetentionPolicy => ({
-    ...policy,
-    rules:
-      index === null ? [...policy.rules, rule] : policy.rules.map((old, at) => (at === index ? rule : old)),
-  });
+  /** The policy with `next` in place of `old`; without `old` it is added, without `next` it goes. */
+  const withRule = (old: RetentionRule | null, next: RetentionRule | null) => (now: RetentionPolicy) => {
+    if (!old) return { ...now, rules: [...now.rules, ...(next ? [next] : [])] };
+    // By what it says: its number changes when a rule before it goes.
+    const said = (rule: RetentionRule) => JSON.stringify({ ...rule, id: undefined });
+    const at = now.rules.findIndex((rule) => said(rule) === said(old));
+    if (at < 0) throw new Error(t("Not found"));
+    return {
+      ...now,
+      rules: now.rules.flatMap((rule, index) => (index !== at ? [rule] : next ? [next] : [])),
+    };
+  };
 
   const body = (
     <Stack>
@@ -76,15 +84,14 @@ export function Retention({ project, can }: ProjectTab) {
                 { label: t("Edit"), run: ({ rule, index }) => setEditing({ rule, index }) },
                 {
                   label: ({ rule }) => (rule.disabled ? t("Enable") : t("Disable")),
-                  run: ({ rule, index }) =>
-                    save.mutate(withRule({ ...rule, disabled: !rule.disabled }, index)),
+                  run: ({ rule }) => save.mutate(withRule(rule, { ...rule, disabled: !rule.disabled })),
                 },
               ]
             : undefined
         }
         remove={
           mayEdit && {
-            run: ({ index }) => write({ ...policy, rules: policy.rules.filter((_, at) => at !== index) }),
+            run: ({ rule }) => write(withRule(rule, null)),
             title: () => t("Delete this rule?"),
             consequence: t("Tags that only this rule keeps are deleted at the next run."),
           }
@@ -99,10 +106,10 @@ export function Retention({ project, can }: ProjectTab) {
           }}
           busy={save.isPending}
           onSave={(schedule) =>
-            save.mutate({
-              ...policy,
-              trigger: { ...policy.trigger, kind: "Schedule", settings: { cron: schedule.cron ?? "" } },
-            })
+            save.mutate((now) => ({
+              ...now,
+              trigger: { ...now.trigger, kind: "Schedule", settings: { cron: schedule.cron ?? "" } },
+            }))
           }
         />
       )}
@@ -175,7 +182,7 @@ export function Retention({ project, can }: ProjectTab) {
           rule={editing.rule}
           onClose={() => setEditing(null)}
           onSave={async (rule) => {
-            await save.mutateAsync(withRule(rule, editing.index));
+            await save.mutateAsync(withRule(editing.index === null ? null : editing.rule, rule));
             setEditing(null);
           }}
         />

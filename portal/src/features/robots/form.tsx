@@ -24,6 +24,7 @@ import type {
   RobotCreated,
   RobotPermission,
 } from "../../api/types";
+import { changes } from "../../components/dialogs";
 import { Await } from "../../components/ui";
 import { useErrorText, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
@@ -127,7 +128,11 @@ function Body({ stored, project, onClose, onDone }: Props & { stored: Partial<Ro
     setBusy(true);
     try {
       if (draft.id) {
-        await api.put("/robots/{robot_id}", { path: { robot_id: draft.id }, body });
+        // What others changed meanwhile stays.
+        await api.edit<Robot>("/robots/{robot_id}", { robot_id: draft.id }, (now) => ({
+          ...now,
+          ...changes(stored, body),
+        }));
         onDone();
       } else {
         onDone(await api.post<RobotCreated>("/robots", { body: { disable: false, ...body } }));
