@@ -52,16 +52,25 @@ def version() -> str:
     return found
 
 
+@functools.cache
+def revision() -> str:
+    """The commit that is released: the newest one when the rehearsal began."""
+    return run("git", "rev-parse", "HEAD", cwd=ROOT).strip()
+
+
+@functools.cache
 def epoch() -> int:
     """SOURCE_DATE_EPOCH: that of the environment, or the time of the last commit."""
-    return int(os.environ.get("SOURCE_DATE_EPOCH") or run("git", "log", "-1", "--format=%ct", cwd=ROOT))
+    return int(
+        os.environ.get("SOURCE_DATE_EPOCH") or run("git", "log", "-1", "--format=%ct", revision(), cwd=ROOT)
+    )
 
 
 def checkout(folder: Path) -> Path:
     """A copy of what is committed, with the built portal."""
     folder.mkdir(parents=True)
     archive = folder / "tree.tar"
-    run("git", "archive", "-o", archive, "HEAD", cwd=ROOT)
+    run("git", "archive", "-o", archive, revision(), cwd=ROOT)
     with tarfile.open(archive) as tar:
         tar.extractall(folder / "tree", filter="data")
     archive.unlink()
@@ -322,7 +331,6 @@ class Image:
     """The image, built twice and compared; its files are in the release's folder."""
 
     def __init__(self, temporary: Path, out: Path, bundle: Path, number: str, moment: int) -> None:
-        self._revision = run("git", "rev-parse", "HEAD", cwd=ROOT).strip()
         architectures = release_image.reasons(release_image.MACHINES)
         bundles = {}
         for architecture in architectures:
@@ -339,7 +347,7 @@ class Image:
             for name, archive_ in bases.items():
                 release_image.base(archive_, name, moment)
             store = release_image.Store(folder)
-            self.built = store.make(bundles, bases, number, self._revision, moment)
+            self.built = store.make(bundles, bases, number, revision(), moment)
             folders.append(folder / "image")
             store.buildah("manifest", "push", "--all", "-q", self.built.name, f"dir:{folders[-1]}")
             say(f"image built ({turn}): {', '.join(architectures)}")
@@ -355,7 +363,7 @@ class Image:
         every = [item for packages in found for item in packages]
         self.sbom.write_bytes(release_image.sbom(bundle / "sbom.cdx.json", every))
         self.provenance = out / "image-provenance.json"
-        stated = release_image.provenance(number, self._revision, moment, bases)
+        stated = release_image.provenance(number, revision(), moment, bases)
         self.provenance.write_text(json.dumps(stated, indent=2) + "\n")
 
     def try_out(self, seawall: Path, address: str, number: str, signer: Signer, work: Path) -> None:
