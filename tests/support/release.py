@@ -328,9 +328,10 @@ def push_chart(folder: Path, address: str, number: str, temporary: Path) -> None
 
 
 class Image:
-    """The image, built twice and compared; its files are in the release's folder."""
+    """The image, built twice; what two stores push must be one digest."""
 
-    def __init__(self, temporary: Path, out: Path, bundle: Path, number: str, moment: int) -> None:
+    def __init__(self, temporary: Path, bundle: Path, number: str, moment: int) -> None:
+        self._number = number
         architectures = release_image.reasons(release_image.MACHINES)
         bundles = {}
         for architecture in architectures:
@@ -338,64 +339,63 @@ class Image:
             bundles[architecture] = bundle
             if machine != platform.machine():
                 bundles[architecture] = _bundle_for(machine, temporary, bundle, number)
-        folders = []
+        self._bundle, self._built = bundle, []
+        self._bases: dict[str, Path] = {}
         for turn in ("one", "two"):
             # Short: podman takes no long paths.
             folder = temporary / turn[0]
             folder.mkdir()
-            bases = {name: folder / f"{name}.tar" for name in architectures}
-            for name, archive_ in bases.items():
+            self._bases = {name: folder / f"{name}.tar" for name in architectures}
+            for name, archive_ in self._bases.items():
                 release_image.base(archive_, name, moment)
             store = release_image.Store(folder)
-            self.built = store.make(bundles, bases, number, revision(), moment)
-            folders.append(folder / "image")
-            store.buildah("manifest", "push", "--all", "-q", self.built.name, f"dir:{folders[-1]}")
+            self._built.append(store.make(bundles, self._bases, number, revision(), moment))
             say(f"image built ({turn}): {', '.join(architectures)}")
-        names = [sorted(path.name for path in folder.iterdir()) for folder in folders]
-        digests = [digest_of(folder / "manifest.json") for folder in folders]
-        if names[0] != names[1] or digests[0] != digests[1]:
+
+    def push(self, address: str, out: Path, work: Path, moment: int) -> None:
+        """Push both builds into a started Seawall, compare, pull; the files of the release go to `out`."""
+        name = f"{address}/library/seawall-image"
+        digests = []
+        for built, tag in zip(self._built, (f"{self._number}-again", self._number), strict=True):
+            digests.append(built.store.push(built, f"{name}:{tag}", PASSWORD))
+        if digests[0] != digests[1]:
             raise ReleaseError(f"two builds of the image differ: {' and '.join(digests)}")
-        self.digest = f"sha256:{digests[0]}"
-        say(f"image built twice, equal: {self.digest}")
-        packed(out / f"seawall-image-{number}.tar", folders[1], moment)
-        found = [release_image.debian_packages(bases[name], name) for name in architectures]
+        self.name = f"{name}@{digests[0]}"
+        say(f"image built twice and pushed into a started Seawall, equal: {digests[0]}")
+        run("skopeo", "copy", "-q", "--all", "--preserve-digests", "--src-tls-verify=false",
+            f"docker://{name}:{self._number}", f"dir:{work / 'image'}")  # fmt: skip
+        if (got := f"sha256:{digest_of(work / 'image' / 'manifest.json')}") != digests[0]:
+            raise ReleaseError(f"the image was pulled as {got}, not {digests[0]}")
+        packed(out / f"seawall-image-{self._number}.tar", work / "image", moment)
+        found = [release_image.debian_packages(path, name) for name, path in sorted(self._bases.items())]
         self.sbom = out / "image-sbom.cdx.json"
         every = [item for packages in found for item in packages]
-        self.sbom.write_bytes(release_image.sbom(bundle / "sbom.cdx.json", every))
+        self.sbom.write_bytes(release_image.sbom(self._bundle / "sbom.cdx.json", every))
         self.provenance = out / "image-provenance.json"
-        stated = release_image.provenance(number, revision(), moment, bases)
+        stated = release_image.provenance(self._number, revision(), moment, self._bases)
         self.provenance.write_text(json.dumps(stated, indent=2) + "\n")
 
-    def try_out(self, seawall: Path, address: str, number: str, signer: Signer, work: Path) -> None:
-        """Push it into a started Seawall, pull, compare, sign, and run it as a registry."""
-        name = f"{address}/library/seawall-image"
-        store, pinned = self.built.store, f"{name}@{self.digest}"
-        if (pushed := store.push(self.built, f"{name}:{number}", PASSWORD)) != self.digest:
-            raise ReleaseError(f"the image was pushed as {pushed}, not {self.digest}")
-        run("skopeo", "copy", "-q", "--all", "--preserve-digests", "--src-tls-verify=false",
-            f"docker://{name}:{number}", f"dir:{work / 'pulled'}")  # fmt: skip
-        if (got := f"sha256:{digest_of(work / 'pulled' / 'manifest.json')}") != self.digest:
-            raise ReleaseError(f"the image was pulled as {got}, not {self.digest}")
-        say("image pushed into a started Seawall, pulled, equal")
+    def try_out(self, seawall: Path, signer: Signer, work: Path) -> None:
+        """Sign the image that was pushed, pull it and run it as a registry."""
         if signer.cosign is not None:
-            signer.sign_image(pinned, {"cyclonedx": self.sbom, "slsaprovenance1": self.provenance})
+            signer.sign_image(self.name, {"cyclonedx": self.sbom, "slsaprovenance1": self.provenance})
             say("image signed; SBOM and provenance attested; all of it verified by cosign")
         else:
             say("LEFT OUT: the image is not signed, since there is no cosign")
-        for architecture in self.built.architectures:
-            store.podman("pull", "-q", "--tls-verify=false", "--arch", architecture, pinned)
-            options = store.runs(pinned, architecture)
-            if (said := store.podman("run", "--rm", *options, pinned, "version").strip()) != number:
-                raise ReleaseError(
-                    f"seawall version says {said} in the image of {architecture}, not {number}"
-                )
+        built, number = self._built[-1], self._number
+        for architecture in built.architectures:
+            store, image = built.store, self.name
+            store.podman("pull", "-q", "--tls-verify=false", "--arch", architecture, image)
+            options = store.runs(image, architecture)
+            if (said := store.podman("run", "--rm", *options, image, "version").strip()) != number:
+                raise ReleaseError(f"{architecture}: seawall version says {said}, not {number}")
             folder = work / architecture
             (folder / "data").mkdir(parents=True)
             # For the image's user, whatever its number is in this user's namespace.
             (folder / "data").chmod(0o777)
             kept = ("-v", f"{folder / 'data'}:/var/lib/seawall")
-            check = functools.partial(store.podman, "run", "--rm", *options, *kept, pinned, "fsck")
-            with contained(store, pinned, (*options, *kept), folder, architecture) as there:
+            check = functools.partial(store.podman, "run", "--rm", *options, *kept, image, "fsck")
+            with contained(store, image, (*options, *kept), folder, architecture) as there:
                 smoke(seawall, there, folder, number, check)
             say(f"image of {architecture} run as it was pulled: pushed, pulled, no fault found")
 
@@ -469,9 +469,8 @@ def rehearse() -> None:
         if why := release_image.lacking():
             say(f"LEFT OUT: no image: {why}")
         else:
-            image = Image(temporary, one, bundle, number, moment)
+            image = Image(temporary, bundle, number, moment)
         signer = Signer(temporary / "keys")
-        sign(one, signer)
         (wheel,) = one.glob("*.whl")
         # Not from where the bundle's own wheel of Seawall is: pip must take the file that is named.
         seawall = install(temporary / "venv", "--find-links", bundle / "wheels", wheel)
@@ -484,7 +483,10 @@ def rehearse() -> None:
             say("settings that need an extra say so")
             push_chart(one, address, number, temporary / "helm")
             if image is not None:
-                image.try_out(seawall, address, number, signer, work)
+                image.push(address, one, work, moment)
+            sign(one, signer)
+            if image is not None:
+                image.try_out(seawall, signer, work)
         pinned = ("--find-links", bundle / "wheels", "--require-hashes", "-r", bundle / "requirements.txt")
         other = install(temporary / "offline", *pinned)
         work = temporary / "work-offline"

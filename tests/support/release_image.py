@@ -175,9 +175,10 @@ class Store:
 
     def runs(self, image: str, architecture: str) -> tuple[str, ...]:
         """podman's options with which a container starts here. Raises ReleaseError with the last reason."""
-        hard = {name: resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1] for name in _LIMITS}
         # A host that may not raise limits, and one whose control groups crun does not take.
-        limits = [word for name, most in hard.items() for word in ("--ulimit", f"{name}={most}:{most}")]
+        limits = [
+            word for name, most in _LIMITS.items() for word in ("--ulimit", f"{name}={_most(name, most)}")
+        ]
         last: ReleaseError | None = None
         for options in ((), tuple(limits), ("--runtime", "runc", *limits)):
             chosen = ("--arch", architecture, "--network", "host", *options)
@@ -191,7 +192,13 @@ class Store:
         raise last
 
 
-_LIMITS = ("nofile", "nproc")
+# What a container needs at most: podman asks for more by itself, which not every host may give.
+_LIMITS = {"nofile": 65536, "nproc": 4096}
+
+
+def _most(name: str, wanted: int) -> int:
+    hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def provenance(number: str, revision: str, moment: int, bases: dict[str, Path]) -> dict[str, Any]:
