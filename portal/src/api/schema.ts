@@ -2882,6 +2882,7 @@ export interface components {
             notification_enable?: boolean | null;
             oidc_provider_name?: string | null;
             oidc_sources?: components["schemas"]["OidcSource"][] | null;
+            directories?: string[] | null;
             dr_role?: string | null;
             active_site_url?: string | null;
         };

@@ -15,6 +15,8 @@ type Body<N extends keyof Schema, K extends keyof Plain<Schema[N]> = never> = Pl
 
 export type SystemInfo = Body<"GeneralInfo">;
 export type User = Body<"UserResp">;
+export type UserIdentity = Body<"UserIdentity">;
+export type IdentitySource = Body<"IdentitySource">;
 export type UserGroup = Body<"UserGroup", "id" | "group_name" | "group_type">;
 export type ProjectMetadata = Body<"ProjectMetadata">;
 export type CVEAllowlist = Body<"CVEAllowlist">;

@@ -15,6 +15,8 @@ export function QuestionDialog(props: {
       opened={props.opened}
       onClose={() => answer(false)}
       title={question.title}
+      // Above the dialog that it may have been asked in.
+      zIndex={250}
       closeButtonProps={{ "aria-label": t("Close") }}
     >
       <Stack>

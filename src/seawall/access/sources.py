@@ -131,12 +131,12 @@ class Sources:
             raise NotFoundError(f"source {name[:64]} not found{did_you_mean(name[:64], names)}")
         return found
 
-    def shown(self, source: Source) -> dict[str, Any]:
-        """The items of a source without what is secret, and without those that are as by default."""
+    def shown(self, source: Source, *, defaults: bool = False) -> dict[str, Any]:
+        """The items of a source without what is secret; those that are as by default with `defaults` only."""
         found = {}
         for key, value in source.values.items():
             item = ITEMS.get(f"{source.kind}_{key}")
-            if item is not None and item.kind != "password" and value != item.default:
+            if item is not None and item.kind != "password" and (defaults or value != item.default):
                 found[key] = value
         for key in ("admin_group", "group_admin_dn", "name"):
             found.pop(key, None)

@@ -42,6 +42,7 @@ ADMINISTRATION = [
     "/harbor/job-service-dashboard/schedules",
     "/harbor/job-service-dashboard/workers",
     "/harbor/configs/auth",
+    "/harbor/configs/sources",
     "/harbor/configs/setting",
     "/harbor/configs/security",
     "/harbor/cluster/instances",

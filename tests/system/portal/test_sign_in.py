@@ -16,6 +16,7 @@ from tests.support.portal.site import Visitor
 from tests.support.processes import PASSWORD, free_port
 from tests.support.registry import Registry
 from tests.support.servers.canaille import CLIENT_ID, CLIENT_SECRET, Canaille, password_of
+from tests.support.servers.provider import Provider, open_provider
 from tests.support.servers.slapd import ADMIN_DN, ADMIN_PASSWORD, GROUPS, PEOPLE, Slapd
 
 Window = Callable[..., Visitor]
@@ -274,3 +275,125 @@ def test_a_button_for_each_provider(window: Window, door: Door) -> None:
         assert not axe_findings(person.page)
     finally:
         door.registry.api("DELETE", "/system/identity-sources/partner")
+
+
+@pytest.fixture
+def partner() -> Iterator[Provider]:
+    """A provider that lets erin in at once."""
+    with open_provider() as provider:
+        provider.person = {"sub": "erin", "preferred_username": "erin", "email": "erin@partner.test"}
+        yield provider
+
+
+def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door, partner: Provider) -> None:
+    """Sources are added, ordered, tested, changed, switched off and removed; a user is linked to two."""
+    door.mode("db_auth")
+    door.directory.add_user("nora", "Noras-Password-1")
+    door.registry.api(
+        "POST",
+        "/users",
+        json={"username": "local", "email": "l@x.test", "realname": "L", "password": PASSWORD},
+    )
+    admin = window(door.url, "admin")
+    page = admin.page
+    admin.go("/harbor/configs/sources")
+    expect(page.get_by_text("No further sources")).to_be_visible()
+
+    def fill(**values: str) -> None:
+        for name, value in values.items():
+            page.get_by_role("dialog").locator(f"input[name={name}]").fill(value)
+
+    page.get_by_role("button", name="New source").click()
+    dialog = page.get_by_role("dialog")
+    fill(name="corp", title="The company", ldap_url=f"ldap://127.0.0.1:{free_port()}")
+    fill(ldap_search_dn=ADMIN_DN, ldap_search_password=ADMIN_PASSWORD, ldap_base_dn=PEOPLE)
+    findings = serious(page)
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    expect(admin.row("corp")).to_contain_text("corp-")
+    admin.act("corp", "Test connection")
+    admin.said("The connection failed")
+
+    # Its secret does not come back, and goes to no other address than it was given for.
+    admin.act("corp", "Edit")
+    expect(dialog.locator("input[name=name]")).to_be_disabled()
+    expect(dialog.locator("input[name=ldap_search_password]")).to_have_value("")
+    expect(dialog.locator("input[name=ldap_uid]")).to_have_value("uid")
+    fill(ldap_url=door.directory.url)
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("give search_password too")
+    fill(ldap_search_password=ADMIN_PASSWORD)
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    admin.act("corp", "Test connection")
+    admin.said("The connection works.")
+
+    page.get_by_role("button", name="New source").click()
+    dialog.get_by_label("Kind").select_option("OIDC")
+    expect(dialog.locator("input[name=ldap_url]")).to_have_count(0)
+    fill(name="partner", title="Partner", oidc_endpoint=partner.url, oidc_client_id=CLIENT_ID)
+    fill(oidc_client_secret=CLIENT_SECRET, oidc_user_claim="sub")
+    dialog.get_by_label("Create accounts at the first login").check()
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    sources = page.get_by_role("table", name="Identity sources")
+    expect(sources.locator("tbody tr")).to_have_text([re.compile("^corp"), re.compile("^partner")])
+    admin.act("partner", "Move up")
+    expect(sources.locator("tbody tr")).to_have_text([re.compile("^partner"), re.compile("^corp")])
+    findings += serious(page)
+    admin.shot("sources")
+    stored = door.registry.api("GET", "/system/identity-sources")
+    assert [item["name"] for item in stored.json()] == ["partner", "corp"]
+    assert ADMIN_PASSWORD not in stored.text
+    assert CLIENT_SECRET not in stored.text
+
+    # The sign-in page shows what there is.
+    person = visitor(window, door)
+    person.go("/account/sign-in")
+    expect(person.page.get_by_role("link", name="Sign in with Partner")).to_be_visible()
+    expect(person.page.get_by_text("With a password of The company, or of a local account.")).to_be_visible()
+    findings += serious(person.page)
+
+    # One person of the directory is a user who is here already.
+    admin.go("/harbor/users")
+    admin.act("local", "Identities")
+    expect(dialog).to_contain_text("No source knows this user")
+    link = dialog.get_by_role("form", name="Link to a source")
+    link.get_by_label("Link to a source").select_option("The company")
+    link.get_by_label("User name in the directory").fill("nobody")
+    link.get_by_role("button", name="Link").click()
+    expect(link.get_by_role("alert")).to_contain_text("nobody")
+    link.get_by_label("User name in the directory").fill("nora")
+    link.get_by_role("button", name="Link").click()
+    identities = dialog.get_by_role("table", name="Identities")
+    expect(identities).to_contain_text("The company")
+    link.get_by_label("Link to a source").select_option("Partner")
+    link.get_by_label("Subject (sub) at the provider").fill("erin")
+    link.get_by_role("button", name="Link").click()
+    expect(identities.locator("tbody tr")).to_have_count(2)
+    findings += serious(page)
+    admin.shot("identities")
+    assert door.whoami("nora", "Noras-Password-1").json()["username"] == "local"
+    person.page.get_by_role("link", name="Sign in with Partner").click()
+    expect(person.page.get_by_role("button", name="Account of local")).to_be_visible()
+    identities.get_by_role("row").filter(has_text="Partner").get_by_role("button", name="Actions").click()
+    page.get_by_role("menuitem", name="Unlink").click()
+    page.get_by_role("dialog", name="Unlink local from Partner?").get_by_role("button", name="Unlink").click()
+    expect(identities.locator("tbody tr")).to_have_count(1)
+    person.go("/harbor/profile")
+    expect(person.page.get_by_label("User name")).to_be_visible()
+
+    # Switched off, then gone: its user stays, and is let in by it no more.
+    dialog.get_by_role("button", name="Close").click()
+    admin.go("/harbor/configs/sources")
+    admin.act("corp", "Disable")
+    expect(admin.row("corp")).to_contain_text("Disabled")
+    assert door.whoami("nora", "Noras-Password-1").status_code == 401
+    for name in ("corp", "partner"):
+        admin.act(name, "Delete")
+        expect(dialog).to_contain_text("Its users stay")
+        dialog.get_by_role("button", name="Delete").click()
+        expect(dialog).to_have_count(0)
+    expect(page.get_by_text("No further sources")).to_be_visible()
+    assert door.whoami("local", PASSWORD).json()["username"] == "local"
+    assert not findings, findings

@@ -106,6 +106,7 @@ function Card(props: {
   const [registering, register] = useDisclosure(false);
   const providers = info.oidc_sources ?? [];
   const oidc = providers.length > 0;
+  const directories = info.directories ?? [];
   return (
     <>
       <Group className="sign-in-tools" gap={4}>
@@ -151,7 +152,10 @@ function Card(props: {
                 </Button>
               ))}
             </Stack>
-            <Divider my="md" label={t("or with a local account")} />
+            <Divider
+              my="md"
+              label={directories.length ? t("or with a password") : t("or with a local account")}
+            />
           </>
         )}
         <form
@@ -174,6 +178,13 @@ function Card(props: {
           }}
         >
           <Stack gap="sm">
+            {directories.length > 0 && (
+              <Text size="sm" c="dimmed">
+                {t("With a password of {directories}, or of a local account.", {
+                  directories: directories.join(", "),
+                })}
+              </Text>
+            )}
             <TextInput
               label={t("User name")}
               name="username"

@@ -12,11 +12,12 @@ import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { Allowlist } from "../scanning/allowlist";
 import { authentication, type ConfigField, system } from "./fields";
+import { Sources } from "./sources";
 
 export function Configuration() {
   const { t } = useI18n();
   const { tab: asked = "setting" } = useParams();
-  const tab = ["auth", "setting", "security"].includes(asked) ? asked : "setting";
+  const tab = ["auth", "sources", "setting", "security"].includes(asked) ? asked : "setting";
   const navigate = useNavigate();
   const query = useGet<Configurations>("/configurations");
   return (
@@ -24,6 +25,7 @@ export function Configuration() {
       <Tabs value={tab} keepMounted={false} onChange={(next) => navigate(`/harbor/configs/${next}`)}>
         <Tabs.List mb="md">
           <Tabs.Tab value="auth">{t("Authentication")}</Tabs.Tab>
+          <Tabs.Tab value="sources">{t("Identity sources")}</Tabs.Tab>
           <Tabs.Tab value="setting">{t("System settings")}</Tabs.Tab>
           <Tabs.Tab value="security">{t("Security")}</Tabs.Tab>
         </Tabs.List>
@@ -32,6 +34,9 @@ export function Configuration() {
             <>
               <Tabs.Panel value="auth">
                 <Form stored={values} fields={authentication(t)} auth />
+              </Tabs.Panel>
+              <Tabs.Panel value="sources">
+                <Sources />
               </Tabs.Panel>
               <Tabs.Panel value="security">
                 <Allowlist />

@@ -13,6 +13,7 @@ import { useFilter } from "../../lib/address";
 import { like, q } from "../../lib/format";
 import { useSession } from "../../session";
 import { accountFields, passwordFields } from "../account/fields";
+import { Identities } from "./identities";
 
 export function Users() {
   const { t } = useI18n();
@@ -20,6 +21,7 @@ export function Users() {
   const confirm = useConfirm();
   const [name, setName] = useFilter("name");
   const [creating, create] = useDisclosure(false);
+  const [known, setKnown] = useState<User | null>(null);
   const [resetting, setResetting] = useState<User | null>(null);
   const list = useList<User>("/users", {
     query: { q: q({ username: like(name) }) },
@@ -89,6 +91,7 @@ export function Users() {
               if (yes) promote.mutate(row);
             },
           },
+          { label: t("Identities"), run: setKnown },
           { label: t("Set password"), hidden: () => !local, run: setResetting },
         ]}
         remove={{
@@ -106,6 +109,7 @@ export function Users() {
         initial={{}}
         onSubmit={({ again: _, ...body }) => api.create("/users", { body })}
       />
+      {known && <Identities user={known} onClose={() => setKnown(null)} />}
       {resetting && (
         <FormModal
           opened

@@ -98,7 +98,7 @@ def _model(sources: SourcesDep, item: Source) -> IdentitySource:
         enabled=item.enabled,
         prefix=item.prefix,
         admin_group=item.admin_group,
-        configuration=sources.shown(item),
+        configuration=sources.shown(item, defaults=True),
     )
 
 

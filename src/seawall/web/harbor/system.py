@@ -13,12 +13,13 @@ from sqlalchemy import Connection
 
 from seawall import __version__
 from seawall.access import projects as domain
+from seawall.access.sources import LDAP, OIDC
 from seawall.infra.ca import has_ca
 from seawall.infra.configuration import ITEMS
 from seawall.registry import accounting, repository_lists
 from seawall.web.harbor.deps import Access, anyone, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
-from seawall.web.harbor.needs import Config, Db, Dr, Oidc, RedisDep, SettingsDep, StorageDep
+from seawall.web.harbor.needs import Config, Db, Dr, RedisDep, SettingsDep, SourcesDep, StorageDep
 from seawall.web.harbor.projects import CVEAllowlist, allowlist_model
 from seawall.web.harbor.routing import ApiRouter
 
@@ -54,6 +55,8 @@ class GeneralInfo(BaseModel):
     oidc_provider_name: str | None = None
     # Seawall's own: every OpenID provider to sign in with, in order.
     oidc_sources: list[OidcSource] | None = None
+    # Seawall's own: what the directories are called whose passwords the sign-in form takes, in order.
+    directories: list[str] | None = None
     # Seawall's own, of two sites: active, standby or fenced, and where the active site is.
     dr_role: str | None = None
     active_site_url: str | None = None
@@ -117,12 +120,16 @@ async def get_ping(access: Annotated[Access, anyone()]) -> Response:
 
 @router.get("/systeminfo", tags=["systeminfo"])
 async def get_system_info(
-    access: Annotated[Access, anyone()], configuration: Config, settings: SettingsDep, dr: Dr, provider: Oidc
+    access: Annotated[Access, anyone()],
+    configuration: Config,
+    settings: SettingsDep,
+    dr: Dr,
+    sources: SourcesDep,
 ) -> GeneralInfo:
     """General information; version and addresses are for those who are signed in."""
     values = await configuration.all()
     oidc = values["auth_mode"] == "oidc_auth"
-    providers = await provider.providers()
+    providers, directories = await sources.enabled(OIDC), await sources.enabled(LDAP)
     info = GeneralInfo(
         auth_mode=values["auth_mode"],
         primary_auth_mode=values["primary_auth_mode"],
@@ -130,6 +137,7 @@ async def get_system_info(
         banner_message=values["banner_message"],
         oidc_provider_name=values["oidc_name"] if oidc else "",
         oidc_sources=[OidcSource(name=item.name or None, title=item.title or "OIDC") for item in providers],
+        directories=[item.title if item.name else "LDAP" for item in directories],
         current_time=timestamp(time.time()),
     )
     if access.principal.known:
