@@ -13,6 +13,8 @@ from seawall.infra.jobs.base import JobKind
 from seawall.infra.outbox.events import Subscription
 from seawall.registry.part import ContentPart
 
+SUBSCRIBER = "audit-syslog"
+
 
 def part(
     db: Database, trail: AuditTrail, configuration: Configuration, erasure: Erasure, erasers: Sequence[Eraser]
@@ -28,7 +30,7 @@ def part(
             JobKind("purge-audit", Purge(db).run, concurrency=1, retries=2),
             JobKind(KIND, EraseUser(db, erasure, erasers).run, concurrency=1, retries=10),
         ),
-        subscriptions=(Subscription("audit-syslog", frozenset({SYSLOG_EVENT}), trail.forward),),
+        subscriptions=(Subscription(SUBSCRIBER, frozenset({SYSLOG_EVENT}), trail.forward),),
         background=(hook.run,),
         closers=(hook.flush,),
     )

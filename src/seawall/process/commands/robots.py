@@ -9,11 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from seawall.access import robots
+from seawall.access.identities import has_unlinked
 from seawall.access.principal import EVERYONE
 from seawall.access.trusted_issuers import TrustedIssuer, known, parse
+from seawall.infra.configuration import Configuration
+from seawall.infra.db import Database
+from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError, NotFoundError
-from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db
+from seawall.process.commands.audited import audited
+from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db, with_keys
 from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed
 
 robot_app = typer.Typer(no_args_is_help=True, help="Set whose tokens a robot accepts in place of its secret.")
@@ -73,7 +78,8 @@ def robot_trust(
         kept = [item for item in found if (item.issuer, item.audience) != (issuer, audience)]
         return [*kept, added]
 
-    _change(registry_of(config, data_dir), robot, change)
+    said = f"trust tokens of {issuer} for {audience}"
+    _change(registry_of(config, data_dir), robot, said, change)
     print(f"robot {robot} trusts {issuer}")
 
 
@@ -92,7 +98,7 @@ def robot_distrust(
             raise NotFoundError(f"robot {robot} does not trust {issuer}")
         return kept
 
-    _change(registry_of(config, data_dir), robot, change)
+    _change(registry_of(config, data_dir), robot, f"trust no tokens of {issuer}", change)
     print(f"robot {robot} no longer trusts {issuer}")
 
 
@@ -126,10 +132,17 @@ def robot_trusted(
     listed(("issuer", "audience", "claims", "keys"), rows, False)
 
 
-def _change(settings: Settings, robot: str, change: Any) -> None:
+def _change(settings: Settings, robot: str, said: str, change: Any) -> None:
     def trust(connection: Any) -> None:
         row = robots.by_name(connection, robot)
         changed = parse([item.document() for item in change(known(row.trusted_issuers))])
         robots.trust(connection, row.id, changed, actor=EVERYONE)
 
-    with_db(settings, lambda db: db.write(trust))
+    async def run(db: Database, keys: KeyRing) -> None:
+        row = await db.read(lambda c: robots.by_name(c, robot))
+        configuration = Configuration(db, keys, settings, has_other_users=has_unlinked)
+        full = (await configuration.get("robot_name_prefix")) + robot
+        entry = await audited(configuration, "update", "robot", full, said, row.project_id)
+        await db.write(trust, also=entry)
+
+    with_keys(settings, run)

@@ -14,10 +14,12 @@ from seawall.access.identities import GONE
 from seawall.access.sources import LDAP, Change, Source, Sources
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
+from seawall.infra.db.together import Also
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from seawall.kernel.errors import ConfigError, InvalidError, NotFoundError
 from seawall.process import tables as tables  # declares every table
+from seawall.process.commands.audited import audited
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of, with_db, with_keys
 from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed
 from seawall.process.commands.people import UserArgument, user_app
@@ -51,9 +53,23 @@ def _sources(settings: Settings, work: Callable[[Sources], Awaitable[T]]) -> T:
     return with_keys(settings, run)
 
 
+def _change(
+    settings: Settings, operation: str, name: str, said: str, work: Callable[[Sources, Also], Awaitable[T]]
+) -> T:
+    async def run(db: Database, keys: KeyRing) -> T:
+        configuration = _configuration(settings, db, keys)
+        entry = await audited(configuration, operation, "configuration", name, said)
+        return await work(_open(settings, db, keys), entry)
+
+    return with_keys(settings, run)
+
+
+def _configuration(settings: Settings, db: Database, keys: KeyRing) -> Configuration:
+    return Configuration(db, keys, settings, has_other_users=identities.has_unlinked)
+
+
 def _open(settings: Settings, db: Database, keys: KeyRing) -> Sources:
-    configuration = Configuration(db, keys, settings, has_other_users=identities.has_unlinked)
-    return Sources(db, configuration, keys, peers=bool(settings.peers.urls))
+    return Sources(db, _configuration(settings, db, keys), keys, peers=bool(settings.peers.urls))
 
 
 def _items(given: list[str] | None, secret: str | None) -> dict[str, Any]:
@@ -95,7 +111,9 @@ def source_add(
     """
     settings = registry_of(config, data_dir)
     change = Change(title, position, None, prefix, admin_group, _items(set_, secret))
-    _sources(settings, lambda sources: sources.add(name, kind, change))
+    _change(
+        settings, "create", name, f"add source {name}", lambda s, also: s.add(name, kind, change, also=also)
+    )
     print(f"source {name} added")
 
 
@@ -118,7 +136,9 @@ def source_change(
     """
     settings = registry_of(config, data_dir)
     change = Change(title, position, enabled, prefix, admin_group, _items(set_, secret))
-    _sources(settings, lambda sources: sources.change(name, change))
+    _change(
+        settings, "update", name, f"change source {name}", lambda s, also: s.change(name, change, also=also)
+    )
     print(f"source {name} changed")
 
 
@@ -128,7 +148,10 @@ def source_remove(name: NameArgument, config: ConfigOption = None, data_dir: Dat
 
     Example: seawall source remove corp
     """
-    found = _sources(registry_of(config, data_dir), lambda sources: sources.remove(name))
+    settings = registry_of(config, data_dir)
+    found = _change(
+        settings, "delete", name, f"remove source {name}", lambda s, also: s.remove(name, also=also)
+    )
     print(f"source {name} removed; {len(found)} users were of it")
 
 
@@ -232,7 +255,9 @@ def user_link(
         user_id = await db.read(lambda c: _user_id(c, username))
         directory, provider = Directory(db, sources), OidcService(db, sources, keys)
         issuer, found = await identity_in(sources, directory, provider, name, subject, known_as)
-        await db.write(lambda c: identities.link(c, user_id, name, issuer, found))
+        said = f"link {username} to {found} of {identities.shown(name)}"
+        entry = await audited(_configuration(settings, db, keys), "update", "user", username, said)
+        await db.write(lambda c: identities.link(c, user_id, name, issuer, found), also=entry)
         return found
 
     print(f"user {username} linked to {with_keys(settings, run)} of {identities.shown(name)}")
@@ -250,12 +275,15 @@ def user_unlink(
 
     Example: seawall user unlink alice corp
     """
+    settings = registry_of(config, data_dir)
     name = "" if source == "default" else source
 
-    async def run(db: Database) -> None:
-        await db.write(lambda c: identities.unlink(c, _user_id(c, username), name, subject))
+    async def run(db: Database, keys: KeyRing) -> None:
+        said = f"unlink {username} from {identities.shown(name)}"
+        entry = await audited(_configuration(settings, db, keys), "update", "user", username, said)
+        await db.write(lambda c: identities.unlink(c, _user_id(c, username), name, subject), also=entry)
 
-    with_db(registry_of(config, data_dir), run)
+    with_keys(settings, run)
     print(f"user {username} unlinked from {identities.shown(name)}")
 
 

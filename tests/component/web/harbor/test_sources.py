@@ -326,3 +326,13 @@ def test_commands(world: World) -> None:
     removed = registry.cli("source", "remove", "three")
     assert removed.returncode == 0, removed.stderr
     assert [item["name"] for item in world.admin.get(SOURCES).json()] == ["one", "two"]
+    # What was done, and nothing of what failed, is in the audit log.
+    rows = world.admin.get("/auditlog-exts", params={"page_size": 50}).json()
+    mine = [row for row in rows if row["username"].startswith("seawall (")]
+    assert [(row["operation"], row["resource_type"], row["operation_description"]) for row in mine] == [
+        ("delete", "configuration", "remove source three"),
+        ("update", "user", f"unlink {name} from source three"),
+        ("update", "user", f"link {name} to 5 of source three"),
+        ("update", "configuration", "change source three"),
+        ("create", "configuration", "add source three"),
+    ]
