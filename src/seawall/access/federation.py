@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +64,11 @@ def is_token(secret: str) -> bool:
 class Federation:
     """Checks tokens of issuers."""
 
-    def __init__(self, db: Database, keys: IssuerKeys, note: Note) -> None:
+    def __init__(
+        self, db: Database, keys: IssuerKeys, note: Note, *, longest_seconds: float = 24 * 3600
+    ) -> None:
+        """`longest_seconds`: what a token may live, from its `iat` (from now without one) to its `exp`."""
+        self._longest = longest_seconds
         self._db = db
         self._keys = keys
         self._note = note
@@ -173,6 +176,10 @@ class Federation:
         for moment in (claims.get("iat"), claims.get("nbf")):
             if moment is not None and (not _is_time(moment) or moment > now + LEEWAY):
                 return "the token is not valid yet; compare the clocks"
+        # Such a token is a password that was written down somewhere, and not a pipeline's.
+        issued = now if claims.get("iat") is None else min(claims["iat"], now)
+        if expires - issued > self._longest + LEEWAY:
+            return "the token lives longer than auth.issuer_token_hours allows"
         if not isinstance(claims.get("sub"), str) or not claims["sub"]:
             return "the token has no subject"
         wrong = trusted.mismatch(claims)
@@ -194,4 +201,5 @@ def _signed(token: str, keys: KeySet) -> dict[str, Any] | None:
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # A number of JSON may have any size; this one is below the year 5138, and NaN is below nothing.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e11

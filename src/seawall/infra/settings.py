@@ -429,6 +429,12 @@ class AuthSettings(_Section):
         description="private networks in which issuers of robot tokens may be; without it, only public "
         "addresses are asked",
     )
+    issuer_token_hours: float = Field(
+        default=24,
+        gt=0,
+        le=8760,
+        description="how long a token of an issuer may be valid; one that lives longer is refused",
+    )
 
 
 class KeysSettings(_Section):

@@ -262,7 +262,12 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     oidc = OidcService(db, sources, keys)
     trail = AuditTrail(configuration, events)
     erasure = Erasure.of(settings, keys)
-    issuers = Federation(db, IssuerKeys(networks(settings.auth.issuer_networks)), note_admission(trail))
+    issuers = Federation(
+        db,
+        IssuerKeys(networks(settings.auth.issuer_networks)),
+        note_admission(trail),
+        longest_seconds=settings.auth.issuer_token_hours * 3600,
+    )
     auth = AuthService(
         db,
         attempts=settings.auth.login_attempts,
