@@ -41,6 +41,15 @@ class Site:
         for link in self.links:
             link.mend()
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """With the link cut."""
+        self.cut()
+        try:
+            yield
+        finally:
+            self.mend()
+
     def pusher(self, which: Registry | None, repository: str) -> Pusher:
         """A client of an instance, or (None) of the balancer, on a connection of its own."""
         return Pusher(self.url if which is None else which.url, repository, ("admin", PASSWORD))

@@ -121,8 +121,7 @@ def create_repository(connection: Connection, name: str, create_project: bool) -
     if row is None:
         raise RegistryError("NAME_UNKNOWN", f"project {project_name} not found", detail={"name": name})
     if virtual.is_virtual(connection, row[0]):
-        refusal = f"{project_name} is a virtual project: push to one of its members"
-        raise RegistryError("DENIED", refusal, status=405)
+        raise virtual.refusal(name)
     connection.execute(
         upsert(
             connection,

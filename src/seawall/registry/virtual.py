@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import Connection, delete, select
 
@@ -21,7 +22,7 @@ from seawall.access import projects as access
 from seawall.access.access import Project, project_by_name
 from seawall.access.views import projects
 from seawall.infra.db import Database
-from seawall.kernel.errors import InvalidError
+from seawall.kernel.errors import InvalidError, PreconditionError, RegistryError, UnavailableError
 from seawall.registry.lookups import has_repositories
 from seawall.registry.tables import REPOSITORY_EXISTS, repositories, tags
 
@@ -59,11 +60,34 @@ class Sources:
     together: bool
 
 
+class Elsewhere(Protocol):
+    """Other instances, with storage of their own, that may have a hosted name before this one does."""
+
+    async def told_of(self, repositories: Sequence[str]) -> bool:
+        """Bring what they have told of the repositories; whether they had told of any."""
+
+    async def heard(self) -> bool:
+        """Take what they have new; whether each of them could be asked."""
+
+
+class Nowhere:
+    """An installation without peers."""
+
+    async def told_of(self, repositories: Sequence[str]) -> bool:
+        """See Elsewhere.told_of."""
+        return False
+
+    async def heard(self) -> bool:
+        """See Elsewhere.heard."""
+        return True
+
+
 class VirtualProjects:
     """Knows the virtual projects."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, elsewhere: Elsewhere | None = None) -> None:
         self._db = db
+        self._elsewhere = elsewhere or Nowhere()
         # The change token, or until when (monotonic).
         self._known: tuple[float, dict[str, Virtual]] | None = None
 
@@ -76,12 +100,18 @@ class VirtualProjects:
         return known[1].get(project)
 
     async def sources(self, virtual: Virtual, path: str, tag: str | None) -> Sources:
-        """Where `path` (a repository's name without its project) may be; `tag`: what is wanted of it."""
+        """Where `path` (a repository's name without its project) may be; `tag`: what is wanted of it.
+
+        Raises UnavailableError while a peer that is away may have the name as a hosted one.
+        """
         names = [f"{member}/{path}" for member in virtual.hosted]
+        proxied = [f"{member}/{path}" for member in virtual.proxied]
         have = await self._db.read(lambda c: _existing(c, names))
+        if not have and names and proxied:
+            have = await self._new_at_peers(names, proxied)
         hosted = [name for name in names if name in have]
         if not hosted:
-            return Sources(tuple(f"{member}/{path}" for member in virtual.proxied), False, False)
+            return Sources(tuple(proxied), False, False)
         if not virtual.newest:
             return Sources((hosted[0],), True, False)
         if tag is not None:
@@ -89,6 +119,19 @@ class VirtualProjects:
             # Of equally old ones the first.
             hosted = sorted(pushed, key=lambda name: (-pushed[name], names.index(name))) or hosted
         return Sources(tuple(hosted), True, True)
+
+    async def _new_at_peers(self, names: list[str], proxied: list[str]) -> set[str]:
+        """Which hosted names exist once peers were asked: an upstream gets none that a peer has already."""
+        told = await self._elsewhere.told_of(names)
+        sure = not told
+        if not told and not await self._db.read(lambda c: _existing(c, proxied)):
+            # A name that nobody has asked for here. Others came from the upstream before, and go on.
+            sure = await self._elsewhere.heard()
+            sure = not await self._elsewhere.told_of(names) and sure
+        have = await self._db.read(lambda c: _existing(c, names))
+        if not have and not sure:
+            raise UnavailableError("a peer may have this name as a hosted one, and cannot be asked now")
+        return have
 
 
 def set_metadata(connection: Connection, project: Project, values: Mapping[str, str]) -> None:
@@ -105,6 +148,26 @@ def set_metadata(connection: Connection, project: Project, values: Mapping[str, 
 def is_virtual(connection: Connection, project_id: int) -> bool:
     """Whether the project is a virtual one."""
     return MEMBERS in access.settings_of(connection, project_id)
+
+
+def refusal(repository: str) -> RegistryError:
+    """What a push to a virtual project is answered with."""
+    name = repository.partition("/")[0]
+    message = f"{name} is a virtual project: push to one of its members"
+    return RegistryError("DENIED", message, status=405)
+
+
+def named(connection: Connection, name: str) -> bool:
+    """Whether a project of that name is a virtual one."""
+    return name in access.values_of(connection, MEMBERS)
+
+
+def refuse(connection: Connection, project_id: int, what: str) -> None:
+    """Raise PreconditionError for rules about content in a virtual project. `what`: the rules, in plural."""
+    if is_virtual(connection, project_id):
+        raise PreconditionError(
+            f"{what} do nothing in a virtual project, which holds nothing: give them to its members"
+        )
 
 
 def forget(connection: Connection, project: Project) -> None:

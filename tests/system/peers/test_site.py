@@ -22,11 +22,15 @@ from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
 from tests.support.api import Api
 from tests.support.digests import digest_of
+from tests.support.identity import SOURCES, Identity
 from tests.support.peer_site import Site
-from tests.support.processes import PASSWORD
+from tests.support.processes import PASSWORD, SEAWALL, free_port
 from tests.support.registry import Registry
 from tests.support.servers.balancers import BalancerServer
+from tests.support.servers.issuer import open_issuer
+from tests.support.servers.slapd import Slapd
 from tests.support.signing import OCI, Pusher
+from tests.support.sites import push
 from tests.support.waiting import until
 
 SKOPEO = ("skopeo", "copy", "-q")
@@ -596,3 +600,74 @@ def test_policies_and_settings_are_the_same_on_both(site: Site) -> None:
     schedules = a.get("/schedules", params={"page_size": 100}).json()
     assert [item["cron"] for item in schedules].count("0 0 1 * * *") == 0
     site.settle()
+
+
+def test_who_people_and_programs_are_on_both(site: Site, tmp_path: Path) -> None:
+    directory = Slapd(tmp_path / "slapd", free_port())
+    directory.root.mkdir()
+    with open_issuer() as issuer:
+        directory.start()
+        try:
+            made = [Identity(here, directory, issuer) for here in (site.a, site.b)]
+            site.settle()
+            for one, there in zip(made, (site.b, site.a), strict=True):
+                one.check(there)
+            with site.apart():
+                made[0].check(site.b)
+            # Gone on one is gone on the other.
+            a, b = site.api(site.a), site.api(site.b)
+            assert a.delete(f"{SOURCES}/{made[0].mark}").status_code == 200
+            site.settle()
+            assert b.get(f"{SOURCES}/{made[0].mark}").status_code == 404
+            url = f"{site.b.url}/api/v2.0/users/current"
+            assert httpx.get(url, auth=(made[0].linked, PASSWORD), timeout=60).status_code == 401
+        finally:
+            directory.stop()
+
+
+def test_a_hosted_name_of_a_peer_shadows_an_upstream_s(site: Site, tmp_path: Path) -> None:
+    """No upstream is asked for a name that a peer may have, told of or not (dependency confusion)."""
+    a, b = site.api(site.a), site.api(site.b)
+    upstream = Registry(tmp_path / "upstream")
+    try:
+        upstream.start()
+        upstream.create_project("team", public=True)
+        for name in ("ours", "known", "told", "free"):
+            push(upstream.url, upstream.admin, f"team/{name}", "v1", name.encode())
+        own, hub, both = (f"{word}{secrets.token_hex(3)}" for word in ("own", "hub", "both"))
+        registry = {"name": hub, "url": upstream.url, "type": "harbor", "insecure": True}
+        number = int(a.post("/registries", json=registry).headers["location"].rpartition("/")[2])
+        a.made("/projects", {"project_name": own})
+        a.made("/projects", {"project_name": hub, "registry_id": number})
+        lists = {"virtual_members": f"{own},{hub}"}
+        a.made("/projects", {"project_name": both, "metadata": lists})
+        site.settle()
+
+        def pull(name: str) -> httpx.Response:
+            url = f"{site.a.url}/v2/{both}/team/{name}/manifests/v1"
+            return httpx.get(url, auth=("admin", PASSWORD), timeout=60)
+
+        assert pull("known").status_code == 200
+        # A job stores it, and no process here runs any.
+        with subprocess.Popen([*SEAWALL, "jobservice"], env=site.a.environment) as worker:
+            try:
+                until(lambda: a.get(f"/projects/{hub}/repositories/team%252Fknown").status_code == 200)
+            finally:
+                worker.terminate()
+        with site.apart():
+            ours = site.pusher(site.b, f"{own}/team/ours").image("v1", b"ours")
+            # Other people's image of that name is at the upstream, which answers for names it gave before.
+            refused = pull("ours")
+            assert (refused.status_code, refused.json()["errors"][0]["code"]) == (503, "UNAVAILABLE")
+            assert "a peer may have this name" in refused.text
+            assert pull("known").status_code == 200
+        # As soon as the peer answers again, and from then on.
+        until(lambda: pull("ours").status_code == 200)
+        assert pull("ours").headers["docker-content-digest"] == ours
+        assert pull("free").status_code == 200
+        told = site.pusher(site.b, f"{own}/team/told").image("v1", b"told")
+        assert pull("told").headers["docker-content-digest"] == told
+        site.settle()
+        assert b.get(f"/projects/{both}").json()["metadata"]["virtual_members"] == f"{own},{hub}"
+    finally:
+        upstream.close()

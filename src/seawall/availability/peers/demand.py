@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -68,19 +68,24 @@ class Demand:
 
     async def ready_repository(self, repository: str) -> None:
         """Before tags or referrers of a repository are listed: bring what peers have announced about it."""
-        table = t.peer_pending.c
-        prefix = dump([repository])[:-1] + ","
-
-        def pending_of_repository(connection: Connection) -> list[Any]:
-            query = select(table.kind, table.key).where(
-                table.kind.in_(("manifest", "tag")), func.substr(table.key, 1, len(prefix)) == prefix
-            )
-            return list(connection.execute(query.limit(100)))
-
-        rows = await self._db.point(pending_of_repository)
+        rows = await self._db.point(lambda c: _pending_of(c, repository))
         if rows:
             work = [self._tasks.start(self._filler.bring_pending(kind, key)) for kind, key in rows]
             await asyncio.wait(work, timeout=_READY_SECONDS)
+
+    async def told_of(self, repositories: Sequence[str]) -> bool:
+        """Bring what peers have told of the repositories; whether they had told of any."""
+        told = False
+        for repository in repositories:
+            if await self._db.point(lambda c, name=repository: _pending_of(c, name)):  # type: ignore[misc]
+                told = True
+                await self.ready_repository(repository)
+        return told
+
+    async def heard(self) -> bool:
+        """Take what peers have new; whether each of them could be asked."""
+        await self._puller.pull_all()
+        return all(peer.up or peer.mine for peer in self._peers)
 
     async def blob_size(self, repository: str, digest: str) -> int | None:
         """The size of a blob that a peer has, for a client that only asks whether it is there."""
@@ -160,3 +165,12 @@ class Demand:
                             self._owners.popitem(last=False)
                         return peer
         return None
+
+
+def _pending_of(connection: Connection, repository: str) -> list[Any]:
+    table = t.peer_pending.c
+    prefix = dump([repository])[:-1] + ","
+    query = select(table.kind, table.key).where(
+        table.kind.in_(("manifest", "tag")), func.substr(table.key, 1, len(prefix)) == prefix
+    )
+    return list(connection.execute(query.limit(100)))

@@ -34,6 +34,7 @@ from seawall.infra.db.batch import Asked
 from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel import selectors
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
+from seawall.registry import virtual
 from seawall.registry.belongings import cosign_subject
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.lookups import find_manifest, payload_of
@@ -114,7 +115,11 @@ def checked(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def create(connection: Connection, project_id: int, raw: dict[str, Any]) -> int:
-    """Add a rule; returns its id. Raises InvalidError, ConflictError (the project has the same rule)."""
+    """Add a rule; returns its id.
+
+    Raises InvalidError, ConflictError (the project has the same rule), PreconditionError (a virtual project).
+    """
+    virtual.refuse(connection, project_id, "immutable tag rules")
     wanted = checked(raw)
     if any(item.rule == wanted for item in rules(connection, project_id)):
         raise ConflictError("immutable rule already exists")

@@ -28,6 +28,8 @@ BLOBS = 3
 SMALL = 64 * 1024
 # An index in an index in an index ... ends somewhere.
 _MAX_DEPTH = 8
+# A rule of the destination's, or a project that takes no pushes (a proxy cache, a virtual project).
+_FINAL = (405, 412)
 
 
 @dataclass(slots=True)
@@ -120,7 +122,7 @@ class Copier:
                     await self._copy_reference(reference)
                 except SeawallError as error:
                     failed[reference] = str(error)
-                    self.refused &= isinstance(error, RemoteError) and error.status == 412
+                    self.refused &= getattr(error, "status", None) in _FINAL
                     await self._say(f"{self._from}:{reference}: {error}", "ERROR")
 
         tasks = [asyncio.create_task(worker()) for _ in range(min(ARTIFACTS, len(references)))]

@@ -19,6 +19,7 @@ from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.executions import Executions
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, PreconditionError
+from seawall.registry import virtual
 
 _FIELDS: Fields = {
     "id": Field(replication_policies.c.id, "int"),
@@ -174,6 +175,10 @@ def _check_registry(connection: Connection, policy: ReplicationPolicy) -> None:
     other = policy.src_registry_id if policy.dest_registry_id is None else policy.dest_registry_id
     if connection.execute(select(registries.c.id).where(registries.c.id == other)).first() is None:
         raise InvalidError(f"registry {other} not found")
+    # Into this registry; without a namespace repositories keep their names.
+    project = (policy.dest_namespace or "").partition("/")[0]
+    if policy.src_registry_id is not None and virtual.named(connection, project):
+        raise InvalidError(f"{project} is a virtual project: replicate into one of its members")
 
 
 def anyone_listens(connection: Connection) -> bool:

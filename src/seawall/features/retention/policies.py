@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from seawall.features.retention.tables import retention_policies
 from seawall.infra.jobs.service import JobService
 from seawall.kernel.errors import InvalidError, NotFoundError
+from seawall.registry import virtual
 
 _POLICY = (
     retention_policies.c.id,
@@ -52,7 +53,11 @@ def policy_ids(connection: Connection, project_ids: Collection[int]) -> dict[int
 def create(
     connection: Connection, jobs: JobService, project_id: int, rules: list[dict[str, Any]], cron: str
 ) -> int:
-    """Add the project's policy; returns its id. Raises InvalidError when it has one."""
+    """Add the project's policy; returns its id.
+
+    Raises InvalidError when it has one, PreconditionError for a virtual project.
+    """
+    virtual.refuse(connection, project_id, "retention rules")
     exists = connection.execute(
         select(retention_policies.c.id).where(retention_policies.c.project_id == project_id)
     ).scalar()

@@ -18,6 +18,7 @@ from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableEr
 from seawall.kernel.names import check_name
 from seawall.registry.protocol import Registry
 from seawall.registry.virtual import Virtual, VirtualProjects
+from seawall.registry.virtual import refusal as virtual_refusal
 from seawall.web.oci.accelerate import Accelerator, NoAccelerator
 from seawall.web.oci.access import RegistryAccess
 from seawall.web.oci.blobs import BlobHandlers
@@ -110,6 +111,10 @@ class OciApp:
         name = check_name(await self._meant(request, asked))
         if kind == "uploads":
             request.mount_from = await self._mount_source(request)
+        if action == "push" and await self._virtual.of(name.partition("/")[0]) is not None:
+            # Said to everybody who may pull: no token for a push to it is given.
+            await self._access.authorize(request, name, "pull")
+            raise virtual_refusal(name)
         await self._access.authorize(request, name, action, source=request.mount_from)
         try:
             if kind != "referrers":

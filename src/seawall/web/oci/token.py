@@ -167,13 +167,19 @@ class TokenEndpoint:
         """The part of the scopes that the caller may have."""
         base = base_url(self._external_url, request.headers, request.url.scheme)
         host = request.headers.get("host", "")
-        wanted = [await self._here(item, base, host) for item in parse_scopes(scopes)]
+        wanted = [await self._pulled(await self._here(item, base, host)) for item in parse_scopes(scopes)]
         granted = await self._auth.grant(user, wanted)
         # What is pulled from a virtual project is pulled from one of its members, with the rights there.
         behind = [scope for item in wanted for scope in await self._behind(item)]
         if behind:
             granted += [scope for scope in await self._auth.grant(user, behind) if scope.actions]
         return granted
+
+    async def _pulled(self, scope: Scope) -> Scope:
+        """The scope without what a virtual project does not do: one pulls from it, and that is all."""
+        if scope.type != "repository" or await self._virtual.of(scope.name.partition("/")[0]) is None:
+            return scope
+        return replace(scope, actions=frozenset({"pull"} if scope.actions & {"pull", "*"} else ()))
 
     async def _behind(self, scope: Scope) -> list[Scope]:
         if scope.type != "repository" or not scope.actions & {"pull", "*"}:

@@ -175,6 +175,46 @@ def test_it_takes_no_pushes(world: World) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (405, "DENIED")
     assert "virtual project" in answer.json()["errors"][0]["message"]
     assert world.get(f"{name}/app/manifests/v1", method="DELETE").status_code == 404
+    # Nor is a token for it given, and who has one for pulls is told as clearly.
+    scopes = [f"repository:{name}/app:pull,push,delete", f"repository:{name}/app:*"]
+    for scope in scopes:
+        given = httpx.post(
+            f"{world.here.url}/service/token",
+            data={"grant_type": "password", "username": "admin", "password": PASSWORD, "scope": scope},
+        ).json()
+        assert given["scope"] == f"repository:{name}/app:pull repository:one/app:pull"
+        bearer = {"Authorization": f"Bearer {given['token']}"}
+        answer = httpx.post(f"{world.here.url}/v2/{name}/app/blobs/uploads/", headers=bearer)
+        assert (answer.status_code, "virtual project" in answer.text) == (405, True)
+
+
+def test_rules_that_would_do_nothing_are_refused(world: World) -> None:
+    name = world.virtual("one")
+    number = world.here.api("GET", f"/projects/{name}").json()["project_id"]
+    chosen = {
+        "tag_selectors": [{"kind": "doublestar", "decoration": "matches", "pattern": "**"}],
+        "scope_selectors": {
+            "repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]
+        },
+    }
+    keep = {"action": "retain", "template": "latestPushedK", "params": {"latestPushedK": 2}, **chosen}
+    source = {"name": f"r{name}", "url": world.upstream.url, "type": "seawall", "insecure": True}
+    registry = int(world.here.api("POST", "/registries", json=source).headers["location"].rpartition("/")[2])
+    for path, body, status in (
+        (
+            "/retentions",
+            {"algorithm": "or", "rules": [keep], "scope": {"level": "project", "ref": number}},
+            412,
+        ),
+        (f"/projects/{name}/immutabletagrules", {"action": "immutable", "template": "x", **chosen}, 412),
+        (
+            "/replication/policies",
+            {"name": f"p{name}", "src_registry": {"id": registry}, "dest_namespace": f"{name}/x"},
+            400,
+        ),
+    ):
+        answer = httpx.post(f"{world.here.url}/api/v2.0{path}", json=body, auth=ADMIN)
+        assert (answer.status_code, "virtual project" in answer.text) == (status, True), answer.text
 
 
 def test_an_unfinished_push_cannot_end_in_it(world: World) -> None:
