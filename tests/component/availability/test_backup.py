@@ -19,8 +19,12 @@ from seawall.availability import backup
 from seawall.infra.db import dump
 from seawall.infra.storage.filesystem import FilesystemStorage
 from tests.support.digests import digest_of
+from tests.support.identity import Identity
 from tests.support.oci.bare import connect, image, push_blob, put_manifest
+from tests.support.processes import free_port
 from tests.support.registry import Registry
+from tests.support.servers.issuer import open_issuer
+from tests.support.servers.slapd import Slapd
 
 
 def test_backup_under_load_and_restore(
@@ -192,3 +196,29 @@ def test_a_list_that_cannot_be_right_is_refused(
     refused = target.cli("restore", str(directory))
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert message in refused.stderr
+
+
+def test_who_people_and_programs_are_comes_back(fresh_registry: Registry, tmp_path: Path) -> None:
+    """Sources with their secrets, links, trusted issuers, tokens and virtual projects."""
+    directory = Slapd(tmp_path / "slapd", free_port())
+    directory.root.mkdir()
+    copy = Registry(tmp_path / "restored")
+    with open_issuer() as issuer:
+        directory.start()
+        try:
+            fresh_registry.start()
+            made = Identity(fresh_registry, directory, issuer)
+            made.check(fresh_registry)
+            kept = tmp_path / "backup"
+            done = fresh_registry.cli("backup", str(kept))
+            assert done.returncode == 0, done.stderr
+            assert fresh_registry.stop() == 0
+            copy.data_dir.mkdir()
+            shutil.copy(fresh_registry.data_dir / "master.key", copy.data_dir / "master.key")
+            restored = copy.cli("restore", str(kept))
+            assert restored.returncode == 0, restored.stderr
+            copy.start()
+            made.check(copy)
+        finally:
+            copy.close()
+            directory.stop()

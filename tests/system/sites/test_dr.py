@@ -9,7 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.identity import SOURCES, Identity
+from tests.support.processes import free_port
+from tests.support.servers.issuer import open_issuer
 from tests.support.servers.postgres import Postgres
+from tests.support.servers.slapd import Slapd
 from tests.support.sites import Site, Sites, damaged_blobs, noise, wait
 
 
@@ -78,6 +82,39 @@ def test_everything_is_followed_and_nothing_written(sites: Sites) -> None:
     metrics = httpx.get(f"{two.url}/metrics")
     assert 'seawall_dr_role{role="standby"} 1.0' in metrics.text
     sites.caught_up(two, one)
+
+
+def test_who_people_and_programs_are_at_the_standby(sites: Sites, tmp_path: Path) -> None:
+    one, two = active(sites)
+    directory = Slapd(tmp_path / "slapd", free_port())
+    directory.root.mkdir()
+    with open_issuer() as issuer:
+        directory.start()
+        try:
+            made = Identity(one, directory, issuer)
+            sites.caught_up(two, one)
+            made.check(two)
+            # What would have to be written is refused, and says where it goes; nobody gets "wrong password".
+            refused = [
+                httpx.put(
+                    f"{two.url}/api/v2.0{SOURCES}/{made.mark}", auth=two.admin, json={"enabled": False}
+                ),
+                httpx.delete(f"{two.url}/api/v2.0{SOURCES}/{made.mark}", auth=two.admin),
+            ]
+            directory.add_user("newcomer", "Newcomer-12345")
+            whoami = f"{two.url}/api/v2.0/users/current"
+            refused.append(httpx.get(whoami, auth=("newcomer", "Newcomer-12345"), timeout=60))
+            for answer in refused:
+                assert answer.status_code == 503, answer.text
+                assert one.url in answer.text
+            done = two.cli("source", "remove", made.mark)
+            assert done.returncode == 1
+            assert done.stderr.startswith("seawall: this site is a standby")
+            assert two.cli("user", "unlink", f"{made.mark}local", made.mark).returncode == 1
+            sites.caught_up(two, one)
+            made.check(one)
+        finally:
+            directory.stop()
 
 
 def test_switch_and_back_without_loss(sites: Sites) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from seawall.web.harbor.app import make_app
 from tests.support.api import Api
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
+from tests.support.servers.issuer import AUDIENCE, Issuer, open_issuer
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 NO_ID = 2**52
@@ -37,7 +39,10 @@ STRICTER = {
     "getScanDataExportExecution": {"token"},
     "downloadScanData": {"token"},
     "getSecondFactor": {"token"},
-    "createProject": {"robot", "system robot"},
+    "beginSecondFactor": {"token"},
+    "confirmSecondFactor": {"token"},
+    "removeOwnSecondFactor": {"token"},
+    "createProject": {"robot", "system robot", "token"},
     "headProject": {"anonymous"},
     "getPermissions": {
         "stranger",
@@ -88,7 +93,7 @@ def _push(registry: Registry, repository: str) -> None:
 class Callers:
     """One client for each kind of caller, on a private and on a public project."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, issuer: Issuer) -> None:
         self.admin = Api(registry, registry.admin)
         self.private, self.public = self.admin.project(), self.admin.project(public="true")
         self.clients: dict[str, Api] = {"anonymous": Api(registry), "sysadmin": self.admin}
@@ -97,22 +102,61 @@ class Callers:
             for project in (self.private, self.public):
                 self.admin.member(project, name, number)
             self.clients[role] = Api(registry, (name, PASSWORD))
+        self.numbers: dict[str, tuple[int, str]] = {}
         self.clients["stranger"] = Api(registry, (self.admin.user()[1], PASSWORD))
         self.clients["robot"] = self._robot(registry, "project", self.private, ROBOT_PAIRS)
         self.clients["system robot"] = self._robot(registry, "system", "/", SYSTEM_PAIRS)
         owner = self.clients["projectAdmin"]
-        wanted = {"name": "matrix", "scopes": ["api-read"], "projects": [self.private]}
-        token = owner.post("/users/current/tokens", json=wanted).json()["token"]
-        self.clients["token"] = Api(registry, (owner.get("/users/current").json()["username"], token))
+        one = [self.private]
+        self.clients["token"] = self._token(registry, owner, ["api-read"], one)
+        self.clients["writing token"] = self._token(registry, owner, ["api-read", "api-write"], one)
+        self.clients["pulling token"] = self._token(registry, owner, ["pull", "push"], None)
+        self.clients["admin's token"] = self._token(registry, self.admin, ["api-read"], one)
+        # The same robot by a token of an issuer that it trusts, as its password and exchanged.
+        self._by_issuer(registry, issuer)
         # A project with a repository cannot be deleted, so an allowed DELETE leaves it there.
         for project in (self.private, self.public):
             _push(registry, f"{project}/kept")
+
+    def _token(self, registry: Registry, owner: Api, scopes: list[str], projects: list[str] | None) -> Api:
+        """A personal access token of a user."""
+        wanted = {"name": "-".join(scopes), "scopes": scopes, "projects": projects}
+        made = owner.post("/users/current/tokens", json=wanted)
+        assert made.status_code == 201, made.text
+        return Api(registry, (owner.get("/users/current").json()["username"], made.json()["token"]))
+
+    def _by_issuer(self, registry: Registry, issuer: Issuer) -> None:
+        number, robot = self.numbers["project"]
+        trust = {
+            "issuer": issuer.url,
+            "audience": AUDIENCE,
+            "claims": {"repository": "acme/app"},
+            "jwks": issuer.jwks,
+        }
+        stored = self.admin.get(f"/robots/{number}").json()
+        put = self.admin.put(f"/robots/{number}", json={**stored, "trusted_issuers": [trust]})
+        assert put.status_code == 200, put.text
+        # For as long as these tests take.
+        end = int(time.time()) + 3 * 3600
+        self.clients["issuer's token"] = Api(registry, (robot, issuer.token(exp=end)))
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+            "client_id": robot,
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+            "subject_token": issuer.token(exp=end),
+            "scope": f"repository:{self.private}/kept:pull,push",
+        }
+        given = httpx.post(f"{registry.url}/service/token", data=form, timeout=60)
+        assert given.status_code == 200, given.text
+        self.clients["exchanged token"] = Api(registry)
+        self.clients["exchanged token"].headers["Authorization"] = f"Bearer {given.json()['access_token']}"
 
     def _robot(self, registry: Registry, level: str, namespace: str, pairs: set[tuple[str, str]]) -> Api:
         access = [{"resource": r, "action": a} for r, a in sorted(pairs)]
         permission = {"kind": level, "namespace": namespace, "access": access}
         body = {"name": level, "level": level, "duration": 1, "permissions": [permission]}
         robot = self.admin.post("/robots", json=body).json()
+        self.numbers[level] = robot["id"], robot["name"]
         return Api(registry, (robot["name"], robot["secret"]))
 
 
@@ -122,19 +166,35 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
     registry = Registry(tmp_path_factory.mktemp("matrix") / "data")
     registry.start()
     try:
-        yield Callers(registry)
+        with open_issuer() as issuer:
+            yield Callers(registry, issuer)
     finally:
         registry.close()
+
+
+def kind_of(caller: str) -> str:
+    """What the caller is to a handler: a robot by an issuer's token is a robot."""
+    if caller == "issuer's token":
+        return "robot"
+    return "token" if caller.endswith("token") else caller
 
 
 def may(caller: str, need: dict[str, str], public: bool, method: str) -> bool | None:
     """Whether the table lets the caller in; None when the handler decides by what it finds."""
     pair = (need["resource"], need["action"])
-    if caller == "token":
-        # It reads, and of its project only what its user, who administers that, may.
-        if method not in ("GET", "HEAD") or need["scope"] == "system":
+    if caller in ("pulling token", "exchanged token"):
+        # For the registry API only.
+        return False
+    if caller == "issuer's token":
+        caller = "robot"
+    if kind_of(caller) == "token":
+        # Of its project what its user may, who administers that or (the administrator) everything.
+        reading = method in ("GET", "HEAD")
+        if (not reading and caller != "writing token") or need["scope"] == "system":
             return False
         if need["scope"] == "project":
+            if not public and caller == "admin's token":
+                return True
             return pair in (PUBLIC if public else ROLES["projectAdmin"])
         return True
     if need["scope"] == "anyone" or caller == "sysadmin":
@@ -195,10 +255,11 @@ def test_operation(callers: Callers, method: str, path: str, operation: dict[str
                 if caller in ("anonymous", "stranger"):
                     assert response.status_code in (400, 401, 403, 404, 412, 422), told
             elif expected:
-                if caller not in STRICTER.get(operation["operationId"], set()):
+                if kind_of(caller) not in STRICTER.get(operation["operationId"], set()):
                     assert response.status_code not in (401, 403), told
             else:
-                assert response.status_code == (401 if caller == "anonymous" else 403), told
+                unknown = caller in ("anonymous", "exchanged token")
+                assert response.status_code == (401 if unknown else 403), told
 
 
 def test_every_declared_permission_is_in_a_table() -> None:
