@@ -135,8 +135,10 @@ class Directory:
         try:
             principal = await admit(self._db, admit_user)
         except StandbyError:
-            # Users and their groups are as the active site last saw them.
+            # Users and their groups are as the active site last saw them; nobody new is made.
             principal = await self._db.read(look)
+            if principal is None:
+                raise
         if principal is None:
             name = source.prefix + entry.username
             log.warning("a directory's user has a name that is taken", source=source.name, user=name[:255])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from seawall.access import identities
 from seawall.access.identities import DEFAULT
@@ -327,7 +327,8 @@ def _title(text: str) -> str:
 def _check_own(connection: Connection, name: str, prefix: str) -> None:
     """Raise ConflictError where another source's users have names that begin so."""
     t = identity_sources.c
-    query = select(t.name).where(t.prefix == prefix, t.name != name)
+    # As names are: two that differ in letters' case only are one.
+    query = select(t.name).where(func.lower(t.prefix) == prefix.lower(), t.name != name)
     other = connection.execute(query).scalars().first() if prefix else None
     if other is not None:
         raise ConflictError(f"the prefix {prefix} is that of source {other}")

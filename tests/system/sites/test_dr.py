@@ -101,9 +101,9 @@ def test_who_people_and_programs_are_at_the_standby(sites: Sites, tmp_path: Path
                 ),
                 httpx.delete(f"{two.url}/api/v2.0{SOURCES}/{made.mark}", auth=two.admin),
             ]
-            directory.add_user("newcomer", "Newcomer-12345")
-            whoami = f"{two.url}/api/v2.0/users/current"
-            refused.append(httpx.get(whoami, auth=("newcomer", "Newcomer-12345"), timeout=60))
+            newcomer = (f"{made.mark}new", "Newcomer-12345")
+            directory.add_user(*newcomer)
+            refused.append(httpx.get(f"{two.url}/api/v2.0/users/current", auth=newcomer, timeout=60))
             for answer in refused:
                 assert answer.status_code == 503, answer.text
                 assert one.url in answer.text

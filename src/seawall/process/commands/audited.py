@@ -6,6 +6,7 @@ import getpass
 from typing import TYPE_CHECKING
 
 from seawall.infra.db.together import Also
+from seawall.process import tables as tables  # declares every table
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -208,6 +208,7 @@ def test_management(world: World) -> None:
     world.admin.put(f"{SOURCES}/two", json={"position": 2})
     for body, status in (
         (source("one", world.one), 409),
+        (source("other", world.one, prefix="ONE-"), 409),
         (source("Bad name", world.one), 400),
         ({"name": "x", "kind": "oidc"}, 400),
         ({"name": "x", "kind": "oidc", "configuration": {"endpoint": 5}}, 400),
