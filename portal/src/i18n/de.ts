@@ -9,6 +9,42 @@ export const de: Record<Text, string> = {
   "Artifacts with {cve}": "Artefakte mit {cve}",
   "No scanned artifact has it": "Kein gescanntes Artefakt hat sie",
   "Where is {cve}?": "Wo ist {cve}?",
+  "Identity sources": "Identitätsquellen",
+  "Directories and providers besides the one under Authentication. They are asked in this order.":
+    "Verzeichnisse und Anbieter neben dem unter „Authentifizierung“. Sie werden in dieser Reihenfolge gefragt.",
+  "New source": "Neue Quelle",
+  "No further sources": "Keine weiteren Quellen",
+  "Prefix of its user names": "Präfix ihrer Benutzernamen",
+  "Move up": "Nach oben",
+  "Move down": "Nach unten",
+  "Its groups go. Its users stay, signed out, until they are linked to another source.":
+    "Ihre Gruppen verschwinden. Ihre Benutzer bleiben, abgemeldet, bis sie mit einer anderen Quelle verknüpft sind.",
+  "Source {name}": "Quelle {name}",
+  "Lower-case letters, digits and hyphens.": "Kleinbuchstaben, Ziffern und Bindestriche.",
+  "Title on the sign-in page": "Titel auf der Anmeldeseite",
+  "Empty: the source's name and a hyphen.": "Leer: Name der Quelle und ein Bindestrich.",
+  "Of a directory: its DN.": "Bei einem Verzeichnis: ihr DN.",
+  "The source under Authentication": "Die Quelle unter „Authentifizierung“",
+  "Identities of {name}": "Identitäten von {name}",
+  Identities: "Identitäten",
+  "A user who is linked to a source signs in through it, and keeps roles, robots and history.":
+    "Ein mit einer Quelle verknüpfter Benutzer meldet sich über sie an und behält Rollen, Roboterkonten und Verlauf.",
+  "No source knows this user": "Keine Quelle kennt diesen Benutzer",
+  Source: "Quelle",
+  "Known there as": "Dort bekannt als",
+  Unlink: "Verknüpfung lösen",
+  "Unlink {name} from {source}?": "Verknüpfung von {name} mit {source} lösen?",
+  "The user is signed out, and its command lines are refused.":
+    "Der Benutzer wird abgemeldet, und seine Kommandozeilen werden abgewiesen.",
+  "Link to a source": "Mit einer Quelle verknüpfen",
+  "User name in the directory": "Benutzername im Verzeichnis",
+  "Subject (sub) at the provider": "Subject (sub) beim Anbieter",
+  "Never a mail address: that may be somebody else's one day.":
+    "Nie eine E-Mail-Adresse: Sie kann eines Tages jemand anderem gehören.",
+  Link: "Verknüpfen",
+  "With a password of {directories}, or of a local account.":
+    "Mit einem Passwort von {directories} oder eines lokalen Kontos.",
+  "or with a password": "oder mit einem Passwort",
   "Trusted issuers": "Vertraute Aussteller",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Tokens eines CI-Systems oder Clusters ersetzen das Secret, sodass keine Pipeline es braucht.",

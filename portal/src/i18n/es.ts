@@ -9,6 +9,42 @@ export const es: Record<Text, string> = {
   "Artifacts with {cve}": "Artefactos con {cve}",
   "No scanned artifact has it": "Ningún artefacto analizado la tiene",
   "Where is {cve}?": "¿Dónde está {cve}?",
+  "Identity sources": "Fuentes de identidad",
+  "Directories and providers besides the one under Authentication. They are asked in this order.":
+    "Directorios y proveedores además del de «Autenticación». Se consultan en este orden.",
+  "New source": "Nueva fuente",
+  "No further sources": "No hay más fuentes",
+  "Prefix of its user names": "Prefijo de sus nombres de usuario",
+  "Move up": "Subir",
+  "Move down": "Bajar",
+  "Its groups go. Its users stay, signed out, until they are linked to another source.":
+    "Sus grupos desaparecen. Sus usuarios permanecen, con la sesión cerrada, hasta que se vinculen a otra fuente.",
+  "Source {name}": "Fuente {name}",
+  "Lower-case letters, digits and hyphens.": "Minúsculas, dígitos y guiones.",
+  "Title on the sign-in page": "Título en la página de inicio de sesión",
+  "Empty: the source's name and a hyphen.": "Vacío: el nombre de la fuente y un guion.",
+  "Of a directory: its DN.": "En un directorio: su DN.",
+  "The source under Authentication": "La fuente de «Autenticación»",
+  "Identities of {name}": "Identidades de {name}",
+  Identities: "Identidades",
+  "A user who is linked to a source signs in through it, and keeps roles, robots and history.":
+    "Un usuario vinculado a una fuente inicia sesión con ella y conserva roles, robots e historial.",
+  "No source knows this user": "Ninguna fuente conoce a este usuario",
+  Source: "Fuente",
+  "Known there as": "Conocido allí como",
+  Unlink: "Desvincular",
+  "Unlink {name} from {source}?": "¿Desvincular {name} de {source}?",
+  "The user is signed out, and its command lines are refused.":
+    "Se cierra la sesión del usuario y se rechazan sus líneas de comandos.",
+  "Link to a source": "Vincular a una fuente",
+  "User name in the directory": "Nombre de usuario en el directorio",
+  "Subject (sub) at the provider": "Sujeto (sub) en el proveedor",
+  "Never a mail address: that may be somebody else's one day.":
+    "Nunca una dirección de correo: algún día puede ser de otra persona.",
+  Link: "Vincular",
+  "With a password of {directories}, or of a local account.":
+    "Con una contraseña de {directories} o de una cuenta local.",
+  "or with a password": "o con una contraseña",
   "Trusted issuers": "Emisores de confianza",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Los tokens de un sistema de CI o de un clúster sustituyen al secreto, así que ninguna canalización lo necesita.",

@@ -9,6 +9,42 @@ export const fr: Record<Text, string> = {
   "Artifacts with {cve}": "Artefacts contenant {cve}",
   "No scanned artifact has it": "Aucun artefact analysé ne la contient",
   "Where is {cve}?": "Où se trouve {cve} ?",
+  "Identity sources": "Sources d’identité",
+  "Directories and providers besides the one under Authentication. They are asked in this order.":
+    "Annuaires et fournisseurs en plus de celui de « Authentification ». Ils sont interrogés dans cet ordre.",
+  "New source": "Nouvelle source",
+  "No further sources": "Aucune autre source",
+  "Prefix of its user names": "Préfixe de ses noms d’utilisateur",
+  "Move up": "Monter",
+  "Move down": "Descendre",
+  "Its groups go. Its users stay, signed out, until they are linked to another source.":
+    "Ses groupes disparaissent. Ses utilisateurs restent, déconnectés, jusqu’à ce qu’ils soient liés à une autre source.",
+  "Source {name}": "Source {name}",
+  "Lower-case letters, digits and hyphens.": "Minuscules, chiffres et tirets.",
+  "Title on the sign-in page": "Titre sur la page de connexion",
+  "Empty: the source's name and a hyphen.": "Vide : le nom de la source et un tiret.",
+  "Of a directory: its DN.": "Pour un annuaire : son DN.",
+  "The source under Authentication": "La source de « Authentification »",
+  "Identities of {name}": "Identités de {name}",
+  Identities: "Identités",
+  "A user who is linked to a source signs in through it, and keeps roles, robots and history.":
+    "Un utilisateur lié à une source se connecte par elle et garde rôles, robots et historique.",
+  "No source knows this user": "Aucune source ne connaît cet utilisateur",
+  Source: "Source",
+  "Known there as": "Connu là-bas comme",
+  Unlink: "Délier",
+  "Unlink {name} from {source}?": "Délier {name} de {source} ?",
+  "The user is signed out, and its command lines are refused.":
+    "L’utilisateur est déconnecté et ses lignes de commande sont refusées.",
+  "Link to a source": "Lier à une source",
+  "User name in the directory": "Nom d’utilisateur dans l’annuaire",
+  "Subject (sub) at the provider": "Sujet (sub) chez le fournisseur",
+  "Never a mail address: that may be somebody else's one day.":
+    "Jamais une adresse e-mail : elle peut un jour être celle d’une autre personne.",
+  Link: "Lier",
+  "With a password of {directories}, or of a local account.":
+    "Avec un mot de passe de {directories} ou d’un compte local.",
+  "or with a password": "ou avec un mot de passe",
   "Trusted issuers": "Émetteurs de confiance",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Les jetons d'un système de CI ou d'un cluster remplacent le secret : aucun pipeline n'en a besoin.",

@@ -9,6 +9,42 @@ export const ja: Record<Text, string> = {
   "Artifacts with {cve}": "{cve} を含むアーティファクト",
   "No scanned artifact has it": "スキャン済みのアーティファクトにはありません",
   "Where is {cve}?": "{cve} はどこにありますか?",
+  "Identity sources": "ID ソース",
+  "Directories and providers besides the one under Authentication. They are asked in this order.":
+    "「認証」のもの以外のディレクトリとプロバイダー。この順に問い合わせます。",
+  "New source": "新しいソース",
+  "No further sources": "ほかのソースはありません",
+  "Prefix of its user names": "ユーザー名の接頭辞",
+  "Move up": "上へ",
+  "Move down": "下へ",
+  "Its groups go. Its users stay, signed out, until they are linked to another source.":
+    "グループは削除されます。ユーザーはサインアウトされて残り、別のソースに関連付けられるまでそのままです。",
+  "Source {name}": "ソース {name}",
+  "Lower-case letters, digits and hyphens.": "小文字、数字、ハイフン。",
+  "Title on the sign-in page": "サインインページでの表示名",
+  "Empty: the source's name and a hyphen.": "空欄: ソース名とハイフン。",
+  "Of a directory: its DN.": "ディレクトリの場合はその DN。",
+  "The source under Authentication": "「認証」のソース",
+  "Identities of {name}": "{name} の ID",
+  Identities: "ID",
+  "A user who is linked to a source signs in through it, and keeps roles, robots and history.":
+    "ソースに関連付けられたユーザーはそこからサインインし、ロール、ロボット、履歴を保持します。",
+  "No source knows this user": "このユーザーを知るソースはありません",
+  Source: "ソース",
+  "Known there as": "そこでの識別子",
+  Unlink: "関連付けを解除",
+  "Unlink {name} from {source}?": "{name} と {source} の関連付けを解除しますか?",
+  "The user is signed out, and its command lines are refused.":
+    "ユーザーはサインアウトされ、コマンドラインは拒否されます。",
+  "Link to a source": "ソースに関連付け",
+  "User name in the directory": "ディレクトリでのユーザー名",
+  "Subject (sub) at the provider": "プロバイダーでのサブジェクト (sub)",
+  "Never a mail address: that may be somebody else's one day.":
+    "メールアドレスは使わないでください。いつか他人のものになることがあります。",
+  Link: "関連付け",
+  "With a password of {directories}, or of a local account.":
+    "{directories} またはローカルアカウントのパスワードを使用します。",
+  "or with a password": "またはパスワードを使用",
   "Trusted issuers": "信頼する発行者",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "CI システムやクラスターのトークンがシークレットの代わりになるため、パイプラインにシークレットは要りません。",

@@ -9,6 +9,42 @@ export const ptBR: Record<Text, string> = {
   "Artifacts with {cve}": "Artefatos com {cve}",
   "No scanned artifact has it": "Nenhum artefato analisado a tem",
   "Where is {cve}?": "Onde está {cve}?",
+  "Identity sources": "Fontes de identidade",
+  "Directories and providers besides the one under Authentication. They are asked in this order.":
+    "Diretórios e provedores além do que está em “Autenticação”. São consultados nesta ordem.",
+  "New source": "Nova fonte",
+  "No further sources": "Nenhuma outra fonte",
+  "Prefix of its user names": "Prefixo dos nomes de usuário",
+  "Move up": "Mover para cima",
+  "Move down": "Mover para baixo",
+  "Its groups go. Its users stay, signed out, until they are linked to another source.":
+    "Os grupos dela somem. Os usuários ficam, desconectados, até serem vinculados a outra fonte.",
+  "Source {name}": "Fonte {name}",
+  "Lower-case letters, digits and hyphens.": "Letras minúsculas, dígitos e hífens.",
+  "Title on the sign-in page": "Título na página de entrada",
+  "Empty: the source's name and a hyphen.": "Vazio: o nome da fonte e um hífen.",
+  "Of a directory: its DN.": "De um diretório: o DN.",
+  "The source under Authentication": "A fonte em “Autenticação”",
+  "Identities of {name}": "Identidades de {name}",
+  Identities: "Identidades",
+  "A user who is linked to a source signs in through it, and keeps roles, robots and history.":
+    "Um usuário vinculado a uma fonte entra por ela e mantém funções, robôs e histórico.",
+  "No source knows this user": "Nenhuma fonte conhece este usuário",
+  Source: "Fonte",
+  "Known there as": "Conhecido lá como",
+  Unlink: "Desvincular",
+  "Unlink {name} from {source}?": "Desvincular {name} de {source}?",
+  "The user is signed out, and its command lines are refused.":
+    "O usuário é desconectado e suas linhas de comando são recusadas.",
+  "Link to a source": "Vincular a uma fonte",
+  "User name in the directory": "Nome de usuário no diretório",
+  "Subject (sub) at the provider": "Sujeito (sub) no provedor",
+  "Never a mail address: that may be somebody else's one day.":
+    "Nunca um endereço de e-mail: um dia ele pode ser de outra pessoa.",
+  Link: "Vincular",
+  "With a password of {directories}, or of a local account.":
+    "Com uma senha de {directories} ou de uma conta local.",
+  "or with a password": "ou com uma senha",
   "Trusted issuers": "Emissores confiáveis",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Tokens de um sistema de CI ou de um cluster substituem o segredo, e nenhum pipeline precisa dele.",

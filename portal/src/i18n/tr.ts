@@ -9,6 +9,42 @@ export const tr: Record<Text, string> = {
   "Artifacts with {cve}": "{cve} içeren yapıtlar",
   "No scanned artifact has it": "Taranan hiçbir yapıtta yok",
   "Where is {cve}?": "{cve} nerede?",
+  "Identity sources": "Kimlik kaynakları",
+  "Directories and providers besides the one under Authentication. They are asked in this order.":
+    "“Kimlik doğrulama” altındakinin dışındaki dizinler ve sağlayıcılar. Bu sırayla sorulur.",
+  "New source": "Yeni kaynak",
+  "No further sources": "Başka kaynak yok",
+  "Prefix of its user names": "Kullanıcı adlarının öneki",
+  "Move up": "Yukarı taşı",
+  "Move down": "Aşağı taşı",
+  "Its groups go. Its users stay, signed out, until they are linked to another source.":
+    "Grupları silinir. Kullanıcıları, başka bir kaynağa bağlanana kadar oturumları kapalı olarak kalır.",
+  "Source {name}": "Kaynak {name}",
+  "Lower-case letters, digits and hyphens.": "Küçük harfler, rakamlar ve tireler.",
+  "Title on the sign-in page": "Oturum açma sayfasındaki başlık",
+  "Empty: the source's name and a hyphen.": "Boş: kaynağın adı ve bir tire.",
+  "Of a directory: its DN.": "Dizin için: DN’si.",
+  "The source under Authentication": "“Kimlik doğrulama” altındaki kaynak",
+  "Identities of {name}": "{name} kimlikleri",
+  Identities: "Kimlikler",
+  "A user who is linked to a source signs in through it, and keeps roles, robots and history.":
+    "Bir kaynağa bağlı kullanıcı onunla oturum açar; rollerini, robotlarını ve geçmişini korur.",
+  "No source knows this user": "Bu kullanıcıyı tanıyan kaynak yok",
+  Source: "Kaynak",
+  "Known there as": "Oradaki kimliği",
+  Unlink: "Bağlantıyı kaldır",
+  "Unlink {name} from {source}?": "{name} ile {source} bağlantısı kaldırılsın mı?",
+  "The user is signed out, and its command lines are refused.":
+    "Kullanıcının oturumu kapatılır ve komut satırları reddedilir.",
+  "Link to a source": "Bir kaynağa bağla",
+  "User name in the directory": "Dizindeki kullanıcı adı",
+  "Subject (sub) at the provider": "Sağlayıcıdaki özne (sub)",
+  "Never a mail address: that may be somebody else's one day.":
+    "Asla e-posta adresi değil: bir gün başkasının olabilir.",
+  Link: "Bağla",
+  "With a password of {directories}, or of a local account.":
+    "{directories} parolasıyla veya yerel bir hesabın parolasıyla.",
+  "or with a password": "veya parolayla",
   "Trusted issuers": "Güvenilen yayıncılar",
   "Tokens of a CI system or a cluster stand for the secret, so that no pipeline needs it.":
     "Bir CI sisteminin ya da kümenin belirteçleri gizli anahtarın yerine geçer; hiçbir iş hattının ona ihtiyacı olmaz.",

@@ -63,22 +63,22 @@ class Sources:
 class Elsewhere(Protocol):
     """Other instances, with storage of their own, that may have a hosted name before this one does."""
 
-    async def told_of(self, repositories: Sequence[str]) -> bool:
-        """Bring what they have told of the repositories; whether they had told of any."""
+    async def announced(self, repositories: Sequence[str]) -> bool:
+        """Bring what they have announced about the repositories; whether there was any."""
 
-    async def heard(self) -> bool:
+    async def catch_up(self) -> bool:
         """Take what they have new; whether each of them could be asked."""
 
 
 class Nowhere:
     """An installation without peers."""
 
-    async def told_of(self, repositories: Sequence[str]) -> bool:
-        """See Elsewhere.told_of."""
+    async def announced(self, repositories: Sequence[str]) -> bool:
+        """See Elsewhere.announced."""
         return False
 
-    async def heard(self) -> bool:
-        """See Elsewhere.heard."""
+    async def catch_up(self) -> bool:
+        """See Elsewhere.catch_up."""
         return True
 
 
@@ -122,12 +122,12 @@ class VirtualProjects:
 
     async def _new_at_peers(self, names: list[str], proxied: list[str]) -> set[str]:
         """Which hosted names exist once peers were asked: an upstream gets none that a peer has already."""
-        told = await self._elsewhere.told_of(names)
-        sure = not told
-        if not told and not await self._db.read(lambda c: _existing(c, proxied)):
+        announced = await self._elsewhere.announced(names)
+        sure = not announced
+        if not announced and not await self._db.read(lambda c: _existing(c, proxied)):
             # A name that nobody has asked for here. Others came from the upstream before, and go on.
-            sure = await self._elsewhere.heard()
-            sure = not await self._elsewhere.told_of(names) and sure
+            sure = await self._elsewhere.catch_up()
+            sure = not await self._elsewhere.announced(names) and sure
         have = await self._db.read(lambda c: _existing(c, names))
         if not have and not sure:
             raise UnavailableError("a peer may have this name as a hosted one, and cannot be asked now")

@@ -626,7 +626,7 @@ def test_who_people_and_programs_are_on_both(site: Site, tmp_path: Path) -> None
 
 
 def test_a_hosted_name_of_a_peer_shadows_an_upstream_s(site: Site, tmp_path: Path) -> None:
-    """No upstream is asked for a name that a peer may have, told of or not (dependency confusion)."""
+    """No upstream is asked for a name that a peer may have, announced or not (dependency confusion)."""
     a, b = site.api(site.a), site.api(site.b)
     upstream = Registry(tmp_path / "upstream")
     try:

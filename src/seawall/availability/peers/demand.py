@@ -73,16 +73,16 @@ class Demand:
             work = [self._tasks.start(self._filler.bring_pending(kind, key)) for kind, key in rows]
             await asyncio.wait(work, timeout=_READY_SECONDS)
 
-    async def told_of(self, repositories: Sequence[str]) -> bool:
-        """Bring what peers have told of the repositories; whether they had told of any."""
-        told = False
+    async def announced(self, repositories: Sequence[str]) -> bool:
+        """Bring what peers have announced about the repositories; whether there was any."""
+        found = False
         for repository in repositories:
             if await self._db.point(lambda c, name=repository: _pending_of(c, name)):  # type: ignore[misc]
-                told = True
+                found = True
                 await self.ready_repository(repository)
-        return told
+        return found
 
-    async def heard(self) -> bool:
+    async def catch_up(self) -> bool:
         """Take what peers have new; whether each of them could be asked."""
         await self._puller.pull_all()
         return all(peer.up or peer.mine for peer in self._peers)
