@@ -88,6 +88,8 @@ DIALOGS: list[tuple[str, str | None, str]] = [
     ("/harbor/profile", None, "New token"),
     ("/harbor/users", None, "New user"),
     ("/harbor/users", "guest", "Set password"),
+    ("/harbor/users", "guest", "Identities"),
+    ("/harbor/configs/sources", None, "New source"),
     ("/harbor/users", "guest", "Make administrator"),
     ("/harbor/groups", None, "New group"),
     ("/harbor/groups", "makers", "Edit"),

@@ -307,7 +307,6 @@ def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door
     dialog = page.get_by_role("dialog")
     fill(name="corp", title="The company", ldap_url=f"ldap://127.0.0.1:{free_port()}")
     fill(ldap_search_dn=ADMIN_DN, ldap_search_password=ADMIN_PASSWORD, ldap_base_dn=PEOPLE)
-    findings = serious(page)
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_have_count(0)
     expect(admin.row("corp")).to_contain_text("corp-")
@@ -340,7 +339,7 @@ def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door
     expect(sources.locator("tbody tr")).to_have_text([re.compile("^corp"), re.compile("^partner")])
     admin.act("partner", "Move up")
     expect(sources.locator("tbody tr")).to_have_text([re.compile("^partner"), re.compile("^corp")])
-    findings += serious(page)
+    findings = axe_findings(page)
     admin.shot("sources")
     stored = door.registry.api("GET", "/system/identity-sources")
     assert [item["name"] for item in stored.json()] == ["partner", "corp"]
@@ -352,7 +351,7 @@ def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door
     person.go("/account/sign-in")
     expect(person.page.get_by_role("link", name="Sign in with Partner")).to_be_visible()
     expect(person.page.get_by_text("With a password of The company, or of a local account.")).to_be_visible()
-    findings += serious(person.page)
+    findings += axe_findings(person.page)
 
     # One person of the directory is a user who is here already.
     admin.go("/harbor/users")
@@ -371,7 +370,6 @@ def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door
     link.get_by_label("Subject (sub) at the provider").fill("erin")
     link.get_by_role("button", name="Link").click()
     expect(identities.locator("tbody tr")).to_have_count(2)
-    findings += serious(page)
     admin.shot("identities")
     assert door.whoami("nora", "Noras-Password-1").json()["username"] == "local"
     person.page.get_by_role("link", name="Sign in with Partner").click()
