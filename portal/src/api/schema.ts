@@ -3816,6 +3816,7 @@ export interface components {
             username: string;
         };
         UserSysAdminFlag: {
+            /** @default false */
             sysadmin_flag: boolean;
         };
         UserToken: {
