@@ -34,7 +34,7 @@ class BuildError(Exception):
 class Program:
     """A program that `go install PACKAGE@VERSION` builds; versions of one program differ in `name`.
 
-    `source`: a folder of the checkout with a program around the package, whose go.mod has the version.
+    `source`: a folder of the checkout whose go.mod names the package as a tool, at this version.
     """
 
     name: str
@@ -67,8 +67,10 @@ PROGRAMS = {
         Program("oras", "oras.land/oras/cmd/oras", "v1.3.6"),
         Program("cosign2", "github.com/sigstore/cosign/v2/cmd/cosign", "v2.6.5"),
         Program("cosign3", "github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
-        # The command notation is not on the Go module proxy; the library that it is made of is.
-        Program("notation", "github.com/notaryproject/notation-go", "v1.3.2", "tests/clients/notation"),
+        # The proxy has this version and no list of its versions, without which `go install` does nothing.
+        Program(
+            "notation", "github.com/notaryproject/notation/cmd/notation", "v1.3.2", "tests/clients/notation"
+        ),
         # Not zot: neither zotregistry.dev/zot nor its module on GitHub can be had from the Go module proxy.
         Program("distribution", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.2"),
         Program("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
@@ -95,7 +97,8 @@ def build(program: Program) -> None:
     folder = Path(tempfile.mkdtemp(prefix="build-", dir=cache()))
     try:
         if program.source:
-            work = ["build", "-trimpath", "-buildvcs=false", "-o", str(folder / program.built), "."]
+            output = str(folder / program.built)
+            work = ["build", "-trimpath", "-buildvcs=false", "-o", output, program.package]
         else:
             work = ["install", "-trimpath", "-buildvcs=false", f"{program.package}@{program.version}"]
         done = subprocess.run(

@@ -32,7 +32,7 @@ from sqlalchemy import (
 )
 
 from seawall.infra.db.batch import keeps, later
-from seawall.registry.belongings import cosign_subject
+from seawall.registry.belongings import cosign_subject, listed_subject
 from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
 if TYPE_CHECKING:
@@ -105,13 +105,16 @@ def kind_of(
 def accessory(parsed: Manifest, digest: str, names: Iterable[str]) -> tuple[str, str] | None:
     """(accessory type, digest of the subject) when the manifest belongs to another one.
 
-    By its `subject`, or by a tag of cosign's scheme (see `seawall.registry.belongings`).
+    By its `subject`, or by a tag that names one (see `seawall.registry.belongings`).
     """
     if parsed.subject is not None:
         declared = parsed.artifact_type or parsed.config_media_type or ""
         known = _ACCESSORIES.get(declared) or _SBOMS.get(declared) or _sbom(parsed)
         return known or "subject.accessory", parsed.subject
     for name in names:
+        listed = listed_subject(name) if parsed.lists_artifacts else None
+        if listed is not None:
+            return "subject.accessory", listed
         found = cosign_subject(name)
         if found is None or found[0] == digest:
             continue

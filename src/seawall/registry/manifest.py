@@ -40,6 +40,7 @@ class _Descriptor(msgspec.Struct, rename="camel"):
     size: Annotated[int, msgspec.Meta(ge=0)]
     media_type: str | None = None
     urls: list[str] | None = None
+    artifact_type: str | None = None
 
 
 class _Document(msgspec.Struct, rename="camel"):
@@ -76,6 +77,8 @@ class Manifest:
     in `blobs`"""
     layer_types: frozenset[str] = frozenset()
     """media types of the layers (or blobs)"""
+    lists_artifacts: bool = False
+    """whether it is an index that says of each manifest what artifact it is, as a list of referrers does"""
 
 
 def parse(payload: bytes, content_type: str | None) -> Manifest:
@@ -146,6 +149,7 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
         blobs=blobs,
         optional=tuple(optional),
         manifests=children,
+        lists_artifacts=bool(children) and all(item.artifact_type for item in document.manifests or ()),
         layer_types=frozenset(item.media_type or "" for item in document.layers or document.blobs or ()),
     )
 

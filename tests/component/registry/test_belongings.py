@@ -11,6 +11,7 @@ from seawall.features.immutability import rules as immutability
 from seawall.kernel.errors import RegistryError
 from seawall.registry.belongings import names_of
 from seawall.registry.gc import GcReport, collect
+from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from tests.support.lab import Lab, Run
 
 SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -155,5 +156,79 @@ def test_names_of_what_something_belongs_to(run: Run) -> None:
 
         assert await names(of_signature) == {"arm", "all"}
         assert await names("sha256:" + "0" * 64) == set()
+
+    run(body)
+
+
+async def note(lab: Lab, subject: str, kind: str) -> str:
+    """Attach something by its `subject`; returns its digest."""
+    described = {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1}
+    return await lab.image("p/a", subject=described, artifactType=kind)
+
+
+async def list_referrers(lab: Lab, subject: str, digests: list[str]) -> str:
+    """Push the list that stands in for the referrers API, as `notation sign` does; returns its digest."""
+    items = [
+        {"mediaType": OCI_MANIFEST, "digest": digest, "size": 1, "artifactType": "example/x"}
+        for digest in digests
+    ]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": items}
+    found = await lab.content.put_manifest(
+        "p/a", subject.replace(":", "-"), json.dumps(document).encode(), OCI_INDEX
+    )
+    return found[0]
+
+
+def test_a_list_that_stands_in_for_the_referrers_api(run: Run) -> None:
+    async def body(lab: Lab) -> None:
+        await lab.project()
+        image = await lab.image("p/a", "v1")
+        signatures = [await note(lab, image, "example/x")]
+        await list_referrers(lab, image, signatures)
+        signatures.append(await note(lab, image, "example/x"))
+        listed = await list_referrers(lab, image, signatures)
+        # It is none of those that it lists, no artifact of its own, and no name of anything.
+        assert set(await referrers(lab, image)) == set(signatures)
+        assert await lab.count("p/a") == 1
+        repository = await lab.content.repositories.get("p/a")
+        assert await lab.db.read(lambda c: names_of(c, repository.id, [listed])) == {"v1"}
+        # The first list is nobody's. The other keeps none from being deleted, and goes with its artifact.
+        assert (await clean(lab)).manifests == 1
+        await lab.content.delete_manifest("p/a", signatures[0])
+        await lab.content.delete_manifest("p/a", image)
+        assert (await clean(lab)).manifests == 2
+        assert await lab.content.tags("p/a", 10, None) == []
+
+    run(body)
+
+
+def test_an_index_under_a_name_of_that_form_is_an_image(run: Run) -> None:
+    """As builds name what they made by the digest of what they made it from."""
+
+    async def body(lab: Lab) -> None:
+        await lab.project()
+        child = await lab.image("p/a")
+        whole = await lab.index("p/a", "sha256-" + "0" * 64, [child])
+        assert (await clean(lab)).manifests == 0
+        assert (await lab.content.manifest("p/a", whole)).digest == whole
+        assert "part of an index" in await refused(lab.content.delete_manifest("p/a", child))
+
+    run(body)
+
+
+def test_an_immutable_list_of_referrers_grows(run: Run) -> None:
+    async def body(lab: Lab) -> None:
+        project = await lab.project()
+        image = await lab.image("p/a", "v1")
+        one, two = await note(lab, image, "example/x"), await note(lab, image, "example/y")
+        await list_referrers(lab, image, [one])
+        glob = {"kind": "doublestar", "pattern": "**"}
+        rule = {
+            "tag_selectors": [{**glob, "decoration": "matches"}],
+            "scope_selectors": {"repository": [{**glob, "decoration": "repoMatches"}]},
+        }
+        await lab.db.write(lambda c: immutability.create(c, project, rule))
+        await list_referrers(lab, image, [one, two])
+        assert "immutable" in await refused(list_referrers(lab, image, [two]))
 
     run(body)

@@ -13,7 +13,7 @@ from seawall.availability.peers.rows import put_row
 from seawall.kernel.context import REPLICATOR
 from seawall.registry import accounting, index, repositories
 from seawall.registry import manifest as manifests_
-from seawall.registry.belongings import cosign_subject
+from seawall.registry.belongings import names_subject
 from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Repository
 
@@ -81,7 +81,7 @@ class ContentWriter:
             {"repository_id": repository.id, "name": key[1]},
             {"manifest_id": found.id, "pushed_at": document["pushed_at"]},
         )
-        if found.accessory_of is None and cosign_subject(key[1]) is not None:
+        if found.accessory_of is None and names_subject(key[1]):
             payload = connection.execute(
                 select(t.manifest_payloads.c.payload).where(t.manifest_payloads.c.manifest_id == found.id)
             ).scalar_one()

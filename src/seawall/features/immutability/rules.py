@@ -6,7 +6,8 @@ Pushing the very manifest that the tag has changes nothing and is let through (H
 client may repeat a push whose answer it did not get.
 
 cosign adds a signature by pushing to the same tag (`sha256-<hex>.sig`) a manifest that has the old layers and
-the new one. That changes nothing of what is protected and is let through too.
+the new one. That changes nothing of what is protected and is let through too. So is a list of referrers
+(`sha256-<hex>`) that grows.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel import selectors
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry import virtual
-from seawall.registry.belongings import cosign_subject
+from seawall.registry.belongings import names_subject
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.lookups import find_manifest, payload_of
 from seawall.registry.model import Repository
@@ -206,15 +207,18 @@ class ImmutableTags(ContentHook):
 
 
 def _adds_to(connection: Connection, push: Push, tag: str) -> bool:
-    """Whether the tag is one of cosign's, and all layers that it has now are in the manifest pushed."""
-    if cosign_subject(tag) is None:
+    """Whether the tag names a subject, and the manifest pushed has all that is under the tag now.
+
+    These are the layers, or the manifests that a list of referrers names.
+    """
+    if not names_subject(tag):
         return False
     found = find_manifest(connection, push.repository.name, tag)
     if found is None:
         return False
     now = msgspec.json.decode(payload_of(connection, found.id) or b"{}")
-    layers = {layer["digest"] for layer in now.get("layers") or []}
-    return bool(layers) and layers <= set(push.manifest.blobs)
+    had = {item["digest"] for item in now.get("layers") or now.get("manifests") or []}
+    return bool(had) and had <= {*push.manifest.blobs, *push.manifest.manifests}
 
 
 def refusal(repository: str, tag: str, change: str = "deleted") -> RegistryError:
