@@ -63,7 +63,7 @@ class Process:
                 start_new_session=True,
                 cwd=log.parent,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 time.sleep(settle_seconds)
@@ -99,12 +99,7 @@ class Process:
 
     def cpu_seconds(self) -> float:
         """Processor time, user and system, that the tree's living processes have used."""
-        total = 0
-        for pid in self.tree():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-                total += int(fields[11]) + int(fields[12])
-        return total / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self._process.pid)
 
 
 class MemorySampler:
@@ -131,6 +126,16 @@ class MemorySampler:
             self.peak = max(self.peak, self._process.memory())
             if self._done.wait(0.1):
                 return
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time, user and system, that a process and those below it have used, as far as they live."""
+    total = 0
+    for item in _tree(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{item}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def _tree(pid: int) -> list[int]:

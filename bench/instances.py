@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import argparse
 import base64
+import json
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.servers.postgres import Postgres
 
-from bench import load
+from bench import client, load
 from bench.client import Connection, Source
 from bench.host import Process, free_port, missing_packages, program
 from bench.report import Row
@@ -53,14 +56,21 @@ class Servers:
         self.root = root
         self.processes: list[Process] = []
         self.targets: list[Target] = []
+        # Those of Seawall, without balancers.
+        self.served: list[Process] = []
 
-    def instances(self, url: str, most: int, *, python: str = sys.executable) -> None:
-        """Start `most` instances and a balancer over the first 1, 2, ... of them; `python` runs them."""
+    def instances(self, url: str, most: int, *, python: str = sys.executable, auth: bool = False) -> None:
+        """Start `most` instances and a balancer over the first 1, 2, ... of them; `python` runs them.
+
+        `auth`: whether clients must sign in; the targets' `token` does it.
+        """
+        password = secrets.token_urlsafe(16)
         environment = {
             "SEAWALL_DATABASE__URL": url,
             "SEAWALL_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "SEAWALL_STORAGE__ROOT": str(self.root / "blobs"),
-            "SEAWALL_AUTH__MODE": "none",
+            "SEAWALL_AUTH__MODE": "local" if auth else "none",
+            "SEAWALL_ADMIN_PASSWORD": password,
             "SEAWALL_HTTP__WORKERS": "1",
             "SEAWALL_JOBS__EMBEDDED": "false",
             "SEAWALL_LOG__ACCESS": "false",
@@ -72,9 +82,17 @@ class Servers:
             argv = [python, "-m", "seawall", "serve", "--port", str(port)]
             own = {**environment, "SEAWALL_DATA_DIR": str(self.root / f"i{number}")}
             self.processes.append(Process(argv, port, self.root / f"i{number}.log", own))
+            self.served.append(self.processes[-1])
+        if auth:
+            argv = [python, "-m", "seawall", "project", "create", REPOSITORY.partition("/")[0]]
+            made = {**os.environ, **environment, "SEAWALL_DATA_DIR": str(self.root / "i0")}
+            subprocess.run(argv, env=made, cwd=self.root, check=True, capture_output=True)
         for count in range(1, most + 1):
             name = f"{count} instance{'s' if count > 1 else ''}"
-            self._add(_balanced(self.root, name, ports[:count], "/readyz"))
+            target = _balanced(self.root, name, ports[:count], "/readyz")
+            if auth:
+                target.token = _signing_in(target.port, password)
+            self._add(target)
 
     def registry(self) -> None:
         """Start docker-registry behind a balancer of its own."""
@@ -90,6 +108,17 @@ class Servers:
         """Stop everything, last started first."""
         for process in reversed(self.processes):
             process.stop()
+
+
+def _signing_in(port: int, password: str) -> Callable[[str], dict[str, str]]:
+    basic = base64.b64encode(f"admin:{password}".encode()).decode()
+
+    def token(repository: str) -> dict[str, str]:
+        path = f"/service/token?service=seawall&scope=repository:{repository}:pull,push"
+        answer = client.fetch(port, path, {"Authorization": f"Basic {basic}"})
+        return {"Authorization": f"Bearer {json.loads(answer.body)['token']}"}
+
+    return token
 
 
 def _measure(servers: Servers, rounds: int, seconds: float) -> list[Row]:

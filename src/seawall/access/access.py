@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, or_, 
 from seawall.access.principal import Principal
 from seawall.access.rbac import PUBLIC, role_allows
 from seawall.access.tables import project_members, projects
+from seawall.infra.db.batch import Asked, many
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,18 @@ _COLUMNS = (
 
 
 _NAMED = select(*_COLUMNS).where(projects.c.name == bindparam("b_name"))
+_ALL_NAMED = select(*_COLUMNS).where(projects.c.name.in_(bindparam("b_names", expanding=True)))
+_ROLES_NAMED = (
+    select(project_members.c.project_id, project_members.c.role)
+    .join(projects, projects.c.id == project_members.c.project_id)
+    .where(
+        projects.c.name.in_(bindparam("b_names", expanding=True)),
+        or_(
+            project_members.c.user_id == bindparam("b_user"),
+            project_members.c.group_id.in_(bindparam("b_groups", expanding=True)),
+        ),
+    )
+)
 
 
 def project_by_name(connection: Connection, name: str) -> Project | None:
@@ -70,8 +83,45 @@ def roles(connection: Connection, principal: Principal, project_id: int) -> froz
     return frozenset(connection.execute(query).scalars())
 
 
+# A caller and names of projects.
+Named = tuple[Principal, frozenset[str]]
+# Projects that are there, by name, each with the caller's roles in it.
+WithRoles = dict[str, tuple[Project, frozenset[str]]]
+
+
+def projects_with_roles(connection: Connection, wanted: Sequence[Named]) -> dict[Named, WithRoles]:
+    """For each caller those of the named projects that are there; one round trip."""
+    asked: list[Asked] = []
+    for principal, names in wanted:
+        asked.append((_ALL_NAMED, {"b_names": sorted(names)}))
+        if _has_roles(principal):
+            mine = {"b_names": sorted(names), "b_user": principal.id, "b_groups": list(principal.groups)}
+            asked.append((_ROLES_NAMED, mine))
+    answers = iter(many(connection, *asked))
+    found: dict[Named, WithRoles] = {}
+    for item in wanted:
+        rows = next(answers)
+        given: dict[int, set[str]] = {}
+        for project_id, role in next(answers) if _has_roles(item[0]) else ():
+            given.setdefault(project_id, set()).add(role)
+        found[item] = {row[1]: (Project(*row), frozenset(given.get(row[0], ()))) for row in rows}
+    return found
+
+
+def _has_roles(principal: Principal) -> bool:
+    """Whether roles may decide about what the caller may do."""
+    return principal.kind == "user" and principal.known and not principal.sysadmin
+
+
 def may(connection: Connection, principal: Principal, project: Project, resource: str, action: str) -> bool:
     """Whether the caller may do `action` on `resource` ("self": the project itself) of the project."""
+    return allows(principal, project, lambda: roles(connection, principal, project.id), resource, action)
+
+
+def allows(
+    principal: Principal, project: Project, own: Callable[[], frozenset[str]], resource: str, action: str
+) -> bool:
+    """`may`, for a caller whose roles in the project `own` gives where they decide."""
     if project.public and (resource, action) in PUBLIC:
         return True
     limits = principal.limits
@@ -87,7 +137,7 @@ def may(connection: Connection, principal: Principal, project: Project, resource
             and grant.allows(named, action)
             for grant in principal.grants
         )
-    return role_allows(roles(connection, principal, project.id), resource, action)
+    return role_allows(own(), resource, action)
 
 
 def may_system(principal: Principal, resource: str, action: str) -> bool:

@@ -22,10 +22,10 @@ from seawall.access import access
 from seawall.access.federation import TokenRefusedError, is_token
 from seawall.access.passwords import check_password, hash_of, is_foreign, verify
 from seawall.access.principal import ANONYMOUS, EndedError, Principal
-from seawall.access.principals import Account, account_of, principal_of
+from seawall.access.principals import Account, Found, Login, accounts_of, principal_of
 from seawall.access.rbac import OCI_ACTIONS
 from seawall.access.tables import robots, users
-from seawall.access.throttle import LOGINS, LoginThrottle, guess
+from seawall.access.throttle import LOGINS, LoginThrottle, Seen, guess
 from seawall.access.tokens import Scope
 from seawall.access.trusted_issuers import TrustedIssuer
 from seawall.infra.addresses import counted_as
@@ -127,6 +127,9 @@ class AuthService:
         # Projects' times of making, and until when (or for which change token) they are known.
         self._ages: dict[str, tuple[float, float]] = {}
         self._made: Gatherer[str, float] = Gatherer(db, access.times_made)
+        # A fleet signs in within a moment.
+        self._accounts: Gatherer[Login, Found] = Gatherer(db, accounts_of)
+        self._named: Gatherer[access.Named, access.WithRoles] = Gatherer(db, access.projects_with_roles)
         self._lines: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def robot_prefix(self) -> str:
@@ -144,7 +147,8 @@ class AuthService:
         address.
         """
         prefix = await self.robot_prefix()
-        account = await self._db.point(lambda c: account_of(c, username, prefix))
+        counted = self._throttle.mark()
+        account, state = await self._account(username, prefix, None if counted is None else client)
         if account is not None and account.issuers and is_token(password):
             # Never remembered: a token expires, and may be good once.
             try:
@@ -156,7 +160,10 @@ class AuthService:
         mark = hmac.digest(self._pepper, f"{username}\0{password}\0{stored}\0{programs}".encode(), "sha256")
         this = guess(username, password, client, stored)
         # Before anything is remembered: past the limit, right and wrong secrets get the same answer.
-        async with self._throttle.attempt(this) as failures:
+        seen = None
+        if counted is not None and state is not None:
+            seen = Seen(state[0], state[1] or 0, state[2] or 0.0, counted)
+        async with self._throttle.attempt(this, seen) as failures:
             # The stored hash is part of the mark, so a changed password or deleted user counts at once.
             remembered = self._remembered(account, mark)
             PASSWORDS.inc("miss" if remembered is None else "hit")
@@ -167,7 +174,7 @@ class AuthService:
             how = ""
             if self._wrong.get(mark, 0) <= time.time():
                 principal, how = await self._checked(
-                    account, username, password, prefix, client, programs=programs
+                    account, username, password, prefix, client, mark, programs=programs
                 )
             if principal is None:
                 if stored is not None:
@@ -215,7 +222,7 @@ class AuthService:
         Raises TokenRefusedError; UnavailableError when the issuer cannot be asked.
         """
         prefix = await self.robot_prefix()
-        account = await self._db.point(lambda c: account_of(c, name, prefix))
+        account, _ = await self._account(name, prefix)
         if account is None or not account.issuers:
             log.warning("token refused", robot=name[:255], reason="no such robot, or it trusts no issuer")
             raise TokenRefusedError("there is no such robot, or it trusts no issuer")
@@ -247,10 +254,13 @@ class AuthService:
         password: str,
         prefix: str,
         client: str,
+        mark: bytes,
         *,
         programs: bool,
     ) -> tuple[Principal | None, str]:
         """The user whose secret it is, and which one: the `cli` secret, a password `here` or `outside`.
+
+        `mark` is what this very login is remembered by.
 
         A directory is never asked for the name of a local user: those who run it would learn passwords.
         """
@@ -272,13 +282,21 @@ class AuthService:
         # One at a time of an address, so that many bad clients of one do not keep the others waiting.
         line = self._lines.setdefault(counted_as(client), asyncio.Lock())
         async with line, self._slots:
+            # Of a fleet with one secret only the first has to be checked.
+            now = time.time()
+            if account is not None and self._known.get(mark, 0) > now:
+                return account.principal, "here"
+            if self._wrong.get(mark, 0) > now:
+                return None, "here"
             right = await asyncio.to_thread(verify, account.stored if account else None, password)
         return (account.principal if account is not None and right else None), "here"
 
     async def grant(self, user: Principal | None, scopes: list[Scope]) -> list[Scope]:
         """The part of `scopes` that `user` (None: anonymous) may have; empty ones are kept, empty."""
         now = self._db.now()
-        return await self._db.point(lambda c: [_grant(c, user, scope, now) for scope in scopes])
+        named = frozenset(_project_of(scope) for scope in scopes if scope.type == "repository")
+        found = await self._projects_of(user, named) if named else {}
+        return [_grant(found, user, scope, now) for scope in scopes]
 
     async def is_older(self, project: str, since: float, *, fresh: bool) -> bool:
         """Whether no project of that name was made after `since` (Unix seconds).
@@ -303,12 +321,21 @@ class AuthService:
 
     async def actions(self, user: Principal | None, repository: str) -> frozenset[str]:
         """What `user` may do to the repository: a subset of pull, push, delete."""
-        return await self._db.point(lambda c: _actions(c, user, repository))
+        project = repository.partition("/")[0]
+        found = await self._projects_of(user, frozenset({project}))
+        return _actions_in(user, found.get(project))
+
+    async def _account(self, name: str, prefix: str, client: str | None = None) -> Found:
+        found = await self._accounts.get((name, prefix, client))
+        return found if found is not None else (None, None)
+
+    async def _projects_of(self, user: Principal | None, names: frozenset[str]) -> access.WithRoles:
+        return await self._named.get((user or ANONYMOUS, names)) or {}
 
     async def user(self, name: str) -> Principal | None:
         """The user or robot called `name`."""
         prefix = await self.robot_prefix()
-        account = await self._db.point(lambda c: account_of(c, name, prefix))
+        account, _ = await self._account(name, prefix)
         return account.principal if account else None
 
     async def user_by_id(self, user_id: int) -> Principal | None:
@@ -337,13 +364,12 @@ def _remember(where: OrderedDict[bytes, Any], mark: bytes, value: Any) -> None:
         where.popitem(last=False)
 
 
-def _actions(connection: Connection, user: Principal | None, repository: str) -> frozenset[str]:
-    project = access.project_by_name(connection, repository.partition("/")[0])
-    return _actions_in(connection, user, project)
+def _project_of(scope: Scope) -> str:
+    return scope.name.partition("/")[0]
 
 
 def _actions_in(
-    connection: Connection, user: Principal | None, project: access.Project | None
+    user: Principal | None, project: tuple[access.Project, frozenset[str]] | None
 ) -> frozenset[str]:
     principal = user or ANONYMOUS
     allowed = _ALL if principal.limits is None else principal.limits.oci_actions()
@@ -351,21 +377,22 @@ def _actions_in(
         return allowed
     if project is None:
         return frozenset()
+    where, own = project
     return frozenset(
         name
         for name, (resource, action) in OCI_ACTIONS.items()
-        if name in allowed and access.may(connection, principal, project, resource, action)
+        if name in allowed and access.allows(principal, where, lambda: own, resource, action)
     )
 
 
-def _grant(connection: Connection, user: Principal | None, scope: Scope, now: float) -> Scope:
+def _grant(found: access.WithRoles, user: Principal | None, scope: Scope, now: float) -> Scope:
     allowed: frozenset[str] = frozenset()
     if scope.type == "repository":
-        project = access.project_by_name(connection, scope.name.partition("/")[0])
-        allowed = _actions_in(connection, user, project)
+        project = found.get(_project_of(scope))
+        allowed = _actions_in(user, project)
         wanted = _ALL if "*" in scope.actions else scope.actions
         # Clocks of hosts differ: a project that is there is never younger than what is given on it.
-        since = max(now, project.created_at) if project is not None else now
+        since = max(now, project[0].created_at) if project is not None else now
         return Scope(scope.type, scope.name, wanted & allowed, since)
     limits = user.limits if user is not None else None
     if limits is not None and (limits.projects is not None or not limits.reads_api()):

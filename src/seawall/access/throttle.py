@@ -20,13 +20,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, LargeBinary, bindparam, delete, func, or_, select, update
 
 from seawall.access.tables import login_failures
 from seawall.infra import telemetry
 from seawall.infra.addresses import counted_as
 from seawall.infra.db import Database
+from seawall.infra.db.batch import Asked
 from seawall.infra.db.dialect import added, upsert
 from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.kernel.errors import RegistryError, UnavailableError
@@ -42,6 +44,9 @@ _FORGET = 3600
 _FORGIVE_SECONDS = 1.0
 # So many wrong secrets of a counter are kept apart; of more each counts.
 _MARKS = 64
+_STATE = select(login_failures.c.failures, login_failures.c.last_at).where(
+    login_failures.c.key == bindparam("b_key")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,19 @@ class Guess:
 
     key: str
     mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the database had of a counter, asked before the attempt: wrong secrets, and when the last came.
+
+    `counted`: how many guesses the process had counted before it asked.
+    """
+
+    key: str
+    failures: int
+    last: float
+    counted: int
 
 
 def guess(username: str, secret: str, client: str, stored: str | None = None) -> Guess:
@@ -77,7 +95,30 @@ def _folded(username: str) -> str:
 
 def _hash(*parts: str) -> str:
     # User names have any characters; a digest has none that a tool on the way could trip over.
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(_joined(*parts)).hexdigest()
+
+
+def _joined(*parts: str) -> bytes:
+    return "\0".join(parts).encode("utf-8", "surrogateescape")
+
+
+def state_of_secret(stored: Any) -> Any:
+    """A query for (key, failures, last_at) of the counter of a login; PostgreSQL only.
+
+    `stored` is a query for the hash that the secret must fit. So the counter of a secret, which `guess` names
+    by it, is asked for together with the secret. Parameters: `b_login`, see `of_login`.
+    """
+    secret = func.convert_to(func.coalesce(stored.scalar_subquery(), ""), "UTF8")
+    key = func.encode(func.sha256(bindparam("b_login", type_=LargeBinary).op("||")(secret)), "hex")
+    mine = select(key.label("key")).subquery("mine")
+    return select(mine.c.key, login_failures.c.failures, login_failures.c.last_at).select_from(
+        mine.outerjoin(login_failures, login_failures.c.key == mine.c.key)
+    )
+
+
+def of_login(username: str, client: str) -> bytes:
+    """What `guess` hashes before the stored secret, for `state_of_secret`."""
+    return _joined("login", counted_as(client), _folded(username), "")
 
 
 class LoginThrottle:
@@ -91,11 +132,18 @@ class LoginThrottle:
         self._wait = wait_seconds
         # Of each counter, the secrets that are being tried by this process.
         self._trying: dict[str, Counter[str]] = {}
+        # Guesses that this process has counted.
+        self._counted = 0
+
+    def mark(self) -> int | None:
+        """To be asked before the database is, for `Seen.counted`; None: the counters are not there."""
+        return None if self._redis.configured else self._counted
 
     @contextlib.asynccontextmanager
-    async def attempt(self, of: Guess) -> AsyncIterator[int]:
+    async def attempt(self, of: Guess, seen: Seen | None = None) -> AsyncIterator[int]:
         """Try a guess inside; gives how many wrong secrets its counter has.
 
+        `seen`: what is known of the counter; it is asked for where that is of another or too old.
         Raises RegistryError TOOMANYREQUESTS (with Retry-After) while logins of this counter must wait; the
         guess counts all the same. Of guesses that come at once no more are tried than are left.
         """
@@ -103,7 +151,11 @@ class LoginThrottle:
         others = len(trying) - (of.mark in trying)
         trying[of.mark] += 1
         try:
-            failures, last = await self._state(of)
+            # Who was counted since then is not in `seen`, and no longer tried either.
+            if seen is not None and (seen.key, seen.counted) == (of.key, self._counted):
+                failures, last = seen.failures, seen.last
+            else:
+                failures, last = await self._state(of)
             if self._left(failures, last) > 0 or (others and failures + others >= self._attempts):
                 LOGINS.inc("throttled")
                 raise await self._refusal(of)
@@ -151,6 +203,12 @@ class LoginThrottle:
 
     async def _count(self, of: Guess) -> tuple[int, float, bool]:
         """(wrong secrets, time of the last one) before this guess, and whether it is a new one."""
+        try:
+            return await self._counted_now(of)
+        finally:
+            self._counted += 1
+
+    async def _counted_now(self, of: Guess) -> tuple[int, float, bool]:
         if self._redis.configured:
             try:
                 return await self._redis.count(f"login:{of.key}", of.mark, _MARKS, _FORGET, self._db.now())
@@ -164,14 +222,14 @@ class LoginThrottle:
                 return await self._redis.counted(f"login:{of.key}")
             except RedisUnavailableError:
                 pass
-        row = await self._db.point(
-            lambda c: c.execute(
-                select(login_failures.c.failures, login_failures.c.last_at).where(
-                    login_failures.c.key == of.key
-                )
-            ).first()
-        )
+        query, named = state_of(of)
+        row = await self._db.point(lambda c: c.execute(query, named).first())
         return (row[0], row[1]) if row else (0, 0.0)
+
+
+def state_of(of: Guess) -> Asked:
+    """A query for (failures, last_at) of a guess's counter."""
+    return _STATE, {"b_key": of.key}
 
 
 def _count(connection: Connection, of: Guess, now: float) -> tuple[int, float, bool]:
@@ -204,4 +262,4 @@ def _count(connection: Connection, of: Guess, now: float) -> tuple[int, float, b
     return failures, last, True
 
 
-__all__ = ["Guess", "LoginThrottle", "guess"]
+__all__ = ["Guess", "LoginThrottle", "Seen", "guess", "of_login", "state_of", "state_of_secret"]

@@ -11,6 +11,7 @@ import dataclasses
 import time
 import uuid
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import structlog
@@ -18,11 +19,12 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from seawall.access import access
 from seawall.access.principal import EndedError, Limits, Principal
-from seawall.access.principals import principal_of
+from seawall.access.principals import groups_of, principal_of, principal_with
 from seawall.access.tables import oidc_users, projects, user_tokens, users
-from seawall.access.throttle import LOGINS, LoginThrottle, guess
+from seawall.access.throttle import LOGINS, Guess, LoginThrottle, Seen, guess, state_of
 from seawall.access.token_text import LOGIN, PERSONAL, hash_of, is_token, new_token
 from seawall.infra.db import Database
+from seawall.infra.db.batch import Asked, many
 from seawall.kernel.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, SeawallError
 
 log: Any = structlog.get_logger("seawall.tokens")
@@ -220,6 +222,9 @@ def limited(user: Principal, scopes: list[str], named: dict[str, float] | None, 
     return dataclasses.replace(user, limits=limits, sysadmin=sysadmin, expires_at=int(end))
 
 
+_USER = (users.c.id, users.c.username, users.c.sysadmin, users.c.password_hash, oidc_users.c.user_id)
+
+
 class TokenLogins:
     """Takes tokens in place of passwords."""
 
@@ -266,12 +271,15 @@ class TokenLogins:
         if username is None:
             # Nobody guesses 214 bits, and a counter of an address would let one program with old tokens
             # keep the other ones of its address out.
-            return await self._db.point(lambda c: self._look(c, token))
+            return (await self._db.point(lambda c: self._look(c, token)))[0]
         # Not the counter of the user's passwords: a token that is right must not clear what was guessed of
         # those.
         this = guess(username, token, address, "token")
-        async with self._throttle.attempt(this) as failures:
-            found = await self._db.point(lambda c: self._look(c, token))
+        counted = self._throttle.mark()
+        asked = None if counted is None else this
+        found, state = await self._db.point(lambda c: self._look(c, token, asked))
+        seen = None if counted is None else Seen(this.key, state[0], state[1], counted)
+        async with self._throttle.attempt(this, seen) as failures:
             if found is None or found[1].name != username:
                 await self._throttle.failed(this)
                 return None
@@ -291,18 +299,32 @@ class TokenLogins:
         elif not await self._directory.knows(user.id, user.name):
             raise EndedError(f"the directory no longer has {user.name}")
 
-    def _look(self, connection: Connection, token: str) -> tuple[Any, Principal, bool, bool] | None:
+    @staticmethod
+    def _look(connection: Connection, token: str, of: Guess | None = None) -> tuple[Any, tuple[int, float]]:
+        """The token's row with its user, None for none; and the state of the counter of a guess.
+
+        One round trip. The first is (row, user, whether an OpenID provider knows it, whether its password is
+        here).
+        """
+        mine = user_tokens.c.token_hash == hash_of(token)
         query = (
-            select(user_tokens, users.c.password_hash, oidc_users.c.user_id.label("provided"))
+            select(*_USER, *user_tokens.c)
             .join(users, users.c.id == user_tokens.c.user_id)
             .outerjoin(oidc_users, oidc_users.c.user_id == users.c.id)
-            .where(user_tokens.c.token_hash == hash_of(token))
+            .where(mine)
         )
-        row = connection.execute(query).first()
-        if row is None:
-            return None
-        user = principal_of(connection, users.c.id == row.user_id)
-        return None if user is None else (row, user, row.provided is not None, row.password_hash is not None)
+        of_user = users.c.id.in_(select(user_tokens.c.user_id).where(mine))
+        asked: list[Asked] = [(query, {}), (groups_of(of_user), {})]
+        if of is not None:
+            asked.append(state_of(of))
+        found, groups, *states = many(connection, *asked)
+        state = states[0][0] if states and states[0] else (0, 0.0)
+        if not found:
+            return None, state
+        user = principal_with(found[0], groups)
+        _, _, _, password, provided, *columns = found[0]
+        row = SimpleNamespace(**dict(zip(user_tokens.c.keys(), columns, strict=True)))
+        return (row, user, provided is not None, password is not None), state
 
     @staticmethod
     def user_of(connection: Connection, user_id: int) -> tuple[Principal, bool, bool] | None:

@@ -144,10 +144,24 @@ class Http(_Section):
         default=60, gt=0, description="a request whose body pauses for this long is broken off"
     )
     requests_per_address: int = Field(
-        default=1024, ge=0, description="requests from one address at a time in a server process; 0: no limit"
+        default=2048, ge=0, description="requests from one address at a time in a server process; 0: no limit"
     )
     requests: int = Field(
         default=4096, ge=1, description="requests at a time in a server process; health checks do not count"
+    )
+    pushes: int | None = Field(
+        default=None,
+        ge=1,
+        description="requests of pushes that a server process works on at a time; projects take turns; by "
+        "default 64 with SQLite, and twice database.pool_size with PostgreSQL",
+    )
+    pushes_waiting: int = Field(
+        default=2048,
+        ge=0,
+        description="requests of pushes that wait for their turn in a server process; more get 429",
+    )
+    push_wait_seconds: float = Field(
+        default=60, gt=0, description="how long a request of a push waits for its turn before it gets 429"
     )
     trusted_proxies: list[str] | str = Field(
         default=[], description="addresses and networks of proxies whose X-Forwarded-* headers are trusted"
@@ -197,7 +211,10 @@ class DatabaseSettings(_Section):
         "SQLite in data_dir",
     )
     pool_size: int = Field(
-        default=10, ge=1, le=500, description="most connections that a server process keeps"
+        default=10,
+        ge=1,
+        le=500,
+        description="most connections that a server process keeps; it keeps four at least",
     )
     retry_seconds: float = Field(
         default=5,

@@ -21,6 +21,7 @@ from seawall.infra.db import faults
 from seawall.infra.settings import Http
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.process.answering import Exchange
+from seawall.process.pacing import Pace
 from seawall.web.harbor.app import PREFIX as API_PREFIX
 from seawall.web.harbor.app import WORDS as API_WORDS
 from seawall.web.harbor.app import clean_path
@@ -76,6 +77,7 @@ class Edge:
         self._http = http
         self._under_way = 0
         self._of_address: collections.Counter[str] = collections.Counter()
+        self._pace = Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -155,6 +157,7 @@ class Edge:
         try:
             if not probing:
                 self._bound(address)
+                await self._pace.begin()
             await self._app(scope, receive_in_time if expecting else exchange.receive, send_with_id)
         except Exception as error:
             code, answer = _answer(error, request_id)

@@ -73,11 +73,14 @@ from seawall.web.oci.app import OciApp, UploadsForPeers
 from seawall.web.oci.http import error_response
 from seawall.web.oci.notary import NotaryApp
 from seawall.web.oci.token import TokenEndpoint
+from seawall.web.oci.turns import Turns
 from seawall.web.portal import portal_routes
 
 log: Any = structlog.get_logger("seawall")
 # How long after its start a server process takes signals.
 _SERVING_SECONDS = 0.5
+# Requests of pushes at a time with SQLite, which commits those that come together at once.
+_PLACES = 64
 
 
 def configure_logging(settings: Settings) -> None:
@@ -222,6 +225,11 @@ def build(settings: Settings) -> ASGIApp:
         process.virtual,
         manifest_limit=settings.limits.manifest_bytes,
         accelerator=_accelerator(settings),
+        turns=Turns(
+            places=_places(settings),
+            waiting=settings.http.pushes_waiting,
+            seconds=settings.http.push_wait_seconds,
+        ),
     )
     notary = NotaryApp(access, process.notary)
     api = open_api(process)
@@ -267,6 +275,13 @@ def build(settings: Settings) -> ASGIApp:
         sample=settings.log.access_sample,
     )
     return TrustedProxies(edge, tuple(settings.http.trusted_proxies))
+
+
+def _places(settings: Settings) -> int:
+    """How many requests of pushes are worked on at a time: each must find a connection within seconds."""
+    if settings.http.pushes is not None:
+        return settings.http.pushes
+    return _PLACES if settings.database_url.startswith("sqlite") else 2 * settings.database.pool_size
 
 
 def _accelerator(settings: Settings) -> Accelerator | NoAccelerator:

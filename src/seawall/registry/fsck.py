@@ -158,11 +158,12 @@ async def _check_manifests(db: Database, report: FsckReport) -> AsyncIterator[Fi
             ]
 
         rows = await db.read(page)
+        dangling = await db.read(lambda c, ids=[row[0] for row in rows]: _dangling(c, ids))  # type: ignore[misc]
         for manifest_id, digest, name, payload in rows:
             report.manifests += 1
             if payload is None or digest_of(bytes(payload), digest.partition(":")[0]) != digest:
                 yield Finding("manifest", digest, "manifest payload is missing or damaged", (name,))
-            for target, what in await db.read(lambda c, m=manifest_id: _dangling(c, m)):  # type: ignore[misc]
+            for target, what in dangling.get(manifest_id, ()):
                 named = (
                     f"index {digest}, which cannot be pulled whole,"
                     if what == "manifest"
@@ -174,28 +175,28 @@ async def _check_manifests(db: Database, report: FsckReport) -> AsyncIterator[Fi
         last = rows[-1][0]
 
 
-def _dangling(connection: Connection, manifest_id: int) -> list[tuple[str, str]]:
-    """(digest, "blob" or "manifest") of what a manifest names and its repository lacks.
+def _dangling(connection: Connection, ids: list[int]) -> dict[int, list[tuple[str, str]]]:
+    """(digest, "blob" or "manifest") of what each manifest names and its repository lacks.
 
     An index of a proxy-cache project has those children only that were pulled.
     """
     references = manifest_references.c
     missing_blobs = (
-        select(references.digest, references.kind)
+        select(references.manifest_id, references.digest, references.kind)
         .outerjoin(
             repository_blobs,
             (repository_blobs.c.repository_id == references.repository_id)
             & (repository_blobs.c.digest == references.digest),
         )
         .where(
-            references.manifest_id == manifest_id,
+            references.manifest_id.in_(ids),
             references.kind == "blob",
             repository_blobs.c.digest.is_(None),
         )
     )
     children = manifests.alias()
     missing_children = (
-        select(references.digest, references.kind)
+        select(references.manifest_id, references.digest, references.kind)
         .join(repositories, repositories.c.id == references.repository_id)
         .join(projects, projects.c.id == repositories.c.project_id)
         .outerjoin(
@@ -203,11 +204,13 @@ def _dangling(connection: Connection, manifest_id: int) -> list[tuple[str, str]]
             (children.c.repository_id == references.repository_id) & (children.c.digest == references.digest),
         )
         .where(
-            references.manifest_id == manifest_id,
+            references.manifest_id.in_(ids),
             references.kind == "manifest",
             projects.c.registry_id.is_(None),
             children.c.id.is_(None),
         )
     )
-    rows = connection.execute(union_all(missing_blobs, missing_children))
-    return [(row[0], row[1]) for row in rows]
+    found: dict[int, list[tuple[str, str]]] = {}
+    for row in connection.execute(union_all(missing_blobs, missing_children)):
+        found.setdefault(row[0], []).append((row[1], row[2]))
+    return found

@@ -17,8 +17,9 @@ and SQLite has one writer at a time, so a blob that is being relied on is never 
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,14 +33,15 @@ from sqlalchemy import (
     func,
     not_,
     select,
+    true,
     tuple_,
 )
 
 from seawall.infra import leases
 from seawall.infra.db import Database, fence
-from seawall.infra.db.dialect import upsert
+from seawall.infra.db.dialect import upsert_many
 from seawall.infra.storage import BlobStorage
-from seawall.infra.storage.tree import PREFIX
+from seawall.infra.storage.tree import PREFIX, digest_of_tree_key
 from seawall.kernel import progress
 from seawall.registry import accounting, adopted, index, receipts
 from seawall.registry.belongings import is_needed
@@ -47,6 +49,7 @@ from seawall.registry.incoming import incoming
 from seawall.registry.repositories import lock
 from seawall.registry.stored import digest_of_key
 from seawall.registry.tables import (
+    HAS_UPLOAD_KEY,
     blob_trash,
     blobs,
     manifest_references,
@@ -60,6 +63,10 @@ from seawall.registry.tables import (
 log: Any = structlog.get_logger("seawall.gc")
 
 _BATCH = 500
+# How many rows a step looks at. Each goes on where the last one stopped: a run looks at every row once.
+_LOOK = 5000
+# Questions to storage at a time.
+_AT_ONCE = 16
 Say = Callable[[str], Awaitable[None]]
 # (digest, size in bytes) of what goes.
 _Gone = list[tuple[str, int]]
@@ -134,10 +141,13 @@ async def collect(
             report.manifests += len(gone)
             progress.step("untagged manifests", report.manifests)
             await _tell(report, gone, say)
-    report.links = await _batches(db, lambda c: _delete_links(c, cutoff))
-    more = True
-    while more:
-        more, gone = await db.write(lambda c: _trash_blobs(c, cutoff))
+    link: tuple[int, str] | None = (0, "")
+    while link is not None:
+        done, link = await db.write(lambda c, after=link: _delete_links(c, cutoff, after))  # type: ignore[misc]
+        report.links += done
+    blob: str | None = ""
+    while blob is not None:
+        gone, blob = await db.write(lambda c, after=blob: _trash_blobs(c, cutoff, after))  # type: ignore[misc]
         report.blobs += len(gone)
         progress.step("blobs without a use", report.blobs)
         await _tell(report, gone, say)
@@ -172,16 +182,6 @@ def _take_deleted(connection: Connection) -> _Gone:
     taken = delete(manifest_trash).where(manifest_trash.c.id.in_(ids))
     rows = connection.execute(taken.returning(manifest_trash.c.digest, manifest_trash.c.size)).all()
     return [(row[0], row[1]) for row in rows]
-
-
-async def _batches(db: Database, step: object) -> int:
-    assert callable(step)
-    total = 0
-    while True:
-        done: int = await db.write(step)
-        total += done
-        if done < _BATCH:
-            return total
 
 
 async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:
@@ -262,12 +262,20 @@ def _unreferenced_links(cutoff: float) -> list[object]:
     ]
 
 
-def _delete_links(connection: Connection, cutoff: float) -> int:
+def _delete_links(
+    connection: Connection, cutoff: float, after: tuple[int, str]
+) -> tuple[int, tuple[int, str] | None]:
+    """Delete the unused of the next links; (how many there were, where to go on; None: that was the end)."""
     key = tuple_(repository_blobs.c.repository_id, repository_blobs.c.digest)
+    order = (repository_blobs.c.repository_id, repository_blobs.c.digest)
+    looked = select(*order).where(key > tuple_(*after)).order_by(*order)
+    end = connection.execute(looked.offset(_LOOK - 1).limit(1)).first()
+    here = [key > tuple_(*after)] + ([key <= tuple_(*end)] if end is not None else [])
     rows = connection.execute(
         select(repository_blobs.c.repository_id, repository_blobs.c.digest, repositories.c.project_id)
         .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
-        .where(*_unreferenced_links(cutoff))  # type: ignore[arg-type]
+        .where(*here, *_unreferenced_links(cutoff))  # type: ignore[arg-type]
+        .order_by(*order)
         .limit(_BATCH)
         # What a push relies on just now is not garbage, and is not waited for.
         .with_for_update(of=repository_blobs, skip_locked=True)
@@ -286,53 +294,84 @@ def _delete_links(connection: Connection, cutoff: float) -> int:
         for row in gone:
             held.setdefault(projects_of[row[0]], []).append(row[1])
         accounting.release_all(connection, held)
-    return len(rows)
+    if len(rows) == _BATCH:
+        return len(rows), (rows[-1][0], rows[-1][1])
+    return len(rows), None if end is None else (end[0], end[1])
 
 
-def _trash_blobs(connection: Connection, cutoff: float) -> tuple[bool, _Gone]:
-    """Take blobs without a link out of use; (whether there may be more, what has gone)."""
+def _trash_blobs(connection: Connection, cutoff: float, after: str) -> tuple[_Gone, str | None]:
+    """Take those of the next blobs out of use that have no link; (what has gone, where to go on).
+
+    None: that was the end.
+    """
+    looked = select(blobs.c.digest).where(blobs.c.digest > after).order_by(blobs.c.digest)
+    end = connection.execute(looked.offset(_LOOK - 1).limit(1)).scalar()
+    here = [blobs.c.digest > after] + ([blobs.c.digest <= end] if end is not None else [])
     unlinked = [
         blobs.c.touched_at < cutoff,
         ~exists().where(repository_blobs.c.digest == blobs.c.digest),
     ]
-    candidates = list(
-        connection.execute(select(blobs.c.digest).where(*unlinked).limit(_BATCH).with_for_update()).scalars()
-    )
+    found = select(blobs.c.digest).where(*here, *unlinked).order_by(blobs.c.digest).limit(_BATCH)
+    candidates = list(connection.execute(found.with_for_update()).scalars())
     if not candidates:
-        return False, []
+        return [], end
     gone = connection.execute(
         delete(blobs)
         .where(blobs.c.digest.in_(candidates), *unlinked)
         .returning(blobs.c.storage_key, blobs.c.digest, blobs.c.size)
     ).all()
     now = time.time()
-    for row in gone:
+    if gone:
         # A tree's key may be there from before.
-        trashed = {"storage_key": row[0], "trashed_at": now}
-        connection.execute(upsert(connection, blob_trash, trashed, "storage_key", ["trashed_at"]))
-    return len(candidates) == _BATCH, [(row[1], row[2]) for row in gone]
+        trashed = upsert_many(connection, blob_trash, "storage_key", ["trashed_at"])
+        connection.execute(
+            trashed, [{"storage_key": key, "trashed_at": now} for key in {row[0] for row in gone}]
+        )
+    return [(row[1], row[2]) for row in gone], candidates[-1] if len(candidates) == _BATCH else end
 
 
 def _deletable(connection: Connection, cutoff: float) -> list[str]:
     """Trashed keys whose readers have finished; those of an adopted tree only once it is released."""
     query = select(blob_trash.c.storage_key).where(blob_trash.c.trashed_at <= cutoff)
-    # A tree's key is the same for as long as the blob lies there: it may be a blob's again.
-    query = query.where(~exists().where(blobs.c.storage_key == blob_trash.c.storage_key))
     if not adopted.is_released(connection):
         query = query.where(~blob_trash.c.storage_key.startswith(PREFIX, autoescape=True))
-    return list(connection.execute(query).scalars())
+    keys = list(connection.execute(query).scalars())
+    # A tree's key is the same for as long as the blob lies there: it may be a blob's again.
+    again: set[str] = set()
+    for part in _parts([key for key in keys if key.startswith(PREFIX)]):
+        again |= _keys_in_use(connection, part)
+    return [key for key in keys if key not in again]
+
+
+def _keys_in_use(connection: Connection, keys: Sequence[str]) -> set[str]:
+    """Those of the keys that blobs have. Most have the digest in them, so that no index of all is needed."""
+    digests = {key: digest_of_key(key) or digest_of_tree_key(key) for key in keys}
+    named = blobs.c.digest.in_(sorted({digest for digest in digests.values() if digest}))
+    found = set(connection.execute(select(blobs.c.storage_key).where(named)).scalars())
+    uploaded = [key for key, digest in digests.items() if not digest and key.startswith("upload.")]
+    others = [key for key, digest in digests.items() if not digest and not key.startswith("upload.")]
+    for keys_, condition in ((uploaded, HAS_UPLOAD_KEY), (others, true())):
+        if keys_:
+            query = select(blobs.c.storage_key).where(condition, blobs.c.storage_key.in_(keys_))
+            found |= set(connection.execute(query).scalars())
+    return found & set(keys)
+
+
+def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _BATCH):
+        yield keys[start : start + _BATCH]
 
 
 async def _empty_trash(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:
     keys = await db.read(lambda c: _deletable(c, cutoff))
-    for key in keys:
-        report.freed_bytes += await storage.size(key) or 0
-        await storage.delete(key)
-        report.deleted_files += 1
-    for start in range(0, len(keys), _BATCH):
-        part = keys[start : start + _BATCH]
+    for part in _parts(keys):
+        for start in range(0, len(part), _AT_ONCE):
+            sizes = await asyncio.gather(*(storage.size(key) for key in part[start : start + _AT_ONCE]))
+            report.freed_bytes += sum(size or 0 for size in sizes)
+        await storage.delete_all(part)
+        report.deleted_files += len(part)
 
-        def forget(connection: Connection, part: list[str] = part) -> None:
+        def forget(connection: Connection, part: Sequence[str] = part) -> None:
             connection.execute(delete(blob_trash).where(blob_trash.c.storage_key.in_(part)))
 
         await db.write(forget)
@@ -359,20 +398,13 @@ async def _sweep_orphans(
 async def _sweep_batch(db: Database, storage: BlobStorage, report: GcReport, batch: dict[str, int]) -> None:
     def named(connection: Connection) -> set[str]:
         keys = list(batch)
-        found = set(
-            connection.execute(select(blobs.c.storage_key).where(blobs.c.storage_key.in_(keys))).scalars()
-        )
-        found |= set(
-            connection.execute(
-                select(blob_trash.c.storage_key).where(blob_trash.c.storage_key.in_(keys))
-            ).scalars()
-        )
-        return found
+        trash = select(blob_trash.c.storage_key).where(blob_trash.c.storage_key.in_(keys))
+        return _keys_in_use(connection, keys) | set(connection.execute(trash).scalars())
 
-    for key in set(batch) - await db.read(named):
-        await storage.delete(key)
-        report.orphan_files += 1
-        report.freed_bytes += batch[key]
+    orphans = sorted(set(batch) - await db.read(named))
+    await storage.delete_all(orphans)
+    report.orphan_files += len(orphans)
+    report.freed_bytes += sum(batch[key] for key in orphans)
 
 
 async def _dry_run(db: Database, report: GcReport, cutoff: float, delete_untagged: bool) -> None:

@@ -107,6 +107,15 @@ blobs = Table(
     Column("touched_at", Float, nullable=False, index=True),
 )
 
+# The parts of a large upload stay where they are: their key has no digest by which the blob could be found.
+HAS_UPLOAD_KEY = text("substr(storage_key, 1, 7) = 'upload.'")
+Index(
+    "ix_blobs_upload_key",
+    blobs.c.storage_key,
+    postgresql_where=HAS_UPLOAD_KEY,
+    sqlite_where=HAS_UPLOAD_KEY,
+)
+
 # Keys whose bytes are to be deleted from storage once readers that found them have had time to finish.
 blob_trash = Table(
     "blob_trash",

@@ -14,6 +14,7 @@ from tests.support.servers.postgres import Postgres
 
 # BEGIN, COMMIT and the look at the token's project are counted.
 MOST = {
+    "token": 2,
     "upload started": 2,
     "blob PUT that ends an upload": 3,
     "blob in one request": 2,

@@ -138,7 +138,7 @@ frontend seawall
     # One address cannot take all connections; the same for many is what maxconn is for.
     stick-table type ipv6 size 200k expire 2m store conn_cur
     tcp-request connection track-sc0 src
-    tcp-request connection reject if {{ sc0_conn_cur gt 1000 }}
+    tcp-request connection reject if {{ sc0_conn_cur gt 4000 }}
     # What clients claim about forwarding is dropped; instances believe this proxy (http.trusted_proxies).
     http-request del-header X-Forwarded-For
     http-request del-header Forwarded
@@ -221,7 +221,7 @@ server {{
     server_name {host};{tls}
 
     # One address cannot take all connections, and who sends or takes nothing is let go.
-    limit_conn seawall_address 1000;
+    limit_conn seawall_address 4000;
     # A pull that lacks 1,024 chunks of a layer names them all in one header (24 KiB).
     large_client_header_buffers 4 32k;
     client_header_timeout 10s;

@@ -75,6 +75,11 @@ def many(connection: Connection, *asked: Asked) -> list[list[Any]]:
     return [_rows(cursor) for cursor in cursors]
 
 
+def waits(connection: Connection) -> bool:
+    """Whether the database is asked over a network: what is asked with other questions costs less there."""
+    return connection.dialect.name == "postgresql"
+
+
 def keeps(connection: Connection) -> bool:
     """Whether `later` keeps statements of this transaction, so that nothing may be made of their answers."""
     return _KEPT in connection.info
@@ -224,4 +229,16 @@ def _raw(connection: Connection) -> WatchedConnection | None:
     return found if isinstance(found, WatchedConnection) else None
 
 
-__all__ = ["Asked", "Later", "begin", "end", "flush", "keeps", "later", "many", "savepoint", "send"]
+__all__ = [
+    "Asked",
+    "Later",
+    "begin",
+    "end",
+    "flush",
+    "keeps",
+    "later",
+    "many",
+    "savepoint",
+    "send",
+    "waits",
+]

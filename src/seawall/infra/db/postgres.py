@@ -112,7 +112,10 @@ class PostgresDatabase:
         statement_seconds: int = 60,
         leased: bool = False,
     ) -> None:
-        """`pool_size`: connections for reads and writes together; at least one each, and one to check."""
+        """`pool_size`: connections of the process.
+
+        One is to check and one for `notify.listen`; the others are for reads and writes, at least one each.
+        """
         self.url = url
         self.hosts = Hosts(connection_info(url), self._drop_pools)
         # How far the database's clock is ahead of this host's (seconds).
@@ -124,8 +127,8 @@ class PostgresDatabase:
             event.listen(found.engine, "connect", self._first_look)
             return found
 
-        self._reads = lane((pool_size + 1) // 2, "db-read")
-        self._writes = lane(pool_size // 2, "db-write")
+        self._reads = lane((pool_size - 2) // 2, "db-read")
+        self._writes = lane((pool_size - 1) // 2, "db-write")
         self._checks = lane(1, "db-check")
         self._lanes = (self._reads, self._writes, self._checks)
         for item in self._lanes:

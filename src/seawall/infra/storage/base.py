@@ -12,7 +12,7 @@ are committed too, `finish` clears up; `release` lets go of the session without 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,6 +107,9 @@ class BlobStorage(Protocol):
 
     async def delete(self, key: str) -> None:
         """Delete; an absent key is not an error."""
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """`delete` of several; an object store is asked once for many of them."""
 
     def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """Every stored blob, in no order; only those whose key starts with `prefix` (2 characters at least).

@@ -14,7 +14,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,15 @@ class FilesystemStorage:
     async def delete(self, key: str) -> None:
         """See BlobStorage.delete."""
         await self._run(self.blob_path(key).unlink, True)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """See BlobStorage.delete_all."""
+
+        def unlink() -> None:
+            for key in keys:
+                self.blob_path(key).unlink(missing_ok=True)
+
+        await self._run(unlink)
 
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """See BlobStorage.list."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from seawall.infra import tracing
@@ -184,6 +184,11 @@ class MeasuredStorage:
         """See BlobStorage.delete."""
         with self._meters.time("delete"):
             await self._inner.delete(key)
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """See BlobStorage.delete_all."""
+        with self._meters.time("delete"):
+            await self._inner.delete_all(keys)
 
     def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """See BlobStorage.list."""

@@ -24,7 +24,7 @@ import re
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from seawall.infra.storage.object_faults import faults, reason
 from seawall.infra.storage.object_upload import ObjectWriter
 from seawall.infra.storage.spool import Memory
 from seawall.infra.storage.tree import TREE, key_at, tree_path
+from seawall.kernel.errors import UnavailableError
 from seawall.kernel.extras import optional
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ SESSION_SECONDS = 7 * 86400.0
 _SESSION_MARGIN = 86400.0  # for clocks that differ
 _KEY = re.compile(r"upload\.(?P<session>[0-9a-f-]{1,64})\.(?P<part>[0-9a-f]{16})")
 _READ = 4 * MIB
+# Objects of one request to delete; S3 takes no more.
+_DELETE_AT_ONCE = 1000
 _READ_AHEAD = 4
 _CHECK_SECONDS = 4.0
 
@@ -173,6 +176,18 @@ class ObjectStorage:
     async def delete(self, key: str) -> None:
         """See BlobStorage.delete."""
         await self.remove([self.path(key)])
+
+    async def delete_all(self, keys: Sequence[str]) -> None:
+        """See BlobStorage.delete_all."""
+        for start in range(0, len(keys), _DELETE_AT_ONCE):
+            paths = [self.path(key) for key in keys[start : start + _DELETE_AT_ONCE]]
+            try:
+                # S3 takes them in one request; the client sends several at once where a store cannot.
+                with faults():
+                    await obstore.delete_async(self.store, paths)
+            except (FileNotFoundError, UnavailableError):
+                # One that is absent ends it in some stores, and some that speak S3 have no such request.
+                await self.remove(paths)
 
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """See BlobStorage.list."""

@@ -23,6 +23,12 @@ def tree_key(digest: str) -> str:
     return f"{PREFIX}{algorithm}.{value}"
 
 
+def digest_of_tree_key(key: str) -> str:
+    """The digest of the blob of such a key; "" for any other key."""
+    found = _KEY.fullmatch(key)
+    return f"{found['algorithm']}:{found['hex']}" if found else ""
+
+
 def tree_path(key: str) -> str | None:
     """Where the blob of such a key is, relative to root or prefix; None for any other key."""
     found = _KEY.fullmatch(key)

@@ -249,7 +249,8 @@ async def get_current_user_permissions(
         if project is None:
             return []
         everything = frozenset().union(*rbac.ROLES.values(), rbac.PUBLIC)
-        return sorted(pair for pair in everything if decide.may(connection, principal, project, *pair))
+        own = decide.roles(connection, principal, project.id)
+        return sorted(pair for pair in everything if decide.allows(principal, project, lambda: own, *pair))
 
     base = f"/project/{project_id}"
     result = []

@@ -26,6 +26,7 @@ from seawall.web.oci.http import ClientGoneError, Request, Response, error_respo
 from seawall.web.oci.lists import ListHandlers
 from seawall.web.oci.manifests import ManifestHandlers
 from seawall.web.oci.naming import Naming
+from seawall.web.oci.turns import Turns
 from seawall.web.oci.uploads import UploadHandlers
 
 _ROUTES = (
@@ -55,8 +56,13 @@ class OciApp:
         *,
         manifest_limit: int,
         accelerator: Accelerator | NoAccelerator,
+        turns: Turns,
     ) -> None:
-        """`manifest_limit`: bytes of the largest manifest. `accelerator`: names files to a proxy."""
+        """`manifest_limit`: bytes of the largest manifest. `accelerator`: names files to a proxy.
+
+        `turns`: what changes something waits for its turn.
+        """
+        self._turns = turns
         self._access = access
         self._mirror = mirror
         lists = ListHandlers(registry, access)
@@ -116,12 +122,16 @@ class OciApp:
             await self._access.authorize(request, name, "pull")
             raise virtual_refusal(name)
         await self._access.authorize(request, name, action, source=request.mount_from)
+        if action != "pull":
+            # Who may not push waits for nothing, and keeps nobody waiting.
+            async with self._turns.turn(name.partition("/")[0]) as request.place:
+                return await handler(request, name, *item)
         try:
             if kind != "referrers":
                 return await handler(request, name, *item)
         except RegistryError as error:
             # A virtual project holds nothing, so that its name is looked at here only.
-            if error.status != 404 or action != "pull":
+            if error.status != 404:
                 raise
             found = await self._virtual.of(name.partition("/")[0])
             if found is None:

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from seawall.kernel.errors import RegistryError
 from seawall.web.caller import Caller
+from seawall.web.oci.turns import Place
 
 
 class ClientGoneError(Exception):
@@ -30,6 +31,8 @@ class Request:
         # Who calls, and the repository that a blob is to be mounted from, once that is known.
         self.caller: Caller | None = None
         self.mount_from: str | None = None
+        # The place of a request that waits for its turn.
+        self.place: Place | None = None
 
     @property
     def address(self) -> str:
@@ -53,7 +56,10 @@ class Request:
     async def body(self) -> AsyncIterator[bytes]:
         """Body chunks as they arrive. Raises ClientGoneError."""
         while True:
-            message = await self._receive()
+            if self.place is None:
+                message = await self._receive()
+            else:
+                message = await self.place.receiving(self._receive)
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             if message.get("body"):

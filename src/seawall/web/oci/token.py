@@ -168,12 +168,11 @@ class TokenEndpoint:
         base = base_url(self._external_url, request.headers, request.url.scheme)
         host = request.headers.get("host", "")
         wanted = [await self._pulled(await self._here(item, base, host)) for item in parse_scopes(scopes)]
-        granted = await self._auth.grant(user, wanted)
         # What is pulled from a virtual project is pulled from one of its members, with the rights there.
         behind = [scope for item in wanted for scope in await self._behind(item)]
-        if behind:
-            granted += [scope for scope in await self._auth.grant(user, behind) if scope.actions]
-        return granted
+        granted = await self._auth.grant(user, wanted + behind)
+        count = len(wanted)
+        return granted[:count] + [scope for scope in granted[count:] if scope.actions]
 
     async def _pulled(self, scope: Scope) -> Scope:
         """The scope without what a virtual project does not do: one pulls from it, and that is all."""

@@ -32,7 +32,7 @@ _COUNTER = table("counter", column("value"))
 _DONE = table("done", column("number"))
 
 
-def open_db(url: str, pool_size: int = 4, retry_seconds: float = 20) -> PostgresDatabase:
+def open_db(url: str, pool_size: int = 6, retry_seconds: float = 20) -> PostgresDatabase:
     return PostgresDatabase(url, pool_size=pool_size, retry_seconds=retry_seconds)
 
 

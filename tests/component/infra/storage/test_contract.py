@@ -168,6 +168,23 @@ def test_put_and_read(backend: Backend, size: int) -> None:
     run(work())
 
 
+def test_many_are_deleted_at_once(backend: Backend) -> None:
+    """Absent ones among them, in the order of the list before and after those that are there."""
+    names = [f"{number:02x}" * 32 + ".sha256.00000000" for number in range(6)]
+
+    async def body() -> None:
+        storage = backend.open()
+        for key in (names[1], names[2], names[4], names[5]):
+            await storage.put(key, b"x")
+        await storage.delete_all(names[:5])
+        assert [key for key in names if await storage.size(key) is not None] == [names[5]]
+        await storage.delete_all([])
+        await storage.delete_all([names[5]])
+        assert not set(names) & set(await keys(storage))
+
+    run(body())
+
+
 def test_blobs_of_an_adopted_tree(backend: Backend) -> None:
     """They are read as others, listed apart, and no orphans."""
     data = b"of the tree"

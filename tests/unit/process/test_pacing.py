@@ -1,0 +1,72 @@
+"""Requests that come at once: few begin in a round of the loop, in their order, and the rest goes on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from seawall.process.pacing import Pace
+
+
+def test_a_flood_does_not_hold_up_what_goes_on() -> None:
+    async def body() -> None:
+        pace, begun = Pace(10), []
+
+        async def request(number: int) -> None:
+            await pace.begin()
+            begun.append(number)
+
+        tasks = [asyncio.create_task(request(number)) for number in range(1000)]
+        most = rounds = before = 0
+        while len(begun) < 1000:
+            # Somebody who needs a round for each step, as a health check does.
+            await asyncio.sleep(0)
+            most, before, rounds = max(most, len(begun) - before), len(begun), rounds + 1
+            assert rounds < 5000
+        assert most <= 20
+        assert rounds >= 50
+        assert begun == list(range(1000))
+        await asyncio.gather(*tasks)
+
+    asyncio.run(body())
+
+
+def test_few_requests_wait_for_nothing() -> None:
+    async def body() -> None:
+        pace = Pace(10)
+        for _ in range(100):
+            for _ in range(10):
+                # No future is made, so the coroutine ends at its first step.
+                step = pace.begin()
+                try:
+                    step.send(None)
+                except StopIteration:
+                    continue
+                raise AssertionError("it waited")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    asyncio.run(body())
+
+
+def test_who_goes_away_keeps_nobody_waiting() -> None:
+    async def body() -> None:
+        pace = Pace(1)
+        tasks = [asyncio.create_task(pace.begin()) for _ in range(30)]
+        await asyncio.sleep(0)
+        for task in tasks[5:25]:
+            task.cancel()
+        async with asyncio.timeout(30):
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(item is None for item in done) == 10
+
+    asyncio.run(body())
+
+
+def test_another_loop_begins_anew() -> None:
+    pace = Pace(1)
+
+    async def body() -> None:
+        await asyncio.wait_for(asyncio.gather(*(pace.begin() for _ in range(5))), 30)
+
+    asyncio.run(body())
+    asyncio.run(body())
