@@ -62,17 +62,20 @@ async def replicate(lab: Lab, upstream: Upstream) -> ReplicationExecution:
     return ended
 
 
-def test_a_refusal_at_the_destination_is_a_failure(run_to: RunTo) -> None:
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [(412, "v1 is configured as immutable"), (405, "all is a virtual project: push to one of its members")],
+)
+def test_a_refusal_at_the_destination_is_a_failure(run_to: RunTo, status: int, why: str) -> None:
     async def body(lab: Lab, upstream: Upstream) -> None:
         await lab.project()
         await lab.image("p/a", "v1")
         other = await lab.image("p/a", "v2")
-        error = {"code": "PRECONDITION", "message": "v1 is configured as immutable"}
-        upstream.refuses["v1"] = 412, error
+        upstream.refuses["v1"] = status, {"code": "DENIED", "message": why}
         ended = await replicate(lab, upstream)
         assert (ended.status, ended.total, ended.failed) == ("Failed", 1, 1)
         assert "1 of 2 failed, v1 with" in ended.status_text
-        assert "v1 is configured as immutable" in ended.status_text
+        assert why in ended.status_text
         # The rest of the repository is there, and nothing was tried in vain again.
         assert digest_of(upstream.manifests["v2"]) == other
         (task,) = await lab.services.replication.executions.tasks(ended.id)
