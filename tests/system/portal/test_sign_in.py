@@ -340,7 +340,6 @@ def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door
     admin.act("partner", "Move up")
     expect(sources.locator("tbody tr")).to_have_text([re.compile("^partner"), re.compile("^corp")])
     findings = axe_findings(page)
-    admin.shot("sources")
     stored = door.registry.api("GET", "/system/identity-sources")
     assert [item["name"] for item in stored.json()] == ["partner", "corp"]
     assert ADMIN_PASSWORD not in stored.text
@@ -370,7 +369,6 @@ def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door
     link.get_by_label("Subject (sub) at the provider").fill("erin")
     link.get_by_role("button", name="Link").click()
     expect(identities.locator("tbody tr")).to_have_count(2)
-    admin.shot("identities")
     assert door.whoami("nora", "Noras-Password-1").json()["username"] == "local"
     person.page.get_by_role("link", name="Sign in with Partner").click()
     expect(person.page.get_by_role("button", name="Account of local")).to_be_visible()
