@@ -82,6 +82,10 @@ class Directory:
         if not password or not username:
             return None
         found = await self._sources.enabled(LDAP)
+        if len(found) > 1:
+            # Whose name it is comes first: no other directory is shown a right password, nor takes the name.
+            homes = await self._homes(username)
+            found = sorted(found, key=lambda item: (item.name not in homes, not item.names(username)))
         away = []
         for source in found:
             if len(found) > 1 and self._away.get(source.name, 0) > time.monotonic():
@@ -108,13 +112,17 @@ class Directory:
 
     async def _may_have(self, username: str, away: list[Source]) -> bool:
         """Whether the user of that name may be of one of these directories."""
+        known = await self._homes(username)
+        return not known or not known.isdisjoint(source.name for source in away)
+
+    async def _homes(self, username: str) -> set[str]:
+        """The sources that know the user who is called so here."""
 
         def homes(connection: DbConnection) -> set[str]:
             found = users.find(connection, None, username)
             return {item.source for item in identities.of_user(connection, found[0])} if found else set()
 
-        known = await self._db.point(homes)
-        return not known or not known.isdisjoint(source.name for source in away)
+        return await self._db.point(homes)
 
     async def _arrive(self, source: Source, entry: LdapEntry, groups: list[LdapGroup]) -> Principal:
         """The user of the entry here, made or brought up to date. Raises EndedError."""

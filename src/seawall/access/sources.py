@@ -51,6 +51,10 @@ class Source:
     admin_group: str
     values: dict[str, Any]
 
+    def names(self, username: str) -> bool:
+        """Whether the name is like those of its users, by the prefix."""
+        return bool(self.prefix) and username.startswith(self.prefix)
+
     def name_there(self, username: str) -> str:
         """What a user who types `username` is called in the source."""
         return username.removeprefix(self.prefix)

@@ -133,6 +133,26 @@ def test_one_name_in_two_directories(run: Run, directories: tuple[Slapd, Slapd])
     run(body)
 
 
+def test_a_name_is_asked_first_where_it_is_of(run: Run, directories: tuple[Slapd, Slapd]) -> None:
+    """An entry of one directory that is called like another one's user takes no password of hers."""
+    first, second = directories
+    for name in ("late-eve", "late-ida", "ida"):
+        first.add_user(name, SECOND)
+    for name in ("eve", "ida"):
+        second.add_user(name, SECOND)
+
+    async def body(lab: Lab) -> None:
+        await add(lab, "early", first)
+        await add(lab, "late", second)
+        # Who has yet to come, by the prefix; who has come, by the source that knows her.
+        for name in ("late-eve", "late-ida"):
+            found = await login(lab, name, SECOND)
+            assert found
+            assert (found.name, found.source) == (name, "late")
+
+    run(body)
+
+
 def test_an_entry_that_was_renamed_or_made_again(run: Run, directories: tuple[Slapd, Slapd]) -> None:
     """The account follows the entry, and not its name."""
     first, _ = directories
