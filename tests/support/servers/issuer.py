@@ -26,6 +26,7 @@ class Issuer:
     def __init__(self, url: str) -> None:
         self.url = url
         self.keys = [self.new_key()]
+        self.more_keys: list[dict[str, Any]] = []
         self.down = False
         self.document: dict[str, Any] = {}
         self.asked: Counter[str] = Counter()
@@ -38,7 +39,7 @@ class Issuer:
     @property
     def jwks(self) -> dict[str, Any]:
         """What is published."""
-        return {"keys": [key.as_dict(private=False) for key in self.keys]}
+        return {"keys": [*self.more_keys, *(key.as_dict(private=False) for key in self.keys)]}
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         """Claims as GitHub Actions has them; a change to None leaves one out."""

@@ -170,6 +170,31 @@ def test_answers_without_their_issuer(world: World, browser: httpx.Client) -> No
     assert browser.get(back).status_code == 302
 
 
+def test_keys_of_other_kinds(world: World, browser: httpx.Client) -> None:
+    """A provider that publishes a key of a kind that nobody here knows lets people in as before."""
+    strange: list[dict[str, Any]] = [
+        {"kty": "EC", "crv": "P-999", "x": "a", "y": "b", "kid": "1"},
+        {"kty": "RSA", "kid": "2"},
+        {"kty": "AKP", "alg": "ML-DSA-44", "pub": "a", "kid": "3"},
+    ]
+    with open_provider() as provider, open_provider() as empty:
+        for one in (provider, empty):
+            one.person = {"sub": "1", "preferred_username": "alice"}
+        provider.more_keys = strange
+        # Its keys are said to be where none are.
+        empty.document["jwks_uri"] = f"{empty.url}/.well-known/openid-configuration"
+        for name, one in (("strange", provider), ("empty", empty)):
+            assert world.admin.post(SOURCES, json=source(name, one)).status_code == 201
+        try:
+            refused = world.sign_in(browser, "empty")
+            assert (refused.status_code, refused.headers.get("Location", "")) == (403, "")
+            world.sign_in(browser, "strange")
+            assert world.me(browser).json()["username"] == "strange-alice"
+        finally:
+            for name in ("strange", "empty"):
+                world.admin.delete(f"{SOURCES}/{name}")
+
+
 def test_callbacks_of_another_source(world: World, browser: httpx.Client) -> None:
     back = world.begin(browser, "one")
     for path in ("/c/oidc/callback/two", "/c/oidc/callback"):
