@@ -93,7 +93,7 @@ class IssuerKeys:
                 if not isinstance(address, str):
                     raise UnavailableError(f"{issuer}: its discovery document names no keys")
                 check_url(address.partition("?")[0])
-                return key_set(await self._get(address))
+                return key_set(await self._get(address), tolerant=True)
         except InvalidError as error:
             raise UnavailableError(f"{issuer}: {error}") from None
         except TimeoutError:

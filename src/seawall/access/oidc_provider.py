@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
 import re
 import time
@@ -20,8 +19,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from seawall.access.identities import DEFAULT
+from seawall.access.trusted_issuers import key_set
 from seawall.infra.outgoing import LIMIT, guarded
-from seawall.kernel.errors import ForbiddenError
+from seawall.kernel.errors import ForbiddenError, InvalidError
 from seawall.kernel.extras import optional
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _DOCUMENT_BYTES = 1024 * 1024
 _LEEWAY = 60
 _METADATA_SECONDS = 600
 # None of the symmetric ones (a key that clients know) and not "none".
-_KEY_TYPES = ("RSA", "EC", "OKP")
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
@@ -131,7 +130,11 @@ class Providers:
                 if fresh and keys is not None and self._keys_after.get(uri, 0) > time.monotonic():
                     break
                 self._keys_after[uri] = time.monotonic() + 10
-                keys = _usable(await get_document(settings.endpoint, uri, settings.verify_cert))
+                try:
+                    found = await get_document(settings.endpoint, uri, settings.verify_cert)
+                    keys = key_set(found, tolerant=True)
+                except InvalidError as error:
+                    raise ProviderError(f"the provider's keys: {error}") from None
                 self._key_sets[uri] = keys
             try:
                 claims = jwt.decode(token, keys, algorithms=_ALGORITHMS).claims
@@ -190,20 +193,6 @@ async def userinfo(
     except (ValueError, RecursionError):
         return {}
     return info if isinstance(info, dict) and info.get("sub") == claims["sub"] else {}
-
-
-def _usable(document: dict[str, Any]) -> KeySet:
-    """The public signing keys of a JWKS (RFC 7517) that we know how to use. Raises ProviderError for none."""
-    found = document.get("keys")
-    keys = []
-    for item in found if isinstance(found, list) else []:
-        if isinstance(item, dict) and item.get("kty") in _KEY_TYPES and item.get("use", "sig") == "sig":
-            # One of a kind that is not known yet must not lock everybody out.
-            with contextlib.suppress(JoseError, ValueError, TypeError, KeyError):
-                keys += KeySet.import_key_set({"keys": [item]}).keys  # type: ignore[arg-type]
-    if not keys:
-        raise ProviderError("the provider has no key that can be used")
-    return KeySet(keys)
 
 
 def identity_of(settings: OidcSettings, claims: dict[str, Any]) -> Identity:

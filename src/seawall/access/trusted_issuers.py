@@ -129,27 +129,38 @@ def _patterns(name: str, found: object) -> tuple[str, ...]:
     return tuple(patterns)
 
 
-def key_set(document: object) -> KeySet:
-    """The public signing keys of a JWKS (RFC 7517). Raises InvalidError where it has none."""
+def key_set(document: object, *, tolerant: bool = False) -> KeySet:
+    """The public signing keys of a JWKS (RFC 7517). Raises InvalidError where it has none.
+
+    `tolerant`: of an issuer, whose keys of a kind that is not known here are left out; not a person's list.
+    """
     found = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(found, list) or len(found) > 100:
         raise InvalidError("the keys of an issuer are a JWKS: an object with a list called keys")
-    usable = [
-        item
-        for item in found
-        if isinstance(item, dict) and item.get("kty") in _KEY_TYPES and item.get("use", "sig") == "sig"
-    ]
-    if any("d" in item for item in usable):
+    keys = []
+    for item in found:
+        if not isinstance(item, dict) or item.get("kty") not in _KEY_TYPES or item.get("use", "sig") != "sig":
+            continue
+        try:
+            keys.append(_key(item))
+        except InvalidError:
+            if not tolerant:
+                raise
+    if not keys:
+        raise InvalidError("the keys of an issuer have no public key to sign with (RSA, EC or OKP)")
+    return KeySet(keys)
+
+
+def _key(item: dict[str, Any]) -> Any:
+    if "d" in item:
         raise InvalidError("the keys of an issuer must be public ones")
     try:
-        keys = KeySet.import_key_set({"keys": usable})
+        (key,) = KeySet.import_key_set({"keys": [item]}).keys
     except (JoseError, ValueError, TypeError, KeyError):
         raise InvalidError("the keys of an issuer cannot be read") from None
-    if not keys.keys:
-        raise InvalidError("the keys of an issuer have no public key to sign with (RSA, EC or OKP)")
-    if any(isinstance(key, RSAKey) and key.public_key.key_size < _RSA_BITS for key in keys.keys):
+    if isinstance(key, RSAKey) and key.public_key.key_size < _RSA_BITS:
         raise InvalidError(f"the keys of an issuer have an RSA key of less than {_RSA_BITS} bits")
-    return keys
+    return key
 
 
 def _values(claims: dict[str, Any], name: str) -> list[str]:

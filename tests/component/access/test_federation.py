@@ -231,6 +231,16 @@ def test_issuers_that_are_not_what_they_say(run: Run, issuer: Issuer) -> None:
             issuer.document = document
             with pytest.raises(UnavailableError):
                 await federation(lab).admit(ROBOT, trusted(issuer), issuer.token(), "", once=True)
+        # A key of a kind that nobody here knows locks nobody out; a private one is nobody's proof.
+        issuer.document = {}
+        issuer.more_keys = [
+            {"kty": "EC", "crv": "P-999", "x": "a", "y": "b", "kid": "1"},
+            {"kty": "RSA", "kid": "2"},
+            RSAKey.generate_key(2048, {"kid": "3"}).as_dict(private=True),
+            RSAKey.generate_key(1024, {"kid": "4"}).as_dict(private=False),
+        ]
+        await federation(lab).admit(ROBOT, trusted(issuer), issuer.token(), "", once=True)
+        issuer.more_keys = []
         # The inside of the network is not asked, by the issuer's word or by an administrator's of a project.
         issuer.document = {"jwks_uri": "https://10.0.0.1/keys"}
         with pytest.raises(UnavailableError, match="cannot be read"):
