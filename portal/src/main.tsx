@@ -40,7 +40,13 @@ const theme = createTheme({
   headings: { fontWeight: "650" },
   cursorType: "pointer",
   // The placeholder is an element in the menu that is not one of its items; without it the first item has the focus.
-  components: { Menu: { defaultProps: { withInitialFocusPlaceholder: false } } },
+  components: {
+    // What lies over the page is in a landmark of its own (index.html), as all that a page shows should be.
+    Menu: { defaultProps: { withInitialFocusPlaceholder: false, portalProps: { target: "#over" } } },
+    Popover: { defaultProps: { portalProps: { target: "#over" } } },
+    // The page has one banner: the title of a dialog is none.
+    ModalHeader: { defaultProps: { role: "presentation" } },
+  },
   respectReducedMotion: true,
 });
 

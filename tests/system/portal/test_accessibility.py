@@ -207,25 +207,37 @@ def test_the_list_of_pages_is_whole() -> None:
             assert any(tab in path for path in PAGES), f"no test looks at the tab {tab}"
 
 
+# In parts: a busy machine takes seconds for each page.
+PARTS = {"administration": ADMINISTRATION, "project": PAGES[len(ADMINISTRATION) :]}
+
+
 @pytest.mark.timeout(900)
-def test_no_finding_on_any_page(walk: Walk, desk: Desk) -> None:
-    for path in PAGES:
+@pytest.mark.parametrize("part", PARTS)
+def test_no_finding_on_any_page(walk: Walk, desk: Desk, part: str) -> None:
+    for path in PARTS[part]:
         walk.settle(path.format(p=desk.project()))
         walk.look(path)
     assert not walk.found, "\n".join(walk.found)
 
 
 @pytest.mark.timeout(900)
-def test_no_finding_in_any_dialog(walk: Walk, desk: Desk) -> None:
+@pytest.mark.parametrize("part", [0, 1])
+def test_no_finding_in_any_dialog(walk: Walk, desk: Desk, part: int) -> None:
     page = walk.page
     shown = page.locator("[role=dialog], [role=menu]")
-    for path, row, name in DIALOGS:
+    for path, row, name in DIALOGS[part::2]:
         walk.settle(path.format(p=desk.project()))
         walk.opener(row, name).click()
         expect(shown.first).to_be_visible()
         walk.look(f"{path}, {name}")
         page.keyboard.press("Escape")
         expect(shown).to_have_count(0)
+    assert not walk.found, "\n".join(walk.found)
+
+
+def test_no_finding_in_what_every_page_has(walk: Walk) -> None:
+    page = walk.page
+    shown = page.locator("[role=dialog], [role=menu]")
     page.keyboard.press("Control+K")
     expect(page.get_by_role("listbox")).to_be_visible()
     walk.look("command palette")
