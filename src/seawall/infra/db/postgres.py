@@ -399,6 +399,10 @@ class PostgresDatabase:
                 except DBAPIError as error:
                     # Also where COMMIT was not sent any more; then the marker is not there.
                     if transient(error) is Fault.LOST:
+                        # What is left of the connection may fail to roll back, and that error would hide
+                        # the doubt: the transaction would be run again.
+                        if not connection.invalidated:
+                            connection.invalidate(error)
                         raise _InDoubtError(marker, number, value, error) from error
                     raise
                 # The server has committed; this tells SQLAlchemy. Where the connection broke since, the pool

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, column, insert, table, text, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from seawall.infra.db import batch, migrate
 from seawall.infra.db.postgres import PostgresDatabase
@@ -171,6 +172,34 @@ def test_a_connection_that_breaks_after_its_commit(
         assert db.sync_write(lambda c, n=number: add(c, n)) == number  # type: ignore[misc]
         assert numbers(db) == (number + 1, list(range(number + 1)))
     assert broken == ["closed", "left"]
+    asyncio.run(db.close())
+
+
+def test_a_doubt_is_not_hidden_by_what_is_left_of_the_connection(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that ends in the middle of its answers can leave a connection that cannot even roll back."""
+    url = postgres.database()
+    migrate.upgrade(url)
+    db = open_db(url)
+    prepare(db)
+    send = batch.send
+    broken: list[bool] = []
+
+    def send_and_break(connection: Connection, raw: WatchedConnection, *items: Any, **options: Any) -> None:
+        send(connection, raw, *items, **options)
+        if options.get("commit") and len(broken) < 2:
+            broken.append(True)
+            raw.pgconn.exec_(b"BEGIN")
+            raw.pgconn.enter_pipeline_mode()
+            error = psycopg.OperationalError("cannot exit pipeline mode while busy")
+            raise OperationalError(None, None, error)
+
+    monkeypatch.setattr(batch, "send", send_and_break)
+    for number in range(4):
+        assert db.sync_write(lambda c, n=number: add(c, n)) == number  # type: ignore[misc]
+        assert numbers(db) == (number + 1, list(range(number + 1)))
+    assert len(broken) == 2
     asyncio.run(db.close())
 
 
