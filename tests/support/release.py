@@ -453,6 +453,8 @@ def notes(number: str) -> str:
 def rehearse() -> None:
     """Do all of it. Raises ReleaseError."""
     number, moment = version(), epoch()
+    # A registry refuses a setting that it does not know, and this is not one.
+    os.environ.pop("SEAWALL_RELEASE_TAG", None)
     if run("git", "status", "--porcelain", "--untracked-files=no", cwd=ROOT):
         say("note: what is not committed is not in the release")
     with tempfile.TemporaryDirectory(prefix="sw-", ignore_cleanup_errors=True) as name:

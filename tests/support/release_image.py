@@ -221,9 +221,9 @@ def provenance(number: str, revision: str, moment: int, bases: dict[str, Path]) 
 def reasons(wanted: dict[str, str]) -> list[str]:
     """Architectures that can be built here; says why not of the others."""
     found = []
-    chosen = os.environ.get("SEAWALL_RELEASE_ARCHITECTURES", ",".join(wanted)).split(",")
+    chosen = os.environ.get("RELEASE_ARCHITECTURES", ",".join(wanted)).split(",")
     for architecture, machine in wanted.items():
-        why = "" if architecture in chosen else "SEAWALL_RELEASE_ARCHITECTURES does not name it"
+        why = "" if architecture in chosen else "RELEASE_ARCHITECTURES does not name it"
         if why := why or emulated(machine):
             say(f"LEFT OUT: the image for {architecture}: {why}")
         else:
