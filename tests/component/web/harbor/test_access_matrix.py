@@ -96,10 +96,11 @@ class Callers:
     def __init__(self, registry: Registry, issuer: Issuer) -> None:
         self.admin = Api(registry, registry.admin)
         self.private, self.public = self.admin.project(), self.admin.project(public="true")
+        self.virtual = self.admin.project(virtual_members=self.private)
         self.clients: dict[str, Api] = {"anonymous": Api(registry), "sysadmin": self.admin}
         for role, number in ROLE_IDS.items():
             _, name = self.admin.user()
-            for project in (self.private, self.public):
+            for project in (self.private, self.public, self.virtual):
                 self.admin.member(project, name, number)
             self.clients[role] = Api(registry, (name, PASSWORD))
         self.numbers: dict[str, tuple[int, str]] = {}
@@ -172,6 +173,11 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callers]:
         registry.close()
 
 
+def _in_project(operation: dict[str, Any]) -> bool:
+    need = operation["x-seawall-access"]
+    return need["scope"] == "project" and "checked" not in need
+
+
 def kind_of(caller: str) -> str:
     """What the caller is to a handler: a robot by an issuer's token is a robot."""
     if caller == "issuer's token":
@@ -235,6 +241,28 @@ def call(client: Api, method: str, path: str, operation: dict[str, Any], project
         schema = content.get("application/json", {}).get("schema", {})
         body = [] if schema.get("type") == "array" else {}
     return client.request(method, path.removeprefix("/api/v2.0"), params=query, headers=headers, json=body)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    # Who may delete it would: there is nothing in it that keeps it.
+    [item for item in OPERATIONS if _in_project(item[2]) and item[2]["operationId"] != "deleteProject"],
+)
+def test_virtual_project(callers: Callers, method: str, path: str, operation: dict[str, Any]) -> None:
+    """A virtual project has members of its own: rights in the projects that it shows give none in it."""
+    need = operation["x-seawall-access"]
+    for caller, client in callers.clients.items():
+        response = call(client, method, path, operation, callers.virtual)
+        at = f"{method} {path} as {caller} (virtual): {response.text[:200]}"
+        assert response.status_code < 500 or response.status_code == 501, at
+        # Robots and tokens here are for the private project.
+        mine = kind_of(caller) not in ("robot", "token")
+        if mine and may(caller, need, False, method):
+            if caller not in STRICTER.get(operation["operationId"], set()):
+                assert response.status_code not in (401, 403), at
+        else:
+            unknown = caller in ("anonymous", "exchanged token")
+            assert response.status_code == (401 if unknown else 403), at
 
 
 @pytest.mark.parametrize(
