@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from seawall.features.replication.challenges import challenges
 from seawall.features.replication.remote import RemoteError, document_of, refused, unreached
 from seawall.infra import outgoing
 from seawall.infra.outgoing import LIMIT
@@ -132,10 +132,8 @@ class Login:
     def learn(self, response: httpx.Response, scope: str) -> bool:
         """Take up the challenge of a 401; whether asking once more makes sense."""
         sent = response.request.headers.get("authorization", "")
-        for challenge in response.headers.get_list("www-authenticate"):
-            scheme, _, rest = challenge.partition(" ")
-            if scheme.lower() == "bearer":
-                values = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        for scheme, values in challenges(response.headers.get_list("www-authenticate")):
+            if scheme == "bearer":
                 realm = self._realm(values.get("realm", ""))
                 if urlsplit(self.url).scheme == "https" and urlsplit(realm).scheme != "https":
                     raise RemoteError(
@@ -147,7 +145,7 @@ class Login:
                 if sent == f"Bearer {self._tokens.get(scope, ('', 0.0))[0]}":
                     del self._tokens[scope]
                 return bool(scope)
-            if scheme.lower() == "basic" and self._credentials.basic():
+            if scheme == "basic" and self._credentials.basic():
                 self._basic = True
                 return not sent
         return False

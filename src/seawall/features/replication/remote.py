@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import email.utils
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,9 +81,17 @@ def document_of(response: httpx.Response) -> Any:
 
 
 def retry_after(response: httpx.Response) -> float:
-    """The seconds of a Retry-After, 0 without one."""
+    """The seconds of a Retry-After, which may be a date; 0 without one."""
     value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else 0.0
+    if value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=datetime.UTC)
+        return max(0.0, at.timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def refused(method: str, url: str, response: httpx.Response) -> RemoteError:
