@@ -167,11 +167,11 @@ def told(error: RemoteError) -> RegistryError:
         return RegistryError("TOOMANYREQUESTS", "the upstream registry limits its requests", headers=headers)
     if error.status in (401, 403):
         return RegistryError("DENIED", "the upstream registry refuses", status=403)
-    if error.content:
-        return RegistryError("UNAVAILABLE", f"the upstream registry answers wrongly: {error}", status=502)
+    # The error itself is for operators: it may name addresses that are nothing for clients.
+    wrong = "answers with what is not understood" if error.content else "cannot be reached"
     return RegistryError(
         "UNAVAILABLE",
-        "the upstream registry cannot be reached",
+        f"the upstream registry {wrong}",
         status=503,
         headers={"Retry-After": str(round(_FIRST_SECONDS))},
     )

@@ -107,7 +107,7 @@ def test_a_page_for_people_is_no_manifest(run_proxy: RunProxy) -> None:
         upstream.page = "<html>Back at noon.</html>"
         assert [await pull(lab), await pull(lab)] == [copy, copy]
         error = await refusal(pull(lab, "other"))
-        assert (error.code, error.status) == ("UNAVAILABLE", 502)
+        assert (error.code, error.status) == ("UNAVAILABLE", 503)
         upstream.page = ""
         upstream.put("v1", image("newer"))
         assert await pull(lab) == digest_of(image("newer"))
