@@ -62,6 +62,7 @@ def test_overview_has_charts_with_their_numbers(window: Window, desk: Desk) -> N
     expect(storage.get_by_role("listitem").filter(has_text="web")).to_contain_text("KiB")
     instances = page.locator("section").filter(has=page.get_by_role("heading", name="Instances"))
     expect(instances.get_by_role("listitem").first).to_be_visible()
+    admin.shot("overview")
 
 
 def test_where_a_cve_is(window: Window, desk: Desk) -> None:
