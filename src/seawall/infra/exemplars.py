@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from seawall.infra.temporary import METRICS_VARIABLE
+
 # Labels of the sample (values, in order) and the bucket's upper bound -> trace id, seconds, Unix time.
 Key = tuple[str, ...]
 Seen = tuple[str, float, float]
@@ -35,7 +37,7 @@ def note(labels: Sequence[str], seconds: float, trace_id: str) -> None:
         return
     now = time.time()
     _seen[key] = (trace_id, seconds, now)
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    folder = os.environ.get(METRICS_VARIABLE)
     if folder and abs(now - _written) >= _WRITE_SECONDS:
         _written = now
         with contextlib.suppress(OSError):
@@ -48,7 +50,7 @@ def note(labels: Sequence[str], seconds: float, trace_id: str) -> None:
 def newest() -> dict[Key, Seen]:
     """Those of all processes of the instance."""
     found = dict(_seen)
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    folder = os.environ.get(METRICS_VARIABLE)
     for file in Path(folder).glob("exemplars-*.json") if folder else ():
         with contextlib.suppress(OSError, ValueError):
             for key, (trace_id, seconds, at) in json.loads(file.read_text()):

@@ -25,6 +25,7 @@ from seawall.infra import telemetry
 from seawall.infra.addresses import counted_as
 from seawall.infra.redis import RedisClient, RedisUnavailableError
 from seawall.infra.settings import RateSettings
+from seawall.infra.temporary import ensure
 from seawall.kernel.errors import RegistryError
 
 # What monitoring and balancers ask must be answered whatever else goes on.
@@ -57,6 +58,7 @@ class LocalBuckets:
         if path is None:
             self._fd = os.memfd_create("seawall-rates")
         else:
+            ensure(path.parent)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         # Zeros are free slots; the process that comes second makes the file no shorter or longer.
         os.ftruncate(self._fd, size)

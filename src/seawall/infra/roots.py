@@ -11,7 +11,6 @@ import atexit
 import os
 import shutil
 import ssl
-import tempfile
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -19,6 +18,7 @@ import certifi
 from cryptography import x509
 
 from seawall.infra.settings import DatabaseSettings, Settings
+from seawall.infra.temporary import temporary_folder
 from seawall.kernel.errors import ConfigError
 
 _OPENSSL = "SSL_CERT_FILE"
@@ -103,7 +103,7 @@ def _libpq_finds_one() -> bool:
 
 def _folder() -> Path:
     """A folder of this process's own, which goes with it."""
-    folder = Path(tempfile.mkdtemp(prefix="seawall-authorities-"))
+    folder = temporary_folder("seawall-authorities-")
     owner = os.getpid()
 
     def remove() -> None:

@@ -13,16 +13,22 @@ A label must have few values: never the name of a repository, a user or an addre
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from seawall.infra.temporary import METRICS_VARIABLE, Counted, ensure
 
 # Every meter by its name, in the order in which modules were imported.
 METERS: dict[str, _Meter] = {}
 
 Labels = tuple[str, ...]
 _started = False
+_shared = False
+_COUNTED = Counted()
 
 
 class _Nothing:
@@ -159,9 +165,35 @@ class Summary(_Meter):
 def start() -> None:
     """Count from now on, in this process; before anything opens that counts, and after the fork."""
     global _started
+    folder = os.environ.get(METRICS_VARIABLE)
+    if folder:
+        ensure(folder)
     _started = True
     for meter in list(METERS.values()):
         meter.ready()
+    if folder:
+        _COUNTED.watch(Path(folder))
+
+
+def share() -> None:
+    """Have processes count together in the folder that the environment names; before any metric is made."""
+    global _shared
+    if _shared:
+        # A second class of values would write over what the first one has in the same files.
+        return
+    _shared = True
+    from prometheus_client import values
+
+    shared: Any = values.MultiProcessValue(_COUNTED.process)  # type: ignore[no-untyped-call]
+
+    class Value(shared):  # type: ignore[misc]
+        """Begins a file when it is the first of its kind in the process."""
+
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            ensure(os.environ[METRICS_VARIABLE])
+            super().__init__(*arguments, **more)
+
+    values.ValueClass = Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,4 +211,8 @@ class Family:
         return cls(name, help_, (), (((), value),))
 
 
-__all__ = ["METERS", "Counter", "Family", "Gauge", "Histogram", "Summary", "start"]
+__all__ = ["METERS", "Counter", "Family", "Gauge", "Histogram", "Summary", "share", "start"]
+
+if METRICS_VARIABLE in os.environ:
+    # A job runner that was executed, not forked.
+    share()

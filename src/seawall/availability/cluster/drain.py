@@ -7,6 +7,7 @@ until running transfers have ended (or have had their time).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 from seawall.availability.cluster.health import DRAIN_VARIABLE
 from seawall.infra.settings import Http
+from seawall.infra.temporary import ensure
 
 # The gauge of requests that are being served, by all server processes (app.py).
 ACTIVE_NAME = "seawall_http_requests_active"
@@ -42,7 +44,11 @@ def announce_drain(server: Any, http: Http) -> None:
             stop(*arguments)
             return
         told = True
-        Path(os.environ[DRAIN_VARIABLE]).touch()
+        drain = Path(os.environ[DRAIN_VARIABLE])
+        # The balancer is not warned then, but the server ends as it was asked to.
+        with contextlib.suppress(OSError):
+            ensure(drain.parent)
+            drain.touch()
         threading.Thread(target=wait, daemon=True).start()
 
     server.signal_handler_interrupt = interrupted

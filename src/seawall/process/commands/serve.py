@@ -10,8 +10,6 @@ import resource
 import secrets
 import shutil
 import signal
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,11 +19,13 @@ from seawall.access.accounts import ensure_admin
 from seawall.availability.cluster.drain import announce_drain
 from seawall.availability.cluster.health import DRAIN_VARIABLE
 from seawall.availability.cluster.instances import ID_VARIABLE
+from seawall.infra import telemetry
 from seawall.infra.db import Database, migrate, open_database
 from seawall.infra.ports import free_port
 from seawall.infra.private import private_folder
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.settings import Settings
+from seawall.infra.temporary import METRICS_VARIABLE, temporary_folder
 from seawall.kernel.extras import need
 from seawall.kernel.interrupt import hold_in_children, leave_at_once
 from seawall.process import tables as tables  # declares every table
@@ -92,10 +92,11 @@ def serve(
     os.environ[ID_VARIABLE] = secrets.token_hex(8)
     os.environ["SEAWALL_RESOLVED_SETTINGS"] = settings.model_dump_json()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    metrics = tempfile.mkdtemp(prefix="seawall-metrics-")
+    metrics = temporary_folder("seawall-metrics-")
     try:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
-        os.environ[DRAIN_VARIABLE] = str(Path(metrics) / "draining")
+        os.environ[METRICS_VARIABLE] = str(metrics)
+        telemetry.share()
+        os.environ[DRAIN_VARIABLE] = str(metrics / "draining")
         server = _server(settings)
         announce_drain(server, settings.http)
         # Not sooner either (see `_server`).

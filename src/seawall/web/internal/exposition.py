@@ -17,6 +17,7 @@ from prometheus_client.samples import Exemplar
 
 from seawall.infra import exemplars
 from seawall.infra.telemetry import Family
+from seawall.infra.temporary import METRICS_VARIABLE, ensure
 from seawall.web.harbor.schedules import STATUS, vendor_of
 
 # Handlers of CNCF Distribution, by our routes.
@@ -47,7 +48,9 @@ class Collected:
 def of_instance() -> list[Metric]:
     """Every family of this instance (its processes together), Harbor's names included."""
     registry = REGISTRY
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    folder = os.environ.get(METRICS_VARIABLE)
+    if folder:
+        ensure(folder)
         # Each server process counts for itself; the answer is their sum, whichever one is asked.
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
