@@ -285,10 +285,22 @@ def partner() -> Iterator[Provider]:
         yield provider
 
 
-def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door, partner: Provider) -> None:
+@pytest.fixture
+def company(tmp_path: Path) -> Iterator[Slapd]:
+    """A directory that no other test stops."""
+    directory = Slapd(tmp_path / "slapd", free_port())
+    directory.root.mkdir()
+    directory.start()
+    yield directory
+    directory.stop()
+
+
+def test_sources_and_links_from_the_first_to_the_last(
+    window: Window, door: Door, company: Slapd, partner: Provider
+) -> None:
     """Sources are added, ordered, tested, changed, switched off and removed; a user is linked to two."""
     door.mode("db_auth")
-    door.directory.add_user("nora", "Noras-Password-1")
+    company.add_user("nora", "Noras-Password-1")
     door.registry.api(
         "POST",
         "/users",
@@ -318,7 +330,7 @@ def test_sources_and_links_from_the_first_to_the_last(window: Window, door: Door
     expect(dialog.locator("input[name=name]")).to_be_disabled()
     expect(dialog.locator("input[name=ldap_search_password]")).to_have_value("")
     expect(dialog.locator("input[name=ldap_uid]")).to_have_value("uid")
-    fill(ldap_url=door.directory.url)
+    fill(ldap_url=company.url)
     dialog.get_by_role("button", name="Save").click()
     expect(dialog.get_by_role("alert")).to_contain_text("give search_password too")
     fill(ldap_search_password=ADMIN_PASSWORD)
