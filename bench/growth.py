@@ -207,9 +207,11 @@ class _recorded:  # noqa: N801 - used as a function
 
     def __init__(self, seen: list[tuple[str, Any]]) -> None:
         self._seen = seen
+        self._texts = {statement for statement, _ in seen}
 
     def _record(self, _c: Any, _cursor: Any, statement: str, parameters: Any, _x: Any, many: bool) -> None:
-        if not many and (statement, parameters) not in self._seen:
+        if not many and statement not in self._texts:
+            self._texts.add(statement)
             self._seen.append((statement, parameters))
 
     def __enter__(self) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
     delete,
@@ -255,11 +256,20 @@ def _delete_untagged(connection: Connection, cutoff: float) -> _Gone:
 def _unreferenced_links(cutoff: float) -> list[object]:
     return [
         repository_blobs.c.touched_at < cutoff,
-        ~exists().where(
+        _none(
+            manifest_references.c.digest,
             manifest_references.c.repository_id == repository_blobs.c.repository_id,
             manifest_references.c.digest == repository_blobs.c.digest,
         ),
     ]
+
+
+def _none(column: ColumnElement[Any], *conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether no row meets the conditions; `column` is one of its table that is never NULL.
+
+    Looked up row by row: of NOT EXISTS a planner makes a join, for which it may read the whole table.
+    """
+    return select(column).where(*conditions).limit(1).scalar_subquery().is_(None)
 
 
 def _delete_links(
@@ -309,7 +319,7 @@ def _trash_blobs(connection: Connection, cutoff: float, after: str) -> tuple[_Go
     here = [blobs.c.digest > after] + ([blobs.c.digest <= end] if end is not None else [])
     unlinked = [
         blobs.c.touched_at < cutoff,
-        ~exists().where(repository_blobs.c.digest == blobs.c.digest),
+        _none(repository_blobs.c.digest, repository_blobs.c.digest == blobs.c.digest),
     ]
     found = select(blobs.c.digest).where(*here, *unlinked).order_by(blobs.c.digest).limit(_BATCH)
     candidates = list(connection.execute(found.with_for_update()).scalars())
