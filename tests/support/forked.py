@@ -3,7 +3,7 @@
 A server takes five seconds of processor time to import what it needs, and the tests start some hundreds of
 them. A helper of each test worker imports it once; a command is forked from it, with the arguments,
 environment, folder and output that it would have had, and does the same from `main` on. What is decided
-before that (the interpreter's variables, preloaded libraries, coverage) needs a new interpreter: see
+before that (the interpreter's variables, preloaded libraries) needs a new interpreter: see
 `like_this_process`. `tests/support/docs/warm.py` does the same for a shell.
 """
 
@@ -36,8 +36,6 @@ _helper: socket.socket | None = None
 
 def like_this_process(environment: dict[str, str]) -> bool:
     """Whether a command with this environment may be forked: it differs in Seawall's settings only."""
-    if "COVERAGE_PROCESS_CONFIG" in environment:
-        return False
     names = {name for name in {*environment, *os.environ} if environment.get(name) != os.environ.get(name)}
     return all(name.startswith(("SEAWALL_", "PROMETHEUS_", "PYTEST_")) for name in names)
 
