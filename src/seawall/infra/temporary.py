@@ -7,6 +7,7 @@ do not ask: what they took is made again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -23,8 +24,9 @@ _LOOK_SECONDS = 10.0
 def temporary_folder(prefix: str) -> Path:
     """A new folder that only this user reads, locked until this process ends."""
     folder = tempfile.mkdtemp(prefix=prefix)
-    # Never closed: the lock goes with the process.
-    fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), fcntl.LOCK_SH)
+    # Never closed: the lock goes with the process. Some network file systems have no locks.
+    with contextlib.suppress(OSError):
+        fcntl.flock(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), fcntl.LOCK_SH)
     return Path(folder)
 
 
