@@ -72,54 +72,51 @@ export function Palette({ pages, onClose }: { pages: Command[]; onClose: () => v
     event.preventDefault();
   };
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      withCloseButton={false}
-      padding={0}
-      size="lg"
-      aria-label={t("Commands")}
-      transitionProps={{ duration: 0 }}
-    >
-      <TextInput
-        data-autofocus
-        size="md"
-        variant="unstyled"
-        px="md"
-        role="combobox"
-        aria-expanded
-        aria-controls={list}
-        aria-activedescendant={commands[current] ? `${list}-${current}` : undefined}
-        aria-label={t("Go to a page, a project or a repository")}
-        placeholder={t("Go to a page, a project or a repository")}
-        leftSection={<Search size={17} aria-hidden />}
-        rightSection={found.isFetching ? <Loader size={14} /> : <Kbd size="xs">Esc</Kbd>}
-        value={text}
-        onChange={(event) => {
-          setText(event.currentTarget.value);
-          setAt(0);
-        }}
-        onKeyDown={keys}
-      />
-      <div className="palette" id={list} role="listbox" aria-label={t("Commands")} tabIndex={-1}>
-        {commands.map((command, index) => (
-          // biome-ignore lint/a11y/useKeyWithClickEvents: the text field above has the keys
-          <div
-            key={command.id}
-            id={`${list}-${index}`}
-            ref={index === current ? active : undefined}
-            role="option"
-            tabIndex={-1}
-            aria-selected={index === current}
-            onClick={() => run(command)}
-            onMouseMove={() => setAt(index)}
-          >
-            <span>{command.label}</span>
-            <span className="palette-hint">{command.hint}</span>
+    <Modal.Root opened onClose={onClose} padding={0} size="lg" transitionProps={{ duration: 0 }}>
+      <Modal.Overlay />
+      <Modal.Content aria-label={t("Commands")}>
+        <Modal.Body>
+          <TextInput
+            data-autofocus
+            size="md"
+            variant="unstyled"
+            px="md"
+            role="combobox"
+            aria-expanded
+            aria-controls={list}
+            aria-activedescendant={commands[current] ? `${list}-${current}` : undefined}
+            aria-label={t("Go to a page, a project or a repository")}
+            placeholder={t("Go to a page, a project or a repository")}
+            leftSection={<Search size={17} aria-hidden />}
+            rightSection={found.isFetching ? <Loader size={14} /> : <Kbd size="xs">Esc</Kbd>}
+            value={text}
+            onChange={(event) => {
+              setText(event.currentTarget.value);
+              setAt(0);
+            }}
+            onKeyDown={keys}
+          />
+          <div className="palette" id={list} role="listbox" aria-label={t("Commands")} tabIndex={-1}>
+            {commands.map((command, index) => (
+              // biome-ignore lint/a11y/useKeyWithClickEvents: the text field above has the keys
+              <div
+                key={command.id}
+                id={`${list}-${index}`}
+                ref={index === current ? active : undefined}
+                role="option"
+                tabIndex={-1}
+                aria-selected={index === current}
+                onClick={() => run(command)}
+                onMouseMove={() => setAt(index)}
+              >
+                <span>{command.label}</span>
+                <span className="palette-hint">{command.hint}</span>
+              </div>
+            ))}
           </div>
-        ))}
-      </div>
-      {!commands.length && !found.isFetching && <p className="palette-none">{t("Nothing matches")}</p>}
-    </Modal>
+          {!commands.length && !found.isFetching && <p className="palette-none">{t("Nothing matches")}</p>}
+        </Modal.Body>
+      </Modal.Content>
+    </Modal.Root>
   );
 }

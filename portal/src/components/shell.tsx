@@ -191,6 +191,7 @@ export function Shell({ children }: { children: ReactNode }) {
           {info.harbor_version && <span className="nav-small">{info.harbor_version}</span>}
         </Box>
       </nav>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it */}
       <main className="main" id="main" tabIndex={0} ref={main} data-path={path}>
         {info.read_only && (
           <Alert color="orange" mb="md" title={t("The registry is read-only")}>

@@ -238,6 +238,8 @@ def test_no_finding_in_any_dialog(walk: Walk, desk: Desk, part: int) -> None:
 def test_no_finding_in_what_every_page_has(walk: Walk) -> None:
     page = walk.page
     shown = page.locator("[role=dialog], [role=menu]")
+    # The keys are heard once the page is there.
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
     page.keyboard.press("Control+K")
     expect(page.get_by_role("listbox")).to_be_visible()
     walk.look("command palette")
