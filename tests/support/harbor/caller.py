@@ -99,7 +99,15 @@ class Caller(Client):
 
     def scanned(self, repository: str, reference: str) -> dict[str, Any]:
         """Scan, and wait for success; the overview."""
-        self.scan(repository, reference)
+
+        def begun() -> bool:
+            path = f"/api/v2.0{artifact(repository, reference)}/scan"
+            answer = self.http.post(path, json={"scan_type": "vulnerability"})
+            # A scan of all artifacts, of another test, may be at it.
+            assert answer.status_code in (202, 409), f"{answer.status_code} {answer.text}"
+            return answer.status_code == 202
+
+        until(begun, f"{repository}:{reference} cannot be scanned")
         return self.overview(repository, reference)
 
     def overview(self, repository: str, reference: str) -> dict[str, Any]:
