@@ -23,7 +23,7 @@ from seawall.infra.settings import Settings
 from seawall.process.server import open_api
 from seawall.process.wiring import Process, open_process
 from seawall.registry.tables import labels
-from seawall.web.harbor import deps
+from seawall.web.harbor import routing
 from seawall.web.harbor.errors import ApiError
 from tests.support.databases import with_schema
 from tests.support.registry import Registry
@@ -74,7 +74,7 @@ def test_a_change_is_told_of_though_its_entry_was_not_written(
             assert (await client.post("/projects", json={"project_name": "one"})).status_code == 201
             assert await services.db.read(intents) == 0
             with monkeypatch.context() as patched:
-                patched.setattr(deps, "_write_audit", died)
+                patched.setattr(routing, "_write_audit", died)
                 assert (await client.post("/projects", json={"project_name": "two"})).status_code == 500
                 label = {"name": "l", "scope": "p", "project_id": 2}
                 assert (await client.post("/labels", json=label)).status_code == 500

@@ -32,7 +32,7 @@ def url(database_settings: dict[str, str], tmp_path: Path, request: pytest.Fixtu
 @pytest.fixture
 def db(url: str) -> Iterator[Database]:
     migrate.upgrade(url)
-    database = open_database(url, pool_size=4)
+    database = open_database(url, pool_size=6)
     database.sync_write(lambda c: changes.ensure(c, LOGGED))
     yield database
     asyncio.run(database.close())
