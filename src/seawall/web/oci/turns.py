@@ -8,7 +8,8 @@ When the lines are full, the last request of the longest line is refused, also w
 
 A request that waits for its client's bytes works on nothing. When others wait, it lends its place after
 `_PATIENCE` seconds of silence; so does one that has had its place for `_QUANTUM` seconds and has more to
-receive. It goes on as the first of its project.
+receive. When its project's turn comes, those that go on and those that are new alternate. Otherwise a few
+slow uploads would hand the places to each other until they end, and the project's others would get 429.
 """
 
 from __future__ import annotations
@@ -76,6 +77,30 @@ class _Waiter:
         self.since = time.monotonic()
 
 
+class _Line:
+    """Those of one project that wait. Those that return and new ones alternate, each in their order."""
+
+    __slots__ = ("new", "return_next", "returning")
+
+    def __init__(self) -> None:
+        self.returning: deque[_Waiter] = deque()
+        self.new: deque[_Waiter] = deque()
+        self.return_next = True
+
+    def __len__(self) -> int:
+        return len(self.returning) + len(self.new)
+
+    def of(self, waiter: _Waiter) -> deque[_Waiter]:
+        """The part that the waiter belongs to."""
+        return self.returning if waiter.returning else self.new
+
+    def pop(self) -> _Waiter:
+        """Take out who is next; there is somebody."""
+        returns = bool(self.returning) and (self.return_next or not self.new)
+        self.return_next = not returns
+        return (self.returning if returns else self.new).popleft()
+
+
 class Turns:
     """The places of a process and the lines before them; one event loop at a time."""
 
@@ -90,7 +115,7 @@ class Turns:
         self._loop = loop
         self._held: set[Place] = set()
         # The project whose turn it is comes first. Who has no place any more is not in a line either.
-        self._lines: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+        self._lines: OrderedDict[str, _Line] = OrderedDict()
         self._waiting = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -122,11 +147,8 @@ class Turns:
             self._make_room(place.project)
         assert self._loop is not None
         waiter = _Waiter(place, self._loop.create_future(), returning=returning)
-        line = self._lines.setdefault(place.project, deque())
-        if returning:
-            line.appendleft(waiter)
-        else:
-            line.append(waiter)
+        line = self._lines.setdefault(place.project, _Line())
+        line.of(waiter).append(waiter)
         self._waiting += 1
         self._next()
         if self._timer is None:
@@ -152,7 +174,7 @@ class Turns:
         """Give the places that are free to those whose turn it is."""
         while self._lines and len(self._held) < self._places:
             project, line = next(iter(self._lines.items()))
-            waiter = line.popleft()
+            waiter = line.pop()
             self._waiting -= 1
             if line:
                 self._lines.move_to_end(project)
@@ -164,9 +186,11 @@ class Turns:
 
     def _remove(self, waiter: _Waiter) -> None:
         """Take a waiter out of its line, where it is in it."""
-        line = self._lines.get(waiter.place.project, deque())
+        line = self._lines.get(waiter.place.project)
+        if line is None:
+            return
         with contextlib.suppress(ValueError):
-            line.remove(waiter)
+            line.of(waiter).remove(waiter)
             self._waiting -= 1
             if not line:
                 del self._lines[waiter.place.project]
@@ -177,12 +201,9 @@ class Turns:
         """Refuse the last of the longest line. Raises the refusal where that is the request itself."""
         longest = max(self._lines.values(), key=len, default=None)
         mine = self._lines.get(project, ())
-        last = None
-        if longest is not None and len(longest) > len(mine) + 1:
-            last = next((waiter for waiter in reversed(longest) if not waiter.returning), None)
-        if last is None:
+        if longest is None or len(longest) <= len(mine) + 1 or not longest.new:
             raise self._refusal("full")
-        self._refuse(last, "full")
+        self._refuse(longest.new[-1], "full")
 
     def _refuse(self, waiter: _Waiter, why: str) -> None:
         self._remove(waiter)
@@ -193,7 +214,7 @@ class Turns:
         _REFUSALS.inc(why)
         now = time.monotonic()
         # As long as the one that waits the longest has waited: a new one would wait no shorter.
-        waited = max((now - line[0].since for line in self._lines.values()), default=0.0)
+        waited = max((now - line.new[0].since for line in self._lines.values() if line.new), default=0.0)
         after = min(max(1, math.ceil(waited)), max(1, math.ceil(self._seconds)))
         return RegistryError(
             "TOOMANYREQUESTS",
@@ -209,14 +230,8 @@ class Turns:
         assert self._loop is not None
         now = time.monotonic()
         for line in list(self._lines.values()):
-            late = []
-            for waiter in line:
-                if not waiter.returning:
-                    if now - waiter.since <= self._seconds:
-                        break
-                    late.append(waiter)
-            for waiter in late:
-                self._refuse(waiter, "late")
+            while line.new and now - line.new[0].since > self._seconds:
+                self._refuse(line.new[0], "late")
         for place in [item for item in self._held if item.silent_since]:
             if now - place.silent_since > _PATIENCE:
                 self._leave(place)

@@ -143,7 +143,7 @@ def test_who_goes_away_while_waiting_takes_no_place() -> None:
 
 
 def test_a_silent_client_lends_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And gets it back before others of its project, without ever being refused."""
+    """And gets it back before the next of its project, without ever being refused."""
     monkeypatch.setattr(module, "_PATIENCE", 0.0)
     monkeypatch.setattr(module, "_LOOK", 0.01)
 
@@ -203,6 +203,41 @@ def test_a_long_body_lets_others_between(monkeypatch: pytest.MonkeyPatch) -> Non
             await asyncio.gather(large, *tasks)
         assert work.order == ["b:0"]
         assert chunks < 1000
+
+    run(body)
+
+
+def test_slow_uploads_do_not_keep_their_project_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them than places, each always with more to send: all go on, and so do new requests."""
+    monkeypatch.setattr(module, "_QUANTUM", 0.0)
+
+    async def body() -> None:
+        turns = Turns(places=2, waiting=99, seconds=60)
+        work = Work(turns)
+        chunks = [0] * 6
+        more = asyncio.Event()
+        more.set()
+
+        async def upload(number: int) -> None:
+            async with turns.turn("a") as place:
+                while True:
+                    await place.receiving(lambda: received(more, b"x"))
+                    chunks[number] += 1
+
+        uploads = [asyncio.create_task(upload(number)) for number in range(6)]
+        await settle()
+        tasks = work.begin("a:0", "a:1")
+        async with asyncio.timeout(30):
+            await work.finish(tasks)
+            assert sorted(work.order) == ["a:0", "a:1"]
+            while min(chunks) < 3:
+                await asyncio.sleep(0)
+        assert max(chunks) < 1000
+        for task in uploads:
+            task.cancel()
+        await asyncio.gather(*uploads, return_exceptions=True)
+        assert not turns._held
+        assert turns._waiting == 0
 
     run(body)
 
