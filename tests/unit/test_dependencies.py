@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -93,7 +94,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None
     assert declared - used == UNSEEN
 
 
-def test_the_server_starts_without_a_package_of_an_extra() -> None:
+def test_the_server_starts_without_a_package_of_an_extra(tmp_path: Path) -> None:
     """zstandard is left out of the list: aiohttp uses it where it is."""
     packages = sorted({package for some in EXTRAS.values() for package in some} - {"zstandard", "packaging"})
     code = (
@@ -109,7 +110,9 @@ def test_the_server_starts_without_a_package_of_an_extra() -> None:
         "from seawall.process.storage import open_storage\n"
         "open_database('sqlite:///:memory:'); open_storage(Settings())\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # In a folder of its own: ":memory:" is the name of a file here.
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
