@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from seawall.features.proxycache.cache import PullThrough
@@ -51,7 +50,8 @@ class ProxyJobs:
         days = float(args.get("days", self._keep_days))
         if days <= 0:
             return {"deleted": 0}
-        cutoff = time.time() - days * 86400
+        # Not this host's clock: ahead of the others, it would have copies expire that are in use.
+        cutoff = self._db.now() - days * 86400
         deleted = 0
         left = await self._db.read(lambda c: unpulled_copies(c, cutoff))
         some_gone, staying = True, list[tuple[str, str, RegistryError]]()

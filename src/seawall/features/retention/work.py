@@ -135,7 +135,8 @@ class RetentionJobs:
         if status == "Success":
             return total, kept
         items = await self._db.read(lambda c: candidates(c, repository.id))
-        keep = retained(rules, items, time.time())
+        # A host whose clock is ahead would take what is new for old, and delete it.
+        keep = retained(rules, items, self._db.now())
         lines = [
             f"{len(items)} artifacts in {repository.name}, rules: {len(rules)}, dry run: {found.dry_run}"
         ]

@@ -243,6 +243,24 @@ def test_a_policy_is_applied(run_jobs: Run) -> None:
     run_jobs(body)
 
 
+def test_ages_are_by_the_clock_of_the_database(run_jobs: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All hosts share it. By the clock of a host that is weeks ahead, all that is new would be old."""
+
+    async def body(lab: Lab) -> None:
+        project = await lab.project()
+        await lab.image("p/a", "v1")
+        rules = checked_rules([rule("nDaysSinceLastPush", 30)])
+        policy = await lab.db.write(lambda c: policies.create(c, lab.services.jobs, project, rules, ""))
+        query = select(retention_tasks.c.retained).order_by(retention_tasks.c.id)
+        await execute(lab, policy, dry_run=True)
+        here = lab.services.db.now
+        monkeypatch.setattr(lab.services.db, "now", lambda: here() + 31 * DAY)
+        await execute(lab, policy, dry_run=True)
+        assert await lab.db.read(lambda c: list(c.execute(query).scalars())) == [1, 0]
+
+    run_jobs(body)
+
+
 def test_what_changed_meanwhile_stays(run: Run) -> None:
     async def body(lab: Lab) -> None:
         await lab.project()
