@@ -7,6 +7,7 @@ The child dies with its server: the kernel kills it when the server is gone (prc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import multiprocessing
@@ -177,18 +178,25 @@ class EmbeddedRunner:
         wait = 1.0
         while not self._over():
             started = time.monotonic()
-            child = self._child = self._child or self._start()
-            while child.poll() is None and not self._over():
-                self._ended.wait(0.2)
+            try:
+                child = self._child = self._child or self._start()
+            except OSError as error:
+                # No memory, no process, no file left, or Python is just being replaced: what ended the runner
+                # is often the same. This thread must outlive it, or there are no jobs until the next start.
+                fate = f"could not be started ({error.strerror or error})"
+            else:
+                while child.poll() is None and not self._over():
+                    self._ended.wait(0.2)
+                fate = f"ended with status {child.returncode}"
             if self._over():
                 break
             wait = 1.0 if time.monotonic() - started > 60 else min(wait * 2, 30.0)
-            print(
-                f"seawall: the job runner ended with status {child.returncode}; "
-                f"starting it again in {wait:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            with contextlib.suppress(OSError):  # nobody reads it any more, or the disk is full
+                print(
+                    f"seawall: the job runner {fate}; starting it again in {wait:.0f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
             self._child = None
             self._ended.wait(wait)
 
