@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, select
 
 from seawall.access.issuer_keys import IssuerKeys
 from seawall.access.tables import used_tokens
-from seawall.access.trusted_issuers import TrustedIssuer, key_set
+from seawall.access.trusted_issuers import TrustedIssuer, is_text, key_set
 from seawall.infra.addresses import counted_as
 from seawall.infra.db import Database
 from seawall.infra.db.dialect import added
@@ -96,7 +96,7 @@ class Federation:
         jti = claims.get("jti")
         mark = None
         if jti is not None:
-            if not isinstance(jti, str) or not jti:
+            if not isinstance(jti, str) or not jti or not is_text(jti):
                 raise TokenRefusedError("the token's jti is not a text")
             mark = hashlib.sha256(f"{trusted.issuer}\0{jti}".encode()).hexdigest()
         until = float(claims["exp"]) + 2 * LEEWAY
@@ -180,7 +180,9 @@ class Federation:
         issued = now if claims.get("iat") is None else min(claims["iat"], now)
         if expires - issued > self._longest + LEEWAY:
             return "the token lives longer than auth.issuer_token_hours allows"
-        if not isinstance(claims.get("sub"), str) or not claims["sub"]:
+        subject = claims.get("sub")
+        # The log of the database stores it.
+        if not isinstance(subject, str) or not subject or not is_text(subject) or "\0" in subject:
             return "the token has no subject"
         wrong = trusted.mismatch(claims)
         return None if wrong is None else f"the token's claim {wrong} is not one that the robot trusts"

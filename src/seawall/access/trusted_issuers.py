@@ -94,6 +94,15 @@ def check_url(url: str) -> None:
         raise InvalidError(f"issuer {url[:200]!r} must start with https://")
 
 
+def is_text(text: str) -> bool:
+    """Whether UTF-8 has a text. JSON can write half of a surrogate pair, which is none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _one(item: dict[str, Any]) -> TrustedIssuer:
     issuer, audience, jwks = item.get("issuer"), item.get("audience"), item.get("jwks")
     if not isinstance(issuer, str) or not 0 < len(issuer) <= _TEXT or "\0" in issuer:
@@ -119,13 +128,15 @@ def _one(item: dict[str, Any]) -> TrustedIssuer:
 
 def _patterns(name: str, found: object) -> tuple[str, ...]:
     patterns = [found] if isinstance(found, str) else found
-    if not name or len(name) > 255 or "\0" in name:
+    if not name or len(name) > 255 or "\0" in name or not is_text(name):
         raise InvalidError("a claim needs a name of 1 to 255 characters")
     if not isinstance(patterns, list) or not 0 < len(patterns) <= _MOST:
         raise InvalidError(f"claim {name}: must be a text, or a list of 1 to {_MOST} texts")
     for pattern in patterns:
         if not isinstance(pattern, str) or not 0 < len(pattern) <= _TEXT or "\0" in pattern:
             raise InvalidError(f"claim {name}: must be a text of 1 to {_TEXT} characters")
+        if not is_text(pattern):
+            raise InvalidError(f"claim {name}: has half of a surrogate pair")
     return tuple(patterns)
 
 
@@ -180,7 +191,7 @@ def _text(value: object) -> str | None:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    return value if isinstance(value, str) else None
+    return value if isinstance(value, str) and is_text(value) else None
 
 
 @lru_cache(maxsize=1024)

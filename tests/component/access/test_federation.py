@@ -95,6 +95,10 @@ def test_tokens_that_are_refused(run: Run, issuer: Issuer) -> None:
             ({"sub": ["repo:acme/app:ref:refs/heads/main"]}, "no subject"),
             ({"jti": 7}, "jti"),
             ({"jti": ""}, "jti"),
+            # JSON can write what UTF-8 and PostgreSQL have not.
+            ({"jti": "\ud800"}, "jti"),
+            ({"sub": "repo:acme/\ud800:ref:refs/heads/main"}, "no subject"),
+            ({"sub": "repo:acme/\0:ref:refs/heads/main"}, "no subject"),
             ({"iss": "https://another.example.com"}, "does not trust"),
             ({"iss": issuer.url + "/"}, "does not trust"),
             ({"iss": None}, "does not trust"),
@@ -264,6 +268,7 @@ def test_conditions(issuer: Issuer) -> None:
         "groups": ["a", "b"],
         "run": 7,
         "https://x.example/y": "z",
+        "half": "a\ud800",
     }
     for conditions, fits in (
         ({"kubernetes.io/namespace": "ci", "kubernetes.io/serviceaccount/name": ["x", "build*"]}, True),
@@ -277,6 +282,7 @@ def test_conditions(issuer: Issuer) -> None:
         ({"none": "x"}, False),
         ({"none": "**", "run": "7"}, False),
         ({"run": "."}, False),
+        ({"half": "**"}, False),
     ):
         assert (trusted(issuer, claims=conditions)[0].mismatch(claims) is None) is fits, conditions
 
@@ -297,6 +303,8 @@ def test_conditions(issuer: Issuer) -> None:
         {"claims": {"sub": []}},
         {"claims": {"": "x"}},
         {"claims": {"sub": "x\0"}},
+        {"claims": {"sub": "x\ud800"}},
+        {"claims": {"x\ud800": "x"}},
         {"any_address": "yes"},
         {"any_address": 1},
         {"jwks": {}},

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import RSAKey
 
 AUDIENCE = "seawall.example.com"
@@ -60,7 +60,8 @@ class Issuer:
         """A signed token."""
         key = key or self.keys[-1]
         header = {"alg": "RS256", "kid": key_id or key.kid, "typ": "JWT"}
-        return jwt.encode(header, self.claims(**changes), key)
+        # With escapes, which can write what UTF-8 has not.
+        return jws.serialize_compact(header, json.dumps(self.claims(**changes)).encode(), key)
 
     def confused(self) -> str:
         """A token that is signed by HMAC, with the published key as the secret."""
