@@ -24,6 +24,8 @@ _KEY_TYPES = ("RSA", "EC", "OKP")
 # RFC 7518, 3.3.
 _RSA_BITS = 2048
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# What these say is the same in tokens of everybody, or of no meaning.
+_OF_EVERYBODY = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
 _MOST = 20
 _TEXT = 1024
 
@@ -116,7 +118,10 @@ def _one(item: dict[str, Any]) -> TrustedIssuer:
     conditions = {name: _patterns(name, found) for name, found in (item.get("claims") or {}).items()}
     if len(conditions) > _MOST:
         raise InvalidError(f"issuer {issuer[:200]}: at most {_MOST} claims")
-    if not any(all(pattern.strip("*") for pattern in found) for found in conditions.values()):
+    if not any(
+        name not in _OF_EVERYBODY and all(pattern.strip("*/:") for pattern in found)
+        for name, found in conditions.items()
+    ):
         raise InvalidError(
             f"issuer {issuer[:200]}: a condition on a claim is required, or any token of the issuer would do"
         )

@@ -301,6 +301,9 @@ def test_conditions(issuer: Issuer) -> None:
         {"claims": {"sub": "*"}},
         {"claims": {"sub": ["main", "**"]}},
         {"claims": {"sub": []}},
+        # They say nothing of who it is.
+        {"claims": {"sub": "**:*/*"}},
+        {"claims": {"iss": "https://ci.example.com", "aud": "x", "sub": "**"}},
         {"claims": {"": "x"}},
         {"claims": {"sub": "x\0"}},
         {"claims": {"sub": "x\ud800"}},
