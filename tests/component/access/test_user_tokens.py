@@ -121,6 +121,11 @@ def test_a_token_makes_no_credentials(registry: Registry, admin: Api, as_user: A
         ("PUT", f"/users/{user_id}/sysadmin", {"sysadmin_flag": True}),
         ("PUT", f"/users/{user_id}/cli_secret", {"secret": "Another-12345"}),
         ("PUT", "/users/1", {"email": "other@example.com"}),
+        # A provider or directory of one's own would say who is an administrator.
+        ("PUT", "/configurations", {"auth_mode": "oidc_auth"}),
+        ("PUT", "/configurations", {"oidc_admin_group": "mine", "token_expiration": 30}),
+        ("PUT", "/configurations", {"ldap_url": "ldap://127.0.0.1:3890"}),
+        ("PUT", "/configurations", {"self_registration": False}),
     )
     for method, path, body in refused:
         answer = holder.request(method, path, json=body)

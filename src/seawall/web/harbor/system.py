@@ -247,6 +247,11 @@ async def get_configurations(
     return _shown(await configuration.reread(), configuration.fixed)
 
 
+# Items that say who may sign in: the default source of identity is among them.
+_WHO = frozenset({"auth_mode", "primary_auth_mode", "self_registration"})
+_SOURCES = ("ldap_", "oidc_", "uaa_", "http_authproxy_")
+
+
 @router.put("/configurations", tags=["configure"])
 async def update_configurations(
     body: dict[str, bool | int | str | dict[str, Any] | None],
@@ -262,6 +267,9 @@ async def update_configurations(
         if isinstance(value, dict):
             raise ApiError(400, f"{name[:64]} cannot be an object")
         values[name] = value
+    if any(name in _WHO or name.startswith(_SOURCES) for name in values):
+        # Who says where users come from has the rights of all of them, as in `sources`.
+        access.require_no_token()
     await configuration.set(values, also=access.trace)
     # Names only: values may be secrets.
     access.audited("update", "configuration", "configuration", f"set {', '.join(sorted(values))}")
