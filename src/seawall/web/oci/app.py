@@ -184,7 +184,9 @@ class OciApp:
                         raise
                     error = missing
         except RegistryError as failed:
-            if not {f"{member}/{path}" for member in virtual.hosted} <= mine and failed.status != 404:
+            hidden = not {f"{member}/{path}" for member in virtual.hosted} <= mine
+            # A range outside a blob tells no more than the blob itself would.
+            if hidden and not sources.hosted and failed.status not in (404, 416):
                 # What an upstream says of a name would tell that no hosted member has it.
                 raise challenge or RegistryError("NAME_UNKNOWN", detail={"name": name}) from None
             raise

@@ -50,9 +50,17 @@ class World:
         self.here.api("POST", "/projects", json={"project_name": name, "metadata": metadata})
         return name
 
-    def get(self, path: str, auth: tuple[str, str] | None = ADMIN, method: str = "GET") -> httpx.Response:
+    def get(
+        self,
+        path: str,
+        auth: tuple[str, str] | None = ADMIN,
+        method: str = "GET",
+        headers: dict[str, str] | None = None,
+    ) -> httpx.Response:
         """Ask the registry API, with the password."""
-        return httpx.request(method, f"{self.here.url}/v2/{path}", auth=auth, timeout=30)
+        return httpx.request(
+            method, f"{self.here.url}/v2/{path}", auth=auth, timeout=30, headers=headers or {}
+        )
 
     def digest(self, path: str, auth: tuple[str, str] | None = ADMIN) -> str | None:
         """What a reference is answered with, None for 404."""
@@ -155,6 +163,24 @@ def test_the_rights_of_the_member_count(world: World) -> None:
     # A private virtual project is for its members.
     private = world.virtual("one", public=False)
     assert world.get(f"{private}/app/manifests/v1", mara).status_code in (401, 403)
+
+
+def test_a_member_s_refusal_is_the_client_s(world: World) -> None:
+    # She may not pull from the first member; what the second says of its own content is no secret.
+    name, mara = world.virtual("secret,one,hub"), ("mara", "Secret-12345")
+    world.push("one/refused", "v1", "mine")
+    world.push_above("team/refused", "v1", "theirs")
+    for path in ("refused", "team/refused"):
+        layer = world.get(f"{name}/{path}/manifests/v1").json()["layers"][0]["digest"]
+        for auth in (ADMIN, mara, None):
+            answer = world.get(f"{name}/{path}/blobs/{layer}", auth, headers={"Range": "bytes=99-"})
+            assert answer.status_code == 416, (path, answer.text)
+    world.here.api("PUT", "/projects/one", json={"metadata": {"enable_content_trust": "true"}})
+    try:
+        for auth in (ADMIN, mara, None):
+            assert world.get(f"{name}/refused/manifests/v1", auth).status_code == 412
+    finally:
+        world.here.api("PUT", "/projects/one", json={"metadata": {"enable_content_trust": "false"}})
 
 
 def test_a_client_s_whole_pull(world: World, tmp_path: Path) -> None:
