@@ -47,22 +47,32 @@ class Counted:
     def __init__(self) -> None:
         self._lives = 0
         self._seen: set[str] = set()
+        # Whether new files are to be begun.
+        self._gone = False
 
     def process(self) -> int | str:
         """What prometheus_client is to take for the process; it begins new files when this changes.
 
         The name of the files stays the same: a number and its text differ, and are written alike.
         """
+        if self._gone:
+            # Right before the files are opened: the folder may have been removed since the last look. Without
+            # it the process goes on with the files that it has open.
+            with contextlib.suppress(OSError):
+                ensure(os.environ[METRICS_VARIABLE])
+                self._gone = False
+                self._lives += 1
         pid = os.getpid()
         return str(pid) if self._lives % 2 else pid
 
     def look(self, folder: Path) -> None:
-        """Begin new files if one is gone."""
+        """Have new files begun, with the next count, if one is gone."""
         ensure(folder)
         here = {file.name for file in folder.glob(f"*_{os.getpid()}.db")}
-        gone = self._seen - here
-        self._lives += bool(gone)
-        self._seen = set() if gone else here
+        if self._seen - here:
+            self._gone = True
+            here = set()
+        self._seen = here
 
     def watch(self, folder: Path) -> None:
         """Look now, and in a thread now and then until the process ends."""
