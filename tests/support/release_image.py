@@ -151,7 +151,9 @@ class Store:
             self.folder.joinpath(architecture).mkdir()
             shutil.copy(bases[architecture], self.folder / architecture / "base.tar")
             (self.folder / architecture / "Base").write_text("FROM scratch\nADD base.tar /\n")
-            common = ("-q", "--isolation", "chroot", "--timestamp", str(moment), "--format", "docker",
+            # Docker's format would have the builder's host name and container in it, which differ each time;
+            # OCI's has no HEALTHCHECK. Compose files and units have their own.
+            common = ("-q", "--isolation", "chroot", "--timestamp", str(moment), "--format", "oci",
                       "--arch", architecture, "--no-cache", "--layers=false")  # fmt: skip
             tag = f"localhost/base:{architecture}"
             folder = self.folder / architecture
