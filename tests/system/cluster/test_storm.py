@@ -119,7 +119,7 @@ def test_a_storm_has_no_errors_and_leaves_others_their_turn(setup: Setup) -> Non
 
 
 def test_past_the_stated_limit_clients_are_told_when_to_come(setup: Setup) -> None:
-    """The lines are bounded: the longest one's last is told, in the registry's format, and nobody else."""
+    """The lines are bounded: only the last request of the longest line gets 429, in the registry's format."""
     odd = setup.cluster.instances[2]
     odd.stop()
     odd.environment |= {"SEAWALL_HTTP__PUSHES": "1", "SEAWALL_HTTP__PUSHES_WAITING": "6"}

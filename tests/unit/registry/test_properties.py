@@ -279,7 +279,7 @@ def test_what_go_writes_for_strings_that_were_never_set(own: str | None) -> None
     kind = f"{manifests.OCI_MANIFEST.upper()}; charset=utf-8"
     parsed = manifests.parse(json.dumps(value).encode(), kind)
     assert (parsed.media_type, parsed.annotations) == (manifests.OCI_MANIFEST, {"a": "", "b": "c"})
-    # Docker's types are told by the document itself.
+    # A Docker document names its own type.
     with pytest.raises(RegistryError):
         manifests.parse(json.dumps(value).encode(), manifests.DOCKER_MANIFEST)
 

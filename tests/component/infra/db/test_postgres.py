@@ -148,59 +148,59 @@ def test_commit_in_doubt_happens_once(
         proxy.close()
 
 
-def test_a_connection_that_breaks_after_its_commit(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+def written_once(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, leave: Callable[[WatchedConnection, int], None]
 ) -> None:
-    """The server said that it has committed: nothing is asked, and nothing done again."""
+    """Four writes, each done once, though `leave` breaks the connection after the first two commits.
+
+    `leave` gets the connection and whether it is the first (0) or second (1) time; it raises.
+    """
     url = postgres.database()
     migrate.upgrade(url)
     db = open_db(url)
     prepare(db)
     send = batch.send
-    broken: list[str] = []
+    broken: list[int] = []
 
     def send_and_break(connection: Connection, raw: WatchedConnection, *items: Any, **options: Any) -> None:
         send(connection, raw, *items, **options)
         if options.get("commit") and len(broken) < 2:
-            broken.append("left" if broken else "closed")
-            if broken[-1] == "closed":
-                raw.close()
-            raw.leave("the server was left")
+            broken.append(len(broken))
+            leave(raw, broken[-1])
 
     monkeypatch.setattr(batch, "send", send_and_break)
     for number in range(4):
         assert db.sync_write(lambda c, n=number: add(c, n)) == number  # type: ignore[misc]
         assert numbers(db) == (number + 1, list(range(number + 1)))
-    assert broken == ["closed", "left"]
+    assert broken == [0, 1]
     asyncio.run(db.close())
+
+
+def test_a_connection_that_breaks_after_its_commit(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server said that it has committed: nothing is asked, and nothing done again."""
+
+    def leave(raw: WatchedConnection, time_: int) -> None:
+        if time_ == 0:
+            raw.close()
+        raw.leave("the server was left")
+
+    written_once(postgres, monkeypatch, leave)
 
 
 def test_a_doubt_is_not_hidden_by_what_is_left_of_the_connection(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that ends in the middle of its answers can leave a connection that cannot even roll back."""
-    url = postgres.database()
-    migrate.upgrade(url)
-    db = open_db(url)
-    prepare(db)
-    send = batch.send
-    broken: list[bool] = []
 
-    def send_and_break(connection: Connection, raw: WatchedConnection, *items: Any, **options: Any) -> None:
-        send(connection, raw, *items, **options)
-        if options.get("commit") and len(broken) < 2:
-            broken.append(True)
-            raw.pgconn.exec_(b"BEGIN")
-            raw.pgconn.enter_pipeline_mode()
-            error = psycopg.OperationalError("cannot exit pipeline mode while busy")
-            raise OperationalError(None, None, error)
+    def leave(raw: WatchedConnection, _time: int) -> None:
+        raw.pgconn.exec_(b"BEGIN")
+        raw.pgconn.enter_pipeline_mode()
+        error = psycopg.OperationalError("cannot exit pipeline mode while busy")
+        raise OperationalError(None, None, error)
 
-    monkeypatch.setattr(batch, "send", send_and_break)
-    for number in range(4):
-        assert db.sync_write(lambda c, n=number: add(c, n)) == number  # type: ignore[misc]
-        assert numbers(db) == (number + 1, list(range(number + 1)))
-    assert len(broken) == 2
-    asyncio.run(db.close())
+    written_once(postgres, monkeypatch, leave)
 
 
 def test_conflicts_are_run_again(postgres: Postgres) -> None:

@@ -201,7 +201,7 @@ def test_it_takes_no_pushes(world: World) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (405, "DENIED")
     assert "virtual project" in answer.json()["errors"][0]["message"]
     assert world.get(f"{name}/app/manifests/v1", method="DELETE").status_code == 404
-    # Nor is a token for it given, and who has one for pulls is told as clearly.
+    # Nor is there a token for pushes, and a token for pulls gets an answer as clear.
     scopes = [f"repository:{name}/app:pull,push,delete", f"repository:{name}/app:*"]
     for scope in scopes:
         given = httpx.post(

@@ -17,7 +17,7 @@ Body = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Work:
-    """Requests that hold a place until they are told to go, and the order in which they got it."""
+    """Requests that hold a place until the test ends them, and the order in which they got it."""
 
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
