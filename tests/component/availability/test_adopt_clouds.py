@@ -1,7 +1,8 @@
 """`seawall adopt-harbor` where Harbor's blobs are at Google's or in Azure, as far as stand-ins for them go.
 
 Debian's Distribution has neither driver in use here: the tree that it writes into a folder is put into the
-bucket as it is, with the names that Distribution 3 gives blobs in both clouds.
+bucket as it is, with the names that Distribution gives blobs in both clouds (in Azure, release 2.8 begins
+them with a slash, 3 does not).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 
 import obstore
 import pytest
+from obstore.store import AzureStore
 
 from seawall.infra.storage.connect import open_objects
 from tests.support.harbor.database import Harbor
 from tests.support.harbor.move import Move, pulls
-from tests.support.oci.remote import Remote, push_signed
+from tests.support.oci.remote import MANIFEST, Remote, push_signed
 from tests.support.registry import Registry
 from tests.support.servers.azurite import ACCOUNT, AzuriteServer
 from tests.support.servers.docker_registry import DockerRegistry
@@ -33,20 +35,25 @@ class Cloud:
     store: Any
     prefix: str
     environment: dict[str, str]
+    # What puts the Distribution's files, where it is another store than the one that lists them.
+    writer: Any = None
 
     def names(self) -> dict[str, tuple[int, float]]:
         """Size and time of every object of the Distribution's."""
         return {
             item["path"]: (item["size"], item["last_modified"].timestamp())
-            for page in obstore.list(self.store, f"{self.prefix}docker/")
+            for page in obstore.list(self.store)
             for item in page
+            if item["path"].startswith(f"{self.prefix}docker/")
         }
 
     def fill(self, tree: Path) -> None:
         """Put a Distribution's folder into the bucket."""
         for file in tree.rglob("*"):
             if file.is_file():
-                obstore.put(self.store, self.prefix + str(file.relative_to(tree)), file.read_bytes())
+                obstore.put(
+                    self.writer or self.store, self.prefix + str(file.relative_to(tree)), file.read_bytes()
+                )
 
 
 def _azure(server: AzuriteServer) -> Cloud:
@@ -59,6 +66,25 @@ def _azure(server: AzuriteServer) -> Cloud:
         "SEAWALL_STORAGE__AZURE__ENDPOINT": server.endpoint,
     }
     return Cloud(open_objects(server.settings(container)).store, "", environment)
+
+
+def _slashed(server: AzuriteServer) -> Cloud:
+    cloud = _azure(server)
+    container = cloud.environment["SEAWALL_STORAGE__AZURE__CONTAINER"]
+    # An empty container after the address leaves a slash before each name.
+    cloud.writer = AzureStore(
+        "",
+        account_name=ACCOUNT,
+        account_key=server.key,
+        endpoint=f"{server.endpoint}/{container}",
+        client_options={"allow_http": True},
+    )
+    cloud.environment |= {
+        "SEAWALL_STORAGE__REDIRECT": "true",
+        # Distribution 2.8 knows none in Azure; the new content is below it.
+        "SEAWALL_STORAGE__AZURE__ROOTDIRECTORY": "seawall",
+    }
+    return cloud
 
 
 def _gcs(server: GcsServer) -> Cloud:
@@ -76,6 +102,7 @@ def _gcs(server: GcsServer) -> Cloud:
 
 _CLOUDS: dict[str, tuple[type[Any], Callable[[Any], Cloud]]] = {
     "azure": (AzuriteServer, _azure),
+    "azure of Distribution 2.8": (AzuriteServer, _slashed),
     "gcs": (GcsServer, _gcs),
 }
 
@@ -116,12 +143,9 @@ def move(tmp_path: Path, postgres: Postgres, cloud: Cloud) -> Iterator[Move]:
 
 
 def test_a_bucket_is_adopted_where_it_is(move: Move, cloud: Cloud) -> None:
-    # What Distribution 2.8 writes to Azure cannot be seen, and that is said.
     empty = move.command()
     assert empty.returncode != 0
     assert "the storage has no blobs below docker/registry/v2" in empty.stderr
-    azure = cloud.environment["SEAWALL_STORAGE__DRIVER"] == "azure"
-    assert ("names begin with /" in empty.stderr) == azure
     cloud.fill(move.tree)
     before = cloud.names()
     dry = move.run()
@@ -136,6 +160,11 @@ def test_a_bucket_is_adopted_where_it_is(move: Move, cloud: Cloud) -> None:
             assert here.digest(repository, tag) == there.digest(repository, tag)
             here.check(repository, tag)
     assert pulls(move.new.url, "team/tool", "2.0", "alice", "Password1") == 0
+    if "SEAWALL_STORAGE__REDIRECT" in cloud.environment and cloud.writer is not None:
+        # Clients are sent to the blob itself, slash and all.
+        shown = there.http.get("/v2/team/tool/manifests/2.0", headers={"Accept": MANIFEST}).json()
+        sent = here.blob("team/tool", shown["layers"][0]["digest"])
+        assert "//docker/registry/v2/blobs/sha256/" in sent.headers["Location"]
     # What is pushed here goes next to it, and the collector leaves it alone.
     here.push_image("team/tool", "3.0", [b"new here"])
     here.check("team/tool", "3.0")

@@ -119,6 +119,11 @@ class Remote:
                 blob = self.http.get(f"/v2/{repository}/blobs/{item['digest']}", headers=headers)
                 assert digest_of(blob.content) == item["digest"]
 
+    def blob(self, repository: str, digest: str) -> httpx.Response:
+        """What a GET of the blob is answered, redirects not followed."""
+        path = f"/v2/{repository}/blobs/{digest}"
+        return self.http.get(path, headers=self._headers(repository), follow_redirects=False)
+
     def tags(self, repository: str) -> list[str]:
         answer = self.http.get(f"/v2/{repository}/tags/list", headers=self._headers(repository, "pull"))
         return sorted(answer.json().get("tags") or []) if answer.status_code == 200 else []

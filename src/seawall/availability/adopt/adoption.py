@@ -93,14 +93,12 @@ class Options:
     """`switch`: the last run, after which Seawall does what Harbor did by itself.
 
     `audit_days`: how old entries of the audit log may be. `fixed`: names of items that the settings decide.
-    `driver`: what the storage is.
     """
 
     apply: bool = False
     switch: bool = False
     audit_days: float = 90
     fixed: frozenset[str] = frozenset()
-    driver: str = "filesystem"
 
 
 @dataclass(slots=True)
@@ -111,14 +109,6 @@ class _Here:
     projects: dict[str, tuple[int, str, float]] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=dict)
     proxies: set[int] = field(default_factory=set)
-
-
-def _no_blobs(driver: str) -> str:
-    said = "the storage has no blobs below docker/registry/v2: it is not this Harbor's, or unreadable"
-    if driver == "azure":
-        # Distribution 2.8, which Harbor has, does so; 3 does not. No client of ours can name such a blob.
-        said += "; blobs whose names begin with / (docs/install/adopt-harbor.md) cannot be read"
-    return said
 
 
 class _RehearsedError(Exception):
@@ -154,7 +144,9 @@ class Adoption:
         reader = ContentReader(self._storage, self.report)
         blobs = await reader.look()
         if harbor.count("artifact") and not blobs:
-            raise ConfigError(_no_blobs(self._options.driver))
+            raise ConfigError(
+                "the storage has no blobs below docker/registry/v2: it is not this Harbor's, or unreadable"
+            )
         self._say(f"Harbor {harbor.release}; {blobs} blobs in the storage")
         merger, here = await self._people_and_rules(harbor, cipher)
         known = await self._db.read(written.brought)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from seawall.infra.settings import StorageSettings
 from seawall.infra.storage.multipart import S3Multipart
 from seawall.infra.storage.objects import ObjectStorage
+from seawall.infra.storage.rooms import AzureTree, Room, SlashedRoom, Tree
 from seawall.kernel.errors import ConfigError
 from seawall.kernel.extras import need, optional
 
@@ -27,6 +28,7 @@ def open_objects(settings: StorageSettings) -> ObjectStorage:
     try:
         store = _store(settings, None)
         signer = _store(settings, settings.redirect_endpoint) if settings.redirect_endpoint else None
+        tree = _azure_tree(settings, store, signer) if settings.driver == "azure" else None
     except OSError as error:
         raise ConfigError(f"storage.{settings.driver}: {error.filename}: {error.strerror}") from None
     except (exceptions.BaseError, ValueError) as error:
@@ -41,6 +43,7 @@ def open_objects(settings: StorageSettings) -> ObjectStorage:
         upload_memory=settings.upload_memory,
         multipart=_multipart(settings),
         attributes=_attributes(settings),
+        tree=tree,
     )
 
 
@@ -62,6 +65,48 @@ def _multipart(settings: StorageSettings) -> S3Multipart | None:
 
 def _store(settings: StorageSettings, endpoint: str | None) -> Any:
     """`endpoint` in place of the configured one."""
+    client, retry = _options(settings)
+    if settings.driver == "s3":
+        return _s3(settings, endpoint, client, retry)
+    if settings.driver == "gcs":
+        gcs = settings.gcs
+        options: dict[str, Any] = {}
+        if gcs.keyfile is not None:
+            options["service_account_key"] = gcs.keyfile.read_text()
+        if endpoint or gcs.endpoint:
+            options["base_url"] = endpoint or gcs.endpoint
+        return stores.GCSStore(gcs.bucket, client_options=client, retry_config=retry, **options)
+    return _azure(settings, settings.azure.container, endpoint)
+
+
+def _azure(settings: StorageSettings, container: str, endpoint: str | None) -> Any:
+    azure = settings.azure
+    client, retry = _options(settings)
+    options: dict[str, Any] = {"account_name": azure.accountname, "account_key": azure.accountkey}
+    if endpoint or azure.endpoint:
+        options["endpoint"] = endpoint or azure.endpoint
+    given = {key: value for key, value in options.items() if value is not None}
+    return stores.AzureStore(container, client_options=client, retry_config=retry, **given)
+
+
+def _azure_tree(settings: StorageSettings, store: Any, signer: Any) -> Tree:
+    """The tree that a Distribution has in the container, whether its names begin with a slash or not."""
+    azure = settings.azure
+    ours = azure.endpoint or f"https://{azure.accountname}.blob.core.windows.net"
+
+    def slashed(endpoint: str) -> Any:
+        return _azure(settings, "", f"{endpoint.rstrip('/')}/{azure.container}")
+
+    theirs = settings.redirect_endpoint
+    before = slashed(ours)
+    rooted = f"{azure.rootdirectory.strip('/')}/".lstrip("/")
+    return AzureTree(
+        Room(store, signer or store, rooted),
+        SlashedRoom(before, slashed(theirs) if theirs else before, store),
+    )
+
+
+def _options(settings: StorageSettings) -> tuple[ClientConfig, RetryConfig]:
     client: ClientConfig = {
         "connect_timeout": timedelta(seconds=3),
         # Only silence counts: a large part may take its time as long as bytes flow.
@@ -78,22 +123,7 @@ def _store(settings: StorageSettings, endpoint: str | None) -> Any:
             "base": 2,
         },
     }
-    if settings.driver == "s3":
-        return _s3(settings, endpoint, client, retry)
-    if settings.driver == "gcs":
-        gcs = settings.gcs
-        options: dict[str, Any] = {}
-        if gcs.keyfile is not None:
-            options["service_account_key"] = gcs.keyfile.read_text()
-        if endpoint or gcs.endpoint:
-            options["base_url"] = endpoint or gcs.endpoint
-        return stores.GCSStore(gcs.bucket, client_options=client, retry_config=retry, **options)
-    azure = settings.azure
-    options = {"account_name": azure.accountname, "account_key": azure.accountkey}
-    if endpoint or azure.endpoint:
-        options["endpoint"] = endpoint or azure.endpoint
-    given = {key: value for key, value in options.items() if value is not None}
-    return stores.AzureStore(azure.container, client_options=client, retry_config=retry, **given)
+    return client, retry
 
 
 def _s3(settings: StorageSettings, endpoint: str | None, client: ClientConfig, retry: RetryConfig) -> Any:

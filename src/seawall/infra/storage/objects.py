@@ -18,7 +18,6 @@ is swept only when no session can need it any more.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import socket
@@ -32,9 +31,9 @@ from seawall.infra.storage.base import Location, StoredObject, UploadLostError
 from seawall.infra.storage.multipart import S3Multipart
 from seawall.infra.storage.object_faults import faults, reason
 from seawall.infra.storage.object_upload import ObjectWriter
+from seawall.infra.storage.rooms import PlainTree, Room, Tree
 from seawall.infra.storage.spool import Memory
 from seawall.infra.storage.tree import TREE, key_at, tree_path
-from seawall.kernel.errors import UnavailableError
 from seawall.kernel.extras import optional
 
 if TYPE_CHECKING:
@@ -49,8 +48,6 @@ SESSION_SECONDS = 7 * 86400.0
 _SESSION_MARGIN = 86400.0  # for clocks that differ
 _KEY = re.compile(r"upload\.(?P<session>[0-9a-f-]{1,64})\.(?P<part>[0-9a-f]{16})")
 _READ = 4 * MIB
-# Objects of one request to delete; S3 takes no more.
-_DELETE_AT_ONCE = 1000
 _READ_AHEAD = 4
 _CHECK_SECONDS = 4.0
 
@@ -73,13 +70,15 @@ class ObjectStorage:
         upload_memory: int = 128 * MIB,
         multipart: S3Multipart | None = None,
         attributes: Attributes | None = None,
+        tree: Tree | None = None,
     ) -> None:
         """`store`: an obstore store. `redirect`: readers are sent to presigned URLs.
 
         `signer`: the same bucket at the address that clients use, when it is another. `part_bytes` and
         `parallel`: size of a multipart upload's parts, and how many are sent at a time. `upload_memory`:
         bytes of unfinished uploads that are kept in memory (see `spool`). `attributes`: what the store is
-        given with each new object, for instance its storage class.
+        given with each new object, for instance its storage class. `tree`: where a Distribution's tree is
+        when it is not simply below the prefix.
         """
         self.store = store
         self.part_bytes = part_bytes
@@ -89,7 +88,8 @@ class ObjectStorage:
         self.attributes: Attributes = attributes or {}
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._redirect = redirect
-        self._signer = signer or store
+        self._room = Room(store, signer or store, self._prefix)
+        self._tree = tree or PlainTree(self._room)
         self._expires = timedelta(seconds=redirect_seconds)
         # Running hashes of paused sessions: the next request often comes to the same process.
         self.hashes: OrderedDict[tuple[str, str], Any] = OrderedDict()
@@ -122,25 +122,28 @@ class ObjectStorage:
 
     async def put(self, key: str, data: bytes | bytearray) -> None:
         """See BlobStorage.put."""
+        room, path = await self._place(key)
         with faults():
-            await obstore.put_async(
-                self.store, self.path(key), data, use_multipart=False, attributes=self.attributes
-            )
+            await obstore.put_async(room.store, path, data, use_multipart=False, attributes=self.attributes)
 
     async def size(self, key: str) -> int | None:
         """See BlobStorage.size."""
+        room, path = await self._place(key)
         try:
             with faults():
-                return int((await obstore.head_async(self.store, self.path(key)))["size"])
+                return int((await obstore.head_async(room.store, path))["size"])
         except FileNotFoundError:
             return None
 
     def locate(self, key: str) -> Location:
         """See BlobStorage.locate."""
-        if not self._redirect:
+        adopted = tree_path(key)
+        room = self._room if adopted is None else self._tree.known()
+        if not self._redirect or room is None:
             return Location()
+        path = self.path(key) if adopted is None else room.prefix + adopted
         with faults():
-            return Location(url=obstore.sign(self._signer, "GET", self.path(key), self._expires))
+            return Location(url=obstore.sign(room.signer, "GET", path, self._expires))
 
     async def stream(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """See BlobStorage.stream.
@@ -148,7 +151,7 @@ class ObjectStorage:
         Ranges are fetched ahead of the reader, more of them while it has to wait for the store, fewer while
         it is the slower one: many slow readers then hold little memory.
         """
-        path = self.path(key)
+        room, path = await self._place(key)
         ahead: list[asyncio.Future[Any]] = []
         # One at first: an absent object costs one request, not several.
         wanted = 1
@@ -158,7 +161,7 @@ class ObjectStorage:
                     until = min(start + _READ, end)
                     ahead.append(
                         asyncio.ensure_future(
-                            obstore.get_range_async(self.store, path, start=start, end=until)
+                            obstore.get_range_async(room.store, path, start=start, end=until)
                         )
                     )
                     start = until
@@ -175,19 +178,16 @@ class ObjectStorage:
 
     async def delete(self, key: str) -> None:
         """See BlobStorage.delete."""
-        await self.remove([self.path(key)])
+        room, path = await self._place(key)
+        await room.remove([path])
 
     async def delete_all(self, keys: Sequence[str]) -> None:
         """See BlobStorage.delete_all."""
-        for start in range(0, len(keys), _DELETE_AT_ONCE):
-            paths = [self.path(key) for key in keys[start : start + _DELETE_AT_ONCE]]
-            try:
-                # S3 takes them in one request; the client sends several at once where a store cannot.
-                with faults():
-                    await obstore.delete_async(self.store, paths)
-            except (FileNotFoundError, UnavailableError):
-                # One that is absent ends it in some stores, and some that speak S3 have no such request.
-                await self.remove(paths)
+        adopted = [item for item in map(tree_path, keys) if item is not None]
+        if adopted:
+            room = await self._tree.find()
+            await room.remove_all([room.prefix + item for item in adopted])
+        await self._room.remove_all([self.path(key) for key in keys if tree_path(key) is None])
 
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """See BlobStorage.list."""
@@ -205,13 +205,12 @@ class ObjectStorage:
 
     async def list_tree(self) -> AsyncIterator[StoredObject]:
         """See BlobStorage.list_tree."""
-        root = f"{self._prefix}{TREE}/"
-        with faults():
-            async for batch in obstore.list(self.store, prefix=root):
-                for item in batch:
-                    key = key_at(item["path"].removeprefix(root))
-                    if key is not None:
-                        yield StoredObject(key, item["size"], item["last_modified"].timestamp())
+        room = await self._tree.find()
+        root = f"{room.prefix}{TREE}/"
+        async for item in room.items(f"{TREE}/"):
+            key = key_at(item["path"].removeprefix(root))
+            if key is not None:
+                yield StoredObject(key, item["size"], item["last_modified"].timestamp())
 
     async def check(self) -> None:
         """See BlobStorage.check."""
@@ -236,17 +235,19 @@ class ObjectStorage:
             raise refused
 
     def path(self, key: str) -> str:
-        """The object's name in the bucket; keys come from the domain, never from a client."""
+        """The name of an object that Seawall wrote; keys come from the domain, never from a client."""
         part = _KEY.fullmatch(key)
         if part is not None:
             return f"{self._prefix}uploads/{part['session']}/{part['part']}"
-        adopted = tree_path(key)
-        if adopted is not None:
-            return f"{self._prefix}{adopted}"
         return f"{self._prefix}blobs/{key[:2]}/{key}"
+
+    async def _place(self, key: str) -> tuple[Room, str]:
+        adopted = tree_path(key)
+        if adopted is None:
+            return self._room, self.path(key)
+        room = await self._tree.find()
+        return room, room.prefix + adopted
 
     async def remove(self, paths: Iterable[str]) -> None:
         """Delete objects; absent ones are ignored."""
-        for path in paths:
-            with contextlib.suppress(FileNotFoundError), faults():
-                await obstore.delete_async(self.store, path)
+        await self._room.remove(paths)

@@ -92,8 +92,7 @@ def adopt_harbor(
 
         process = open_process(settings)
         try:
-            fixed, driver = process.configuration.fixed, settings.storage.driver
-            options = Options(writes, switch, audit_days, fixed, driver)
+            options = Options(writes, switch, audit_days, process.configuration.fixed)
             adoption = Adoption(process.db, process.storage, process.keys, process.jobs, options, say)
             if release_storage:
                 await adoption.release()
