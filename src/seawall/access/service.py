@@ -36,6 +36,7 @@ from seawall.infra.redis import RedisClient
 from seawall.infra.secrets.keyring import KeyRing
 from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import SeawallError
+from seawall.kernel.presence import holding
 
 log: Any = structlog.get_logger("seawall.auth")
 
@@ -281,7 +282,7 @@ class AuthService:
             return None, ""
         # One at a time of an address, so that many bad clients of one do not keep the others waiting.
         line = self._lines.setdefault(counted_as(client), asyncio.Lock())
-        async with line, self._slots:
+        async with holding(line), holding(self._slots):
             # Of a fleet with one secret only the first has to be checked.
             now = time.time()
             if account is not None and self._known.get(mark, 0) > now:

@@ -20,6 +20,7 @@ from seawall.infra import exemplars, telemetry, tracing
 from seawall.infra.db import faults
 from seawall.infra.settings import Http
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
+from seawall.kernel.presence import presence
 from seawall.process.answering import Exchange
 from seawall.process.pacing import Pace
 from seawall.web.harbor.app import PREFIX as API_PREFIX
@@ -110,6 +111,7 @@ class Edge:
         span: tracing.Span | tracing.Nothing,
     ) -> None:
         exchange = Exchange(scope, receive, send)
+        here = presence.set(exchange)
         started = time.perf_counter()
         status = 0
         # Bytes in and out; a file that the server sends by itself is as long as the answer's head says.
@@ -172,6 +174,8 @@ class Edge:
                 else:
                     await error_response(answer).send(scope, send_with_id)
         finally:
+            presence.reset(here)
+            exchange.close()
             ACTIVE.dec()
             if not probing:
                 self._under_way -= 1

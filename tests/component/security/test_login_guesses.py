@@ -10,7 +10,9 @@ from seawall.access.accounts import LocalAccounts
 from seawall.access.service import AuthService
 from seawall.access.throttle import guess
 from seawall.kernel.errors import RegistryError
+from seawall.kernel.presence import GoneError
 from tests.support.lab import Lab, Run
+from tests.support.presence import Gone, for_client
 
 RIGHT = "Right12345"
 
@@ -115,5 +117,23 @@ def test_guesses_that_come_anyway_make_the_wait_grow(run: Run) -> None:
                 waits.append(int(error.headers["Retry-After"]))
         assert waits[0] <= 31
         assert waits[-1] > 500
+
+    run(body)
+
+
+def test_who_has_gone_leaves_the_line_of_logins(run: Run) -> None:
+    """An address gets one hash at a time, so those of nobody would keep others waiting."""
+
+    async def body(lab: Lab) -> None:
+        auth = lab.services.auth
+        await LocalAccounts(lab.db).create_user("alice", RIGHT)
+        client = Gone()
+        client.event.set()
+        first = asyncio.create_task(auth.authenticate("alice", "Wrong1", "192.0.2.1"))
+        gone = [for_client(client, auth.authenticate("alice", RIGHT, "192.0.2.1")) for _ in range(3)]
+        found = await asyncio.gather(first, *gone, return_exceptions=True)
+        assert found[0] is None
+        assert [type(item) for item in found[1:]] == [GoneError] * 3
+        assert await attempt(auth, RIGHT) == "in"
 
     run(body)

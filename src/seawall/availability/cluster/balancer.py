@@ -123,6 +123,8 @@ defaults
     timeout connect 2s
     retries 3
     option redispatch 1
+    # A client that gives up takes its request along, so that it leaves the line of pushes that wait.
+    option abortonclose
     # Slow headers (Slowloris) end soon.
     timeout http-request 10s
     timeout http-keep-alive 75s

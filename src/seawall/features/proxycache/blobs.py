@@ -19,6 +19,7 @@ from seawall.infra.db import Database
 from seawall.infra.storage.base import UploadBusyError
 from seawall.kernel.context import SYSTEM, actor
 from seawall.kernel.errors import RegistryError, SeawallError
+from seawall.kernel.presence import while_here
 
 log: Any = structlog.get_logger("seawall.proxy")
 
@@ -111,7 +112,8 @@ class ProxiedBlobs:
             try:
                 lease = await leases.acquire(self._db, f"px-{seed[:32]}")
             except UploadBusyError:
-                await asyncio.sleep(0.2)
+                # One that has gone would ask on for as long as the other fetch takes.
+                await while_here(asyncio.ensure_future(asyncio.sleep(0.2)))
                 continue
             if await self._local.has_blob(repository, digest):
                 await lease.release()

@@ -10,6 +10,9 @@ A request that waits for its client's bytes works on nothing. When others wait, 
 `_PATIENCE` seconds of silence; so does one that has had its place for `_QUANTUM` seconds and has more to
 receive. When its project's turn comes, those that go on and those that are new alternate. Otherwise a few
 slow uploads would hand the places to each other until they end, and the project's others would get 429.
+
+A request whose client goes away leaves its line at once. Otherwise clients that give up and try again would
+fill the lines.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import TypeVar
 
 from seawall.infra.telemetry import Counter
 from seawall.kernel.errors import RegistryError
+from seawall.kernel.presence import GoneError, while_here
 
 T = TypeVar("T")
 
@@ -154,8 +158,8 @@ class Turns:
         if self._timer is None:
             self._timer = self._loop.call_later(_LOOK, self._look)
         try:
-            await waiter.future
-        except asyncio.CancelledError:
+            await while_here(waiter.future)
+        except (asyncio.CancelledError, GoneError):
             self._remove(waiter)
             raise
 

@@ -13,10 +13,12 @@ from seawall.features.replication.copy import Copier
 from seawall.features.replication.endpoint import CompletedEndpoint, LocalEndpoint
 from seawall.infra.settings import ProxySettings
 from seawall.kernel.errors import RegistryError
+from seawall.kernel.presence import GoneError
 from seawall.process.wiring import open_process
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from tests.support.digests import digest_of
 from tests.support.lab import Lab
+from tests.support.presence import Gone, for_client
 from tests.support.proxied import is_here, put_image
 from tests.support.servers.upstream import RunProxy, Upstream
 from tests.support.waiting import eventually
@@ -44,6 +46,30 @@ def test_what_is_pulled_is_kept(run_proxy_jobs: RunProxy) -> None:
         assert await read(lab, digest_of(layer)) == layer
         with pytest.raises(RegistryError):
             await lab.services.registry.put_manifest("p/app", "v2", b"{}", OCI_MANIFEST)
+
+    run_proxy_jobs(body)
+
+
+def test_who_has_gone_does_not_wait_for_a_fetch(run_proxy_jobs: RunProxy) -> None:
+    """The fetch goes on for the others; one that has gone asks the database no longer."""
+
+    async def body(lab: Lab, upstream: Upstream) -> None:
+        layer = b"layer" * 1000
+        put_image(upstream, "v1", layer)
+        await lab.services.registry.manifest("p/app", "v1")
+        upstream.hangs = True
+        first = asyncio.create_task(read(lab, digest_of(layer)))
+        await eventually(lambda: upstream.asked["blobs"] > 0)
+        client = Gone()
+        second = for_client(client, read(lab, digest_of(layer)))
+        await asyncio.sleep(0.5)
+        assert not second.done()
+        client.event.set()
+        async with asyncio.timeout(10):
+            with pytest.raises(GoneError):
+                await second
+        upstream.hangs = False
+        assert await first == layer
 
     run_proxy_jobs(body)
 

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from seawall.kernel.errors import RegistryError
+from seawall.kernel.presence import GoneError
 from seawall.web.oci import turns as module
 from seawall.web.oci.turns import Turns
+from tests.support.presence import Gone, for_client
 
 Body = Callable[[], Coroutine[Any, Any, None]]
 
@@ -35,6 +37,8 @@ class Work:
                 self.most = max(self.most, self.at_once)
                 await self.go.acquire()
                 self.at_once -= 1
+        except GoneError:
+            self.refused.append((name or project, "gone"))
         except RegistryError as error:
             assert (error.status, error.code) == (429, "TOOMANYREQUESTS")
             self.refused.append((name or project, error.headers["Retry-After"]))
@@ -280,3 +284,29 @@ async def received(when: asyncio.Event, data: bytes) -> bytes:
 async def lost(when: asyncio.Event) -> Awaitable[bytes]:
     await when.wait()
     raise ConnectionError
+
+
+def test_who_has_gone_keeps_no_place_in_a_line() -> None:
+    """Clients that give up and ask again leave room for themselves."""
+
+    async def body() -> None:
+        turns = Turns(places=1, waiting=3, seconds=60)
+        work = Work(turns)
+        (first,) = work.begin("a:0")
+        await settle()
+        client = Gone()
+        waiting = [for_client(client, work.one(name[0], name)) for name in ("a:1", "a:2", "b:1")]
+        await settle()
+        assert turns._waiting == 3
+        client.event.set()
+        await settle()
+        assert turns._waiting == 0
+        assert not turns._lines
+        again = work.begin("a:3", "a:4", "b:2")
+        await settle()
+        assert not work.refused[3:], "the lines are full of those that have gone"
+        await work.finish([first, *waiting, *again])
+        assert work.order == ["a:0", "a:3", "b:2", "a:4"]
+        assert not turns._held
+
+    run(body)
