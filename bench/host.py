@@ -91,7 +91,7 @@ class Process:
 
     def memory(self) -> int:
         """Proportional set size of the tree now, in bytes: shared pages are counted once."""
-        return sum(_kilobytes(f"/proc/{pid}/smaps_rollup", "Pss") for pid in self.tree()) * 1024
+        return proportional_memory(self._process.pid)
 
     def peak_memory(self) -> int:
         """Sum of the tree's highest resident sizes (VmHWM) in bytes; shared pages count in each process."""
@@ -136,6 +136,11 @@ def cpu_seconds(pid: int) -> float:
             fields = Path(f"/proc/{item}/stat").read_text().rsplit(")", 1)[1].split()
             total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def proportional_memory(pid: int) -> int:
+    """Proportional set size of a process and all below it, in bytes: shared pages are counted once."""
+    return sum(_kilobytes(f"/proc/{child}/smaps_rollup", "Pss") for child in _tree(pid)) * 1024
 
 
 def _tree(pid: int) -> list[int]:

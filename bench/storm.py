@@ -16,7 +16,9 @@ import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -26,7 +28,7 @@ from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.postgres import Postgres
 from tests.support.storm import Pusher, Storm, more_files, storm
 
-from bench.host import missing_packages
+from bench.host import missing_packages, proportional_memory
 
 
 def main() -> int:
@@ -68,15 +70,39 @@ def main() -> int:
         bind = ("--bind", f"127.0.0.1:{port}")
         printed = cluster.instances[0].cli("ha", "lb-config", "haproxy", *bind, *instances)
         balancer.start(printed.stdout)
-        measured = asyncio.run(_measure(port, url, clients, options.images, cluster.admin))
+        with _largest(cluster) as memory:
+            measured = asyncio.run(_measure(port, url, clients, options.images, cluster.admin))
     finally:
         balancer.close()
         cluster.close()
         postgres.stop()
         shutil.rmtree(root, ignore_errors=True)
     _print(measured, clients, options.instances, options.pool)
+    print(f"| most proportional memory of an instance, MiB | {max(memory) / 2**20:.0f} |")
     print(f"\n{os.cpu_count()} processors for everything; load average at the start {before:.1f}")
     return 1 if measured[0].answers or measured[1].answers else 0
+
+
+@contextlib.contextmanager
+def _largest(cluster: Cluster) -> Iterator[list[int]]:
+    """Bytes of memory of each instance, looked at each second; the most at the end."""
+    found: list[int] = [0]
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(1):
+            for instance in cluster.instances:
+                assert instance.process is not None
+                with contextlib.suppress(OSError):
+                    found.append(proportional_memory(instance.process.pid))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        looking.join()
 
 
 async def _measure(

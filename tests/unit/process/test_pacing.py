@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from seawall.process.pacing import Pace
 
 
 def test_a_flood_does_not_hold_up_what_goes_on() -> None:
     async def body() -> None:
-        pace, begun = Pace(10), []
+        pace, begun = Pace(10, 60), []
 
         async def request(number: int) -> None:
             await pace.begin()
@@ -30,9 +31,41 @@ def test_a_flood_does_not_hold_up_what_goes_on() -> None:
     asyncio.run(body())
 
 
+def test_fewer_begin_where_each_takes_long() -> None:
+    """Thirty-two of five milliseconds would hold up a health check for 160 in each of its steps."""
+
+    async def body() -> None:
+        pace, begun = Pace(32, 0.01), 0
+        held = []
+
+        async def request() -> None:
+            nonlocal begun
+            await pace.begin()
+            begun += 1
+            time.sleep(0.005)
+
+        tasks = [asyncio.create_task(request()) for _ in range(200)]
+        while begun < 200:
+            before = begun
+            await asyncio.sleep(0)
+            held.append(begun - before)
+        await asyncio.gather(*tasks)
+        # The first rounds find out; then two or four begin, or fewer on a busy machine.
+        assert max(held[8:]) <= 4, held
+        # Those that take no time begin many at a time again.
+        quick = [asyncio.create_task(pace.begin()) for _ in range(400)]
+        rounds = 0
+        while not all(task.done() for task in quick):
+            await asyncio.sleep(0)
+            rounds += 1
+        assert rounds < 100
+
+    asyncio.run(body())
+
+
 def test_few_requests_wait_for_nothing() -> None:
     async def body() -> None:
-        pace = Pace(10)
+        pace = Pace(10, 60)
         for _ in range(100):
             for _ in range(10):
                 # No future is made, so the coroutine ends at its first step.

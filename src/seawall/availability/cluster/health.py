@@ -86,9 +86,11 @@ class Health:
         not here), or a fault is too new to tell. An instance that is `draining`
         or `failed` should get no new requests.
         """
-        names = ("database", "storage")
-        results = await asyncio.gather(*(self._part(name) for name in names))
-        parts = dict(zip(names, results, strict=True))
+        names = ("database", "storage", "jobs", "peers")
+        # All at once: a balancer waits for all of it no longer than for the slowest.
+        redis, *results = await asyncio.gather(self._redis.status(), *(self._part(name) for name in names))
+        answers = dict(zip(names, results, strict=True))
+        parts = {name: answers[name] for name in ("database", "storage")}
         now = time.monotonic()
         status = "ok"
         for name, value in parts.items():
@@ -106,17 +108,15 @@ class Health:
             parts["writes"] = writing
             if status == "ok":
                 status = "degraded"
-        redis = await self._redis.status()
         if redis != "off":
             parts["redis"] = redis
             if status == "ok" and redis != "ok":
                 status = "degraded"
         # When the database cannot be asked, the fault is in `parts` already.
-        if await self._part("jobs") == "ok" and time.monotonic() - self._worked > RUNNER_SECONDS:
+        if answers["jobs"] == "ok" and time.monotonic() - self._worked > RUNNER_SECONDS:
             parts["jobs"] = "no job runner"
             if status == "ok":
                 status = "degraded"
-        await self._part("peers")
         if self._away:
             parts["peers"] = f"no answer from {', '.join(self._away)}"
             if status == "ok":
