@@ -56,9 +56,31 @@ CORE_SECONDS = telemetry.Summary(
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
+# How late the gauge of requests under way may be.
+_SHOW_SECONDS = 0.1
 
 # Browsers that were here over https come back over https only (RFC 6797), for a year.
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
+
+
+class _Shown:
+    """The gauge of requests under way, written now and then: to write costs more than to count."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def add(self, by: int) -> None:
+        """So many more are under way."""
+        self._count += by
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            loop.call_later(_SHOW_SECONDS, self._show)
+
+    def _show(self) -> None:
+        self._loop = None
+        ACTIVE.set(self._count)
 
 
 class Edge:
@@ -79,6 +101,7 @@ class Edge:
         self._under_way = 0
         self._of_address: collections.Counter[str] = collections.Counter()
         self._pace = Pace()
+        self._shown = _Shown()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -152,7 +175,7 @@ class Edge:
         peer = scope.get("client")
         address = peer[0] if peer else ""
         probing = scope["path"] in _PROBES
-        ACTIVE.inc()
+        self._shown.add(1)
         if not probing:
             self._under_way += 1
             self._of_address[address] += 1
@@ -176,7 +199,7 @@ class Edge:
         finally:
             presence.reset(here)
             exchange.close()
-            ACTIVE.dec()
+            self._shown.add(-1)
             if not probing:
                 self._under_way -= 1
                 self._of_address[address] -= 1

@@ -1,0 +1,46 @@
+"""The gauge of requests under way follows them, though it is written only now and then."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client import REGISTRY
+from starlette.types import Message, Receive, Scope, Send
+
+from seawall.infra.settings import Http
+from seawall.process.edge import Edge
+from tests.support.waiting import eventually
+
+
+def shown() -> float | None:
+    return REGISTRY.get_sample_value("seawall_http_requests_active")
+
+
+async def receive() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def send(_message: Message) -> None:
+    return None
+
+
+def test_requests_under_way_are_shown() -> None:
+    async def run() -> None:
+        go_on = asyncio.Event()
+
+        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+            await go_on.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        edge = Edge(app, access_log=False, http=Http())
+        scope = {"type": "http", "method": "GET", "path": "/v2/", "headers": [], "client": ("192.0.2.7", 1)}
+        tasks = [asyncio.create_task(edge(dict(scope), receive, send)) for _ in range(3)]
+        await eventually(lambda: shown() == 3)
+        go_on.set()
+        await asyncio.gather(*tasks)
+        await eventually(lambda: shown() == 0)
+
+    asyncio.run(run())
+    # Another event loop, as in another test.
+    asyncio.run(run())
