@@ -49,6 +49,13 @@ class Counted:
         self._seen: set[str] = set()
         # Whether new files are to be begun.
         self._gone = False
+        self._name()
+        # Asked for at each count, so that it is kept.
+        os.register_at_fork(after_in_child=self._name)
+
+    def _name(self) -> None:
+        pid = os.getpid()
+        self._process: int | str = str(pid) if self._lives % 2 else pid
 
     def process(self) -> int | str:
         """What prometheus_client is to take for the process; it begins new files when this changes.
@@ -62,8 +69,8 @@ class Counted:
                 ensure(os.environ[METRICS_VARIABLE])
                 self._gone = False
                 self._lives += 1
-        pid = os.getpid()
-        return str(pid) if self._lives % 2 else pid
+                self._name()
+        return self._process
 
     def look(self, folder: Path) -> None:
         """Have new files begun, with the next count, if one is gone."""

@@ -114,6 +114,8 @@ def clean_path(scope: Scope) -> Scope:
 
     Paths of neither the API nor `/c` stay as they are: names of the registry API are the registry's matter.
     """
+    if scope["path"].startswith("/v2/"):
+        return scope
     path = _SLASHES.sub("/", scope["path"])
     if not path.startswith(("/api/", "/c/")) or len(path) < len("/c/x"):
         return scope

@@ -19,6 +19,10 @@ class ClientGoneError(Exception):
     """The client closed the connection before its request was complete."""
 
 
+# Most requests have none, and to parse it takes longer than to find their repository.
+_NO_QUERY = QueryParams()
+
+
 class Request:
     """One request: parsed lazily, with the body as an iterator."""
 
@@ -26,7 +30,8 @@ class Request:
         self.scope = scope
         self.method: str = scope["method"]
         self.headers = Headers(scope=scope)
-        self.query = QueryParams(scope.get("query_string", b""))
+        query = scope.get("query_string", b"")
+        self.query = QueryParams(query) if query else _NO_QUERY
         self._receive = receive
         # Who calls, and the repository that a blob is to be mounted from, once that is known.
         self.caller: Caller | None = None
