@@ -69,8 +69,9 @@ class Lists:
     ) -> tuple[list[dict[str, Any]], int | None]:
         """Descriptors of what refers to `digest`, and the `after` of the next page if any.
 
-        What cosign attached by a tag has the artifact type that cosign gives it in this list otherwise, so
-        that its clients find it either way.
+        What cosign attached by a tag has its config's media type, as the specification says and as in Harbor.
+        Asked for by the artifact type that cosign gives such things in this list otherwise, it has that, so
+        that cosign's clients find it either way.
 
         A page has at most `limit` of them, and those of manifests of PAGE_BYTES together: their annotations
         are in it, and each may have megabytes.
@@ -111,7 +112,6 @@ class Lists:
                         manifests.c.artifact_type == artifact_type,
                         and_(
                             func.coalesce(manifests.c.artifact_type, "") == "",
-                            cosign_tag.is_(None),
                             manifests.c.config_media_type == artifact_type,
                         ),
                     )
@@ -145,7 +145,8 @@ class Lists:
         result: list[dict[str, Any]] = []
         for row in rows:
             item: dict[str, Any] = {"mediaType": row[1], "digest": row[2], "size": row[3]}
-            kind = row[4] or attached.get(row[7]) or row[5]
+            named = attached.get(row[7])
+            kind = row[4] or (named if named == artifact_type else None) or row[5]
             if kind:
                 item["artifactType"] = kind
             if row[6]:

@@ -15,6 +15,7 @@ from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from tests.support.lab import Lab, Run
 
 SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
+IMAGE_CONFIG = "application/vnd.oci.image.config.v1+json"
 SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
 ATTESTATION = "application/vnd.dev.cosign.artifact.att.v1+json"
 
@@ -62,11 +63,12 @@ def test_referrers_are_what_cosign_attached_too(run: Run) -> None:
         # A tag of another artifact's, and a name that only looks like cosign's.
         await lab.image("p/a", cosign_tag("sha256:" + "0" * 64, ".sig"))
         await lab.image("p/a", "sha256-123.sig")
-        every = {signature: SIGNATURE, attestation: ATTESTATION, sbom: "example/sbom"}
-        assert await referrers(lab, image) == every
-        for digest, kind in every.items():
+        by_tag = {signature: IMAGE_CONFIG, attestation: IMAGE_CONFIG}
+        assert await referrers(lab, image) == {**by_tag, sbom: "example/sbom"}
+        assert await referrers(lab, image, IMAGE_CONFIG) == by_tag
+        # cosign asks for its own names of them.
+        for digest, kind in ((signature, SIGNATURE), (attestation, ATTESTATION), (sbom, "example/sbom")):
             assert await referrers(lab, image, kind) == {digest: kind}
-        assert await referrers(lab, image, "application/vnd.oci.image.config.v1+json") == {}
         # Signed again, the tag has a new manifest; the old one is no referrer any more.
         both = await sign(lab, image, [b"one", b"two"])
         assert set(await referrers(lab, image)) == {both, attestation, sbom}

@@ -111,6 +111,12 @@ def test_referrers(admin: Caller) -> None:
     kinds = {attached: SBOM, signature: "application/vnd.dev.cosign.artifact.sig.v1+json"}
     assert referrers(digest) == (kinds, None)
     assert len(referrers(attached)[0]) == 1
+    by_tag = user.image(app, "other")
+    signature_by_tag = cosigned(user, app, by_tag)
+    # Under cosign's tag it has no artifact type of its own, but that of its config.
+    config = "application/vnd.oci.empty.v1+json"
+    assert referrers(by_tag) == ({signature_by_tag: config}, None)
+    assert referrers(by_tag, config) == ({signature_by_tag: config}, "artifactType")
     for found, kind in kinds.items():
         assert referrers(digest, kind) == ({found: kind}, "artifactType")
 

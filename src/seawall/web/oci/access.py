@@ -178,6 +178,9 @@ class RegistryAccess:
             value += f',scope="{scope}"'
         if error:
             value += f',error="{error}"'
+        if error and reason:
+            # Docker shows this in place of the body. Harbor says it twice, and scripts look for that.
+            value += f',error_description="{reason}: {reason}"'
         return RegistryError("UNAUTHORIZED", reason, headers={"WWW-Authenticate": value})
 
 

@@ -101,7 +101,11 @@ def test_oauth2_form(registry: Registry, project: str) -> None:
     assert blob.content == project.encode()
     refused = httpx.post(f"{registry.url}/v2/{project}/app/blobs/uploads/", headers=headers)
     assert refused.status_code == 401
-    assert 'error="insufficient_scope"' in refused.headers["WWW-Authenticate"]
+    challenge = refused.headers["WWW-Authenticate"]
+    assert 'error="insufficient_scope"' in challenge
+    # What docker shows, in Harbor's words.
+    words = f"unauthorized to access repository: {project}/app, action: push"
+    assert f'error_description="{words}: {words}"' in challenge
 
 
 def test_a_mount_needs_pull_on_its_source(registry: Registry, project: str) -> None:
