@@ -63,6 +63,12 @@ _TYPES: dict[str, dict[str, Any]] = {
     "sourceRanges": _TEXTS,
     "trustedProxies": _TEXTS,
     "route.hosts": _TEXTS,
+    # An empty mapping in Harbor's charts 1.18.0 to 1.18.3.
+    "route.parentRefs": {
+        "type": ["array", "object", "null"],
+        "items": {"type": "object"},
+        "maxProperties": 0,
+    },
     "families": {"type": ["array", "null"], "items": {"enum": ["IPv4", "IPv6"]}},
     "ipFamily.policy": {"enum": ["", "SingleStack", "PreferDualStack", "RequireDualStack", None]},
     "externalURL": {"type": "string", "pattern": "^https?://[^/ ]+$"},

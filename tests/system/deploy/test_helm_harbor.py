@@ -117,6 +117,31 @@ def test_values_without_meaning(helm: Helm, tmp_path: Path) -> None:
     assert "annotations" not in helm.settings().one("ConfigMap")["metadata"]
 
 
+def test_values_of_older_charts(helm: Helm, tmp_path: Path) -> None:
+    """Charts 1.18.0 to 1.18.3 have a mapping where later ones have a list, those before 1.12 more names."""
+    claim = {
+        "existingClaim": "",
+        "storageClass": "",
+        "subPath": "",
+        "accessMode": "ReadWriteOnce",
+        "size": "1Gi",
+    }
+    content: dict[str, Any] = {
+        "expose": {"route": {"parentRefs": {}}},
+        "internalTLS": {"chartmuseum": {"secretName": ""}, "clair": {"secretName": ""}},
+        "persistence": {"persistentVolumeClaim": {"jobservice": {**claim, "scanDataExports": claim}}},
+        "registry": {"credentials": {"htpasswd": "x"}},
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(content))
+    found = helm.objects("-f", str(file), *KEY)
+    assert found.pod("core") == helm.objects(*KEY).pod("core")
+    # What is in it is not taken for a list.
+    content["expose"]["route"]["parentRefs"] = {"name": "gateway"}
+    file.write_text(yaml.safe_dump(content))
+    assert "maxProperties" in helm.refusal("-f", str(file), *KEY)
+
+
 def test_slips_are_refused(helm: Helm) -> None:
     """A name that neither chart has, at every depth."""
     schema = json.loads((CHART / "values.schema.json").read_text())
