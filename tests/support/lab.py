@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, insert, select
 from seawall.access.tables import projects
 from seawall.infra.settings import Settings
 from seawall.process.wiring import Process, open_process
+from seawall.registry.ledger import USED
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
 from seawall.registry.tables import project_blobs, quotas, repositories
 from tests.support.databases import with_schema
@@ -110,9 +111,7 @@ class Lab:
         """The project's stored usage, checked against what it is charged for."""
 
         def run(connection: Connection) -> tuple[int, int]:
-            stored = connection.execute(
-                select(quotas.c.used_storage).where(quotas.c.project_id == project_id)
-            ).scalar_one()
+            stored = connection.execute(select(USED).where(quotas.c.project_id == project_id)).scalar_one()
             held = connection.execute(
                 select(func.coalesce(func.sum(project_blobs.c.size), 0)).where(
                     project_blobs.c.project_id == project_id

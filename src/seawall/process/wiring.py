@@ -85,6 +85,7 @@ from seawall.registry import jobs as content_jobs
 from seawall.registry import pulls, receipts
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
+from seawall.registry.ledger import Folding
 from seawall.registry.local import LocalRegistry
 from seawall.registry.part import ContentPart
 from seawall.registry.projects import default_quota
@@ -343,7 +344,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         audit_part(db, trail, configuration, erasure, (erase_creator, erase_operator, erase_exporter)),
         scan_part(db, scanner, scan_requests, auth, exemptions, configuration),
         trust_part(trust, exemptions),
-        Part(background=(keys.watch, sessions.sweep), closers=(redis.close, rates.close)),
+        Part(background=(keys.watch, sessions.sweep, Folding(db).run), closers=(redis.close, rates.close)),
         content_jobs.part(db, storage, settings.gc, settings.scrub),
         Part(jobs=(purge_kind(jobs, settings.jobs.keep_days),), schedules=(PURGE_SCHEDULE,)),
         immutability_part(),

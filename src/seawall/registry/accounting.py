@@ -3,7 +3,8 @@
 A project pays once for each blob and manifest that its repositories hold (`project_blobs`), as in Harbor.
 
 A caller that adds or removes a holding changes its row of `project_blobs`, and as the last thing of the
-transaction the sum in the project's row of `quotas`. That row is locked only from then to the end of the
+transaction the sum. Pushes to a project without a limit add a row each (`seawall.registry.ledger`).
+With a limit the sum is in the project's row of `quotas`. That row is locked only from then to the end of the
 commit, so pushes to one project do not wait for each other's round trips. The sum is changed by a difference,
 and the limit is part of the same statement: neither can be missed by concurrent pushes.
 
@@ -20,14 +21,12 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
     Connection,
-    Row,
-    Select,
     and_,
     bindparam,
     cast,
@@ -41,13 +40,14 @@ from sqlalchemy import (
     update,
 )
 
-from seawall.access.views import projects, users
 from seawall.infra.db.batch import keeps, later
 from seawall.infra.db.dialect import dialect_of, lock_writers, upsert, upsert_from
-from seawall.infra.db.listing import Field, Fields, Page
 from seawall.kernel.errors import RegistryError
+from seawall.registry import ledger
 from seawall.registry.tables import blobs, manifests, project_blobs, quotas, repositories, repository_blobs
 
+# How a sum is changed: without a look at the limit, held to it, or by a row where there is none.
+Way = Literal["free", "held", "shared"]
 UNLIMITED = -1
 _WARN_AT = 0.85
 
@@ -86,6 +86,8 @@ class Account:
     project_id: int
     free: bool = False
     exact: bool = False
+    # Learns whether the project has a limit.
+    limited: ledger.Limited = field(default_factory=ledger.Limited)
     hard: int = UNLIMITED
     used: int = 0
     before: int = 0
@@ -112,7 +114,7 @@ def charge(connection: Connection, account: Account, digest: str, size: int) -> 
     if account.exact or not keeps(connection):
         _charge_now(connection, account, digest, size)
         return
-    statement = _charging(dialect_of(connection), link=False, free=account.free)
+    statement = _charging(dialect_of(connection), link=False, way=_way(account))
     _charge_later(connection, statement, _holding(account, digest, size))
 
 
@@ -128,8 +130,14 @@ def charge_link(
         return
     later(connection, _TOUCH, link)
     # A link that another transaction makes meanwhile is waited for in this statement, and is as new.
-    statement = _charging(dialect_of(connection), link=True, free=account.free)
+    statement = _charging(dialect_of(connection), link=True, way=_way(account))
     _charge_later(connection, statement, _holding(account, digest, size) | link)
+
+
+def _way(account: Account) -> Way:
+    if account.free:
+        return "free"
+    return "held" if account.project_id in account.limited else "shared"
 
 
 def _holding(account: Account, digest: str, size: int) -> dict[str, Any]:
@@ -189,10 +197,10 @@ def _holding_one(dialect: str) -> Any:
 
 
 @functools.cache
-def _charging(dialect: str, *, link: bool, free: bool) -> Any:
+def _charging(dialect: str, *, link: bool, way: Way) -> Any:
     """Holds a digest once more (with `link`: where it is linked again), and adds what is new to the sum.
 
-    Gives 0 when the limit does not let it, else 1.
+    Gives 0 when the limit does not let it, or this is not the way, else 1.
     """
     if link:
         linked = _linking(dialect).cte("linked")
@@ -216,19 +224,23 @@ def _charging(dialect: str, *, link: bool, free: bool) -> Any:
     held = holding.cte("held")
     # A caller that finds a row makes it more than one holding.
     new = select(func.coalesce(func.sum(held.c.size), 0).label("size")).where(held.c.refs == 1).cte("new")
+    # Where nothing is new, nothing is counted.
+    nothing = select(func.count()).select_from(new).where(new.c.size == 0).scalar_subquery()
+    if way == "shared":
+        return select(nothing + ledger.adding(new))
     size = cast(new.c.size, BigInteger)
     used, hard = quotas.c.used_storage, quotas.c.hard_storage
     threshold = hard * _WARN_AT
     fits = or_(hard < 0, and_(used + size <= hard, or_(used + size < threshold, used >= threshold)))
     done = (
         update(quotas)
-        .where(quotas.c.project_id == bindparam("b_project"), new.c.size > 0, *([] if free else [fits]))
+        .where(
+            quotas.c.project_id == bindparam("b_project"), new.c.size > 0, *([] if way == "free" else [fits])
+        )
         .values(used_storage=used + size, updated_at=bindparam("b_at"))
         .returning(quotas.c.project_id)
         .cte("counted")
     )
-    # Where nothing is new, nothing is counted.
-    nothing = select(func.count()).select_from(new).where(new.c.size == 0).scalar_subquery()
     return select(nothing + select(func.count()).select_from(done).scalar_subquery())
 
 
@@ -338,7 +350,12 @@ def _lock(connection: Connection, account: Account, default_hard: int = UNLIMITE
         }
         connection.execute(upsert(connection, quotas, first, "project_id"))
         row = connection.execute(query).one()
-    account.hard, account.used, account.before = row[0], row[1], row[1]
+    account.hard, account.used = row
+    # With SQLite there are rows only where they came from elsewhere, and the next `fold` takes them.
+    if dialect_of(connection) == "postgresql" and (more := ledger.take_in(connection, account.project_id)):
+        _change(connection, account, more)
+    account.before = account.used
+    account.limited.learn(account.project_id, account.hard)
 
 
 def _change(connection: Connection, account: Account, difference: int) -> None:
@@ -347,71 +364,4 @@ def _change(connection: Connection, account: Account, difference: int) -> None:
         update(quotas)
         .where(quotas.c.project_id == account.project_id)
         .values(used_storage=account.used, updated_at=time.time())
-    )
-
-
-_FIELDS: Fields = {
-    "id": Field(quotas.c.id, "int"),
-    "hard.storage": Field(quotas.c.hard_storage, "int"),
-    "used.storage": Field(quotas.c.used_storage, "int"),
-    "hard": Field(quotas.c.hard_storage, "int"),
-    "used": Field(quotas.c.used_storage, "int"),
-    "creation_time": Field(quotas.c.created_at, "time"),
-    "update_time": Field(quotas.c.updated_at, "time"),
-}
-
-
-def list_quotas(connection: Connection, project_id: int | None, page: Page) -> tuple[int, list[Row[Any]]]:
-    """Quotas of all projects or of one, oldest first.
-
-    A row has id, project_id, hard_storage, used_storage, created_at, updated_at, the project's name, and the
-    owner's username.
-    """
-    query = _quota_query()
-    if project_id is not None:
-        query = query.where(quotas.c.project_id == project_id)
-    return page.fetch(connection, query, _FIELDS, quotas.c.id, key=quotas.c.id)
-
-
-def quota(connection: Connection, quota_id: int) -> Row[Any] | None:
-    """One row of `list_quotas`."""
-    return connection.execute(_quota_query().where(quotas.c.id == quota_id)).first()
-
-
-def quota_of(connection: Connection, project_id: int) -> Row[Any] | None:
-    """The project's quota: hard_storage and used_storage in bytes, and the rest of its row."""
-    return connection.execute(select(quotas).where(quotas.c.project_id == project_id)).first()
-
-
-def usage(connection: Connection) -> list[tuple[str, int, int]]:
-    """(project, bytes it stores, quota in bytes or -1) of every project, by name."""
-    # A project that a push made (without authentication) has a row of `quotas` from that push on only.
-    query = select(
-        projects.c.name,
-        func.coalesce(quotas.c.used_storage, 0),
-        func.coalesce(quotas.c.hard_storage, UNLIMITED),
-    )
-    query = query.outerjoin(quotas, quotas.c.project_id == projects.c.id).order_by(projects.c.name)
-    return [(row[0], row[1], row[2]) for row in connection.execute(query)]
-
-
-def total_used(connection: Connection) -> int:
-    """Bytes that all projects store together."""
-    return int(connection.execute(select(func.sum(quotas.c.used_storage))).scalar() or 0)
-
-
-def _quota_query() -> Select[Any]:
-    return (
-        select(
-            quotas.c.id,
-            quotas.c.project_id,
-            quotas.c.hard_storage,
-            quotas.c.used_storage,
-            quotas.c.created_at,
-            quotas.c.updated_at,
-            projects.c.name,
-            users.c.username,
-        )
-        .join(projects, projects.c.id == quotas.c.project_id)
-        .outerjoin(users, users.c.id == projects.c.owner_id)
     )

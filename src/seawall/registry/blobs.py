@@ -81,7 +81,7 @@ class Blobs:
             now = time.time()
             if not touch(connection, digest, now):
                 return False
-            account = accounting.Account(target.project_id, free=replica, exact=exact)
+            account = self._writes.account(target.project_id, free=replica, exact=exact)
             accounting.charge_link(connection, account, target.id, digest, found[0].size, now)
             self._writes.warn(connection, account)
             return True
@@ -101,7 +101,7 @@ class Blobs:
             now = time.time()
             row = {"digest": digest, "size": size, "storage_key": key, "created_at": now, "touched_at": now}
             connection.execute(upsert(connection, blobs, row, ["digest"], ["touched_at"]))
-            account = accounting.Account(target.project_id, free=True, exact=False)
+            account = self._writes.account(target.project_id, free=True, exact=False)
             accounting.charge_link(connection, account, target.id, digest, size, now)
 
         async def link_into(target: Repository) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from seawall.access.views import projects
 from seawall.infra.telemetry import Family
+from seawall.registry.ledger import USED
 from seawall.registry.tables import REPOSITORY_EXISTS, artifact_windows, quotas, repositories, uploads
 from seawall.registry.windows import BITS
 
@@ -26,11 +27,11 @@ def figures(connection: Connection, most: int) -> list[Family]:
             projects.c.id,
             projects.c.name,
             projects.c.public,
-            func.coalesce(quotas.c.used_storage, 0),
+            func.coalesce(USED, 0),
             func.coalesce(quotas.c.hard_storage, -1),
         )
         .select_from(projects.outerjoin(quotas, quotas.c.project_id == projects.c.id))
-        .order_by(func.coalesce(quotas.c.used_storage, 0).desc(), projects.c.id)
+        .order_by(func.coalesce(USED, 0).desc(), projects.c.id)
         .limit(most)
     ).all()
     named = {row[0]: (row[1], _WORDS[bool(row[2])]) for row in rows}
@@ -113,7 +114,7 @@ def _totals(connection: Connection) -> list[Family]:
         .where(REPOSITORY_EXISTS)
         .group_by(projects.c.public)
     )}  # fmt: skip
-    used = connection.execute(select(func.sum(quotas.c.used_storage))).scalar() or 0
+    used = connection.execute(select(func.sum(USED))).scalar() or 0
     families = [
         Family(
             "harbor_project_total",

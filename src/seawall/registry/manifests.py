@@ -141,7 +141,7 @@ class Manifests:
             total += sum(size for _, size in found.children.values())
             later(connection, _grown(push, total))
         if found.known is None:
-            account = accounting.Account(push.repository.project_id, free=replica, exact=exact)
+            account = self._writes.account(push.repository.project_id, free=replica, exact=exact)
             accounting.charge(connection, account, push.digest, len(payload))
             self._writes.warn(connection, account)
         after = hooks.of("after_push", replica=replica)

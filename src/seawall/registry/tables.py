@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from seawall.infra.db.metadata import BigId, metadata
 
-# One row a project. Its row lock orders every change of what the project stores, so `used_storage` is exact.
+# One row a project. What it stores is `used_storage` and the sum of its `quota_changes` (see `ledger`).
 quotas = Table(
     "quotas",
     metadata,
@@ -33,6 +33,17 @@ quotas = Table(
     Column("used_storage", BigInteger, nullable=False, server_default=text("0")),
     Column("created_at", Float, nullable=False),
     Column("updated_at", Float, nullable=False),
+)
+
+# What projects without a limit store more, until it is added to `quotas`: rows that no push waits for.
+quota_changes = Table(
+    "quota_changes",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column(
+        "project_id", BigId, ForeignKey("quotas.project_id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    Column("size", BigInteger, nullable=False),
 )
 
 # What a project pays for: each blob and manifest once, however many of its repositories hold it.

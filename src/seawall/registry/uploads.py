@@ -222,7 +222,7 @@ class Uploads:
             named = later(connection, _storing(dialect_of(connection)), row)
             if exact:
                 flush(connection)
-            account = accounting.Account(repository.project_id, free=replica, exact=exact)
+            account = self._writes.account(repository.project_id, free=replica, exact=exact)
             accounting.charge_link(connection, account, repository.id, digest, size, now)
             self._writes.warn(connection, account)
             return named

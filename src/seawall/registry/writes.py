@@ -11,6 +11,7 @@ from seawall.infra.db import Database
 from seawall.kernel.context import SYSTEM, actor
 from seawall.registry import accounting
 from seawall.registry.hooks import Hooks, QuotaNotice
+from seawall.registry.ledger import Limited
 from seawall.registry.receipts import Recorder
 
 T = TypeVar("T")
@@ -23,6 +24,11 @@ class ContentWrites:
         self._db = db
         self.hooks = hooks
         self.receipts = receipts
+        self._limited = Limited()
+
+    def account(self, project_id: int, *, free: bool, exact: bool) -> accounting.Account:
+        """What a transaction changes of a project's sum; see Account."""
+        return accounting.Account(project_id, free=free, exact=exact, limited=self._limited)
 
     async def charged(self, write: Callable[[Connection, bool], T]) -> T:
         """Do a write that a quota may refuse; the hooks learn of a refusal in a transaction of its own.

@@ -6,7 +6,7 @@ import asyncio
 
 from seawall.features.replication.endpoint import LocalEndpoint
 from seawall.kernel.errors import ConflictError
-from seawall.registry import accounting, projects
+from seawall.registry import projects, quota_lists
 from tests.support.lab import Lab, Run
 
 
@@ -35,7 +35,7 @@ def test_a_project_that_a_copy_makes_has_the_quota_of_new_projects(run: Run) -> 
     async def body(lab: Lab) -> None:
         await lab.services.configuration.set({"storage_per_project": 5000})
         await LocalEndpoint(lab.db, lab.content).prepare("copied/app")
-        rows = await lab.db.read(lambda c: list(accounting.usage(c)))
+        rows = await lab.db.read(lambda c: list(quota_lists.usage(c)))
         assert [row for row in rows if row[0] == "copied"] == [("copied", 0, 5000)]
 
     run(body)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from seawall.infra.db import open_database
 from seawall.registry import accounting
+from seawall.registry.ledger import USED
 from seawall.registry.tables import project_blobs, quotas
 from tests.support.digests import digest_of
 from tests.support.oci.bare import image, put_manifest
@@ -82,10 +83,10 @@ class Clients:
             assert not thread.is_alive()
 
 
-def figures(connection: Connection) -> tuple[int, int, int]:
+def figures(connection: Connection, limit: int) -> tuple[int, int, int]:
     """(project, stored usage, what the project is charged for)."""
     project, used = connection.execute(
-        select(quotas.c.project_id, quotas.c.used_storage).where(quotas.c.hard_storage == LIMIT)
+        select(quotas.c.project_id, USED).where(quotas.c.hard_storage == limit, USED > 0)
     ).one()
     held = func.coalesce(func.sum(project_blobs.c.size), 0)
     charged = connection.execute(select(held).where(project_blobs.c.project_id == project)).scalar_one()
@@ -93,8 +94,12 @@ def figures(connection: Connection) -> tuple[int, int, int]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
-def test_the_sum_survives_crashes(backend: str, postgres: Postgres, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("backend", "limit"),
+    [("sqlite", LIMIT), ("postgresql", LIMIT), ("postgresql", accounting.UNLIMITED)],
+    ids=["sqlite", "postgresql", "postgresql-unlimited"],
+)
+def test_the_sum_survives_crashes(backend: str, limit: int, postgres: Postgres, tmp_path: Path) -> None:
     settings = {"SEAWALL_JOBS__EMBEDDED": "false", "SEAWALL_LOG__ACCESS": "false"}
     if backend == "postgresql":
         settings["SEAWALL_DATABASE__URL"] = postgres.migrated()
@@ -104,7 +109,7 @@ def test_the_sum_survives_crashes(backend: str, postgres: Postgres, tmp_path: Pa
     refused = 0
     try:
         server.start()
-        server.api("POST", "/projects", json={"project_name": "tight", "storage_limit": LIMIT})
+        server.api("POST", "/projects", json={"project_name": "tight", "storage_limit": limit})
         for number in range(ROUNDS):
             clients = Clients(server, number)
             until(lambda clients=clients: clients.done >= 20 or clients.wrong)  # type: ignore[misc]
@@ -116,11 +121,12 @@ def test_the_sum_survives_crashes(backend: str, postgres: Postgres, tmp_path: Pa
             refused += clients.refused
             server.start()
             db = open_database(url)
-            project, used, charged = db.sync_read(figures)
-            assert used == charged <= LIMIT
+            project, used, charged = db.sync_read(lambda c: figures(c, limit))
+            assert used == charged
+            assert limit < 0 or used <= limit
             before, after = db.sync_write(lambda c, p=project: accounting.refresh(c, p))  # type: ignore[misc]
             assert before == after == used, "what is counted is not what is held"
             db.sync_read(lambda c: None)
-        assert refused, "the limit was never reached"
+        assert bool(refused) == (limit > 0), "the limit was never reached"
     finally:
         server.close()

@@ -53,6 +53,7 @@ _DERIVED = {
     "job_queues",
     "jobs",
     "outbox",
+    "quota_changes",
     "replication_executions",
     "replication_tasks",
     "retention_executions",

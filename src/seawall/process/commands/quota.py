@@ -15,7 +15,7 @@ from seawall.infra.db import Database, open_database
 from seawall.kernel.errors import InvalidError
 from seawall.process.commands.common import ConfigOption, DataOption, registry_of
 from seawall.process.commands.output import JsonOption, Output, OutputOption, in_json, listed
-from seawall.registry import accounting, index
+from seawall.registry import accounting, index, quota_lists
 from seawall.registry.lookups import repository_ids
 
 quota_app = typer.Typer(no_args_is_help=True, help="Show and set the storage quotas of projects.")
@@ -50,7 +50,7 @@ def list_(
     Example: seawall quota list
     """
     db = _open(config, data_dir)
-    found = list(db.sync_read(accounting.usage))
+    found = list(db.sync_read(quota_lists.usage))
     asyncio.run(db.close())
     wants_json = in_json(as_json, output)
     rows: list[tuple[object, ...]] = list(found)

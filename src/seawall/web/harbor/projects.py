@@ -20,8 +20,8 @@ from seawall.features.replication.registries import registry_row
 from seawall.features.retention.policies import policy_ids
 from seawall.kernel.errors import ConflictError, InvalidError
 from seawall.kernel.names import check_project_name
-from seawall.registry import accounting, virtual
 from seawall.registry import projects as content
+from seawall.registry import quota_lists, virtual
 from seawall.web.harbor.deps import Access, ListingDep, anyone, location, project_access, signed_in, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db, Replicating
@@ -354,7 +354,7 @@ async def get_project_summary(
             summary.guest_count = counts.get("guest", 0)
             summary.limited_guest_count = counts.get("limitedGuest", 0)
         if quota:
-            row = accounting.quota_of(connection, project.id)
+            row = quota_lists.quota_of(connection, project.id)
             if row is not None:
                 summary.quota = ProjectSummaryQuota(
                     hard=ResourceList(storage=row.hard_storage), used=ResourceList(storage=row.used_storage)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from seawall.registry import accounting
+from seawall.registry import accounting, quota_lists
 from seawall.web.harbor.deps import Access, Id, ListingDep, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
@@ -74,13 +74,13 @@ async def list_quotas(
         raise ApiError(400, "reference_id must be a project's id")
 
     project_id = int(reference_id) if reference_id else None
-    total, found = await db.read(lambda c: accounting.list_quotas(c, project_id, page))
+    total, found = await db.read(lambda c: quota_lists.list_quotas(c, project_id, page))
     page.total(total)
     return [_model(row) for row in found]
 
 
 async def _row(access: Access, db: Db, quota_id: int) -> Any:
-    row = await db.read(lambda c: accounting.quota(c, quota_id))
+    row = await db.read(lambda c: quota_lists.quota(c, quota_id))
     if row is None:
         raise ApiError(404, f"quota {quota_id} not found")
     return row

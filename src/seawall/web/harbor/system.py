@@ -16,7 +16,7 @@ from seawall.access import projects as domain
 from seawall.access.sources import LDAP, OIDC
 from seawall.infra.ca import has_ca
 from seawall.infra.configuration import ITEMS
-from seawall.registry import accounting, repository_lists
+from seawall.registry import quota_lists, repository_lists
 from seawall.web.harbor.deps import Access, anyone, signed_in, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Config, Db, Dr, RedisDep, SettingsDep, SourcesDep, StorageDep
@@ -220,7 +220,7 @@ async def get_statistic(access: Annotated[Access, signed_in()], db: Db) -> Stati
         if principal.sysadmin:
             result.total_project_count = public[0] + private[0]
             result.total_repo_count = public[1] + private[1]
-            result.total_storage_consumption = accounting.total_used(connection)
+            result.total_storage_consumption = quota_lists.total_used(connection)
         return result
 
     return await db.read(count)
