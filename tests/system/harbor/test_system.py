@@ -112,10 +112,10 @@ def test_the_log_goes_to_syslog(admin: Caller) -> None:
 
     def told(resource: str, kind: str) -> bool:
         return any(
-            f'"username": "{user.name}"' in line
-            and f'"resource": "{resource}"' in line
-            and f'"operation": "create", "resource_type": "{kind}"' in line
-            for line in server.text.split("<110>")
+            f'operator="{user.name}"' in line
+            and f'resourceType="{kind}"' in line
+            and f"action:create, resource:{resource}, " in line
+            for line in server.text.splitlines()
         )
 
     def newest() -> Any:

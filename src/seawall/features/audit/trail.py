@@ -2,7 +2,7 @@
 
 `AuditTrail.record` writes an entry in the transaction of the change it tells of. Entries are never changed;
 the purge job deletes old ones. With `audit_log_forward_endpoint` set, each entry also goes to a syslog
-server (RFC 5424 over TCP with octet counting, RFC 6587 3.4.1), through the outbox: at least once, in spite
+server (over TCP, a line each, as Harbor sends them), through the outbox: at least once, in spite
 of crashes and of a syslog server that is away.
 
 What a change made over the API is called is known only when its handler is done, so its entry is written
@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import os
+import re
 import socket
 import time
 import uuid
@@ -39,6 +41,7 @@ from seawall.registry.model import StoredManifest
 PURGE_SCHEDULE = "system:purge-audit"
 SYSLOG_EVENT = "AUDIT"
 _SYSLOG_SECONDS = 10.0
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PURGE_BATCH = 5000
 # Longer than any request takes to its audit entry.
 _INTENT_SECONDS = 120.0
@@ -192,15 +195,33 @@ def recover(connection: Connection, trail: AuditTrail, older_than_seconds: float
 
 
 def syslog_message(row: dict[str, Any]) -> bytes:
-    """The entry as a frame of RFC 6587: facility 13 (log audit), severity informational or warning."""
+    """The entry as Harbor sends it, so that what reads Harbor's goes on; with two fields more.
+
+    That is the older form of syslog (RFC 3164) with an RFC 3339 time, as Go's library writes it, and a line
+    end behind each message (RFC 6587 3.4.2).
+    """
     moment = datetime.datetime.fromtimestamp(row["at"], datetime.UTC)
-    stamp = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
-    priority = 13 * 8 + (6 if row["success"] else 4)
-    keys = ("username", "address", "operation", "resource_type", "resource", "description", "success")
-    # JSON escapes line ends, so a name cannot forge a second message.
-    body = json.dumps({key: row[key] for key in keys}, ensure_ascii=True)
-    text = f"<{priority}>1 {stamp} {socket.gethostname()[:255]} seawall - audit - {body}".encode()
-    return f"{len(text)} ".encode() + text
+    stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    level, name = (6, "INFO") if row["success"] else (4, "WARNING")
+    fields = {
+        "address": row["address"],
+        "operator": row["username"],
+        "resourceType": row["resource_type"],
+        "success": str(row["success"]).lower(),
+        "time": moment.isoformat(),
+    }
+    # JSON escapes quotes and line ends: a name can forge neither a field nor a second message.
+    said = " ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in fields.items())
+    resource, description = (_one_line(row[key]) for key in ("resource", "description"))
+    action = f"action:{row['operation']}, resource:{resource}, operation_description:{description}"
+    process = f"{socket.gethostname()[:255]} audit[{os.getpid()}]"
+    return f"<{level}>{stamp} {process}: {stamp} [{name}] [{said}]: {action}\n".encode(
+        errors="backslashreplace"
+    )
+
+
+def _one_line(text: str) -> str:
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class AuditHook(ContentHook):
