@@ -17,6 +17,7 @@ const Artifact = page(() => import("./features/artifacts/page"), "ArtifactPage")
 const Compare = page(() => import("./features/artifacts/compare"), "Compare");
 const Logs = page(() => import("./features/logs/page"), "Logs");
 const Search = page(() => import("./features/search/page"), "SearchPage");
+const Explorer = page(() => import("./features/explorer/page"), "Explorer");
 const Overview = page(() => import("./features/overview/page"), "Overview");
 const Users = page(() => import("./features/users/users"), "Users");
 const Groups = page(() => import("./features/users/groups"), "Groups");
@@ -166,6 +167,7 @@ function Inside() {
             <Route path="/harbor/projects/:project/:tab?" element={<Project />} />
             <Route path="/harbor/search" element={<Search />} />
             <Route path="/harbor/logs" element={<Logs />} />
+            <Route path="/devcenter-api-2.0" element={<Explorer />} />
             <Route path="/harbor/profile" element={<Profile />} />
             <Route path="/device" element={<Device />} />
             <Route path="/oauth/authorize" element={<Authorize />} />

@@ -92,7 +92,8 @@ async function failure(response: Response): Promise<ApiError> {
   return new ApiError(response.status, code, message, requestId);
 }
 
-async function send(method: string, template: string, options: Options = {}): Promise<Response> {
+/** Sends a request with what a session needs, and gives whatever is answered. */
+export async function exchange(method: string, template: string, options: Options = {}): Promise<Response> {
   const headers: Record<string, string> = { Accept: "application/json", ...options.headers };
   if (options.body !== undefined && !headers["Content-Type"]) headers["Content-Type"] = "application/json";
   if (method !== "GET") {
@@ -117,12 +118,14 @@ async function send(method: string, template: string, options: Options = {}): Pr
   }
   const token = response.headers.get("x-harbor-csrf-token");
   if (token) csrf = token;
-  if (!response.ok) {
-    const error = await failure(response);
-    // Who is signed in is asked for because of this very notice: that question must not raise it again.
-    if (error.status === 401 && !template.startsWith("/c/") && template !== CURRENT) onExpired();
-    throw error;
-  }
+  // Who is signed in is asked for because of this very notice: that question must not raise it again.
+  if (response.status === 401 && !template.startsWith("/c/") && template !== CURRENT) onExpired();
+  return response;
+}
+
+async function send(method: string, template: string, options: Options = {}): Promise<Response> {
+  const response = await exchange(method, template, options);
+  if (!response.ok) throw await failure(response);
   return response;
 }
 

@@ -1749,6 +1749,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/layers/{digest}/artifacts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listHoldersOfLayer"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name}/repositories/{repository_name}/artifacts/{reference}/built-on": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["listBuiltOn"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/labels": {
         parameters: {
             query?: never;
@@ -2889,6 +2921,12 @@ export interface components {
         HardStorage: {
             storage: number;
         };
+        HoldingImage: {
+            digest: string;
+            platform?: {
+                [key: string]: unknown;
+            } | null;
+        };
         Identity: {
             /** @default * */
             subject: string;
@@ -2982,6 +3020,15 @@ export interface components {
             project_id?: number | null;
             creation_time?: string | null;
             update_time?: string | null;
+        };
+        LayerHolder: {
+            project_id: number;
+            repository_name: string;
+            digest: string;
+            type: string;
+            push_time: string | null;
+            tags: string[];
+            images: components["schemas"]["HoldingImage"][];
         };
         LdapConf: {
             ldap_url?: string | null;
@@ -7547,6 +7594,60 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    listHoldersOfLayer: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path: {
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LayerHolder"][];
+                };
+            };
+        };
+    };
+    listBuiltOn: {
+        parameters: {
+            query?: {
+                q?: string | null;
+                sort?: string | null;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path: {
+                repository_name: string;
+                reference: string;
+                project_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LayerHolder"][];
                 };
             };
         };

@@ -128,6 +128,7 @@ export type AuditLog = Body<"AuditLogExt">;
 export type Scanner = Body<"ScannerRegistration">;
 export type ScanStats = Body<"Stats">;
 export type SecuritySummary = Body<"SecuritySummary">;
+export type LayerHolder = Body<"LayerHolder">;
 export type VulnerabilityItem = Body<"VulnerabilityItem">;
 export type Configurations = Record<string, Body<"ConfigItem"> | undefined>;
 export type Statistics = Body<"Statistic">;

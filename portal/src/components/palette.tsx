@@ -6,8 +6,11 @@ import { type KeyboardEvent, useEffect, useId, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 import type { SearchResult } from "../api/types";
 import { within } from "../features/repositories/names";
+import { imageOf, isCve, isDigest } from "../features/search/words";
 import { useGet } from "../hooks";
 import { useI18n } from "../i18n";
+import { shortDigest } from "../lib/format";
+import { useSession } from "../session";
 
 export interface Command {
   id: string;
@@ -18,6 +21,7 @@ export interface Command {
 
 export function Palette({ pages, onClose }: { pages: Command[]; onClose: () => void }) {
   const { t } = useI18n();
+  const { admin } = useSession();
   const navigate = useNavigate();
   const list = useId();
   const [text, setText] = useState("");
@@ -27,6 +31,12 @@ export function Palette({ pages, onClose }: { pages: Command[]; onClose: () => v
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const matching = pages.filter((page) => words.every((word) => page.label.toLowerCase().includes(word)));
   const results = asked ? found.data : undefined;
+  // What the search answers beside names.
+  const questions = [
+    admin && isCve(text) && t("Where is {cve}?", { cve: text.trim() }),
+    isDigest(text) && t("Where is layer {digest}?", { digest: shortDigest(text.trim()) }),
+    !!imageOf(text) && t("What is built on {name}?", { name: text.trim() }),
+  ].filter((label) => label !== false);
   const commands: Command[] = [
     ...(results?.project ?? []).slice(0, 6).map((item) => ({
       id: `p${item.project_id}`,
@@ -44,16 +54,12 @@ export function Palette({ pages, onClose }: { pages: Command[]; onClose: () => v
         ),
     })),
     ...matching,
-    ...(/^(CVE|GHSA|DSA|DLA)-\w/i.test(text.trim())
-      ? [
-          {
-            id: "cve",
-            label: t("Where is {cve}?", { cve: text.trim() }),
-            hint: t("Search"),
-            run: () => navigate(`/harbor/search?q=${encodeURIComponent(text.trim())}`),
-          },
-        ]
-      : []),
+    ...questions.map((label) => ({
+      id: label,
+      label,
+      hint: t("Search"),
+      run: () => navigate(`/harbor/search?q=${encodeURIComponent(text.trim())}`),
+    })),
   ];
   const current = Math.min(at, Math.max(0, commands.length - 1));
   const active = useRef<HTMLDivElement>(null);

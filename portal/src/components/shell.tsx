@@ -160,7 +160,7 @@ export function Shell({ children }: { children: ReactNode }) {
         <Suspense fallback={null}>
           <Palette
             onClose={palette.close}
-            pages={entries.map(([label, to]) => ({
+            pages={[...entries, ["API explorer", "/devcenter-api-2.0"] as const].map(([label, to]) => ({
               id: to,
               label: t(label),
               hint: t("Page"),
@@ -185,9 +185,11 @@ export function Shell({ children }: { children: ReactNode }) {
               {t("CA certificate")}
             </a>
           )}
-          <a href={`${BASE}/openapi.json`} className="nav-small">
-            {t("OpenAPI")}
-          </a>
+          {user && (
+            <Link to="/devcenter-api-2.0" className="nav-small">
+              {t("API explorer")}
+            </Link>
+          )}
           {info.harbor_version && <span className="nav-small">{info.harbor_version}</span>}
         </Box>
       </nav>

@@ -65,7 +65,11 @@ export function DataTable<T>(props: {
   const keys = list.rows.map(rowKey);
   const all = keys.length > 0 && keys.every((key) => selected?.has(key));
   const width = columns.length + (onSelect ? 1 : 0) + (props.actions ? 1 : 0) + (props.expand ? 1 : 0);
-  const pages = Math.max(1, Math.ceil((list.total ?? 0) / (list.pageSize ?? 15)));
+  // The server counts some lists to a limit only (-1): whether there is another page shows by a full one.
+  const uncounted = (list.total ?? 0) < 0;
+  const pages = uncounted
+    ? (list.page ?? 1) + (list.rows.length < (list.pageSize ?? 15) ? 0 : 1)
+    : Math.max(1, Math.ceil((list.total ?? 0) / (list.pageSize ?? 15)));
   const choose = (rows: T[], on: boolean) => {
     const next = new Map(selected);
     for (const row of rows) {
@@ -241,13 +245,13 @@ export function DataTable<T>(props: {
         </Table>
       </Table.ScrollContainer>
       {!list.loading && list.rows.length === 0 && props.empty}
-      {list.setPage && !list.loading && (list.total ?? 0) > 0 && (
+      {list.setPage && !list.loading && (list.total ?? 0) !== 0 && (
         <Group justify="space-between" p="xs" px="md" className="table-foot">
           <Text size="sm" c="dimmed">
-            {t("{n} in all", { n: list.total ?? 0 })}
+            {uncounted ? t("More than {n}", { n: 1000 }) : t("{n} in all", { n: list.total ?? 0 })}
           </Text>
           <Group gap="sm">
-            {list.setPageSize && (list.total ?? 0) > PAGE_SIZES[0] && (
+            {list.setPageSize && (uncounted || (list.total ?? 0) > PAGE_SIZES[0]) && (
               <NativeSelect
                 size="xs"
                 aria-label={t("Rows per page")}

@@ -340,6 +340,32 @@ export function Card({ title, children, right }: { title?: string; children: Rea
   );
 }
 
+/** A short list of what a query has, one line for each, or that there is none. */
+export function ShortList<T>(props: {
+  query: { data: T[] | undefined; error: unknown; refetch: () => unknown };
+  none: string;
+  rowKey: (row: T) => string | number;
+  children: (row: T) => ReactNode;
+}) {
+  return (
+    <Await query={props.query}>
+      {(rows) =>
+        rows.length ? (
+          <ul className="plain">
+            {rows.map((row) => (
+              <li key={props.rowKey(row)}>{props.children(row)}</li>
+            ))}
+          </ul>
+        ) : (
+          <Text size="sm" c="dimmed">
+            {props.none}
+          </Text>
+        )
+      }
+    </Await>
+  );
+}
+
 /** Names and values side by side. */
 export function Facts({ items }: { items: [string, ReactNode][] }) {
   return (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, not_, or_, select
 
 from seawall.infra.db.listing import Condition, Field, Fields, Page, contains
 from seawall.kernel.errors import InvalidError
 from seawall.registry import artifacts, windows
 from seawall.registry.artifacts import Artifact, Cursor, Tag
+from seawall.registry.index import SIGNATURES
 from seawall.registry.tables import manifest_labels, manifests, repositories, tags
 
 
@@ -53,6 +54,19 @@ def _base_condition(condition: Condition) -> ColumnElement[bool]:
     return manifests.c.id.is_not(None)
 
 
+def _signed_condition(condition: Condition) -> ColumnElement[bool]:
+    value = condition.value.lower() if condition.operator == "eq" else ""
+    if value not in ("true", "false", "1", "0"):
+        raise InvalidError("invalid query: signed is true or false")
+    signature = manifests.alias("signature")
+    signed = exists().where(
+        signature.c.repository_id == manifests.c.repository_id,
+        signature.c.accessory_of == manifests.c.digest,
+        signature.c.accessory_type.in_(SIGNATURES),
+    )
+    return signed if value in ("true", "1") else not_(signed)
+
+
 FIELDS: Fields = {
     "id": Field(manifests.c.id, "int"),
     "digest": Field(manifests.c.digest),
@@ -67,6 +81,7 @@ FIELDS: Fields = {
     "tags": _tag_condition,
     "labels": _label_condition,
     "base": _base_condition,
+    "signed": _signed_condition,
 }
 _TAG_FIELDS: Fields = {
     "name": Field(tags.c.name),
@@ -85,14 +100,22 @@ _ACCESSORY_FIELDS: Fields = {
 
 
 def list_artifacts(
-    connection: Connection, page: Page, scope: tuple[str, int], cursor: Cursor | None, *, latest: bool = False
+    connection: Connection,
+    page: Page,
+    scope: tuple[str, int],
+    cursor: Cursor | None,
+    more: Fields,
+    *,
+    latest: bool = False,
 ) -> tuple[int, list[Artifact], Cursor | None]:
     """How many artifacts there are, a page of them, and the cursor of the next page where there is one.
 
-    `scope` is the column of manifests (`repository_id` or `project_id`) and its value. `latest`: only the
-    artifact of each repository that was pushed last. Raises InvalidError for conditions that make no sense.
+    `scope` is the column of manifests (`repository_id` or `project_id`) and its value. `more`: what features
+    know of artifacts, to filter by. `latest`: only the artifact of each repository that was pushed last.
+    Raises InvalidError for conditions that make no sense.
     """
-    known = [item for item in page.conditions if item.key in FIELDS]
+    fields = {**FIELDS, **more}
+    known = [item for item in page.conditions if item.key in fields]
     by_time = not latest and page.sort in ([], [("push_time", True)])
     # All artifacts, or all of a type: their numbers are kept.
     one = known[0] if len(known) == 1 else None
@@ -104,7 +127,7 @@ def list_artifacts(
             connection, scope, limit=page.size, offset=page.offset, after=cursor, total=total, kind=kind
         )
     else:
-        total, found = _filtered(connection, page, scope, cursor if by_time else None, latest=latest)
+        total, found = _filtered(connection, page, scope, cursor if by_time else None, fields, latest=latest)
     following = None
     if by_time and found:
         following = Cursor(found[-1].pushed_at, found[-1].id, None if plain else total)
@@ -112,12 +135,18 @@ def list_artifacts(
 
 
 def _filtered(
-    connection: Connection, page: Page, scope: tuple[str, int], cursor: Cursor | None, *, latest: bool
+    connection: Connection,
+    page: Page,
+    scope: tuple[str, int],
+    cursor: Cursor | None,
+    fields: Fields,
+    *,
+    latest: bool,
 ) -> tuple[int, list[Artifact]]:
     query = artifacts.artifacts(brief=True).where(manifests.c[scope[0]] == scope[1])
     if page.condition("base") is None:
         query = query.where(manifests.c.listed.is_(True))
-    query = page.filter(query, FIELDS)
+    query = page.filter(query, fields)
     if latest:
         query = _latest(query)
     if cursor is not None and cursor.total is not None:
@@ -126,7 +155,7 @@ def _filtered(
         total = connection.execute(
             select(func.count()).select_from(query.with_only_columns(manifests.c.id).subquery())
         ).scalar_one()
-    ordered = page.order(query, FIELDS, *artifacts.NEWEST_FIRST)
+    ordered = page.order(query, fields, *artifacts.NEWEST_FIRST)
     if cursor is not None:
         part = ordered.where(artifacts.before_cursor(cursor)).limit(page.size)
     else:

@@ -75,6 +75,8 @@ _SBOMS = {
     "application/spdx+json": "sbom.spdx",
     "text/spdx+json": "sbom.spdx",
 }
+# The types of accessories that are signatures.
+SIGNATURES = ("signature.cosign", "signature.notation")
 _COSIGN_LAYER = "application/vnd.dev.cosign.simplesigning.v1+json"
 _BATCH = 500
 

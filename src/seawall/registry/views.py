@@ -14,4 +14,5 @@ from seawall.registry import tables
 repositories: FromClause = tables.repositories
 manifests: FromClause = tables.manifests
 manifest_labels: FromClause = tables.manifest_labels
+manifest_references: FromClause = tables.manifest_references
 tags: FromClause = tables.tags

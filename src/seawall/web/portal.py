@@ -1,9 +1,10 @@
 """The portal: the built front end, served by every instance.
 
 `portal/` is built into `portal_dist` when the package is built. The application's one HTML page answers at
-`/`, `/harbor/...`, `/account/...` and `/oidc-onboard` (Harbor's portal has these addresses); files are below
-`/portal/`. Files with a hash in their name never change and are cached for a year; the page itself is never
-cached, for it names them, and because each answer has a nonce of its own (Content-Security-Policy, level 3).
+`/`, `/harbor/...`, `/account/...`, `/devcenter-api-2.0` and `/oidc-onboard` (Harbor's portal has these
+addresses); files are below `/portal/`. Files with a hash in their name never change and are cached for a
+year; the page itself is never cached, for it names them, and because each answer has a nonce of its own
+(Content-Security-Policy, level 3).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _PAGES = (
     "/harbor",
     "/harbor/{rest:path}",
     "/account/{rest:path}",
+    "/devcenter-api-2.0",
     "/oidc-onboard",
     "/device",
     "/oauth/authorize",

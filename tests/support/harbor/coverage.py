@@ -61,7 +61,8 @@ ON_PURPOSE = (
     "Global labels are listed for those who are signed in, who may read each; Harbor lists them for anybody,"
     " and shows one to administrators.",
     "`q` of `/security/vul`, and `tags` and `labels` of artifacts in `q`, take `~`, ranges and lists also"
-    " where Harbor refuses them. `latest_in_repository` needs neither `media_type` nor `artifact_type`.",
+    " where Harbor refuses them. `signed` and `severity` there are Seawall's own."
+    " `latest_in_repository` needs neither `media_type` nor `artifact_type`.",
     "The scanner and the artifacts of a public project are shown without signing in; Harbor's answer 401.",
     "`/health` names core, database, redis and registry. Jobs, the portal and the registry's controller have"
     " no entries.",

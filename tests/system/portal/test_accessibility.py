@@ -20,6 +20,10 @@ SOURCES = ROOT / "portal/src"
 ADMINISTRATION = [
     "/harbor/projects",
     "/harbor/search?q=web",
+    "/harbor/search?q=sha256:" + "0" * 64,
+    "/harbor/search?q=web/app:v1",
+    "/devcenter-api-2.0",
+    "/devcenter-api-2.0?operation=POST%20/projects",
     "/harbor/logs",
     "/harbor/dashboard",
     "/harbor/profile",
@@ -72,7 +76,7 @@ IN_REPOSITORY = [
     f"{REPOSITORY}/compare?from=v1&to=v2",
     *(
         f"{REPOSITORY}/artifacts-tab/artifacts/v1?tab={tab}"
-        for tab in ("layers", "vulnerabilities", "sbom", "accessories", "annotations")
+        for tab in ("layers", "vulnerabilities", "sbom", "accessories", "built-on", "annotations")
     ),
     PROJECT + "/repositories/multi/artifacts-tab/artifacts/1?tab=platforms",
     PROJECT + "/repositories/greeting/artifacts-tab/artifacts/0.1.0",

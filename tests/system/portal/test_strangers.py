@@ -81,8 +81,13 @@ def paths(desk: Desk) -> list[str]:
                 "clearing-job/gc",
                 "job-service-dashboard/pending-jobs",
                 "cluster/instances",
+                "dashboard",
+                "configs/sources",
+                "search?q=r",
+                f"search?q=other/{REPOSITORY}:{TAG}",
             )
         ),
+        "/devcenter-api-2.0?operation=GET%20/projects",
         *(
             f"/harbor/projects/{web}/{name}"
             for name in ("repositories", "members", "labels", "tag-strategy", "robot-account", "webhook")
@@ -91,6 +96,7 @@ def paths(desk: Desk) -> list[str]:
         f"{strange}/artifacts-tab",
         f"{strange}/info-tab",
         f"{strange}/artifacts-tab/artifacts/{TAG}",
+        f"{strange}/artifacts-tab/artifacts/{TAG}?tab=built-on",
     ]
 
 

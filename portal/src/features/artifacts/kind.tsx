@@ -39,7 +39,7 @@ export const isAttestation = (reference: Reference) =>
 export const attests = (reference: Reference) =>
   (reference.annotations as Record<string, string> | undefined)?.["vnd.docker.reference.digest"];
 
-export const platformOf = (reference: Reference) =>
+export const platformOf = (reference: Pick<Reference, "platform">) =>
   [reference.platform?.os, reference.platform?.architecture, reference.platform?.variant]
     .filter(Boolean)
     .join("/");

@@ -65,7 +65,11 @@ export function History({ where, image }: { where: Where; image: boolean }) {
               title: t("Layer"),
               cell: (row) =>
                 row.layer ? (
-                  <Digest value={row.layer.digest} />
+                  // Leads to where else the layer is.
+                  <Digest
+                    value={row.layer.digest}
+                    to={`/harbor/search?q=${encodeURIComponent(row.layer.digest)}`}
+                  />
                 ) : (
                   <Text size="xs" c="dimmed">
                     {t("none")}

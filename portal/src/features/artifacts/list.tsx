@@ -40,6 +40,17 @@ const NAMES = {
   pulled: "Pulled",
 } as const;
 
+/** A choice of the severity filter -> what `q` asks for. */
+const SEVERITY_TERMS: Record<string, string> = {
+  Critical: "[Critical~]",
+  High: "[High~]",
+  Medium: "[Medium~]",
+  Low: "[Low~]",
+  None: "None",
+  Unknown: "Unknown",
+  unscanned: "nil",
+};
+
 export function Artifacts({ project, repository }: { project: Project; repository: string }) {
   const { t, word } = useI18n();
   const { info } = useSession();
@@ -48,6 +59,8 @@ export function Artifacts({ project, repository }: { project: Project; repositor
   const [kind, setKind] = useFilter("type", { push: true });
   const [tagged, setTagged] = useFilter("tagged", { push: true });
   const [label, setLabel] = useFilter("label", { push: true });
+  const [signed, setSigned] = useFilter("signed", { push: true });
+  const [severity, setSeverity] = useFilter("severity", { push: true });
   const [hidden, setHidden] = useLocalStorage<string[]>({
     key: "seawall-artifact-columns-hidden",
     defaultValue: [],
@@ -72,6 +85,8 @@ export function Artifacts({ project, repository }: { project: Project; repositor
                 : undefined,
           type: kind,
           labels: label ? `(${label})` : undefined,
+          signed: signed === "yes" ? true : signed === "no" ? false : undefined,
+          severity: SEVERITY_TERMS[severity],
         }),
         with_tag: true,
         with_label: true,
@@ -191,6 +206,32 @@ export function Artifacts({ project, repository }: { project: Project; repositor
                 { value: "no", label: t("Untagged") },
               ]}
             />
+            <NativeSelect
+              aria-label={t("Signed")}
+              value={signed}
+              onChange={(event) => setSigned(event.currentTarget.value)}
+              data={[
+                { value: "", label: t("Signed and unsigned") },
+                { value: "yes", label: t("Signed") },
+                { value: "no", label: t("Unsigned") },
+              ]}
+            />
+            <NativeSelect
+              aria-label={t("Severity")}
+              value={severity}
+              onChange={(event) => setSeverity(event.currentTarget.value)}
+              data={[
+                { value: "", label: t("Every severity") },
+                { value: "Critical", label: word("Critical") },
+                ...["High", "Medium", "Low"].map((name) => ({
+                  value: name,
+                  label: t("{severity} or worse", { severity: word(name) }),
+                })),
+                { value: "None", label: word("None") },
+                { value: "Unknown", label: word("Unknown") },
+                { value: "unscanned", label: t("Not scanned") },
+              ]}
+            />
             {labels.length > 0 && (
               <NativeSelect
                 aria-label={t("Label")}
@@ -258,7 +299,13 @@ export function Artifacts({ project, repository }: { project: Project; repositor
           </>
         )}
         empty={
-          <Empty title={tag || kind || tagged || label ? t("No artifact matches") : t("No artifacts here")} />
+          <Empty
+            title={
+              tag || kind || tagged || label || signed || severity
+                ? t("No artifact matches")
+                : t("No artifacts here")
+            }
+          />
         }
         expand={(row) => <Parts artifact={row} project={project} repository={repository} />}
         expandable={(row) => !!row.references?.length}

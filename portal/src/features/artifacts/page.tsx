@@ -18,6 +18,7 @@ import { overview } from "../scanning/severity";
 import { Details } from "./annotations";
 import { registryHost } from "./commands";
 import { Addition } from "./files";
+import { BuiltOn } from "./holders";
 import { KindIcon, Platforms } from "./kind";
 import { History } from "./layers";
 import { Overview } from "./overview";
@@ -114,7 +115,7 @@ function Loaded(props: { project: Project; repository: string; reference: string
           first,
           ...(layered ? ["layers"] : []),
           ...files,
-          ...["vulnerabilities", "sbom", "accessories", "annotations"],
+          ...["vulnerabilities", "sbom", "accessories", "built-on", "annotations"],
         ];
         return (
           <Page
@@ -217,6 +218,7 @@ function Loaded(props: { project: Project; repository: string; reference: string
                 <Tabs.Tab value="vulnerabilities">{t("Vulnerabilities")}</Tabs.Tab>
                 <Tabs.Tab value="sbom">{t("SBOM")}</Tabs.Tab>
                 <Tabs.Tab value="accessories">{t("Signatures and referrers")}</Tabs.Tab>
+                <Tabs.Tab value="built-on">{t("Built on this")}</Tabs.Tab>
                 <Tabs.Tab value="annotations">{t("Annotations and configuration")}</Tabs.Tab>
               </Tabs.List>
               {!!artifact.references?.length && (
@@ -242,6 +244,9 @@ function Loaded(props: { project: Project; repository: string; reference: string
               </Tabs.Panel>
               <Tabs.Panel value="accessories">
                 <Referrers artifact={artifact} where={where} project={project} repository={repository} />
+              </Tabs.Panel>
+              <Tabs.Panel value="built-on">
+                <BuiltOn where={where} name={titleOf(full, artifact, reference)} address="built_" />
               </Tabs.Panel>
               <Tabs.Panel value="annotations">
                 <Details artifact={artifact} />

@@ -2,7 +2,7 @@
 import { Text } from "@mantine/core";
 import type { PathOf } from "../../api/client";
 import type { AuditLog } from "../../api/types";
-import { Await, Card, Time } from "../../components/ui";
+import { Card, ShortList, Time } from "../../components/ui";
 import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 
@@ -15,28 +15,18 @@ export function RecentPushes({ project }: { project?: string }) {
   });
   return (
     <Card title={t("Recent pushes")}>
-      <Await query={query}>
-        {(rows) =>
-          rows.length ? (
-            <ul className="plain">
-              {rows.map((row) => (
-                <li key={row.id}>
-                  <Text size="sm" className="wrap">
-                    {row.resource}
-                  </Text>
-                  <Text size="sm" c="dimmed">
-                    {row.username} · <Time value={row.op_time} />
-                  </Text>
-                </li>
-              ))}
-            </ul>
-          ) : (
-            <Text size="sm" c="dimmed">
-              {t("Nothing was pushed yet")}
+      <ShortList query={query} none={t("Nothing was pushed yet")} rowKey={(row) => row.id}>
+        {(row) => (
+          <>
+            <Text size="sm" className="wrap">
+              {row.resource}
             </Text>
-          )
-        }
-      </Await>
+            <Text size="sm" c="dimmed">
+              {row.username} · <Time value={row.op_time} />
+            </Text>
+          </>
+        )}
+      </ShortList>
     </Card>
   );
 }

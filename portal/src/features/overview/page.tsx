@@ -10,7 +10,7 @@ import type {
   SecuritySummary,
   Statistics,
 } from "../../api/types";
-import { Await, Card, Page, Status, Time } from "../../components/ui";
+import { Await, Card, Page, ShortList, Status, Time } from "../../components/ui";
 import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { bytes, seconds } from "../../lib/format";
@@ -66,28 +66,18 @@ function Failures() {
   );
   return (
     <Card title={t("Failed replications")}>
-      <Await query={query}>
-        {(rows) =>
-          rows.length ? (
-            <ul className="plain">
-              {rows.map((row) => (
-                <li key={row.id}>
-                  <Anchor component={Link} size="sm" to={`/harbor/replications?rule=${row.policy_id}`}>
-                    {t("Run")} {row.id}
-                  </Anchor>
-                  <Text size="sm" c="dimmed">
-                    {t("{n} failed", { n: row.failed ?? 0 })} · <Time value={row.end_time} />
-                  </Text>
-                </li>
-              ))}
-            </ul>
-          ) : (
+      <ShortList query={query} none={t("None")} rowKey={(row) => row.id}>
+        {(row) => (
+          <>
+            <Anchor component={Link} size="sm" to={`/harbor/replications?rule=${row.policy_id}`}>
+              {t("Run")} {row.id}
+            </Anchor>
             <Text size="sm" c="dimmed">
-              {t("None")}
+              {t("{n} failed", { n: row.failed ?? 0 })} · <Time value={row.end_time} />
             </Text>
-          )
-        }
-      </Await>
+          </>
+        )}
+      </ShortList>
     </Card>
   );
 }

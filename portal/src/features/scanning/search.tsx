@@ -1,13 +1,11 @@
-import { Anchor, Button, Group, NativeSelect, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, NativeSelect, Stack, TextInput } from "@mantine/core";
 import { type FormEvent, useState } from "react";
-import type { VulnerabilityItem } from "../../api/types";
-import { DataTable } from "../../components/table";
-import { Card, Digest, Empty } from "../../components/ui";
-import { useList } from "../../hooks";
+import { Card } from "../../components/ui";
 import { useI18n } from "../../i18n";
+import { useAddress } from "../../lib/address";
 import { q } from "../../lib/format";
-import { artifactPath } from "../repositories/names";
-import { SEVERITIES, Severity } from "./severity";
+import { Findings, useFindings } from "./findings";
+import { SEVERITIES } from "./severity";
 
 const FIELDS = [
   "cve_id",
@@ -20,20 +18,23 @@ const FIELDS = [
   "digest",
 ];
 
+/** The condition as `q` has it: a score is the lowest one that is looked for. */
+function term(field: string, value: string) {
+  const text = value.trim();
+  const lowest = field === "cvss_score_v3" && /^\d/.test(text);
+  return q({ [field]: lowest ? `[${text}~10]` : text });
+}
+
 export function VulnerabilitySearch() {
   const { t, word } = useI18n();
-  const [field, setField] = useState("cve_id");
-  const [value, setValue] = useState("");
-  const [terms, setTerms] = useState<string | undefined>();
-  const list = useList<VulnerabilityItem>("/security/vul", {
-    query: { q: terms, tune_count: true, with_tag: true },
-  });
+  const { get, set } = useAddress();
+  const asked = FIELDS.includes(get("by") ?? "") ? get("by")! : "cve_id";
+  const [field, setField] = useState(asked);
+  const [value, setValue] = useState(get("for") ?? "");
+  const list = useFindings(term(asked, get("for") ?? ""), "");
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    const text = value.trim();
-    const range =
-      field === "cvss_score_v3" && /^\d/.test(text) && !text.startsWith("[") ? `[${text}~10]` : text;
-    setTerms(q({ [field]: range }));
+    set({ by: field, for: value.trim(), page: undefined });
   };
   return (
     <Card title={t("Find vulnerabilities")}>
@@ -71,45 +72,7 @@ export function VulnerabilitySearch() {
             </Button>
           </Group>
         </form>
-        <DataTable
-          label={t("Vulnerabilities")}
-          list={list}
-          rowKey={(row) => `${row.cve_id} ${row.digest} ${row.package} ${row.version}`}
-          empty={<Empty title={t("Nothing matches")} />}
-          expand={(row) => (
-            <Stack gap={6}>
-              <Text size="sm" className="markdown">
-                {row.desc || t("No description.")}
-              </Text>
-              {row.links?.map((link) => (
-                <Anchor key={link} href={link} size="sm" target="_blank" rel="noreferrer noopener">
-                  {link}
-                </Anchor>
-              ))}
-            </Stack>
-          )}
-          columns={[
-            { title: "CVE", cell: (row) => <b>{row.cve_id}</b> },
-            { title: t("Severity"), cell: (row) => <Severity value={row.severity} /> },
-            { title: "CVSS", cell: (row) => row.cvss_v3_score || "–" },
-            { title: t("Repository"), cell: (row) => row.repository_name },
-            {
-              title: t("Artifact"),
-              cell: (row) => (
-                <Digest
-                  value={row.digest}
-                  to={artifactPath(
-                    row.project_id,
-                    row.repository_name.split("/").slice(1).join("/"),
-                    row.digest,
-                  )}
-                />
-              ),
-            },
-            { title: t("Package"), cell: (row) => `${row.package} ${row.version}` },
-            { title: t("Fixed in"), cell: (row) => row.fixed_version || "–" },
-          ]}
-        />
+        <Findings label={t("Vulnerabilities")} none={t("Nothing matches")} list={list} />
       </Stack>
     </Card>
   );

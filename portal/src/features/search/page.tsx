@@ -1,22 +1,22 @@
 import { Anchor, Badge } from "@mantine/core";
 import { Link, useSearchParams } from "react-router";
-import type { SearchResult, VulnerabilityItem } from "../../api/types";
+import type { SearchResult } from "../../api/types";
 import { DataTable } from "../../components/table";
-import { Await, Card, Digest, Empty, Page } from "../../components/ui";
-import { useGet, useList } from "../../hooks";
+import { Await, Card, Empty, Page } from "../../components/ui";
+import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { useSession } from "../../session";
-import { artifactPath, within } from "../repositories/names";
-import { Severity } from "../scanning/severity";
-
-// Names of vulnerabilities: CVE-2024-1234, GHSA-xxxx-xxxx-xxxx, DSA-5678-1 and the like.
-const CVE = /^(CVE|GHSA|DSA|DLA|ELSA|RHSA|GO|PYSEC|RUSTSEC|ALAS|USN)-[\w-]+$/i;
+import { BuiltOn, HoldersOfLayer } from "../artifacts/holders";
+import { within } from "../repositories/names";
+import { Findings, useFindings } from "../scanning/findings";
+import { imageOf, isCve, isDigest } from "./words";
 
 export function SearchPage() {
   const { t } = useI18n();
   const { admin } = useSession();
   const [params] = useSearchParams();
   const words = params.get("q") ?? "";
+  const base = imageOf(words);
   const query = useGet<SearchResult>("/search", { query: { q: words } }, { enabled: !!words });
   return (
     <Page title={t("Search")} description={words ? t("Results for “{words}”", { words }) : undefined}>
@@ -26,7 +26,13 @@ export function SearchPage() {
         <Await query={query}>
           {(result) => (
             <>
-              {admin && CVE.test(words.trim()) && <Affected cve={words.trim()} />}
+              {admin && isCve(words) && <Affected cve={words.trim()} />}
+              {isDigest(words) && <HoldersOfLayer digest={words.trim()} />}
+              {base && (
+                <Card title={t("Images built on {name}", { name: words.trim() })}>
+                  <BuiltOn where={base} name={words.trim()} address="built_" />
+                </Card>
+              )}
               <Card title={t("Projects")}>
                 <DataTable
                   label={t("Projects")}
@@ -101,37 +107,13 @@ function Affected({ cve }: { cve: string }) {
   const name = /^ghsa/i.test(cve)
     ? cve.slice(0, 4).toUpperCase() + cve.slice(4).toLowerCase()
     : cve.toUpperCase();
-  const list = useList<VulnerabilityItem>("/security/vul", {
-    query: { q: `cve_id=${name}`, tune_count: true, with_tag: true },
-    address: "cve_",
-  });
+  const title = t("Artifacts with {cve}", { cve: name });
   return (
-    <Card title={t("Artifacts with {cve}", { cve: name })}>
-      <DataTable
-        label={t("Artifacts with {cve}", { cve: name })}
-        list={list}
-        rowKey={(row) => `${row.digest} ${row.repository_name} ${row.package} ${row.version}`}
-        empty={<Empty title={t("No scanned artifact has it")} />}
-        columns={[
-          { title: t("Severity"), cell: (row) => <Severity value={row.severity} /> },
-          { title: t("Repository"), cell: (row) => row.repository_name },
-          {
-            title: t("Artifact"),
-            cell: (row) => (
-              <Digest
-                value={row.digest}
-                to={artifactPath(
-                  row.project_id,
-                  within(row.repository_name.split("/")[0], row.repository_name),
-                  row.digest,
-                )}
-              />
-            ),
-          },
-          { title: t("Tags"), cell: (row) => row.tags?.join(", ") || "–" },
-          { title: t("Package"), cell: (row) => `${row.package} ${row.version}` },
-          { title: t("Fixed in"), cell: (row) => row.fixed_version || "–" },
-        ]}
+    <Card title={title}>
+      <Findings
+        label={title}
+        none={t("No scanned artifact has it")}
+        list={useFindings(`cve_id=${name}`, "cve_")}
       />
     </Card>
   );

@@ -23,6 +23,7 @@ from seawall.infra.jobs.service import JobService
 from seawall.kernel import globs
 from seawall.kernel.errors import PreconditionError, SeawallError
 from seawall.registry.hooks import ContentHook, Push
+from seawall.registry.index import SIGNATURES
 from seawall.registry.lookups import TaggedArtifact, accessory_digests, label_names, tagged_artifacts
 
 KINDS = ("IMAGE", "CNAI")
@@ -30,7 +31,6 @@ LABELED = "ARTIFACT_LABELED"
 # Harbor's numbers of severities; what was not scanned passes for the worst.
 SEVERITIES = {"None": 0, "Unknown": 0, "Negligible": 1, "Low": 2, "Medium": 3, "High": 4, "Critical": 5}
 _UNSCANNED = 99
-_SIGNATURES = ("signature.cosign", "signature.notation")
 _TASK_SECONDS = 1800.0
 _TOKEN_SECONDS = 3600
 _TRIES = 3
@@ -233,7 +233,7 @@ def _labels(text: str) -> set[str]:
 
 
 def _signed(connection: Connection, row: TaggedArtifact) -> bool:
-    return bool(accessory_digests(connection, row.repository_id, row.digest, _SIGNATURES, 1))
+    return bool(accessory_digests(connection, row.repository_id, row.digest, SIGNATURES, 1))
 
 
 def _severity(connection: Connection, shown: Shown) -> int:

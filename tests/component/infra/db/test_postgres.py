@@ -50,6 +50,14 @@ def prepare(db: PostgresDatabase) -> None:
     db.sync_write(lambda c: c.execute(text("CREATE TABLE done (number int)")))
 
 
+def test_plans_are_not_compiled(postgres: Postgres) -> None:
+    db = open_db(postgres.migrated())
+    try:
+        assert db.sync_read(lambda c: c.execute(text("SHOW jit")).scalar()) == "off"
+    finally:
+        asyncio.run(db.close())
+
+
 def numbers(db: PostgresDatabase) -> tuple[int, list[int]]:
     """(counter, numbers written)."""
     return db.sync_read(

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from fastapi import Query, Response
 
+from seawall.features.scan import listed
 from seawall.kernel.errors import NotFoundError
 from seawall.registry import artifact_lists
 from seawall.registry.artifacts import Artifact as ArtifactRow
@@ -39,7 +40,9 @@ async def _page(
 ) -> list[ArtifactRow]:
     cursor = Cursor.parse(after) if after else None
     total, found, following = await db.read(
-        lambda c: artifact_lists.list_artifacts(c, page, scope, cursor, latest=latest)
+        lambda c: artifact_lists.list_artifacts(
+            c, page, scope, cursor, listed.conditions(c, access.project.id), latest=latest
+        )
     )
     page.total(total, None if following is None else str(following))
     return found

@@ -1,0 +1,201 @@
+"""Where a layer is: the artifacts of all projects that have it, and the images that are built on another one.
+
+An image that an index names is found as a part of that index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Select, exists, func, select, union_all
+
+from seawall.access.access import allows, projects_with_roles
+from seawall.access.principal import Principal
+from seawall.access.views import projects
+from seawall.infra.db.listing import Page
+from seawall.registry.artifacts import Artifact, artifacts
+from seawall.registry.tables import (
+    manifest_payloads,
+    manifest_references,
+    manifests,
+    repositories,
+    repository_blobs,
+)
+
+# Images of one answer about a base, and manifests that are read for it.
+MOST = 1000
+_MOST_READ = 20_000
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """An artifact, and which images of it hold the layers when it is an index: digest and platform."""
+
+    artifact: Artifact
+    images: list[tuple[str, dict[str, Any] | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """A page of them, newest push first. `total` is -1 where there are more than were looked at."""
+
+    total: int
+    rows: list[Holder]
+
+
+def holders(connection: Connection, principal: Principal, digest: str, page: Page) -> Holders:
+    """The artifacts with that layer (or other blob) in projects whose artifacts the caller may list."""
+    seen = _projects_with(connection, principal, digest)
+    return _shown(connection, _with_blob(digest, seen), page, complete=True)
+
+
+def built_on(connection: Connection, principal: Principal, base: Artifact, page: Page) -> Holders:
+    """The images whose first layers are all the layers of `base`, where the caller may list artifacts.
+
+    Of an index each image is such a base. The base and its copies are left out.
+    """
+    bases = _layers_of(connection, base)
+    found: set[int] = set()
+    complete = True
+    for layers in {tuple(item) for item in bases.values() if item}:
+        seen = _projects_with(connection, principal, layers[-1])
+        for number, (identifier, digest, payload) in enumerate(_candidates(connection, layers[-1], seen)):
+            if len(found) >= MOST or number >= _MOST_READ:
+                complete = False
+                break
+            if digest not in bases and _layers(payload)[: len(layers)] == list(layers):
+                found.add(identifier)
+    chosen = select(*_IMAGE).where(manifests.c.id.in_(found))
+    return _shown(connection, chosen, page, complete=complete)
+
+
+_IMAGE = (manifests.c.id, manifests.c.repository_id, manifests.c.digest, manifests.c.listed)
+
+
+def _projects_with(connection: Connection, principal: Principal, digest: str) -> list[int]:
+    """Ids of the projects that have the blob and whose artifacts the caller may list."""
+    query = (
+        select(projects.c.name)
+        .distinct()
+        .join(repositories, repositories.c.project_id == projects.c.id)
+        .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
+        .where(repository_blobs.c.digest == digest)
+    )
+    asked = (principal, frozenset(connection.execute(query).scalars()))
+    found = projects_with_roles(connection, [asked])[asked].values()
+    return [
+        project.id
+        for project, roles in found
+        if allows(principal, project, lambda own=roles: own, "artifact", "list")  # type: ignore[misc]
+    ]
+
+
+def _with_blob(digest: str, seen: Sequence[int]) -> Select[Any]:
+    """A query of the manifests that name the blob."""
+    held = (
+        select(repository_blobs.c.repository_id)
+        .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+        .where(repository_blobs.c.digest == digest, repositories.c.project_id.in_(seen))
+    )
+    return (
+        select(*_IMAGE)
+        .join(manifest_references, manifest_references.c.manifest_id == manifests.c.id)
+        .where(
+            manifest_references.c.repository_id.in_(held),
+            manifest_references.c.digest == digest,
+            manifest_references.c.kind == "blob",
+        )
+    )
+
+
+def _candidates(connection: Connection, digest: str, seen: Sequence[int]) -> Iterator[tuple[int, str, bytes]]:
+    """(id, digest, bytes) of the manifests that name the blob, newest first, read in batches."""
+    last: int | None = None
+    while True:
+        query = (
+            _with_blob(digest, seen)
+            .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+            .add_columns(manifest_payloads.c.payload)
+            .order_by(manifests.c.id.desc())
+            .limit(_BATCH)
+        )
+        if last is not None:
+            query = query.where(manifests.c.id < last)
+        rows = connection.execute(query).all()
+        for row in rows:
+            yield row.id, row.digest, bytes(row.payload)
+        if len(rows) < _BATCH:
+            return
+        last = rows[-1].id
+
+
+def _layers_of(connection: Connection, base: Artifact) -> dict[str, list[str]]:
+    """digest -> layers of the image, or of each image that the index names."""
+    query = select(manifests.c.digest, manifest_payloads.c.payload).join(
+        manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id
+    )
+    if base.is_index:
+        named = select(manifest_references.c.digest).where(
+            manifest_references.c.manifest_id == base.id, manifest_references.c.kind == "manifest"
+        )
+        query = query.where(
+            manifests.c.repository_id == base.repository_id,
+            manifests.c.digest.in_(named),
+            manifests.c.kind == "IMAGE",
+        )
+    else:
+        query = query.where(manifests.c.id == base.id)
+    return {row.digest: _layers(bytes(row.payload)) for row in connection.execute(query)}
+
+
+def _layers(payload: bytes) -> list[str]:
+    document = msgspec.json.decode(payload)
+    return [item["digest"] for item in document.get("layers") or []]
+
+
+def _shown(connection: Connection, chosen: Select[Any], page: Page, *, complete: bool) -> Holders:
+    """The artifacts that lists show for these images, with their images."""
+    image = chosen.cte("image")
+    parent = manifest_references.alias("parent")
+    named: ColumnElement[bool] = (
+        (parent.c.repository_id == image.c.repository_id)
+        & (parent.c.digest == image.c.digest)
+        & (parent.c.kind == "manifest")
+    )
+    # Apart, as PostgreSQL takes an OR with a query for very dear.
+    itself = select(image.c.id.label("shown"), image.c.id.label("image"))
+    listed = itself.where(image.c.listed.is_(True))
+    alone = itself.where(image.c.listed.is_(False), ~exists().where(named))
+    inside = select(parent.c.manifest_id.label("shown"), image.c.id.label("image")).join(image, named)
+    pairs = union_all(listed, alone, inside).cte("pairs")
+    shown = select(pairs.c.shown).distinct().subquery()
+    total = connection.execute(select(func.count()).select_from(shown)).scalar_one()
+    query = artifacts(brief=True).join(shown, shown.c.shown == manifests.c.id)
+    query = query.order_by(manifests.c.pushed_at.desc(), manifests.c.id.desc())
+    rows = [Artifact(*row) for row in connection.execute(page.slice(query))]
+    parts: dict[int, list[int]] = {}
+    wanted = select(pairs).where(pairs.c.shown.in_([row.id for row in rows]), pairs.c.shown != pairs.c.image)
+    for shown_id, image_id in connection.execute(wanted):
+        parts.setdefault(shown_id, []).append(image_id)
+    return Holders(
+        int(total) if complete else -1,
+        [Holder(row, _named_images(connection, row, parts.get(row.id, []))) for row in rows],
+    )
+
+
+def _named_images(
+    connection: Connection, shown: Artifact, ids: Sequence[int]
+) -> list[tuple[str, dict[str, Any] | None]]:
+    """The images with these ids as their index describes them, in its order."""
+    if not ids:
+        return []
+    digests = set(connection.execute(select(manifests.c.digest).where(manifests.c.id.in_(ids))).scalars())
+    payload = connection.execute(
+        select(manifest_payloads.c.payload).where(manifest_payloads.c.manifest_id == shown.id)
+    ).scalar()
+    listed = msgspec.json.decode(bytes(payload or b"{}")).get("manifests") or []
+    return [(item["digest"], item.get("platform")) for item in listed if item["digest"] in digests]
