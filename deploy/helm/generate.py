@@ -8,6 +8,7 @@ writes, after a change of `seawall/values.yaml`, `seawall/harbor-values.tsv` or 
 - `seawall/defaults.tsv`: the defaults of values.yaml for the templates, one leaf a line (path, JSON).
   `helm upgrade --reuse-values` brings the values of an older chart, which lack what is new; a value that is
   set to null is missing too;
+- `seawall/files/accelerate.conf`: where nginx sends files from (`core.accelerate`), as `ha lb-config` has it;
 - `docs/install/harbor-helm-values.md`: what each of Harbor's values does here.
 
     python deploy/helm/generate.py keys VALUES_YAML
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from seawall.availability.cluster.balancer import file_locations
 
 HERE = Path(__file__).parent
 CHART = HERE / "seawall"
@@ -250,6 +253,8 @@ def files() -> dict[Path, str]:
     return {
         CHART / "values.schema.json": json.dumps(schema(), indent=1) + "\n",
         CHART / "defaults.tsv": "".join(lines),
+        # The template puts the storage's root in place of the name.
+        CHART / "files" / "accelerate.conf": file_locations("/STORAGE_ROOT"),
         PAGE: page(),
     }
 

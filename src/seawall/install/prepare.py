@@ -26,11 +26,13 @@ from seawall.install.translation import GCS_KEY, settings_of
 from seawall.install.unit_files import (
     DEFAULT_PREFIX,
     Writer,
+    accelerated,
     compose,
     environment,
     header,
     log_folder,
     logrotate,
+    nginx_conf,
     rsyslog,
     systemd_unit,
 )
@@ -87,6 +89,8 @@ def prepare(
         write.file(config / "logrotate.conf", logrotate(found, logs), 0o644)
     else:
         write.file(config / "rsyslog.conf", rsyslog(found), 0o644)
+    if accelerated(settings):
+        write.file(config / "nginx.conf", nginx_conf(settings), 0o644)
     units = output / "systemd"
     units.mkdir(exist_ok=True)
     for name, command in (("seawall", "serve"), ("seawall-jobservice", "jobservice")):

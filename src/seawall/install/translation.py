@@ -65,7 +65,13 @@ def settings_of(found: Checked, config: Path) -> dict[str, Any]:
         settings["gc"] = {"upload_hours": max(1, int(_seconds(found.get("upload_purging.age")) // 3600))}
     if found.get("trace.enabled"):
         settings["trace"] = _trace(found)
-    return _merged(settings, found.get("seawall", {}))
+    merged = _merged(settings, found.get("seawall", {}))
+    if merged["http"].get("accelerate"):
+        # nginx runs on this host, and is believed there alone.
+        given = merged["http"].get("trusted_proxies", [])
+        addresses = [item.strip() for item in given.split(",")] if isinstance(given, str) else given
+        merged["http"]["trusted_proxies"] = list(dict.fromkeys([*filter(None, addresses), "127.0.0.1"]))
+    return merged
 
 
 def _trace(found: Checked) -> dict[str, Any]:

@@ -10,12 +10,16 @@ from typing import Any
 import yaml
 
 from seawall import __version__
+from seawall.availability.cluster.balancer import Balancer, nginx
 from seawall.infra.private import write_whole
 from seawall.install.marked import Checked
 from seawall.install.owner import Owner
 from seawall.install.report import PrepareReport
 
 DEFAULT_PREFIX = Path("/opt/seawall")
+# Runs without root, so the port is one that every user may listen on.
+NGINX_IMAGE = "nginxinc/nginx-unprivileged:1.28"
+NGINX_PORT = 8099
 
 
 def log_folder(found: Checked) -> Path:
@@ -134,6 +138,26 @@ WantedBy=multi-user.target
 """
 
 
+def accelerated(settings: Mapping[str, Any]) -> bool:
+    """Whether nginx is to send the files of blobs (`http.accelerate`)."""
+    return bool(settings["http"].get("accelerate") and settings["storage"]["driver"] == "filesystem")
+
+
+def nginx_conf(settings: Mapping[str, Any]) -> str:
+    """For nginx in the network of the container `core`, which it passes requests on to."""
+    http = settings["http"]
+    scheme = "https" if "tls_certificate" in http else "http"
+    balancer = Balancer(
+        settings["external_url"],
+        [f"{scheme}://127.0.0.1:{http['port']}"],
+        bind=str(NGINX_PORT),
+        certificate=str(http.get("tls_certificate", "")),
+        key=str(http.get("tls_key", "")),
+        files=str(settings["storage"]["root"]),
+    )
+    return nginx(balancer)
+
+
 def compose(found: Checked, config: Path, settings: Mapping[str, Any], owner: Owner) -> str:
     """Same paths and user inside as outside, so one seawall.yml serves systemd and containers alike."""
     data = found.get("data_volume")
@@ -184,7 +208,7 @@ def compose(found: Checked, config: Path, settings: Mapping[str, Any], owner: Ow
         "import ssl,urllib.request as u;"
         f"u.urlopen('{scheme}://127.0.0.1:{port}/readyz',timeout=5,context=ssl._create_unverified_context())"
     )
-    services = {
+    services: dict[str, dict[str, Any]] = {
         "core": {
             **common,
             "command": ["serve", "--config", f"{config}/seawall.yml"],
@@ -198,5 +222,19 @@ def compose(found: Checked, config: Path, settings: Mapping[str, Any], owner: Ow
             "command": ["jobservice", "--config", f"{config}/seawall.yml"],
         },
     }
+    if accelerated(settings):
+        # In core's network, so that Seawall sees it at 127.0.0.1; it takes the port in core's place.
+        services["core"]["ports"][0] = f"{port}:{NGINX_PORT}"
+        certificate = [key for key in ("tls_certificate", "tls_key") if key in settings["http"]]
+        services["nginx"] = {
+            **{key: common[key] for key in common if key != "env_file"},
+            "image": NGINX_IMAGE,
+            "network_mode": "service:core",
+            "volumes": [
+                f"{settings['storage']['root']}:{settings['storage']['root']}:ro",
+                f"{config}/nginx.conf:/etc/nginx/conf.d/default.conf:ro",
+                *(f"{settings['http'][key]}:{settings['http'][key]}:ro" for key in certificate),
+            ],
+        }
     head = f"# Made by `seawall prepare` {__version__}.\n"
     return head + yaml.safe_dump({"name": "seawall", "services": services}, sort_keys=False)

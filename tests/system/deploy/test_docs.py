@@ -43,7 +43,7 @@ def references(pod: dict[str, Any]) -> list[tuple[str, str]]:
     found = [
         (item["valueFrom"]["secretKeyRef"]["name"], item["valueFrom"]["secretKeyRef"]["key"])
         for container in pod["containers"]
-        for item in container["env"]
+        for item in container.get("env", ())
         if "secretKeyRef" in item.get("valueFrom", ())
         and not item["valueFrom"]["secretKeyRef"].get("optional")
     ]
@@ -74,7 +74,7 @@ def installs(document: Page, folder: Path) -> list[list[str]]:
     return result
 
 
-@pytest.mark.parametrize(("page", "number"), [("kubernetes.md", 3), ("two-data-centers.md", 2)])
+@pytest.mark.parametrize(("page", "number"), [("kubernetes.md", 4), ("two-data-centers.md", 2)])
 def test_installs_render(helm: Helm, page: str, number: int, tmp_path: Path) -> None:
     found = installs(Page(page), tmp_path)
     assert len(found) == number

@@ -102,6 +102,7 @@ ON = {
 # What each rendering is about.
 RENDERINGS: dict[str, dict[str, Any]] = {
     "bundled": {
+        "core.accelerate.enabled": True,
         "core.autoscaling.enabled": True,
         "jobservice.autoscaling.enabled": True,
         "internalTLS.enabled": True,
@@ -185,6 +186,7 @@ SWITCHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "expose.type": ("clusterIP", {}),
     "expose.loadBalancer.externalTrafficPolicy": ("Local", {"expose.type": "loadBalancer"}),
     "expose.nodePort.externalTrafficPolicy": ("Local", {"expose.type": "nodePort"}),
+    "core.accelerate.enabled": (True, {}),
     "core.gdpr.auditLogsCompliant": (True, {}),
     "core.gdpr.deleteUser": (True, {}),
     "expose.tls.enabled": (False, {}),

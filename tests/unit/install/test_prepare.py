@@ -20,6 +20,7 @@ from seawall.install.marked import check
 from seawall.install.prepare import prepare
 from seawall.install.translation import external_url
 from seawall.kernel.errors import ConfigError
+from tests.support.servers.balancers import BalancerServer
 
 GOOD = """\
 hostname: reg.example.com
@@ -311,6 +312,51 @@ def test_units_are_good(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stderr
     assert not [line for line in result.stderr.splitlines() if str(tmp_path) in line], result.stderr
+
+
+ACCELERATED = "seawall:\n  http: {{accelerate: nginx, trusted_proxies: [10.0.0.9]}}\n"
+
+
+def test_nginx_sends_the_blobs(tmp_path: Path) -> None:
+    """It takes core's port in core's network, and Debian's nginx takes the configuration."""
+    prepare(write(tmp_path, GOOD + ACCELERATED), tmp_path / "out", user="root")
+    config = tmp_path / "out" / "common" / "config"
+    http = load(config / "seawall.yml", {}).http
+    assert http.accelerate == "nginx"
+    assert http.trusted_proxies == ["10.0.0.9", "127.0.0.1"]
+    services = yaml.safe_load((tmp_path / "out" / "docker-compose.yml").read_text())["services"]
+    assert services["core"]["ports"] == ["8080:8099"]
+    assert services["nginx"]["network_mode"] == "service:core"
+    assert services["nginx"]["user"] == services["core"]["user"]
+    shared = tmp_path / "data" / "shared"
+    assert f"{shared}:{shared}:ro" in services["nginx"]["volumes"]
+    assert f"{config}/nginx.conf:/etc/nginx/conf.d/default.conf:ro" in services["nginx"]["volumes"]
+    text = (config / "nginx.conf").read_text()
+    assert "server 127.0.0.1:8080 " in text
+    assert f"alias {shared}/$seawall_file;" in text
+    BalancerServer("nginx", 8099).check(text)
+
+
+def test_nginx_has_the_certificate(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
+    made = f"openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=r -keyout {key} -out {certificate}"
+    subprocess.run(made.split(), check=True, capture_output=True)
+    text = f"https: {{{{port: 8443, certificate: {certificate}, private_key: {key}}}}}\n{GOOD}{ACCELERATED}"
+    prepare(write(tmp_path, text), tmp_path / "out", user="root")
+    services = yaml.safe_load((tmp_path / "out" / "docker-compose.yml").read_text())["services"]
+    assert services["core"]["ports"] == ["8443:8099", "8080:8080"]
+    assert f"{key}:{key}:ro" in services["nginx"]["volumes"]
+    conf = (tmp_path / "out" / "common" / "config" / "nginx.conf").read_text()
+    assert "proxy_pass https://seawall;" in conf
+    BalancerServer("nginx", 8099).check(conf)
+
+
+def test_without_files_there_is_no_nginx(tmp_path: Path) -> None:
+    prepare(write(tmp_path, GOOD), tmp_path / "out", user="root")
+    services = yaml.safe_load((tmp_path / "out" / "docker-compose.yml").read_text())["services"]
+    assert set(services) == {"core", "jobservice"}
+    assert services["core"]["ports"] == ["8080:8080"]
+    assert not (tmp_path / "out" / "common" / "config" / "nginx.conf").exists()
 
 
 def test_external_log(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@
 {{- if and (gt $core 1) (eq .Values.redis.type "none") -}}
 {{- fail (printf "core may come to %d replicas, but redis.type is none: sessions and caches would not be shared; set redis.type to external or internal" $core) -}}
 {{- end -}}
+{{- if and .Values.core.accelerate.enabled (ne $storage.type "filesystem") -}}
+{{- fail (printf "core.accelerate.enabled is for imageChartStorage.type filesystem; with %s clients get blobs from the object store (disableredirect: false)" $storage.type) -}}
+{{- end -}}
 {{- if and (eq .Values.database.type "external") (not .Values.database.external.host) -}}
 {{- fail "database.type is external, but database.external.host is empty" -}}
 {{- end -}}

@@ -10,6 +10,10 @@
 {{- with $v.trustedProxies -}}
 {{- $_ := set $http "trusted_proxies" . -}}
 {{- end -}}
+{{- if $v.core.accelerate.enabled -}}
+{{- $_ := set $http "accelerate" "nginx" -}}
+{{- $_ := set $http "trusted_proxies" (append ($v.trustedProxies | default list) "127.0.0.1" | uniq) -}}
+{{- end -}}
 {{/* Harbor's default is 900 a pod, which is no number for a process that keeps them all. */}}
 {{- $most := int $v.database.maxOpenConns -}}
 {{- $database := dict "pool_size" (ternary 20 $most (gt $most 100)) -}}

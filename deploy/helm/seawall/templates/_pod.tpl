@@ -270,6 +270,10 @@ topologySpreadConstraints:
   {{- include "seawall.spread" . | nindent 2 }}
 volumes:
   {{- include "seawall.volumes" .root | nindent 2 }}
+  {{- if and (eq .component "core") .root.Values.core.accelerate.enabled }}
+  - name: nginx-tmp
+    emptyDir: {}
+  {{- end }}
   {{- with .values.extraVolumes }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -307,6 +307,14 @@ def _files(root: str, scheme: str) -> str:
 """
 
 
+def file_locations(root: str) -> str:
+    """The part of `nginx` that sends files from `root`, for another configuration (the chart's).
+
+    Its `upstream` must be called seawall, and `$seawall_accelerate` be nginx where it passes requests on.
+    """
+    return _files(root, "http")
+
+
 _KEPT = (
     "Docker-Content-Digest",
     "Docker-Distribution-Api-Version",
@@ -318,4 +326,4 @@ _KEPT = (
 
 
 KINDS = {"haproxy": haproxy, "nginx": nginx}
-__all__ = ["KINDS", "Balancer", "haproxy", "nginx"]
+__all__ = ["KINDS", "Balancer", "file_locations", "haproxy", "nginx"]
