@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,10 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +27,13 @@ from tests.support.commands import ABSENT, CLIENTS
 from tests.support.conformance import VERSIONS, Figures, run_suite
 from tests.support.foreign import PROGRAMS, BuildError, build
 from tests.support.processes import ROOT
-from tests.support.setups import docker_registry
+from tests.support.servers import zot
+from tests.support.setups import Setup, docker_registry, zot_registry
 
 CONFORMANCE = ROOT / "docs" / "conformance.md"
 CLIENTS_PAGE = ROOT / "docs" / "clients.md"
 BEGIN, END = "<!-- made by tests.clients.report -->", "<!-- end of what is made -->"
 TOOLS_BEGIN, TOOLS_END = "<!-- made by tests.clients.report: tools -->", "<!-- end of tools -->"
-OTHER = "Distribution"
 HEAD = """\
 # OCI conformance
 
@@ -53,6 +57,8 @@ NOTES = """
 - Seawall's projects are private; the suite signs in as the administrator. HAProxy is before several instances
   and takes them in turn, so that the parts of one upload arrive at different ones.
 - Nothing can be pushed to a proxy project: the suite reads there what the upstream has.
+- The registries of others are asked without users. zot was built from its source by hand: the Go module proxy
+  gives none of its versions. `SEAWALL_TEST_ZOT` names the program, `SEAWALL_TEST_ZOT_VERSION` its version.
 - The figures are the suite's, which counts groups of tests too. Disabled is what the version does not ask
   for, skipped what a registry may leave out.
 """
@@ -132,14 +138,14 @@ def tools(cases: list[Case]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def conformance(rows: list[tuple[str, dict[str, Any]]], others: list[tuple[str, dict[str, Any]]]) -> str:
+def conformance(rows: list[tuple[str, dict[str, Any]]], peers: list[tuple[str, dict[str, Any]]]) -> str:
     """The page of the conformance suite's figures."""
     lines = [HEAD.format(version=PROGRAMS["conformance"].version)]
-    for name, figures in [(f"Seawall: {name}", found) for name, found in rows] + others:
+    for name, figures in [(f"Seawall: {name}", found) for name, found in rows] + peers:
         numbers = " | ".join(str(figures[key]) for key in ("passed", "failed", "skipped", "disabled"))
         lines.append(f"| {name} | {figures['version']} | {numbers} |")
     lines.append(NOTES)
-    for name, figures in [(f"Seawall: {name}", found) for name, found in rows] + others:
+    for name, figures in [(f"Seawall: {name}", found) for name, found in rows] + peers:
         if figures["faults"]:
             lines.append(f"## {name}, {figures['version']}: what fails")
             lines.append("")
@@ -155,19 +161,29 @@ def _part(fault: str) -> str:
     return pieces[1] if len(pieces) > 1 else fault
 
 
-def distribution() -> list[tuple[str, dict[str, Any]]]:
-    """The suite against Debian's docker-registry."""
+def others() -> list[tuple[str, dict[str, Any]]]:
+    """The suite against Debian's docker-registry, CNCF Distribution 3, and the zot that there may be."""
     told = subprocess.run(["docker-registry", "--version"], capture_output=True, text=True, check=True).stdout
-    name = f"{OTHER} {told.split()[-1].removeprefix('v')} (Debian)"
+    newest = PROGRAMS["distribution"]
+    registries: dict[str, Callable[[Path], AbstractContextManager[Setup]]] = {
+        f"Distribution {told.split()[-1].removeprefix('v')} (Debian)": docker_registry,
+        f"Distribution {newest.version.removeprefix('v')}": partial(
+            docker_registry, program=str(newest.path)
+        ),
+    }
+    if program := zot.program():
+        version = os.environ.get("SEAWALL_TEST_ZOT_VERSION", "")
+        registries[f"zot {version}".strip()] = partial(zot_registry, program=program)
     found = []
     root = Path(tempfile.mkdtemp(prefix="seawall-conformance-"))
     try:
-        for number, version in enumerate(VERSIONS):
-            folder = root / str(number)
-            folder.mkdir()
-            with docker_registry(folder) as setup:
-                figures: Figures = run_suite(setup, version, ("a/one", "b/two"), folder / "results")
-            found.append((name, {"version": version, **vars(figures)}))
+        for name, registry in registries.items():
+            for version in VERSIONS:
+                folder = root / name / version
+                folder.mkdir(parents=True)
+                with registry(folder) as setup:
+                    figures: Figures = run_suite(setup, version, ("a/one", "b/two"), folder / "results")
+                found.append((name, {"version": version, **vars(figures)}))
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return found
@@ -207,7 +223,7 @@ def main() -> int:
     ]
     # Of a run of some files only the tables that it says something of are written.
     if rows:
-        CONFORMANCE.write_text(conformance(rows, distribution()))
+        CONFORMANCE.write_text(conformance(rows, others()))
     if any(case.recorded.get("client") in CLIENTS for case in cases):
         _replace(BEGIN, END, matrix(cases))
     if any(case.recorded.get("client", "") not in ("", *CLIENTS) for case in cases):

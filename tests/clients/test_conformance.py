@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.conformance import VERSIONS, run_suite
 from tests.support.foreign import PROGRAMS, build
-from tests.support.setups import Setup, proxy_project
+from tests.support.setups import Setup, proxy_project, without_authentication
 
 Record = Callable[[str, object], None]
 
@@ -26,6 +26,17 @@ def test_private_project(setup: Setup, version: str, tmp_path: Path, record_prop
     project = setup.project()
     repositories = (f"{project}/one", f"{project}/deep/two")
     found = run_suite(setup, version, repositories, tmp_path / "results")
+    record_property("conformance", json.dumps({"version": version, **asdict(found)}))
+    assert found.faults == {}
+    assert found.failed == 0
+    assert found.passed > 800
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_without_authentication(version: str, tmp_path: Path, record_property: Record) -> None:
+    with without_authentication(tmp_path) as setup:
+        found = run_suite(setup, version, ("a/one", "b/two"), tmp_path / "results")
+    record_property("setup", "one instance on SQLite, authentication off")
     record_property("conformance", json.dumps({"version": version, **asdict(found)}))
     assert found.faults == {}
     assert found.failed == 0

@@ -71,7 +71,7 @@ PROGRAMS = {
         Program(
             "notation", "github.com/notaryproject/notation/cmd/notation", "v1.3.2", "tests/clients/notation"
         ),
-        # Not zot: neither zotregistry.dev/zot nor its module on GitHub can be had from the Go module proxy.
+        # Not zot: the Go module proxy gives none of its versions. See tests/support/servers/zot.py.
         Program("distribution", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.2"),
         Program("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
     )

@@ -22,6 +22,7 @@ from tests.support.replication import Api
 from tests.support.servers.balancers import BalancerServer
 from tests.support.servers.docker_registry import DockerRegistry
 from tests.support.servers.postgres import running_postgres
+from tests.support.servers.zot import Zot
 
 ADMIN = ("admin", PASSWORD)
 
@@ -67,6 +68,17 @@ def sqlite(folder: Path) -> Iterator[Setup]:
     try:
         server.start()
         yield Setup(server.url, ADMIN)
+    finally:
+        server.close()
+
+
+@contextmanager
+def without_authentication(folder: Path) -> Iterator[Setup]:
+    """One instance that asks nobody who they are: everybody may push everywhere."""
+    server = Registry(folder / "data", {"SEAWALL_HTTP__WORKERS": "2", "SEAWALL_AUTH__MODE": "none"})
+    try:
+        server.start()
+        yield Setup(server.url, None)
     finally:
         server.close()
 
@@ -142,9 +154,20 @@ def proxy_project(folder: Path) -> Iterator[Cached]:
 
 
 @contextmanager
-def docker_registry(folder: Path) -> Iterator[Setup]:
-    """Debian's docker-registry (CNCF Distribution 2) on a folder, without users."""
-    server = DockerRegistry(folder)
+def docker_registry(folder: Path, program: str | None = None) -> Iterator[Setup]:
+    """Debian's docker-registry (CNCF Distribution 2), or another `program` of theirs, without users."""
+    server = DockerRegistry(folder, program=program)
+    try:
+        server.start()
+        yield Setup(server.url, None)
+    finally:
+        server.stop()
+
+
+@contextmanager
+def zot_registry(folder: Path, program: str) -> Iterator[Setup]:
+    """A zot on a folder, without users."""
+    server = Zot(folder, program)
     try:
         server.start()
         yield Setup(server.url, None)
