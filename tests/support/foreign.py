@@ -74,6 +74,11 @@ PROGRAMS = {
         # Not zot: the Go module proxy gives none of its versions. See tests/support/servers/zot.py.
         Program("distribution", "github.com/distribution/distribution/v3/cmd/registry", "v3.1.2"),
         Program("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
+        # Its go.mod excludes versions, which `go install` does not take.
+        Program("buildctl", "github.com/moby/buildkit/cmd/buildctl", "v0.34.2", "tests/clients/buildkit"),
+        Program("buildkitd", "github.com/moby/buildkit/cmd/buildkitd", "v0.34.2", "tests/clients/buildkit"),
+        # Gives certificates to identities, for signatures without keys.
+        Program("fulcio", "github.com/sigstore/fulcio", "v1.8.8"),
     )
 }
 
