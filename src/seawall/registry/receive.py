@@ -17,6 +17,10 @@ from seawall.registry.uploads import Uploads, session_errors
 # Request bytes are gathered to this much before they go to a storage thread: large enough that hashing
 # and writing dwarf the hand-over, small enough that memory stays flat.
 _BATCH = 1024 * 1024
+# Once all uploads of the process have gathered this much, each hands over what it has from `_LITTLE` on.
+# Thousands of slow uploads then hold little each.
+_GATHERED = 64 * 1024 * 1024
+_LITTLE = 16 * 1024
 
 
 class Receiver:
@@ -29,12 +33,14 @@ class Receiver:
         self._repositories = repositories
         self._blobs = blobs
         self._uploads = uploads
+        # Bytes that uploads have gathered and not handed over yet.
+        self._gathered = 0
 
     async def put(self, name: str, digest: str, body: AsyncIterator[bytes]) -> str:
         """Store a blob that comes in one request, without a session; returns its digest."""
         check_digest(digest)
         await self._repositories.ensure(name)
-        writer = await self._storage.open_upload(str(uuid.uuid4()), 0, {})
+        writer = await self._storage.open_upload(str(uuid.uuid4()), 0, {}, last=True)
         try:
             await self._receive(body, writer)
             blob = await self._uploads.finish(None, writer, name, digest)
@@ -50,7 +56,7 @@ class Receiver:
         Raises UploadPositionError, and BLOB_UPLOAD_UNKNOWN. What arrived of a chunk that ends early is kept.
         """
         upload = await self._uploads.get(name, upload_id)
-        return await self._uploads.save_progress(upload, await self._write(upload, chunk))
+        return await self._uploads.save_progress(upload, await self._write(upload, chunk, last=False))
 
     async def close(self, name: str, upload_id: str, digest: str, chunk: Chunk) -> str:
         """Add the last chunk to a session, whose bytes become the blob `digest`; returns the digest.
@@ -71,12 +77,12 @@ class Receiver:
                 pass
             return digest
         check_digest(digest)
-        writer = await self._write(upload, chunk)
+        writer = await self._write(upload, chunk, last=True)
         return (await self._uploads.finish(upload, writer, name, digest)).digest
 
-    async def _write(self, upload: Upload, chunk: Chunk) -> UploadWriter:
+    async def _write(self, upload: Upload, chunk: Chunk, *, last: bool) -> UploadWriter:
         _check_position(upload, chunk)
-        writer = await self._uploads.open_writer(upload)
+        writer = await self._uploads.open_writer(upload, last=last)
         try:
             # A file is opened, and locked, at its first byte.
             with session_errors():
@@ -101,16 +107,19 @@ class Receiver:
             async for chunk in body:
                 batch += chunk
                 total += len(chunk)
+                self._gathered += len(chunk)
                 if limit and total > limit:
                     raise RegistryError(
                         "SIZE_INVALID", "blob is larger than this registry allows", status=413
                     )
-                if len(batch) >= _BATCH:
+                if len(batch) >= (_BATCH if self._gathered < _GATHERED else _LITTLE):
                     if pending is not None:
                         await pending
                     pending = asyncio.ensure_future(writer.write(batch))
+                    self._gathered -= len(batch)
                     batch = bytearray()
         finally:
+            self._gathered -= len(batch)
             # Also when the client went away: a write in flight must end before the writer is used again.
             if pending is not None:
                 await asyncio.shield(pending)

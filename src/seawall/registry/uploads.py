@@ -26,7 +26,7 @@ from seawall.infra.db.batch import Later, flush, later
 from seawall.infra.db.dialect import dialect_of, upsert
 from seawall.infra.storage import BlobStorage, UploadWriter
 from seawall.infra.storage.base import UploadBusyError, UploadLostError
-from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
 from seawall.kernel.names import check_digest
 from seawall.registry import accounting
 from seawall.registry.hooks import BlobPush
@@ -139,11 +139,14 @@ class Uploads:
             raise RegistryError("BLOB_UPLOAD_UNKNOWN")
         return found
 
-    async def open_writer(self, upload: Upload) -> UploadWriter:
-        """A storage writer at the session's offset. Raises BLOB_UPLOAD_INVALID when it is in use."""
+    async def open_writer(self, upload: Upload, *, last: bool = False) -> UploadWriter:
+        """A storage writer at the session's offset. Raises BLOB_UPLOAD_INVALID when it is in use.
+
+        `last`: the request is to end the session.
+        """
         with session_errors():
             if self._storage.locks_sessions:
-                return await self._storage.open_upload(upload.id, upload.offset, upload.state)
+                return await self._storage.open_upload(upload.id, upload.offset, upload.state, last=last)
             lease = await leases.acquire(self._db, upload.id)
             try:
                 writer = await self._storage.open_upload(upload.id, upload.offset, upload.state)
@@ -160,7 +163,12 @@ class Uploads:
         offset = writer.offset
         try:
             # The order matters only for backends without a lock: state first, then the record.
-            state = await writer.pause()
+            try:
+                with session_errors():
+                    state = await writer.pause()
+            except StorageFullError:
+                await asyncio.shield(self.discard(upload, writer))
+                raise
 
             changed = RegistryError(
                 "BLOB_UPLOAD_INVALID", "upload session was changed by another request", status=416
@@ -206,7 +214,12 @@ class Uploads:
             await self.discard(upload, writer)
             raise RegistryError("SIZE_INVALID", "blob is larger than this registry allows", status=413)
         size = writer.offset
-        key = await writer.commit(_new_key(digest))
+        try:
+            key = await writer.commit(_new_key(digest))
+        except StorageFullError:
+            # What arrived would keep the disk full; the client already knows that it cannot stay.
+            await asyncio.shield(self.discard(upload, writer))
+            raise
         now = time.time()
         before = self._writes.hooks.of("before_blob", replica=replica)
 

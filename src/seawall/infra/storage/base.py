@@ -77,8 +77,13 @@ class BlobStorage(Protocol):
     def locks_sessions(self) -> bool:
         """Whether the backend itself refuses a second writer to a session, on any instance."""
 
-    async def open_upload(self, upload_id: str, offset: int, state: dict[str, Any]) -> UploadWriter:
+    async def open_upload(
+        self, upload_id: str, offset: int, state: dict[str, Any], *, last: bool = False
+    ) -> UploadWriter:
         """Open session `upload_id` at `offset`; bytes past it, left by a broken request, are dropped.
+
+        `last`: the request ends the session, so a few bytes may be written with the commit. Another writer is
+        noticed only then.
 
         Raises UploadBusyError while another request holds the session, UploadLostError when its bytes
         are gone.

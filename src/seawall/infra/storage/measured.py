@@ -135,10 +135,12 @@ class MeasuredStorage:
         """See BlobStorage.locks_sessions."""
         return self._inner.locks_sessions
 
-    async def open_upload(self, upload_id: str, offset: int, state: dict[str, Any]) -> UploadWriter:
+    async def open_upload(
+        self, upload_id: str, offset: int, state: dict[str, Any], *, last: bool = False
+    ) -> UploadWriter:
         """See BlobStorage.open_upload."""
         with self._meters.time("open"):
-            return _Writer(await self._inner.open_upload(upload_id, offset, state), self._meters)
+            return _Writer(await self._inner.open_upload(upload_id, offset, state, last=last), self._meters)
 
     async def drop_upload(self, upload_id: str, state: dict[str, Any]) -> None:
         """See BlobStorage.drop_upload."""

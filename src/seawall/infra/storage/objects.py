@@ -97,8 +97,11 @@ class ObjectStorage:
             f"{self._prefix}probes/{re.sub('[^A-Za-z0-9-]', '-', socket.gethostname())}-{os.getpid()}"
         )
 
-    async def open_upload(self, upload_id: str, offset: int, state: dict[str, Any]) -> ObjectWriter:
+    async def open_upload(
+        self, upload_id: str, offset: int, state: dict[str, Any], *, last: bool = False
+    ) -> ObjectWriter:
         """See BlobStorage.open_upload."""
+        del last
         if offset and time.time() - float(state.get("since", 0)) > SESSION_SECONDS - _SESSION_MARGIN:
             raise UploadLostError("the session is too old")
         if sum(size for _, size in state.get("parts", [])) != offset:

@@ -295,6 +295,53 @@ def test_broken_request_leaves_the_session_as_it_was(backend: Backend) -> None:
     run(work())
 
 
+@pytest.mark.parametrize("sizes", [(0,), (1,), (20_000,), (20_000, 20_000), (32_768, 1), (20_000, 200_000)])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_the_request_that_ends_a_session(backend: Backend, sizes: tuple[int, ...], algorithm: str) -> None:
+    """Whatever is written with the commit only is hashed, counted and durable as everything else."""
+
+    async def body() -> None:
+        storage = backend.open()
+        pieces = [os.urandom(size) for size in sizes]
+        data = b"".join(pieces)
+        writer = await storage.open_upload(ID, 0, {}, last=True)
+        for piece in pieces:
+            await writer.write(piece)
+        assert writer.offset == len(data)
+        assert await writer.digest(algorithm) == hashlib.new(algorithm, data).hexdigest()
+        key = await writer.commit(KEY)
+        await writer.finish()
+        await writer.release()
+        assert await everything(backend.open(), key) == data
+        await storage.delete(key)
+
+    asyncio.run(body())
+
+
+def test_the_request_that_ends_a_session_breaks_off(backend: Backend) -> None:
+    async def body() -> None:
+        storage = backend.open()
+        writer = await storage.open_upload(ID, 0, {}, last=True)
+        await writer.write(b"kept")
+        state = await writer.pause()
+        other = await backend.open().open_upload(ID, 4, state, last=True)
+        await other.write(b" and gone")
+        await other.release()
+        third = await storage.open_upload(ID, 4, state, last=True)
+        await third.write(b" and ended")
+        key = await third.commit(KEY)
+        await third.finish()
+        await third.release()
+        assert await everything(storage, key) == b"kept and ended"
+        await storage.delete(key)
+        dropped = await storage.open_upload(ID, 0, {}, last=True)
+        await dropped.write(b"dropped")
+        await dropped.abort()
+        assert await keys(storage) == {}
+
+    asyncio.run(body())
+
+
 def test_abort_and_drop_leave_nothing(backend: Backend) -> None:
     async def work() -> None:
         storage = backend.open()
