@@ -230,12 +230,27 @@ def _whole(value: Any) -> Any:
     return max(1, round(value)) if isinstance(value, float) else value
 
 
+# Items of Harbor for which there is nothing to set here. Clients count on each: harbor-cli ends with a panic
+# where one is missing. What has been read can be written back.
+_NOT_SET: dict[str, bool | str] = {
+    **dict.fromkeys(("scan_all_policy", "uaa_endpoint", "uaa_client_id", "uaa_client_secret"), ""),
+    **dict.fromkeys((f"http_authproxy_{name}" for name in ("endpoint", "tokenreview_endpoint")), ""),
+    **dict.fromkeys((f"http_authproxy_{name}" for name in ("admin_groups", "admin_usernames")), ""),
+    "http_authproxy_server_certificate": "",
+    "http_authproxy_skip_search": False,
+    "http_authproxy_verify_cert": True,
+    "uaa_verify_cert": False,
+    "ldap_group_attach_parallel": False,
+}
+
+
 def _shown(values: dict[str, Any], fixed: frozenset[str]) -> dict[str, ConfigItem]:
-    return {
+    found = {
         name: ConfigItem(value=_whole(values[name]), editable=name not in fixed)
         for name, item in ITEMS.items()
         if item.kind != "password"
     }
+    return found | {name: ConfigItem(value=value, editable=False) for name, value in _NOT_SET.items()}
 
 
 @router.get("/configurations", tags=["configure"])
@@ -262,7 +277,7 @@ async def update_configurations(
     values: dict[str, Any] = {}
     for name, value in body.items():
         # Terraform's provider always sends this one of old; /system/scanAll/schedule is in its place.
-        if value is None or name == "scan_all_policy":
+        if value is None or name == "scan_all_policy" or (name in _NOT_SET and value == _NOT_SET[name]):
             continue
         if isinstance(value, dict):
             raise ApiError(400, f"{name[:64]} cannot be an object")

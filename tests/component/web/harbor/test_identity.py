@@ -313,6 +313,22 @@ def test_configuration(admin: Api, as_user: Callable[..., Api], registry: Regist
         time.sleep(2.1)
 
 
+def test_items_that_only_harbor_has(admin: Api) -> None:
+    """They are shown, as harbor-cli needs them, and what was read can be written back; nothing else can."""
+    shown = admin.get("/configurations").json()
+    uaa = ["uaa_client_id", "uaa_client_secret", "uaa_endpoint", "uaa_verify_cert"]
+    kinds = ("endpoint", "tokenreview_endpoint", "admin_groups", "admin_usernames", "verify_cert")
+    proxy = [f"http_authproxy_{kind}" for kind in (*kinds, "skip_search", "server_certificate")]
+    names = [*uaa, *proxy, "ldap_group_attach_parallel"]
+    assert all(shown[name]["editable"] is False for name in (*names, "scan_all_policy"))
+    same = {name: shown[name]["value"] for name in names}
+    assert admin.put("/configurations", json=same).status_code == 200
+    for name in names:
+        other = not same[name] if isinstance(same[name], bool) else "x"
+        refused = admin.put("/configurations", json={name: other})
+        assert (refused.status_code, code(refused)) == (400, "BAD_REQUEST"), name
+
+
 def test_cve_allowlist(admin: Api, as_user: Callable[..., Api]) -> None:
     body = {"items": [{"cve_id": "CVE-2021-44228"}], "expires_at": 4102444800}
     assert admin.put("/system/CVEAllowlist", json=body).status_code == 200
