@@ -400,13 +400,22 @@ function Suggest({
     retry: false,
   });
   const data = found.data ?? [];
+  // Names come later than the key that asked for them, so the list cannot open by the key itself.
+  const [open, setOpen] = useState(false);
   return (
     <Autocomplete
       {...input}
       data={data}
       filter={({ options }) => options}
+      onChange={(value) => {
+        setOpen(true);
+        input.onChange?.(value);
+      }}
+      onOptionSubmit={() => setOpen(false)}
+      onBlur={() => setOpen(false)}
+      onDropdownClose={() => setOpen(false)}
       // A list without entries would be open, unseen, and take the first Esc.
-      dropdownOpened={data.length ? undefined : false}
+      dropdownOpened={open && data.length > 0}
     />
   );
 }

@@ -69,7 +69,7 @@ export function Page(props: {
             {props.badges}
           </Group>
           {props.description && (
-            <Text c="dimmed" size="sm" mt={4}>
+            <Text c="dimmed" size="sm" mt={4} className="wrap">
               {props.description}
             </Text>
           )}
@@ -329,7 +329,7 @@ export function Card({ title, children, right }: { title?: string; children: Rea
     <section className="card">
       {title && (
         <Group justify="space-between" mb="sm">
-          <Title order={2} size="h5">
+          <Title order={2} size="h5" className="wrap">
             {title}
           </Title>
           {right}

@@ -136,12 +136,12 @@ class Pusher:
         }
         return self.manifest(repository, body)
 
-    def chart(self, repository: str, version: str) -> dict[str, Any]:
-        """A Helm chart with readme and values."""
+    def chart(self, repository: str, version: str, *, dependencies: str = "") -> dict[str, Any]:
+        """A Helm chart with readme and values; `dependencies`: lines for its Chart.yaml."""
         name = repository.rsplit("/", 1)[1]
         meta = {"apiVersion": "v2", "name": name, "version": version, "description": "A greeting"}
         files = {
-            f"{name}/Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: {version}\n",
+            f"{name}/Chart.yaml": f"apiVersion: v2\nname: {name}\nversion: {version}\n{dependencies}",
             f"{name}/README.md": "# Greeting\n\nSays hello.\n",
             f"{name}/values.yaml": "replicas: 3\n",
         }

@@ -9,13 +9,14 @@ import { Card, Empty, Status, Time } from "../../components/ui";
 import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 
-export function Exports() {
+/** Exports that the person has asked for; new ones are of `only`, where that is given. */
+export function Exports({ only }: { only?: Project }) {
   const { t } = useI18n();
   const [asking, setAsking] = useState(false);
   const projects = useGet<Project[]>(
     "/projects",
     { query: { page_size: 100, sort: "name" } },
-    { enabled: asking },
+    { enabled: asking && !only },
   );
   const query = useGet<ExportList>(
     "/export/cve/executions",
@@ -70,21 +71,25 @@ export function Exports() {
         onClose={() => setAsking(false)}
         title={t("New export")}
         submit={t("Start")}
-        initial={{}}
+        initial={only ? { project: String(only.project_id) } : {}}
         fields={[
-          {
-            name: "project",
-            label: t("Project"),
-            type: "select",
-            required: true,
-            options: [
-              { value: "", label: "" },
-              ...(projects.data ?? []).map((item) => ({
-                value: String(item.project_id),
-                label: item.name ?? "",
-              })),
-            ],
-          },
+          ...(only
+            ? []
+            : [
+                {
+                  name: "project",
+                  label: t("Project"),
+                  type: "select" as const,
+                  required: true,
+                  options: [
+                    { value: "", label: "" },
+                    ...(projects.data ?? []).map((item) => ({
+                      value: String(item.project_id),
+                      label: item.name ?? "",
+                    })),
+                  ],
+                },
+              ]),
           { name: "repositories", label: t("Repositories"), placeholder: "library/*", help: t("Empty: all") },
           { name: "tags", label: t("Tags"), placeholder: "v*", help: t("Empty: all") },
           { name: "cveIds", label: t("CVEs, separated by commas"), help: t("Empty: all") },
@@ -92,7 +97,12 @@ export function Exports() {
         onSubmit={async ({ project, ...values }) => {
           await api.post("/export/cve", {
             headers: { "X-Scan-Data-Type": "application/vnd.security.vulnerability.report; version=1.1" },
-            body: { job_name: "portal", labels: [], ...values, projects: [Number(project)] },
+            body: {
+              job_name: "portal",
+              labels: [],
+              ...values,
+              projects: [only?.project_id ?? Number(project)],
+            },
           });
           query.refetch();
         }}
