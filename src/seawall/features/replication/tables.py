@@ -15,7 +15,7 @@ registries = Table(
     Column("type", String(64), nullable=False),
     Column("url", String(1024), nullable=False),
     Column("credential_type", String(32), nullable=False),
-    Column("access_key", String(1024)),
+    Column("access_key", String(4096)),
     # Sealed under the secret key (purpose "registry").
     Column("access_secret", Text, info={"sealed": True}),
     Column("insecure", Boolean, nullable=False),

@@ -66,7 +66,7 @@ def adopt_harbor(
     output: OutputOption = Output.text,
     as_json: JsonOption = False,
 ) -> None:
-    """Take over a Harbor 2.8 to 2.15: its users, rules and content, with its blobs where they are.
+    """Take over a Harbor 2.8 to 2.16: its users, rules and content, with its blobs where they are.
 
     You can run it many times while Harbor serves. It only reads Harbor's database and storage.
 

@@ -73,3 +73,40 @@ def test_links_of_the_one_provider_go_on(url: str) -> None:
 
     assert db.sync_read(known) == ([("", "https://id.example", "sub", 7, 7, 2.0, 3.0)], "")
     asyncio.run(db.close())
+
+
+def test_registries_keep_what_belongs_to_them(url: str) -> None:
+    """Revision 0015 writes their table anew on SQLite."""
+    migrate.upgrade(url, "0014")
+    db = open_database(url, pool_size=1)
+
+    def add(connection: Connection) -> None:
+        columns = (
+            "id, name, description, type, url, credential_type, access_key, insecure, status, created_at"
+        )
+        connection.exec_driver_sql(
+            f"INSERT INTO registries ({columns}, updated_at) "
+            "VALUES (3, 'hub', '', 'harbor', 'https://hub.example', 'basic', 'me', FALSE, 'healthy', 1, 1)"
+        )
+        given = (
+            "name, description, dest_registry_id, dest_namespace, dest_namespace_replace_count, trigger_type"
+        )
+        flags = "filters, replicate_deletion, override, enabled, speed, copy_by_chunk, single_active"
+        connection.exec_driver_sql(
+            f"INSERT INTO replication_policies ({given}, {flags}, created_at, updated_at) VALUES "
+            "('out', '', 3, '', 1, 'manual', '[]', FALSE, TRUE, TRUE, 0, FALSE, FALSE, 1, 1)"
+        )
+
+    db.sync_write(add)
+    migrate.upgrade(url)
+
+    def kept(connection: Connection) -> list[object]:
+        joined = "replication_policies p JOIN registries r ON r.id = p.dest_registry_id"
+        return [tuple(row) for row in connection.exec_driver_sql(f"SELECT p.name, access_key FROM {joined}")]
+
+    assert db.sync_read(kept) == [("out", "me")]
+    if url.startswith("postgresql"):
+        collation = "SELECT collation_name FROM information_schema.columns WHERE table_name = 'registries'"
+        query = f"{collation} AND column_name = 'access_key'"
+        assert db.sync_read(lambda c: c.exec_driver_sql(query).scalar()) == "C"
+    asyncio.run(db.close())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.api import Api, code
 from tests.support.api_pusher import Pusher
 from tests.support.registry import Registry
 from tests.support.scan import spec
+from tests.support.servers.docker_registry import DockerRegistry
 from tests.support.waiting import until
 
 DAILY = "0 0 6 * * *"
@@ -148,6 +150,26 @@ def test_the_older_name_of_replicated_deletions_goes_first(admin: Api) -> None:
     assert (found["deletion"], found["replicate_deletion"]) == (True, True)
     assert admin.delete(f"/replication/policies/{made}").status_code == 200
     assert admin.delete(f"/registries/{registry}").status_code == 200
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[str]:
+    """The URL of a registry that lets anybody in."""
+    server = DockerRegistry(tmp_path)
+    server.start()
+    yield server.url
+    server.stop()
+
+
+def test_an_access_key_may_be_as_long_as_in_harbor(admin: Api, elsewhere: str) -> None:
+    """4,096 characters since Harbor 2.16."""
+    body: dict[str, Any] = {"name": admin.project(), "url": elsewhere, "type": "docker-registry"}
+    body["credential"] = {"type": "basic", "access_key": "k" * 4096, "access_secret": ""}
+    registry = admin.made("/registries", body)
+    assert admin.get(f"/registries/{registry}").json()["credential"]["access_key"] == "k" * 4096
+    assert admin.delete(f"/registries/{registry}").status_code == 200
+    body["credential"] = {"type": "basic", "access_key": "k" * 4097, "access_secret": ""}
+    assert admin.post("/registries", json=body).status_code == 422
 
 
 def listed(api: Api, path: str, field: str = "name", **parameters: Any) -> list[Any]:

@@ -13,6 +13,8 @@ from seawall.web.harbor.deps import timestamp
 HIDDEN = "*****"
 URL = 1024
 SECRET = 16 * 1024
+# As long as Harbor 2.16 takes.
+ACCESS_KEY = 4096
 PEM = 256 * 1024
 Name = Annotated[str | None, Query(max_length=255)]
 
@@ -21,7 +23,7 @@ class RegistryCredential(BaseModel):
     """How to log in; a stored secret comes back as stars."""
 
     type: str | None = Field(default=None, max_length=32)
-    access_key: str | None = Field(default=None, max_length=URL)
+    access_key: str | None = Field(default=None, max_length=ACCESS_KEY)
     access_secret: str | None = Field(default=None, max_length=SECRET)
 
 
@@ -52,7 +54,7 @@ class RegistryUpdate(BaseModel):
     description: str | None = Field(default=None, max_length=4096)
     url: str | None = Field(default=None, max_length=URL)
     credential_type: str | None = Field(default=None, max_length=32)
-    access_key: str | None = Field(default=None, max_length=URL)
+    access_key: str | None = Field(default=None, max_length=ACCESS_KEY)
     access_secret: str | None = Field(default=None, max_length=SECRET)
     insecure: bool | None = None
     internal_networks: list[str] | None = Field(default=None, max_length=32)
