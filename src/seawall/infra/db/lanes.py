@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # How long a request waits for its turn, and how long for its commit.
 ANSWER_SECONDS = 10.0
+# How long it waits for its turn while others of its kind are answered: the database is only busy then.
+BUSY_SECONDS = 30.0
+_ANSWERING_SECONDS = 2.0
 # When the current task's last wait for a database that is away ended (monotonic).
 waited_until: ContextVar[float] = ContextVar("waited_until", default=-1e9)
 # Since when the current task's question has waited before it is asked (monotonic; 0: it has not).
@@ -42,12 +45,16 @@ class Work:
                 raise UnavailableError("the request was given up")
             self.commits_since = self.commits_since or time.monotonic()
 
-    def give_up(self, now: float) -> None:
-        """Answer the request if it has waited too long for its turn or its commit."""
+    def give_up(self, now: float, answered: float) -> None:
+        """Answer the request if it has waited too long for its turn or its commit.
+
+        `answered`: when a request of its kind was answered last (monotonic).
+        """
+        longest = BUSY_SECONDS if now - answered < _ANSWERING_SECONDS else ANSWER_SECONDS
         with self.lock:
             if self.answer.done() or self.given_up:
                 return
-            if not self.started and now - self.queued > ANSWER_SECONDS:
+            if not self.started and now - self.queued > longest:
                 reason = "no database connection became free"
             elif self.commits_since and now - self.commits_since > ANSWER_SECONDS:
                 reason = "database does not confirm the commit; whether it happened is not known"
@@ -89,3 +96,5 @@ class Lane:
         self.auto = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.threads = ThreadPoolExecutor(size, thread_name_prefix=name)
         self.works: set[Work] = set()
+        # When the database answered last here (monotonic).
+        self.answered = 0.0

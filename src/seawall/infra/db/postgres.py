@@ -19,7 +19,8 @@ locks go. A server that hangs is found by asking it (see `seawall.infra.db.hosts
 
 Reads and writes have connections of their own, and so has the health check: with a synchronous standby that
 hangs, every commit waits, and what only reads must go on meanwhile. A request waits for its turn, and as
-long for its commit (`lanes.ANSWER_SECONDS`), then it gets 503. The commit itself is waited for on and on: a
+long for its commit (`lanes.ANSWER_SECONDS`), then it gets 503. It waits longer for its turn while others get
+theirs: the database is only busy then. The commit itself is waited for on and on: a
 connection that is closed meanwhile would leave its process on the server, and the next one another, until
 the server has none left for reads.
 """
@@ -259,6 +260,7 @@ class PostgresDatabase:
                     work.started = True
                 with meters.using(lane.pool):
                     value = run(work)
+                lane.answered = time.monotonic()
                 work.settle(value)
             except BaseException as error:
                 work.settle(error=error)
@@ -294,7 +296,7 @@ class PostgresDatabase:
             with self._lock:
                 works = list(lane.works)
             for work in works:
-                work.give_up(now)
+                work.give_up(now, lane.answered)
                 if work.given_up and not work.started:
                     with self._lock:
                         lane.works.discard(work)
