@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -85,7 +85,7 @@ class SessionStore:
 
     async def get(self, token: str) -> Session | None:
         """The live session with id `token`, else None; counts as a use of it."""
-        id_hash = _hash(token)
+        id_hash = hash_of(token)
         idle = await self._idle_seconds()
         found = await self._cached(id_hash)
         if found == _GONE:
@@ -119,7 +119,7 @@ class SessionStore:
 
     async def renew(self, token: str, *, data: dict[str, Any] | None = None) -> str | None:
         """Replace the session by one with a new id (and `data`, if given); None when there is none."""
-        id_hash = _hash(token)
+        id_hash = hash_of(token)
         found = await self._stored(id_hash)
         if found is None or found.expires_at <= self._db.now():
             return None
@@ -140,7 +140,7 @@ class SessionStore:
 
     async def delete(self, token: str, *, also: Also = nothing) -> None:
         """End the session; an unknown one is not an error."""
-        id_hash = _hash(token)
+        id_hash = hash_of(token)
         await self._db.write(
             lambda c: c.execute(delete(sessions).where(sessions.c.id_hash == id_hash)), also=also
         )
@@ -148,7 +148,7 @@ class SessionStore:
 
     async def delete_user(self, user_id: int, *, keep: str | None = None, also: Also = nothing) -> int:
         """End every session of the user (but the one with id `keep`); returns how many."""
-        spared = _hash(keep) if keep is not None else ""
+        spared = hash_of(keep) if keep is not None else ""
 
         def delete_sessions(connection: Connection) -> list[str]:
             where = (sessions.c.user_id == user_id, sessions.c.id_hash != spared)
@@ -180,6 +180,16 @@ class SessionStore:
         )
         return [Session(*row) for row in rows]
 
+    async def alive(self, hashes: Collection[str]) -> dict[str, Session]:
+        """Those of the sessions that are live, by `id_hash`; does not count as a use of them."""
+        idle = await self._idle_seconds()
+        now = self._db.now()
+        query = select(sessions).where(
+            sessions.c.id_hash.in_(hashes), sessions.c.expires_at > now, sessions.c.seen_at > now - idle
+        )
+        rows = await self._db.read(lambda c: list(c.execute(query)))
+        return {row[0]: Session(*row) for row in rows}
+
     async def sweep(self) -> None:
         """Remove ended sessions now and then, until cancelled."""
         while True:
@@ -196,7 +206,7 @@ class SessionStore:
         token = secrets.token_urlsafe(32)
         now = self._db.now()
         return token, {
-            "id_hash": _hash(token),
+            "id_hash": hash_of(token),
             "user_id": user_id,
             "created_at": now,
             "seen_at": now,
@@ -240,8 +250,9 @@ class SessionStore:
                 log.warning("a session ended while redis was lost", valid_elsewhere_seconds=CACHE_SECONDS)
 
 
-def _hash(token: str) -> str:
+def hash_of(token: str) -> str:
+    """The `id_hash` of the session with id `token`."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-__all__ = ["Session", "SessionStore"]
+__all__ = ["Session", "SessionStore", "hash_of"]

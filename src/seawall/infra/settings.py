@@ -163,6 +163,15 @@ class Http(_Section):
     push_wait_seconds: float = Field(
         default=60, gt=0, description="how long a request of a push waits for its turn before it gets 429"
     )
+    streams: int = Field(
+        default=512,
+        ge=0,
+        description="event streams of the portal at a time in a server process; more get 429, and the portal "
+        "asks again and again instead",
+    )
+    streams_per_user: int = Field(
+        default=16, ge=1, description="event streams of one user at a time in a server process"
+    )
     trusted_proxies: list[str] | str = Field(
         default=[], description="addresses and networks of proxies whose X-Forwarded-* headers are trusted"
     )

@@ -62,6 +62,8 @@ _SHOW_SECONDS = 0.1
 # Browsers that were here over https come back over https only (RFC 6797), for a year.
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
+_STREAM = b"text/event-stream"
+
 
 class _Shown:
     """The gauge of requests under way, written now and then: to write costs more than to count."""
@@ -139,9 +141,11 @@ class Edge:
         status = 0
         # Bytes in and out; a file that the server sends by itself is as long as the answer's head says.
         received = sent = length = 0
+        # When the head of an answer left whose body has no end: its reader says how long that takes.
+        began: float | None = None
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status, sent, length
+            nonlocal status, sent, length, began
             kind = message["type"]
             if kind == "http.response.body":
                 sent += len(message.get("body", b""))
@@ -150,6 +154,8 @@ class Edge:
             elif kind == "http.response.start":
                 status = message["status"]
                 length = _content_length(message["headers"])
+                if _STREAM in dict(message["headers"]).get(b"content-type", b""):
+                    began = time.perf_counter()
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
                 if self._https or scope.get("scheme") == "https":
                     message["headers"].append(_HSTS)
@@ -205,7 +211,7 @@ class Edge:
                 self._of_address[address] -= 1
                 if not self._of_address[address]:
                     del self._of_address[address]
-            elapsed = time.perf_counter() - started
+            elapsed = (began or time.perf_counter()) - started
             route = _route(scope["path"])
             method = _method(scope)
             span.set("http.response.status_code", status or 499)

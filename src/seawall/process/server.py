@@ -59,6 +59,7 @@ from seawall.web.harbor.app import build_api
 from seawall.web.harbor.deps import Gate
 from seawall.web.harbor.errors import envelope
 from seawall.web.harbor.sessions import BrowserSessions
+from seawall.web.harbor.streams import Streams
 from seawall.web.internal.ca import ca_routes
 from seawall.web.internal.metrics import MetricsEndpoint, metrics_routes
 from seawall.web.internal.peers import PeerEndpoint, changes_something
@@ -142,6 +143,15 @@ def open_api(process: Process) -> ASGIApp:
         SessionStore: process.sessions,
         Settings: process.settings,
         Sources: process.sources,
+        Streams: Streams(
+            process.db,
+            process.feed,
+            process.sessions,
+            process.sources,
+            process.health.draining,
+            most=process.settings.http.streams,
+            most_of_caller=process.settings.http.streams_per_user,
+        ),
         Subscribers: process.events,
         TrustService: process.trust,
     }

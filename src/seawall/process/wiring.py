@@ -68,8 +68,10 @@ from seawall.infra.addresses import networks
 from seawall.infra.ca import ca_digest
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database, open_database
+from seawall.infra.jobs.live import JobSource
 from seawall.infra.jobs.purge import PURGE_SCHEDULE, purge_kind
 from seawall.infra.jobs.service import JobService
+from seawall.infra.live.feed import Feed
 from seawall.infra.outbox.events import Subscribers
 from seawall.infra.part import Background, Closer, Part
 from seawall.infra.ratelimit import RateLimiter
@@ -82,7 +84,7 @@ from seawall.kernel.errors import UnavailableError
 from seawall.process import tables as tables  # declares every table
 from seawall.process.storage import open_cache, open_storage
 from seawall.registry import jobs as content_jobs
-from seawall.registry import pulls, receipts
+from seawall.registry import live, pulls, receipts
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
 from seawall.registry.ledger import Folding
@@ -119,6 +121,7 @@ class Process:
     probe: Probe
     configuration: Configuration
     jobs: JobService
+    feed: Feed
     replication: Replication
     artifacts: ArtifactService
     scan: Scanning
@@ -350,6 +353,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         immutability_part(),
         retention_part(db, content, jobs, events, settings.external_url),
         pulls.part(db, configuration),
+        live.part(db),
         receipts.part(db, settings.storage.receipts, kept),
         *([sites_part(dr, leading=leading)] if dr.enabled else []),
         *([cluster_part(instances, health)] if leading else []),
@@ -381,6 +385,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         probe=probe,
         configuration=configuration,
         jobs=jobs,
+        feed=Feed(db, (JobSource(lambda: jobs.kinds), live.ContentSource())),
         replication=replication,
         artifacts=artifacts,
         scan=scanner,

@@ -8,6 +8,7 @@ from typing import Any
 
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import DefaultSchedule, JobContext, JobKind
+from seawall.infra.live.events import system
 from seawall.infra.part import Part
 from seawall.infra.settings import GcSettings, ScrubSettings
 from seawall.infra.storage import BlobStorage
@@ -94,7 +95,7 @@ def part(db: Database, storage: BlobStorage, settings: GcSettings, scrubbing: Sc
     schedules = ((GC_SCHEDULE, settings.schedule, "gc"), (SCRUB_SCHEDULE, scrubbing.schedule, "scrub"))
     return Part(
         jobs=(
-            JobKind("gc", work.collect_garbage, concurrency=1, retries=2),
+            JobKind("gc", work.collect_garbage, concurrency=1, retries=2, shows=system("gc")),
             JobKind("fsck", work.check_content, concurrency=1),
             JobKind("scrub", work.scrub, concurrency=1),
         ),

@@ -293,3 +293,14 @@ peer_pending = Table(
     Column("since", Float, nullable=False),
     info={"dumped": False},
 )
+
+# For those who look on: one row a change of a repository's artifacts, kept for minutes (`registry/live.py`).
+content_changes = Table(
+    "content_changes",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("project_id", BigInteger, nullable=False),
+    Column("repository", String(512), nullable=False),
+    info={"fenced": False, "dumped": False},
+)

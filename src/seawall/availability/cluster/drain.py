@@ -25,9 +25,10 @@ _ESTABLISHED = "01"
 
 
 def announce_drain(server: Any, http: Http) -> None:
-    """Make `server` (Granian's) wait between the first SIGTERM or SIGINT and its stop, see Http."""
-    if not http.drain_notice_seconds:
-        return
+    """Make `server` (Granian's) wait between the first SIGTERM or SIGINT and its stop, see Http.
+
+    Its processes learn at once that it stops, so answers without an end end.
+    """
     stop = server.signal_handler_interrupt
     told = False
 
@@ -49,7 +50,10 @@ def announce_drain(server: Any, http: Http) -> None:
         with contextlib.suppress(OSError):
             ensure(drain.parent)
             drain.touch()
-        threading.Thread(target=wait, daemon=True).start()
+        if http.drain_notice_seconds:
+            threading.Thread(target=wait, daemon=True).start()
+        else:
+            stop(*arguments)
 
     server.signal_handler_interrupt = interrupted
 

@@ -64,7 +64,8 @@ class Health:
         self._patience = unready_seconds
         self._well: dict[str, float] = {}
         drain = os.environ.get(DRAIN_VARIABLE)
-        self._draining: Callable[[], bool] = Path(drain).exists if drain else bool
+        # Whether this instance is asked to stop.
+        self.draining: Callable[[], bool] = Path(drain).exists if drain else bool
         self._asked: dict[str, float] = {}
         self._parts: dict[str, Callable[[], Awaitable[Any]]] = {
             "database": db.check,
@@ -121,7 +122,7 @@ class Health:
             parts["peers"] = f"no answer from {', '.join(self._away)}"
             if status == "ok":
                 status = "degraded"
-        if status != "failed" and self._draining():
+        if status != "failed" and self.draining():
             status = "draining"
         return status, parts
 

@@ -10,6 +10,7 @@ from seawall.features.audit.trail import SYSLOG_EVENT, AuditHook, AuditTrail, Pu
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobKind
+from seawall.infra.live.events import system
 from seawall.infra.outbox.events import Subscription
 from seawall.registry.part import ContentPart
 
@@ -27,7 +28,7 @@ def part(
     return ContentPart(
         hooks=(hook,),
         jobs=(
-            JobKind("purge-audit", Purge(db).run, concurrency=1, retries=2),
+            JobKind("purge-audit", Purge(db).run, concurrency=1, retries=2, shows=system("purge")),
             JobKind(KIND, EraseUser(db, erasure, erasers).run, concurrency=1, retries=10),
         ),
         subscriptions=(Subscription(SUBSCRIBER, frozenset({SYSLOG_EVENT}), trail.forward),),

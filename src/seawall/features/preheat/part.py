@@ -5,9 +5,11 @@ from __future__ import annotations
 from seawall.access.service import AuthService
 from seawall.access.tokens import TokenService
 from seawall.features.preheat.service import Preheat
+from seawall.features.preheat.tables import preheat_executions, preheat_policies, preheat_tasks
 from seawall.features.preheat.work import LABELED, PreheatHook, PreheatJobs
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobKind
+from seawall.infra.jobs.executions import shown
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscription
 from seawall.registry.part import ContentPart
@@ -27,8 +29,18 @@ def part(
     return ContentPart(
         hooks=(hook,),
         jobs=(
-            JobKind("preheat", work.plan, concurrency=4),
-            JobKind("preheat-task", work.run_task, concurrency=10),
+            JobKind(
+                "preheat",
+                work.plan,
+                concurrency=4,
+                shows=shown("preheat", preheat_executions, None, preheat_policies),
+            ),
+            JobKind(
+                "preheat-task",
+                work.run_task,
+                concurrency=10,
+                shows=shown("preheat", preheat_executions, preheat_tasks, preheat_policies),
+            ),
             JobKind("preheat-event", work.event, concurrency=4, retries=2),
         ),
         subscriptions=(Subscription("preheat", frozenset({"SCANNING_COMPLETED", LABELED}), hook.on_event),),

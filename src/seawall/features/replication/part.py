@@ -7,9 +7,11 @@ from typing import Any
 from seawall.features.replication.events import DELETED, PUSHED, ReplicationHook, handler, own_id
 from seawall.features.replication.plan import Planner
 from seawall.features.replication.service import Replication
+from seawall.features.replication.tables import replication_executions, replication_tasks
 from seawall.features.replication.tasks import TASK_RETRIES, TaskRunner
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import DefaultSchedule, JobContext, JobKind
+from seawall.infra.jobs.executions import shown
 from seawall.infra.jobs.service import JobService
 from seawall.infra.outbox.events import Subscribers, Subscription
 from seawall.infra.secrets.keyring import KeyRing
@@ -46,9 +48,20 @@ def part(
     return ContentPart(
         hooks=(ReplicationHook(events, jobs.nudge, own),),
         jobs=(
-            JobKind("replication", planner.plan, concurrency=10, retries=2),
             JobKind(
-                "replication-task", runner.run_task, concurrency=10, retries=TASK_RETRIES, backoff_seconds=5
+                "replication",
+                planner.plan,
+                concurrency=10,
+                retries=2,
+                shows=shown("replication", replication_executions, None, None),
+            ),
+            JobKind(
+                "replication-task",
+                runner.run_task,
+                concurrency=10,
+                retries=TASK_RETRIES,
+                backoff_seconds=5,
+                shows=shown("replication", replication_executions, replication_tasks, None),
             ),
             JobKind("registry-health", check_registries, concurrency=1),
         ),

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from seawall.features.scan import export
+from seawall.features.scan import export, live
 from seawall.features.scan.adapter_requests import AdapterRequests
 from seawall.features.scan.reports import find_report
 from seawall.features.scan.scanning import Scanning
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.infra.jobs.base import JobContext, JobKind, JobStoppedError
+from seawall.infra.live.events import system
 from seawall.kernel.errors import SeawallError
 from seawall.registry import pulls
 
@@ -40,12 +41,12 @@ class ScanJobs:
     def kinds(self) -> tuple[JobKind, ...]:
         """The kinds of jobs."""
         return (
-            JobKind("scan", self.scan, concurrency=4),
-            JobKind("scan-all", self.scan_all, concurrency=1),
+            JobKind("scan", self.scan, concurrency=4, shows=live.of_reports),
+            JobKind("scan-all", self.scan_all, concurrency=1, shows=system("scan-all")),
             JobKind("scan-rematch", self.rematch, concurrency=1, retries=2),
             JobKind("scan-forget", self.forget, concurrency=1, retries=2),
             JobKind("scan-request", self.request, concurrency=2),
-            JobKind("scan-export", self.export_findings, concurrency=1),
+            JobKind("scan-export", self.export_findings, concurrency=1, shows=live.of_exports),
         )
 
     async def scan(self, context: JobContext, args: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from seawall.features.webhooks.delivery import RETRIES, SUBSCRIBER, Deliveries
+from seawall.features.webhooks.live import of_deliveries
 from seawall.features.webhooks.payload import EVENT_TYPES
 from seawall.features.webhooks.recorder import EventRecorder
 from seawall.features.webhooks.token_notices import TokenNotices
@@ -39,7 +40,14 @@ def part(
     return ContentPart(
         hooks=(recorder,),
         jobs=(
-            JobKind("webhook", deliveries.deliver, concurrency=10, retries=RETRIES, backoff_seconds=5),
+            JobKind(
+                "webhook",
+                deliveries.deliver,
+                concurrency=10,
+                retries=RETRIES,
+                backoff_seconds=5,
+                shows=of_deliveries,
+            ),
             JobKind("purge-webhooks", deliveries.purge, concurrency=1, retries=2),
             JobKind("token-notices", notices.run, concurrency=1, retries=2),
         ),

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from seawall.infra.db.together import Also, nothing
+from seawall.infra.live.events import Shows
 from seawall.kernel.errors import SeawallError
 
 FINISHED = frozenset({"success", "error", "stopped"})
@@ -102,7 +103,8 @@ JobFunction = Callable[[JobContext, dict[str, Any]], Awaitable[Any]]
 class JobKind:
     """A kind of job: its work, how many may run at once in the whole cluster, and how often it is retried.
 
-    `backoff_seconds` is the wait before the first retry; it doubles with each, up to an hour.
+    `backoff_seconds` is the wait before the first retry; it doubles with each, up to an hour. `shows` says
+    what those who look on are told when a job moves on.
     """
 
     name: str
@@ -110,6 +112,7 @@ class JobKind:
     concurrency: int = 4
     retries: int = 0
     backoff_seconds: float = 5
+    shows: Shows | None = None
 
 
 class Jobs(Protocol):

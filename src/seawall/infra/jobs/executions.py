@@ -11,16 +11,17 @@ An execution without tasks that have jobs (retention's one job does it all) is i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, func, insert, null, select, update
 
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.jobs.service import JobService
 from seawall.infra.jobs.views import jobs as job_rows
 from seawall.infra.jobs.views import outcome
+from seawall.infra.live.events import Event, Shows
 
 PENDING = "Pending"
 _OVER = ("success", "error", "stopped")
@@ -242,3 +243,27 @@ def _made(connection: Connection, table: Table, values: dict[str, Any]) -> int:
     key = connection.execute(insert(table).values(values)).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def shown(kind: str, executions: Table, tasks: Table | None, policies: Table | None) -> Shows:
+    """What those who look on are told of jobs of executions, or (`tasks`) of their tasks.
+
+    `policies`: has the projects; None for policies of the whole system.
+    """
+
+    def find(connection: Connection, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, Event]:
+        name = "execution" if tasks is None else "task"
+        wanted = {args.get(name): job_id for job_id, args in jobs.items()}
+        key = executions.c.id if tasks is None else tasks.c.id
+        source: Any = executions
+        if tasks is not None:
+            source = source.join(tasks, tasks.c.execution_id == executions.c.id)
+        project: Any = null()
+        if policies is not None:
+            source = source.join(policies, policies.c.id == executions.c.policy_id)
+            project = policies.c.project_id
+        query = select(key, executions.c.id, project).select_from(source)
+        rows = connection.execute(query.where(key.in_([item for item in wanted if item is not None])))
+        return {wanted[row[0]]: Event(kind, row[2], execution=row[1]) for row in rows}
+
+    return find

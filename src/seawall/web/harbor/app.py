@@ -27,6 +27,7 @@ from seawall.web.harbor import (
     jobservice,
     labels,
     ldap,
+    live,
     login,
     logins,
     members,
@@ -94,6 +95,7 @@ ROUTERS: list[APIRouter] = [
     purge.router,
     preheat.router,
     trust.router,
+    live.router,
 ]
 
 # Signing in and out, at `/c`.

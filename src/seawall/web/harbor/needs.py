@@ -42,6 +42,7 @@ from seawall.infra.settings import Settings
 from seawall.infra.storage import BlobStorage
 from seawall.registry.artifacts import ArtifactService
 from seawall.web.harbor.sessions import BrowserSessions
+from seawall.web.harbor.streams import Streams
 
 Offered = Mapping[Any, object]
 
@@ -104,5 +105,6 @@ SecondFactorsDep = Annotated[SecondFactors, given(SecondFactors)]
 SessionsDep = Annotated[SessionStore, given(SessionStore)]
 SettingsDep = Annotated[Settings, given(Settings)]
 SourcesDep = Annotated[Sources, given(Sources)]
+StreamsDep = Annotated[Streams, given(Streams)]
 StorageDep = Annotated[BlobStorage, given(BlobStorage)]
 Trust = Annotated[TrustService, given(TrustService)]

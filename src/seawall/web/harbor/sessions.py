@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection
 
 from seawall.access.principal import Limits, Principal
 from seawall.access.service import AuthService
-from seawall.access.sessions import SessionStore
+from seawall.access.sessions import SessionStore, hash_of
 from seawall.access.sources import Sources
 from seawall.infra.db.together import Also, nothing
 from seawall.infra.secrets.keyring import KeyRing
@@ -71,6 +71,10 @@ class BrowserSessions:
             limits = Limits(frozenset({"enrol"}), ())
             return dataclasses.replace(user, sysadmin=False, limits=limits, via="session")
         return dataclasses.replace(user, sysadmin=sysadmin, via="session")
+
+    def hash_of(self, request: Request) -> str:
+        """The `id_hash` of the request's session."""
+        return hash_of(request.cookies.get(SESSION_COOKIE, ""))
 
     async def source(self, request: Request) -> str:
         """The source by which the browser's session began, "" for the default one or without a session."""

@@ -240,7 +240,14 @@ def call(client: Api, method: str, path: str, operation: dict[str, Any], project
         content = operation["requestBody"]["content"]
         schema = content.get("application/json", {}).get("schema", {})
         body = [] if schema.get("type") == "array" else {}
-    return client.request(method, path.removeprefix("/api/v2.0"), params=query, headers=headers, json=body)
+    path = path.removeprefix("/api/v2.0")
+    request = client.build_request(method, path, params=query, headers=headers, json=body)
+    answer = client.send(request, stream=True)
+    # A stream that is let in has no end.
+    if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+        answer.read()
+    answer.close()
+    return answer
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Generated requests to every operation of the OpenAPI document: never a 500, always our error envelope.
 
 As the administrator, with few examples an operation: the aim is breadth. Every operation of the document is
-in.
+in, but the one whose answer has no end (`test_events.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.registry import Registry
 
 # One connection for all of it.
 SESSION = requests.Session()
-schema = schemathesis.openapi.from_dict(make_app().openapi())
+schema = schemathesis.openapi.from_dict(make_app().openapi()).exclude(path="/api/v2.0/seawall/events")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What changes while people look: read from the database every second, for the portal's event streams."""
