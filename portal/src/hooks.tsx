@@ -10,15 +10,31 @@ import { useEffect, useState } from "react";
 import { ApiError, api, type Options, type Page, type PathOf } from "./api/client";
 import { type Text, useI18n } from "./i18n";
 import { useKept } from "./lib/address";
+import { interval, useLive } from "./lib/live";
+import { begin } from "./lib/operations";
 
 type Extra<T> = Partial<Pick<UseQueryOptions<T>, "enabled" | "refetchInterval" | "retry" | "staleTime">>;
+
+/** What is asked for again and again is asked seldom while the event stream tells of its changes. */
+function useInterval<T>(template: string, extra: Extra<T>): Extra<T> {
+  useLive();
+  const wanted = extra.refetchInterval;
+  if (wanted === undefined) return extra;
+  return {
+    ...extra,
+    refetchInterval:
+      typeof wanted === "function"
+        ? (query) => interval(template, wanted(query))
+        : interval(template, wanted),
+  };
+}
 
 /** One thing of the API, kept fresh. */
 export function useGet<T>(template: PathOf<"get">, options: Options = {}, extra: Extra<T> = {}) {
   return useQuery<T>({
     queryKey: [template, options.path ?? {}, options.query ?? {}],
     queryFn: ({ signal }) => api.get<T>(template, { ...options, signal }),
-    ...extra,
+    ...useInterval(template, extra),
   });
 }
 
@@ -52,7 +68,7 @@ export function useList<T>(
     queryKey: [template, request.path ?? {}, query],
     queryFn: ({ signal }) => api.page<T>(template, { ...request, query, signal }),
     placeholderData: keepPreviousData,
-    ...extra,
+    ...useInterval(template, extra),
   });
   const total = result.data?.total ?? 0;
   const last = Math.max(1, Math.ceil(total / pageSize));
@@ -137,6 +153,8 @@ export function useBulk<T>(what: {
   name: (row: T) => string;
   done: (count: number) => string;
   failed: (name: string) => string;
+  /** What the event log calls it; without it the event log has none of it. */
+  label?: Text;
 }) {
   const client = useQueryClient();
   const { t } = useI18n();
@@ -145,6 +163,9 @@ export function useBulk<T>(what: {
     mutationFn: async (rows) => {
       const worked: T[] = [];
       const refused: { row: T; reason: string }[] = [];
+      const names = rows.slice(0, 3).map(what.name).join(", ");
+      const operation = what.label && begin(what.label, rows.length > 3 ? `${names}, …` : names, rows.length);
+      const errors = () => refused.map(({ row, reason }) => `${what.failed(what.name(row))}: ${reason}`);
       for (const row of rows) {
         try {
           await what.run(row);
@@ -154,7 +175,9 @@ export function useBulk<T>(what: {
           // Nothing more can work without the registry or the session.
           if (error instanceof ApiError && (error.status === 0 || error.status === 401)) break;
         }
+        if (operation) operation.tell(worked.length + refused.length, errors());
       }
+      if (operation) operation.end(errors());
       await client.invalidateQueries();
       if (worked.length) notifications.show({ message: what.done(worked.length), color: "teal" });
       for (const { row, reason } of refused.slice(0, 5)) {

@@ -1,4 +1,5 @@
 import { type CSSVariablesResolver, createTheme, MantineProvider } from "@mantine/core";
+import { notificationsStore } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { setNonce } from "get-nonce";
 import { type ComponentType, type ReactNode, useEffect, useMemo, useState } from "react";
@@ -46,6 +47,7 @@ const theme = createTheme({
     Popover: { defaultProps: { portalProps: { target: "#over" } } },
     // The page has one banner: the title of a dialog is none.
     ModalHeader: { defaultProps: { role: "presentation" } },
+    DrawerHeader: { defaultProps: { role: "presentation" } },
   },
   respectReducedMotion: true,
 });
@@ -113,20 +115,26 @@ function Themed({ children }: { children: ReactNode }) {
   );
 }
 
-/** Notices are fetched once the first page stands: it does without them. */
+/** Notices are fetched with the first of them, or once the first page has stood for a while. */
 function Later() {
   const [Notices, setNotices] = useState<ComponentType | null>(null);
   useEffect(() => {
     let timer: number;
-    const load = () =>
+    const load = () => {
+      window.clearTimeout(timer);
       import("./components/notices").then(
         (module) => setNotices(() => module.Notices),
         () => {
           timer = window.setTimeout(load, 5000);
         },
       );
-    timer = window.setTimeout(load, 1500);
-    return () => window.clearTimeout(timer);
+    };
+    timer = window.setTimeout(load, 4000);
+    const ends = notificationsStore.subscribe(load);
+    return () => {
+      window.clearTimeout(timer);
+      ends();
+    };
   }, []);
   return Notices && <Notices />;
 }

@@ -11,6 +11,7 @@ import {
 } from "react";
 import { ApiError, api, CURRENT, whenExpired } from "./api/client";
 import type { SystemInfo, User } from "./api/types";
+import { follow } from "./lib/live";
 
 interface Session {
   user: User | null;
@@ -93,6 +94,9 @@ export function SessionProvider(props: { children: ReactNode; fallback: (error: 
   useEffect(() => {
     if (id !== undefined) tabs?.postMessage("changed");
   }, [id]);
+  useEffect(() => {
+    if (id !== undefined) return follow(client, check);
+  }, [id, client, check]);
 
   // Only those who are signed in get the version: without it the session has ended.
   const unknown = !!owner && info.data !== undefined && !info.data.harbor_version;

@@ -172,6 +172,17 @@ export async function pageAnswers(): Promise<boolean> {
   }
 }
 
+/** Opens the event stream; `last` is the id of the newest event of the stream before. Whatever fails is for the caller. */
+export function openEvents(last: string, signal: AbortSignal): Promise<Response> {
+  const headers = { Accept: "text/event-stream", ...(last && { "Last-Event-ID": last }) };
+  return fetch(url("/seawall/events" satisfies PathOf<"get">), {
+    headers,
+    credentials: "same-origin",
+    cache: "no-store",
+    signal,
+  });
+}
+
 async function refreshCsrf() {
   const response = await attempt(`${BASE}/systeminfo`, { method: "GET", credentials: "same-origin" });
   csrf = response.headers.get("x-harbor-csrf-token") ?? csrf;

@@ -2,5 +2,5 @@
 import { Notifications } from "@mantine/notifications";
 
 export function Notices() {
-  return <Notifications position="top-right" autoClose={4000} />;
+  return <Notifications position="top-right" autoClose={4000} className="notices" />;
 }

@@ -43,6 +43,7 @@ export function ResourceTable<T>(
     name,
     done: (n) => (removal?.word ? t("Removed") : n === 1 ? t("Deleted") : t("{n} deleted", { n })),
     failed: (what) => t("Could not delete {name}", { name: what }),
+    label: removal?.word ? "Remove" : "Delete",
   });
   const word = removal?.word || t("Delete");
   const ask = async (rows: T[]) => {

@@ -7,7 +7,6 @@ import {
   Button,
   Group,
   Kbd,
-  Menu,
   Text,
   TextInput,
   UnstyledButton,
@@ -23,6 +22,7 @@ import {
   Copy,
   FolderKanban,
   Gauge,
+  History,
   Info,
   Languages,
   LayoutDashboard,
@@ -53,15 +53,18 @@ import { Link, NavLink, useLocation, useNavigate } from "react-router";
 import { BASE, logout, PROVIDER_LOGOUT } from "../api/client";
 import { useGet } from "../hooks";
 import { type Text as Key, LANGUAGES, type Language, useI18n } from "../i18n";
+import { openFor, useOperations, watch } from "../lib/operations";
 import { part } from "../lib/pages";
 import { useSession } from "../session";
 import { SchemeButton } from "./looks";
+import { ButtonMenu } from "./menu";
 import type { Command } from "./palette";
 
 const Palette = part<"Palette", { pages: Command[]; onClose: () => void }>(
   () => import("./palette"),
   "Palette",
 );
+const EventLog = part<"EventLog", { onClose: () => void }>(() => import("./event-log"), "EventLog");
 const Preferences = part<"Preferences", { onClose: () => void }>(
   () => import("../features/account/preferences"),
   "Preferences",
@@ -139,6 +142,7 @@ export function Shell({ children }: { children: ReactNode }) {
         </Group>
         <GlobalSearch />
         <Group gap={6} wrap="nowrap">
+          {user && <Operations user={user.user_id ?? 0} />}
           <LanguageMenu />
           <SchemeButton />
           {user ? (
@@ -264,28 +268,49 @@ function GlobalSearch() {
   );
 }
 
+/** The button of the event log, which says how much runs. */
+function Operations({ user }: { user: number }) {
+  const { t } = useI18n();
+  const [opened, panel] = useDisclosure(false);
+  const running = useOperations().filter((item) => item.state === "running").length;
+  useEffect(() => {
+    openFor(user);
+    return watch();
+  }, [user]);
+  return (
+    <>
+      <ActionIcon
+        variant="transparent"
+        color="white"
+        size="lg"
+        className="event-log-button"
+        aria-label={running ? t("Event log, {n} running", { n: running }) : t("Event log")}
+        onClick={panel.open}
+      >
+        <History size={18} aria-hidden />
+        {running > 0 && <span aria-hidden>{running}</span>}
+      </ActionIcon>
+      <Suspense fallback={null}>{opened && <EventLog onClose={panel.close} />}</Suspense>
+    </>
+  );
+}
+
 function LanguageMenu() {
   const { language, setLanguage, t } = useI18n();
   return (
-    <Menu position="bottom-end">
-      <Menu.Target>
+    <ButtonMenu
+      target={
         <ActionIcon variant="transparent" color="white" size="lg" aria-label={t("Language")}>
           <Languages size={18} aria-hidden />
         </ActionIcon>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {(Object.keys(LANGUAGES) as Language[]).map((code) => (
-          <Menu.Item
-            key={code}
-            onClick={() => setLanguage(code)}
-            fw={language === code ? 700 : undefined}
-            lang={code}
-          >
-            {LANGUAGES[code]}
-          </Menu.Item>
-        ))}
-      </Menu.Dropdown>
-    </Menu>
+      }
+      items={(Object.keys(LANGUAGES) as Language[]).map((code) => ({
+        label: LANGUAGES[code],
+        chosen: language === code,
+        lang: code,
+        run: () => setLanguage(code),
+      }))}
+    />
   );
 }
 
@@ -294,14 +319,24 @@ function UserMenu() {
   const { t } = useI18n();
   const navigate = useNavigate();
   const [shown, setShown] = useState<"preferences" | "about" | null>(null);
+  const leave = async () => {
+    if (user!.oidc_user_meta) {
+      window.location.assign(PROVIDER_LOGOUT);
+      return;
+    }
+    await logout().catch(() => {});
+    navigate("/account/sign-in");
+    await refresh();
+  };
   return (
     <>
       <Suspense fallback={null}>
         {shown === "preferences" && <Preferences onClose={() => setShown(null)} />}
         {shown === "about" && <About onClose={() => setShown(null)} />}
       </Suspense>
-      <Menu position="bottom-end" width={200}>
-        <Menu.Target>
+      <ButtonMenu
+        width={200}
+        target={
           <UnstyledButton
             className="user-button"
             aria-label={t("Account of {name}", { name: user!.username })}
@@ -310,39 +345,22 @@ function UserMenu() {
             <span>{user!.username}</span>
             <ChevronDown size={14} aria-hidden />
           </UnstyledButton>
-        </Menu.Target>
-        <Menu.Dropdown>
-          <Menu.Item
-            leftSection={<Cable size={15} aria-hidden />}
-            onClick={() => navigate("/harbor/profile")}
-          >
-            {t("Profile and password")}
-          </Menu.Item>
-          <Menu.Item
-            leftSection={<SlidersHorizontal size={15} aria-hidden />}
-            onClick={() => setShown("preferences")}
-          >
-            {t("Preferences")}
-          </Menu.Item>
-          <Menu.Item leftSection={<Info size={15} aria-hidden />} onClick={() => setShown("about")}>
-            {t("About Seawall")}
-          </Menu.Item>
-          <Menu.Item
-            leftSection={<LogOut size={15} aria-hidden />}
-            onClick={async () => {
-              if (user!.oidc_user_meta) {
-                window.location.assign(PROVIDER_LOGOUT);
-                return;
-              }
-              await logout().catch(() => {});
-              navigate("/account/sign-in");
-              await refresh();
-            }}
-          >
-            {t("Sign out")}
-          </Menu.Item>
-        </Menu.Dropdown>
-      </Menu>
+        }
+        items={[
+          {
+            label: t("Profile and password"),
+            icon: <Cable size={15} aria-hidden />,
+            run: () => navigate("/harbor/profile"),
+          },
+          {
+            label: t("Preferences"),
+            icon: <SlidersHorizontal size={15} aria-hidden />,
+            run: () => setShown("preferences"),
+          },
+          { label: t("About Seawall"), icon: <Info size={15} aria-hidden />, run: () => setShown("about") },
+          { label: t("Sign out"), icon: <LogOut size={15} aria-hidden />, run: leave },
+        ]}
+      />
     </>
   );
 }

@@ -4,7 +4,6 @@ import {
   Button,
   Checkbox,
   Group,
-  Menu,
   NativeSelect,
   Pagination,
   Skeleton,
@@ -19,6 +18,7 @@ import { type ReactNode, useEffect, useRef, useState } from "react";
 import { type List, PAGE_SIZES } from "../hooks";
 import { useI18n } from "../i18n";
 import { useSession } from "../session";
+import { ButtonMenu } from "./menu";
 import { DateTime, Failure } from "./ui";
 
 export interface Column<T> {
@@ -207,29 +207,19 @@ export function DataTable<T>(props: {
                       {props.actions && (
                         <Table.Td ta="right" className="row-actions">
                           {actions.length > 0 && (
-                            <Menu position="bottom-end" withinPortal>
-                              <Menu.Target>
+                            <ButtonMenu
+                              target={
                                 <ActionIcon variant="subtle" color="gray" aria-label={t("Actions")}>
                                   <EllipsisVertical size={16} aria-hidden />
                                 </ActionIcon>
-                              </Menu.Target>
-                              <Menu.Dropdown>
-                                {actions.map((action) => {
-                                  const label =
-                                    typeof action.label === "string" ? action.label : action.label(row);
-                                  return (
-                                    <Menu.Item
-                                      key={label}
-                                      className={action.danger ? "danger" : undefined}
-                                      disabled={action.disabled?.(row)}
-                                      onClick={() => action.run(row)}
-                                    >
-                                      {label}
-                                    </Menu.Item>
-                                  );
-                                })}
-                              </Menu.Dropdown>
-                            </Menu>
+                              }
+                              items={actions.map((action) => ({
+                                label: typeof action.label === "string" ? action.label : action.label(row),
+                                danger: action.danger,
+                                disabled: action.disabled?.(row),
+                                run: () => action.run(row),
+                              }))}
+                            />
                           )}
                         </Table.Td>
                       )}

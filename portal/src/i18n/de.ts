@@ -1143,4 +1143,13 @@ export const de: Record<Text, string> = {
   "Switch off": "Ausschalten",
   "Switch on": "Einschalten",
   "The code is wrong or was used.": "Der Code ist falsch oder wurde schon benutzt.",
+  "Event log": "Ereignisprotokoll",
+  "Event log, {n} running": "Ereignisprotokoll, {n} laufen",
+  "Clear finished": "Beendete entfernen",
+  "{done} of {n}": "{done} von {n}",
+  Replicate: "Replizieren",
+  Preheat: "Vorwärmen",
+  "What you start in this window is listed here, until you close it.":
+    "Was Sie in diesem Fenster starten, steht hier, bis Sie es schließen.",
+  "Interrupted: the page was left.": "Abgebrochen: Die Seite wurde verlassen.",
 };

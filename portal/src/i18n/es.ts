@@ -1138,4 +1138,13 @@ export const es: Record<Text, string> = {
   "Switch off": "Desactivar",
   "Switch on": "Activar",
   "The code is wrong or was used.": "El código es incorrecto o ya se usó.",
+  "Event log": "Registro de eventos",
+  "Event log, {n} running": "Registro de eventos, {n} en curso",
+  "Clear finished": "Quitar los terminados",
+  "{done} of {n}": "{done} de {n}",
+  Replicate: "Replicar",
+  Preheat: "Precalentar",
+  "What you start in this window is listed here, until you close it.":
+    "Lo que inicia en esta ventana aparece aquí hasta que la cierre.",
+  "Interrupted: the page was left.": "Interrumpido: se salió de la página.",
 };

@@ -1147,4 +1147,13 @@ export const fr: Record<Text, string> = {
   "Switch off": "Désactiver",
   "Switch on": "Activer",
   "The code is wrong or was used.": "Le code est incorrect ou a déjà servi.",
+  "Event log": "Journal des événements",
+  "Event log, {n} running": "Journal des événements, {n} en cours",
+  "Clear finished": "Effacer ce qui est terminé",
+  "{done} of {n}": "{done} sur {n}",
+  Replicate: "Répliquer",
+  Preheat: "Préchauffer",
+  "What you start in this window is listed here, until you close it.":
+    "Ce que vous lancez dans cette fenêtre figure ici jusqu’à sa fermeture.",
+  "Interrupted: the page was left.": "Interrompu : la page a été quittée.",
 };

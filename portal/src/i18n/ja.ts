@@ -1134,4 +1134,13 @@ export const ja: Record<Text, string> = {
   "Switch off": "オフにする",
   "Switch on": "オンにする",
   "The code is wrong or was used.": "コードが違うか、すでに使われています。",
+  "Event log": "イベントログ",
+  "Event log, {n} running": "イベントログ、{n} 件実行中",
+  "Clear finished": "完了したものを消去",
+  "{done} of {n}": "{n} 件中 {done} 件",
+  Replicate: "レプリケーション",
+  Preheat: "プリヒート",
+  "What you start in this window is listed here, until you close it.":
+    "このウィンドウで開始した操作は、閉じるまでここに表示されます。",
+  "Interrupted: the page was left.": "中断: ページを離れました。",
 };

@@ -1127,4 +1127,13 @@ export const ko: Record<Text, string> = {
   "Switch off": "끄기",
   "Switch on": "켜기",
   "The code is wrong or was used.": "코드가 틀렸거나 이미 사용되었습니다.",
+  "Event log": "이벤트 로그",
+  "Event log, {n} running": "이벤트 로그, {n}개 실행 중",
+  "Clear finished": "완료 항목 지우기",
+  "{done} of {n}": "{n}개 중 {done}개",
+  Replicate: "복제",
+  Preheat: "예열",
+  "What you start in this window is listed here, until you close it.":
+    "이 창에서 시작한 작업은 창을 닫을 때까지 여기에 표시됩니다.",
+  "Interrupted: the page was left.": "중단됨: 페이지를 떠났습니다.",
 };

@@ -1137,4 +1137,13 @@ export const ptBR: Record<Text, string> = {
   "Switch off": "Desativar",
   "Switch on": "Ativar",
   "The code is wrong or was used.": "O código está errado ou já foi usado.",
+  "Event log": "Registro de eventos",
+  "Event log, {n} running": "Registro de eventos, {n} em execução",
+  "Clear finished": "Limpar concluídos",
+  "{done} of {n}": "{done} de {n}",
+  Replicate: "Replicar",
+  Preheat: "Pré-aquecer",
+  "What you start in this window is listed here, until you close it.":
+    "O que você inicia nesta janela aparece aqui até fechá-la.",
+  "Interrupted: the page was left.": "Interrompido: a página foi deixada.",
 };

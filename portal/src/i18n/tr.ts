@@ -1132,4 +1132,13 @@ export const tr: Record<Text, string> = {
   "Switch off": "Kapat",
   "Switch on": "Aç",
   "The code is wrong or was used.": "Kod yanlış ya da kullanılmış.",
+  "Event log": "Olay günlüğü",
+  "Event log, {n} running": "Olay günlüğü, {n} çalışıyor",
+  "Clear finished": "Bitenleri temizle",
+  "{done} of {n}": "{done} / {n}",
+  Replicate: "Çoğalt",
+  Preheat: "Ön ısıtma",
+  "What you start in this window is listed here, until you close it.":
+    "Bu pencerede başlattıklarınız, pencereyi kapatana kadar burada listelenir.",
+  "Interrupted: the page was left.": "Kesildi: sayfadan ayrıldınız.",
 };

@@ -1106,4 +1106,13 @@ export const zhTW: Record<Text, string> = {
   "Switch off": "關閉",
   "Switch on": "啟用",
   "The code is wrong or was used.": "代碼錯誤或已使用。",
+  "Event log": "事件記錄",
+  "Event log, {n} running": "事件記錄，{n} 個執行中",
+  "Clear finished": "清除已結束項目",
+  "{done} of {n}": "{done} / {n}",
+  Replicate: "複寫",
+  Preheat: "預熱",
+  "What you start in this window is listed here, until you close it.":
+    "您在此視窗中啟動的操作會列在這裡，直到關閉視窗。",
+  "Interrupted: the page was left.": "已中斷：已離開頁面。",
 };

@@ -1104,4 +1104,13 @@ export const zh = {
   "Switch off": "关闭",
   "Switch on": "启用",
   "The code is wrong or was used.": "代码错误或已使用。",
+  "Event log": "事件日志",
+  "Event log, {n} running": "事件日志，{n} 个正在运行",
+  "Clear finished": "清除已结束项",
+  "{done} of {n}": "{done} / {n}",
+  Replicate: "复制到其他仓库",
+  Preheat: "预热",
+  "What you start in this window is listed here, until you close it.":
+    "您在此窗口中启动的操作会列在这里，直到关闭窗口。",
+  "Interrupted: the page was left.": "已中断：已离开页面。",
 } as const;

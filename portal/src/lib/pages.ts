@@ -39,6 +39,18 @@ export function retryPages() {
   failures.clear();
 }
 
+/** `load`, tried again when the file does not come; once it came it is not fetched again. */
+export function retried(load: () => Promise<void>): () => Promise<void> {
+  let coming: Promise<void> | undefined;
+  return () => {
+    coming ??= fetched(load).catch((error) => {
+      coming = undefined;
+      throw error;
+    });
+    return coming;
+  };
+}
+
 type Module<K extends string, P> = Record<K, ComponentType<P>>;
 
 /** A page without properties: see `part`. */

@@ -239,6 +239,37 @@ def test_no_finding_in_any_dialog(walk: Walk, desk: Desk, part: int) -> None:
     assert not walk.found, "\n".join(walk.found)
 
 
+# As the portal keeps it: something that runs, something that failed, something that is done.
+OPERATIONS = """
+const started = Date.now();
+const one = (label, state, more) => (
+  { id: label, label, target: "web/app:v1", state, errors: [], started, ...more });
+sessionStorage.setItem("seawall-operations", JSON.stringify({ owner: 1, all: [
+  one("Scan", "running", {
+    follow: { template: "/retentions/{id}/executions", options: { path: { id: 0 } }, id: 0 },
+    done: 1,
+    total: 3,
+  }),
+  one("Delete", "failed", { errors: ["Could not delete v1: the tag is immutable"], done: 2, total: 2 }),
+  one("Copy", "done", {}),
+] }));
+"""
+
+
+def test_no_finding_in_the_event_log(walk: Walk) -> None:
+    page = walk.page
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.evaluate(OPERATIONS)
+    page.reload()
+    page.locator(".event-log-button").click()
+    panel = page.get_by_role("dialog")
+    expect(panel.get_by_role("listitem")).to_have_count(3)
+    walk.look("event log")
+    page.keyboard.press("Escape")
+    expect(panel).to_have_count(0)
+    assert not walk.found, "\n".join(walk.found)
+
+
 def test_no_finding_in_what_every_page_has(walk: Walk) -> None:
     page = walk.page
     shown = page.locator("[role=dialog], [role=menu]")

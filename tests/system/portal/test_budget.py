@@ -103,7 +103,7 @@ def test_first_page_after_the_sign_in_is_small(window: Window, desk: Desk) -> No
     window(desk.url, "admin")
     page = window(desk.url, "admin", reduced_motion="reduce").page
     total = transferred(page, desk.url + "/harbor/projects")
-    assert 50 * KIB < total < 250 * KIB, f"{total / KIB:.0f} KiB"
+    assert 50 * KIB < total < 200 * KIB, f"{total / KIB:.0f} KiB"
 
 
 def test_long_list_answers_at_once(window: Window, desk: Desk) -> None:

@@ -16,11 +16,13 @@ import { useBulk, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { useFilter } from "../../lib/address";
 import { bytes, q, shortDigest } from "../../lib/format";
+import { logged } from "../../lib/operations";
 import { useSession } from "../../session";
 import { LabelChip } from "../labels/chip";
 import { LabelMenu, useLabels } from "../labels/choose";
 import { usePermissions } from "../projects/permissions";
 import { artifactPath } from "../repositories/names";
+import { scanned } from "../scanning/follow";
 import { overview, ScanResult } from "../scanning/severity";
 import { registryHost } from "./commands";
 import { KINDS, KindIcon, Platforms } from "./kind";
@@ -114,7 +116,12 @@ export function Artifacts({ project, repository }: { project: Project; repositor
   const name = (row: Artifact) => row.tags?.[0]?.name ?? shortDigest(row.digest);
   const scanAs = (type: "vulnerability" | "sbom") => ({
     run: async (row: Artifact) => {
-      await api.post(`${ROOT}/artifacts/{reference}/scan`, { path: one(row), body: { scan_type: type } });
+      await logged(
+        type === "sbom" ? "Make SBOM" : "Scan",
+        `${full}:${name(row)}`,
+        () => api.post(`${ROOT}/artifacts/{reference}/scan`, { path: one(row), body: { scan_type: type } }),
+        () => scanned(one(row), type),
+      );
       setWatching(Date.now() + 60_000);
     },
     name,
@@ -352,10 +359,12 @@ export function Artifacts({ project, repository }: { project: Project; repositor
             { name: "repository", label: t("Repository"), required: true },
           ]}
           onSubmit={async (values) => {
-            await api.create(`${ROOT}/artifacts`, {
-              path: { project_name: values.project, repository_name: values.repository },
-              query: { from: `${full}@${copying.digest}` },
-            });
+            await logged("Copy", `${full} → ${values.project}/${values.repository}`, () =>
+              api.create(`${ROOT}/artifacts`, {
+                path: { project_name: values.project, repository_name: values.repository },
+                query: { from: `${full}@${copying.digest}` },
+              }),
+            );
             notifications.show({
               message: t("Copied to {name}", { name: `${values.project}/${values.repository}` }),
               color: "teal",

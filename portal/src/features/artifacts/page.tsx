@@ -11,9 +11,11 @@ import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { useFilter } from "../../lib/address";
 import { shortDigest } from "../../lib/format";
+import { logged } from "../../lib/operations";
 import { useSession } from "../../session";
 import { LabelMenu, useLabels } from "../labels/choose";
 import { usePermissions } from "../projects/permissions";
+import { scanned } from "../scanning/follow";
 import { overview } from "../scanning/severity";
 import { Details } from "./annotations";
 import { registryHost } from "./commands";
@@ -83,7 +85,12 @@ function Loaded(props: { project: Project; repository: string; reference: string
     },
   );
   const scan = useAction(async (type: "vulnerability" | "sbom") => {
-    await api.post(`${ROOT}/scan`, { path: where, body: { scan_type: type } });
+    await logged(
+      type === "sbom" ? "Make SBOM" : "Scan",
+      query.data ? titleOf(`${project.name}/${repository}`, query.data, reference) : reference,
+      () => api.post(`${ROOT}/scan`, { path: where, body: { scan_type: type } }),
+      () => scanned(where, type),
+    );
     // The job is queued; what it says of itself appears a little later.
     setWatching(Date.now() + 60_000);
   }, "Started");

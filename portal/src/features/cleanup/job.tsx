@@ -10,6 +10,7 @@ import { Card, Empty, finished, Status, Time } from "../../components/ui";
 import { useAction, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { bytes } from "../../lib/format";
+import { logged } from "../../lib/operations";
 
 export type Parameters = Record<string, unknown>;
 
@@ -52,9 +53,15 @@ export function Job(props: {
   );
   const start = useAction(
     (dry_run: boolean) =>
-      api.create(`${props.base}/schedule`, {
-        body: { parameters: { ...current, dry_run }, schedule: { type: "Manual" } },
-      }),
+      logged(
+        props.base === "/system/gc" ? "Garbage collection" : "Log rotation",
+        dry_run ? t("Dry run") : "",
+        () =>
+          api.create(`${props.base}/schedule`, {
+            body: { parameters: { ...current, dry_run }, schedule: { type: "Manual" } },
+          }),
+        (id) => ({ template: props.one, options: { path: { [props.id]: id } } }),
+      ),
     "Started",
   );
   const save = useAction(async (value: object) => {

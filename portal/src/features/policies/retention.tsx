@@ -9,6 +9,7 @@ import { ScheduleEditor } from "../../components/schedule";
 import { Await, Card, Empty, Enabled } from "../../components/ui";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { logged } from "../../lib/operations";
 import type { ProjectTab } from "../projects/tab";
 import { RetentionRuleForm } from "./retention-rule";
 import { RetentionRuns } from "./retention-runs";
@@ -37,7 +38,17 @@ export function Retention({ project, can }: ProjectTab) {
   };
   const save = useAction(write, "Saved");
   const run = useAction(
-    (dry_run: boolean) => api.post("/retentions/{id}/executions", { path, body: { dry_run, id } }),
+    (dry_run: boolean) =>
+      logged(
+        "Tag retention",
+        project.name ?? "",
+        () => api.create("/retentions/{id}/executions", { path, body: { dry_run, id } }),
+        (made) => ({
+          template: "/retentions/{id}/executions",
+          options: { path, query: { page_size: 100 } },
+          id: made,
+        }),
+      ),
     "Started",
   );
   /** The policy with `next` in place of `old`; without `old` it is added, without `next` it goes. */

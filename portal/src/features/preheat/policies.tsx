@@ -12,6 +12,7 @@ import { useAction, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { useFilter } from "../../lib/address";
 import { duration, like, q } from "../../lib/format";
+import { logged } from "../../lib/operations";
 import type { ProjectTab } from "../projects/tab";
 
 const LIST = "/projects/{project_name}/preheat/policies";
@@ -54,7 +55,13 @@ export function Preheat({ project, can }: ProjectTab) {
   const one = (policy: Partial<PreheatPolicy>) => ({ ...path, preheat_policy_name: policy.name });
   const may = (action: string) => can("preheat-policy", action);
   const start = useAction(
-    (row: PreheatPolicy) => api.post(ONE, { path: one(row), body: {} }),
+    (row: PreheatPolicy) =>
+      logged(
+        "Preheat",
+        row.name ?? "",
+        () => api.create(ONE, { path: one(row), body: {} }),
+        (id) => ({ template: EXECUTION, options: { path: { ...one(row), execution_id: id } } }),
+      ),
     "Started",
     (row) => t("Could not start {name}", { name: row.name ?? "" }),
   );

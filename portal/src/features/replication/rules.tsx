@@ -10,6 +10,7 @@ import { useAction, useGet, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { useFilter } from "../../lib/address";
 import { like, q } from "../../lib/format";
+import { logged } from "../../lib/operations";
 import { Executions } from "./executions";
 import { PolicyForm } from "./form";
 
@@ -29,7 +30,13 @@ export function Replications() {
   );
   const policy = chosen ? one.data : undefined;
   const start = useAction(
-    (row: ReplicationPolicy) => api.create("/replication/executions", { body: { policy_id: row.id } }),
+    (row: ReplicationPolicy) =>
+      logged(
+        "Replicate",
+        row.name ?? "",
+        () => api.create("/replication/executions", { body: { policy_id: row.id } }),
+        (id) => ({ template: "/replication/executions/{id}", options: { path: { id } } }),
+      ),
     "Replication started",
     (row) => t("Could not start {name}", { name: row.name }),
   );

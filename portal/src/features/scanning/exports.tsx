@@ -8,6 +8,7 @@ import { DataTable } from "../../components/table";
 import { Card, Empty, Status, Time } from "../../components/ui";
 import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { logged } from "../../lib/operations";
 
 /** Exports that the person has asked for; new ones are of `only`, where that is given. */
 export function Exports({ only }: { only?: Project }) {
@@ -95,15 +96,20 @@ export function Exports({ only }: { only?: Project }) {
           { name: "cveIds", label: t("CVEs, separated by commas"), help: t("Empty: all") },
         ]}
         onSubmit={async ({ project, ...values }) => {
-          await api.post("/export/cve", {
-            headers: { "X-Scan-Data-Type": "application/vnd.security.vulnerability.report; version=1.1" },
-            body: {
-              job_name: "portal",
-              labels: [],
-              ...values,
-              projects: [only?.project_id ?? Number(project)],
-            },
-          });
+          const number = only?.project_id ?? Number(project);
+          await logged(
+            "Export",
+            only?.name ?? projects.data?.find((item) => item.project_id === number)?.name ?? "",
+            () =>
+              api.post<{ id: number }>("/export/cve", {
+                headers: { "X-Scan-Data-Type": "application/vnd.security.vulnerability.report; version=1.1" },
+                body: { job_name: "portal", labels: [], ...values, projects: [number] },
+              }),
+            ({ id }) => ({
+              template: "/export/cve/execution/{execution_id}",
+              options: { path: { execution_id: id } },
+            }),
+          );
           query.refetch();
         }}
       />

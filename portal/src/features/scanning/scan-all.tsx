@@ -5,6 +5,7 @@ import { ScheduleEditor } from "../../components/schedule";
 import { Card } from "../../components/ui";
 import { useAction, useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
+import { logged } from "../../lib/operations";
 
 export function ScanAll() {
   const { t } = useI18n();
@@ -15,7 +16,13 @@ export function ScanAll() {
   );
   const schedule = useGet<Schedule>("/system/scanAll/schedule");
   const start = useAction(
-    () => api.create("/system/scanAll/schedule", { body: { schedule: { type: "Manual" } } }),
+    () =>
+      logged(
+        "Scan everything",
+        "",
+        () => api.create("/system/scanAll/schedule", { body: { schedule: { type: "Manual" } } }),
+        () => ({ template: "/scans/all/metrics" }),
+      ),
     "Started",
   );
   const stop = useAction(() => api.post("/system/scanAll/stop"), "Stopped");
