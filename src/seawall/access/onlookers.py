@@ -71,7 +71,7 @@ def rights(connection: Connection, callers: Iterable[Principal], project_ids: Co
 
 
 def _users(connection: Connection, callers: list[Principal]) -> dict[Principal, Principal]:
-    # Without authentication everybody is the administrator, who is no row.
+    # Without authentication everybody is the administrator, who has no row.
     nobody = {one: one for one in callers if one.id == 0}
     ids = {one.id for one in callers} - {0}
     if not ids:

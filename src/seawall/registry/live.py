@@ -75,7 +75,7 @@ class ContentSource:
         if state is None:
             return [], _State(newest or 0, {})
         if newest is not None and newest < state.last and newest not in state.missing:
-            # Numbers begin anew: the database was restored, or is another one.
+            # Numbers begin again: the database was restored, or is another one.
             return None, _State(newest, {})
         now = time.monotonic()
         missing = {key: at for key, at in state.missing.items() if now - at < _LATE_SECONDS}

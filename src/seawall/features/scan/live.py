@@ -1,4 +1,4 @@
-"""What those who look on are told of scans and exports."""
+"""Events of scans and exports, for event streams."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def of_reports(connection: Connection, jobs: Mapping[str, Mapping[str, Any]]) ->
 
 
 def of_exports(connection: Connection, jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, Event]:
-    """Exports are told to their owners."""
+    """Exports are shown to their owners."""
     wanted = {args.get("export"): job_id for job_id, args in jobs.items()}
     query = select(scan_exports.c.id, scan_exports.c.user_id).where(
         scan_exports.c.id.in_([key for key in wanted if key is not None])

@@ -1,4 +1,4 @@
-"""What those who look on are told of deliveries."""
+"""Events of deliveries, for event streams."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ JobFunction = Callable[[JobContext, dict[str, Any]], Awaitable[Any]]
 class JobKind:
     """A kind of job: its work, how many may run at once in the whole cluster, and how often it is retried.
 
-    `backoff_seconds` is the wait before the first retry; it doubles with each, up to an hour. `shows` says
-    what those who look on are told when a job moves on.
+    `backoff_seconds` is the wait before the first retry; it doubles with each, up to an hour. `shows` gives
+    the events of event streams when a job moves on.
     """
 
     name: str

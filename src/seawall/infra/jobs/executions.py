@@ -246,7 +246,7 @@ def _made(connection: Connection, table: Table, values: dict[str, Any]) -> int:
 
 
 def shown(kind: str, executions: Table, tasks: Table | None, policies: Table | None) -> Shows:
-    """What those who look on are told of jobs of executions, or (`tasks`) of their tasks.
+    """The events of jobs of executions, or (`tasks`) of their tasks.
 
     `policies`: has the projects; None for policies of the whole system.
     """

@@ -19,7 +19,7 @@ from seawall.infra.live.events import Event
 
 # The event of any job, for the pages about the job service.
 JOBS = "job"
-# More in one look is not told one by one.
+# More in one look is not reported one by one.
 _MOST = 500
 # How far back jobs may become visible that were made before the last look: their transactions took so long.
 _LATE_SECONDS = 10.0

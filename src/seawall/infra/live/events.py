@@ -43,5 +43,5 @@ class Source(Protocol):
     def look(self, connection: Connection, state: Any) -> tuple[list[Event] | None, Any]:
         """What changed since `state` was returned (None: nothing yet), and the new state.
 
-        No list: more than can be told; everything may have changed.
+        No list: more than can be reported; everything may have changed.
         """

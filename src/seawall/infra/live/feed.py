@@ -1,7 +1,7 @@
 """The changes of the last moment, from all sources, in one look at the database.
 
 Every process that has somebody to tell looks for itself. So nothing needs to travel between instances, a
-change costs nothing extra for being told, and SQLite does as well as PostgreSQL.
+change costs nothing extra for being reported, and SQLite does as well as PostgreSQL.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Feed:
         self._states: list[Any] = [None] * len(sources)
 
     def forget(self) -> None:
-        """Start anew: what happens until the next look is told to nobody."""
+        """Begin again: what happens until the next look is reported to nobody."""
         self._states = [None] * len(self._sources)
 
     async def changes(self) -> list[Event] | None:
