@@ -7,6 +7,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -54,7 +55,7 @@ def test_members_hear_of_their_project_and_nobody_else_does(registry: Registry, 
         name = _push(registry, project)
         open_name = _push(registry, public)
         for listener in (inside, over):
-            listener.wait(lambda one=listener: {"repository": name} in _repositories(one))
+            listener.wait(partial(_heard, listener, name))
         project_id = admin.get(f"/projects/{project}").json()["project_id"]
         first = next(item for item in inside.changes("artifact") if item["repository"] == name)
         assert first == {"kind": "artifact", "project_id": project_id, "project": project, "repository": name}
@@ -74,6 +75,10 @@ def test_members_hear_of_their_project_and_nobody_else_does(registry: Registry, 
         assert not outside.changes("gc")
         assert not outside.changes("job")
         assert not inside.changes("job")
+
+
+def _heard(listener: Listener, name: str) -> bool:
+    return {"repository": name} in _repositories(listener)
 
 
 def _repositories(listener: Listener) -> list[dict[str, str]]:
