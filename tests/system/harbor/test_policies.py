@@ -88,7 +88,7 @@ def test_a_proxy_cache(admin: Caller) -> None:
 
         found = until(cached, f"{path}:{tag} is not cached")
         assert len(found.get("references") or ()) == (1 if repository == "index" else 0)
-    assert "filter" in user.pull(f"{name}/{source}/redis", "latest", 404).text
+    assert "repository filter" in user.pull(f"{name}/{source}/redis", "latest", 404).text
     regular = {
         "proxy_cache_filter_pattern": f"^{source}/(for_proxy|redis)$",
         "proxy_cache_filter_kind": "regex",

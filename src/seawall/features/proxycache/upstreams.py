@@ -59,7 +59,8 @@ class Upstream:
     def check(self, repository: str) -> None:
         """Raise RegistryError 404 for a repository that the project's filter leaves out."""
         if not self.serves(repository):
-            raise RegistryError("NAME_UNKNOWN", "the project's filter leaves this repository out")
+            # Harbor's words: "repository filter" is looked for.
+            raise RegistryError("NAME_UNKNOWN", "it does not match the project's repository filter")
 
     def serves(self, repository: str) -> bool:
         """Whether the project's filter lets a repository in."""
