@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support.p2p import Network
 from tests.support.portal.desk import Desk, open_desk
 from tests.support.portal.images import INDEX
 from tests.support.portal.site import Visitor
@@ -399,15 +400,30 @@ def test_members_are_found_as_one_types(admin: Visitor, desk: Desk) -> None:
 
 def test_preheating_is_started_and_its_execution_followed(admin: Visitor, desk: Desk) -> None:
     page = admin.page
-    admin.go("/harbor/distribution/instances")
-    expect(admin.row("swarm")).to_contain_text("Enabled")
-    admin.go(f"/harbor/projects/{desk.project()}/p2p-provider")
-    admin.act("warm", "Preheat now")
-    admin.row("warm").get_by_role("button", name="Details").click()
-    history = page.get_by_role("table", name="Execution history")
-    # What answers at the instance's address is no Dragonfly, and the tasks say so.
-    expect(history.locator("[data-status=Error]").first).to_be_visible(timeout=120_000)
-    history.get_by_role("button", name="Details").first.click()
-    tasks = page.get_by_role("table", name="Tasks")
-    tasks.get_by_role("button", name="Log").first.click()
-    expect(page.get_by_role("log")).not_to_be_empty()
+    network = Network()
+    try:
+        desk.make(
+            "/p2p/preheat/instances",
+            {"name": "peers", "vendor": "dragonfly", "endpoint": network.url, "enabled": True},
+        )
+        admin.go("/harbor/distribution/instances")
+        expect(admin.row("peers")).to_contain_text("Enabled")
+        admin.go(f"/harbor/projects/{desk.project()}/p2p-provider")
+        page.get_by_role("button", name="New policy").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name").fill("nightly")
+        dialog.get_by_label("Instance").select_option(label="peers")
+        dialog.get_by_label("Repositories").fill("app")
+        dialog.get_by_label("Tags").fill("v1")
+        dialog.get_by_role("button", name="Save").click()
+        admin.act("nightly", "Preheat now")
+        admin.said("Started")
+        admin.row("nightly").get_by_role("button", name="Details").click()
+        history = page.get_by_role("table", name="Execution history")
+        expect(history.locator("[data-status=Success]").first).to_be_visible(timeout=120_000)
+        history.get_by_role("button", name="Details").first.click()
+        page.get_by_role("table", name="Tasks").get_by_role("button", name="Log").first.click()
+        expect(page.get_by_role("log")).not_to_be_empty()
+        assert network.jobs
+    finally:
+        network.close()

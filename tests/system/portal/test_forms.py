@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.support.portal.desk import Desk, open_desk
 from tests.support.portal.site import Visitor
 from tests.support.processes import PASSWORD
+from tests.support.waiting import until
 
 Window = Callable[..., Visitor]
 PROJECT = "/harbor/projects/{p}"
@@ -91,9 +92,20 @@ def open_form(person: Visitor, path: str, row: str | None, name: str) -> Locator
 
 def first_field(form: Locator) -> Locator:
     """A field of the form that takes text."""
-    kinds = ("text", "password", "email", "url", "number", "")
-    fields = ", ".join(f'input[type="{kind}"]' for kind in kinds if kind)
-    return form.locator(f"textarea:visible, :is({fields}):visible:enabled:not([readonly])").first
+    fields = form.locator("input, textarea")
+    others = ("checkbox", "radio", "color", "date", "hidden", "search")
+
+    def found() -> Locator | None:
+        free = [
+            field
+            for field in fields.all()
+            if field.get_attribute("type") not in others and field.is_visible() and field.is_editable()
+        ]
+        # A list of choices comes last: it may take no text of its own.
+        free.sort(key=lambda field: field.get_attribute("role") == "combobox")
+        return free[0] if free else None
+
+    return until(found)
 
 
 @pytest.mark.timeout(900)
