@@ -51,8 +51,8 @@ test: install
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(HOST)
 
 # The OCI conformance suite and Go clients, built from pinned sources into ~/.cache/seawall-clients (or
-# SEAWALL_CLIENTS_CACHE). Needs Go, and the Go module proxy for what is not in the cache. `.ci/run` does not call
-# it yet: with `make test` it would take longer than CI has.
+# SEAWALL_CLIENTS_CACHE). Needs Go, and the Go module proxy for what is not in the cache. `.ci/run` runs them
+# where it has both.
 test-clients: install
 	bash .ci/packages.sh
 	@$(BIN)/python -m tests.support.foreign
