@@ -85,7 +85,7 @@ def read(results: Path) -> list[Case]:
 
 def matrix(cases: list[Case]) -> str:
     """The operations of each client, over all setups."""
-    runs = [case for case in cases if "client" in case.recorded]
+    runs = [case for case in cases if case.recorded.get("client") in CLIENTS]
     operations = list(dict.fromkeys(case.name for case in runs))
     lines = [
         "| Operation | " + " | ".join(f"{name} {PROGRAMS[name].version}" for name in CLIENTS) + " |",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.clients.report import conformance, matrix, read
+from tests.clients.report import conformance, matrix, read, tools
 
 RESULTS = """<testsuites><testsuite>
 <testcase name="test_login[SQLite-crane]"><properties><property name="setup" value="SQLite"/>
 <property name="client" value="crane"/></properties></testcase>
 <testcase name="test_login[peers-crane]"><properties><property name="setup" value="two peers"/>
 <property name="client" value="crane"/></properties><failure message="x"/></testcase>
+<testcase name="test_sign[cosign3]"><properties><property name="client" value="cosign3"/></properties>
+</testcase>
 </testsuite></testsuites>"""
 
 
@@ -19,6 +21,9 @@ def test_matrix(tmp_path: Path) -> None:
     lines = matrix(read(tmp_path / "junit.xml")).splitlines()
     assert "| login | 1 of 2, fails: two peers | — | — |" in lines
     assert "SQLite; two peers." in lines
+    # What one instance alone is asked is in another table.
+    assert not any("sign" in line for line in lines[:3])
+    assert "cosign" in tools(read(tmp_path / "junit.xml"))
 
 
 def test_conformance_page() -> None:
