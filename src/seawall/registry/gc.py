@@ -138,10 +138,12 @@ async def collect(
         await _tell(report, taken, say)
     if delete_untagged:
         # Until there is none: what belongs to a manifest that has gone goes in the next round.
-        while gone := await db.write(lambda c: _delete_untagged(c, cutoff)):
-            report.manifests += len(gone)
+        while untagged := await db.write(lambda c: _delete_untagged(c, cutoff)):
+            report.manifests += len(untagged)
             progress.step("untagged manifests", report.manifests)
-            await _tell(report, gone, say)
+            for name, digest, _ in untagged:
+                await say(f"delete the untagged artifact: {name}@{digest}")
+            await _tell(report, [(digest, size) for _, digest, size in untagged], say)
     link: tuple[int, str] | None = (0, "")
     while link is not None:
         done, link = await db.write(lambda c, after=link: _delete_links(c, cutoff, after))  # type: ignore[misc]
@@ -217,7 +219,8 @@ def _untagged(cutoff: float) -> Select[Any]:
     )
 
 
-def _delete_untagged(connection: Connection, cutoff: float) -> _Gone:
+def _delete_untagged(connection: Connection, cutoff: float) -> list[tuple[str, str, int]]:
+    """Repository, digest and size of each that is gone."""
     found = _untagged(cutoff).limit(_BATCH)
     rows = connection.execute(found).all()
     if not rows:
@@ -250,7 +253,7 @@ def _delete_untagged(connection: Connection, cutoff: float) -> _Gone:
         affected = [item for row in mine for item in below[row[0]]]
         affected += index.accessories(connection, repository_id, [row[2] for row in mine])
         index.relist(connection, repository_id, affected, removed=sum(row[3] for row in mine))
-    return [(row[2], row[4]) for row in gone]
+    return [(names[row[1]], row[2], row[4]) for row in gone]
 
 
 def _unreferenced_links(cutoff: float) -> list[object]:

@@ -206,6 +206,7 @@ def test_garbage_collection(admin: Caller) -> None:
     found, log = collect(admin, delete_untagged=True)
     assert found["purged_manifests"] == 2
     assert all(f"delete blob from storage: {digest}" in log for digest in (image, signature))
+    assert all(f"delete the untagged artifact: {app}@{digest}" in log for digest in (image, signature))
 
 
 def queues(admin: Caller) -> dict[str, dict[str, Any]]:
