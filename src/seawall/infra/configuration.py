@@ -168,16 +168,19 @@ class Configuration:
         }
         self._fixed = fixed_items(settings)
         self._cached: dict[str, Any] | None = None
+        # Whether what is cached may be old. It stays until there is newer: `current` is asked meanwhile.
+        self._stale = False
         self._token: int | None = None
         self._until = 0.0
 
     async def all(self) -> dict[str, Any]:
         """Every item's value in force, secrets in clear: for services, never for an answer."""
         token = self._db.change_token()
-        current = self._cached is not None and (
+        current = not (self._cached is None or self._stale) and (
             token == self._token if token is not None else time.monotonic() < self._until
         )
         if not current:
+            self._stale = False
             stored = await self._db.point(_stored)
             self._cached = {name: self._value(item, stored) for name, item in ITEMS.items()}
             self._token, self._until = token, time.monotonic() + _SECONDS
@@ -186,7 +189,7 @@ class Configuration:
 
     async def reread(self) -> dict[str, Any]:
         """`all` as the database has it now: what an administrator has just saved elsewhere is in it."""
-        self._cached = None
+        self._stale = True
         return await self.all()
 
     @property
@@ -250,7 +253,8 @@ class Configuration:
                 connection.execute(insert(configurations), rows)
 
         await self._db.write(store_items, also=also)
-        self._cached = None
+        # The audit entry of this change goes where the items now say.
+        await self.reread()
 
 
 def acceptable(name: str, value: Any) -> Any:
