@@ -159,7 +159,9 @@ def _layers(payload: bytes) -> list[str]:
 
 def _shown(connection: Connection, chosen: Select[Any], page: Page, *, complete: bool) -> Holders:
     """The artifacts that lists show for these images, with their images."""
-    image = chosen.cte("image")
+    # PostgreSQL would write each as a table of its own, of a popular layer to disk.
+    inline = {"dialect": "postgresql"}
+    image = chosen.cte("image").prefix_with("NOT MATERIALIZED", **inline)
     parent = manifest_references.alias("parent")
     named: ColumnElement[bool] = (
         (parent.c.repository_id == image.c.repository_id)
@@ -171,7 +173,7 @@ def _shown(connection: Connection, chosen: Select[Any], page: Page, *, complete:
     listed = itself.where(image.c.listed.is_(True))
     alone = itself.where(image.c.listed.is_(False), ~exists().where(named))
     inside = select(parent.c.manifest_id.label("shown"), image.c.id.label("image")).join(image, named)
-    pairs = union_all(listed, alone, inside).cte("pairs")
+    pairs = union_all(listed, alone, inside).cte("pairs").prefix_with("NOT MATERIALIZED", **inline)
     shown = select(pairs.c.shown).distinct().subquery()
     total = connection.execute(select(func.count()).select_from(shown)).scalar_one()
     query = artifacts(brief=True).join(shown, shown.c.shown == manifests.c.id)

@@ -56,6 +56,7 @@ def test_reads_makes_and_deletes_in_the_session(window: Window, desk: Desk) -> N
     expect(page.locator(".command").filter(has_text="curl")).to_contain_text(
         f"curl -u 'admin' -X GET '{desk.url}/api/v2.0/labels?scope=g'"
     )
+    page.locator("main").evaluate("main => main.scrollTo(0, 0)")
     admin.shot("explorer")
     # The operation is in the address.
     page.reload()

@@ -211,19 +211,21 @@ function Try({ operation, document }: { operation: Operation; document: Document
             <Text size="sm" className="markdown">
               {operation.description ?? operation.summary}
             </Text>
-            {parameters.map((item) => (
-              <TextInput
-                key={`${item.in} ${item.name}`}
-                label={item.name}
-                description={[item.in, item.schema?.type, item.description].filter(Boolean).join(" · ")}
-                required={item.in === "path"}
-                placeholder={item.schema?.default === undefined ? undefined : String(item.schema.default)}
-                value={values[`${item.in} ${item.name}`] ?? ""}
-                onChange={(event) =>
-                  setValues({ ...values, [`${item.in} ${item.name}`]: event.currentTarget.value })
-                }
-              />
-            ))}
+            <div className="parameters">
+              {parameters.map((item) => (
+                <TextInput
+                  key={`${item.in} ${item.name}`}
+                  label={item.name}
+                  description={[item.in, item.schema?.type, item.description].filter(Boolean).join(" · ")}
+                  required={item.in === "path"}
+                  placeholder={item.schema?.default === undefined ? undefined : String(item.schema.default)}
+                  value={values[`${item.in} ${item.name}`] ?? ""}
+                  onChange={(event) =>
+                    setValues({ ...values, [`${item.in} ${item.name}`]: event.currentTarget.value })
+                  }
+                />
+              ))}
+            </div>
             {schema && (
               <Textarea
                 label={t("Body")}
