@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_versions_are_those_of_the_modules() -> None:
     for program in foreign.PROGRAMS.values():
         if program.source:
             text = (ROOT / program.source / "go.mod").read_text()
-            assert f"\ntool {program.package}\n" in text
+            assert re.search(rf"^(tool |\t){re.escape(program.package)}$", text, re.MULTILINE)
             module = program.package.partition("/cmd/")[0]
             assert f"\t{module} {program.version} // indirect\n" in text
 
