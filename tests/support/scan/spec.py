@@ -119,7 +119,8 @@ TRIVY: dict[str, Any] = {
         {
             "type": "vulnerability",
             "consumes_mime_types": MANIFESTS,
-            "produces_mime_types": [NATIVE, GENERIC],
+            # Since version 0.38, which refuses a request for the older report.
+            "produces_mime_types": [GENERIC],
         },
         {
             "type": "sbom",
@@ -167,8 +168,18 @@ class Adapter:
         if (method, path) == ("POST", "/api/v1/scan"):
             assert headers["Content-Type"] in MIMES["request"], headers["Content-Type"]
             assert MIMES["response"][0] in accepted, accepted
-            holds(json.loads(body), REQUEST)
-            self.requests.append(json.loads(body))
+            request = json.loads(body)
+            holds(request, REQUEST)
+            made = {mime for item in self.metadata["capabilities"] for mime in item["produces_mime_types"]}
+            for wanted in request.get("enabled_capabilities", []):
+                for mime in set(wanted.get("produces_mime_types", [])) - made:
+                    return (
+                        400,
+                        MIMES["error"][0],
+                        {"error": {"message": f"unsupported mime type: {mime}"}},
+                        {},
+                    )
+            self.requests.append(request)
             return 202, MIMES["response"][0], {"id": "scan-1"}, {}
         assert (method, path) == ("GET", "/api/v1/scan/scan-1/report"), (method, path)
         (mime,) = accepted

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from seawall.features.scan.report import GENERIC, NATIVE, SBOM
+from seawall.features.scan.report import GENERIC
 from seawall.infra.outgoing import LIMIT, guarded
 from seawall.kernel.errors import SeawallError
 
@@ -58,17 +58,15 @@ class Request:
     tag: str = ""
     size: int = 0
     kind: str = "vulnerability"
+    # One that the adapter says it makes: some refuse a request that names others as well.
+    produces: str = GENERIC
     sbom_media_type: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The request's body."""
-        wanted: dict[str, Any] = {"type": self.kind, "produces_mime_types": [GENERIC, NATIVE]}
+        wanted: dict[str, Any] = {"type": self.kind, "produces_mime_types": [self.produces]}
         if self.kind == "sbom":
-            wanted = {
-                "type": "sbom",
-                "produces_mime_types": [SBOM],
-                "parameters": {"sbom_media_types": [self.sbom_media_type]},
-            }
+            wanted["parameters"] = {"sbom_media_types": [self.sbom_media_type]}
         return {
             "registry": {
                 "url": self.registry,

@@ -115,7 +115,7 @@ class ExternalScanner:
             wanted = (sbom_format(able, sbom.FORMATS) or "") if row.kind == "sbom" else ""
             if row.kind == "sbom" and not wanted:
                 raise ScanError(f"{scanner.name} makes neither SPDX nor CycloneDX")
-            mime = report.SBOM if row.kind == "sbom" else _pick(produces)
+            mime = _pick(produces, [report.SBOM] if row.kind == "sbom" else [report.GENERIC, report.NATIVE])
             basic = metadata["properties"].get(AUTHORIZATION, "Basic") == "Basic"
             tag, size = await self._db.read(lambda c: _tag_and_size(c, target))
             authorization, robot_id = await self._credentials.issue(target, basic=basic)
@@ -131,6 +131,7 @@ class ExternalScanner:
                         tag=tag,
                         size=size,
                         kind=row.kind,
+                        produces=mime,
                         sbom_media_type=wanted,
                     )
                 )
@@ -153,14 +154,16 @@ class ExternalScanner:
         return result
 
 
-def _pick(produces: list[str]) -> str:
+def _pick(produces: list[str], readable: list[str]) -> str:
+    """The first of `readable` that an adapter makes, as the adapter writes it. Raises ScanError."""
+
     def plain(text: str) -> str:
         return text.replace(" ", "").lower()
 
     known = {plain(item): item for item in produces}
-    for wanted in (report.GENERIC, report.NATIVE):
+    for wanted in readable:
         if plain(wanted) in known:
-            return wanted
+            return known[plain(wanted)]
     raise ScanError("the adapter makes no report that Seawall reads")
 
 
