@@ -22,6 +22,9 @@ T = TypeVar("T")
 # What a client that does not stop may still send. Then the connection is closed with its bytes unread.
 DRAIN_BYTES = 64 << 20
 DRAIN_SECONDS = 15.0
+# Seconds for which nobody looks for a client that first asks whether to send its body: to look says yes, also
+# where the answer is a refusal. Such clients (curl, Go) wait no longer, and then send it anyway.
+_EXPECT_SECONDS = 1.0
 # What is read ahead of one request, and of all in this process. Past it, nobody looks for the client.
 _AHEAD_BYTES = 64 << 10
 _AHEAD_BYTES_IN_ALL = 16 << 20
@@ -96,8 +99,11 @@ class Exchange(Presence):
                     raise GoneError
                 if not self._may_look():
                     return await waiting
+                if self._waits:
+                    await asyncio.wait({waiting}, timeout=_EXPECT_SECONDS)
+                    self._waits = waiting.done()
+                    continue
                 if self._next is None:
-                    self._waits = False
                     self._next = asyncio.ensure_future(self._receive())
                 either: set[asyncio.Future[Any]] = {waiting, self._next}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

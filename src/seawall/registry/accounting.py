@@ -293,6 +293,14 @@ def set_quota(connection: Connection, project_id: int, hard: int) -> None:
     )
 
 
+def settle(connection: Connection, project_id: int) -> None:
+    """To be called where a limit was written otherwise than by `set_quota`, in the same transaction.
+
+    Waits for the pushes under way that knew no limit, and takes in the project's rows of `quota_changes`.
+    """
+    _lock(connection, Account(project_id))
+
+
 def refresh(connection: Connection, project_id: int) -> tuple[int, int]:
     """Count the project again from what its repositories hold; returns (bytes before, bytes now).
 

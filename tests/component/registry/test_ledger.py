@@ -6,15 +6,24 @@ import asyncio
 import contextlib
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import Connection, create_engine, func, select, text
 
+from seawall.availability.adopt.merge import Merger, Wanted
+from seawall.availability.adopt.projects import QUOTAS
+from seawall.availability.adopt.report import Report
+from seawall.availability.peers.kinds import KINDS, new_names
+from seawall.availability.peers.model import Context
+from seawall.availability.sites import intake
 from seawall.kernel.errors import RegistryError
 from seawall.registry import accounting, ledger
 from seawall.registry.tables import quota_changes, quotas
 from tests.support.lab import Lab, Run
+
+# How a limit is written otherwise than by who sets it here.
+Writer = Callable[[Lab, Connection, int, int], None]
 
 
 @contextlib.contextmanager
@@ -87,6 +96,49 @@ def test_who_sets_a_limit_waits_for_pushes_under_way(run: Run) -> None:
             await asyncio.sleep(1)
             assert not setting.done()
         await setting
+
+    run(body)
+
+
+def from_a_peer(lab: Lab, connection: Connection, project: int, hard: int) -> None:
+    del project
+    context = Context(lab.services.keys, lab.services.jobs)
+    KINDS["quota"].put(connection, context, ["p"], {"hard_storage": hard}, new_names())
+
+
+def from_a_harbor(lab: Lab, connection: Connection, project: int, hard: int) -> None:
+    del lab
+    merger = Merger(connection, Report(), lambda _kind, _column, clear: clear, b"pepper")
+    values = {"project_id": project, "hard_storage": hard}
+    merger.merge(QUOTAS, [Wanted("1", "p", values, key=("project_id",), takes=True)])
+
+
+def from_an_old_active(lab: Lab, connection: Connection, project: int, hard: int) -> None:
+    del lab
+    query = select(quotas).where(quotas.c.project_id == project)
+    row = dict(connection.execute(query).mappings().one()) | {"hard_storage": hard}
+    refs = {"project_id": {"table": "projects", "key": {"name": "p"}, "refs": {}}}
+    item = {"kind": "row", "table": "quotas", "row": row, "refs": refs, "unsure": False}
+    assert intake._row(connection, item, set())[-1] == intake.CARRIED
+
+
+@pytest.mark.parametrize("write", [from_a_peer, from_a_harbor, from_an_old_active])
+def test_a_limit_from_elsewhere_counts_what_is_not_added_up_yet(run: Run, write: Writer) -> None:
+    async def body(lab: Lab) -> None:
+        project = await lab.project()
+        await lab.image("p/a", "0")
+        await lab.blob("p/a", secrets.token_bytes(5000))
+        used = await lab.used(project)
+        await lab.db.write(lambda c: write(lab, c, project, used + 10))
+        assert await lab.db.read(lambda c: used_and_hard(c, project)) == (used, used + 10)
+        assert await lab.db.read(rows) == 0, "the limit knows nothing of these"
+        with pytest.raises(RegistryError) as refused:
+            await lab.blob("p/a", secrets.token_bytes(11))
+        assert refused.value.code == "DENIED"
+        # A process that knows of the limit compares with the same sum.
+        with pytest.raises(RegistryError):
+            await lab.blob("p/a", secrets.token_bytes(11))
+        await lab.blob("p/a", secrets.token_bytes(10))
 
     run(body)
 

@@ -33,13 +33,15 @@ class Client:
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
-    def exchange(self, method: str = "PUT") -> Exchange:
+    def exchange(self, method: str = "PUT", expect: bytes = b"") -> Exchange:
         """The request, which the current task is for from now on."""
 
         async def send(_message: Message) -> None:
             """Nobody reads it."""
 
         headers = [(b"content-length", b"1")] if self.left else []
+        if expect:
+            headers.append((b"expect", expect))
         found = Exchange({"type": "http", "method": method, "headers": headers}, self.receive, send)
         presence.set(found)
         return found
@@ -85,6 +87,31 @@ def test_the_body_is_whole_after_a_wait() -> None:
             found.append(message["body"])
             more = message["more_body"]
         assert found == [b"%d" % number * PIECE for number in range(1, 8)]
+        exchange.close()
+
+    run(body)
+
+
+def test_who_waits_to_be_told_to_send_is_not_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking for the body says 100 Continue, which a client that is refused next must not get."""
+
+    async def body() -> None:
+        client = Client(3)
+        exchange = client.exchange(expect=b"100-continue")
+        for _ in range(3):
+            await while_here(asyncio.ensure_future(asyncio.sleep(0.01)))
+        assert client.sent == 0
+        await exchange.send({"type": "http.response.start", "status": 401, "headers": []})
+        await exchange.send({"type": "http.response.body", "body": b"no"})
+        assert client.sent == 0, "a refusal asks for the body"
+        exchange.close()
+        # Where it waits for longer, its client would send anyway, and is missed when it goes.
+        monkeypatch.setattr(answering, "_EXPECT_SECONDS", 0.02)
+        client = Client(3)
+        exchange = client.exchange(expect=b"100-continue")
+        asyncio.get_running_loop().call_later(0.05, client.gone.set)
+        with pytest.raises(GoneError):
+            await while_here(asyncio.get_running_loop().create_future())
         exchange.close()
 
     run(body)

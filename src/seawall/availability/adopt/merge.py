@@ -30,13 +30,15 @@ _HERE_BEFORE = "+"
 class Kind:
     """A kind of rows. `marked`: the columns whose change here counts as somebody's change.
 
-    `stays`: whether a row that Harbor has no more must not be removed all the same.
+    `stays`: whether a row that Harbor has no more must not be removed all the same. `changed` gets a row that
+    was here and has been changed, as it was before.
     """
 
     name: str
     table: Table
     marked: tuple[str, ...]
     stays: Callable[[Connection, Any], str | None] = lambda connection, row: None
+    changed: Callable[[Connection, Any], None] = lambda connection, row: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,7 @@ class Merger:
         except IntegrityError:
             self._report.leave(f"{kind.name} {item.shown}", "its name is in use here already")
             return
+        kind.changed(self.connection, row)
         self._report.of(kind.name).changed += 1
         here = _HERE_BEFORE if before.written.startswith(_HERE_BEFORE) else ""
         self._remember(kind, item.source, before.target, said, here + self._mark_of(kind, before.target))
@@ -223,6 +226,7 @@ class Merger:
             self.connection.execute(
                 update(kind.table).where(_is(kind.table, target)).values(**self._written(kind, item))
             )
+            kind.changed(self.connection, row)
             written = _HERE_BEFORE + self._mark_of(kind, target)
             self._report.of(kind.name).changed += 1
         else:

@@ -25,6 +25,7 @@ from seawall.availability.adopt.schema import (
 )
 from seawall.kernel.errors import InvalidError
 from seawall.kernel.names import is_project_name
+from seawall.registry import accounting
 
 _ROLES = {1: "projectAdmin", 2: "developer", 3: "guest", 4: "maintainer", 5: "limitedGuest"}
 _CVE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,63}")
@@ -42,7 +43,13 @@ def _with_content(connection: Connection, row: Any) -> str | None:
 PROJECTS = Kind("project", projects, ("name", "owner_id", "public", "registry_id"), _with_content)
 SETTINGS = Kind("project setting", project_metadata, ("value",))
 MEMBERS = Kind("member", project_members, ("role",))
-QUOTAS = Kind("quota", quotas, ("hard_storage",), _with_content)
+QUOTAS = Kind(
+    "quota",
+    quotas,
+    ("hard_storage",),
+    _with_content,
+    changed=lambda connection, row: accounting.settle(connection, row.project_id),
+)
 ALLOWLISTS = Kind("CVE allowlist", cve_allowlists, ("items", "expires_at"))
 LABELS = Kind("label", labels, ("name", "description", "color"))
 CHOSEN_SCANNERS = Kind("chosen scanner", project_scanners, ("scanner",))

@@ -29,6 +29,7 @@ from seawall.availability.peers.special_kinds import (
     TokenUseKind,
     TufKind,
 )
+from seawall.registry import accounting
 
 
 def _retention_schedule(connection: Connection, context: Context, row: Any) -> None:
@@ -142,6 +143,7 @@ KINDS: dict[str, Kind] = {
             ("hard_storage",),
             _PROJECT,
             defaults={"used_storage": 0},
+            changed=lambda connection, _context, row: accounting.settle(connection, row.project_id),
             permanent=True,
             project="project_id",
         ),

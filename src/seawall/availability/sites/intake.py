@@ -36,6 +36,7 @@ from seawall.kernel.errors import (
     SeawallError,
     UnavailableError,
 )
+from seawall.registry import accounting
 from seawall.registry.local import LocalRegistry
 from seawall.registry.tables import manifests, repositories, tags
 
@@ -298,6 +299,8 @@ def _row(connection: Connection, item: dict[str, Any], here: set[tuple[str, str]
     values = {k: v for k, v in row.items() if k not in keys and k not in _UNCOMPARED}
     values = _nulls(table, values)
     connection.execute(update(table).where(*(table.columns[k] == v for k, v in keys.items())).values(values))
+    if table.name == "quotas":
+        accounting.settle(connection, found["project_id"])
     return _told(item, CARRIED)
 
 
