@@ -70,13 +70,19 @@ def _regular(value: str) -> str | None:
     return None
 
 
+def _syslog(value: str) -> str | None:
+    if value and _HOST_PORT(value) is None and not 0 < int(value.rpartition(":")[2]) < 65536:
+        return "must have a port from 1 to 65535"
+    return _HOST_PORT(value)
+
+
 def _banner(value: str) -> str | None:
     return None if len(value) <= 4096 else "has more than 4096 characters"
 
 
 _URL = _matches(r"|https?://\S{1,500}", "must be an http:// or https:// URL")
 _LDAP_URL = _matches(r"|ldaps?://\S{1,500}|[\w.-]+(:\d+)?", "must be an ldap:// or ldaps:// URL")
-_SYSLOG = _matches(r"|[\w.\-\[\]:]+:\d{1,5}", "must be host:port")
+_HOST_PORT = _matches(r"|[\w.\-\[\]:]+:\d{1,5}", "must be host:port")
 _FILTER = _matches(r"|\(.*\)|[^()]+", "must be an LDAP filter")
 
 ITEMS: dict[str, Item] = {
@@ -107,7 +113,7 @@ ITEMS: dict[str, Item] = {
         Item("pull_count_update_disable", "bool", False),
         Item("pull_time_update_disable", "bool", False),
         Item("pull_audit_log_disable", "bool", False),
-        Item("audit_log_forward_endpoint", "string", "", _SYSLOG),
+        Item("audit_log_forward_endpoint", "string", "", _syslog),
         Item("skip_audit_log_database", "bool", False),
         Item("disabled_audit_log_event_types", "string", ""),
         Item("scanner_skip_update_pulltime", "bool", False),

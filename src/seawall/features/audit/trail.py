@@ -13,6 +13,7 @@ makes entries of those whose server died in between.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import json
 import os
@@ -41,6 +42,7 @@ from seawall.registry.model import StoredManifest
 PURGE_SCHEDULE = "system:purge-audit"
 SYSLOG_EVENT = "AUDIT"
 _SYSLOG_SECONDS = 10.0
+_SYSLOG_READS_SECONDS = 1.0
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PURGE_BATCH = 5000
 # Longer than any request takes to its audit entry.
@@ -138,10 +140,16 @@ class AuditTrail:
         message = syslog_message(data)
 
         async def send() -> None:
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
             try:
                 writer.write(message)
-                await writer.drain()
+                writer.write_eof()
+                # A server that ends with the line unread resets the connection, which is seen only here.
+                # One that has read all closes it. Others have had the line for long enough.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SYSLOG_READS_SECONDS):
+                        while await reader.read(4096):
+                            pass
             finally:
                 writer.close()
                 await writer.wait_closed()
@@ -211,7 +219,9 @@ def syslog_message(row: dict[str, Any]) -> bytes:
         "time": moment.isoformat(),
     }
     # JSON escapes quotes and line ends: a name can forge neither a field nor a second message.
-    said = " ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in fields.items())
+    said = " ".join(
+        f"{key}={_one_line(json.dumps(value, ensure_ascii=False))}" for key, value in fields.items()
+    )
     resource, description = (_one_line(row[key]) for key in ("resource", "description"))
     action = f"action:{row['operation']}, resource:{resource}, operation_description:{description}"
     process = f"{socket.gethostname()[:255]} audit[{os.getpid()}]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -130,8 +131,10 @@ def test_token_lifetime_is_configured(server: Registry) -> None:
 class Syslog:
     """A syslog server over TCP that takes a line for each message."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, dying: bool = False) -> None:
+        """`dying`: it ends each connection with the message unread."""
         self.messages: list[str] = []
+        self.dying = dying
         self._socket = socket.create_server(("127.0.0.1", port))
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -141,6 +144,11 @@ class Syslog:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            if self.dying:
+                # What has come is unread: the connection is reset.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+                continue
             data = b""
             while chunk := connection.recv(65536):
                 data += chunk
@@ -176,6 +184,31 @@ def test_forwarded_to_syslog_also_after_it_was_away(server: Registry) -> None:
         )
         assert re.fullmatch(form, found[0]), found[0]
         assert admin.get(f"/projects/{name}/logs").json() == []
+
+
+def test_what_a_syslog_server_did_not_read_is_sent_again(server: Registry) -> None:
+    syslog = Syslog(port := free_port(), dying=True)
+    try:
+        with Api(server, server.admin) as admin:
+            for number in (0, 65536, 99999):
+                refused = admin.put(
+                    "/configurations", json={"audit_log_forward_endpoint": f"127.0.0.1:{number}"}
+                )
+                assert refused.status_code == 400, number
+                assert "port" in refused.json()["errors"][0]["message"]
+            endpoint = {"audit_log_forward_endpoint": f"127.0.0.1:{port}"}
+            assert admin.put("/configurations", json=endpoint).status_code == 200
+            names = [admin.project() for _ in range(5)]
+            time.sleep(2)
+            syslog.dying = False
+            for name in names:
+                until(
+                    lambda name=name: [m for m in syslog.messages if f"create project {name}" in m],  # type: ignore[misc]
+                    f"{name} is not there",
+                    60,
+                )
+    finally:
+        syslog.close()
 
 
 @pytest.fixture

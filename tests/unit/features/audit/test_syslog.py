@@ -32,7 +32,7 @@ def test_the_line_is_harbors() -> None:
 def test_nobody_forges_a_line_or_a_field() -> None:
     row = {
         **ROW,
-        "username": 'a"\nb',
+        "username": 'a"\nb\u2028\x85',
         "resource": "c\n<6>d\u2028e",
         "description": "f\r\x7f\ud800",
         "success": False,
@@ -41,5 +41,5 @@ def test_nobody_forges_a_line_or_a_field() -> None:
     assert line.startswith(b"<4>")
     assert line.endswith(b"\n")
     assert len(line.decode().splitlines()) == 1
-    assert b'operator="a\\"\\nb" ' in line
+    assert b'operator="a\\"\\nb\\u2028\\u0085" ' in line
     assert b"resource:c\\u000a<6>d\\u2028e, operation_description:f\\u000d\\u007f\\ud800\n" in line
