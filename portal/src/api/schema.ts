@@ -1845,6 +1845,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v2.0/statistics/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getStorageHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v2.0/projects/{project_name_or_id}/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["getProjectStorageHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v2.0/search": {
         parameters: {
             query?: never;
@@ -3765,6 +3797,20 @@ export interface components {
         Storage: {
             total: number;
             free: number;
+        };
+        StorageHistory: {
+            total: components["schemas"]["StorageOfDay"][];
+            projects: components["schemas"]["StorageOfProject"][];
+        };
+        StorageOfDay: {
+            /** Format: date */
+            day: string;
+            used: number;
+        };
+        StorageOfProject: {
+            project_id: number;
+            name: string;
+            days: components["schemas"]["StorageOfDay"][];
         };
         SupportedWebhookEventTypes: {
             event_type: string[];
@@ -7853,6 +7899,52 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    getStorageHistory: {
+        parameters: {
+            query?: {
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageHistory"];
+                };
+            };
+        };
+    };
+    getProjectStorageHistory: {
+        parameters: {
+            query?: {
+                days?: number;
+            };
+            header?: {
+                "x-is-resource-name"?: boolean;
+            };
+            path: {
+                project_name_or_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageOfDay"][];
                 };
             };
         };

@@ -83,8 +83,8 @@ from seawall.infra.storage.measured import MeasuredStorage
 from seawall.kernel.errors import UnavailableError
 from seawall.process import tables as tables  # declares every table
 from seawall.process.storage import open_cache, open_storage
+from seawall.registry import history, live, pulls, receipts
 from seawall.registry import jobs as content_jobs
-from seawall.registry import live, pulls, receipts
 from seawall.registry.artifacts import ArtifactService
 from seawall.registry.hooks import Hooks
 from seawall.registry.ledger import Folding
@@ -348,6 +348,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         scan_part(db, scanner, scan_requests, auth, exemptions, configuration),
         trust_part(trust, exemptions),
         Part(background=(keys.watch, sessions.sweep, Folding(db).run), closers=(redis.close, rates.close)),
+        history.part(db),
         content_jobs.part(db, storage, settings.gc, settings.scrub),
         Part(jobs=(purge_kind(jobs, settings.jobs.keep_days),), schedules=(PURGE_SCHEDULE,)),
         immutability_part(),

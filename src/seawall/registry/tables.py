@@ -10,6 +10,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     SmallInteger,
     String,
@@ -44,6 +45,16 @@ quota_changes = Table(
         "project_id", BigId, ForeignKey("quotas.project_id", ondelete="CASCADE"), nullable=False, index=True
     ),
     Column("size", BigInteger, nullable=False),
+)
+
+# What each project stored on each day, for charts (see `history`).
+storage_days = Table(
+    "storage_days",
+    metadata,
+    Column("project_id", BigId, ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+    # Days since 1970-01-01, UTC.
+    Column("day", Integer, primary_key=True, autoincrement=False, index=True),
+    Column("used", BigInteger, nullable=False),
 )
 
 # What a project pays for: each blob and manifest once, however many of its repositories hold it.

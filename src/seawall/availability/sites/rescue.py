@@ -65,6 +65,7 @@ _DERIVED = {
     "scan_reports",
     "scan_requests",
     "scan_runs",
+    "storage_days",
     "webhook_deliveries",
 }
 # A part of such a chain is worth nothing, so it is listed whole.

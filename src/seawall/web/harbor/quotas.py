@@ -1,14 +1,15 @@
-"""Storage quotas of projects."""
+"""Storage quotas of projects, and what projects stored by day."""
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from seawall.registry import accounting, quota_lists
-from seawall.web.harbor.deps import Access, Id, ListingDep, system_access, timestamp
+from seawall.registry import accounting, history, quota_lists
+from seawall.web.harbor.deps import Access, Id, ListingDep, project_access, system_access, timestamp
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.needs import Db
 from seawall.web.harbor.projects import ResourceList
@@ -46,6 +47,36 @@ class QuotaUpdateReq(BaseModel):
     """A change of a quota."""
 
     hard: HardStorage
+
+
+class StorageOfDay(BaseModel):
+    """What was stored on a day (UTC), in bytes; of today: what is stored now."""
+
+    day: date
+    used: int
+
+
+class StorageOfProject(BaseModel):
+    """One project's storage by day, oldest first."""
+
+    project_id: int
+    name: str
+    days: list[StorageOfDay]
+
+
+class StorageHistory(BaseModel):
+    """Storage of all projects together by day, and of each of those that store most now."""
+
+    total: list[StorageOfDay]
+    projects: list[StorageOfProject]
+
+
+# The last so many days; a day without a figure is left out.
+_Days = Annotated[int, Query(ge=1, le=history.KEEP_DAYS)]
+
+
+def _days(days: history.Days) -> list[StorageOfDay]:
+    return [StorageOfDay(day=day, used=used) for day, used in days]
 
 
 def _model(row: Any) -> Quota:
@@ -103,3 +134,27 @@ async def update_quota(
     await access.write(lambda c: accounting.set_quota(c, row.project_id, body.hard.storage))
     access.audited("update", "quota", row.name, f"storage of {row.name}: {body.hard.storage}", row.project_id)
     return Response()
+
+
+@router.get("/statistics/storage")
+async def get_storage_history(
+    access: Annotated[Access, system_access("quota", "list")], db: Db, days: _Days = 90
+) -> StorageHistory:
+    """Storage by day in the last `days` days: of all projects together, and of the ten that store most."""
+    total, largest = await db.read(lambda c: history.of_all(c, days))
+    return StorageHistory(
+        total=_days(total),
+        projects=[
+            StorageOfProject(project_id=item.project_id, name=item.name, days=_days(item.days))
+            for item in largest
+        ],
+    )
+
+
+@router.get("/projects/{project_name_or_id}/storage")
+async def get_project_storage_history(
+    access: Annotated[Access, project_access("quota", "read")], db: Db, days: _Days = 90
+) -> list[StorageOfDay]:
+    """What the project stored on each of the last `days` days, oldest first."""
+    project_id = access.project.id
+    return _days(await db.read(lambda c: history.of_project(c, project_id, days)))

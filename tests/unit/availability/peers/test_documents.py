@@ -16,7 +16,8 @@ OF_ONE_INSTANCE = {
     "advisory_cves advisory_packages advisory_sources",
     "its storage, and what follows from its content": "blobs blob_trash blob_proofs repository_blobs "
     "manifest_trash project_blobs quota_changes manifest_payloads manifest_references uploads upload_leases "
-    "tuf_changes artifact_windows adopted_tree removals content_changes",
+    "tuf_changes artifact_windows adopted_tree removals content_changes "
+    "storage_days",
     "what it has adopted": "adopted_rows",
     "its processes": "instances cluster_figures commit_markers schema_compatibility login_failures "
     "used_tokens",
