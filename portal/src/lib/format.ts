@@ -35,6 +35,13 @@ export function dateTime(
   }).format(date);
 }
 
+/** A day of the calendar, whatever the time zone. */
+export function day(value: string, language: string): string {
+  return new Intl.DateTimeFormat(localeOf(language), { dateStyle: "medium", timeZone: "UTC" }).format(
+    new Date(value),
+  );
+}
+
 export function relative(value: string | null | undefined, language: string): string {
   if (!isTime(value)) return "–";
   const seconds = (new Date(value).valueOf() - Date.now()) / 1000;

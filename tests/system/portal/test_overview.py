@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from playwright.sync_api import expect
 
 from tests.support.portal.desk import Desk, open_desk
 from tests.support.portal.images import CONFIG, INDEX, LAYER, MANIFEST, layer
+from tests.support.portal.pages import axe_findings
 from tests.support.portal.site import Visitor
 from tests.support.scan import spec
 from tests.support.waiting import until
@@ -37,9 +40,14 @@ FOUND: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def desk(portal_dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def root(portal_dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("overview")
+
+
+@pytest.fixture(scope="module")
+def desk(root: Path) -> Iterator[Desk]:
     with (
-        open_desk(tmp_path_factory.mktemp("overview")) as found,
+        open_desk(root) as found,
         spec.Adapter(spec.TRIVY, [FOUND]).serve() as adapter,
     ):
         scanner = found.make("/scanners", {"name": "adapter", "url": adapter.url, "use_internal_addr": True})
@@ -97,6 +105,55 @@ def test_overview_has_charts_with_their_numbers(window: Window, desk: Desk) -> N
     instances = page.locator("section").filter(has=page.get_by_role("heading", name="Instances"))
     expect(instances.get_by_role("listitem").first).to_be_visible()
     admin.shot("overview")
+
+
+def test_storage_over_time(window: Window, desk: Desk, root: Path) -> None:
+    """A line for all projects and for each, and for a project its own; a table has the same figures."""
+    web, today = desk.project(), datetime.now(UTC).date()
+    with sqlite3.connect(root / "data" / "seawall.db", timeout=60) as database:
+        for back, used in ((60, 1024), (30, 3 * 1024), (1, 2 * 1024 * 1024)):
+            row = (web, (today - date(1970, 1, 1)).days - back, used)
+            database.execute("INSERT INTO storage_days (project_id, day, used) VALUES (?, ?, ?)", row)
+
+    def said(back: int) -> str:
+        """A day as the page writes it."""
+        moment = today - timedelta(days=back)
+        return f"{moment.day} {moment:%b} {moment.year}".replace(" Sep ", " Sept ")
+
+    admin = window(desk.url, "admin")
+    page = admin.page
+    page.get_by_role("link", name="Overview").click()
+    card = page.locator("section").filter(has=page.get_by_role("heading", name="Storage over time"))
+    lines = card.get_by_role("img")
+    # All projects, and each of the three.
+    expect(lines).to_have_count(4)
+    expect(lines.first).to_have_attribute(
+        "aria-label", re.compile(rf"^1\.00 KiB on {said(60)}, .* KiB on {said(0)}$")
+    )
+    expect(card.get_by_role("listitem").filter(has_text="web")).to_contain_text("KiB")
+    # The line goes from the left to the right, and is highest where most was stored.
+    line = lines.first.locator("polyline").get_attribute("points") or ""
+    points = [tuple(float(part) for part in point.split(",")) for point in line.split()]
+    assert [round(x) for x, _ in points] == [0, 50, 98, 100]
+    assert min(points, key=lambda point: point[1]) == points[2]
+    expect(card.get_by_role("table")).to_have_count(0)
+    card.get_by_role("button", name="Show the figures").click()
+    rows = card.get_by_role("table", name="Storage over time").get_by_role("row")
+    expect(rows).to_have_count(5)
+    expect(rows.first).to_contain_text("All projects")
+    expect(rows.nth(2)).to_have_text(re.compile(rf"^{said(1)}2\.00 MiB2\.00 MiB––$"))
+    assert axe_findings(page) == []
+    card.get_by_role("button", name="Hide the figures").click()
+    expect(card.get_by_role("table")).to_have_count(0)
+    card.get_by_role("link", name="web").click()
+    # The project's own.
+    admin.go(f"/harbor/projects/{web}/summary")
+    expect(lines).to_have_count(1)
+    expect(lines).to_have_attribute("aria-label", re.compile(rf"^1\.00 KiB on {said(60)}, "))
+    card.get_by_role("button", name="Show the figures").click()
+    expect(rows).to_have_count(5)
+    expect(rows.nth(3)).to_have_text(f"{said(30)}3.00 KiB")
+    assert axe_findings(page) == []
 
 
 def test_where_a_cve_is(window: Window, desk: Desk) -> None:

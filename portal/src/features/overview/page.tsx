@@ -16,6 +16,7 @@ import { useI18n } from "../../i18n";
 import { bytes, seconds } from "../../lib/format";
 import { RecentPushes } from "../logs/recent";
 import { UsageChart } from "../quotas/chart";
+import { StorageOverTime } from "../quotas/history";
 import { BySeverity } from "../scanning/severity";
 
 export function Overview() {
@@ -49,6 +50,7 @@ export function Overview() {
       <div className="grid wide">
         <RecentPushes />
         <Await query={quotas}>{(rows) => <UsageChart quotas={rows} />}</Await>
+        <StorageOverTime />
         <Failures />
         <Waiting />
         <Serving />

@@ -5,6 +5,7 @@ import { useGet } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { bytes } from "../../lib/format";
 import { RecentPushes } from "../logs/recent";
+import { ProjectStorage } from "../quotas/history";
 import { roleName } from "./roles";
 import type { ProjectTab } from "./tab";
 
@@ -57,6 +58,7 @@ export function Summary({ project, can }: ProjectTab) {
                 />
               )}
             </Card>
+            {can("quota", "read") && <ProjectStorage project={project.project_id} />}
             {can("log", "list") && <RecentPushes project={project.name} />}
             {summary.project_admin_count !== undefined && (
               <Card title={t("Members")}>
