@@ -55,7 +55,7 @@ def record(connection: Connection) -> int:
     # The condition holds for each row. Without one SQLite takes ON CONFLICT for part of a join.
     query = select(quotas.c.project_id, literal(day), USED).where(quotas.c.project_id.is_not(None))
     names = ["project_id", "day", "used"]
-    again = {"used": literal_column("excluded.used")}
+    again: dict[str, Any] = {"used": literal_column("excluded.used")}
     connection.execute(upsert_from(connection, storage_days, names, query, names[:2], again))
     connection.execute(delete(storage_days).where(storage_days.c.day <= day - KEEP_DAYS))
     return day

@@ -58,9 +58,13 @@ def test_old_days_go(run: Run) -> None:
         await lab.db.write(history.record)
         assert [row[1] - day for row in await lab.db.read(rows)] == [-399, -1, 0]
         used = await lab.used(project)
+
+        async def shown(days: int) -> list[int]:
+            found = await lab.db.read(lambda c: history.of_project(c, project, days))
+            return [item[1] for item in found]
+
         for days, backs in ((400, [399, 1]), (399, [1]), (2, [1]), (1, [])):
-            found = await lab.db.read(lambda c, days=days: history.of_project(c, project, days))
-            assert [item[1] for item in found] == [*backs, used]
+            assert await shown(days) == [*backs, used]
 
     run(body)
 
