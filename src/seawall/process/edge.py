@@ -192,7 +192,7 @@ class Edge:
             await self._app(scope, receive_in_time if expecting else exchange.receive, send_with_id)
         except Exception as error:
             code, answer = _answer(error, request_id)
-            if code >= 500 and not isinstance(error, UnavailableError):
+            if code >= 500 and not isinstance(error, UnavailableError | RegistryError):
                 # The stack trace goes to the log under the request id; the client gets the id only.
                 log.exception("request failed", request_id=request_id, path=scope["path"])
             else:

@@ -6,6 +6,7 @@ import asyncio
 
 from prometheus_client import REGISTRY
 from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from seawall.infra.settings import Http
 from seawall.process.edge import Edge
@@ -44,3 +45,33 @@ def test_requests_under_way_are_shown() -> None:
     asyncio.run(run())
     # Another event loop, as in another test.
     asyncio.run(run())
+
+
+def test_refusals_of_a_full_server_are_no_errors_in_the_log() -> None:
+    """A flood would fill the log with stack traces just when somebody reads it."""
+
+    async def run() -> None:
+        go_on = asyncio.Event()
+
+        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+            await go_on.wait()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        found: list[int] = []
+
+        async def kept(message: Message) -> None:
+            found.extend([message["status"]] if "status" in message else [])
+
+        edge = Edge(app, access_log=False, http=Http(requests=1))
+        scope = {"type": "http", "method": "GET", "path": "/v2/", "headers": [], "client": ("192.0.2.7", 1)}
+        first = asyncio.create_task(edge(dict(scope), receive, send))
+        await asyncio.sleep(0)
+        await edge(dict(scope), receive, kept)
+        assert found == [503]
+        go_on.set()
+        await first
+
+    with capture_logs() as lines:
+        asyncio.run(run())
+    assert [(line["event"], line["log_level"]) for line in lines] == [("request refused", "warning")]
