@@ -25,10 +25,43 @@ from seawall.registry.tables import (
     repository_blobs,
 )
 
-# Images of one answer about a base, and manifests that are read for it.
+# Images of one answer about a base, and manifests and their bytes that are read for it.
 MOST = 1000
 _MOST_READ = 20_000
+_MOST_BYTES = 256 << 20
 _BATCH = 500
+# A manifest has some megabytes at most, so few of the largest are in memory at a time.
+_BYTES_AT_ONCE = 8 << 20
+
+
+class _Layer(msgspec.Struct):
+    digest: str
+
+
+class _Image(msgspec.Struct):
+    """What is read of a manifest. Its annotations may be large."""
+
+    layers: list[_Layer] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Image)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """How much is read for one answer."""
+
+    manifests: int = 0
+    bytes: int = 0
+    # Something was left unread.
+    over: bool = False
+
+    def may(self, size: int) -> bool:
+        """Whether one more manifest may be read, which then counts."""
+        self.manifests += 1
+        self.bytes += size
+        self.over = self.over or self.manifests > _MOST_READ or self.bytes > _MOST_BYTES
+        return not self.over
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +91,20 @@ def built_on(connection: Connection, principal: Principal, base: Artifact, page:
 
     Of an index each image is such a base. The base and its copies are left out.
     """
-    bases = _layers_of(connection, base)
+    reading = _Reading()
+    bases = _layers_of(connection, base, reading)
     found: set[int] = set()
-    complete = True
-    for layers in {tuple(item) for item in bases.values() if item}:
+    for layers in {item for item in bases.values() if item}:
         seen = _projects_with(connection, principal, layers[-1])
-        for number, (identifier, digest, payload) in enumerate(_candidates(connection, layers[-1], seen)):
-            if len(found) >= MOST or number >= _MOST_READ:
-                complete = False
+        for identifier, digest, own in _candidates(connection, layers[-1], seen, reading):
+            if digest in bases or own[: len(layers)] != layers or identifier in found:
+                continue
+            if len(found) >= MOST:
+                reading.over = True
                 break
-            if digest not in bases and _layers(payload)[: len(layers)] == list(layers):
-                found.add(identifier)
+            found.add(identifier)
     chosen = select(*_IMAGE).where(manifests.c.id.in_(found))
-    return _shown(connection, chosen, page, complete=complete)
+    return _shown(connection, chosen, page, complete=not reading.over)
 
 
 _IMAGE = (manifests.c.id, manifests.c.repository_id, manifests.c.digest, manifests.c.listed)
@@ -112,49 +146,74 @@ def _with_blob(digest: str, seen: Sequence[int]) -> Select[Any]:
     )
 
 
-def _candidates(connection: Connection, digest: str, seen: Sequence[int]) -> Iterator[tuple[int, str, bytes]]:
-    """(id, digest, bytes) of the manifests that name the blob, newest first, read in batches."""
+# A manifest: its id, digest and layers.
+_Read = tuple[int, str, tuple[str, ...]]
+
+
+def _candidates(
+    connection: Connection, digest: str, seen: Sequence[int], reading: _Reading
+) -> Iterator[_Read]:
+    """The manifests that name the blob, newest first, read in batches."""
     last: int | None = None
-    while True:
-        query = (
-            _with_blob(digest, seen)
-            .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
-            .add_columns(manifest_payloads.c.payload)
-            .order_by(manifests.c.id.desc())
-            .limit(_BATCH)
-        )
+    while not reading.over:
+        query = _with_blob(digest, seen).order_by(manifests.c.id.desc()).limit(_BATCH)
         if last is not None:
             query = query.where(manifests.c.id < last)
-        rows = connection.execute(query).all()
-        for row in rows:
-            yield row.id, row.digest, bytes(row.payload)
-        if len(rows) < _BATCH:
+        ids = [row.id for row in connection.execute(query)]
+        yield from _read(connection, ids, reading)
+        if len(ids) < _BATCH:
             return
-        last = rows[-1].id
+        last = ids[-1]
 
 
-def _layers_of(connection: Connection, base: Artifact) -> dict[str, list[str]]:
-    """digest -> layers of the image, or of each image that the index names."""
-    query = select(manifests.c.digest, manifest_payloads.c.payload).join(
-        manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id
+def _read(connection: Connection, ids: Sequence[int], reading: _Reading) -> Iterator[_Read]:
+    """The manifests with these ids, in this order, until enough is read."""
+    query = select(manifest_payloads.c.manifest_id, func.length(manifest_payloads.c.payload))
+    rows = connection.execute(query.where(manifest_payloads.c.manifest_id.in_(ids)))
+    sizes = {row[0]: int(row[1]) for row in rows}
+    part: list[int] = []
+    size = 0
+    # What was deleted a moment ago is in none of the later answers.
+    for identifier in (key for key in ids if key in sizes):
+        if part and size + sizes[identifier] > _BYTES_AT_ONCE:
+            yield from _part(connection, part)
+            part, size = [], 0
+        if not reading.may(sizes[identifier]):
+            break
+        part.append(identifier)
+        size += sizes[identifier]
+    yield from _part(connection, part)
+
+
+def _part(connection: Connection, ids: Sequence[int]) -> Iterator[_Read]:
+    query = (
+        select(manifests.c.id, manifests.c.digest, manifest_payloads.c.payload)
+        .join(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+        .where(manifests.c.id.in_(ids))
     )
+    rows = {row.id: row for row in connection.execute(query)}
+    for identifier in ids:
+        row = rows.get(identifier)
+        if row is None:
+            continue
+        image = _decoder.decode(bytes(row.payload))
+        yield identifier, row.digest, tuple(item.digest for item in image.layers or ())
+
+
+def _layers_of(connection: Connection, base: Artifact, reading: _Reading) -> dict[str, tuple[str, ...]]:
+    """digest -> layers of the image, or of each image that the index names."""
+    ids = [base.id]
     if base.is_index:
         named = select(manifest_references.c.digest).where(
             manifest_references.c.manifest_id == base.id, manifest_references.c.kind == "manifest"
         )
-        query = query.where(
+        query = select(manifests.c.id).where(
             manifests.c.repository_id == base.repository_id,
             manifests.c.digest.in_(named),
             manifests.c.kind == "IMAGE",
         )
-    else:
-        query = query.where(manifests.c.id == base.id)
-    return {row.digest: _layers(bytes(row.payload)) for row in connection.execute(query)}
-
-
-def _layers(payload: bytes) -> list[str]:
-    document = msgspec.json.decode(payload)
-    return [item["digest"] for item in document.get("layers") or []]
+        ids = list(connection.execute(query).scalars())
+    return {digest: layers for _, digest, layers in _read(connection, ids, reading)}
 
 
 def _shown(connection: Connection, chosen: Select[Any], page: Page, *, complete: bool) -> Holders:

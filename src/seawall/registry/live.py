@@ -109,9 +109,11 @@ class Sweep:
             await self.once()
 
     async def once(self) -> None:
-        """Delete what is old now."""
+        """Delete what is old now, but the newest: SQLite gives its number again when no row is left."""
         old = content_changes.c.at < time.time() - KEEP_SECONDS
-        await self._db.write(lambda c: c.execute(delete(content_changes).where(old)), durable=False)
+        newest = select(func.max(content_changes.c.id)).scalar_subquery()
+        query = delete(content_changes).where(old, content_changes.c.id < newest)
+        await self._db.write(lambda c: c.execute(query), durable=False)
 
 
 def part(db: Database) -> ContentPart:

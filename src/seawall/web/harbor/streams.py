@@ -225,7 +225,9 @@ class Streams:
 def visible(event: Event, caller: Principal, now: Rights) -> str | None:
     """The name of the event's project ("" without one); None unless the caller may know of the event."""
     if event.user_id is not None:
-        return "" if caller.kind == "user" and caller.id == event.user_id else None
+        # A token for some projects is not shown what its user has of all of them.
+        limited = caller.limits is not None and caller.limits.projects is not None
+        return "" if caller.kind == "user" and caller.id == event.user_id and not limited else None
     if event.project_id is None:
         right = IN_SYSTEM.get(event.kind)
         return "" if right is not None and may_system(caller, *right) else None
