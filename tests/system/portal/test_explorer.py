@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.support.portal.desk import Desk, open_desk
 from tests.support.portal.site import Visitor
+from tests.support.waiting import until
 
 Window = Callable[..., Visitor]
 
@@ -112,6 +114,24 @@ def test_names_with_slashes_and_rights_of_the_person(window: Window, desk: Desk)
     page.get_by_label("repository_name").fill("deep/app")
     page.get_by_role("button", name="Send", exact=True).click()
     expect(answer).to_contain_text('"repository_name": "web/deep/app"')
+
+
+def test_an_event_stream_is_shown_and_left(window: Window, desk: Desk) -> None:
+    """It does not end by itself: the page shows its beginning, and keeps no stream open."""
+    admin = window(desk.url, "admin")
+    page = admin.page
+    page.goto(f"{desk.url}/devcenter-api-2.0?operation=GET%20/seawall/events")
+    page.get_by_role("button", name="Send", exact=True).click()
+    answer = page.locator("section").filter(has=page.get_by_role("heading", name="Answer"))
+    expect(answer).to_contain_text("event: ready", timeout=15_000)
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_enabled()
+    # The one that is left is what the page itself follows.
+    until(lambda: _streams(desk) <= 1, lambda: f"{_streams(desk)} streams")
+
+
+def _streams(desk: Desk) -> float:
+    figures = httpx.get(f"{desk.url}/metrics").text
+    return sum(float(x.split()[1]) for x in figures.splitlines() if x.startswith("seawall_event_streams "))
 
 
 def test_it_is_for_those_who_are_signed_in(window: Window, desk: Desk) -> None:

@@ -118,12 +118,31 @@ interface Answered {
 }
 // What is more than this (characters) is for a file, not for a page.
 const MOST = 200_000;
+// An event stream has no end to wait for: what it says in this time (milliseconds) is shown.
+const LISTEN = 3000;
+
+async function beginning(body: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<string> {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  const timer = window.setTimeout(() => reader.cancel(), LISTEN);
+  let text = "";
+  while (text.length <= MOST) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    text += value;
+  }
+  window.clearTimeout(timer);
+  await reader.cancel();
+  return text;
+}
 
 async function answered(response: Response): Promise<Answered> {
   const type = response.headers.get("content-type") ?? "";
   let body = "";
   if (/json|text|xml|yaml/.test(type)) {
-    body = await response.text();
+    body =
+      type.startsWith("text/event-stream") && response.body
+        ? await beginning(response.body)
+        : await response.text();
     try {
       body = JSON.stringify(JSON.parse(body), null, 2);
     } catch {
