@@ -164,9 +164,12 @@ def test_only_trusted_proxies_are_believed(running: Running) -> None:
         with running.client(address) as client:
             answer = client.get("/v2/", headers={**said, "X-Request-Id": f"from-{address}"})
         assert answer.status_code == 200
-        (line,) = [
-            line for line in running.registry.log.read_text().splitlines() if f'"from-{address}"' in line
-        ]
+        # The line follows the answer.
+        (line,) = until(
+            lambda: [
+                line for line in running.registry.log.read_text().splitlines() if f'"from-{address}"' in line
+            ]
+        )
         assert f'"client": "{seen}"' in line
 
 
