@@ -28,7 +28,8 @@ class Project:
     updated_at: float
 
 
-_COLUMNS = (
+# Those of Project.
+PROJECT_COLUMNS = (
     projects.c.id,
     projects.c.name,
     projects.c.public,
@@ -39,8 +40,8 @@ _COLUMNS = (
 )
 
 
-_NAMED = select(*_COLUMNS).where(projects.c.name == bindparam("b_name"))
-_ALL_NAMED = select(*_COLUMNS).where(projects.c.name.in_(bindparam("b_names", expanding=True)))
+_NAMED = select(*PROJECT_COLUMNS).where(projects.c.name == bindparam("b_name"))
+_ALL_NAMED = select(*PROJECT_COLUMNS).where(projects.c.name.in_(bindparam("b_names", expanding=True)))
 _ROLES_NAMED = (
     select(project_members.c.project_id, project_members.c.role)
     .join(projects, projects.c.id == project_members.c.project_id)
@@ -68,7 +69,7 @@ def times_made(connection: Connection, names: Collection[str]) -> dict[str, floa
 
 def project_by_id(connection: Connection, project_id: int) -> Project | None:
     """The project of that id."""
-    row = connection.execute(select(*_COLUMNS).where(projects.c.id == project_id)).first()
+    row = connection.execute(select(*PROJECT_COLUMNS).where(projects.c.id == project_id)).first()
     return Project(*row) if row else None
 
 

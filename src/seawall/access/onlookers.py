@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, or_, select
 
-from seawall.access.access import Project, allows
+from seawall.access.access import PROJECT_COLUMNS, Project, allows
 from seawall.access.principal import Principal
 from seawall.access.principals import robot_principal
 from seawall.access.tables import project_members, projects, robots, user_group_members, users
@@ -41,15 +41,7 @@ class Rights:
 def rights(connection: Connection, callers: Iterable[Principal], project_ids: Collection[int]) -> Rights:
     """What the callers may do now in the projects that are there."""
     wanted = list(callers)
-    query = select(
-        projects.c.id,
-        projects.c.name,
-        projects.c.public,
-        projects.c.owner_id,
-        projects.c.registry_id,
-        projects.c.created_at,
-        projects.c.updated_at,
-    ).where(projects.c.id.in_(project_ids))
+    query = select(*PROJECT_COLUMNS).where(projects.c.id.in_(project_ids))
     found = {row[0]: Project(*row) for row in connection.execute(query)} if project_ids else {}
     current = _users(connection, [one for one in wanted if one.kind == "user"])
     current |= _robots(connection, [one for one in wanted if one.kind == "robot"])

@@ -12,7 +12,7 @@ import re2
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from seawall.access.access import Project, visible
+from seawall.access.access import PROJECT_COLUMNS, Project, visible
 from seawall.access.principal import Principal
 from seawall.access.tables import cve_allowlists, project_members, project_metadata, projects, users
 from seawall.infra.db.dialect import upsert
@@ -347,15 +347,7 @@ def _of(project_id: int | None) -> ColumnElement[bool]:
 
 def base_query() -> Select[Any]:
     """Columns of `Project`, to be filtered and sorted."""
-    return select(
-        projects.c.id,
-        projects.c.name,
-        projects.c.public,
-        projects.c.owner_id,
-        projects.c.registry_id,
-        projects.c.created_at,
-        projects.c.updated_at,
-    )
+    return select(*PROJECT_COLUMNS)
 
 
 _FIELDS: Fields = {

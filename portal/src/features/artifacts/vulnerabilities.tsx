@@ -1,4 +1,4 @@
-import { Anchor, Button, Group, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, Stack, Text, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { api } from "../../api/client";
@@ -8,6 +8,7 @@ import { Paged } from "../../components/paged";
 import { DataTable } from "../../components/table";
 import { Await, Card, Empty, Status, Time } from "../../components/ui";
 import { useI18n } from "../../i18n";
+import { FindingText } from "../scanning/finding";
 import { overview, SEVERITIES, Severity, SeverityBar } from "../scanning/severity";
 import { ROOT, type Where } from "./where";
 
@@ -130,18 +131,7 @@ export function Vulnerabilities({ artifact, where }: { artifact: Artifact; where
                   list={{ rows: part }}
                   rowKey={(row) => `${row.id} ${row.package} ${row.version}`}
                   empty={<Empty title={all.length ? t("Nothing matches") : t("No vulnerabilities")} />}
-                  expand={(row) => (
-                    <Stack gap={6}>
-                      <Text size="sm" className="markdown">
-                        {row.description || t("No description.")}
-                      </Text>
-                      {row.links?.map((link) => (
-                        <Anchor key={link} href={link} size="sm" target="_blank" rel="noreferrer noopener">
-                          {link}
-                        </Anchor>
-                      ))}
-                    </Stack>
-                  )}
+                  expand={(row) => <FindingText text={row.description} links={row.links} />}
                   columns={[
                     { title: "CVE", cell: (row) => <b>{row.id}</b> },
                     { title: t("Severity"), cell: (row) => <Severity value={row.severity} /> },

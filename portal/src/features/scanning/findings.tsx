@@ -1,11 +1,11 @@
 // Findings in artifacts of the whole registry, as the security hub and the search list them.
-import { Anchor, Stack, Text } from "@mantine/core";
 import type { VulnerabilityItem } from "../../api/types";
 import { DataTable } from "../../components/table";
 import { Digest, Empty } from "../../components/ui";
 import { type List, useList } from "../../hooks";
 import { useI18n } from "../../i18n";
 import { artifactPath, within } from "../repositories/names";
+import { FindingText } from "./finding";
 import { Severity } from "./severity";
 
 /** The findings that the condition leaves; page and order are in the address under `address`. */
@@ -24,18 +24,7 @@ export function Findings(props: { label: string; none: string; list: List<Vulner
       list={props.list}
       rowKey={(row) => `${row.cve_id} ${row.digest} ${row.repository_name} ${row.package} ${row.version}`}
       empty={<Empty title={props.none} />}
-      expand={(row) => (
-        <Stack gap={6}>
-          <Text size="sm" className="markdown">
-            {row.desc || t("No description.")}
-          </Text>
-          {row.links?.map((link) => (
-            <Anchor key={link} href={link} size="sm" target="_blank" rel="noreferrer noopener">
-              {link}
-            </Anchor>
-          ))}
-        </Stack>
-      )}
+      expand={(row) => <FindingText text={row.desc} links={row.links} />}
       columns={[
         { title: "CVE", cell: (row) => <b>{row.cve_id}</b> },
         { title: t("Severity"), cell: (row) => <Severity value={row.severity} /> },
