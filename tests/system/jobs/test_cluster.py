@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -28,6 +29,17 @@ async def _started(site: Site, services: Process, seconds: float) -> tuple[Runne
     return processes[0], processes[1], job_id
 
 
+async def _freeze(process: RunnerProcess, services: Process) -> None:
+    """Stop it where it keeps nobody from writing: who is stopped in its turn keeps all, on SQLite."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(services.db.write(lambda _: None), 3)
+            return
+        process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(0.05)
+
+
 def test_takeover_of_a_killed_runner(site: Site) -> None:
     async def scenario() -> None:
         async with site.services() as services:
@@ -45,7 +57,7 @@ def test_a_frozen_runner_loses_its_job_and_says_nothing_of_it(site: Site) -> Non
     async def scenario() -> None:
         async with site.services() as services:
             first, second, job_id = await _started(site, services, seconds=3)
-            first.send_signal(signal.SIGSTOP)
+            await _freeze(first, services)
 
             async def moved() -> bool:
                 found = await services.jobs.get(job_id)
