@@ -190,7 +190,12 @@ def test_statements_are_measured_by_kind(cluster: Cluster) -> None:
 
 def test_odd_headers_of_a_client_change_no_answer(cluster: Cluster, collector: Collector) -> None:
     url = cluster.instances[0].url
-    before = len(collector.spans)
+
+    def seen() -> int:
+        # Those of earlier requests may still arrive.
+        return sum(span.attributes.get("url.path") == "/v2/" for span in collector.spans)
+
+    before = seen()
     for value in ("", "x" * 8000, "00-" + "0" * 32 + "-" + "0" * 16 + "-01", "00-\xff", "ff-1-1-1"):
         answer = httpx.get(
             f"{url}/v2/", headers=[(b"traceparent", value.encode("latin-1")), (b"tracestate", b"," * 4000)]
@@ -199,7 +204,7 @@ def test_odd_headers_of_a_client_change_no_answer(cluster: Cluster, collector: C
     twice = [("traceparent", f"00-{trace_id()}-00000000000000bb-01")] * 2
     assert httpx.get(f"{url}/v2/", headers=twice).status_code == 401
     # With a rate of 0 a trace that begins here is not recorded.
-    assert len(collector.spans) == before
+    assert seen() == before
 
 
 def test_a_collector_that_fails_is_seen_in_metrics_only(cluster: Cluster, collector: Collector) -> None:
