@@ -104,6 +104,7 @@ def test_every_table_of_content_is_fenced(db: Database) -> None:
         "change_log",
         "cluster_figures",
         "commit_markers",
+        "content_changes",
         "dr_blobs",
         "dr_nonces",
         "dr_state",
