@@ -19,6 +19,7 @@ from tests.support.api import Api, code
 from tests.support.events import PATH, Listener, listening_to
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
+from tests.support.servers.postgres import Postgres
 from tests.support.sites import push
 from tests.support.waiting import until
 
@@ -238,14 +239,22 @@ def test_a_reader_that_never_reads_costs_nothing(small: Registry) -> None:
             assert not stream.ended
 
 
-def test_a_database_that_is_away_is_a_gap(server: Registry) -> None:
+@pytest.fixture
+def remote(postgres: Postgres, tmp_path: Path) -> Iterator[Registry]:
+    """A registry on a database that can be away, which SQLite cannot."""
+    registry = Registry(tmp_path / "data", {"SEAWALL_DATABASE__URL": postgres.migrated()})
+    registry.start()
+    try:
+        yield registry
+    finally:
+        registry.close()
+
+
+def test_a_database_that_is_away_is_a_gap(remote: Registry) -> None:
     """The stream stays; afterwards it says that everything is to be asked for again."""
-    url = server.environment.get("SEAWALL_DATABASE__URL", "")
-    if not url:
-        pytest.skip("SQLite is part of the process")
-    where, name = url.rsplit("/", 1)
+    where, name = remote.environment["SEAWALL_DATABASE__URL"].rsplit("/", 1)
     with (
-        listening_to(server.url, auth=server.admin) as stream,
+        listening_to(remote.url, auth=remote.admin) as stream,
         psycopg.connect(f"{where}/postgres", autocommit=True) as operator,
     ):
         allow = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
@@ -253,9 +262,9 @@ def test_a_database_that_is_away_is_a_gap(server: Registry) -> None:
         try:
             end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
             operator.execute(end, (name,))
-            until(lambda: "cannot look" in server.log.read_text(), server.log.read_text)
+            until(lambda: "cannot look" in remote.log.read_text(), remote.log.read_text)
         finally:
             operator.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
         stream.wait(lambda: "refetch" in stream.names())
-        _push(server, "library")
+        _push(remote, "library")
         stream.wait(lambda: {"repository": "library/app"} in _repositories(stream))
