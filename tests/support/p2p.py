@@ -1,6 +1,6 @@
 """A receiver that speaks as Dragonfly's manager and Kraken's proxy do.
 
-It fetches what it is told of, with the headers it is given.
+It fetches each file that a request names, with the headers of that request.
 """
 
 from __future__ import annotations

@@ -62,25 +62,23 @@ class Setup:
 
 
 @contextmanager
-def sqlite(folder: Path) -> Iterator[Setup]:
+def _one(folder: Path, auth: tuple[str, str] | None, **settings: str) -> Iterator[Setup]:
+    server = Registry(folder / "data", {"SEAWALL_HTTP__WORKERS": "2", **settings})
+    try:
+        server.start()
+        yield Setup(server.url, auth)
+    finally:
+        server.close()
+
+
+def sqlite(folder: Path) -> AbstractContextManager[Setup]:
     """One instance with two server processes on SQLite and a folder."""
-    server = Registry(folder / "data", {"SEAWALL_HTTP__WORKERS": "2"})
-    try:
-        server.start()
-        yield Setup(server.url, ADMIN)
-    finally:
-        server.close()
+    return _one(folder, ADMIN)
 
 
-@contextmanager
-def without_authentication(folder: Path) -> Iterator[Setup]:
+def without_authentication(folder: Path) -> AbstractContextManager[Setup]:
     """One instance that asks nobody who they are: everybody may push everywhere."""
-    server = Registry(folder / "data", {"SEAWALL_HTTP__WORKERS": "2", "SEAWALL_AUTH__MODE": "none"})
-    try:
-        server.start()
-        yield Setup(server.url, None)
-    finally:
-        server.close()
+    return _one(folder, None, SEAWALL_AUTH__MODE="none")
 
 
 @contextmanager
@@ -154,25 +152,22 @@ def proxy_project(folder: Path) -> Iterator[Cached]:
 
 
 @contextmanager
-def docker_registry(folder: Path, program: str | None = None) -> Iterator[Setup]:
+def _of_others(server: DockerRegistry | Zot) -> Iterator[Setup]:
+    try:
+        server.start()
+        yield Setup(server.url, None)
+    finally:
+        server.stop()
+
+
+def docker_registry(folder: Path, program: str | None = None) -> AbstractContextManager[Setup]:
     """Debian's docker-registry (CNCF Distribution 2), or another `program` of theirs, without users."""
-    server = DockerRegistry(folder, program=program)
-    try:
-        server.start()
-        yield Setup(server.url, None)
-    finally:
-        server.stop()
+    return _of_others(DockerRegistry(folder, program=program))
 
 
-@contextmanager
-def zot_registry(folder: Path, program: str) -> Iterator[Setup]:
+def zot_registry(folder: Path, program: str) -> AbstractContextManager[Setup]:
     """A zot on a folder, without users."""
-    server = Zot(folder, program)
-    try:
-        server.start()
-        yield Setup(server.url, None)
-    finally:
-        server.stop()
+    return _of_others(Zot(folder, program))
 
 
 SETUPS: dict[str, Callable[[Path], AbstractContextManager[Setup]]] = {

@@ -35,7 +35,7 @@ const SILENCE = 45_000;
 const FIRST = 2500;
 // Pages are asked for again at most so often, however much changes.
 const EVERY = 1500;
-// A list whose changes are told is still asked for now and then: what is told of is not all that may change.
+// The stream does not report every change, so the portal still fetches such a list now and then.
 export const SLOW = 30_000;
 
 let up = false;
@@ -52,7 +52,7 @@ const subscribe = (listener: () => void) => {
   listeners.add(listener);
   return () => listeners.delete(listener);
 };
-/** Whether changes are told, so that nothing needs to be asked for again and again. */
+/** Whether the stream reports changes; then the portal does not need to poll. */
 export const useLive = () => useSyncExternalStore(subscribe, () => up);
 
 export const isUp = () => up;

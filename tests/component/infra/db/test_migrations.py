@@ -76,7 +76,7 @@ def test_links_of_the_one_provider_go_on(url: str) -> None:
 
 
 def test_registries_keep_what_belongs_to_them(url: str) -> None:
-    """Revision 0015 writes their table anew on SQLite."""
+    """On SQLite, revision 0015 copies the table of registries."""
     migrate.upgrade(url, "0014")
     db = open_database(url, pool_size=1)
 

@@ -94,7 +94,7 @@ def test_a_scan_is_told_of_in_its_project(registry: Registry, admin: Api) -> Non
     with listening_to(registry.url, auth=(guest, PASSWORD)) as stream:
         answer = admin.post(f"/projects/{project}/repositories/app/artifacts/1/scan")
         assert answer.status_code == 202, answer.text
-        # One at least: what changes within a second is told once.
+        # At least one: the stream reports changes of the same second once.
         stream.wait(lambda: name in [item["repository"] for item in stream.changes("scan")])
 
 
