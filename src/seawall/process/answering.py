@@ -68,6 +68,11 @@ class Exchange(Presence):
         # Tasks that a request leaves behind do not end with its client.
         self._task = asyncio.current_task()
 
+    @property
+    def coming(self) -> bool:
+        """Whether more of the request's body may come."""
+        return self._coming
+
     async def receive(self) -> Message:
         """The next piece of the request's body."""
         self._waits = False

@@ -161,7 +161,7 @@ class Edge:
                     message["headers"].append(_HSTS)
             await exchange.send(message)
 
-        expecting = _has_body(scope)
+        expecting = exchange.coming
 
         async def receive_in_time() -> Message:
             # Who sends no more of a body is treated as if the connection were closed. After the body's end,
@@ -261,10 +261,6 @@ class Edge:
 
 def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in _METHODS else "other"
-
-
-def _has_body(scope: Scope) -> bool:
-    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
 
 def _content_length(headers: Any) -> int:
