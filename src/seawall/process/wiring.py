@@ -86,6 +86,7 @@ from seawall.process.storage import open_cache, open_storage
 from seawall.registry import history, live, pulls, receipts
 from seawall.registry import jobs as content_jobs
 from seawall.registry.artifacts import ArtifactService
+from seawall.registry.elsewhere import Nowhere
 from seawall.registry.hooks import Hooks
 from seawall.registry.ledger import Folding
 from seawall.registry.local import LocalRegistry
@@ -323,15 +324,6 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     replication = open_replication(db, keys, jobs)
     pull_through = PullThrough(db, content, jobs, replication.registries, settings.proxy)
     registry: Registry = ProxyCache(content, pull_through)
-    complete = pull_through.completer.complete
-    artifacts = ArtifactService(db, content, complete)
-    trust = TrustService(db, artifacts)
-    exemptions = Exemptions(db, artifacts, auth)
-    scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)
-    scan_requests = AdapterRequests(db, keys, jobs, scanner.packages, settings.scan.internal_networks)
-    preheat = open_preheat(db, keys, jobs)
-    authority = functools.partial(ca_digest, settings)
-    probe = Probe(db, storage, redis, keys, instances, health, settings.external_url, authority)
     # Imported here: `seawall serve` imports this module before it has said where its processes count
     # together, which prometheus-client wants to know when it is imported.
     from seawall.availability.peers.part import part as peers_part
@@ -339,6 +331,16 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     from seawall.availability.peers.service import PeerService
 
     peers = PeerService(db, content, jobs, keys, sessions, settings.peers, erasure)
+    elsewhere = peers.demand if peers.enabled else Nowhere()
+    complete = pull_through.completer.complete
+    artifacts = ArtifactService(db, content, complete, elsewhere)
+    trust = TrustService(db, artifacts)
+    exemptions = Exemptions(db, artifacts, auth)
+    scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)
+    scan_requests = AdapterRequests(db, keys, jobs, scanner.packages, settings.scan.internal_networks)
+    preheat = open_preheat(db, keys, jobs)
+    authority = functools.partial(ca_digest, settings)
+    probe = Probe(db, storage, redis, keys, instances, health, settings.external_url, authority)
     if peers.enabled:
         registry = PeerRegistry(registry, peers.demand)
     # Server processes of one instance share its id.
@@ -407,7 +409,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         factors=SecondFactors(db, keys, throttle),
         registry=registry,
         mirror=Mirror(db, settings.mirror),
-        virtual=VirtualProjects(db, peers.demand if peers.enabled else None),
+        virtual=VirtualProjects(db, elsewhere),
         callers=Callers(auth, tokens, oidc, rates, user_tokens),
         peers=peers,
         background=tuple(work for part in parts for work in part.background),

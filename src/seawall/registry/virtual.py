@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from sqlalchemy import Connection, delete, select
 
@@ -23,6 +22,7 @@ from seawall.access.access import Project, project_by_name
 from seawall.access.views import projects
 from seawall.infra.db import Database
 from seawall.kernel.errors import InvalidError, PreconditionError, RegistryError, UnavailableError
+from seawall.registry.elsewhere import Elsewhere
 from seawall.registry.lookups import has_repositories
 from seawall.registry.tables import REPOSITORY_EXISTS, repositories, tags
 
@@ -60,34 +60,12 @@ class Sources:
     together: bool
 
 
-class Elsewhere(Protocol):
-    """Other instances, with storage of their own, that may have a hosted name before this one does."""
-
-    async def announced(self, repositories: Sequence[str]) -> bool:
-        """Bring what they have announced about the repositories; whether there was any."""
-
-    async def catch_up(self) -> bool:
-        """Take what they have new; whether each of them could be asked."""
-
-
-class Nowhere:
-    """An installation without peers."""
-
-    async def announced(self, repositories: Sequence[str]) -> bool:
-        """See Elsewhere.announced."""
-        return False
-
-    async def catch_up(self) -> bool:
-        """See Elsewhere.catch_up."""
-        return True
-
-
 class VirtualProjects:
     """Knows the virtual projects."""
 
-    def __init__(self, db: Database, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(self, db: Database, elsewhere: Elsewhere) -> None:
         self._db = db
-        self._elsewhere = elsewhere or Nowhere()
+        self._elsewhere = elsewhere
         # The change token, or until when (monotonic).
         self._known: tuple[float, dict[str, Virtual]] | None = None
 

@@ -246,7 +246,11 @@ def test_a_start_is_interrupted(tmp_path: Path, seconds: float) -> None:
     # It may serve already, and then ends as by SIGTERM.
     assert process.returncode in (0, 130), said
     if process.returncode:
-        assert said in ("", "seawall: interrupted\n")
+        # Its parts log what they did until then.
+        assert [line for line in said.splitlines() if not line.startswith("{")] in (
+            [],
+            ["seawall: interrupted"],
+        )
 
 
 @pytest.mark.parametrize("wait", [0, 0.02, 0.1])

@@ -75,6 +75,30 @@ def test_made_on_one_used_on_the_other(site: Site) -> None:
     site.settle()
 
 
+@pytest.mark.parametrize("how", ["by digest", "artifact", "tag", "repository"])
+def test_pushed_at_one_deleted_at_once_at_the_other(site: Site, how: str) -> None:
+    """A deletion that was acknowledged after a push was stays one, however soon it comes."""
+    a, b = site.api(site.a), site.api(site.b)
+    for turn in range(10):
+        one, other = (site.a, site.b) if turn % 2 else (site.b, site.a)
+        project = a.project()
+        repository = f"/projects/{project}/repositories/app"
+        pusher = site.pusher(one, f"{project}/app")
+        digest = pusher.image("v1")
+        if how == "by digest":
+            gone = site.pusher(other, f"{project}/app").client.delete(f"/manifests/{digest}")
+            assert gone.status_code == 202, gone.text
+        else:
+            path = {"artifact": f"/artifacts/{digest}", "tag": "/artifacts/v1/tags/v1", "repository": ""}[how]
+            gone = site.api(other).delete(repository + path)
+            assert gone.status_code == 200, gone.text
+        for which in (one, other):
+            assert site.pusher(which, f"{project}/app").pull("v1").status_code == 404
+    site.settle()
+    notes = [item["note"] for item in (*a.get("/peers/conflicts").json(), *b.get("/peers/conflicts").json())]
+    assert not [note for note in notes if "is on it" in note]
+
+
 def test_skopeo_through_the_balancer(site: Site, tmp_path: Path) -> None:
     project = site.api(site.a).project()
     layout = tmp_path / "layout"

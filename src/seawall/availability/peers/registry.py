@@ -61,6 +61,8 @@ class PeerRegistry(Wrapper):
     async def delete_manifest(self, name: str, reference: str) -> None:
         """See ManifestVerbs.delete_manifest."""
         await self._demand.ready_manifest(name, reference)
+        # A tag on it that a peer took goes with it, and an index that a peer took forbids it.
+        await self._demand.ready_repository(name)
         await self.inner.delete_manifest(name, reference)
 
     async def blob_size(self, name: str, digest: str) -> int:
