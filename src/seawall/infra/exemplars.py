@@ -20,7 +20,7 @@ Key = tuple[str, ...]
 Seen = tuple[str, float, float]
 
 HISTOGRAM = "seawall_http_request_seconds"
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _WRITE_SECONDS = 1.0
 # As many as labels and buckets can make; more would be a bug.
 _MOST = 4096
@@ -31,7 +31,7 @@ _written = 0.0
 def note(labels: Sequence[str], seconds: float, trace_id: str) -> None:
     """Remember a request that is traced."""
     global _written
-    bound = next((str(item) for item in _BUCKETS if seconds <= item), "+Inf")
+    bound = next((str(item) for item in BUCKETS if seconds <= item), "+Inf")
     key = (*labels, bound)
     if key not in _seen and len(_seen) >= _MOST:
         return

@@ -112,6 +112,11 @@ class RateLimiter:
         self._held: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._local = LocalBuckets(shared) if settings.per_address or settings.per_user else None
 
+    @property
+    def by_address(self) -> bool:
+        """Whether requests of an address are counted at all."""
+        return self._settings.per_address > 0
+
     async def check_address(self, path: str, address: str) -> None:
         """Count a request to `path`. Raises RegistryError TOOMANYREQUESTS (with Retry-After)."""
         if not self._settings.per_address or path in _FREE or not path.startswith(_COUNTED):

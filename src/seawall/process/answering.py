@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
+from seawall.kernel.headers import by_name
 from seawall.kernel.presence import GoneError, Presence
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class Exchange(Presence):
         self._receive = receive
         self._send = send
         self._head = scope["method"] == "HEAD"
-        headers = dict(scope["headers"])
+        headers = by_name(scope)
         self._coming = b"content-length" in headers or b"transfer-encoding" in headers
         # Such a client sends no body to a refusal; asking for it would tell it to go on.
         self._waits = headers.get(b"expect", b"").lower() == b"100-continue"
@@ -125,8 +126,9 @@ class Exchange(Presence):
         if self._next is not None:
             self._next.cancel()
             self._next = None
-        self._ahead.clear()
-        self._count_ahead(-self._ahead_size)
+        if self._ahead:
+            self._ahead.clear()
+            self._count_ahead(-self._ahead_size)
 
     def _may_look(self) -> bool:
         return self._ahead_size < _AHEAD_BYTES and _Ahead.size < _AHEAD_BYTES_IN_ALL

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import functools
-import os
 import random
 import re
 import time
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,9 +17,11 @@ from seawall.infra import exemplars, telemetry, tracing
 from seawall.infra.db import faults
 from seawall.infra.settings import Http
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
+from seawall.kernel.headers import by_name
 from seawall.kernel.presence import presence
 from seawall.process.answering import Exchange
 from seawall.process.pacing import Pace
+from seawall.process.tally import TALLY
 from seawall.web.harbor.app import PREFIX as API_PREFIX
 from seawall.web.harbor.app import WORDS as API_WORDS
 from seawall.web.harbor.app import clean_path
@@ -31,18 +30,6 @@ from seawall.web.oci.http import error_response
 
 log: Any = structlog.get_logger("seawall")
 
-REQUESTS = Counter("seawall_http_requests_total", "HTTP requests", ["method", "route", "status"])
-# Its buckets are those of `seawall.infra.exemplars`.
-SECONDS = Histogram(exemplars.HISTOGRAM, "Time to answer a request", ["method", "route"])
-ACTIVE = Gauge("seawall_http_requests_active", "Requests being served", multiprocess_mode="livesum")
-RECEIVED = telemetry.Counter(
-    "seawall_http_received_bytes_total", "Bytes of the bodies of requests", ["route"]
-)
-SENT = telemetry.Counter(
-    "seawall_http_sent_bytes_total",
-    "Bytes of the bodies of answers, without those that the object store sends",
-    ["route"],
-)
 # Under the names of Harbor's core; `operation` is that of the API's description.
 CORE_REQUESTS = telemetry.Counter(
     "harbor_core_http_request_total", "Requests of the management API", ["method", "code", "operation"]
@@ -56,33 +43,10 @@ CORE_SECONDS = telemetry.Summary(
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 
-# How late the gauge of requests under way may be.
-_SHOW_SECONDS = 0.1
-
 # Browsers that were here over https come back over https only (RFC 6797), for a year.
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 _STREAM = b"text/event-stream"
-
-
-class _Shown:
-    """The gauge of requests under way, written now and then: to write costs more than to count."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def add(self, by: int) -> None:
-        """So many more are under way."""
-        self._count += by
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            self._loop = loop
-            loop.call_later(_SHOW_SECONDS, self._show)
-
-    def _show(self) -> None:
-        self._loop = None
-        ACTIVE.set(self._count)
 
 
 class Edge:
@@ -103,7 +67,6 @@ class Edge:
         self._under_way = 0
         self._of_address: collections.Counter[str] = collections.Counter()
         self._pace = Pace()
-        self._shown = _Shown()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event."""
@@ -153,10 +116,13 @@ class Edge:
                 sent += length
             elif kind == "http.response.start":
                 status = message["status"]
-                length = _content_length(message["headers"])
-                if _STREAM in dict(message["headers"]).get(b"content-type", b""):
-                    began = time.perf_counter()
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                headers = message["headers"]
+                for name, value in headers:
+                    if name == b"content-length":
+                        length = int(value)
+                    elif name == b"content-type" and value.startswith(_STREAM):
+                        began = time.perf_counter()
+                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
                 if self._https or scope.get("scheme") == "https":
                     message["headers"].append(_HSTS)
             await exchange.send(message)
@@ -181,7 +147,7 @@ class Edge:
         peer = scope.get("client")
         address = peer[0] if peer else ""
         probing = scope["path"] in _PROBES
-        self._shown.add(1)
+        TALLY.begun()
         if not probing:
             self._under_way += 1
             self._of_address[address] += 1
@@ -205,7 +171,6 @@ class Edge:
         finally:
             presence.reset(here)
             exchange.close()
-            self._shown.add(-1)
             if not probing:
                 self._under_way -= 1
                 self._of_address[address] -= 1
@@ -214,18 +179,15 @@ class Edge:
             elapsed = (began or time.perf_counter()) - started
             route = _route(scope["path"])
             method = _method(scope)
-            span.set("http.response.status_code", status or 499)
-            if status >= 500:
-                span.fail(str(status))
-            requests, seconds = _counters(method, route, status or 499)
-            requests.inc()
-            seconds.observe(elapsed)
+            if span is not tracing.NOTHING:
+                span.set("http.response.status_code", status or 499)
+                if status >= 500:
+                    span.fail(str(status))
+            if method == "HEAD":
+                sent = 0
+            TALLY.ended(method, route, status or 499, elapsed, received, sent)
             if isinstance(span, tracing.Span) and span.recording:
                 exemplars.note((method, route), elapsed, f"{span.trace_id:032x}")
-            if received:
-                RECEIVED.inc(route, by=received)
-            if sent and scope["method"] != "HEAD":
-                SENT.inc(route, by=sent)
             if route.startswith(API_PREFIX):
                 operation = scope.get("seawall.operation", "")
                 CORE_REQUESTS.inc(method, str(status or 499), operation)
@@ -263,10 +225,6 @@ def _method(scope: Scope) -> str:
     return scope["method"] if scope["method"] in _METHODS else "other"
 
 
-def _content_length(headers: Any) -> int:
-    return next((int(value) for name, value in headers if name == b"content-length"), 0)
-
-
 def _answer(error: Exception, request_id: str) -> tuple[int, RegistryError]:
     """(HTTP status, error to tell) for what no door has answered."""
     if isinstance(error, RegistryError):
@@ -284,17 +242,12 @@ def _answer(error: Exception, request_id: str) -> tuple[int, RegistryError]:
     return 500, RegistryError("UNKNOWN", f"internal error; request {request_id}")
 
 
-@functools.lru_cache(maxsize=1024)
-def _counters(method: str, route: str, status: int) -> tuple[Any, Any]:
-    # Looking up a labelled child costs more than counting with it.
-    return REQUESTS.labels(method, route, str(status)), SECONDS.labels(method, route)
-
-
 def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", value):
-            return bytes(value).decode()
-    return os.urandom(16).hex()
+    given = by_name(scope).get(b"x-request-id")
+    if given is not None and re.fullmatch(rb"[A-Za-z0-9._-]{1,64}", given):
+        return bytes(given).decode()
+    # Nobody relies on it being hard to guess.
+    return f"{random.getrandbits(128):032x}"
 
 
 def _route(path: str) -> str:

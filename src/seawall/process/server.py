@@ -52,6 +52,7 @@ from seawall.process import traces
 from seawall.process.edge import Edge
 from seawall.process.redirect import Redirect
 from seawall.process.stderr import StandardError
+from seawall.process.tally import TALLY
 from seawall.process.wiring import Process, open_process
 from seawall.registry.artifacts import ArtifactService
 from seawall.web.harbor.app import PREFIX as API_PREFIX
@@ -211,6 +212,7 @@ def build(settings: Settings) -> ASGIApp:
         # Granian loses a signal that comes before it serves, which it begins when this is done.
         asyncio.get_running_loop().call_later(_SERVING_SECONDS, release)
         yield
+        TALLY.write()
         await redirect.close()
         await process.close()
         await asyncio.to_thread(end_tracing)
@@ -224,7 +226,14 @@ def build(settings: Settings) -> ASGIApp:
     routes += portal_routes()
     routes += [Route("/healthz", healthz), Route("/readyz", readyz)]
     routes += metrics_routes(
-        MetricsEndpoint(settings, process.figures, process.health, process.configuration, process.db.dialect)
+        MetricsEndpoint(
+            settings,
+            process.figures,
+            process.health,
+            process.configuration,
+            process.db.dialect,
+            TALLY.write,
+        )
     )
     rest = Starlette(routes=routes, lifespan=lifespan)
     access = RegistryAccess(process.callers, settings.external_url, process.configuration, process.mirror)
@@ -257,7 +266,7 @@ def build(settings: Settings) -> ASGIApp:
                 return
             if changes_something(scope["method"], path):
                 send = process.peers.settler.settling(send)
-        if scope["type"] == "http":
+        if scope["type"] == "http" and process.rates.by_address:
             client = scope.get("client")
             try:
                 await process.rates.check_address(path, client[0] if client else "")

@@ -109,6 +109,10 @@ class Wrapper:
 
     def __init__(self, inner: Registry) -> None:
         self.inner = inner
+        for verb in _VERBS:
+            if getattr(type(self), verb) is getattr(Wrapper, verb):
+                # Nothing happens in between, so calls need not pass through here.
+                setattr(self, verb, getattr(inner, verb))
 
     async def catalog(self, n: int, last: str | None, visible: Visible) -> list[str]:
         """See ListVerbs.catalog."""
@@ -187,3 +191,11 @@ class Wrapper:
     async def cancel_upload(self, name: str, upload_id: str) -> None:
         """See UploadVerbs.cancel_upload."""
         await self.inner.cancel_upload(name, upload_id)
+
+
+_VERBS = tuple(
+    name
+    for part in (ListVerbs, ManifestVerbs, BlobVerbs, UploadVerbs)
+    for name in vars(part)
+    if name[0] != "_"
+)

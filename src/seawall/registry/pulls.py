@@ -43,7 +43,9 @@ class PullCounter(ContentHook):
         """See ContentHook.before_pull."""
         now = time.time()
         values = await self._configuration.all()
-        entry = self._pulls.setdefault((repository, manifest.digest), _Pulls())
+        entry = self._pulls.get((repository, manifest.digest))
+        if entry is None:
+            entry = self._pulls[(repository, manifest.digest)] = _Pulls()
         if not values["pull_count_update_disable"]:
             entry.count += 1
         if values["pull_time_update_disable"]:

@@ -243,7 +243,7 @@ class AuditHook(ContentHook):
         self._db = db
         self._trail = trail
         self._configuration = configuration
-        self._pulls: list[tuple[str, Actor, Entry, float]] = []
+        self._pulls: list[tuple[str, str, Actor, float]] = []
 
     def after_push(self, connection: Connection, push: Push, manifest_id: int) -> None:
         """See ContentHook.after_push."""
@@ -263,9 +263,7 @@ class AuditHook(ContentHook):
         """See ContentHook.before_pull."""
         if await self._configuration.get("pull_audit_log_disable") or len(self._pulls) > 10_000:
             return
-        name = _name(repository, reference)
-        entry = Entry("pull", "artifact", name, f"pull {name}")
-        self._pulls.append((repository.partition("/")[0], actor.get(), entry, time.time()))
+        self._pulls.append((repository, reference, actor.get(), time.time()))
 
     async def run(self) -> None:
         """Write the pulls every few seconds, until cancelled."""
@@ -289,19 +287,12 @@ class AuditHook(ContentHook):
         taken, self._pulls = self._pulls, []
 
         def record_pulls(connection: Connection) -> None:
-            names = {project for project, _, _, _ in taken}
-            ids = ids_of(connection, names)
-            self._trail.record_all(
-                connection,
-                [
-                    (
-                        who,
-                        Entry(e.operation, e.resource_type, e.resource, e.description, ids.get(name)),
-                        at,
-                    )
-                    for name, who, e, at in taken
-                ],
-            )
+            ids = ids_of(connection, {repository.partition("/")[0] for repository, _, _, _ in taken})
+            entries = []
+            for repository, reference, who, at in taken:
+                name, project = _name(repository, reference), ids.get(repository.partition("/")[0])
+                entries.append((who, Entry("pull", "artifact", name, f"pull {name}", project), at))
+            self._trail.record_all(connection, entries)
 
         await self._db.write(record_pulls, durable=False)
 

@@ -100,6 +100,8 @@ class Mirror:
         several namespaces; NAME_UNKNOWN where host and namespace disagree, or the settings name a project
         that is not a proxy-cache project.
         """
+        if not namespaces and not self._settings.hosts:
+            return name
         if len(set(namespaces)) > 1:
             raise RegistryError("UNSUPPORTED", "ns is given more than once", status=400)
         alias = self.alias(host)

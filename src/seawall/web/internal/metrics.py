@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 import platform
+from collections.abc import Callable
 
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
@@ -30,13 +31,21 @@ class MetricsEndpoint:
     """Answers `/metrics`."""
 
     def __init__(
-        self, settings: Settings, figures: Figures, health: Health, configuration: Configuration, dialect: str
+        self,
+        settings: Settings,
+        figures: Figures,
+        health: Health,
+        configuration: Configuration,
+        dialect: str,
+        write: Callable[[], None],
     ) -> None:
+        """`write`: has this process write what it has counted and not written yet."""
         self._settings = settings
         self._figures = figures
         self._health = health
         self._configuration = configuration
         self._dialect = dialect
+        self._write = write
 
     async def serve(self, request: Request) -> Response:
         """Starlette endpoint."""
@@ -52,6 +61,7 @@ class MetricsEndpoint:
             return PlainTextResponse(f"comp must be one of {', '.join(_PARTS)}\n", 400)
         families: list[Metric] = []
         if part != "exporter":
+            self._write()
             # In a thread: clients' requests must not wait for what every process of the instance has counted.
             counted = await asyncio.to_thread(lambda: list(of_instance()))
             families += [item for item in [*counted, self._build()] if part in (None, _part_of(item))]

@@ -15,16 +15,20 @@ from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from seawall.kernel.headers import by_name
+
 _HOST = re.compile(rb"[A-Za-z0-9.\-_]+(?::\d{1,5})?|\[[0-9A-Fa-f:.]+\](?::\d{1,5})?")
 # Its value is the kind of proxy. What a trusted one says is at `scope["seawall.accelerate"]`.
 ACCELERATE = b"x-seawall-accelerate"
-_FORWARDED = (
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"forwarded",
-    ACCELERATE,
+_FORWARDED = frozenset(
+    {
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"forwarded",
+        ACCELERATE,
+    }
 )
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -47,9 +51,9 @@ class TrustedProxies:
         await self._app(scope, receive, send)
 
     def _seen(self, scope: Scope) -> Scope:
-        given = [(name, value) for name, value in scope["headers"] if name in _FORWARDED]
-        if not given:
+        if _FORWARDED.isdisjoint(by_name(scope)):
             return scope
+        given = [(name, value) for name, value in scope["headers"] if name in _FORWARDED]
         headers = [(name, value) for name, value in scope["headers"] if name not in _FORWARDED]
         # Believed or not, the request did not come from where its connection does.
         scope = {**scope, "headers": headers, "seawall.forwarded": True}

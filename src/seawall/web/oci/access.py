@@ -55,11 +55,12 @@ class RegistryAccess:
         `source`: the repository that a blob is mounted from. A challenge names it, so that the client gets
         one token for both; a user who may not pull from it uploads.
         """
-        wanted = f"repository:{name}:{'pull,push' if action == 'push' else action}"
-        if source is not None and source != name:
-            wanted += f" repository:{source}:pull"
-        caller = request.caller = await self._caller(request, wanted)
-        if not await self._allows(caller, name, action):
+        try:
+            caller = request.caller = await self._identify(request)
+        except CredentialsError as error:
+            raise self._refusal(request, error, _wanted(name, action, source)) from None
+        if not caller.unrestricted and not await self._allows(caller, name, action):
+            wanted = _wanted(name, action, source)
             # Harbor's words.
             refusal = f"unauthorized to access repository: {name}, action: {action}"
             if caller.principal.known:
@@ -145,16 +146,24 @@ class RegistryAccess:
         return caller
 
     async def _caller(self, request: Request, scope: str | None) -> Caller:
-        header, agent = request.headers.get("authorization"), request.headers.get("user-agent", "")
         try:
-            return await self._callers.of_registry(header, request.address, agent)
+            return await self._identify(request)
         except CredentialsError as error:
-            invalid = "invalid_token" if error.bearer or error.malformed else None
-            if error.reason is not None:
-                # Two registries behind one address look like this, and so do clocks that are wrong.
-                log.warning("token refused", reason=error.reason, path=request.scope["path"])
-            wanted = scope if error.bearer else None
-            raise self._challenge(request, wanted, invalid, error.reason) from None
+            raise self._refusal(request, error, scope) from None
+
+    async def _identify(self, request: Request) -> Caller:
+        """Who calls. Raises CredentialsError, TOOMANYREQUESTS."""
+        headers = request.headers
+        return await self._callers.of_registry(
+            headers.get("authorization"), request.address, headers.get("user-agent", "")
+        )
+
+    def _refusal(self, request: Request, error: CredentialsError, scope: str | None) -> RegistryError:
+        invalid = "invalid_token" if error.bearer or error.malformed else None
+        if error.reason is not None:
+            # Two registries behind one address look like this, and so do clocks that are wrong.
+            log.warning("token refused", reason=error.reason, path=request.scope["path"])
+        return self._challenge(request, scope if error.bearer else None, invalid, error.reason)
 
     async def _allows(self, caller: Caller, name: str, action: str) -> bool:
         if caller.unrestricted:
@@ -182,6 +191,14 @@ class RegistryAccess:
             # Docker shows this in place of the body. Harbor says it twice, and scripts look for that.
             value += f',error_description="{reason}: {reason}"'
         return RegistryError("UNAUTHORIZED", reason, headers={"WWW-Authenticate": value})
+
+
+def _wanted(name: str, action: str, source: str | None) -> str:
+    """The scope of a token for `action` in repository `name`, with one that a blob is mounted from."""
+    wanted = f"repository:{name}:{'pull,push' if action == 'push' else action}"
+    if source is not None and source != name:
+        wanted += f" repository:{source}:pull"
+    return wanted
 
 
 def _everything(_connection: Connection) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from starlette.types import Receive, Scope, Send
 
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
+from seawall.kernel.headers import by_name
 from seawall.kernel.names import check_name
 from seawall.registry.protocol import Registry
 from seawall.registry.virtual import Virtual, VirtualProjects
@@ -278,6 +279,8 @@ async def serve(request: Request, dispatch: Callable[[Request], Awaitable[Respon
 
 
 def _check_headers(request: Request) -> None:
+    if len(by_name(request.scope)) == len(request.scope["headers"]):
+        return
     seen: set[bytes] = set()
     for name, _ in request.scope["headers"]:
         if name in _SINGLE:

@@ -11,12 +11,37 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.types import Receive, Scope, Send
 
 from seawall.kernel.errors import RegistryError
+from seawall.kernel.headers import by_name
 from seawall.web.caller import Caller
 from seawall.web.oci.turns import Place
 
 
 class ClientGoneError(Exception):
     """The client closed the connection before its request was complete."""
+
+
+class FastHeaders(Headers):
+    """Starlette's, without a pass over all headers for each that is asked for."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(raw=scope["headers"])
+        self._by_name = by_name(scope)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """See Headers.get."""
+        value = self._by_name.get(key.lower().encode("latin-1"))
+        return default if value is None else value.decode("latin-1")
+
+
+# Names of headers of answers as they are sent; there are few.
+_SENT_AS: dict[str, bytes] = {}
+
+
+def _sent_as(name: str) -> bytes:
+    found = _SENT_AS.get(name)
+    if found is None:
+        found = _SENT_AS[name] = name.lower().encode("latin-1")
+    return found
 
 
 # Most requests have none, and to parse it takes longer than to find their repository.
@@ -29,7 +54,7 @@ class Request:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.method: str = scope["method"]
-        self.headers = Headers(scope=scope)
+        self.headers = FastHeaders(scope)
         query = scope.get("query_string", b"")
         self.query = QueryParams(query) if query else _NO_QUERY
         self._receive = receive
@@ -108,7 +133,7 @@ class Response:
 
     async def send(self, scope: Scope, send: Send) -> None:
         """Write the answer; for HEAD only its headers."""
-        headers = [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in self.headers.items()]
+        headers = [(_sent_as(k), v.encode("latin-1")) for k, v in self.headers.items()]
         if "Content-Length" not in self.headers and self.status != 204:
             headers.append((b"content-length", str(len(self.body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
