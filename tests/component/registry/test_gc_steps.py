@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event, insert, select, text
 from sqlalchemy.engine import Engine
 
-from seawall.registry import gc
+from seawall.registry import garbage, gc
 from seawall.registry.tables import blob_trash, blobs, repository_blobs
 from tests.support.digests import digest_of
 from tests.support.lab import Lab, Run
@@ -28,8 +28,8 @@ async def collect(lab: Lab, *, reader_seconds: float = 0) -> gc.GcReport:
 def test_what_is_used_and_what_is_not_lie_side_by_side(
     run: Run, monkeypatch: pytest.MonkeyPatch, look: int, batch: int
 ) -> None:
-    monkeypatch.setattr(gc, "_LOOK", look)
-    monkeypatch.setattr(gc, "_BATCH", batch)
+    monkeypatch.setattr(garbage, "_LOOK", look)
+    monkeypatch.setattr(garbage, "BATCH", batch)
 
     async def body(lab: Lab) -> None:
         await lab.project()
@@ -116,7 +116,7 @@ def test_no_table_is_read_whole_for_a_part_of_it(run: Run) -> None:
         event.listen(Engine, "before_cursor_execute", record)
         try:
             await collect(lab)
-            await lab.db.read(lambda c: gc._keys_in_use(c, keys))
+            await lab.db.read(lambda c: garbage.keys_in_use(c, keys))
         finally:
             event.remove(Engine, "before_cursor_execute", record)
         assert len(seen) >= 6
