@@ -35,9 +35,12 @@ _helper: socket.socket | None = None
 
 
 def like_this_process(environment: dict[str, str]) -> bool:
-    """Whether a command with this environment may be forked: it differs in Seawall's settings only."""
+    """Whether a command with this environment may be forked: it differs in Seawall's settings only.
+
+    POD_IP is what a chart's settings are made with.
+    """
     names = {name for name in {*environment, *os.environ} if environment.get(name) != os.environ.get(name)}
-    return all(name.startswith(("SEAWALL_", "PROMETHEUS_", "PYTEST_")) for name in names)
+    return all(name.startswith(("SEAWALL_", "PROMETHEUS_", "PYTEST_", "POD_IP")) for name in names)
 
 
 class Forked:
@@ -138,14 +141,30 @@ def started(
 
 
 def run(
-    arguments: list[str], environment: dict[str, str], cwd: Path, stdin: str, timeout: float
+    *arguments: str,
+    environment: dict[str, str],
+    cwd: Path | None = None,
+    stdin: str = "",
+    timeout: float = 240,
 ) -> subprocess.CompletedProcess[str]:
-    """A command to its end; raises subprocess.TimeoutExpired."""
+    """A command to its end, forked where it may be; raises subprocess.TimeoutExpired."""
+    if not like_this_process(environment):
+        return subprocess.run(
+            [sys.executable, "-m", "seawall", *arguments],
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=cwd,
+            check=False,
+        )
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write(stdin.encode())
         given.seek(0)
         output = (out.fileno(), err.fileno())
-        process = Forked(arguments, environment, cwd, output=output, stdin=given.fileno())
+        here = cwd or Path.cwd()
+        process = Forked(list(arguments), environment, here, output=output, stdin=given.fileno())
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:

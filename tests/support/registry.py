@@ -123,16 +123,8 @@ class Registry:
 
     def cli(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a `seawall` command on this server's data."""
-        if forked.like_this_process(self.environment):
-            return forked.run(list(arguments), self.environment, self.data_dir.parent, stdin, 120)
-        return subprocess.run(
-            [*SEAWALL, *arguments],
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=self.data_dir.parent,
+        return forked.run(
+            *arguments, environment=self.environment, cwd=self.data_dir.parent, stdin=stdin, timeout=120
         )
 
     def _must(self, *arguments: str, stdin: str = "") -> None:

@@ -19,9 +19,10 @@ from sqlalchemy.pool import NullPool
 import seawall.process.tables  # noqa: F401 - rows of every table are compared
 from seawall.infra.db import dump
 from seawall.infra.db.plain import postgres_engine
+from tests.support import forked
 from tests.support.cluster import FAST
 from tests.support.digests import digest_of
-from tests.support.processes import SEAWALL, clean_environment, free_port
+from tests.support.processes import clean_environment, free_port
 from tests.support.registry import Registry
 from tests.support.waiting import until
 
@@ -104,7 +105,7 @@ class Sites:
         self.root = root
         self.master = base64.b64encode(secrets.token_bytes(32)).decode()
         self.witness_port = free_port()
-        self.witness_process: subprocess.Popen[bytes] | None = None
+        self.witness_process: forked.Forked | subprocess.Popen[bytes] | None = None
         self.a, self.b = Site(root / "a"), Site(root / "b")
         for site, other, url in ((self.a, self.b, urls[0]), (self.b, self.a, urls[1])):
             name = "ab"[site is self.b]
@@ -136,11 +137,10 @@ class Sites:
 
     def start_witness(self) -> None:
         """Start the witness."""
-        self.witness_process = subprocess.Popen(
-            [*SEAWALL, "dr", "witness", "--port", str(self.witness_port)],
-            env=clean_environment(SEAWALL_DATA_DIR=str(self.root / "w"), SEAWALL_MASTER_KEY=self.master),
-            cwd=self.root,
-        )
+        environment = clean_environment(SEAWALL_DATA_DIR=str(self.root / "w"), SEAWALL_MASTER_KEY=self.master)
+        command = ["dr", "witness", "--port", str(self.witness_port)]
+        with (self.root / "w.log").open("ab") as log:
+            self.witness_process = forked.started(command, environment, self.root, log.fileno())
         wait(lambda: httpx.get(f"http://127.0.0.1:{self.witness_port}/healthz").status_code == 200)
 
     def stop_witness(self) -> None:

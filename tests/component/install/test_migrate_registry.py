@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,9 @@ from seawall.features.replication.adapters import open_adapter
 from seawall.features.replication.copy import CopyReport
 from seawall.features.replication.remote import RemoteError
 from seawall.install import registry_move
+from tests.support import forked
 from tests.support.oci.remote import Remote, Signed, push_signed
-from tests.support.processes import PASSWORD, SEAWALL, free_port
+from tests.support.processes import PASSWORD, free_port
 from tests.support.registry import Registry
 from tests.support.servers.docker_registry import DockerRegistry
 
@@ -66,17 +66,9 @@ def new(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 
 def run(new: Registry, folder: Path, *arguments: str, code: int = 0, **environment: str) -> str:
-    given = {"SEAWALL_TARGET_PASSWORD": PASSWORD, **environment}
-    done = subprocess.run(
-        [*SEAWALL, "migrate-from-registry", "--target", new.url, *arguments],
-        env={**new.environment, **given},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    given = {**new.environment, "SEAWALL_TARGET_PASSWORD": PASSWORD, **environment}
+    command = ["migrate-from-registry", "--target", new.url, *arguments]
+    done = forked.run(*command, environment=given, cwd=folder)
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

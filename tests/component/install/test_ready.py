@@ -23,6 +23,7 @@ from seawall.install import readiness
 from seawall.install.key_files import key_paths
 from seawall.install.prepare import prepare
 from seawall.kernel.errors import ConfigError
+from tests.support import forked
 from tests.support.processes import SEAWALL, clean_environment, free_port
 from tests.support.servers.certificates import Authority
 from tests.support.servers.postgres import Postgres
@@ -51,14 +52,7 @@ def write(folder: Path, **sections: Any) -> Path:
 
 
 def seawall(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*SEAWALL, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=clean_environment(**environment),
-        check=False,
-    )
+    return forked.run(*arguments, environment=clean_environment(**environment), timeout=120)
 
 
 def faults(file: Path) -> dict[str, str]:

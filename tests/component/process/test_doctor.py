@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.processes import SEAWALL, clean_environment
+from tests.support import forked
+from tests.support.processes import clean_environment
 from tests.support.registry import Registry
 
 
 def ask(environment: dict[str, str], *words: str) -> tuple[int, str]:
     """(exit code, standard output); never a trace."""
-    command = [*SEAWALL, *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = forked.run(*words, environment=environment)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout
 

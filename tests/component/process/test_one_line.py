@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import yaml
 
 from seawall.process.commands import boundary, jobs
 from seawall.process.commands import main as main_module
-from tests.support.processes import SEAWALL, clean_environment, free_port
+from tests.support import forked
+from tests.support.processes import clean_environment, free_port
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -190,9 +190,8 @@ def test_bad_files_are_one_line(arguments: list[str], said: str, tmp_path: Path)
     content = {"hostname": "localhost", "http": {"port": 80}, "data_volume": str(tmp_path / "data")}
     (tmp_path / "good.yml").write_text(yaml.safe_dump(content))
     (tmp_path / "file").write_text("")
-    command = [*SEAWALL, *(word.format(here=tmp_path) for word in arguments)]
-    environment = clean_environment()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    command = [word.format(here=tmp_path) for word in arguments]
+    done = forked.run(*command, environment=clean_environment(), timeout=120)
     assert done.returncode == 1
     assert done.stderr.startswith("seawall: ")
     assert said in done.stderr

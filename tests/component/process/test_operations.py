@@ -18,7 +18,8 @@ import httpx
 import pytest
 
 from seawall import __version__
-from tests.support.processes import PASSWORD, SEAWALL, clean_environment
+from tests.support import forked
+from tests.support.processes import PASSWORD, clean_environment
 from tests.support.registry import Registry
 from tests.support.waiting import until
 
@@ -175,14 +176,7 @@ def wait_for_status(server: Registry, status: int) -> httpx.Response:
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*SEAWALL, *arguments],
-        env=clean_environment(**environment),
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        timeout=60,
-    )
+    return forked.run(*arguments, environment=clean_environment(**environment), cwd=cwd, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import PASSWORD, SEAWALL
+from tests.support import forked
+from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
 from tests.support.terminal import at_terminal
 
@@ -23,13 +23,8 @@ OSV = {
 def test_bars_on_a_terminal_and_none_elsewhere(fresh_registry: Registry, tmp_path: Path) -> None:
     server = fresh_registry
     server.start()
-    push = subprocess.run(
-        [*SEAWALL, "demo", "library/app", "--url", server.url, "--json"],
-        env={**server.environment, "SEAWALL_PASSWORD": PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    command = ["demo", "library/app", "--url", server.url, "--json"]
+    push = forked.run(*command, environment={**server.environment, "SEAWALL_PASSWORD": PASSWORD})
     assert json.loads(push.stdout)["image"] == f"{server.host}/library/app:1.0"
     feed = tmp_path / "feed.json"
     feed.write_text(json.dumps([OSV]))

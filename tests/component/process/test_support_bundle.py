@@ -6,15 +6,15 @@ import base64
 import json
 import os
 import stat
-import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from seawall.infra.secrets.redaction import Redactor
+from tests.support import forked
 from tests.support.api import Api
-from tests.support.processes import PASSWORD, SEAWALL, clean_environment
+from tests.support.processes import PASSWORD, clean_environment
 from tests.support.registry import Registry
 
 # Each is planted at another place; none may be in a bundle, as it is or in base64.
@@ -34,8 +34,8 @@ PLANTED = {
 def bundle(registry: Registry, *arguments: str) -> tuple[Path, dict[str, str]]:
     """The archive and its files."""
     target = registry.data_dir.parent / f"bundle{len(arguments)}.tar.gz"
-    command = [*SEAWALL, "support-bundle", "--output", str(target), *arguments]
-    done = subprocess.run(command, env=registry.environment, capture_output=True, text=True, check=False)
+    command = ["support-bundle", "--output", str(target), *arguments]
+    done = forked.run(*command, environment=registry.environment)
     assert done.returncode == 0, done.stdout + done.stderr
     with tarfile.open(target) as archive:
         found = {}
@@ -113,8 +113,8 @@ def test_without_a_database(tmp_path: Path) -> None:
         SEAWALL_DATABASE__RETRY_SECONDS="1",
         SEAWALL_DATA_DIR=str(tmp_path / "data"),
     )
-    command = [*SEAWALL, "support-bundle", "-o", "b.tar.gz"]
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = ["support-bundle", "-o", "b.tar.gz"]
+    done = forked.run(*command, environment=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "without database.json" in done.stdout
     with tarfile.open(tmp_path / "b.tar.gz") as archive:
@@ -125,14 +125,10 @@ def test_without_a_database(tmp_path: Path) -> None:
             assert file is not None
             assert b"plant-database-1" not in file.read()
     assert "plant-database-1" not in done.stdout + done.stderr
-    again = subprocess.run(
-        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    again = forked.run(*command, environment=environment, cwd=tmp_path)
     assert (again.returncode, "b.tar.gz exists" in again.stderr) == (1, True)
     nothing = clean_environment(SEAWALL_DATA_DIR=str(tmp_path / "none"))
-    refused = subprocess.run(
-        [*SEAWALL, "support-bundle"], env=nothing, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    refused = forked.run("support-bundle", environment=nothing, cwd=tmp_path)
     assert refused.returncode == 1
     assert "there is no registry" in refused.stderr
     assert not (tmp_path / "none").exists()

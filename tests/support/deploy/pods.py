@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 
-from tests.support.processes import SEAWALL, clean_environment, free_port
+from tests.support import forked
+from tests.support.processes import clean_environment, free_port
 from tests.support.waiting import until
 
 Documents = list[dict[str, Any]]
@@ -43,7 +44,7 @@ class Pod:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.health = 0
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: forked.Forked | subprocess.Popen[bytes] | None = None
         self._hosts = {name: address.replace("{pod}", self.url) for name, address in hosts.items()}
         self._documents = documents
         self._secrets = secrets | {
@@ -128,19 +129,14 @@ class Pod:
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`kubectl exec`: a `seawall` command in the pod."""
-        return subprocess.run(
-            [*SEAWALL, *words], env=clean_environment(**self._environment), cwd=self.root,
-            capture_output=True, text=True, timeout=240, check=False,
-        )  # fmt: skip
+        return forked.run(*words, environment=clean_environment(**self._environment), cwd=self.root)
 
     def start(self) -> None:
         """Run the container's command; a core pod listens on a port of its own."""
         listen = ["--host", "127.0.0.1", "--port", str(self.port)] if self._arguments == ["serve"] else []
         with (self.root / "out").open("ab") as out:
-            self.process = subprocess.Popen(
-                [*SEAWALL, *self._arguments, *listen], env=clean_environment(**self._environment),
-                stdout=out, stderr=out, start_new_session=True, cwd=self.root,
-            )  # fmt: skip
+            environment = clean_environment(**self._environment)
+            self.process = forked.started([*self._arguments, *listen], environment, self.root, out.fileno())
 
     def wait_ready(self) -> None:
         """Wait until it serves."""

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.support import signing
+from tests.support import forked, signing
 from tests.support.api import Api
-from tests.support.processes import PASSWORD, SEAWALL, clean_environment
+from tests.support.processes import PASSWORD, clean_environment
 from tests.support.registry import Registry
 from tests.support.signing import Pusher, b64
 
@@ -34,14 +34,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registry, R
 def run(pair: tuple[Registry, Registry], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     source, target = pair
     secrets = clean_environment(SEAWALL_SOURCE_PASSWORD=PASSWORD, SEAWALL_TARGET_PASSWORD=PASSWORD)
-    return subprocess.run(
-        [*SEAWALL, "migrate-from-harbor", "--source", source.url, "--target", target.url, *options],
-        env=secrets,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        cwd=folder,
-    )
+    command = ["migrate-from-harbor", "--source", source.url, "--target", target.url, *options]
+    return forked.run(*command, environment=secrets, cwd=folder, timeout=200)
 
 
 def fill(source: Registry) -> str:
@@ -176,13 +170,13 @@ def test_only_some_projects(pair: tuple[Registry, Registry], tmp_path: Path) -> 
 
 def test_faults_are_one_line(pair: tuple[Registry, Registry], tmp_path: Path) -> None:
     source, target = pair
-    command = [*SEAWALL, "migrate-from-harbor", "--source", "http://127.0.0.1:9", "--target", target.url]
+    command = ["migrate-from-harbor", "--source", "http://127.0.0.1:9", "--target", target.url]
     secrets = clean_environment(SEAWALL_SOURCE_PASSWORD="x", SEAWALL_TARGET_PASSWORD="wrong")
-    done = subprocess.run(command, env=secrets, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    done = forked.run(*command, environment=secrets, cwd=tmp_path, timeout=60)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("seawall: http://127.0.0.1:9")
     assert "Traceback" not in done.stderr
     command[command.index("http://127.0.0.1:9")] = source.url
-    done = subprocess.run(command, env=secrets, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    done = forked.run(*command, environment=secrets, cwd=tmp_path, timeout=60)
     assert "401" in done.stderr
     assert httpx.get(f"{target.url}/healthz").status_code == 200
