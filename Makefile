@@ -8,7 +8,7 @@ WORKERS ?= $(shell expr $$(nproc) + 2)
 
 # Memory, network namespaces, a machine's worth of servers: what must not run beside other tests.
 HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
-  tests/system/cluster/test_storage.py tests/system/host tests/system/crashes
+  tests/system/cluster/test_storage.py tests/system/host
 
 # COVERAGE=1 measures branch coverage of what runs beside others, servers and commands included; `.coverage` has it.
 COVER := $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)

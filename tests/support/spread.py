@@ -20,7 +20,6 @@ _TOGETHER: dict[str, tuple[str, ...]] = {
         "tests/system/sites/test_dr_sites.py",
         "tests/system/cluster/test_storage.py",
         "tests/system/host/",
-        "tests/system/crashes/",
     ),
     "portal": ("tests/system/portal/",),
     "replication": ("tests/system/replication/",),
