@@ -118,6 +118,7 @@ def open_api(process: Process) -> ASGIApp:
         browsers,
         process.audit,
         process.configuration,
+        process.content.writes.elsewhere,
     )
     offered: dict[Any, object] = {
         ArtifactService: process.artifacts,

@@ -331,9 +331,9 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     from seawall.availability.peers.service import PeerService
 
     peers = PeerService(db, content, jobs, keys, sessions, settings.peers, erasure)
-    elsewhere = peers.demand if peers.enabled else Nowhere()
+    elsewhere = content.writes.elsewhere = peers.demand if peers.enabled else Nowhere()
     complete = pull_through.completer.complete
-    artifacts = ArtifactService(db, content, complete, elsewhere)
+    artifacts = ArtifactService(db, content, complete)
     trust = TrustService(db, artifacts)
     exemptions = Exemptions(db, artifacts, auth)
     scanner = open_scanner(settings, db, content, jobs, keys, events, trust, tokens, auth)

@@ -34,6 +34,8 @@ class Deletions:
         Raises MANIFEST_UNKNOWN, NAME_UNKNOWN, DIGEST_INVALID, and DENIED (412) for a part of an index, which
         would be broken without it.
         """
+        # A tag on it that a peer took goes with it, and an index that a peer took forbids it.
+        await self._writes.elsewhere.ready_repository(name)
         repository = await self._repositories.get(name)
         if ":" in reference:
             check_digest(reference)

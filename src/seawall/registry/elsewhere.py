@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -16,7 +16,10 @@ class Elsewhere(Protocol):
         """Take what they have new; whether each of them could be asked."""
 
     async def ready_repository(self, repository: str) -> None:
-        """Bring what they have announced about one repository: its tags and manifests."""
+        """Bring what they have announced about one repository: its tags, manifests, and labels on these."""
+
+    async def ready_tags(self, repository: str, tags: Sequence[str]) -> Mapping[str, str]:
+        """Bring those of the tags that they have announced; digests of those that did not come in time."""
 
 
 class Nowhere:
@@ -32,3 +35,7 @@ class Nowhere:
 
     async def ready_repository(self, repository: str) -> None:
         """See Elsewhere.ready_repository."""
+
+    async def ready_tags(self, repository: str, tags: Sequence[str]) -> Mapping[str, str]:
+        """See Elsewhere.ready_tags."""
+        return {}

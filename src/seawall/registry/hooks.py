@@ -35,7 +35,7 @@ class Push:
     at: float
     # When the repository was made (Unix seconds).
     repository_created: float = 0.0
-    # The tags of the push that are there already, and the digests that they stand for.
+    # The tags of the push that are there already, here or at a peer, and the digests that they stand for.
     taken: Mapping[str, str] = field(default_factory=dict)
     # What the queries of `ContentHook.looks` have found: their rows by name.
     seen: Mapping[str, list[Any]] = field(default_factory=dict)

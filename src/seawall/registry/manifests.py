@@ -103,9 +103,11 @@ class Manifests:
             raise RegistryError("DIGEST_INVALID", detail={"digest": digest})
         now = time.time() if at is None else at
         who = actor.get()
+        # A tag that a peer took a moment ago is taken, and what moves it comes after that.
+        taken = {} if replica else await self._writes.elsewhere.ready_tags(name, wanted)
 
         async def store(repository: Repository) -> None:
-            push = Push(repository, actual, parsed, len(payload), tuple(wanted), who, now)
+            push = Push(repository, actual, parsed, len(payload), tuple(wanted), who, now, taken=taken)
             await self._writes.charged(
                 lambda c, exact: self._store(c, push, payload, exact=exact, sparse=sparse, replica=replica)
             )
@@ -278,7 +280,7 @@ def _look(connection: Connection, push: Push, looks: list[dict[str, Asked]]) -> 
         push,
         repository=Repository(*fields),
         repository_created=created,
-        taken={row[0]: row[2] for row in rows.get("tags", [])},
+        taken={**{row[0]: row[2] for row in rows.get("tags", [])}, **push.taken},
         seen={name: rows[name] for name in list(queries)[own:]},
     )
     return _Found(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from seawall.infra.db import Database
 from seawall.kernel.context import SYSTEM, actor
 from seawall.registry import accounting
+from seawall.registry.elsewhere import Elsewhere, Nowhere
 from seawall.registry.hooks import Hooks, QuotaNotice
 from seawall.registry.ledger import Limited
 from seawall.registry.receipts import Recorder
@@ -18,12 +19,16 @@ T = TypeVar("T")
 
 
 class ContentWrites:
-    """Transactions that change content, and the hooks that take part in them."""
+    """Transactions that change content, and the hooks that take part in them.
+
+    `elsewhere`: where every change first looks for what other instances took before it.
+    """
 
     def __init__(self, db: Database, hooks: Hooks, receipts: Recorder) -> None:
         self._db = db
         self.hooks = hooks
         self.receipts = receipts
+        self.elsewhere: Elsewhere = Nowhere()
         self._limited = Limited()
 
     def account(self, project_id: int, *, free: bool, exact: bool) -> accounting.Account:

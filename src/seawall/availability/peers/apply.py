@@ -124,6 +124,8 @@ class Applier:
             self._pending.wait(
                 connection, told, url, (str(error) or type(error).__name__).splitlines()[0][:500]
             )
+            if kind.name in ("manifest", "tag") and told.document is not None:
+                self._content.announce(connection, json.loads(incoming.key)[0], told.document)
             return 0
         except IntegrityError as error:
             if self._clash(connection, state, kind, told, result, names):

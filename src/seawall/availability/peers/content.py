@@ -47,6 +47,18 @@ class ContentWriter:
             accounting.release(connection, repository.project_id, linked.all())
         kind.drop(connection, self._context, row)
 
+    def announce(self, connection: Connection, repository: str, document: Document) -> None:
+        """Something is to come into a repository: from now on it exists, as it does where that was pushed.
+
+        So nobody takes its project for empty and deletes it.
+        """
+        mine = t.repositories.c
+        connection.execute(
+            update(t.repositories)
+            .where(mine.name == repository, mine.pushed_at.is_(None))
+            .values(pushed_at=document["pushed_at"])
+        )
+
     def put_manifest(
         self, connection: Connection, kind: Kind, key: list[Any], document: Document, names: Names
     ) -> None:

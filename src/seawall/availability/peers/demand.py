@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from seawall.availability.peers import schema as t
 from seawall.availability.peers.blobs import BlobFetcher, PeerCopyEnd
@@ -25,6 +25,10 @@ from seawall.registry import manifest as manifests
 from seawall.registry.local import LocalRegistry
 
 _READY_SECONDS = 20.0
+# For requests that have an answer without it too.
+_MOMENT_SECONDS = 5.0
+_AT_ONCE = 100
+_LABEL = "artifact-label"
 
 
 class Demand:
@@ -67,19 +71,55 @@ class Demand:
             await self._filler.bring_pending(kind, key)
 
     async def ready_repository(self, repository: str) -> None:
-        """Before tags or referrers of a repository are listed: bring what peers have announced about it."""
+        """Before what is in a repository is listed or changed: bring what peers have announced about it."""
         rows = await self._db.point(lambda c: _pending_of(c, repository))
-        if rows:
-            work = [self._tasks.start(self._filler.bring_pending(kind, key)) for kind, key in rows]
-            await asyncio.wait(work, timeout=_READY_SECONDS)
+        await self._bring(rows, _READY_SECONDS)
+
+    async def ready_tags(self, repository: str, tags: Sequence[str]) -> Mapping[str, str]:
+        """Before tags are put on a manifest: bring them as peers have announced them.
+
+        Returns the digests of those that did not come in time.
+        """
+        keys = {dump([repository, tag]): tag for tag in tags}
+        if not keys:
+            return {}
+        rows = await self._db.point(lambda c: _pending_tags(c, keys))
+        if not rows:
+            return {}
+        await self._bring(rows, _READY_SECONDS)
+
+        def left(connection: Connection) -> dict[str, str]:
+            waiting = {tag: self._store.pending.find(connection, "tag", key) for key, tag in keys.items()}
+            return {
+                tag: str(told.document["digest"])
+                for tag, told in waiting.items()
+                if told is not None and told.document is not None
+            }
+
+        return await self._db.read(left)
+
+    async def ready_newest(self) -> None:
+        """Before repositories are listed: bring what peers have announced last, if that takes moments."""
+        rows = await self._db.point(_newest)
+        await self._bring(rows, _MOMENT_SECONDS)
+
+    async def _bring(self, rows: Sequence[Any], seconds: float) -> None:
+        """Bring pending entities, for at most `seconds`; their coming goes on after that."""
+        content = [(kind, key) for kind, key in rows if kind != _LABEL]
+        if content:
+            work = [self._tasks.start(self._filler.bring_pending(kind, key)) for kind, key in content]
+            await asyncio.wait(work, timeout=seconds)
+        if len(content) < len(rows):
+            await self._filler.apply_labels()
 
     async def announced(self, repositories: Sequence[str]) -> bool:
         """Bring what peers have announced about the repositories; whether there was any."""
         found = False
         for repository in repositories:
-            if await self._db.point(lambda c, name=repository: _pending_of(c, name)):  # type: ignore[misc]
+            rows = await self._db.point(lambda c, name=repository: _pending_of(c, name))  # type: ignore[misc]
+            if rows:
                 found = True
-                await self.ready_repository(repository)
+                await self._bring(rows, _READY_SECONDS)
         return found
 
     async def catch_up(self) -> bool:
@@ -122,6 +162,12 @@ class Demand:
         except SeawallError:
             return False
         return True
+
+    async def ready_mount(self, repository: str, digest: str) -> bool:
+        """`ready_blob` for a mount: the client can send the bytes instead, so it waits for moments only."""
+        work = self._tasks.start(self.ready_blob(repository, digest))
+        done, _ = await asyncio.wait([work], timeout=_MOMENT_SECONDS)
+        return bool(done) and work.result()
 
     async def ready_content(self, repository: str, payload: bytes, content_type: str | None) -> None:
         """Before a manifest is stored: bring the blobs and children it names and only a peer has."""
@@ -169,8 +215,26 @@ class Demand:
 
 def _pending_of(connection: Connection, repository: str) -> list[Any]:
     table = t.peer_pending.c
-    prefix = dump([repository])[:-1] + ","
+    inside = dump([repository])[:-1] + ","
+    # A label's key begins with that of the manifest that has it.
+    labelled = "[" + inside
     query = select(table.kind, table.key).where(
-        table.kind.in_(("manifest", "tag")), func.substr(table.key, 1, len(prefix)) == prefix
+        or_(
+            table.kind.in_(("manifest", "tag")) & (func.substr(table.key, 1, len(inside)) == inside),
+            (table.kind == _LABEL) & (func.substr(table.key, 1, len(labelled)) == labelled),
+        )
     )
-    return list(connection.execute(query.limit(100)))
+    # Labels last: those that wait are applied together.
+    return list(connection.execute(query.order_by(table.kind == _LABEL).limit(_AT_ONCE)))
+
+
+def _pending_tags(connection: Connection, keys: Iterable[str]) -> list[Any]:
+    table = t.peer_pending.c
+    query = select(table.kind, table.key).where(table.kind == "tag", table.key.in_(list(keys)))
+    return list(connection.execute(query))
+
+
+def _newest(connection: Connection) -> list[Any]:
+    table = t.peer_pending.c
+    query = select(table.kind, table.key).where(table.kind.in_(("manifest", "tag")))
+    return list(connection.execute(query.order_by(table.since.desc()).limit(_AT_ONCE)))

@@ -85,14 +85,16 @@ class Filler:
             due = [(kind, key) for kind, key in rows if (kind, key) not in self._not_before][:100]
             done = await asyncio.gather(*(one(kind, key) for kind, key in due))
             if any(done):
-                # Labels wait for manifests.
-                await self._db.write(self._retry_labels)
+                await self.apply_labels()
                 continue
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), 2)
 
-    def _retry_labels(self, connection: Connection) -> int:
-        return self._store.applier.retry(connection, t.peer_pending.c.kind == "artifact-label")
+    async def apply_labels(self) -> None:
+        """Put on manifests the labels that have waited for them."""
+        await self._db.write(
+            lambda c: self._store.applier.retry(c, t.peer_pending.c.kind == "artifact-label")
+        )
 
     async def bring_all(self) -> None:
         """Bring all content that is pending now, once."""

@@ -20,6 +20,7 @@ from seawall.availability.peers.special_kinds import (
     ClusterKeyKind,
     DefaultScannerKind,
     ManifestKind,
+    RepositoryKind,
     RobotKind,
     RuleKind,
     ScheduleKind,
@@ -415,12 +416,13 @@ KINDS: dict[str, Kind] = {
             where=lambda: t.sessions.c.seen_at >= t.sessions.c.created_at + SEEN_GRAIN,
         ),
         TufKind("notary", t.tuf_metadata, ("gun",), project="project_id"),
-        Kind(
+        RepositoryKind(
             "repository",
             t.repositories,
             ("name",),
             ("project_id",),
             _PROJECT,
+            extra=("created_at", "updated_at", "pushed_at"),
             project="project_id",
         ),
         facet("repository-description", t.repositories, ("name",), {"description": ""}, project="project_id"),

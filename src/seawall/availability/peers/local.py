@@ -146,8 +146,13 @@ class LocalChanges:
                 continue
             if here is not None and not here.deleted and here.digest == digest:
                 continue
-            told = self._pending.find(connection, name, key) if name == "manifest" else None
-            if told is not None and told.entry.digest == digest and (here is None or here.deleted):
+            told = self._pending.find(connection, name, key) if name in ("manifest", "tag") else None
+            if (
+                name == "manifest"
+                and told is not None
+                and told.entry.digest == digest
+                and (here is None or here.deleted)
+            ):
                 # Brought from a peer: no change of this instance's.
                 self._entries.record(
                     connection, state, versions.merge(here, told.entry)[1], kind.row_key(row)
@@ -159,6 +164,9 @@ class LocalChanges:
                 state.clock.see(at)
             else:
                 at = state.clock.tick()
+            if name == "tag" and told is not None:
+                # It waits for its content, so it was known here before the tag was put on something else.
+                here = versions.merge(here, told.entry)[1]
             entry = versions.changed(here, name, key, digest, at, self._entries.name)
             self._entries.record(connection, state, entry, kind.row_key(row))
             count += 1

@@ -15,7 +15,7 @@ from seawall.availability.peers.demand import Demand
 from seawall.kernel.context import actor
 from seawall.kernel.errors import OCI_CODES, RegistryError
 from seawall.registry.model import Chunk, OpenBlob, StoredManifest, UploadPositionError
-from seawall.registry.protocol import Registry, Wrapper
+from seawall.registry.protocol import Registry, Visible, Wrapper
 
 
 class PeerRegistry(Wrapper):
@@ -27,6 +27,11 @@ class PeerRegistry(Wrapper):
     def __init__(self, inner: Registry, demand: Demand) -> None:
         super().__init__(inner)
         self._demand = demand
+
+    async def catalog(self, n: int, last: str | None, visible: Visible) -> list[str]:
+        """See ListVerbs.catalog."""
+        await self._demand.ready_newest()
+        return await self.inner.catalog(n, last, visible)
 
     async def tags(self, name: str, n: int, last: str | None) -> list[str]:
         """See ListVerbs.tags."""
@@ -61,8 +66,6 @@ class PeerRegistry(Wrapper):
     async def delete_manifest(self, name: str, reference: str) -> None:
         """See ManifestVerbs.delete_manifest."""
         await self._demand.ready_manifest(name, reference)
-        # A tag on it that a peer took goes with it, and an index that a peer took forbids it.
-        await self._demand.ready_repository(name)
         await self.inner.delete_manifest(name, reference)
 
     async def blob_size(self, name: str, digest: str) -> int:
@@ -83,6 +86,14 @@ class PeerRegistry(Wrapper):
             if error.status != 404 or not await self._demand.ready_blob(name, digest):
                 raise
         return await self.inner.open_blob(name, digest, whole=whole)
+
+    async def mount_blob(self, name: str, digest: str, source: str) -> bool:
+        """See BlobVerbs.mount_blob; what only a peer has is brought first, if that takes moments."""
+        if await self.inner.mount_blob(name, digest, source):
+            return True
+        return await self._demand.ready_mount(source, digest) and await self.inner.mount_blob(
+            name, digest, source
+        )
 
     async def delete_blob(self, name: str, digest: str) -> None:
         """See BlobVerbs.delete_blob; it goes at the peers too, or it would be brought back from there.

@@ -266,6 +266,20 @@ class TufKind(Kind):
             connection.execute(delete(table).where(table.c.gun == row.gun))
 
 
+class RepositoryKind(Kind):
+    """Repositories: one that has held a manifest exists, wherever that is now."""
+
+    def values(
+        self, connection: Connection, context: Context, key: list[Any], document: Document, names: Names
+    ) -> dict[str, Any]:
+        """See Kind.values; the later push stays."""
+        found = Kind.values(self, connection, context, key, document, names)
+        row = self.find(connection, key, names)
+        pushed = [found.get("pushed_at"), None if row is None else row.pushed_at]
+        found["pushed_at"] = max((at for at in pushed if at is not None), default=None)
+        return found
+
+
 class ManifestKind(Kind):
     """Manifests by repository and digest; their bytes come by `content`, not with the document."""
 

@@ -25,7 +25,6 @@ from seawall.kernel.names import check_digest, is_tag
 from seawall.registry import additions, model_files
 from seawall.registry.artifacts.model import Artifact
 from seawall.registry.artifacts.queries import find
-from seawall.registry.elsewhere import Elsewhere
 from seawall.registry.local import LocalRegistry
 from seawall.registry.model import Repository
 from seawall.registry.tables import (
@@ -39,21 +38,14 @@ _CONFIG_LIMIT = 4 * 1024 * 1024
 class ArtifactReader:
     """Finds artifacts, and reads what is in them."""
 
-    def __init__(self, db: Database, content: LocalRegistry, elsewhere: Elsewhere) -> None:
+    def __init__(self, db: Database, content: LocalRegistry) -> None:
         self._db = db
         self._content = content
-        self._elsewhere = elsewhere
-
-    async def ready(self, name: str) -> None:
-        """Bring what peers have announced about a repository.
-
-        So a change knows of all that was acknowledged before it: a manifest goes with a tag that a peer took.
-        """
-        await self._elsewhere.ready_repository(name)
 
     async def repository(self, name: str) -> Repository:
         """The repository called `name`. Raises NotFoundError."""
-        await self.ready(name)
+        # A change knows of all that was acknowledged before: a manifest goes with a tag that a peer took.
+        await self._content.writes.elsewhere.ready_repository(name)
         try:
             return await self._content.repositories.get(name)
         except RegistryError:

@@ -34,6 +34,7 @@ from seawall.features.audit.trail import AuditTrail, Entry, Intent
 from seawall.infra.configuration import Configuration
 from seawall.infra.db import Database
 from seawall.kernel.context import Actor
+from seawall.registry.elsewhere import Elsewhere
 from seawall.web.caller import Callers, CredentialsError
 from seawall.web.harbor.errors import ApiError
 from seawall.web.harbor.query import Listing, listing
@@ -73,9 +74,11 @@ class Gate:
         browsers: BrowserSessions,
         audit: AuditTrail,
         configuration: Configuration,
+        elsewhere: Elsewhere,
     ) -> None:
         self.db = db
         self.audit = audit
+        self.elsewhere = elsewhere
         self._callers = callers
         self._browsers = browsers
         self._configuration = configuration
@@ -298,7 +301,12 @@ class _ByName(Requirement):
     async def __call__(self, request: Request, project_name: Annotated[str, Path(max_length=255)]) -> Access:
         access = await _access(request)
         found = await _find_project(access, project_name, True)
-        return await _enter_project(access, found, project_name, *self._wanted)
+        access = await _enter_project(access, found, project_name, *self._wanted)
+        repository = request.path_params.get("repository_name")
+        if repository is not None:
+            # Whatever the route does with it: it knows of what other instances took before.
+            await access._gate.elsewhere.ready_repository(f"{access.project.name}/{unquote(repository)}")
+        return access
 
 
 class _System(Requirement):

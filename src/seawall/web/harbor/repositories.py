@@ -80,9 +80,8 @@ async def list_repositories(
     return [model(row) for row in found]
 
 
-async def _row(access: Access, db: Db, artifact_service: Artifacts, name: str) -> Any:
+async def _row(access: Access, db: Db, name: str) -> Any:
     found = full_name(access, name)
-    await artifact_service.ready(found)
     row = await db.read(lambda c: repository_row(c, found))
     if row is None:
         raise ApiError(404, f"repository {found} not found")
@@ -94,10 +93,9 @@ async def get_repository(
     repository_name: RepositoryName,
     access: Annotated[Access, named_project_access("repository", "read")],
     db: Db,
-    artifact_service: Artifacts,
 ) -> Repository:
     """One repository."""
-    return model(await _row(access, db, artifact_service, repository_name))
+    return model(await _row(access, db, repository_name))
 
 
 @router.put("/projects/{project_name}/repositories/{repository_name}")
@@ -106,10 +104,9 @@ async def update_repository(
     body: Repository,
     access: Annotated[Access, named_project_access("repository", "update")],
     db: Db,
-    artifact_service: Artifacts,
 ) -> Response:
     """Change the description."""
-    row = await _row(access, db, artifact_service, repository_name)
+    row = await _row(access, db, repository_name)
     await access.write(lambda c: lists.describe(c, row.id, body.description or ""))
     access.audited("update", "repository", row.name, f"describe {row.name}", access.project.id)
     return Response()
@@ -123,7 +120,7 @@ async def delete_repository(
     artifact_service: Artifacts,
 ) -> Response:
     """Delete a repository with everything in it; 412 while it has an immutable tag."""
-    row = await _row(access, db, artifact_service, repository_name)
+    row = await _row(access, db, repository_name)
     await artifact_service.delete_repository(row.name, also=access.trace)
     access.audited("delete", "repository", row.name, f"delete {row.name}", access.project.id)
     return Response()

@@ -224,8 +224,8 @@ async def _continued(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[
 
 def changes_something(method: str, path: str) -> bool:
     """Whether a request may change what peers have too: then they are notified before its answer."""
-    if path.startswith("/c/") or "/_trust/" in path:
-        # Signing in and out; the first who asks for a collection's key has it made.
+    if path.startswith(("/c/", "/oauth/")) or "/_trust/" in path:
+        # Signing in and out, of programs too; the first who asks for a collection's key has it made.
         return True
     if method in ("GET", "HEAD", "OPTIONS"):
         return False

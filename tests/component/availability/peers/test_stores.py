@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from seawall.access import identities
+from seawall.access.access import project_by_name
 from seawall.access.accounts import ensure_admin
 from seawall.access.oidc_provider import Identity
 from seawall.access.sources import Change
@@ -38,7 +39,7 @@ from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import digest_of
 from seawall.process.wiring import Process, open_process
 from seawall.registry import gc
-from seawall.registry.projects import make_library
+from seawall.registry.projects import make_library, not_deletable
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MASTER = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -395,6 +396,72 @@ async def _one_name(template: Path, folder: Path) -> None:
     finally:
         await one.services.close()
         await two.services.close()
+
+
+def test_what_a_peer_announced_is_known_before_its_content(template: Path, tmp_path: Path) -> None:
+    """Its project is not empty, and a tag that is put over it is no conflict."""
+    asyncio.run(_announced(template, tmp_path))
+
+
+async def _announced(template: Path, folder: Path) -> None:
+    a, b = (Instance(folder, template, number) for number in (0, 1))
+    contents: dict[str, bytes] = {}
+    try:
+        await a.start()
+        await b.start()
+        await change(a, "project", "0", "0", contents)
+        await b.hear(a, contents)
+        project = await b.db.read(lambda c: project_by_name(c, PROJECTS[0]))
+        assert project is not None
+        assert await b.db.read(lambda c: not_deletable(c, project)) is None
+        await change(a, "push", "0", "0", contents)
+        assert await a.db.write(a.store.local.observe) is not None
+        answer = await a.db.read(lambda c: a.store.entries.told(c, b.cursors["a"], 1000))
+        told = [Told.of(item) for item in answer["entries"]]
+        await b.db.write(lambda c: b.store.applier.take(c, told, "a"))
+        assert await b.db.read(lambda c: not_deletable(c, project)) is not None
+        # The content has not come, and somebody puts the tag on something else.
+        other = _index("another")
+        contents[digest_of(other)] = other
+        await b.services.content.put_manifest(f"{PROJECTS[0]}/r", TAGS[0], other, INDEX)
+        for _ in range(3):
+            await a.hear(b, contents)
+            await b.hear(a, contents)
+        assert await a.says() == await b.says()
+        for instance in (a, b):
+            found = await instance.services.content.manifest(f"{PROJECTS[0]}/r", TAGS[0])
+            assert found.digest == digest_of(other)
+            assert not await instance.db.read(lambda c: c.execute(select(t.peer_conflicts)).all())
+    finally:
+        await a.services.close()
+        await b.services.close()
+
+
+def test_an_emptied_repository_exists_everywhere(template: Path, tmp_path: Path) -> None:
+    """Also where what it held never came: at one that joins later."""
+    asyncio.run(_emptied(template, tmp_path))
+
+
+async def _emptied(template: Path, folder: Path) -> None:
+    a, b = (Instance(folder, template, number) for number in (0, 1))
+    contents: dict[str, bytes] = {}
+    try:
+        await a.start()
+        await b.start()
+        await change(a, "project", "0", "0", contents)
+        await change(a, "push", "0", "0", contents)
+        await change(a, "no manifest", "0", "0", contents)
+        for _ in range(2):
+            await b.hear(a, contents)
+            await a.hear(b, contents)
+        for instance in (a, b):
+            project = await instance.db.read(lambda c: project_by_name(c, PROJECTS[0]))
+            assert project is not None
+            assert await instance.db.read(lambda c, p=project: not_deletable(c, p)) is not None  # type: ignore[misc]
+        assert await a.says() == await b.says()
+    finally:
+        await a.services.close()
+        await b.services.close()
 
 
 @pytest.mark.parametrize("first", ["the index", "the deletion", "both"])
