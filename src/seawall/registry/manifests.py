@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,14 +80,16 @@ class Manifests:
         sparse: bool = False,
         at: float | None = None,
         replica: bool = False,
+        first: Callable[[Connection], None] | None = None,
     ) -> tuple[str, str | None]:
         """Store a manifest under a tag or digest; returns its digest and its subject's, if it has one.
 
         `extra_tags` are set in the same transaction. `sparse` lets an index lack children (a proxy cache
         holds those that were pulled), and has indexes that name this manifest count its size. `at`: when it
         was pushed, if not now. `replica`: a copy of what a peer has acknowledged; neither quota nor rule
-        refuses it. `digest` asks a push by tag to be stored under that digest, which may be a sha512. Raises
-        MANIFEST_INVALID, MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, NAME_UNKNOWN.
+        refuses it. `first` begins the transaction, and may refuse by an error of its own. `digest` asks a
+        push by tag to be stored under that digest, which may be a sha512. Raises MANIFEST_INVALID,
+        MANIFEST_BLOB_UNKNOWN, DIGEST_INVALID, NAME_UNKNOWN.
         """
         wanted = list(extra_tags)
         if ":" in reference:
@@ -109,7 +112,9 @@ class Manifests:
         async def store(repository: Repository) -> None:
             push = Push(repository, actual, parsed, len(payload), tuple(wanted), who, now, taken=taken)
             await self._writes.charged(
-                lambda c, exact: self._store(c, push, payload, exact=exact, sparse=sparse, replica=replica)
+                lambda c, exact: self._store(
+                    c, push, payload, exact=exact, sparse=sparse, replica=replica, first=first
+                )
             )
 
         await self._repositories.writing(name, store)
@@ -129,8 +134,11 @@ class Manifests:
         exact: bool,
         sparse: bool,
         replica: bool,
+        first: Callable[[Connection], None] | None,
     ) -> None:
         """Write a manifest: ask all that must be known, decide, then write all. Raises GoneError."""
+        if first is not None:
+            first(connection)
         hooks = self._writes.hooks
         found = _look(connection, push, [look(push) for look in hooks.of("looks", replica=replica)])
         push = found.push

@@ -32,8 +32,8 @@ def _turns(site: Site, count: int = 2) -> Iterator[tuple[Registry, Registry]]:
         yield (site.a, site.b) if turn % 2 else (site.b, site.a)
 
 
-def _image(pusher: Pusher, tag: str) -> str:
-    return pusher.image(tag, secrets.token_bytes(LAYER))
+def _image(pusher: Pusher, tag: str, size: int = LAYER) -> str:
+    return pusher.image(tag, secrets.token_bytes(size))
 
 
 def _again(pusher: Pusher, payload: bytes, tag: str) -> httpx.Response:
@@ -105,6 +105,27 @@ def test_a_project_is_not_empty_once_a_peer_took_a_push(site: Site) -> None:
         listed = api.get(f"/projects/{project}/repositories").json()
         assert [item["name"] for item in listed] == [f"{project}/app"]
     assert _conflicts(site, *projects) == []
+
+
+@pytest.mark.parametrize("how", ["manifest", "repository"])
+def test_what_is_deleted_while_its_copy_comes_stays_deleted(site: Site, how: str) -> None:
+    """The other instance is told of the deletion while it fetches the content."""
+    gone = []
+    for one, other in _turns(site):
+        project = site.api(one).project()
+        pusher = site.pusher(one, f"{project}/app")
+        digest = _image(pusher, "v1", 20 * LAYER)
+        if how == "manifest":
+            assert pusher.client.delete(f"/manifests/{digest}").status_code == 202
+        else:
+            repository = f"/projects/{project}/repositories/app"
+            assert site.api(one).delete(repository).status_code == 200
+        assert site.pusher(other, f"{project}/app").pull(digest).status_code == 404
+        gone.append((f"{project}/app", digest))
+    site.settle()
+    for repository, digest in gone:
+        for reference in (digest, "v1"):
+            assert _digests(site, repository, reference) == [404, 404]
 
 
 def test_labels_come_with_what_has_them(site: Site) -> None:

@@ -120,7 +120,7 @@ class Filler:
             if told.document is not None:
                 repository, name = json.loads(key)
                 digest = told.document["digest"] if kind == "tag" else name
-                if not await self.bring(repository, digest):
+                if not await self.bring(repository, digest, (kind, key)):
                     raise PeerError("no peer that can be reached has its content")
             table = t.peer_pending.c
             done = await self._db.write(
@@ -151,22 +151,23 @@ class Filler:
             )
         return False
 
-    async def bring(self, repository: str, digest: str, depth: int = 0) -> bool:
+    async def bring(self, repository: str, digest: str, wanted: tuple[str, str], depth: int = 0) -> bool:
         """Have a manifest here, with everything that it names, from whichever peer has it.
 
-        False when no reachable one does. Raises SeawallError. Calls at the same time share one.
+        `wanted`: kind and key of the pending entity that needs it. False when no reachable peer has it.
+        Raises SeawallError, also when a deletion has come meanwhile. Calls at the same time share one.
         """
         if await self._local.resolve(repository, digest) is not None:
             return True
         key = (repository, digest)
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._tasks.start(self._bring(repository, digest, depth))
+            flight = self._tasks.start(self._bring(repository, digest, wanted, depth))
             self._flights[key] = flight
             flight.add_done_callback(lambda _: self._flights.pop(key, None))
         return await asyncio.shield(flight)
 
-    async def _bring(self, repository: str, digest: str, depth: int) -> bool:
+    async def _bring(self, repository: str, digest: str, wanted: tuple[str, str], depth: int) -> bool:
         actor.set(REPLICATOR)
         if depth > _DEEPEST:
             raise PeerError(f"{repository}@{digest}: indexes are nested too deep")
@@ -182,7 +183,7 @@ class Filler:
             payload = base64.b64decode(found["payload"])
             parsed = manifests.parse(payload, found["media_type"])
             await self._content.repositories.ensure(repository)
-            children = [await self.bring(repository, child, depth + 1) for child in parsed.manifests]
+            children = [await self.bring(repository, child, wanted, depth + 1) for child in parsed.manifests]
             for blob, size in parsed.blobs.items():
                 await self._blobs.bring(repository, blob, size)
             await self._content.manifests.put(
@@ -194,9 +195,22 @@ class Filler:
                 sparse=not all(children),
                 at=found["pushed_at"],
                 replica=True,
+                first=lambda c: self._check_wanted(c, wanted, ("manifest", dump([repository, digest]))),
             )
             return True
         return False
+
+    def _check_wanted(self, connection: Connection, *wanted: tuple[str, str]) -> None:
+        """Raise PeerError when none of the entities is pending any more: what came would undo a deletion.
+
+        The lock is that under which deletions are taken, so none comes between this look and the commit.
+        """
+        self._store.entries.lock(connection)
+        for kind, key in wanted:
+            told = self._store.pending.find(connection, kind, key)
+            if told is not None and told.document is not None:
+                return
+        raise PeerError("a peer has deleted it meanwhile")
 
 
 def pending_count(connection: Connection) -> int:
