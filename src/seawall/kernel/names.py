@@ -17,6 +17,8 @@ _PROJECT = re.compile(_COMPONENT)
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _HEX_LENGTH = {"sha256": 64, "sha512": 128}
 _DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
+# Nearly all of them.
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _LOWER_HEX = re.compile(r"[0-9a-f]+")
 NAME_LIMIT = 255
 
@@ -54,6 +56,8 @@ def check_digest(digest: str) -> str:
 
     Raises RegistryError DIGEST_INVALID.
     """
+    if _SHA256.fullmatch(digest):
+        return digest
     algorithm, separator, value = digest.partition(":")
     if not separator or len(digest) > 140 or not _DIGEST.fullmatch(digest):
         raise RegistryError("DIGEST_INVALID", "malformed digest")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
@@ -37,6 +38,10 @@ class _Ahead:
     size = 0
 
 
+def _nothing(_message: Message) -> None:
+    """Note nothing."""
+
+
 class Exchange(Presence):
     """One request's body as it comes in and its answer as it goes out; an application gets both methods."""
 
@@ -45,10 +50,13 @@ class Exchange(Presence):
         scope: Scope,
         receive: Receive,
         send: Send,
+        note: Callable[[Message], None] = _nothing,
         *,
         drain_bytes: int = DRAIN_BYTES,
         drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
+        """`note` is shown each message of the answer before it leaves, and may add headers to it."""
+        self._note = note
         self._receive = receive
         self._send = send
         self._head = scope["method"] == "HEAD"
@@ -146,6 +154,7 @@ class Exchange(Presence):
 
     async def send(self, message: Message) -> None:
         """One message of the answer."""
+        self._note(message)
         if message["type"] == "http.response.start":
             # Kept until it is known whether a body follows.
             self._start = message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import random
 import re
 import time
@@ -65,7 +64,7 @@ class Edge:
         self._access_log = access_log
         self._http = http
         self._under_way = 0
-        self._of_address: collections.Counter[str] = collections.Counter()
+        self._of_address: dict[str, int] = {}
         self._pace = Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,8 +97,6 @@ class Edge:
         request_id: str,
         span: tracing.Span | tracing.Nothing,
     ) -> None:
-        exchange = Exchange(scope, receive, send)
-        here = presence.set(exchange)
         started = time.perf_counter()
         status = 0
         # Bytes in and out; a file that the server sends by itself is as long as the answer's head says.
@@ -107,7 +104,7 @@ class Edge:
         # When the head of an answer left whose body has no end: its reader says how long that takes.
         began: float | None = None
 
-        async def send_with_id(message: Message) -> None:
+        def note(message: Message) -> None:
             nonlocal status, sent, length, began
             kind = message["type"]
             if kind == "http.response.body":
@@ -125,8 +122,9 @@ class Edge:
                 message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
                 if self._https or scope.get("scheme") == "https":
                     message["headers"].append(_HSTS)
-            await exchange.send(message)
 
+        exchange = Exchange(scope, receive, send, note)
+        here = presence.set(exchange)
         expecting = exchange.coming
 
         async def receive_in_time() -> Message:
@@ -150,12 +148,12 @@ class Edge:
         TALLY.begun()
         if not probing:
             self._under_way += 1
-            self._of_address[address] += 1
+            self._of_address[address] = self._of_address.get(address, 0) + 1
         try:
             if not probing:
                 self._bound(address)
                 await self._pace.begin()
-            await self._app(scope, receive_in_time if expecting else exchange.receive, send_with_id)
+            await self._app(scope, receive_in_time if expecting else exchange.receive, exchange.send)
         except Exception as error:
             code, answer = _answer(error, request_id)
             if code >= 500 and not isinstance(error, UnavailableError | RegistryError):
@@ -165,16 +163,20 @@ class Edge:
                 log.warning("request refused", request_id=request_id, path=scope["path"], error=str(error))
             if not status:
                 if scope["path"].startswith(("/api/", "/c/")):
-                    await envelope(code, answer.message, headers=answer.headers)(scope, receive, send_with_id)
+                    await envelope(code, answer.message, headers=answer.headers)(
+                        scope, receive, exchange.send
+                    )
                 else:
-                    await error_response(answer).send(scope, send_with_id)
+                    await error_response(answer).send(scope, exchange.send)
         finally:
             presence.reset(here)
             exchange.close()
             if not probing:
                 self._under_way -= 1
-                self._of_address[address] -= 1
-                if not self._of_address[address]:
+                left = self._of_address[address] - 1
+                if left:
+                    self._of_address[address] = left
+                else:
                     del self._of_address[address]
             elapsed = (began or time.perf_counter()) - started
             route = _route(scope["path"])

@@ -48,6 +48,10 @@ class Caller:
         return self.principal is EVERYONE
 
 
+# Where nobody is asked who they are.
+EVERY_CALLER = Caller(EVERYONE)
+
+
 class Callers:
     """Identifies callers, counts their requests towards their rates, and sets the `actor` of what follows."""
 
@@ -121,7 +125,7 @@ class Callers:
         `header`: Authorization, None without one. Raises CredentialsError, TOOMANYREQUESTS.
         """
         if not self.auth.required:
-            return Caller(EVERYONE)
+            return EVERY_CALLER
         token = _bearer(header)
         if token is not None:
             grant = self.tokens.verify(token)

@@ -68,6 +68,11 @@ class Mirror:
             self._known = (time.monotonic() + _TABLE_SECONDS, found)
         return self._known[1]
 
+    @property
+    def plain(self) -> bool:
+        """See Naming.plain."""
+        return not self._settings.hosts
+
     def alias(self, host: str) -> str | None:
         """The project that a Host header chooses: by host and port, by host, by port; None for none."""
         hosts = self._settings.hosts
@@ -100,8 +105,6 @@ class Mirror:
         several namespaces; NAME_UNKNOWN where host and namespace disagree, or the settings name a project
         that is not a proxy-cache project.
         """
-        if not namespaces and not self._settings.hosts:
-            return name
         if len(set(namespaces)) > 1:
             raise RegistryError("UNSUPPORTED", "ns is given more than once", status=400)
         alias = self.alias(host)

@@ -52,6 +52,8 @@ class ProxyCache(Wrapper):
 
     async def manifest(self, name: str, reference: str) -> StoredManifest:
         """See ManifestVerbs.manifest."""
+        if self._pull_through.upstreams.ordinary(name):
+            return await self.inner.manifest(name, reference)
         upstream = await self._pull_through.upstreams.of(name)
         if upstream is None:
             return await self.inner.manifest(name, reference)
@@ -66,6 +68,8 @@ class ProxyCache(Wrapper):
 
     async def open_blob(self, name: str, digest: str, *, whole: bool) -> OpenBlob:
         """See BlobVerbs.open_blob; a missing blob is passed on while it is stored."""
+        if self._pull_through.upstreams.ordinary(name):
+            return await self.inner.open_blob(name, digest, whole=whole)
         upstream = await self._upstream_of(name, digest)
         if upstream is None:
             return await self.inner.open_blob(name, digest, whole=whole)

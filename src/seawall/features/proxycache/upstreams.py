@@ -105,6 +105,11 @@ class Upstreams:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def ordinary(self, repository: str) -> bool:
+        """Whether a repository is known to be in an ordinary project; else `of` may have to look."""
+        checked, is_proxy = self._known.get(repository.partition("/")[0], (0.0, True))
+        return not is_proxy and time.monotonic() - checked < _PROJECTS_SECONDS
+
     async def of(self, repository: str) -> Upstream | None:
         """The upstream of the project a repository is in, None for ordinary projects."""
         project = repository.partition("/")[0]

@@ -15,7 +15,7 @@ from seawall.infra.configuration import Configuration
 from seawall.kernel.context import actor
 from seawall.kernel.errors import RegistryError
 from seawall.registry.protocol import Visible
-from seawall.web.caller import Caller, Callers, CredentialsError
+from seawall.web.caller import EVERY_CALLER, Caller, Callers, CredentialsError
 from seawall.web.oci.http import Request, base_url
 from seawall.web.oci.naming import Naming
 
@@ -72,8 +72,8 @@ class RegistryAccess:
         # After the decision: a caller who may not write gets the same answer in every mode.
         if action != "pull" and await self._configuration.get("read_only"):
             raise RegistryError("DENIED", "the registry is in read only mode")
-        origin = request.headers.get("seawall-replication")
-        if origin is not None and action != "pull":
+        origin = request.headers.get("seawall-replication") if action != "pull" else None
+        if origin is not None:
             passed, pushed_at = parse_header(origin, time.time())
             if pushed_at is not None and not await self._may_replicate(caller):
                 # A tag's time decides what retention keeps and which of two pushes stays.
@@ -153,6 +153,8 @@ class RegistryAccess:
 
     async def _identify(self, request: Request) -> Caller:
         """Who calls. Raises CredentialsError, TOOMANYREQUESTS."""
+        if not self._callers.auth.required:
+            return EVERY_CALLER
         headers = request.headers
         return await self._callers.of_registry(
             headers.get("authorization"), request.address, headers.get("user-agent", "")

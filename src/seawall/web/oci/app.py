@@ -113,9 +113,11 @@ class OciApp:
         if request.method not in methods:
             raise RegistryError("UNSUPPORTED", headers={"Allow": ", ".join(sorted(methods))})
         action, handler = methods[request.method]
-        asked, *item = match.groups()
-        # From here on, answers included, the repository has the name that it has here.
-        name = check_name(await self._meant(request, asked))
+        name, *item = match.groups()
+        if request.query or not self._mirror.plain:
+            # From here on, answers included, the repository has the name that it has here.
+            name = await self._meant(request, name)
+        check_name(name)
         if kind == "uploads":
             request.mount_from = await self._mount_source(request)
         if action == "push" and await self._virtual.of(name.partition("/")[0]) is not None:
@@ -263,7 +265,7 @@ async def serve(request: Request, dispatch: Callable[[Request], Awaitable[Respon
     """Send the answer of `dispatch`; every failure becomes an OCI error document."""
     try:
         response = await dispatch(request)
-        if request.method != "HEAD":
+        if response.stream is not None and request.method != "HEAD":
             await response.prime()
     except RegistryError as error:
         response = error_response(error)

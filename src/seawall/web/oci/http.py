@@ -38,9 +38,7 @@ _SENT_AS: dict[str, bytes] = {}
 
 
 def _sent_as(name: str) -> bytes:
-    found = _SENT_AS.get(name)
-    if found is None:
-        found = _SENT_AS[name] = name.lower().encode("latin-1")
+    found = _SENT_AS[name] = name.lower().encode("latin-1")
     return found
 
 
@@ -133,7 +131,7 @@ class Response:
 
     async def send(self, scope: Scope, send: Send) -> None:
         """Write the answer; for HEAD only its headers."""
-        headers = [(_sent_as(k), v.encode("latin-1")) for k, v in self.headers.items()]
+        headers = [(_SENT_AS.get(k) or _sent_as(k), v.encode("latin-1")) for k, v in self.headers.items()]
         if "Content-Length" not in self.headers and self.status != 204:
             headers.append((b"content-length", str(len(self.body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})

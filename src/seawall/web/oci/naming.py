@@ -8,6 +8,11 @@ from typing import Protocol
 class Naming(Protocol):
     """Knows the repositories that a mirror's clients mean. The mirror of the proxy cache is one."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether a name means itself, unless the request has a namespace."""
+        ...
+
     def alias(self, host: str) -> str | None:
         """The project that a Host header chooses, None for none."""
         ...
