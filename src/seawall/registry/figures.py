@@ -144,7 +144,11 @@ def _sessions(connection: Connection) -> list[Family]:
         select(func.count(), func.sum(uploads.c.upload_offset), func.min(uploads.c.started_at))
     ).one()
     return [
-        Family.single("seawall_upload_sessions", "Upload sessions that are open", float(number)),
+        Family.single(
+            "seawall_upload_sessions",
+            "Upload sessions that are open; of those on a filesystem, the ones that have bytes",
+            float(number),
+        ),
         Family.single("seawall_upload_session_bytes", "Bytes of open upload sessions", float(size or 0)),
         Family.single(
             "seawall_upload_session_oldest_timestamp_seconds",

@@ -43,12 +43,16 @@ class StoredManifest:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An upload session: `offset` bytes received so far; `state` belongs to the storage backend."""
+    """An upload session: `offset` bytes received so far; `state` belongs to the storage backend.
+
+    `recorded`: the database has a row of it; storage alone has the others (`BlobStorage.begin_upload`).
+    """
 
     id: str
     repository: Repository
     offset: int
     state: dict[str, Any]
+    recorded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hashlib
 import secrets
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -73,6 +75,18 @@ _OPENED = insert(uploads)
 _ENDED = delete(uploads).where(uploads.c.id == bindparam("b_id"))
 
 
+# Custom ids of RFC 9562; those of sessions with a row are random (version 4).
+_OWN_VERSION = 8
+
+
+@functools.cache
+def _recording(dialect: str) -> Any:
+    """Gives a session its row, unless it has one."""
+    names = ("id", "repository_id", "upload_offset", "state", "started_at", "updated_at")
+    row = {name: bindparam(f"b_{name}", type_=uploads.c[name].type) for name in names}
+    return upsert(dialect, uploads, row, ["id"], None)
+
+
 @functools.cache
 def _storing(dialect: str) -> Any:
     """Names the key of a blob's bytes, or touches the blob that is there; gives the key that is named."""
@@ -108,25 +122,33 @@ class Uploads:
         self._writes = writes
 
     async def start(self, name: str) -> Upload:
-        """Open an upload session in repository `name`."""
-        now = time.time()
-        row = {
-            "id": str(uuid.uuid4()),
-            "upload_offset": 0,
-            "state": {},
-            "started_at": now,
-            "updated_at": now,
-        }
+        """Open an upload session in repository `name`.
+
+        Where storage keeps sessions by itself the database gets a row when a request has left bytes of a
+        blob; most blobs come whole.
+        """
+        upload_id = _own_id(name, secrets.token_bytes(8))
+        repository = await self._repositories.ensure(name)
+        if await self._storage.begin_upload(upload_id):
+            return _unrecorded(upload_id, repository, 0)
+        row = _row(Upload(str(uuid.uuid4()), repository, 0, {}))
 
         async def open_session(repository: Repository) -> Upload:
             mine = {**row, "repository_id": repository.id}
             await self._db.write(lambda c: later(c, _OPENED, mine), durable=False)
-            return Upload(str(row["id"]), repository, 0, {})
+            return Upload(row["id"], repository, 0, {})
 
         return await self._repositories.writing(name, open_session)
 
     async def get(self, name: str, upload_id: str) -> Upload:
         """The session `upload_id` of repository `name`. Raises BLOB_UPLOAD_UNKNOWN."""
+        size = None
+        if _is_own(upload_id):
+            size = await self._storage.upload_size(upload_id)
+            if size is None or _own_id(name, uuid.UUID(upload_id).bytes[:8]) != upload_id:
+                raise RegistryError("BLOB_UPLOAD_UNKNOWN")
+            if size == 0:
+                return _unrecorded(upload_id, await self._repositories.ensure(name), 0)
 
         def find_upload(connection: Connection) -> Upload | None:
             row = connection.execute(_SESSION, {"b_id": upload_id, "b_name": name}).first()
@@ -135,6 +157,9 @@ class Uploads:
             return Upload(upload_id, Repository(*row[:4]), row[4], row[5])
 
         found = await self._db.point(find_upload)
+        if found is None and size is not None:
+            # No request has recorded what the file has: one may be writing, or was killed.
+            return _unrecorded(upload_id, await self._repositories.ensure(name), size)
         if found is None:
             raise RegistryError("BLOB_UPLOAD_UNKNOWN")
         return found
@@ -173,10 +198,22 @@ class Uploads:
             changed = RegistryError(
                 "BLOB_UPLOAD_INVALID", "upload session was changed by another request", status=416
             )
-            mine = (uploads.c.id == upload.id) & (uploads.c.upload_offset == upload.offset)
-            values = {"upload_offset": offset, "state": state, "updated_at": time.time()}
-            progress = update(uploads).where(mine).values(**values)
-            await self._db.write(lambda c: later(c, progress, otherwise=changed), durable=False)
+            if upload.recorded:
+                mine = (uploads.c.id == upload.id) & (uploads.c.upload_offset == upload.offset)
+                values = {"upload_offset": offset, "state": state, "updated_at": time.time()}
+                progress = update(uploads).where(mine).values(**values)
+                await self._db.write(lambda c: later(c, progress, otherwise=changed), durable=False)
+            elif offset:
+                row = _row(replace(upload, offset=offset, state=state))
+
+                async def record(repository: Repository) -> None:
+                    mine = {f"b_{key}": value for key, value in row.items()}
+                    mine["b_repository_id"] = repository.id
+                    await self._db.write(
+                        lambda c: later(c, _recording(dialect_of(c)), mine, otherwise=changed), durable=False
+                    )
+
+                await self._repositories.writing(upload.repository.name, record)
             return offset
         finally:
             await _unlock(writer)
@@ -226,7 +263,7 @@ class Uploads:
         def link_upload(connection: Connection, repository: Repository, exact: bool) -> Later:
             for hook in before:
                 hook(connection, BlobPush(repository, digest, size))
-            if upload is not None:
+            if upload is not None and upload.recorded:
                 # The caller that deletes the session's row owns its bytes: this push, or a cancellation
                 # that came first.
                 gone = RegistryError("BLOB_UPLOAD_UNKNOWN")
@@ -245,7 +282,7 @@ class Uploads:
             return str(named.rows[0][0])
 
         try:
-            if upload is not None:
+            if upload is not None and upload.recorded:
                 used = await link(upload.repository)
             else:
                 used = await self._repositories.writing(name, link)
@@ -290,12 +327,45 @@ class Uploads:
             await writer.abort()
 
     async def _forget(self, upload: Upload) -> bool:
-        """Delete the session's row; whether it was there."""
+        """Delete the session's row, if it has one; whether the caller is the one that ended the session."""
+        if not upload.recorded:
+            return True
         return await self._db.write(lambda c: _delete_session(c, upload), durable=False)
 
 
 def _delete_session(connection: Connection, upload: Upload) -> bool:
     return bool(connection.execute(delete(uploads).where(uploads.c.id == upload.id)).rowcount)
+
+
+def _own_id(name: str, random: bytes) -> str:
+    """The id of a session that storage keeps by itself: it says by its version what it is.
+
+    Half of it is computed from the repository's name, so it is not a session of another repository.
+    """
+    first = uuid.UUID(bytes=random + bytes(8)).int & ~(0xF << 76) | (_OWN_VERSION << 76)
+    digest = hashlib.sha256(first.to_bytes(16, "big")[:8] + name.encode()).digest()
+    second = int.from_bytes(digest[:8], "big") & ~(0x3 << 62) | (0x2 << 62)
+    return str(uuid.UUID(int=first | second))
+
+
+def _is_own(upload_id: str) -> bool:
+    return upload_id[14:15] == str(_OWN_VERSION)
+
+
+def _unrecorded(upload_id: str, repository: Repository, size: int) -> Upload:
+    return Upload(upload_id, repository, 0, {"begun": size}, recorded=False)
+
+
+def _row(upload: Upload) -> dict[str, Any]:
+    """The row of a session that has none yet."""
+    now = time.time()
+    return {
+        "id": upload.id,
+        "upload_offset": upload.offset,
+        "state": upload.state,
+        "started_at": now,
+        "updated_at": now,
+    }
 
 
 async def _unlock(writer: UploadWriter) -> None:

@@ -45,6 +45,8 @@ _SYSLOG_SECONDS = 10.0
 _SYSLOG_READS_SECONDS = 1.0
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PURGE_BATCH = 5000
+# Built once (see `seawall.infra.db.batch.Asked`).
+_INSERT = insert(audit_log)
 # Longer than any request takes to its audit entry.
 _INTENT_SECONDS = 120.0
 # Kinds that `disabled_audit_log_event_types` and the purge job can name, `<operation>_<resource type>`.
@@ -129,7 +131,7 @@ class AuditTrail:
             for row in rows:
                 self._events.record(connection, SYSLOG_EVENT, row)
         if not (endpoint and values["skip_audit_log_database"]):
-            later(connection, insert(audit_log), rows)
+            later(connection, _INSERT, rows)
 
     async def forward(self, _kind: str, data: dict[str, Any]) -> None:
         """Send an entry to the syslog server. Raises OSError or TimeoutError when that does not take it."""

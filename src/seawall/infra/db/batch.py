@@ -27,7 +27,8 @@ from seawall.kernel.extras import optional
 if TYPE_CHECKING:
     import psycopg
 
-    from seawall.infra.db.watched import WatchedConnection, WatchedCursor
+    from seawall.infra.db.burst import Sent
+    from seawall.infra.db.watched import WatchedConnection
 else:
     psycopg = optional("psycopg")
 
@@ -69,10 +70,10 @@ def many(connection: Connection, *asked: Asked) -> list[list[Any]]:
     raw = _raw(connection)
     if raw is None or len(asked) < 2:
         return [_at_once(connection, statement, parameters) for statement, parameters in asked]
-    with _gathering(connection, raw) as cursors:
+    with _gathering(connection, raw) as sent:
         for statement, parameters in asked:
-            connection.execute(statement, parameters)
-    return [_rows(cursor) for cursor in cursors]
+            _add(connection, sent, statement, parameters)
+    return [item.rows for item in sent]
 
 
 def waits(connection: Connection) -> bool:
@@ -158,30 +159,41 @@ def send(
     connection: Connection, raw: WatchedConnection, items: Sequence[Later], *, commit: bool = False
 ) -> None:
     """Do `items`, and commit, in one round trip. Raises the `otherwise` of one that changed no row."""
-    cursors: list[WatchedCursor] = []
+    sent: list[Sent] = []
     try:
-        with _gathering(connection, raw) as cursors:
+        with _gathering(connection, raw) as sent:
             for item in items:
                 statement = item.statement if item.otherwise is None else _demanded(item.statement)
-                connection.execute(statement, item.parameters)
+                _add(connection, sent, statement, item.parameters)
             if commit:
                 raw.commit_too()
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == _NOTHING:
-            for item, cursor in zip(items, cursors, strict=False):
-                if item.otherwise is not None and cursor.pgresult is None:
+            for item, done in zip(items, sent, strict=False):
+                if item.otherwise is not None and done.failed:
                     raise item.otherwise from None
         raise
-    for item, cursor in zip(items, cursors, strict=False):
-        item.rows = _rows(cursor)
+    for item, done in zip(items, sent, strict=True):
+        item.rows = done.rows
+
+
+def _add(connection: Connection, sent: list[Sent], statement: Any, parameters: Any) -> None:
+    """Add a statement to those that are gathered."""
+    from seawall.infra.db.burst import form_of
+
+    form = form_of(connection, statement, parameters)
+    if form is not None:
+        sent.append(form.sent(parameters))
+    else:
+        connection.execute(statement, parameters)
 
 
 @contextlib.contextmanager
-def _gathering(connection: Connection, raw: WatchedConnection) -> Iterator[list[WatchedCursor]]:
+def _gathering(connection: Connection, raw: WatchedConnection) -> Iterator[list[Sent]]:
     """`raw.gathering()`, whose errors are SQLAlchemy's: they come when the block ends."""
     try:
-        with raw.gathering() as cursors:
-            yield cursors
+        with raw.gathering() as sent:
+            yield sent
     except psycopg.Error as error:
         lost = bool(raw.closed or raw.broken)
         if lost:
@@ -211,12 +223,6 @@ def _demanded(statement: Any) -> Executable:
 def _at_once(connection: Connection, statement: Executable, parameters: Any) -> list[Any]:
     result = connection.execute(statement, parameters)
     return [tuple(row) for row in result] if result.returns_rows else []
-
-
-def _rows(cursor: WatchedCursor) -> list[Any]:
-    rows = cursor.fetchall() if cursor.description else []
-    cursor.end()
-    return rows
 
 
 def _raw(connection: Connection) -> WatchedConnection | None:

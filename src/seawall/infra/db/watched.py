@@ -9,9 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import pq
 from psycopg.abc import PQGen
+from psycopg.generators import execute
 
-from seawall.infra.db import meters
+from seawall.infra.db import burst, meters
+
+# How the statements begin after which psycopg has the server forget all prepared statements; one of them
+# goes back to a savepoint.
+_FORGETTING = frozenset({b"ROLL", b"DROP", b"ALTE", b"DISC", b"DEAL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,62 +33,47 @@ class Standing:
 
 
 class WatchedCursor(psycopg.Cursor[Any]):
-    """A cursor whose first statement takes BEGIN along, and which waits for others (`gathering`)."""
-
-    _kept = False
+    """A cursor whose first statement takes BEGIN along, and which can leave its statements to `gathering`."""
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         """See psycopg.Cursor.execute."""
-        alone = not params and b";" in _bytes(query)
-        kind = meters.kind_of(query) if self._alone else None
-        if kind is None:
-            with self._together(alone=alone):
-                return super().execute(query, params, **options)
+        connection = self._watched
+        if connection.gathered is not None:
+            connection.gathered.append(burst.of_cursor(query, [params]))
+            return self
+        kind = meters.kind_of(query)
         started = time.perf_counter()
         try:
-            with self._together(alone=alone):
+            if not connection.begins:
+                return super().execute(query, params, **options)
+            if not params and b";" in _bytes(query):
+                # Only the simple protocol takes several statements in one text, and it has no pipeline.
+                connection.begin()
+                return super().execute(query, params, **options)
+            with connection.pipeline():
+                connection.begin()
                 return super().execute(query, params, **options)
         finally:
-            meters.STATEMENTS.observe(time.perf_counter() - started, kind)
+            if kind is not None:
+                meters.STATEMENTS.observe(time.perf_counter() - started, kind)
+            elif _bytes(query).lstrip()[:4].upper() in _FORGETTING and not connection.closed:
+                connection.forget()
 
     def executemany(self, query: Any, params_seq: Any, **options: Any) -> None:
         """See psycopg.Cursor.executemany."""
-        with self._together():
-            super().executemany(query, params_seq, **options)
-
-    def close(self) -> None:
-        """See psycopg.Cursor.close; what has been gathered is still to be answered."""
-        if not self._kept:
-            super().close()
-
-    def end(self) -> None:
-        """Close a cursor that was gathered."""
-        self._kept = False
-        self.close()
+        connection = self._watched
+        if connection.gathered is not None:
+            connection.gathered.append(burst.of_cursor(query, list(params_seq)))
+            return
+        if connection.begins:
+            connection.begin()
+        super().executemany(query, params_seq, **options)
 
     @property
-    def _alone(self) -> bool:
-        return getattr(self.connection, "gathered", None) is None
-
-    @contextlib.contextmanager
-    def _together(self, *, alone: bool = False) -> Iterator[None]:
+    def _watched(self) -> WatchedConnection:
         connection = self.connection
         assert isinstance(connection, WatchedConnection)
-        if connection.gathered is not None:
-            self._kept = True
-            connection.gathered.append(self)
-            connection.begin_too()
-            yield
-        elif not connection.begins:
-            yield
-        elif alone:
-            # Only the simple protocol takes several statements in one text, and it has no pipeline.
-            connection.begin_too()
-            yield
-        else:
-            with connection.pipeline():
-                connection.begin_too()
-                yield
+        return connection
 
 
 class WatchedConnection(psycopg.Connection[Any]):
@@ -99,38 +90,71 @@ class WatchedConnection(psycopg.Connection[Any]):
     limit = 0.0
     begins = False
     commits = False
-    gathered: list[WatchedCursor] | None = None
+    gathered: list[burst.Sent] | None = None
     _left = ""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.cursor_factory = WatchedCursor
+        self._prepared_here = burst.Prepared()
 
     @contextlib.contextmanager
-    def gathering(self) -> Iterator[list[WatchedCursor]]:
-        """Send what is executed inside the block together; the cursors have answers only after it."""
-        cursors: list[WatchedCursor] = []
-        self.gathered = cursors
+    def gathering(self) -> Iterator[list[burst.Sent]]:
+        """Send what is executed inside the block together; there are answers only after it."""
+        sent: list[burst.Sent] = []
+        self.gathered = sent
         self.commits = False
         started = time.perf_counter()
         try:
-            with self.pipeline():
-                yield cursors
+            try:
+                yield sent
+            finally:
+                self.gathered = None
+            self._send(sent)
         finally:
-            self.gathered = None
             meters.STATEMENTS.observe(time.perf_counter() - started, "commit" if self.commits else "read")
 
-    def begin_too(self) -> None:
-        """Send BEGIN if it is due."""
-        if self.begins:
-            self.begins = False
-            psycopg.Cursor(self).execute("BEGIN", prepare=False)
+    def _send(self, sent: list[burst.Sent]) -> None:
+        begun = not self.autocommit and self.pgconn.transaction_status != pq.TransactionStatus.IDLE
+        first = self.begins or not (self.autocommit or begun)
+        whole = [
+            *([burst.Sent(burst.BEGIN)] if first and sent else []),
+            *sent,
+            *([burst.Sent(burst.COMMIT)] if self.commits else []),
+        ]
+        if not whole:
+            return
+        if self.closed:
+            raise psycopg.OperationalError("the connection is closed")
+        self.begins = False
+        with self.lock:
+            self.wait(burst.exchange(self, whole, self._prepared_here))
+
+    def begin(self) -> None:
+        """Send BEGIN, which is due."""
+        self.begins = False
+        psycopg.Cursor(self).execute("BEGIN", prepare=False)
 
     def commit_too(self) -> None:
         """Send COMMIT along with what is gathered, unless nothing has begun."""
-        if not self.begins:
-            self.commits = True
-            psycopg.Cursor(self).execute("COMMIT", prepare=False)
+        self.commits = bool(self.gathered) or not self.begins
+
+    def rollback(self) -> None:
+        """See psycopg.Connection.rollback, which may make the server forget what it has prepared."""
+        idle = self.pgconn.transaction_status == pq.TransactionStatus.IDLE
+        super().rollback()
+        if not idle:
+            self.forget()
+
+    def forget(self) -> None:
+        """Prepare statements again: psycopg may have made the server forget those of `gathering` too."""
+        if not len(self._prepared_here):
+            return
+        self._prepared_here.clear()
+        # Not by a cursor, which might begin a transaction.
+        with self.lock:
+            self.pgconn.send_query(b"DEALLOCATE ALL")
+            self.wait(execute(self.pgconn))
 
     def leave(self, reason: str) -> None:
         """Make those that wait, or ask next, get OperationalError with `reason`; from any thread."""

@@ -27,6 +27,9 @@ from seawall.infra import tracing
 from seawall.infra.db.batch import later
 from seawall.infra.outbox.tables import outbox
 
+# Built once (see `seawall.infra.db.batch.Asked`).
+_INSERT = insert(outbox)
+
 Handler = Callable[[str, dict[str, Any]], Awaitable[None]]
 
 
@@ -64,4 +67,4 @@ class Subscribers:
             for name in sorted(self.kinds.get(kind, ()))
         ]
         if rows:
-            later(connection, insert(outbox), rows)
+            later(connection, _INSERT, rows)

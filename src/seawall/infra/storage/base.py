@@ -77,6 +77,15 @@ class BlobStorage(Protocol):
     def locks_sessions(self) -> bool:
         """Whether the backend itself refuses a second writer to a session, on any instance."""
 
+    async def begin_upload(self, upload_id: str) -> bool:
+        """Make a session that is there without a record of it; False where the backend keeps none by itself.
+
+        Its state is `{"begun": 0}` until a writer has paused.
+        """
+
+    async def upload_size(self, upload_id: str) -> int | None:
+        """Bytes of a session that the backend keeps by itself; None when it is not there, or ended."""
+
     async def open_upload(
         self, upload_id: str, offset: int, state: dict[str, Any], *, last: bool = False
     ) -> UploadWriter:
@@ -91,6 +100,12 @@ class BlobStorage(Protocol):
 
     async def drop_upload(self, upload_id: str, state: dict[str, Any]) -> None:
         """Forget a session and its bytes; unknown ones are ignored."""
+
+    async def drop_resting(self, before: float) -> int:
+        """Forget the sessions that the backend keeps by itself and nobody has written to since `before`.
+
+        `before` is in Unix seconds. Returns how many there were.
+        """
 
     async def drop_broken(self, before: float) -> int:
         """Give back what writes that began before that time (Unix seconds) and never ended left unseen.

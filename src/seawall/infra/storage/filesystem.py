@@ -42,6 +42,27 @@ class FilesystemStorage:
         for directory in (self._blobs, self._uploads):
             directory.mkdir(parents=True, mode=0o700, exist_ok=True)
 
+    async def begin_upload(self, upload_id: str) -> bool:
+        """See BlobStorage.begin_upload: an empty file, which goes with the session."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        await self.write(lambda: os.close(os.open(self.upload_path(upload_id), flags, 0o600)))
+        return True
+
+    async def upload_size(self, upload_id: str) -> int | None:
+        """See BlobStorage.upload_size."""
+        return await self._run(self._upload_size, upload_id)  # type: ignore[no-any-return]
+
+    def _upload_size(self, upload_id: str) -> int | None:
+        # Opened: NFS would tell from memory what another host has changed since.
+        try:
+            fd = os.open(self.upload_path(upload_id), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            return os.fstat(fd).st_size
+        finally:
+            os.close(fd)
+
     async def open_upload(
         self, upload_id: str, offset: int, state: dict[str, Any], *, last: bool = False
     ) -> FileWriter:
@@ -55,6 +76,20 @@ class FilesystemStorage:
     async def drop_upload(self, upload_id: str, state: dict[str, Any]) -> None:
         """See BlobStorage.drop_upload."""
         await self._run(self.upload_path(upload_id).unlink, True)
+
+    async def drop_resting(self, before: float) -> int:
+        """See BlobStorage.drop_resting."""
+        return await self._run(self._drop_resting, before)  # type: ignore[no-any-return]
+
+    def _drop_resting(self, before: float) -> int:
+        dropped = 0
+        with os.scandir(self._uploads) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
+                        os.unlink(entry.path)
+                        dropped += 1
+        return dropped
 
     async def drop_broken(self, before: float) -> int:
         """See BlobStorage.drop_broken: everything here is a file that is seen."""
@@ -194,6 +229,8 @@ class FileWriter:
         self._fd = -1
         self._offset = offset
         self._known: str | None = state.get("sha256")
+        # Bytes that the file has, if it must be there: it is the session.
+        self._begun: int | None = state.get("begun")
         # None: the hash of the bytes before `offset` is not at hand and must be read back when needed.
         self._hash: Any = hashlib.sha256() if offset == 0 else None
         # Bytes after `_offset` that are hashed, and written with what comes next; only of a `last` writer.
@@ -207,13 +244,21 @@ class FileWriter:
 
     def open(self) -> None:
         """Open, lock and cut the file to the recorded offset (blocking)."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        there = self._begun is not None or self._offset > 0
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | (0 if there else os.O_CREAT), 0o600)
+        except FileNotFoundError:
+            if not there:
+                raise
+            raise UploadLostError("its file is gone; another request may have ended it") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._require_same_file(fd)
             size = os.fstat(fd).st_size
             if size < self._offset:
                 raise UploadLostError(f"holds {size} bytes, {self._offset} were recorded")
+            if self._begun is not None and size != self._begun:
+                raise UploadBusyError
             if size > self._offset:
                 os.ftruncate(fd, self._offset)
         except BlockingIOError:
@@ -301,6 +346,9 @@ class FileWriter:
         if self._tail:
             self.open()
             self._write_tail()
+        # The session has been used, also where no bytes came (`FilesystemStorage.drop_resting`).
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._path if self._fd < 0 else self._fd)
         self._close()
 
     def _rehash(self, algorithm: str) -> Any:
@@ -337,7 +385,10 @@ class FileWriter:
                 if not folder.exists():
                     folder.mkdir(exist_ok=True)
                     sync_folder(folder.parent)
-            os.rename(self._path, target)
+            try:
+                os.rename(self._path, target)
+            except FileNotFoundError:
+                raise UploadLostError("session was ended by another request") from None
         sync_folder(target.parent)
         self._close()
 

@@ -135,6 +135,16 @@ class MeasuredStorage:
         """See BlobStorage.locks_sessions."""
         return self._inner.locks_sessions
 
+    async def begin_upload(self, upload_id: str) -> bool:
+        """See BlobStorage.begin_upload."""
+        with self._meters.time("open"):
+            return await self._inner.begin_upload(upload_id)
+
+    async def upload_size(self, upload_id: str) -> int | None:
+        """See BlobStorage.upload_size."""
+        with self._meters.time("size"):
+            return await self._inner.upload_size(upload_id)
+
     async def open_upload(
         self, upload_id: str, offset: int, state: dict[str, Any], *, last: bool = False
     ) -> UploadWriter:
@@ -146,6 +156,10 @@ class MeasuredStorage:
         """See BlobStorage.drop_upload."""
         with self._meters.time("delete"):
             await self._inner.drop_upload(upload_id, state)
+
+    async def drop_resting(self, before: float) -> int:
+        """See BlobStorage.drop_resting."""
+        return await self._inner.drop_resting(before)
 
     async def drop_broken(self, before: float) -> int:
         """See BlobStorage.drop_broken."""

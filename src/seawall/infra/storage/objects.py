@@ -97,6 +97,16 @@ class ObjectStorage:
             f"{self._prefix}probes/{re.sub('[^A-Za-z0-9-]', '-', socket.gethostname())}-{os.getpid()}"
         )
 
+    async def begin_upload(self, upload_id: str) -> bool:
+        """See BlobStorage.begin_upload: what is written of an object is seen by nobody before its end."""
+        del upload_id
+        return False
+
+    async def upload_size(self, upload_id: str) -> int | None:
+        """See BlobStorage.upload_size."""
+        del upload_id
+        return None
+
     async def open_upload(
         self, upload_id: str, offset: int, state: dict[str, Any], *, last: bool = False
     ) -> ObjectWriter:
@@ -116,6 +126,11 @@ class ObjectStorage:
             async for batch in obstore.list(self.store, prefix=f"{self._prefix}uploads/{upload_id}/"):
                 names += [item["path"] for item in batch]
         await self.remove(names)
+
+    async def drop_resting(self, before: float) -> int:
+        """See BlobStorage.drop_resting."""
+        del before
+        return 0
 
     async def drop_broken(self, before: float) -> int:
         """See BlobStorage.drop_broken: multipart uploads that a killed instance left."""
