@@ -109,19 +109,14 @@ def _start(
     for number, python in enumerate(pythons):
         for auth in options.auth:
             for delay in options.delays:
-                port = free_port()
-                argv = [sys.executable, "-m", "tests.support.trips", str(port), str(postgres.port)]
                 name = f"{delay:g} ms" + (", auth" if auth == "on" else "")
                 if len(pythons) > 1:
                     name = f"{'ABC'[number]}, {name}"
                 folder = root / f"{number}-{auth}-{delay:g}"
                 folder.mkdir()
-                paths = {"PYTHONPATH": os.getcwd()}
-                relays.append(Process([*argv, str(delay / 1000)], port, folder / "relay.log", paths))
-                direct = postgres.database()
-                url = (
-                    direct.replace(f":{postgres.port}/", f":{port}/") + "?sslmode=disable&gssencmode=disable"
-                )
+                url = postgres.database()
+                if delay:
+                    url = _delayed(url, postgres, delay, folder, relays)
                 made = Servers(folder)
                 groups.append(Group(name, made))
                 made.instances(url, max(options.instances), python=python, auth=auth == "on")
@@ -130,6 +125,14 @@ def _start(
     peer = Servers(folder)
     groups.append(Group(REGISTRY, peer))
     peer.registry()
+
+
+def _delayed(url: str, postgres: Postgres, delay: float, folder: Path, relays: list[Process]) -> str:
+    """`url` by way of a relay, which is a process of its own and takes processor time too."""
+    port = free_port()
+    argv = [sys.executable, "-m", "tests.support.trips", str(port), str(postgres.port), str(delay / 1000)]
+    relays.append(Process(argv, port, folder / "relay.log", {"PYTHONPATH": os.getcwd()}))
+    return url.replace(f":{postgres.port}/", f":{port}/") + "?sslmode=disable&gssencmode=disable"
 
 
 def _turns(groups: list[Group], counts: list[int]) -> Iterator[tuple[str, Target, Servers]]:

@@ -124,6 +124,10 @@ def test_the_statement_that_changed_nothing_says_so(db: PostgresDatabase) -> Non
         batch.later(connection, _INSERT, row(9, "nine"))
         batch.later(connection, _RENAME, {"b_id": second, "b_name": "y"}, otherwise=SecondError())
 
+    def twice(connection: Connection) -> None:
+        change(connection, 1, 1)
+        batch.later(connection, _INSERT, row(1, "again"))
+
     db.sync_write(lambda c: batch.later(c, _INSERT, row(1, "one")))
     for _ in range(3):
         with pytest.raises(FirstError):
@@ -131,7 +135,7 @@ def test_the_statement_that_changed_nothing_says_so(db: PostgresDatabase) -> Non
         with pytest.raises(SecondError):
             db.sync_write(lambda c: change(c, 1, 5))
         with pytest.raises(DBAPIError, match="duplicate key"):
-            db.sync_write(lambda c: (change(c, 1, 1), batch.later(c, _INSERT, row(1, "again"))))
+            db.sync_write(twice)
         assert db.sync_read(lambda c: c.execute(select(_THINGS.c.name)).scalars().all()) == ["one"]
 
 
