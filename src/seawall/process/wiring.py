@@ -86,7 +86,6 @@ from seawall.process.storage import open_cache, open_storage
 from seawall.registry import history, live, pulls, receipts
 from seawall.registry import jobs as content_jobs
 from seawall.registry.artifacts import ArtifactService
-from seawall.registry.elsewhere import Nowhere
 from seawall.registry.hooks import Hooks
 from seawall.registry.ledger import Folding
 from seawall.registry.local import LocalRegistry
@@ -331,7 +330,6 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     from seawall.availability.peers.service import PeerService
 
     peers = PeerService(db, content, jobs, keys, sessions, settings.peers, erasure)
-    elsewhere = content.writes.elsewhere = peers.demand if peers.enabled else Nowhere()
     complete = pull_through.completer.complete
     artifacts = ArtifactService(db, content, complete)
     trust = TrustService(db, artifacts)
@@ -342,6 +340,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     authority = functools.partial(ca_digest, settings)
     probe = Probe(db, storage, redis, keys, instances, health, settings.external_url, authority)
     if peers.enabled:
+        content.writes.elsewhere.join(peers.demand)
         registry = PeerRegistry(registry, peers.demand)
     # Server processes of one instance share its id.
     leading = ID_VARIABLE in os.environ
@@ -409,7 +408,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         factors=SecondFactors(db, keys, throttle),
         registry=registry,
         mirror=Mirror(db, settings.mirror),
-        virtual=VirtualProjects(db, elsewhere),
+        virtual=VirtualProjects(db, content.writes.elsewhere),
         callers=Callers(auth, tokens, oidc, rates, user_tokens),
         peers=peers,
         background=tuple(work for part in parts for work in part.background),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from seawall.infra.db import Database
 from seawall.kernel.context import SYSTEM, actor
 from seawall.registry import accounting
-from seawall.registry.elsewhere import Elsewhere, Nowhere
+from seawall.registry.elsewhere import Others
 from seawall.registry.hooks import Hooks, QuotaNotice
 from seawall.registry.ledger import Limited
 from seawall.registry.receipts import Recorder
@@ -28,7 +28,7 @@ class ContentWrites:
         self._db = db
         self.hooks = hooks
         self.receipts = receipts
-        self.elsewhere: Elsewhere = Nowhere()
+        self.elsewhere = Others()
         self._limited = Limited()
 
     def account(self, project_id: int, *, free: bool, exact: bool) -> accounting.Account:
