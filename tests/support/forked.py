@@ -30,6 +30,7 @@ from tests.support.preloaded import preload, take_over
 
 ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1
+_CLONE_NEWNET = 0x40000000
 _lock = threading.Lock()
 _helper: socket.socket | None = None
 
@@ -56,10 +57,12 @@ class Forked:
         stdin: int,
         session: bool = False,
         module: str = "",
+        network: str = "",
     ) -> None:
         """`output`: descriptors of standard output and standard error. `session`: in a group of its own.
 
-        `module`: run that one, as `python -m` does, instead of `seawall`.
+        `module`: run that one, as `python -m` does, instead of `seawall`. `network`: in the network namespace
+        of this name (ip-netns(8)).
         """
         self.args = ["seawall", *arguments]
         self.returncode: int | None = None
@@ -70,6 +73,7 @@ class Forked:
             "cwd": str(cwd),
             "session": session,
             "module": module,
+            "network": network,
             "files": resource.getrlimit(resource.RLIMIT_NOFILE),
         }
         try:
@@ -113,9 +117,14 @@ class Forked:
 
 
 def started(
-    arguments: list[str], environment: dict[str, str], cwd: Path, output: int, module: str = ""
+    arguments: list[str],
+    environment: dict[str, str],
+    cwd: Path,
+    output: int,
+    module: str = "",
+    network: str = "",
 ) -> Forked | subprocess.Popen[bytes]:
-    """A command in a process group of its own, which writes to `output`; `module`: see Forked."""
+    """A command in a process group of its own, which writes to `output`; `module`, `network`: see Forked."""
     with open(os.devnull, "rb") as nothing:
         if like_this_process(environment):
             files = (output, output)
@@ -127,10 +136,15 @@ def started(
                 stdin=nothing.fileno(),
                 session=True,
                 module=module,
+                network=network,
             )
         return subprocess.Popen(
             # A test run that is killed takes its servers along.
-            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", module or "seawall", *arguments],
+            [
+                *(["ip", "netns", "exec", network] if network else []),
+                *("setpriv", "--pdeathsig", "TERM", sys.executable, "-m", module or "seawall"),
+                *arguments,
+            ],
             env=environment,
             stdin=nothing,
             stdout=output,
@@ -239,7 +253,12 @@ def _serve(wanted: socket.socket) -> dict[str, Any]:
 def _become(order: dict[str, Any], files: list[int]) -> None:
     if order["session"]:
         os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if order["network"]:
+        with open(f"/run/netns/{order['network']}") as namespace:
+            if libc.setns(namespace.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), f"setns {order['network']}")
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
