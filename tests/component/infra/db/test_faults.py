@@ -19,6 +19,7 @@ from seawall.infra.db import migrate, open_database
 from seawall.infra.db.faults import DatabaseError, Fault, classify, status
 from seawall.infra.db.postgres import PostgresDatabase
 from seawall.kernel.errors import UnavailableError
+from tests.support.digests import digest_of
 from tests.support.registry import Registry
 from tests.support.servers.postgres import Postgres
 
@@ -147,6 +148,10 @@ DOORS = {
 }
 
 
+def _push(client: httpx.Client, data: bytes) -> httpx.Response:
+    return client.post("/v2/library/a/blobs/uploads/", params={"digest": digest_of(data)}, content=data)
+
+
 def test_every_door_answers_in_its_own_format(postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.database()
     registry = Registry(
@@ -171,12 +176,12 @@ def test_every_door_answers_in_its_own_format(postgres: Postgres, tmp_path: Path
                 "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
                 " RAISE EXCEPTION 'told' USING ERRCODE = (SELECT code FROM told); END $$"
             )
-            for table in ("uploads", "projects"):
+            for table in ("blobs", "projects"):
                 sql.execute(f"CREATE TRIGGER t BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION tell()")
             for code, wanted in DOORS.items():
                 sql.execute("UPDATE told SET code = %s", (code,))
                 doors = {
-                    "v2": client.post("/v2/library/a/blobs/uploads/"),
+                    "v2": _push(client, code.encode()),
                     "api": client.post("/api/v2.0/projects", json={"project_name": f"p{code.lower()}"}),
                 }
                 for door, answer in doors.items():
@@ -193,9 +198,9 @@ def test_every_door_answers_in_its_own_format(postgres: Postgres, tmp_path: Path
             sql.execute("DROP FUNCTION tell CASCADE")
             # A lock that lasts: 503 and not 500, when the server's ten seconds are over.
             with psycopg.connect(url) as holder:
-                holder.execute("LOCK TABLE uploads IN SHARE ROW EXCLUSIVE MODE")
+                holder.execute("LOCK TABLE blobs IN SHARE ROW EXCLUSIVE MODE")
                 began = time.monotonic()
-                answer = client.post("/v2/library/a/blobs/uploads/")
+                answer = _push(client, b"waits")
                 assert answer.status_code == 503, answer.text
                 assert answer.headers["retry-after"]
                 assert time.monotonic() - began < 20
