@@ -40,8 +40,9 @@ log: Any = structlog.get_logger("seawall.gc")
 _AT_ONCE = 16
 Say = Callable[[str], Awaitable[None]]
 _ORPHAN_SECONDS = 300
+# By how much the clocks of two hosts may differ.
+_CLOCKS_SECONDS = 3600.0
 # No request writes one object for so long.
-_CLOCKS_SECONDS = 3600
 _BROKEN_SECONDS = 86400.0
 
 
