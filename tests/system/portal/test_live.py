@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,10 +19,11 @@ from tests.support.portal.site import Site, Visitor
 Visit = Callable[..., Visitor]
 
 
-def _streams(page: Page) -> None:
-    """Wait until the page follows the stream."""
+@contextmanager
+def _streaming(page: Page) -> Iterator[None]:
+    """What opens the page; then wait until it follows the stream."""
     with page.expect_response(lambda answer: answer.url.endswith(PATH) and answer.status == 200):
-        pass
+        yield
 
 
 def test_a_push_appears_by_itself(visit: Visit, site: Site) -> None:
@@ -29,9 +31,9 @@ def test_a_push_appears_by_itself(visit: Visit, site: Site) -> None:
     site.push.image("watched/app", "v1")
     admin = visit("admin")
     page = admin.page
-    admin.go(f"/harbor/projects/{project_id(site, 'watched')}/repositories/app/artifacts-tab")
-    expect(page.get_by_role("table", name="Artifacts")).to_contain_text("v1")
-    _streams(page)
+    with _streaming(page):
+        admin.go(f"/harbor/projects/{project_id(site, 'watched')}/repositories/app/artifacts-tab")
+        expect(page.get_by_role("table", name="Artifacts")).to_contain_text("v1")
     site.push.image("watched/app", "v2", text="another")
     expect(page.get_by_role("table", name="Artifacts")).to_contain_text("v2")
     digest = site.api.get("/projects/watched/repositories/app/artifacts/v2").json()["digest"]
@@ -42,8 +44,8 @@ def test_a_push_appears_by_itself(visit: Visit, site: Site) -> None:
 def test_nothing_is_asked_again_and_again_while_the_stream_is_there(visit: Visit, site: Site) -> None:
     admin = visit("admin")
     page = admin.page
-    admin.go("/harbor/job-service-dashboard/pending-jobs")
-    _streams(page)
+    with _streaming(page):
+        admin.go("/harbor/job-service-dashboard/pending-jobs")
     page.wait_for_timeout(1000)
     asked: list[str] = []
     page.on(
@@ -84,9 +86,9 @@ def test_without_the_stream_the_portal_asks(visit: Visit, site: Site) -> None:
 
 def test_a_session_that_ends_elsewhere_shows_at_once(window: Callable[..., Visitor], site: Site) -> None:
     visitor = window(site.url, reduced_motion="reduce")
-    visitor.sign_in("dev")
     page = visitor.page
-    _streams(page)
+    with _streaming(page):
+        visitor.sign_in("dev")
     cookies = {item["name"]: item["value"] for item in page.context.cookies()}
     httpx.get(f"{site.url}/c/log_out", cookies=cookies, verify=False)
     expect(page.get_by_role("dialog")).to_be_visible()
