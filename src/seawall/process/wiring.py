@@ -251,6 +251,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
         receipts=kept,
         cache=open_cache(settings) if serving else None,
         default_quota=default_quota(configuration.get),
+        fenced=bool(settings.dr.site),
     )
     events = Subscribers()
     redis = RedisClient(settings.redis)

@@ -41,10 +41,12 @@ class LocalRegistry(Registry):
         receipts: Recorder | None = None,
         cache: BlobCache | None = None,
         default_quota: DefaultQuota = unlimited,
+        fenced: bool = False,
     ) -> None:
         """`create_projects`, `grace_seconds`, `blob_limit`: see Repositories, Blobs, Uploads.
 
-        `cache`: where reads of blobs look before `storage`.
+        `cache`: where reads of blobs look before `storage`. `fenced`: this is one of two sites, and may take
+        no writes (see `seawall.infra.db.fence`).
         """
         self.db = db
         self.storage = storage
@@ -55,7 +57,7 @@ class LocalRegistry(Registry):
         self.blobs = Blobs(db, reads, self.repositories, self.writes, grace_seconds=grace_seconds)
         self.stored = StoredBlobs(storage, cache)
         self.uploads = Uploads(
-            db, storage, self.stored, self.repositories, self.writes, blob_limit=blob_limit
+            db, storage, self.stored, self.repositories, self.writes, blob_limit=blob_limit, fenced=fenced
         )
         self.manifests = Manifests(db, reads, self.repositories, self.writes)
         self.deletions = Deletions(db, self.repositories, self.writes)

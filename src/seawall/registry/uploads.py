@@ -23,7 +23,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from seawall.access.views import projects
 from seawall.infra import leases
-from seawall.infra.db import Database
+from seawall.infra.db import Database, fence
 from seawall.infra.db.batch import Later, flush, later
 from seawall.infra.db.dialect import dialect_of, upsert
 from seawall.infra.storage import BlobStorage, UploadWriter
@@ -112,8 +112,10 @@ class Uploads:
         writes: ContentWrites,
         *,
         blob_limit: int,
+        fenced: bool,
     ) -> None:
-        """`blob_limit`: bytes of the largest blob, 0 for any size."""
+        """`blob_limit`: bytes of the largest blob, 0 for any size. `fenced`: see LocalRegistry."""
+        self._fenced = fenced
         self.blob_limit = blob_limit
         self._db = db
         self._storage = storage
@@ -129,6 +131,9 @@ class Uploads:
         """
         upload_id = _own_id(name, secrets.token_bytes(8))
         repository = await self._repositories.ensure(name)
+        if self._fenced:
+            # A row would be refused; a file is not, and the client would send all its bytes for nothing.
+            await self._db.point(fence.check)
         if await self._storage.begin_upload(upload_id):
             return _unrecorded(upload_id, repository, 0)
         row = _row(Upload(str(uuid.uuid4()), repository, 0, {}))
