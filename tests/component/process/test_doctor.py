@@ -7,11 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support import forked
 from tests.support.processes import clean_environment
 from tests.support.registry import Registry
+from tests.support.waiting import until
 
 
 def ask(environment: dict[str, str], *words: str) -> tuple[int, str]:
@@ -29,6 +31,8 @@ def kinds(text: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_a_registry_that_runs_is_all_right(registry: Registry) -> None:
+    # Its job runner may have begun, or been held for other tests, a moment ago.
+    until(lambda: httpx.get(f"{registry.url}/readyz", timeout=60).json()["status"] == "ok", "not ready")
     code, text = ask(registry.environment, "doctor", "--json")
     found = kinds(text)
     # The disk of a machine that runs tests may be nearly full, which is true and not a fault of the test.
