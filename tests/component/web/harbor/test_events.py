@@ -200,6 +200,7 @@ def small(tmp_path: Path) -> Iterator[Registry]:
 def test_streams_are_bounded_and_end_with_the_server(small: Registry) -> None:
     with Api(small, small.admin) as admin, contextlib.ExitStack() as open_streams:
         _, name = admin.user()
+        began = time.monotonic()
         mine = [open_streams.enter_context(listening_to(small.url, auth=small.admin)) for _ in range(2)]
         answer = admin.get("/seawall/events")
         assert (answer.status_code, code(answer)) == (429, "TOO_MANY_REQUESTS"), answer.text
@@ -209,14 +210,17 @@ def test_streams_are_bounded_and_end_with_the_server(small: Registry) -> None:
         answer = httpx.get(small.url + PATH, auth=(name, PASSWORD))
         assert answer.status_code == 429
         assert "at this instance" in answer.text
+        # Longer than the answers of this test take in all, also on a machine that does other work.
+        time.sleep(max(0.0, 2 * (time.monotonic() - began) + 3))
         # A stream that is closed makes room.
         mine[0].close()
+        was_open = time.monotonic() - began
         until(lambda: _opens(small), lambda: "no room")
         figures = httpx.get(f"{small.url}/metrics").text
         assert 'seawall_event_streams_refused_total{bound="caller"}' in figures
         assert 'seawall_event_streams_refused_total{bound="process"}' in figures
         # How long streams were open is not how long the server took to answer.
-        assert _slowest(figures) < 5
+        assert _slowest(figures) < was_open
         started = time.monotonic()
         small.stop()
         # Not as long as answers that go on may take (http.drain_seconds).
