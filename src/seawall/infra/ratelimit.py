@@ -119,7 +119,7 @@ class RateLimiter:
 
     async def check_address(self, path: str, address: str) -> None:
         """Count a request to `path`. Raises RegistryError TOOMANYREQUESTS (with Retry-After)."""
-        if not self._settings.per_address or path in _FREE or not path.startswith(_COUNTED):
+        if not self.by_address or path in _FREE or not path.startswith(_COUNTED):
             return
         key = self._network(address)
         if key is not None:

@@ -341,7 +341,7 @@ def open_process(settings: Settings, *more: Part, serving: bool = False) -> Proc
     authority = functools.partial(ca_digest, settings)
     probe = Probe(db, storage, redis, keys, instances, health, settings.external_url, authority)
     if peers.enabled:
-        content.writes.elsewhere.join(peers.demand)
+        content.writes.join(peers.demand)
         registry = PeerRegistry(registry, peers.demand)
     # Server processes of one instance share its id.
     leading = ID_VARIABLE in os.environ

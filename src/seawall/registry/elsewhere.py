@@ -39,33 +39,3 @@ class Nowhere:
     async def ready_tags(self, repository: str, tags: Sequence[str]) -> Mapping[str, str]:
         """See Elsewhere.ready_tags."""
         return {}
-
-
-class Others:
-    """The other instances of this installation.
-
-    Peers join when they are opened, as hooks do: they need the content that asks them.
-    """
-
-    def __init__(self) -> None:
-        self._joined: Elsewhere = Nowhere()
-
-    def join(self, elsewhere: Elsewhere) -> None:
-        """Ask these from now on."""
-        self._joined = elsewhere
-
-    async def announced(self, repositories: Sequence[str]) -> bool:
-        """See Elsewhere.announced."""
-        return await self._joined.announced(repositories)
-
-    async def catch_up(self) -> bool:
-        """See Elsewhere.catch_up."""
-        return await self._joined.catch_up()
-
-    async def ready_repository(self, repository: str) -> None:
-        """See Elsewhere.ready_repository."""
-        await self._joined.ready_repository(repository)
-
-    async def ready_tags(self, repository: str, tags: Sequence[str]) -> Mapping[str, str]:
-        """See Elsewhere.ready_tags."""
-        return await self._joined.ready_tags(repository, tags)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from seawall.infra.db import Database
 from seawall.kernel.context import SYSTEM, actor
 from seawall.registry import accounting
-from seawall.registry.elsewhere import Others
+from seawall.registry.elsewhere import Elsewhere, Nowhere
 from seawall.registry.hooks import Hooks, QuotaNotice
 from seawall.registry.ledger import Limited
 from seawall.registry.receipts import Recorder
@@ -21,15 +21,20 @@ T = TypeVar("T")
 class ContentWrites:
     """Transactions that change content, and the hooks that take part in them.
 
-    `elsewhere`: where every change first looks for what other instances took before it.
+    `elsewhere`: where every change first looks for what other instances took before it; nowhere, until peers
+    join.
     """
 
     def __init__(self, db: Database, hooks: Hooks, receipts: Recorder) -> None:
         self._db = db
         self.hooks = hooks
         self.receipts = receipts
-        self.elsewhere = Others()
+        self.elsewhere: Elsewhere = Nowhere()
         self._limited = Limited()
+
+    def join(self, elsewhere: Elsewhere) -> None:
+        """Look there from now on. Peers join when they are opened, as hooks do: they need the content."""
+        self.elsewhere = elsewhere
 
     def account(self, project_id: int, *, free: bool, exact: bool) -> accounting.Account:
         """What a transaction changes of a project's sum; see Account."""

@@ -109,7 +109,7 @@ def test_a_project_is_not_empty_once_a_peer_took_a_push(site: Site) -> None:
 
 @pytest.mark.parametrize("how", ["manifest", "repository"])
 def test_what_is_deleted_while_its_copy_comes_stays_deleted(site: Site, how: str) -> None:
-    """The other instance is told of the deletion while it fetches the content."""
+    """The deletion comes to the other instance while that still fetches the content."""
     gone = []
     for one, other in _turns(site):
         project = site.api(one).project()

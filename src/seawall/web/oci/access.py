@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from seawall.infra.configuration import Configuration
 from seawall.kernel.context import actor
 from seawall.kernel.errors import RegistryError
 from seawall.registry.protocol import Visible
-from seawall.web.caller import EVERY_CALLER, Caller, Callers, CredentialsError
+from seawall.web.caller import Caller, Callers, CredentialsError
 from seawall.web.oci.http import Request, base_url
 from seawall.web.oci.naming import Naming
 
@@ -55,10 +56,8 @@ class RegistryAccess:
         `source`: the repository that a blob is mounted from. A challenge names it, so that the client gets
         one token for both; a user who may not pull from it uploads.
         """
-        try:
-            caller = request.caller = await self._identify(request)
-        except CredentialsError as error:
-            raise self._refusal(request, error, _wanted(name, action, source)) from None
+        # Most requests are let in, and need no words for what they lack.
+        caller = request.caller = await self._caller(request, lambda: _wanted(name, action, source))
         if not caller.unrestricted and not await self._allows(caller, name, action):
             wanted = _wanted(name, action, source)
             # Harbor's words.
@@ -110,7 +109,7 @@ class RegistryAccess:
 
     async def authorize_base(self, request: Request) -> None:
         """Raise RegistryError unless the caller is known (or nobody needs to be)."""
-        caller = await self._caller(request, None)
+        caller = await self._caller(request, lambda: None)
         if caller.grant is None and not caller.unrestricted and not caller.principal.known:
             raise self._challenge(request, None, None)
 
@@ -129,7 +128,7 @@ class RegistryAccess:
 
     async def _catalog_caller(self, request: Request) -> Caller:
         """The caller, whose token (if it has one) is for the catalog. Raises 401 for an anonymous one."""
-        caller = await self._caller(request, _CATALOG)
+        caller = await self._caller(request, lambda: _CATALOG)
         if caller.grant is not None:
             if not caller.grant.allows("registry", "catalog", "*"):
                 raise self._challenge(request, _CATALOG, "insufficient_scope")
@@ -145,27 +144,18 @@ class RegistryAccess:
             raise RegistryError("DENIED", "the token lacks the scope api-read")
         return caller
 
-    async def _caller(self, request: Request, scope: str | None) -> Caller:
+    async def _caller(self, request: Request, scope: Callable[[], str | None]) -> Caller:
+        """Who calls; `scope` gives that of the token which a challenge asks for. Raises RegistryError."""
+        header, agent = request.headers.get("authorization"), request.headers.get("user-agent", "")
         try:
-            return await self._identify(request)
+            return await self._callers.of_registry(header, request.address, agent)
         except CredentialsError as error:
-            raise self._refusal(request, error, scope) from None
-
-    async def _identify(self, request: Request) -> Caller:
-        """Who calls. Raises CredentialsError, TOOMANYREQUESTS."""
-        if not self._callers.auth.required:
-            return EVERY_CALLER
-        headers = request.headers
-        return await self._callers.of_registry(
-            headers.get("authorization"), request.address, headers.get("user-agent", "")
-        )
-
-    def _refusal(self, request: Request, error: CredentialsError, scope: str | None) -> RegistryError:
-        invalid = "invalid_token" if error.bearer or error.malformed else None
-        if error.reason is not None:
-            # Two registries behind one address look like this, and so do clocks that are wrong.
-            log.warning("token refused", reason=error.reason, path=request.scope["path"])
-        return self._challenge(request, scope if error.bearer else None, invalid, error.reason)
+            invalid = "invalid_token" if error.bearer or error.malformed else None
+            if error.reason is not None:
+                # Two registries behind one address look like this, and so do clocks that are wrong.
+                log.warning("token refused", reason=error.reason, path=request.scope["path"])
+            wanted = scope() if error.bearer else None
+            raise self._challenge(request, wanted, invalid, error.reason) from None
 
     async def _allows(self, caller: Caller, name: str, action: str) -> bool:
         if caller.unrestricted:
