@@ -78,9 +78,18 @@ class LeasedWriter:
         """See UploadWriter.write."""
         await self._writer.write(data)
 
-    async def pause(self) -> dict[str, Any]:
+    @property
+    def surplus(self) -> bool:
+        """See UploadWriter.surplus."""
+        return self._writer.surplus
+
+    async def pause(self, *, held: bool = False) -> dict[str, Any]:
         """See UploadWriter.pause."""
-        return await self._writer.pause()
+        return await self._writer.pause(held=held)
+
+    async def leave(self) -> None:
+        """See UploadWriter.leave."""
+        await self._writer.leave()
 
     async def digest(self, algorithm: str) -> str:
         """See UploadWriter.digest."""

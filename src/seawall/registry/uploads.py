@@ -176,7 +176,10 @@ class Uploads:
         """
         with session_errors():
             if self._storage.locks_sessions:
-                return await self._storage.open_upload(upload.id, upload.offset, upload.state, last=last)
+                writer = await self._storage.open_upload(upload.id, upload.offset, upload.state, last=last)
+                if writer.surplus:
+                    await self._require_leftovers(upload, writer)
+                return writer
             lease = await leases.acquire(self._db, upload.id)
             try:
                 writer = await self._storage.open_upload(upload.id, upload.offset, upload.state)
@@ -184,6 +187,22 @@ class Uploads:
                 await asyncio.shield(lease.release())
                 raise
             return leases.LeasedWriter(writer, lease)
+
+    async def _require_leftovers(self, upload: Upload, writer: UploadWriter) -> None:
+        """Raise UploadBusyError when another request has recorded the bytes past the offset.
+
+        It did so between the look at the session and its lock. Bytes without a record are of a request that
+        broke off.
+        """
+        query = select(uploads.c.upload_offset).where(uploads.c.id == upload.id)
+        try:
+            recorded = await self._db.point(lambda c: c.execute(query).scalar())
+        except BaseException:
+            await asyncio.shield(writer.release())
+            raise
+        if recorded != (upload.offset if upload.recorded else None):
+            await asyncio.shield(writer.release())
+            raise UploadBusyError
 
     async def save_progress(self, upload: Upload, writer: UploadWriter) -> int:
         """Close `writer` and record how far the session got; returns the new offset in bytes.
@@ -195,7 +214,8 @@ class Uploads:
             # The order matters only for backends without a lock: state first, then the record.
             try:
                 with session_errors():
-                    state = await writer.pause()
+                    # Held until the record is there: another writer would cut what it does not name yet.
+                    state = await writer.pause(held=True)
             except StorageFullError:
                 await asyncio.shield(self.discard(upload, writer))
                 raise
@@ -221,6 +241,7 @@ class Uploads:
                 await self._repositories.writing(upload.repository.name, record)
             return offset
         finally:
+            await asyncio.shield(writer.leave())
             await _unlock(writer)
 
     async def finish(

@@ -48,8 +48,18 @@ class UploadWriter(Protocol):
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`, hashing it on the way."""
 
-    async def pause(self) -> dict[str, Any]:
-        """Close the writer; returns the JSON-able state that `open_upload` needs to go on elsewhere."""
+    @property
+    def surplus(self) -> bool:
+        """Whether the session has bytes past the offset that it was opened at; the first write drops them."""
+
+    async def pause(self, *, held: bool = False) -> dict[str, Any]:
+        """Close the writer; returns the JSON-able state that `open_upload` needs to go on elsewhere.
+
+        `held`: a backend that locks sessions keeps others out until `leave`.
+        """
+
+    async def leave(self) -> None:
+        """Let others write to a session that was paused with `held`."""
 
     async def digest(self, algorithm: str) -> str:
         """Hex digest of all bytes so far, from the running hash or else by reading them again."""
@@ -89,7 +99,7 @@ class BlobStorage(Protocol):
     async def open_upload(
         self, upload_id: str, offset: int, state: dict[str, Any], *, last: bool = False
     ) -> UploadWriter:
-        """Open session `upload_id` at `offset`; bytes past it, left by a broken request, are dropped.
+        """Open session `upload_id` at `offset`; its first write drops what a broken request left past it.
 
         `last`: the request ends the session, so a few bytes may be written with the commit. Another writer is
         noticed only then.

@@ -14,6 +14,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,7 +70,7 @@ class FilesystemStorage:
         """See BlobStorage.open_upload."""
         writer = FileWriter(self, upload_id, offset, state, last=last)
         # Opening a fresh session is deferred to its first write, so a small blob costs one thread hop.
-        if offset:
+        if offset or state.get("begun"):
             await self.write(writer.open)
         return writer
 
@@ -212,7 +213,8 @@ class FileWriter:
 
     `state["sha256"]` is the digest of the first `offset` bytes as the last writer knew it. When a request
     brings no more bytes (the closing PUT of Docker's clients), it answers `digest` without reading the
-    file again, on whatever instance that request lands.
+    file again, on whatever instance that request lands. It counts only while the file's time is
+    `state["written"]` (nanoseconds): else somebody has written since, and has no record of it.
     """
 
     def __init__(
@@ -229,6 +231,9 @@ class FileWriter:
         self._fd = -1
         self._offset = offset
         self._known: str | None = state.get("sha256")
+        self._written: int | None = state.get("written")
+        # Whether the file has bytes past `_offset`, which are cut by the first write.
+        self._surplus = False
         # Bytes that the file has, if it must be there: it is the session.
         self._begun: int | None = state.get("begun")
         # None: the hash of the bytes before `offset` is not at hand and must be read back when needed.
@@ -242,8 +247,13 @@ class FileWriter:
         """Bytes the session holds."""
         return self._offset + len(self._tail)
 
+    @property
+    def surplus(self) -> bool:
+        """See UploadWriter.surplus."""
+        return self._surplus
+
     def open(self) -> None:
-        """Open, lock and cut the file to the recorded offset (blocking)."""
+        """Open and lock the file (blocking)."""
         there = self._begun is not None or self._offset > 0
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | (0 if there else os.O_CREAT), 0o600)
@@ -254,13 +264,15 @@ class FileWriter:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._require_same_file(fd)
-            size = os.fstat(fd).st_size
+            status = os.fstat(fd)
+            size = status.st_size
             if size < self._offset:
                 raise UploadLostError(f"holds {size} bytes, {self._offset} were recorded")
             if self._begun is not None and size != self._begun:
                 raise UploadBusyError
-            if size > self._offset:
-                os.ftruncate(fd, self._offset)
+            if status.st_mtime_ns != self._written:
+                self._known = None
+            self._surplus = size > self._offset
         except BlockingIOError:
             os.close(fd)
             raise UploadBusyError from None
@@ -289,11 +301,16 @@ class FileWriter:
             return
         await self._storage.write(self._write, data)
 
-    async def pause(self) -> dict[str, Any]:
+    async def pause(self, *, held: bool = False) -> dict[str, Any]:
         """See UploadWriter.pause."""
         known = self._hash.hexdigest() if self._hash is not None else self._known
-        await self._storage.write(self._pause)
-        return {"sha256": known} if known else {}
+        written = await self._storage.write(self._pause, held)
+        return {"sha256": known, "written": written} if known and written else {}
+
+    async def leave(self) -> None:
+        """See UploadWriter.leave."""
+        if self._fd >= 0:
+            await self._storage._run(self._close)
 
     async def digest(self, algorithm: str) -> str:
         """See UploadWriter.digest."""
@@ -322,10 +339,17 @@ class FileWriter:
         if self._fd >= 0:
             await self._storage._run(self._close)
 
-    def _write(self, data: bytes | bytearray | memoryview) -> None:
+    def _ready(self) -> None:
+        """Have the file open, with the bytes up to `_offset` and no more."""
         if self._fd < 0:
             self.open()
+        if self._surplus:
+            os.ftruncate(self._fd, self._offset)
+            self._surplus = False
         self._write_tail()
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        self._ready()
         if self._hash is None:
             self._hash = self._rehash("sha256")
         self._known = None
@@ -342,19 +366,24 @@ class FileWriter:
             self._offset += written
             self._tail = memoryview(self._tail)[written:]
 
-    def _pause(self) -> None:
+    def _pause(self, held: bool) -> int | None:
         if self._tail:
-            self.open()
-            self._write_tail()
+            self._ready()
         # The session has been used, also where no bytes came (`FilesystemStorage.drop_resting`).
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(self._path if self._fd < 0 else self._fd)
-        self._close()
+        if self._fd < 0:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(self._path)
+            return None
+        # Not the system's time, which has steps of some milliseconds: others write in one of these.
+        now = time.time_ns()
+        os.utime(self._fd, ns=(now, now))
+        written = os.fstat(self._fd).st_mtime_ns
+        if not held:
+            self._close()
+        return written
 
     def _rehash(self, algorithm: str) -> Any:
-        if self._fd < 0:
-            self.open()
-        self._write_tail()
+        self._ready()
         running = hashlib.new(algorithm)
         position = 0
         while position < self._offset:
@@ -369,9 +398,7 @@ class FileWriter:
         return str(self._rehash(algorithm).hexdigest())
 
     def _commit(self, key: str) -> None:
-        if self._fd < 0:
-            self.open()
-        self._write_tail()
+        self._ready()
         # The file may be a session's that rested for days; as a blob it is new, and the sweep for orphans
         # (which goes by age) must not take it before its metadata are committed.
         os.utime(self._fd)

@@ -96,9 +96,18 @@ class _Writer:
             await self._inner.write(data)
         BYTES.inc(self._meters.driver, "in", by=len(data))
 
-    async def pause(self) -> dict[str, Any]:
+    @property
+    def surplus(self) -> bool:
+        """See UploadWriter.surplus."""
+        return self._inner.surplus
+
+    async def pause(self, *, held: bool = False) -> dict[str, Any]:
         """See UploadWriter.pause."""
-        return await self._inner.pause()
+        return await self._inner.pause(held=held)
+
+    async def leave(self) -> None:
+        """See UploadWriter.leave."""
+        await self._inner.leave()
 
     async def digest(self, algorithm: str) -> str:
         """See UploadWriter.digest."""

@@ -107,8 +107,17 @@ class ObjectWriter:
         if self._stream.size >= _MAX_PARTS * self._storage.part_bytes:
             await self._flush()
 
-    async def pause(self) -> dict[str, Any]:
+    @property
+    def surplus(self) -> bool:
+        """See UploadWriter.surplus: what no record names is in objects of its own."""
+        return False
+
+    async def leave(self) -> None:
+        """See UploadWriter.leave: nothing is locked here."""
+
+    async def pause(self, *, held: bool = False) -> dict[str, Any]:
         """See UploadWriter.pause."""
+        del held
         await self._flush()
         state: dict[str, Any] = {"since": self._since, "parts": [list(part) for part in self._parts]}
         known = self._hash.hexdigest() if self._hash is not None else self._known
