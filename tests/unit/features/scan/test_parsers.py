@@ -105,6 +105,14 @@ def test_damaged_rpm_databases_never_crash(rpms: dict[str, bytes], backend: str)
     check()
 
 
+def test_an_rpm_schema_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "db") as connection:
+        connection.execute("CREATE TABLE Packages (blob BLOB)")
+    damaged = (tmp_path / "db").read_bytes().replace(b"CREATE TABLE", b"CREATE TABL\x80")
+    with pytest.raises(ParseError, match="rpm database"):
+        rpm.database(damaged)
+
+
 def test_rpm_view_that_never_ends_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "db") as connection:
         connection.execute(

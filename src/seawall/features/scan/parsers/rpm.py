@@ -117,7 +117,8 @@ def _sqlite(data: bytes) -> Iterator[bytes]:
         for (blob,) in connection.execute("SELECT blob FROM Packages LIMIT 200000"):
             if isinstance(blob, bytes) and len(blob) <= _MAX_HEADER:
                 yield blob
-    except (sqlite3.Error, OverflowError, MemoryError) as error:
+    # Its messages quote the schema, which need not be text (UnicodeDecodeError).
+    except (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError) as error:
         if steps > _STEPS:
             raise TooMuchError("rpm database takes too long to read") from None
         raise ParseError(f"rpm database: {error}") from None
