@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,20 +62,49 @@ def names(path: Path) -> set[str]:
         connection.close()
 
 
+@contextmanager
+def left_at_each_statement(path: Path, check: Callable[[Path, str], None]) -> Iterator[None]:
+    """`check` a copy of what a kill would leave of a database, before each statement in the block.
+
+    What a process has written stays when it is killed (the kernel has it), and the process stands still here:
+    the files of the database are what it would leave. `killed_before` runs all up to there anew for each.
+    """
+    copies = path.parent / "left"
+
+    def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        shutil.rmtree(copies, ignore_errors=True)
+        copies.mkdir()
+        # The database, its journal, and the two files of its log, if they are there.
+        for file in path.parent.glob(f"{path.name}*"):
+            shutil.copy(file, copies)
+        check(copies / path.name, statement)
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
+        shutil.rmtree(copies, ignore_errors=True)
+
+
 def test_start_killed_before_any_statement_is_resumed(tmp_path: Path) -> None:
     whole = tmp_path / "whole.db"
-    with statements() as seen:
+    looked: list[str] = []
+
+    def nothing(path: Path, statement: str) -> None:
+        # All or nothing, so that a few resumed starts stand for all that found nothing.
+        assert names(path) == set(), statement
+        looked.append(statement)
+
+    with left_at_each_statement(whole, nothing):
         migrate.upgrade(f"sqlite:///{whole}")
-    assert len(seen) > 100
-    for number in range(len(seen)):
+    assert len(looked) > 100
+    for number in [*range(0, len(looked), 40), len(looked) - 1]:
         path = tmp_path / f"{number}.db"
         killed_before(number, f"sqlite:///{path}")
-        # All or nothing, so that one resumed start stands for all that found nothing.
-        assert names(path) == set(), seen[number]
-        if number % 40 == 0 or number == len(seen) - 1:
-            migrate.upgrade(f"sqlite:///{path}")
-            assert names(path) == names(whole)
-        path.unlink()
+        assert names(path) == set(), looked[number]
+        migrate.upgrade(f"sqlite:///{path}")
+        assert names(path) == names(whole)
 
 
 def revision(url: str) -> str | None:
@@ -94,16 +123,21 @@ def test_killed_upgrade_is_resumed(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     url = f"sqlite:///{path}"
     shutil.copy(old, path)
-    with statements() as seen:
+    looked: list[str] = []
+
+    def as_before(left: Path, statement: str) -> None:
+        assert names(left) == names(old), statement
+        looked.append(statement)
+
+    with left_at_each_statement(path, as_before):
         migrate.upgrade(url)
     whole = names(path)
-    # Each third one, for time's sake; the first start above has every one.
-    for number in range(0, len(seen), 3):
-        for left in tmp_path.glob("new.db*"):
-            left.unlink()
+    for number in [*range(0, len(looked), 40), len(looked) - 1]:
+        for file in tmp_path.glob("new.db*"):
+            file.unlink()
         shutil.copy(old, path)
         killed_before(number, url)
-        assert names(path) == names(old), seen[number]
+        assert names(path) == names(old), looked[number]
     assert revision(url) == "0001"
     migrate.upgrade(url)
     assert names(path) == whole
