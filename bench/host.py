@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -31,6 +32,11 @@ def program(name: str) -> str:
     if found is None:
         raise FileNotFoundError(name)
     return found
+
+
+def random_password() -> str:
+    """A password that the rules for passwords accept, whatever is drawn."""
+    return secrets.token_urlsafe(16) + "Aa1"
 
 
 def free_port() -> int:

@@ -24,7 +24,7 @@ from tests.support.servers.postgres import Postgres
 
 from bench import client, load
 from bench.client import Connection, Source
-from bench.host import Process, free_port, missing_packages, program
+from bench.host import Process, free_port, missing_packages, program, random_password
 from bench.report import Row
 from bench.targets import MANIFEST_TYPE, REGISTRY, REPOSITORY, Target, start_registry
 from seawall.availability.cluster.balancer import Balancer, haproxy
@@ -64,7 +64,7 @@ class Servers:
 
         `auth`: whether clients must sign in; the targets' `token` does it.
         """
-        password = secrets.token_urlsafe(16)
+        password = random_password()
         environment = {
             "SEAWALL_DATABASE__URL": url,
             "SEAWALL_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),

@@ -30,7 +30,7 @@ from typing import Any
 import httpx
 
 from bench.client import Body, Connection
-from bench.host import Process, free_port, missing_packages, program
+from bench.host import Process, free_port, missing_packages, program, random_password
 from bench.targets import MANIFEST_TYPE, REGISTRY, SEAWALL, start_registry
 
 _PROJECT = "bench"
@@ -74,7 +74,7 @@ class _Registry:
 
 def _seawall(root: Path) -> _Registry:
     root.mkdir()
-    port, password = free_port(), secrets.token_urlsafe(16)
+    port, password = free_port(), random_password()
     environment = {
         "SEAWALL_DATA_DIR": str(root / "data"),
         "SEAWALL_ADMIN_PASSWORD": password,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import client
-from bench.host import Process, free_port, program
+from bench.host import Process, free_port, program, random_password
 from seawall.availability.cluster.balancer import Balancer, nginx
 
 SEAWALL = "Seawall"
@@ -45,7 +44,7 @@ def start_seawall(root: Path, *, auth: bool, quiet: bool) -> Target:
     """Seawall embedded (SQLite, local disk), with its default settings."""
     root.mkdir()
     port = free_port()
-    password = secrets.token_urlsafe(16)
+    password = random_password()
     environment = {
         "SEAWALL_DATA_DIR": str(root / "data"),
         "SEAWALL_AUTH__MODE": "local" if auth else "none",
