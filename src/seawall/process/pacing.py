@@ -39,7 +39,9 @@ class Pace:
             self._loop, self._begun, self._waiting = loop, 0, deque()
         if self._begun < self._most and not self._waiting:
             self._begun += 1
-            if self._begun == 1:
+            # Not at the first: a loop that has little to do would go round once more for each request. Those
+            # of several such rounds are counted as if they were of one.
+            if self._begun == (self._most + 1) // 2:
                 self._since = time.monotonic()
                 loop.call_soon(self._next, loop)
             return

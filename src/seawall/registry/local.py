@@ -121,7 +121,7 @@ class LocalRegistry(Registry):
                 return OpenBlob(blob.digest, blob.size, read, data=data)
         place = self.storage.locate(blob.key)
         if place.path is not None:
-            await self.stored.require(blob)
+            await self.stored.require_file(blob)
         return OpenBlob(blob.digest, blob.size, read, url=place.url, path=place.path)
 
     async def put_blob(self, name: str, digest: str, body: AsyncIterator[bytes]) -> str:

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -31,6 +32,9 @@ from seawall.registry.model import Blob
 # costs more than its few bytes. The cache holds at most the second number of bytes a process.
 SMALL_BLOB = 64 * 1024
 _SMALL_TOTAL = 32 * 1024 * 1024
+# So long a file that was just sent counts as there; the look costs as much as the rest of a request.
+_SEEN_SECONDS = 1.0
+_SEEN_FILES = 4096
 # Longer pieces are hashed in a thread.
 _INLINE = 64 * 1024
 log: Any = structlog.get_logger("seawall.storage")
@@ -51,11 +55,28 @@ class StoredBlobs:
         self._cache = cache or NoCache()
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
+        # By storage key: when storage last had all bytes (monotonic), the oldest first.
+        self._seen: OrderedDict[str, float] = OrderedDict()
 
     async def require(self, blob: Blob) -> None:
         """Raises BLOB_UNKNOWN when storage has not all bytes of the blob: who has it may push it again."""
         if not await self.has(blob.key, blob.size):
             raise missing(blob.digest)
+
+    async def require_file(self, blob: Blob) -> None:
+        """`require` for a file that is about to be sent: what was there a second ago is not asked for again.
+
+        A file that goes meanwhile fails the answer, as one would that goes after the look. Who asks again
+        learns what `require` says.
+        """
+        now = time.monotonic()
+        if now - self._seen.get(blob.key, -_SEEN_SECONDS) < _SEEN_SECONDS:
+            return
+        await self.require(blob)
+        self._seen[blob.key] = now
+        self._seen.move_to_end(blob.key)
+        if len(self._seen) > _SEEN_FILES:
+            self._seen.popitem(last=False)
 
     async def has(self, key: str, size: int) -> bool:
         """Whether storage has `size` bytes under `key`."""

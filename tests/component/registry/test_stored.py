@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from seawall.kernel.errors import RegistryError, UnavailableError
+from seawall.registry import stored
 from tests.support.lab import Lab, Run
 
 SIZES = [1000, 3_000_000]
@@ -69,6 +70,33 @@ def test_a_push_brings_back_what_storage_lost(run: Run, size: int) -> None:
         assert await lab.content.mount_blob("p/b", digest, "p/a")
         kept = [item.key async for item in lab.services.storage.list()]
         assert [(await lab.content.blobs.get("p/a", digest)).key] == kept
+
+    run(body)
+
+
+def test_a_file_counts_as_there_for_a_second_only(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at the disk for each pull would cost as much as the pull; a hung disk must not stop the loop."""
+
+    async def body(lab: Lab) -> None:
+        await lab.project()
+        digest = await lab.blob("p/a", secrets.token_bytes(SIZES[1]))
+        size, looks = lab.services.storage.size, 0
+
+        async def counted(key: str) -> int | None:
+            nonlocal looks
+            looks += 1
+            return await size(key)
+
+        monkeypatch.setattr(lab.services.storage, "size", counted)
+        for _ in range(20):
+            assert (await lab.content.open_blob("p/a", digest, whole=True)).path is not None
+        assert looks == 1
+        await lose(lab, "p/a", digest)
+        with pytest.raises(RegistryError, match="missing from storage"):
+            await lab.content.blob_size("p/a", digest)
+        monkeypatch.setattr(stored, "_SEEN_SECONDS", 0.0)
+        with pytest.raises(RegistryError, match="missing from storage"):
+            await lab.content.open_blob("p/a", digest, whole=True)
 
     run(body)
 

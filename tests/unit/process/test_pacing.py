@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from seawall.process.pacing import Pace
 
@@ -102,4 +106,22 @@ def test_another_loop_begins_anew() -> None:
         await asyncio.wait_for(asyncio.gather(*(pace.begin() for _ in range(5))), 30)
 
     asyncio.run(body())
+    asyncio.run(body())
+
+
+def test_requests_that_come_one_by_one_cost_few_rounds_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        pace, loop = Pace(32, 60), asyncio.get_running_loop()
+        rounds, before = 0, loop.call_soon
+
+        def counted(callback: Callable[..., object], *args: object, **more: Any) -> asyncio.Handle:
+            nonlocal rounds
+            rounds += callback == pace._next
+            return before(callback, *args, **more)
+
+        monkeypatch.setattr(loop, "call_soon", counted)
+        for _ in range(320):
+            await pace.begin()
+        assert 0 < rounds <= 40
+
     asyncio.run(body())
