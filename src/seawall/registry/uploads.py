@@ -305,7 +305,7 @@ class Uploads:
 
         async def link(repository: Repository) -> str:
             named = await self._writes.charged(lambda c, exact: link_upload(c, repository, exact))
-            return str(named.rows[0][0])
+            return str(named.rows[0][0]) if named.rows else await self._named(digest)
 
         try:
             if upload is not None and upload.recorded:
@@ -325,6 +325,14 @@ class Uploads:
                 await asyncio.wait_for(self._storage.delete(key), 2)
         await writer.finish()
         return Blob(digest, size, used)
+
+    async def _named(self, digest: str) -> str:
+        """The key of the blob's bytes, after a commit whose answers were lost with the connection."""
+        query = select(blobs.c.storage_key).where(blobs.c.digest == digest)
+        key = await self._db.point(lambda c: c.execute(query).scalar())
+        if key is None:
+            raise UnavailableError("the blob was collected while it was pushed; push it again")
+        return str(key)
 
     async def _replace(self, digest: str, lost: str, key: str) -> str:
         """Name the bytes at `key` instead of those at `lost`, which are gone; returns the named key."""

@@ -39,7 +39,10 @@ _NOTHING = "22012"
 
 
 class Later:
-    """A statement that is kept for the end of a transaction; `rows` are its answer once that has come."""
+    """A statement that is kept for the end of a transaction; `rows` are its answer once that has come.
+
+    They stay None where the connection broke during COMMIT: the transaction has happened without its answers.
+    """
 
     __slots__ = ("last", "otherwise", "parameters", "rows", "statement")
 
@@ -54,7 +57,7 @@ class Later:
         self.parameters = parameters
         self.last = last
         self.otherwise = otherwise
-        self.rows: list[Any] = []
+        self.rows: list[Any] | None = None
 
 
 # A statement with its parameters. Building a statement takes longer than sending it, so those of every push

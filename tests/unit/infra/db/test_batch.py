@@ -34,7 +34,7 @@ def test_at_once_on_sqlite() -> None:
         values = select(NUMBERS.c.v).where(NUMBERS.c.n > bindparam("least")).order_by(NUMBERS.c.n)
         assert many(connection, (count, {}), (values, {"least": 0})) == [[(2,)], [(10,), (20,)]]
         changed = later(connection, update(NUMBERS).values(v=1).returning(NUMBERS.c.n))
-        assert sorted(changed.rows) == [(1,), (2,)]
+        assert sorted(changed.rows or []) == [(1,), (2,)]
         flush(connection)
         with pytest.raises(KeyError):
             later(connection, delete(NUMBERS).where(NUMBERS.c.n == 3), otherwise=KeyError(3))
