@@ -10,8 +10,8 @@ WORKERS ?= $(shell expr $$(nproc) + 2)
 HOST := tests/system/cluster/test_chaos.py tests/system/sites/test_dr_sites.py \
   tests/system/cluster/test_storage.py tests/system/host
 
-# COVERAGE=1 measures branch coverage of what runs beside others, servers and commands included; `.coverage` has it.
-COVER := $(if $(COVERAGE),--cov --cov-report= --cov-fail-under=0)
+# Where `make coverage` keeps the copies of the sources that mark what they reach, and the marks.
+MARKS := $(CURDIR)/build/coverage
 
 PORTAL := src/seawall/portal_dist/index.html
 PORTAL_SOURCES := $(shell find portal -type f -not -path '*/node_modules/*')
@@ -45,7 +45,7 @@ serve: install
 # the host run last, one after the other, and once more likewise.
 test: install
 	bash .ci/packages.sh
-	$(BIN)/python -m pytest -n $(WORKERS) $(COVER) $(addprefix --ignore=,$(HOST)) || \
+	$(BIN)/python -m pytest -n $(WORKERS) $(addprefix --ignore=,$(HOST)) || \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(addprefix --ignore=,$(HOST))
 	$(BIN)/python -m pytest $(HOST) || \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(HOST)
@@ -58,10 +58,12 @@ test-clients: install
 	@$(BIN)/python -m tests.support.foreign
 	$(BIN)/python -m pytest tests/clients
 
-# The same with branch coverage; below 90 % of src it fails.
-coverage:
-	$(MAKE) test COVERAGE=1
-	$(BIN)/coverage report
+# The same with branch coverage of src, in servers and commands too (tests/support/branches.py). Prints what each
+# module lacks, the worst last, and fails below 90 %.
+coverage: install
+	$(BIN)/python -m tests.support.branches prepare $(MARKS)
+	PYTHONPYCACHEPREFIX=$(MARKS)/code $(MAKE) test
+	$(BIN)/python -m tests.support.branches report $(MARKS)
 
 # No server, no network.
 unit: install

@@ -1,13 +1,14 @@
-"""What a command shows on a terminal: standard error is a pseudo-terminal, standard output a pipe."""
+"""What a command shows on a terminal: standard error is a pseudo-terminal, standard output a file."""
 
 from __future__ import annotations
 
 import os
 import pty
 import subprocess
+import tempfile
 import threading
 
-from tests.support.processes import SEAWALL
+from tests.support.forked import Forked
 from tests.support.registry import Registry
 
 
@@ -25,18 +26,21 @@ def at_terminal(server: Registry, *words: str) -> tuple[subprocess.CompletedProc
 
     reader = threading.Thread(target=read)
     reader.start()
-    try:
-        done = subprocess.run(
-            [*SEAWALL, *words],
-            env={**server.environment, "TERM": "xterm", "COLUMNS": "120"},
-            cwd=server.data_dir.parent,
-            stdout=subprocess.PIPE,
-            stderr=theirs,
-            text=True,
-            timeout=240,
-        )
-    finally:
-        os.close(theirs)
-        reader.join()
-        os.close(ours)
-    return done, shown.decode()
+    environment = {**server.environment, "TERM": "xterm", "COLUMNS": "120"}
+    with tempfile.TemporaryFile() as out, open(os.devnull, "rb") as nothing:
+        output = (out.fileno(), theirs)
+        try:
+            process = Forked(
+                list(words), environment, server.data_dir.parent, output=output, stdin=nothing.fileno()
+            )
+        finally:
+            os.close(theirs)
+        try:
+            code = process.wait(240)
+        finally:
+            process.kill()
+            reader.join()
+            os.close(ours)
+        out.seek(0)
+        text = out.read().decode()
+    return subprocess.CompletedProcess(process.args, code, text), shown.decode()
