@@ -140,6 +140,9 @@ def parse(payload: bytes, content_type: str | None) -> Manifest:
     for value in (media_type, artifact_type, config_media_type):
         if value is not None and len(value) > 255:
             raise RegistryError("MANIFEST_INVALID", "media type is longer than 255 characters")
+        # PostgreSQL has no NUL in a text, and SQLite has: a peer could not take the artifact of another one.
+        if value is not None and "\0" in value:
+            raise RegistryError("MANIFEST_INVALID", "media type has a NUL character")
     return Manifest(
         media_type=media_type,
         artifact_type=artifact_type,

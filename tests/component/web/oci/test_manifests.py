@@ -120,6 +120,15 @@ def test_malformed_manifest_is_refused(repo: Repo, data: bytes, media_type: str)
     assert repo.head_manifest("malformed").status_code == 404
 
 
+def test_nul_in_a_media_type_is_refused(repo: Repo) -> None:
+    """On every database: PostgreSQL cannot store it, and no peer may take what another cannot."""
+    data = encode(
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [], "artifactType": "application/x\0y"}
+    )
+    assert_error(repo.put_manifest("nul", data, OCI_INDEX), 400, "MANIFEST_INVALID")
+    assert repo.head_manifest("nul").status_code == 404
+
+
 def test_oversized_manifest_is_refused(repo: Repo) -> None:
     big = Content()
     big.index([], annotations={"big": "x" * (32 << 20)})
