@@ -89,7 +89,7 @@ class Receiver:
                 await self._receive(chunk.body, writer)
         except StorageFullError:
             # What arrived would keep the disk full; the client already knows that it cannot stay.
-            await asyncio.shield(self._uploads.discard(upload, writer))
+            await asyncio.shield(self._uploads.discard_full(upload, writer))
             raise
         except BaseException:
             # What arrived is kept, so that the client can ask for the offset and go on from there.

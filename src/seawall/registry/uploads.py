@@ -26,6 +26,7 @@ from seawall.infra import leases
 from seawall.infra.db import Database, fence
 from seawall.infra.db.batch import Later, flush, later
 from seawall.infra.db.dialect import dialect_of, upsert
+from seawall.infra.db.faults import DatabaseError, Fault
 from seawall.infra.storage import BlobStorage, UploadWriter
 from seawall.infra.storage.base import UploadBusyError, UploadLostError
 from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
@@ -217,7 +218,7 @@ class Uploads:
                     # Held until the record is there: another writer would cut what it does not name yet.
                     state = await writer.pause(held=True)
             except StorageFullError:
-                await asyncio.shield(self.discard(upload, writer))
+                await asyncio.shield(self.discard_full(upload, writer))
                 raise
 
             changed = RegistryError(
@@ -281,7 +282,7 @@ class Uploads:
             key = await writer.commit(_new_key(digest))
         except StorageFullError:
             # What arrived would keep the disk full; the client already knows that it cannot stay.
-            await asyncio.shield(self.discard(upload, writer))
+            await asyncio.shield(self.discard_full(upload, writer))
             raise
         now = time.time()
         before = self._writes.hooks.of("before_blob", replica=replica)
@@ -315,6 +316,12 @@ class Uploads:
         except accounting.QuotaExceededError:
             if upload is None or await self._forget(upload):
                 await self._storage.delete(key)
+            raise
+        except DatabaseError as error:
+            # Nothing was committed, and nothing will be as long as these bytes are on the database's disk.
+            if error.fault is Fault.FULL:
+                with contextlib.suppress(UnavailableError):
+                    await asyncio.shield(self._storage.delete(key))
             raise
         if used != key and not await self._stored.has(used, size):
             used = await self._replace(digest, used, key)
@@ -359,6 +366,19 @@ class Uploads:
         """End the session, if there is one, and drop its bytes."""
         if upload is None or await self._forget(upload):
             await writer.abort()
+
+    async def discard_full(self, upload: Upload | None, writer: UploadWriter) -> None:
+        """`discard` when storage is full, which the database may be too: one disk for both.
+
+        The bytes go first where the writer has locked the session: as long as they are there, nothing can be
+        written to the database. A row that stays is of a session without bytes, and goes when it has rested.
+        """
+        if upload is None or not self._storage.locks_sessions:
+            await self.discard(upload, writer)
+            return
+        await writer.abort()
+        with contextlib.suppress(UnavailableError):
+            await self._forget(upload)
 
     async def _forget(self, upload: Upload) -> bool:
         """Delete the session's row, if it has one; whether the caller is the one that ended the session."""

@@ -102,6 +102,23 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
         registry.close()
 
 
+@pytest.fixture
+def one_disk(tmp_path: Path) -> Iterator[Disk]:
+    """The database is on this disk too, as where one command starts everything."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    registry = Registry(place / "data", {"SEAWALL_HTTP__WORKERS": "1", "SEAWALL_JOBS__EMBEDDED": "false"})
+    registry.log = tmp_path / "server.log"
+    mount = 'mount -t tmpfs -o size=16m tmpfs "$0" && exec "$@"'
+    registry.prefix = ["unshare", "--mount", "sh", "-c", mount, str(place)]
+    registry.start()
+    try:
+        registry.create_project("p", public=True)
+        yield Disk(registry, place)
+    finally:
+        registry.close()
+
+
 def ready(disk: Disk) -> dict[str, object]:
     answer = disk.http.get("/readyz")
     assert answer.status_code == 200, answer.text
@@ -155,3 +172,35 @@ def test_a_disk_that_became_read_only(disk: Disk) -> None:
     until(lambda: ready(disk)["status"] == "ok", lambda: ready(disk))
     assert disk.push(secrets.token_bytes(MIB)).status_code == 201
     assert "Traceback" not in disk.registry.log.read_text()
+
+
+def test_what_does_not_fit_leaves_the_database_its_space(one_disk: Disk) -> None:
+    """Bytes of a session with a row: the row cannot go as long as they fill the disk."""
+    first = secrets.token_bytes(MIB)
+    location = one_disk.http.post("/v2/p/a/blobs/uploads/").headers["Location"]
+    assert one_disk.http.patch(location, content=first).status_code == 202
+
+    def rest() -> Iterator[bytes]:
+        for _ in range(24):
+            yield secrets.token_bytes(MIB)
+
+    answer = one_disk.http.patch(location, content=rest())
+    assert answer.status_code == 507, answer.text
+    assert list((one_disk.inside / "data/blobs/uploads").iterdir()) == []
+    assert one_disk.http.get(location).status_code == 404
+    assert one_disk.push(secrets.token_bytes(MIB)).status_code == 201
+
+
+def test_a_blob_without_a_record_leaves_the_database_its_space(one_disk: Disk) -> None:
+    """All bytes are there, and the record does not fit any more."""
+    data = secrets.token_bytes(MIB)
+    location = one_disk.http.post("/v2/p/a/blobs/uploads/").headers["Location"]
+    assert one_disk.http.patch(location, content=data).status_code == 202
+    one_disk.fill()
+    closed = one_disk.http.put(location, params={"digest": digest_of(data)})
+    assert closed.status_code == 503, closed.text
+    assert closed.headers["Retry-After"]
+    stored = one_disk.inside / "data/blobs"
+    assert [item for item in stored.rglob("*") if item.is_file()] == []
+    # What the filler still has does not matter: there is room for the record of a smaller blob.
+    assert one_disk.push(secrets.token_bytes(1000)).status_code == 201
