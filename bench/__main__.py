@@ -1,4 +1,4 @@
-"""Side-by-side benchmark: Seawall, docker-registry and nginx, then Seawall with authentication.
+"""Side-by-side benchmark: Seawall, docker-registry, nginx, and where wanted Distribution 3.
 
 `python -m bench` takes about eight minutes, `--quick` about two. All servers are started on loopback,
 with their data below one temporary directory, and measured in turns (A, B, C, A, B, C, ...) so that a
@@ -24,6 +24,7 @@ from bench.client import Connection, Source, UnexpectedAnswerError
 from bench.host import missing_packages
 from bench.report import Report, Row
 from bench.targets import (
+    DISTRIBUTION,
     MANIFEST_TYPE,
     NGINX,
     REGISTRY,
@@ -68,6 +69,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="length of one rate measurement (2, or 1 with --quick)")
     parser.add_argument("--only", default="", help="comma-separated keys of measurements, as in the JSON")
     parser.add_argument("--no-auth", action="store_true", help="leave out Seawall with authentication")
+    parser.add_argument("--distribution", action="store_true", help="CNCF Distribution 3 too, built with Go")
     parser.add_argument("--no-access-log", action="store_true", help="turn every server's access log off")
     parser.add_argument("--directory", help="where the temporary directory is made (choose the disk)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
@@ -83,6 +85,7 @@ class Benchmark:
         self._console = console
         self._quiet: bool = options.no_access_log
         self._auth: bool = not options.no_auth
+        self._distribution: bool = options.distribution
         self._rounds: int = options.rounds or (3 if options.quick else 5)
         self._seconds: float = options.seconds or (1 if options.quick else 2)
         self._only = {key for key in options.only.split(",") if key}
@@ -108,6 +111,8 @@ class Benchmark:
         root, quiet, add = self._root, self._quiet, self._targets.append
         add(start_seawall(root / "seawall", auth=False, quiet=quiet))
         add(start_registry(root / "registry", quiet=quiet))
+        if self._distribution:
+            add(start_registry(root / "distribution", quiet=quiet, name=DISTRIBUTION))
         add(start_nginx(root / "nginx", files, quiet=quiet))
         add(start_accelerated(root / "front", self._targets[0], root / "seawall" / "data", quiet=quiet))
         if self._auth:
@@ -120,6 +125,8 @@ class Benchmark:
         seconds = self._seconds
         put_memory = Row("put_1g_memory", "peak memory, 1 GiB PUT", "MiB", less_is_better=True)
         peak_memory = Row("peak_memory", "peak memory, whole run", "MiB", less_is_better=True)
+
+        put_goals = {REGISTRY: 1.2, **({DISTRIBUTION: 1.0} if self._distribution else {})}
 
         def rate(path: str, size: int, headers: dict[str, str]) -> Callable[[Target], float]:
             return lambda target: load.request_rate(
@@ -157,13 +164,13 @@ class Benchmark:
             ),
             (Row("get_1g", "blob GET 1 GiB", "MB/s", _GET_GOALS), False, get_large),
             (
-                Row("put_1m", "blob PUT 1 MiB, 4 clients", "blobs/s", {REGISTRY: 1.2}),
+                Row("put_1m", "blob PUT 1 MiB, 4 clients", "blobs/s", put_goals),
                 True,
                 lambda target: load.put_rate(target, sources[MIB], 4, seconds),
             ),
-            (Row("put_1g", "blob PUT 1 GiB", "MB/s", {REGISTRY: 1.2}), True, put_large),
+            (Row("put_1g", "blob PUT 1 GiB", "MB/s", put_goals), True, put_large),
             (
-                Row("images", f"small images, {_CLIENTS} clients", "images/s"),
+                Row("images", f"small images, {_CLIENTS} clients", "images/s", put_goals),
                 True,
                 lambda target: load.image_rate(target, _CLIENTS, seconds),
             ),

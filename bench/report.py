@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.targets import ACCELERATED, NGINX, REGISTRY, SEAWALL, SEAWALL_AUTH
+from bench.targets import ACCELERATED, DISTRIBUTION, NGINX, REGISTRY, SEAWALL, SEAWALL_AUTH
 
-_ORDER = (SEAWALL, REGISTRY, NGINX, ACCELERATED, SEAWALL_AUTH)
+_ORDER = (SEAWALL, REGISTRY, DISTRIBUTION, NGINX, ACCELERATED, SEAWALL_AUTH)
+_OTHERS = {REGISTRY: "registry", DISTRIBUTION: DISTRIBUTION, NGINX: "nginx"}
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Report:
                 "unit": row.unit,
                 "median": {name: row.median(name) for name in row.samples},
                 "samples": row.samples,
-                "ratio": {name: row.ratio(name) for name in (REGISTRY, NGINX)},
+                "ratio": {name: row.ratio(name) for name in self._others()},
                 "goals": row.goals,
                 "missed": row.missed(),
             }
@@ -103,22 +104,26 @@ class Report:
         return json.dumps({"machine": self.machine, "rows": rows, "errors": self.errors}, indent=2) + "\n"
 
     def _headings(self) -> list[str]:
-        return ["", "unit", *_ORDER, "vs registry", "vs nginx", "goal"]
+        return ["", "unit", *self._measured(), *(f"vs {_OTHERS[name]}" for name in self._others()), "goal"]
+
+    def _measured(self) -> list[str]:
+        return [name for name in _ORDER if any(name in row.samples for row in self.rows)]
+
+    def _others(self) -> list[str]:
+        return [name for name in self._measured() if name in _OTHERS]
 
     def _cells(self) -> list[tuple[list[str], bool]]:
         lines = []
         for row in self.rows:
             if not row.samples:
                 continue
-            ratios = [row.ratio(name) for name in (REGISTRY, NGINX)]
-            goals = ", ".join(
-                f"{goal:.1f} {'registry' if name == REGISTRY else name}" for name, goal in row.goals.items()
-            )
+            ratios = [row.ratio(name) for name in self._others()]
+            goals = ", ".join(f"{goal:.1f} {_OTHERS.get(name, name)}" for name, goal in row.goals.items())
             missed = row.missed()
             cells = [
                 row.title,
                 row.unit,
-                *(_number(row.median(name)) for name in _ORDER),
+                *(_number(row.median(name)) for name in self._measured()),
                 *(f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios),
                 goals + (" (missed)" if missed else " (met)") if goals else "",
             ]

@@ -1,4 +1,4 @@
-"""The servers that are measured side by side: Seawall, Debian's docker-registry and nginx.
+"""The servers that are measured side by side: Seawall, Debian's docker-registry, Distribution 3 and nginx.
 
 Each runs as it comes, access log to a file included; `quiet` turns all access logs off. Authentication is
 off but for the target that is there to show what it costs.
@@ -15,12 +15,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.foreign import PROGRAMS, build
+
 from bench import client
 from bench.host import Process, free_port, program, random_password
 from seawall.availability.cluster.balancer import Balancer, nginx
 
 SEAWALL = "Seawall"
 REGISTRY = "docker-registry"
+DISTRIBUTION = "Distribution 3"
 NGINX = "nginx"
 SEAWALL_AUTH = "Seawall, auth on"
 ACCELERATED = "Seawall by nginx"
@@ -80,8 +83,16 @@ def start_seawall(root: Path, *, auth: bool, quiet: bool) -> Target:
     return Target(SEAWALL_AUTH, port, process, token=token)
 
 
-def start_registry(root: Path, *, quiet: bool, settle_seconds: float = 1) -> Target:
-    """docker-registry with the settings its Debian package brings, without the password file."""
+def start_registry(root: Path, *, quiet: bool, settle_seconds: float = 1, name: str = REGISTRY) -> Target:
+    """docker-registry with the settings its Debian package brings, without the password file.
+
+    `name`: or its successor, `DISTRIBUTION`, with the same settings. Raises BuildError.
+    """
+    if name == DISTRIBUTION:
+        build(PROGRAMS["distribution"])
+        registry = str(PROGRAMS["distribution"].path)
+    else:
+        registry = program("docker-registry")
     root.mkdir()
     port = free_port()
     log = "  accesslog:\n    disabled: true\n  level: error\n" if quiet else ""
@@ -95,8 +106,10 @@ def start_registry(root: Path, *, quiet: bool, settle_seconds: float = 1) -> Tar
         f"http:\n  addr: 127.0.0.1:{port}\n  headers:\n    X-Content-Type-Options: [nosniff]\n"
         "health:\n  storagedriver:\n    enabled: true\n    interval: 10s\n    threshold: 3\n"
     )
-    argv = [program("docker-registry"), "serve", str(root / "config.yml")]
-    return Target(REGISTRY, port, Process(argv, port, root / "log", {}, settle_seconds))
+    argv = [registry, "serve", str(root / "config.yml")]
+    # Version 3 would look for a collector of traces.
+    environment = {"OTEL_TRACES_EXPORTER": "none"}
+    return Target(name, port, Process(argv, port, root / "log", environment, settle_seconds))
 
 
 def start_nginx(root: Path, files: Path, *, quiet: bool) -> Target:
