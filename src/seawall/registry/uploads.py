@@ -29,7 +29,7 @@ from seawall.infra.db.dialect import dialect_of, upsert
 from seawall.infra.db.faults import DatabaseError, Fault
 from seawall.infra.storage import BlobStorage, UploadWriter
 from seawall.infra.storage.base import UploadBusyError, UploadLostError
-from seawall.kernel.errors import RegistryError, StorageFullError, UnavailableError
+from seawall.kernel.errors import RegistryError, StandbyError, StorageFullError, UnavailableError
 from seawall.kernel.names import check_digest
 from seawall.registry import accounting
 from seawall.registry.hooks import BlobPush
@@ -278,8 +278,9 @@ class Uploads:
             await self.discard(upload, writer)
             raise RegistryError("SIZE_INVALID", "blob is larger than this registry allows", status=413)
         size = writer.offset
+        wanted = _new_key(digest)
         try:
-            key = await writer.commit(_new_key(digest))
+            key = await writer.commit(wanted)
         except StorageFullError:
             # What arrived would keep the disk full; the client already knows that it cannot stay.
             await asyncio.shield(self.discard_full(upload, writer))
@@ -313,15 +314,10 @@ class Uploads:
                 used = await link(upload.repository)
             else:
                 used = await self._repositories.writing(name, link)
-        except accounting.QuotaExceededError:
-            if upload is None or await self._forget(upload):
-                await self._storage.delete(key)
-            raise
-        except DatabaseError as error:
-            # Nothing was committed, and nothing will be as long as these bytes are on the database's disk.
-            if error.fault is Fault.FULL:
-                with contextlib.suppress(UnavailableError):
-                    await asyncio.shield(self._storage.delete(key))
+        except (RegistryError, StandbyError, DatabaseError) as error:
+            if _was_refused(error):
+                # Nothing names these bytes, and nothing will; and they may fill the database's disk.
+                await asyncio.shield(self._drop_refused(upload, key, error, own=key == wanted))
             raise
         if used != key and not await self._stored.has(used, size):
             used = await self._replace(digest, used, key)
@@ -332,6 +328,21 @@ class Uploads:
                 await asyncio.wait_for(self._storage.delete(key), 2)
         await writer.finish()
         return Blob(digest, size, used)
+
+    async def _drop_refused(self, upload: Upload | None, key: str, error: Exception, *, own: bool) -> None:
+        """Delete the bytes of a blob that was refused; `own`: they are under a key of this request alone.
+
+        Others are a session's part at an object store, where the session can go on. They go only when the
+        quota refused them, with the one that ends the session.
+        """
+        over = isinstance(error, accounting.QuotaExceededError)
+        with contextlib.suppress(UnavailableError, OSError):
+            if own:
+                await self._storage.delete(key)
+            if over or (own and self._storage.locks_sessions):
+                ended = upload is None or await self._forget(upload)
+                if ended and not own:
+                    await self._storage.delete(key)
 
     async def _named(self, digest: str) -> str:
         """The key of the blob's bytes, after a commit whose answers were lost with the connection."""
@@ -385,6 +396,11 @@ class Uploads:
         if not upload.recorded:
             return True
         return await self._db.write(lambda c: _delete_session(c, upload), durable=False)
+
+
+def _was_refused(error: Exception) -> bool:
+    """Whether a transaction ended with it before it was committed, for certain."""
+    return not isinstance(error, DatabaseError) or error.fault is not Fault.BROKEN
 
 
 def _delete_session(connection: Connection, upload: Upload) -> bool:

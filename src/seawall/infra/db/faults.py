@@ -115,7 +115,10 @@ _SERVERS = frozenset({Fault.BUSY, Fault.FULL, Fault.REFUSED, Fault.BROKEN})
 
 
 class DatabaseError(UnavailableError):
-    """The database answered with an error that is not Seawall's; `fault` is its class."""
+    """The database answered with an error that is not Seawall's; `fault` is its class.
+
+    A write that ends with it has not been committed, unless the fault is BROKEN.
+    """
 
     def __init__(self, fault: Fault, message: str) -> None:
         self.fault = fault

@@ -435,7 +435,10 @@ class PostgresDatabase:
                 # lock_not_available: the old transaction is still running.
                 waiting = getattr(error.orig, "sqlstate", None) == "55P03"
                 if not waiting and transient(error) is None:
-                    raise told(error) from error
+                    # Not a DatabaseError, which tells the caller that nothing was committed.
+                    raise UnavailableError(
+                        f"whether a commit happened is not known: {told(error)}"
+                    ) from error
                 if not waiting:
                     self._drop_pool(generation)
                 if time.monotonic() >= deadline:
