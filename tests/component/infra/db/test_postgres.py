@@ -72,16 +72,22 @@ def test_writes_find_the_promoted_replica(postgres_pair: PostgresPair) -> None:
     pair = postgres_pair
     url = pair.database()
     migrate.upgrade(url)
-    db = open_db(url, pool_size=8, retry_seconds=60)
+    # As many connections for writes as there are writers: one that waited for the connection of another would
+    # wait until its pool's time is over, since the pool is dropped with the primary.
+    db = open_db(url, pool_size=17, retry_seconds=60)
     prepare(db)
     acknowledged: set[int] = set()
     stop = threading.Event()
+    failed: list[Exception] = []
 
     def work(worker: int) -> None:
         number = worker
-        while not stop.is_set():
-            acknowledged.add(db.sync_write(lambda c, n=number: add(c, n)))  # type: ignore[misc]
-            number += 8
+        try:
+            while not stop.is_set():
+                acknowledged.add(db.sync_write(lambda c, n=number: add(c, n)))  # type: ignore[misc]
+                number += 8
+        except Exception as error:
+            failed.append(error)
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(8)]
     for thread in threads:
@@ -103,6 +109,7 @@ def test_writes_find_the_promoted_replica(postgres_pair: PostgresPair) -> None:
         stop.set()
         for thread in threads:
             thread.join(90)
+    assert failed == []
     counter, written = numbers(db)
     assert set(written) == acknowledged
     assert len(written) == len(acknowledged) == counter
