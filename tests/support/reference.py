@@ -6,7 +6,6 @@ import ast
 import re
 import types
 import typing
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -19,7 +18,7 @@ from seawall.features.audit.trail import EVENT_TYPES
 from seawall.infra.exemplars import HISTOGRAM
 from seawall.infra.settings import Settings
 from seawall.process.commands.main import app
-from seawall.web.harbor.app import make_app
+from tests.support import openapi
 from tests.support.processes import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
@@ -259,9 +258,7 @@ def audit_events() -> str:
 
 def api() -> str:
     """docs/reference/api.md."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        document = make_app().openapi()
+    document = openapi.document()
     groups: dict[str, list[tuple[str, ...]]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

@@ -14,7 +14,7 @@ from seawall.access.accounts import ensure_admin
 from seawall.access.tables import robots, users
 from seawall.infra.db import migrate, open_database
 from seawall.registry.projects import make_library
-from seawall.web.harbor.app import make_app
+from tests.support import openapi
 from tests.support.api import Api
 from tests.support.registry import Registry
 
@@ -24,7 +24,7 @@ HEADER = "X-Harbor-CSRF-Token"
 def changing() -> list[tuple[str, str]]:
     """(method, path) of every operation of the API that is no mere question."""
     found = []
-    for path, item in make_app().openapi()["paths"].items():
+    for path, item in openapi.document()["paths"].items():
         for method in item:
             if method in {"post", "put", "patch", "delete"}:
                 filled = path

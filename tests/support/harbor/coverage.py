@@ -18,12 +18,11 @@ import re
 import subprocess
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from seawall.web.harbor.app import make_app
+from tests.support import openapi
 from tests.support.processes import ROOT
 
 HERE = Path(__file__).parent
@@ -105,9 +104,7 @@ def harbor_parameters() -> list[tuple[Operation, str, str]]:
 
 
 def _document() -> dict[str, Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return make_app().openapi()
+    return openapi.document()
 
 
 @functools.cache
@@ -286,7 +283,7 @@ def page() -> str:
 
 def access_table() -> str:
     """Whom each operation lets in: METHOD PATH scope [resource action]; one line each."""
-    document = make_app().openapi()
+    document = openapi.document()
     lines = []
     for path, item in document["paths"].items():
         for method in METHODS & item.keys():

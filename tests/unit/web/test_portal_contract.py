@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from seawall.web.harbor.app import make_app
+from tests.support import openapi
 from tests.support.processes import ROOT
 
 SCHEMA = ROOT / "portal/src/api/schema.ts"
@@ -13,7 +13,7 @@ SCHEMA = ROOT / "portal/src/api/schema.ts"
 def test_every_path_of_the_client_is_in_the_api() -> None:
     known = set(re.findall(r'^    "(/api/v2\.0/[^"]+)": \{', SCHEMA.read_text(), re.MULTILINE))
     assert len(known) > 100
-    gone = known - set(make_app().openapi()["paths"])
+    gone = known - set(openapi.document()["paths"])
     assert not gone, f"run `npm run generate` in portal/: {sorted(gone)}"
 
 

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from seawall.access.rbac import PUBLIC, ROBOT_PROJECT, ROBOT_SYSTEM, ROLE_IDS, ROLES
-from seawall.web.harbor.app import make_app
+from tests.support import openapi
 from tests.support.api import Api
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
@@ -27,7 +27,7 @@ from tests.support.servers.issuer import AUDIENCE, Issuer, open_issuer
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 NO_ID = 2**52
 NO_DIGEST = "sha256:" + "0" * 64
-DOCUMENT = make_app().openapi()
+DOCUMENT = openapi.document()
 # Robots: one of the project with these permissions, one of the system with those.
 ROBOT_PAIRS = {("repository", "pull"), ("repository", "push"), ("tag", "list"), ("label", "list")}
 SYSTEM_PAIRS = {("registry", "list"), ("user", "list"), ("audit-log", "list"), ("system-volumes", "read")}

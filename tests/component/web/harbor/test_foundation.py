@@ -10,8 +10,8 @@ import pytest
 
 from seawall.infra.db.listing import Condition
 from seawall.kernel.errors import InvalidError
-from seawall.web.harbor.app import make_app
 from seawall.web.harbor.query import parse_q
+from tests.support import openapi
 from tests.support.api import Api, code
 from tests.support.oci.client import unique
 from tests.support.processes import free_port
@@ -87,9 +87,7 @@ def _status(api: Api, path: str, headers: dict[str, str] | None = None) -> int:
 def test_one_route_however_many_slashes(admin: Api, anonymous: Api) -> None:
     """Every GET without an id in its path: with a slash at its end, and with two inside, as without."""
     host = str(admin.base_url).removesuffix("/api/v2.0/")
-    paths = [
-        path for path, item in make_app().openapi()["paths"].items() if "get" in item and "{" not in path
-    ]
+    paths = [path for path, item in openapi.document()["paths"].items() if "get" in item and "{" not in path]
     assert len(paths) > 30
     for path in paths:
         plain = path.rstrip("/")
@@ -115,7 +113,7 @@ def test_one_route_however_many_slashes(admin: Api, anonymous: Api) -> None:
 
 def test_empty_parameters_mean_the_default(admin: Api) -> None:
     """Of every list operation without an id in its path: each of its parameters given as nothing."""
-    for path, item in make_app().openapi()["paths"].items():
+    for path, item in openapi.document()["paths"].items():
         given = [one for one in item.get("get", {}).get("parameters", []) if one["in"] in ("query", "header")]
         if "{" in path or any(one.get("required") for one in given):
             continue
