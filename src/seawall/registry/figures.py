@@ -13,7 +13,7 @@ from seawall.access.views import projects
 from seawall.infra.telemetry import Family
 from seawall.registry.ledger import USED
 from seawall.registry.tables import REPOSITORY_EXISTS, artifact_windows, quotas, repositories, uploads
-from seawall.registry.windows import BITS
+from seawall.registry.windows import BITS, of_width
 
 _BATCH = 500
 _WORDS = {True: "true", False: "false"}
@@ -94,7 +94,7 @@ def _kinds(connection: Connection, ids: list[int]) -> dict[int, list[tuple[str, 
             .where(
                 artifact_windows.c.scope == "project_id",
                 artifact_windows.c.scope_id.in_(ids[start : start + _BATCH]),
-                artifact_windows.c.bits == BITS[0],
+                of_width(BITS[0]),
             )
             .group_by(artifact_windows.c.scope_id, artifact_windows.c.kind)
         )

@@ -226,7 +226,9 @@ manifests = Table(
 # How many listed artifacts of a kind a repository or project got in the `number`th window of 2**bits seconds
 # (22, 14 and 6 bits): where the page at an ordinal begins is found without walking there. Triggers on
 # `manifests` keep it (migration 0001), so what any version of Seawall writes is counted; a migration that
-# rebuilds `manifests` must make them again.
+# rebuilds `manifests` must make them again. On PostgreSQL a project's count is the sum of up to 16 rows. Each
+# connection counts in one of them, so that pushes do not wait for each other: `bits` is 64 times the row's
+# number more (migration 0018).
 artifact_windows = Table(
     "artifact_windows",
     metadata,

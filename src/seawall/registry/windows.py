@@ -7,18 +7,25 @@ the length of the list; within a minute there are as many artifacts as can be pu
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from seawall.registry.tables import artifact_windows as windows
 
-# As in the triggers of migration 0001.
+# As in the triggers of migrations 0001 and 0018.
 BITS = (22, 14, 6)
+_SLOT = 64
+_SLOTS = 16
+
+
+def of_width(bits: int) -> ColumnElement[bool]:
+    """The condition for rows of windows of 2**bits seconds, in all slots (see `tables.artifact_windows`)."""
+    return windows.c.bits.in_([bits + _SLOT * slot for slot in range(_SLOTS)])
 
 
 def count(connection: Connection, scope: tuple[str, int], kind: str | None = None) -> int:
     """How many listed artifacts ("repository_id", id) or ("project_id", id) has, of `kind` or of all."""
     query = select(func.coalesce(func.sum(windows.c.artifacts), 0)).where(
-        windows.c.scope == scope[0], windows.c.scope_id == scope[1], windows.c.bits == BITS[0]
+        windows.c.scope == scope[0], windows.c.scope_id == scope[1], of_width(BITS[0])
     )
     if kind is not None:
         query = query.where(windows.c.kind == kind)
@@ -36,7 +43,7 @@ def locate(
     for bits in BITS:
         query = (
             select(windows.c.number, func.sum(windows.c.artifacts))
-            .where(windows.c.scope == scope[0], windows.c.scope_id == scope[1], windows.c.bits == bits)
+            .where(windows.c.scope == scope[0], windows.c.scope_id == scope[1], of_width(bits))
             .group_by(windows.c.number)
             .order_by(windows.c.number.desc())
         )

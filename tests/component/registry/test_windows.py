@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from seawall.access.tables import projects
 from seawall.infra.db import Database, open_database
@@ -18,6 +20,7 @@ from seawall.registry.artifacts import pages as listing
 from seawall.registry.artifacts.queries import NEWEST_FIRST
 from seawall.registry.tables import artifact_windows, manifests, repositories
 from tests.support.databases import with_schema
+from tests.support.servers.postgres import Postgres
 
 KINDS = ("IMAGE", "CHART", None)
 
@@ -79,11 +82,15 @@ def check(connection: Connection) -> None:
                 expected[key] = expected.get(key, 0) + 1
             table = artifact_windows.c
             found = connection.execute(
-                select(table.scope_id, table.number, table.kind, table.artifacts).where(
-                    table.scope == scope, table.bits == bits
-                )
+                select(table.scope_id, table.number, table.kind, func.sum(table.artifacts))
+                .where(table.scope == scope, windows.of_width(bits))
+                .group_by(table.scope_id, table.number, table.kind)
             )
             assert {tuple(item[:3]): item[3] for item in found} == expected
+    assert connection.execute(select(func.min(artifact_windows.c.artifacts))).scalar() in (
+        None,
+        *range(1, 999),
+    )
 
 
 def test_counted_by_the_database(db: Database) -> None:
@@ -176,3 +183,104 @@ def test_pages_by_number_with_and_without_counts(db: Database, monkeypatch: pyte
             )
         assert db.sync_read(lambda c: walk(c, None, 100)) == newest
         assert db.sync_read(lambda c: walk(c, "IMAGE", 50)) == newest[1::2]
+
+
+def several(url: str, count: int) -> list[psycopg.Connection[Any]]:
+    """Connections of which no two count in the same row."""
+    found: dict[int, psycopg.Connection[Any]] = {}
+    spare = []
+    while len(found) < count:
+        connection = psycopg.connect(url.replace("+psycopg", ""))
+        slot = connection.info.backend_pid % 16
+        if slot in found:
+            spare.append(connection)
+        else:
+            found[slot] = connection
+    for connection in spare:
+        connection.close()
+    return list(found.values())
+
+
+_LISTED = """INSERT INTO manifests
+    (project_id, repository_id, digest, media_type, kind, size, listed, pushed_at)
+    VALUES (%s, %s, %s, 'm', 'IMAGE', 1, true, 1.7e9) RETURNING id"""
+
+
+def test_pushes_to_one_project_do_not_wait_for_each_other(postgres: Postgres) -> None:
+    url = postgres.migrated()
+    opened = open_database(url, pool_size=1)
+    project, repository_id = opened.sync_write(lambda c: repository(c, 1))
+    # The counters of a repository are not shared out: its pushes take turns at its row.
+    owners = [repository_id, *(opened.sync_write(lambda c: another(c, project)) for _ in range(4))]
+    connections = several(url, 5)
+    try:
+        ids = []
+        # Each holds what it has counted until it commits.
+        for number, connection in enumerate(connections):
+            connection.execute("SET lock_timeout = '5s'")
+            digest = f"sha256:{number:064x}"
+            ids.append(connection.execute(_LISTED, (project, owners[number], digest)).fetchone())
+            connection.execute("UPDATE manifests SET kind = 'CHART' WHERE id = %s", ids[-1])
+        for connection in connections:
+            connection.commit()
+        opened.sync_read(check)
+        # All remove at once, also what others have counted.
+        for connection, gone in zip(connections, reversed(ids), strict=True):
+            connection.execute("DELETE FROM manifests WHERE id = %s", gone)
+        for connection in connections:
+            connection.commit()
+        opened.sync_read(check)
+        assert opened.sync_read(lambda c: c.execute(select(artifact_windows)).all()) == []
+    finally:
+        for connection in connections:
+            connection.close()
+        asyncio.run(opened.close())
+
+
+def another(connection: Connection, project: int) -> int:
+    """One more repository of a project."""
+    count = connection.execute(select(func.count()).select_from(repositories)).scalar_one()
+    row = {"project_id": project, "name": f"p1/r{count}", "created_at": 0, "updated_at": 0}
+    return int(connection.execute(insert(repositories).values(row).returning(repositories.c.id)).scalar_one())
+
+
+def test_counts_are_right_whoever_adds_and_removes(postgres: Postgres) -> None:
+    url = postgres.migrated()
+    opened = open_database(url, pool_size=1)
+    first = opened.sync_write(lambda c: repository(c, 1))
+    owners = [first[1], *(opened.sync_write(lambda c: another(c, first[0])) for _ in range(3))]
+    failures: list[BaseException] = []
+
+    def client(number: int, connection: psycopg.Connection[Any]) -> None:
+        chance = random.Random(number)
+        try:
+            for step in range(60):
+                digest = f"sha256:{number * 1000 + step:064x}"
+                connection.execute(_LISTED, (first[0], owners[number], digest))
+                if chance.random() < 0.6:
+                    # Those of all: counted by others.
+                    connection.execute(
+                        "DELETE FROM manifests WHERE id = (SELECT id FROM manifests WHERE repository_id = %s "
+                        "ORDER BY random() LIMIT 1 FOR UPDATE SKIP LOCKED)",
+                        (owners[number],),
+                    )
+                connection.commit()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    try:
+        threads = [
+            threading.Thread(target=client, args=pair) for pair in enumerate(several(url, len(owners)))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert not failures
+        opened.sync_read(check)
+        left = opened.sync_read(lambda c: c.execute(select(func.count()).select_from(manifests)).scalar_one())
+        assert opened.sync_read(lambda c: windows.count(c, ("project_id", first[0]))) == left
+    finally:
+        asyncio.run(opened.close())
