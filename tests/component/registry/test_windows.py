@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from seawall.access.tables import projects
-from seawall.infra.db import Database, open_database
+from seawall.infra.db import Database, migrate, open_database
 from seawall.registry import windows
 from seawall.registry.artifacts import pages as listing
 from seawall.registry.artifacts.queries import NEWEST_FIRST
@@ -282,5 +282,32 @@ def test_counts_are_right_whoever_adds_and_removes(postgres: Postgres) -> None:
         opened.sync_read(check)
         left = opened.sync_read(lambda c: c.execute(select(func.count()).select_from(manifests)).scalar_one())
         assert opened.sync_read(lambda c: windows.count(c, ("project_id", first[0]))) == left
+    finally:
+        asyncio.run(opened.close())
+
+
+def test_the_version_before_counts_on(postgres: Postgres) -> None:
+    url = postgres.migrated()
+    opened = open_database(url, pool_size=1)
+    try:
+        project, _ = opened.sync_write(lambda c: repository(c, 1))
+        owners = [opened.sync_write(lambda c: another(c, project)) for _ in range(4)]
+        connections = several(url, 4)
+        for number, connection in enumerate(connections):
+            connection.execute(_LISTED, (project, owners[number], f"sha256:{number:064x}"))
+            connection.commit()
+            connection.close()
+        migrate.downgrade(url, "0017")
+        mine = artifact_windows.c.scope == "project_id"
+        query = select(artifact_windows.c.bits, artifact_windows.c.artifacts).where(mine)
+        assert {tuple(item) for item in opened.sync_read(lambda c: c.execute(query).all())} == {
+            (bits, 4) for bits in windows.BITS
+        }
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            connection.execute("DELETE FROM manifests WHERE repository_id = %s", (owners[0],))
+        opened.sync_read(check)
+        migrate.upgrade(url)
+        opened.sync_write(lambda c: c.execute(delete(manifests)))
+        assert opened.sync_read(lambda c: c.execute(select(artifact_windows)).all()) == []
     finally:
         asyncio.run(opened.close())
