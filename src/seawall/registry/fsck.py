@@ -150,7 +150,12 @@ async def _check_manifests(db: Database, report: FsckReport) -> AsyncIterator[Fi
                         manifests.c.id, manifests.c.digest, repositories.c.name, manifest_payloads.c.payload
                     )
                     .join(repositories, repositories.c.id == manifests.c.repository_id)
-                    .outerjoin(manifest_payloads, manifest_payloads.c.manifest_id == manifests.c.id)
+                    # Bounded too: PostgreSQL would read the payloads of all pages before, each time.
+                    .outerjoin(
+                        manifest_payloads,
+                        (manifest_payloads.c.manifest_id == manifests.c.id)
+                        & (manifest_payloads.c.manifest_id > last),
+                    )
                     .where(manifests.c.id > last)
                     .order_by(manifests.c.id)
                     .limit(100)

@@ -98,7 +98,8 @@ def _newest_proof(connection: Connection) -> str:
 def _after(connection: Connection, last: str) -> list[tuple[str, int, str, float | None]]:
     rows = connection.execute(
         select(blobs.c.digest, blobs.c.size, blobs.c.storage_key, blob_proofs.c.proven_at)
-        .outerjoin(blob_proofs, blob_proofs.c.digest == blobs.c.digest)
+        # Bounded too: PostgreSQL would read the proofs of all pages before, each time.
+        .outerjoin(blob_proofs, (blob_proofs.c.digest == blobs.c.digest) & (blob_proofs.c.digest > last))
         .where(blobs.c.digest > last)
         .order_by(blobs.c.digest)
         .limit(_BATCH)

@@ -36,6 +36,8 @@ def served_tags(connection: Connection, project: str, after: tuple[str, str], li
         .where(
             projects.c.name == project,
             manifests.c.accessory_of.is_(None),
+            # Said twice: no index begins at a row of two tables.
+            repositories.c.name >= after[0],
             tuple_(repositories.c.name, tags.c.name) > after,
         )
         .order_by(repositories.c.name, tags.c.name)
