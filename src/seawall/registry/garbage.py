@@ -102,12 +102,23 @@ def _untagged(cutoff: float) -> Select[Any]:
     )
 
 
-def delete_untagged(connection: Connection, cutoff: float) -> list[tuple[str, str, int]]:
-    """Delete some untagged manifests that nothing needs; repository, digest and size of each that is gone."""
-    found = _untagged(cutoff).limit(BATCH)
+def delete_untagged(
+    connection: Connection, cutoff: float, after: int
+) -> tuple[list[tuple[str, str, int]], int | None]:
+    """Delete those of the next manifests that have no tag and that nothing needs.
+
+    Repository, digest and size of each that is gone, and where to go on (a manifest's id; None: that was the
+    end).
+    """
+    looked = select(manifests.c.id).where(manifests.c.id > after).order_by(manifests.c.id)
+    end = connection.execute(looked.offset(_LOOK - 1).limit(1)).scalar()
+    here = [manifests.c.id > after] + ([manifests.c.id <= end] if end is not None else [])
+    found = _untagged(cutoff).where(*here).order_by(manifests.c.id).limit(BATCH)
     rows = connection.execute(found).all()
+    if len(rows) == BATCH:
+        end = rows[-1][0]
     if not rows:
-        return []
+        return [], end
     lock(connection, (row[2] for row in rows))
     # Asked again under the repositories' locks: now no push can add a tag or a parent.
     candidates = [row[0] for row in rows]
@@ -136,7 +147,7 @@ def delete_untagged(connection: Connection, cutoff: float) -> list[tuple[str, st
         affected = [item for row in mine for item in below[row[0]]]
         affected += index.accessories(connection, repository_id, [row[2] for row in mine])
         index.relist(connection, repository_id, affected, removed=sum(row[3] for row in mine))
-    return [(names[row[1]], row[2], row[4]) for row in gone]
+    return [(names[row[1]], row[2], row[4]) for row in gone], end
 
 
 def _unreferenced_links(cutoff: float) -> list[object]:

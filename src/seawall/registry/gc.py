@@ -81,12 +81,8 @@ async def collect(
         await _tell(report, taken, say)
     if delete_untagged:
         # Until there is none: what belongs to a manifest that has gone goes in the next round.
-        while untagged := await db.write(lambda c: garbage.delete_untagged(c, cutoff)):
-            report.manifests += len(untagged)
-            progress.step("untagged manifests", report.manifests)
-            for name, digest, _ in untagged:
-                await say(f"delete the untagged artifact: {name}@{digest}")
-            await _tell(report, [(digest, size) for _, digest, size in untagged], say)
+        while await _delete_untagged(db, cutoff, report, say):
+            pass
     link: tuple[int, str] | None = (0, "")
     while link is not None:
         done, link = await db.write(lambda c, after=link: garbage.delete_links(c, cutoff, after))  # type: ignore[misc]
@@ -117,6 +113,22 @@ async def _tell(report: GcReport, gone: Gone, say: Say) -> None:
     for digest, size in gone:
         report.purged_bytes += size
         await say(f"delete blob from storage: {digest}")
+
+
+async def _delete_untagged(db: Database, cutoff: float, report: GcReport, say: Say) -> bool:
+    """Look at every manifest once; whether some had to go."""
+    before = report.manifests
+    after: int | None = 0
+    while after is not None:
+        untagged, after = await db.write(
+            lambda c, after=after: garbage.delete_untagged(c, cutoff, after)  # type: ignore[misc]
+        )
+        report.manifests += len(untagged)
+        progress.step("untagged manifests", report.manifests)
+        for name, digest, _ in untagged:
+            await say(f"delete the untagged artifact: {name}@{digest}")
+        await _tell(report, [(digest, size) for _, digest, size in untagged], say)
+    return report.manifests > before
 
 
 async def _drop_uploads(db: Database, storage: BlobStorage, report: GcReport, cutoff: float) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from seawall.infra.db import Database, open_database
-from seawall.registry import fsck, images, scrub, tags
+from seawall.registry import fsck, garbage, images, scrub, tags
 from tests.support.servers.postgres import Postgres
 
 ARTIFACTS = 20_000
@@ -94,29 +95,61 @@ async def images_walked(db: Database) -> None:
     assert count == ARTIFACTS
 
 
-@pytest.mark.parametrize("walk", [manifests_checked, blobs_scrubbed, tags_warmed, images_walked])
-def test_each_page_reads_little_more_than_itself(db: Database, url: str, walk: Any) -> None:
+async def untagged_collected(db: Database) -> None:
+    after: int | None = 0
+    while after is not None:
+        gone, after = await db.write(
+            lambda c, after=after: garbage.delete_untagged(c, 1e12, after)  # type: ignore[misc]
+        )
+        assert gone == []
+
+
+async def links_and_blobs_collected(db: Database) -> None:
+    link: tuple[int, str] | None = (0, "")
+    while link is not None:
+        done, link = await db.write(lambda c, link=link: garbage.delete_links(c, 1e12, link))  # type: ignore[misc]
+        assert done == 0
+    blob: str | None = ""
+    while blob is not None:
+        gone, blob = await db.write(lambda c, blob=blob: garbage.trash_blobs(c, 1e12, blob))  # type: ignore[misc]
+        assert gone == []
+
+
+_WALKS = [
+    manifests_checked,
+    blobs_scrubbed,
+    tags_warmed,
+    images_walked,
+    untagged_collected,
+    links_and_blobs_collected,
+]
+
+
+@pytest.mark.parametrize("walk", _WALKS)
+def test_each_page_reads_little_more_than_itself(
+    db: Database, url: str, walk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[str, Any]] = []
 
     def record(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: object) -> None:
         seen.append((statement, parameters))
 
-    engines = []
-    db.sync_read(lambda c: engines.append(c.engine))
-    event.listen(engines[0], "before_cursor_execute", record)
+    monkeypatch.setattr(garbage, "_LOOK", 200)
+    event.listen(Engine, "before_cursor_execute", record)
     try:
         asyncio.run(walk(db))
     finally:
-        event.remove(engines[0], "before_cursor_execute", record)
+        event.remove(Engine, "before_cursor_execute", record)
     pages = [item for item in seen if "LIMIT" in item[0]]
     assert len(pages) > 10
-    # The walk is near its end there.
-    statement, parameters = pages[-3]
+    # Every statement of the last pages but one: the walk is near its end there.
+    late = dict(pages[-len(pages) // 4 : -2])
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
-        row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchone()
-    assert row is not None
-    plan = row[0][0]["Plan"]
-    assert read(plan) < _MOST, plan
+        for statement, parameters in late.items():
+            row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).fetchone()
+            assert row is not None
+            plan = row[0][0]["Plan"]
+            assert read(plan) < _MOST, plan
 
 
 def read(plan: dict[str, Any]) -> int:
