@@ -86,7 +86,7 @@ class Receiver:
         try:
             # A file is opened, and locked, at its first byte.
             with session_errors():
-                await self._receive(chunk.body, writer)
+                await self._receive(chunk.body, writer, chunk.position)
         except StorageFullError:
             # What arrived would keep the disk full; the client already knows that it cannot stay.
             await asyncio.shield(self._uploads.discard_full(upload, writer))
@@ -97,7 +97,9 @@ class Receiver:
             raise
         return writer
 
-    async def _receive(self, body: AsyncIterator[bytes], writer: UploadWriter) -> None:
+    async def _receive(
+        self, body: AsyncIterator[bytes], writer: UploadWriter, position: tuple[int, int] | None = None
+    ) -> None:
         """Write the body: one batch is hashed and stored in a thread while the next one arrives."""
         limit = self._uploads.blob_limit
         batch = bytearray()
@@ -105,6 +107,8 @@ class Receiver:
         total = writer.offset
         try:
             async for chunk in body:
+                if position is not None and total + len(chunk) > position[1] + 1:
+                    raise RegistryError("SIZE_INVALID", "the chunk is longer than its Content-Range")
                 batch += chunk
                 total += len(chunk)
                 self._gathered += len(chunk)
@@ -118,6 +122,8 @@ class Receiver:
                     pending = asyncio.ensure_future(writer.write(batch))
                     self._gathered -= len(batch)
                     batch = bytearray()
+            if position is not None and total <= position[1]:
+                raise RegistryError("SIZE_INVALID", "the chunk is shorter than its Content-Range")
         finally:
             self._gathered -= len(batch)
             # Also when the client went away: a write in flight must end before the writer is used again.

@@ -22,6 +22,7 @@ from sqlalchemy import func, select
 
 from seawall.infra.db import open_database
 from seawall.registry.tables import blobs, manifests, repositories, tags, uploads
+from tests.support.digests import digest_of
 from tests.support.oci.client import Client, unique
 from tests.support.registry import Registry
 
@@ -323,6 +324,21 @@ class TestBlobs:
     def test_content_range_and_length_differ(self, target: Target) -> None:
         path = target.upload()
         refused(target.send("PATCH", path, "Content-Range: 0-99", body=b"data"), 416)
+        assert target.send("DELETE", path).status == 204
+
+    @pytest.mark.parametrize("value", ["0-99", "0-2"])
+    @pytest.mark.parametrize("verb", ["PATCH", "PUT"])
+    def test_content_range_and_bytes_differ(self, target: Target, verb: str, value: str) -> None:
+        """A body in chunks has no length that could be compared before."""
+        path = target.upload()
+        query = f"?digest={digest_of(b'data')}" if verb == "PUT" else ""
+        chunked = ("Transfer-Encoding: chunked", f"Content-Range: {value}")
+        reply = target.send(verb, path + query, *chunked, body=b"4\r\ndata\r\n0\r\n\r\n")
+        refused(reply, 400)
+        assert b"SIZE_INVALID" in reply.body
+        # What came within the range is kept; the client asks how much it was.
+        kept = target.send("GET", path)
+        assert kept.status == 204
         assert target.send("DELETE", path).status == 204
 
     def test_range_outside(self, target: Target) -> None:
