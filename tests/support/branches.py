@@ -114,7 +114,7 @@ class Marker:
             node.orelse.insert(0, outside)
 
     def _handlers(self, node: ast.Try | ast.TryStar) -> None:
-        """Whoever is in the third handler has asked the first two."""
+        """Who is in the third handler has asked the first two."""
         lines = [handler.lineno for handler in node.handlers]
         self._inside(node)
         for number, handler in enumerate(node.handlers):

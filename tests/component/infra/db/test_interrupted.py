@@ -67,7 +67,7 @@ def left_at_each_statement(path: Path, check: Callable[[Path, str], None]) -> It
     """`check` a copy of what a kill would leave of a database, before each statement in the block.
 
     What a process has written stays when it is killed (the kernel has it), and the process stands still here:
-    the files of the database are what it would leave. `killed_before` runs all up to there anew for each.
+    the files of the database are what it would leave. `killed_before` runs all up to there again for each.
     """
     copies = path.parent / "left"
 
