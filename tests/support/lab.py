@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from seawall.infra.settings import Settings
 from seawall.process.wiring import Process, open_process
 from seawall.registry.ledger import USED
 from seawall.registry.manifest import OCI_INDEX, OCI_MANIFEST
+from seawall.registry.model import Chunk
 from seawall.registry.tables import project_blobs, quotas, repositories
 from tests.support.databases import with_schema
 from tests.support.digests import digest_of
@@ -27,6 +28,12 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 def descriptor(data: bytes, media_type: str) -> dict[str, Any]:
     """A descriptor of bytes."""
     return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
+
+
+async def stream(data: bytes) -> AsyncIterator[bytes]:
+    """A request's body that comes in one piece; one without bytes has none."""
+    if data:
+        yield data
 
 
 class Lab:
@@ -54,6 +61,13 @@ class Lab:
         writer = await self.services.storage.open_upload(secrets.token_hex(8), 0, {})
         await writer.write(data)
         return (await self.content.uploads.finish(None, writer, name, digest_of(data))).digest
+
+    async def session(self, name: str, begun: bytes = b"") -> str:
+        """Start an upload session and leave bytes in it; returns its id."""
+        session = await self.services.registry.start_upload(name)
+        if begun:
+            await self.services.registry.append_upload(name, session, Chunk(stream(begun)))
+        return session
 
     async def image(
         self,

@@ -14,7 +14,7 @@ from seawall.kernel.errors import RegistryError
 from seawall.registry.model import Chunk
 from seawall.registry.tables import repositories, uploads
 from tests.support.digests import digest_of
-from tests.support.lab import Lab, Run
+from tests.support.lab import Lab, Run, stream
 
 
 def test_a_second_writer_of_a_new_session_is_refused(run: Run) -> None:
@@ -51,24 +51,22 @@ def test_nobody_writes_before_a_chunk_is_recorded(run: Run, begun: bytes) -> Non
     async def body(lab: Lab) -> None:
         registry = lab.services.registry
         await lab.project()
-        session = await registry.start_upload("p/app")
-        if begun:
-            await registry.append_upload("p/app", session, Chunk(_bytes(begun)))
+        session = await lab.session("p/app", begun)
         async with _records_wait(lab):
-            first = asyncio.create_task(registry.append_upload("p/app", session, Chunk(_bytes(b"good"))))
+            first = asyncio.create_task(registry.append_upload("p/app", session, Chunk(stream(b"good"))))
             while await lab.services.storage.upload_size(session) != len(begun) + 4:
                 await asyncio.sleep(0.01)
             # What it has written is closed, or closed soon: another request finds nobody writing.
             await asyncio.sleep(0.2)
             second = asyncio.create_task(
-                registry.append_upload("p/app", session, Chunk(_bytes(b"evil bytes")))
+                registry.append_upload("p/app", session, Chunk(stream(b"evil bytes")))
             )
             await asyncio.wait([second], timeout=1)
         assert await first == len(begun) + 4
         with pytest.raises(RegistryError) as refused:
             await second
         assert refused.value.status in (409, 416)
-        await registry.close_upload("p/app", session, digest_of(begun + b"good"), Chunk(_bytes(b"")))
+        await registry.close_upload("p/app", session, digest_of(begun + b"good"), Chunk(stream(b"")))
         assert await _stored(lab, digest_of(begun + b"good")) == begun + b"good"
 
     run(body)
@@ -79,11 +77,9 @@ def test_what_was_recorded_after_the_look_at_a_session_is_not_cut(run: Run, begu
     async def body(lab: Lab) -> None:
         registry, sessions = lab.services.registry, lab.content.uploads
         await lab.project()
-        session = await registry.start_upload("p/app")
-        if begun:
-            await registry.append_upload("p/app", session, Chunk(_bytes(begun)))
+        session = await lab.session("p/app", begun)
         async with _records_wait(lab):
-            first = asyncio.create_task(registry.append_upload("p/app", session, Chunk(_bytes(b"good"))))
+            first = asyncio.create_task(registry.append_upload("p/app", session, Chunk(stream(b"good"))))
             while await lab.services.storage.upload_size(session) != len(begun) + 4:
                 await asyncio.sleep(0.01)
             seen = await sessions.get("p/app", session)
@@ -91,7 +87,7 @@ def test_what_was_recorded_after_the_look_at_a_session_is_not_cut(run: Run, begu
         with pytest.raises(RegistryError) as refused:
             await sessions.open_writer(seen)
         assert (refused.value.code, refused.value.status) == ("BLOB_UPLOAD_INVALID", 409)
-        await registry.close_upload("p/app", session, digest_of(begun + b"good"), Chunk(_bytes(b"")))
+        await registry.close_upload("p/app", session, digest_of(begun + b"good"), Chunk(stream(b"")))
         assert await _stored(lab, digest_of(begun + b"good")) == begun + b"good"
 
     run(body)
@@ -103,23 +99,17 @@ def test_a_record_that_comes_late_does_not_vouch_for_bytes_of_another_request(ru
     async def body(lab: Lab) -> None:
         registry, storage = lab.services.registry, lab.services.storage
         await lab.project()
-        session = await registry.start_upload("p/app")
-        await registry.append_upload("p/app", session, Chunk(_bytes(b"first")))
+        session = await lab.session("p/app", b"first")
         recorded = await lab.content.uploads.get("p/app", session)
-        await registry.append_upload("p/app", session, Chunk(_bytes(b"good")))
+        await registry.append_upload("p/app", session, Chunk(stream(b"good")))
         other = await storage.open_upload(session, recorded.offset, recorded.state)
         await other.write(b"evil")
         await other.release()
         with pytest.raises(RegistryError) as refused:
-            await registry.close_upload("p/app", session, digest_of(b"firstgood"), Chunk(_bytes(b"")))
+            await registry.close_upload("p/app", session, digest_of(b"firstgood"), Chunk(stream(b"")))
         assert refused.value.code == "DIGEST_INVALID"
 
     run(body)
-
-
-async def _bytes(data: bytes) -> AsyncIterator[bytes]:
-    if data:
-        yield data
 
 
 async def _stored(lab: Lab, digest: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from seawall.infra.settings import DatabaseSettings, Settings
 from seawall.process.wiring import open_process
 from seawall.registry.model import Chunk
 from tests.support.digests import digest_of
-from tests.support.lab import Lab
+from tests.support.lab import Lab, stream
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.proxy import TcpProxy
 
@@ -39,13 +39,13 @@ def test_a_blob_is_there_once(postgres: Postgres, proxy: TcpProxy, tmp_path: Pat
         await lab.project()
         # The first push makes the repository; later ones compile nothing.
         for data in (b"first", b"second"):
-            await registry.put_blob("p/app", digest_of(data), _bytes(data))
+            await registry.put_blob("p/app", digest_of(data), stream(data))
         for again in range(2):
             # What is there already must keep the bytes that it has, and they alone.
             data = b"second" if again else secrets.token_bytes(3000)
             session = await registry.start_upload("p/app")
             if way == "of a session with bytes":
-                await registry.append_upload("p/app", session, Chunk(_bytes(data[:5])))
+                await registry.append_upload("p/app", session, Chunk(stream(data[:5])))
             broken: list[bool] = []
 
             def on_request(sent: bytes, broken: list[bool] = broken) -> str:
@@ -56,10 +56,10 @@ def test_a_blob_is_there_once(postgres: Postgres, proxy: TcpProxy, tmp_path: Pat
 
             proxy.on_request = on_request
             if way == "in one request":
-                await registry.put_blob("p/app", digest_of(data), _bytes(data))
+                await registry.put_blob("p/app", digest_of(data), stream(data))
             else:
                 rest = data[5:] if way == "of a session with bytes" else data
-                await registry.close_upload("p/app", session, digest_of(data), Chunk(_bytes(rest)))
+                await registry.close_upload("p/app", session, digest_of(data), Chunk(stream(rest)))
             assert broken
             proxy.on_request = lambda _sent: "pass"
             blob = await lab.content.blobs.get("p/app", digest_of(data))
@@ -77,7 +77,3 @@ def test_a_blob_is_there_once(postgres: Postgres, proxy: TcpProxy, tmp_path: Pat
             await services.close()
 
     asyncio.run(main())
-
-
-async def _bytes(data: bytes) -> AsyncIterator[bytes]:
-    yield data

@@ -48,9 +48,7 @@ def test_nothing_stays(
     async def body(lab: Lab) -> None:
         registry = lab.services.registry
         await lab.project()
-        session = await registry.start_upload("p/app")
-        if begun:
-            await registry.append_upload("p/app", session, Chunk(_bytes(begun)))
+        session = await lab.session("p/app", begun)
         rest = secrets.token_bytes(100_000)
 
         async def refused_meanwhile() -> AsyncIterator[bytes]:
@@ -63,7 +61,3 @@ def test_nothing_stays(
         assert await lab.services.storage.upload_size(session) is None
 
     run(body)
-
-
-async def _bytes(data: bytes) -> AsyncIterator[bytes]:
-    yield data
