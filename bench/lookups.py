@@ -70,7 +70,7 @@ async def _measure(url: str, root: Path) -> None:
         return blobs.find_blob(c, "bench/app", digest)
 
     def tag_alone(c: Any) -> Any:
-        return found.find_manifest(c, "bench/app", "latest")
+        return found.find_manifest(c, "bench/app", "latest", ())
 
     async def memory() -> Any:
         db.change_token = lambda: 1

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import re2
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    false,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from seawall.access.access import PROJECT_COLUMNS, Project, visible
@@ -183,6 +196,18 @@ def settings_of_each(
     for project, name, value, identifier in connection.execute(query):
         found.setdefault(project, (identifier, {}))[1][name] = value
     return found
+
+
+def holds_back(project_id: ColumnElement[int], policies: Sequence[str]) -> ColumnElement[bool]:
+    """Whether one of some settings of a project is "true"; `policies`: their names, which must be plain."""
+    if not policies:
+        return false()
+    # Not a list of parameters, which would be made again for each execution.
+    named: list[ColumnElement[bool]] = [
+        project_metadata.c.name == literal_column(f"'{name}'") for name in policies
+    ]
+    mine = project_metadata.c.project_id == project_id
+    return exists().where(mine, or_(*named), project_metadata.c.value == literal_column("'true'"))
 
 
 def values_of(connection: Connection, name: str) -> dict[str, str]:

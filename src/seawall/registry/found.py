@@ -7,6 +7,7 @@ then leaves out the bytes that are here.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case, null, select
 
+from seawall.access.projects import holds_back
 from seawall.infra.db import Database
 from seawall.infra.db.gather import Gatherer, for_each
 from seawall.kernel.errors import RegistryError
+from seawall.registry.hooks import Hooks
 from seawall.registry.model import StoredManifest
 from seawall.registry.tables import manifest_payloads, manifests, repositories, tags
 
@@ -26,14 +29,16 @@ _TAGS = 16_384
 
 # (repository, tag or digest)
 Key = tuple[str, str]
-# digest, media type, bytes: all None without the manifest.
-Row = tuple[str | None, str | None, bytes | None]
+# digest, media type, bytes: all None without the manifest; whether a policy of the project is on.
+Row = tuple[str | None, str | None, bytes | None, bool]
 
 
 class FoundManifests:
     """Manifests by tag and by digest, asked for together."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, hooks: Hooks) -> None:
+        """`hooks`: their policies are looked for in the projects of what is found."""
+        self._hooks = hooks
         self._by_tag: Gatherer[Key, Row] = Gatherer(db, self._tags)
         self._by_digest: Gatherer[Key, Row] = Gatherer(db, self._digests)
         self._bytes: OrderedDict[str, bytes] = OrderedDict()
@@ -48,14 +53,13 @@ class FoundManifests:
         return _checked(await found.get((name, reference)), name, reference)
 
     def _digests(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, Row]:
-        return self._look(connection, _BY_DIGEST, _ALL_BY_DIGEST, keys)
+        return self._look(connection, keys, tag=False)
 
     def _tags(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, Row]:
-        return self._look(connection, _BY_TAG, _ALL_BY_TAG, keys)
+        return self._look(connection, keys, tag=True)
 
-    def _look(
-        self, connection: Connection, one: Select[Any], several: Select[Any], keys: Sequence[Key]
-    ) -> dict[Key, Row]:
+    def _look(self, connection: Connection, keys: Sequence[Key], *, tag: bool) -> dict[Key, Row]:
+        one, several = _queries(self._hooks.policies, tag)
         # Threads of several connections do this at once; each step on a dictionary is whole.
         guesses = [key[1] if ":" in key[1] else self._named.get(key, "") for key in keys]
         held = {guess: data for guess in guesses if (data := self._bytes.get(guess)) is not None}
@@ -69,10 +73,10 @@ class FoundManifests:
             parameters = {f"all_{name}": values for name, values in zip(_PARAMETERS, lists, strict=True)}
             rows = connection.execute(several, parameters)
         found: dict[Key, Row] = {}
-        for number, digest, media_type, payload in rows:
+        for number, digest, media_type, payload, guarded in rows:
             key = keys[number - 1]
             data = bytes(payload) if payload is not None else held.get(digest or "")
-            found[key] = (digest, media_type, data)
+            found[key] = (digest, media_type, data, guarded)
             if digest is not None and data is not None:
                 self._keep(key, digest, data)
         return found
@@ -92,12 +96,14 @@ class FoundManifests:
                 self._size -= len(self._bytes.popitem(last=False)[1])
 
 
-def find_manifest(connection: Connection, name: str, reference: str) -> StoredManifest:
+def find_manifest(
+    connection: Connection, name: str, reference: str, policies: tuple[str, ...]
+) -> StoredManifest:
     """The manifest that a tag or digest names in the repository called `name`.
 
-    Raises NAME_UNKNOWN, MANIFEST_UNKNOWN.
+    `policies`: those of the hooks. Raises NAME_UNKNOWN, MANIFEST_UNKNOWN.
     """
-    query = _BY_DIGEST if ":" in reference else _BY_TAG
+    query = _queries(policies, ":" not in reference)[0]
     row = connection.execute(query, {"b_name": name, "b_reference": reference, "b_held": ""}).first()
     return _checked(None if row is None else tuple(row), name, reference)
 
@@ -107,10 +113,22 @@ def _checked(row: Any, name: str, reference: str) -> StoredManifest:
         raise RegistryError("NAME_UNKNOWN", detail={"name": name})
     if row[2] is None:
         raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference})
-    return StoredManifest(row[0], row[1], bytes(row[2]))
+    return StoredManifest(row[0], row[1], bytes(row[2]), bool(row[3]))
 
 
-def _found_by(wanted: ColumnElement[bool], *, tag: bool) -> Select[Any]:
+@functools.lru_cache(maxsize=64)
+def _queries(policies: tuple[str, ...], tag: bool) -> tuple[Select[Any], Select[Any]]:
+    """The query for a manifest by tag or by digest, and that for several."""
+    if tag:
+        wanted: ColumnElement[bool] = manifests.c.id == tags.c.manifest_id
+    else:
+        mine = manifests.c.repository_id == repositories.c.id
+        wanted = and_(mine, manifests.c.digest == bindparam("b_reference"))
+    query = _found_by(wanted, policies, tag=tag)
+    return query, for_each(query, *_PARAMETERS)
+
+
+def _found_by(wanted: ColumnElement[bool], policies: tuple[str, ...], *, tag: bool) -> Select[Any]:
     payload = (
         select(manifest_payloads.c.payload)
         .where(manifest_payloads.c.manifest_id == manifests.c.id)
@@ -119,7 +137,8 @@ def _found_by(wanted: ColumnElement[bool], *, tag: bool) -> Select[Any]:
     )
     # Bytes that the process has are not read.
     unless_held = case((manifests.c.digest == bindparam("b_held"), null()), else_=payload)
-    query = select(manifests.c.digest, manifests.c.media_type, unless_held.label("payload"))
+    guarded = holds_back(repositories.c.project_id, policies).label("guarded")
+    query = select(manifests.c.digest, manifests.c.media_type, unless_held.label("payload"), guarded)
     query = query.select_from(repositories)
     if tag:
         mine = and_(tags.c.repository_id == repositories.c.id, tags.c.name == bindparam("b_reference"))
@@ -128,11 +147,4 @@ def _found_by(wanted: ColumnElement[bool], *, tag: bool) -> Select[Any]:
     return query.where(repositories.c.name == bindparam("b_name"))
 
 
-_BY_TAG = _found_by(manifests.c.id == tags.c.manifest_id, tag=True)
-_BY_DIGEST = _found_by(
-    and_(manifests.c.repository_id == repositories.c.id, manifests.c.digest == bindparam("b_reference")),
-    tag=False,
-)
 _PARAMETERS = ("b_name", "b_reference", "b_held")
-_ALL_BY_TAG = for_each(_BY_TAG, *_PARAMETERS)
-_ALL_BY_DIGEST = for_each(_BY_DIGEST, *_PARAMETERS)

@@ -95,11 +95,14 @@ class ContentHook:
 
     `replicas`: hear also of content that comes from a peer, which took it from a client before. `blind`:
     `after_push` does not look at the manifest's rows, so these may be written with what it writes itself
-    (see `seawall.infra.db.batch.later`), and the push waits for the database less often.
+    (see `seawall.infra.db.batch.later`), and the push waits for the database less often. `policies`: names of
+    project settings (letters and underscores). With some, `before_pull` is not called for a manifest of a
+    project in which no hook's are "true"; the look-up that finds the manifest sees that too.
     """
 
     replicas = False
     blind = False
+    policies: tuple[str, ...] = ()
 
     def looks(self, push: Push) -> dict[str, Asked]:
         """Queries by name that are asked along with the registry's own, before a manifest is stored.
@@ -145,12 +148,15 @@ class Hooks:
     """The registered hooks."""
 
     items: list[ContentHook] = field(default_factory=list)
+    # Those of all hooks.
+    policies: tuple[str, ...] = ()
     _of: dict[tuple[str, bool], list[Any]] = field(default_factory=dict)
 
     def add(self, hook: ContentHook) -> None:
         """Register; overridden methods only are called, so an absent hook costs nothing."""
         self.items.append(hook)
         self._of.clear()
+        self.policies = tuple(sorted({*self.policies, *hook.policies}))
 
     def of(self, name: str, *, replica: bool = False) -> list[Any]:
         """Bound methods `name` of the hooks that override it (`replica`: that want to learn of replicas)."""

@@ -44,7 +44,7 @@ class Manifests:
     def __init__(
         self, db: Database, reads: PointReads, repositories: Repositories, writes: ContentWrites
     ) -> None:
-        self._found = FoundManifests(db)
+        self._found = FoundManifests(db, writes.hooks)
         self._reads = reads
         self._repositories = repositories
         self._writes = writes
@@ -57,7 +57,7 @@ class Manifests:
             raise RegistryError("MANIFEST_UNKNOWN", detail={"reference": reference[:128]})
         found = await self._reads.get(
             ("m", name, reference),
-            lambda c: find_manifest(c, name, reference),
+            lambda c: find_manifest(c, name, reference, self._writes.hooks.policies),
             lambda: self._found.get(name, reference),
         )
         assert found is not None
@@ -66,7 +66,8 @@ class Manifests:
     async def pulling(self, name: str, found: StoredManifest, reference: str) -> None:
         """Tell the hooks that a manifest is about to be sent; they may refuse with RegistryError."""
         for hook in self._writes.hooks.of("before_pull"):
-            await hook(name, found, reference)
+            if found.guarded or not hook.__self__.policies:
+                await hook(name, found, reference)
 
     async def put(
         self,

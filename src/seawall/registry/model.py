@@ -34,11 +34,16 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class StoredManifest:
-    """A manifest as it was pushed, byte for byte."""
+    """A manifest as it was pushed, byte for byte.
+
+    `guarded`: its project may hold it back (`ContentHook.policies`). False only where the look-up that found
+    the manifest has also seen that no policy of the project is on.
+    """
 
     digest: str
     media_type: str
     payload: bytes
+    guarded: bool = True
 
 
 @dataclass(frozen=True, slots=True)

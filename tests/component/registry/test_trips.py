@@ -23,9 +23,9 @@ MOST = {
     "blob HEAD, not there": 2,
     "manifest PUT": 3,
     "manifest PUT of a tag that moves": 3,
-    # So are the policies of the project about pulls.
-    "manifest GET by tag": 4,
-    "manifest GET by digest": 4,
+    # The policies of the project about pulls are asked for along with the manifest.
+    "manifest GET by tag": 2,
+    "manifest GET by digest": 2,
 }
 
 

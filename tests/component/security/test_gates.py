@@ -135,6 +135,17 @@ def test_no_claim_opens_a_gate(gated: Gated) -> None:
         assert gated.status("v1", **{"User-Agent": tool}) == 412
 
 
+def test_a_policy_counts_from_the_next_pull_on(registry: Registry) -> None:
+    """Whichever process was asked before, and however short ago."""
+    gated = Gated(registry, SEVERE)
+    digest = gated.push(reference="one")
+    for _ in range(5):
+        for severe, status in (("false", 200), ("true", 412)):
+            gated.api.put(f"/projects/{gated.project}", json={"metadata": {"prevent_vul": severe}})
+            found = {gated.status(reference) for reference in ("one", digest) * 4}
+            assert found == {status}, severe
+
+
 def test_no_form_of_an_accessory_carries_a_program(gated: Gated) -> None:
     """Bundles, notation, SBOMs, indexes and artifact manifests, with layers that an engine would run."""
     image = gated.push(reference="v1")

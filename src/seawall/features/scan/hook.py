@@ -24,7 +24,6 @@ from seawall.infra.db.batch import Asked
 from seawall.infra.db.gather import Gatherer
 from seawall.kernel.context import REPLICATOR, actor
 from seawall.kernel.errors import PreconditionError, RegistryError
-from seawall.registry.gates import OpenProjects
 from seawall.registry.hooks import ContentHook, Deletion, Push
 from seawall.registry.images import IMAGE_CONFIGS
 from seawall.registry.lookups import find_manifest
@@ -40,6 +39,8 @@ _CHART_LAYERS = {
 }
 _ON_PUSH = {"auto_scan": "vulnerability", "auto_sbom_generation": "sbom"}
 _LOOK = "scan.settings"
+# The setting of projects that hold images back.
+_HOLDING = "prevent_vul"
 
 
 class ScanHook(ContentHook):
@@ -47,6 +48,7 @@ class ScanHook(ContentHook):
 
     replicas = True
     blind = True
+    policies = (_HOLDING,)
 
     def __init__(
         self, db: Database, requests: ScanRequests, auth: AuthService, exemptions: Exemptions
@@ -55,7 +57,6 @@ class ScanHook(ContentHook):
         self._db = db
         self._requests = requests
         self._auth = auth
-        self._open = OpenProjects(db, seconds=1)
         self._policies: Gatherer[str, tuple[int, str]] = Gatherer(db, _policies)
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
@@ -110,18 +111,11 @@ class ScanHook(ContentHook):
         if manifest.media_type not in (OCI_MANIFEST, DOCKER_MANIFEST):
             # An index runs nothing; the image that a client takes from it is looked at.
             return
-        project = repository.partition("/")[0]
-        if self._open.knows(project):
-            return
         who = actor.get().name
         if who == PULLER:
             return
-        mark = self._open.mark()
-        policy = await self._policies.get(project)
-        if policy is None:
-            self._open.remember(project, mark)
-            return
-        if _is_chart(manifest):
+        policy = await self._policies.get(repository.partition("/")[0])
+        if policy is None or _is_chart(manifest):
             return
         message = await self._db.point(lambda c: _refusal(c, policy, repository, manifest.digest))
         if message is None or await self._exemptions.exempt(repository, manifest, reference):
@@ -144,11 +138,11 @@ def _is_chart(stored: StoredManifest) -> bool:
 
 def _policies(connection: Connection, names: Sequence[str]) -> dict[str, tuple[int, str]]:
     """(project id, severity from which images are held back) of the projects that hold some back."""
-    found = project_rules.settings_of_each(connection, names, ("prevent_vul", "severity"))
+    found = project_rules.settings_of_each(connection, names, (_HOLDING, "severity"))
     return {
         name: (identifier, settings.get("severity", "low").capitalize())
         for name, (identifier, settings) in found.items()
-        if settings.get("prevent_vul") == "true"
+        if settings.get(_HOLDING) == "true"
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from seawall.features.trust.exempt import Exemptions
-from seawall.features.trust.service import TrustService
+from seawall.features.trust.service import COSIGN, NOTATION, TrustService
 from seawall.kernel.errors import RegistryError
 from seawall.registry.hooks import ContentHook
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 class TrustHook(ContentHook):
     """Refuses, before a pull, what is not signed."""
+
+    policies = (COSIGN, NOTATION)
 
     def __init__(self, trust: TrustService, exemptions: Exemptions) -> None:
         self._trust = trust

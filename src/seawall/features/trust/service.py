@@ -36,7 +36,6 @@ from seawall.infra.db.gather import Gatherer
 from seawall.infra.db.together import Also, nothing
 from seawall.kernel.errors import ConflictError, InvalidError, NotFoundError, RegistryError
 from seawall.registry.artifacts import ArtifactService
-from seawall.registry.gates import OpenProjects
 from seawall.registry.lookups import StoredAccessory, accessories_from, find_manifest, parent_digests
 
 # Signatures are small; whatever is larger is none.
@@ -81,7 +80,6 @@ class TrustService:
     def __init__(self, db: Database, artifacts: ArtifactService) -> None:
         self._db = db
         self._artifacts = artifacts
-        self._open = OpenProjects(db)
         self._policies: Gatherer[str, set[str]] = Gatherer(db, _policies)
         # Verification reads blobs and computes; its result depends on nothing but the key.
         self._verified: OrderedDict[tuple[Any, ...], tuple[Signed, ...]] = OrderedDict()
@@ -241,13 +239,8 @@ class TrustService:
         A child of an index is let through with the index. What needs no signature the caller asks
         `Exemptions`.
         """
-        project = repository.partition("/")[0]
-        if self._open.knows(project):
-            return None
-        mark = self._open.mark()
-        wanted = await self._policies.get(project)
+        wanted = await self._policies.get(repository.partition("/")[0])
         if not wanted:
-            self._open.remember(project, mark)
             return None
         found = await self._db.point(lambda c: find_manifest(c, repository, digest))
         if found is None:
