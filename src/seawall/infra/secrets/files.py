@@ -134,7 +134,6 @@ def _root_crt(path: Path, key_path: Path, key_pem: bytes) -> str:
         certificate = x509.load_pem_x509_certificate(_read(path))
     except ValueError:
         raise ConfigError(f"key file {path}: not a PEM certificate") from None
-    key = serialization.load_pem_private_key(key_pem, None)
-    if certificate.public_key() != key.public_key():
+    if certificate.public_key() != rsa_key(key_pem).public_key():
         raise ConfigError(f"key file {path}: is not the certificate of {key_path}")
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 
 from seawall.infra.db import Database
 from seawall.infra.secrets.master import MasterKeys
-from seawall.infra.secrets.material import NAMES, TOKEN
+from seawall.infra.secrets.material import NAMES, TOKEN, signing_key
 from seawall.infra.secrets.tables import cluster_keys
 
 CHANNEL = "seawall_keys"
@@ -113,7 +113,7 @@ class KeyVersions:
         rsa_keys = {}
         for key in found[TOKEN]:
             if key.material:
-                rsa_keys[key.fingerprint] = self._rsa.get(key.fingerprint) or RSAKey.import_key(key.material)
+                rsa_keys[key.fingerprint] = self._rsa.get(key.fingerprint) or signing_key(key.material)
         self._rsa = rsa_keys
         self._keys = {name: tuple(keys) for name, keys in found.items()}
         self._seen = seen
