@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import rsa_keys
 from tests.support.api import Api
 from tests.support.lab import lab_settings, run
 from tests.support.processes import PASSWORD
 from tests.support.registry import Registry
 
 __all__ = ["lab_settings", "run"]
+
+rsa_keys.hand_out()
 
 
 @pytest.fixture

@@ -268,6 +268,9 @@ def _become(order: dict[str, Any], files: list[int]) -> None:
 
 
 def _help() -> None:
+    from tests.support import rsa_keys
+
+    rsa_keys.hand_out(at_once=True)
     folder = preload()
     try:
         order = _serve(socket.socket(fileno=int(sys.argv[1])))

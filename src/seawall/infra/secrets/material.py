@@ -34,14 +34,19 @@ def generate(name: str) -> tuple[bytes, str]:
     """New (material, certificate PEM or "") for key `name`."""
     if name != TOKEN:
         return secrets.token_bytes(32), ""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = new_rsa_key()
     return pem(key), make_certificate(key)
+
+
+def new_rsa_key() -> rsa.RSAPrivateKey:
+    """A key to sign tokens with; takes a tenth of a second of processor time."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def rsa_key(pem: bytes) -> rsa.RSAPrivateKey:
     """The key in a PEM of ours: one that `pem` wrote, and that was kept sealed."""
-    # To find out that its factors are primes takes a thousand times as long as to read it. A key from a file is
-    # checked when it is imported (`files`); then a seal that opens says that nothing has changed it.
+    # To find out that its factors are primes takes a thousand times as long as to read it. A key from a file
+    # is checked when it is imported (`files`); then a seal that opens says that nothing has changed it.
     key = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(key, rsa.RSAPrivateKey)
     return key
