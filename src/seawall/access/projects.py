@@ -48,6 +48,8 @@ _BOOLEANS = frozenset(
         "proxy_referrer_api",
     }
 )
+# Those that hold back what is pulled.
+GATES = ("enable_content_trust", "enable_content_trust_cosign", "prevent_vul")
 _SEVERITIES = ("none", "low", "medium", "high", "critical")
 _NUMBERS = frozenset({"proxy_speed_kb", "max_upstream_conn"})
 _TEXTS = frozenset({"proxy_cache_filter_pattern", "proxy_cache_filter_kind"})

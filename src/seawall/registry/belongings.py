@@ -126,10 +126,9 @@ def is_needed() -> ColumnElement[bool]:
     has replaced has neither tag nor subject, so nothing keeps it.
     """
     child = manifest_references.alias()
-    for_subject = or_(
-        *(tags.c.name.like(f"sha%-%{suffix}") for suffix in COSIGN_SUFFIXES),
-        and_(tags.c.name.like("sha256-%"), func.length(tags.c.name) == 71),
-    )
+    # A name that people give may look the same (`sha-1a2b3c4.sbom`): it must be the subject's digest.
+    stem = func.replace(manifests.c.accessory_of, ":", "-")
+    for_subject = tags.c.name.in_([stem, *(stem.concat(suffix) for suffix in COSIGN_SUFFIXES)])
     named = exists().where(
         tags.c.manifest_id == manifests.c.id, or_(manifests.c.accessory_of.is_(None), ~for_subject)
     )

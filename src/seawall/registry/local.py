@@ -148,7 +148,7 @@ class LocalRegistry(Registry):
 
     async def upload_offset(self, name: str, upload_id: str) -> int:
         """See UploadVerbs.upload_offset."""
-        return (await self.uploads.get(name, upload_id)).offset
+        return (await self.uploads.get(name, upload_id, sure=True)).offset
 
     async def append_upload(self, name: str, upload_id: str, chunk: Chunk) -> int:
         """See UploadVerbs.append_upload."""

@@ -55,7 +55,7 @@ class Receiver:
 
         Raises UploadPositionError, and BLOB_UPLOAD_UNKNOWN. What arrived of a chunk that ends early is kept.
         """
-        upload = await self._uploads.get(name, upload_id)
+        upload = await self._uploads.get(name, upload_id, sure=_is_long(chunk))
         return await self._uploads.save_progress(upload, await self._write(upload, chunk, last=False))
 
     async def close(self, name: str, upload_id: str, digest: str, chunk: Chunk) -> str:
@@ -65,7 +65,7 @@ class Receiver:
         die between the commit and its answer, and the client then asks another one.
         """
         try:
-            upload = await self._uploads.get(name, upload_id)
+            upload = await self._uploads.get(name, upload_id, sure=_is_long(chunk))
         except RegistryError as error:
             if error.code != "BLOB_UPLOAD_UNKNOWN":
                 raise
@@ -131,6 +131,11 @@ class Receiver:
                 await asyncio.shield(pending)
             if batch:
                 await asyncio.shield(writer.write(batch))
+
+
+def _is_long(chunk: Chunk) -> bool:
+    """Whether to take the chunk costs more than to ask first whether it can be kept."""
+    return chunk.length is None or chunk.length > _BATCH
 
 
 def _check_position(upload: Upload, chunk: Chunk) -> None:

@@ -56,6 +56,11 @@ class Repositories:
         """
         return self._known.get(name) or await self._ensure(name)
 
+    async def renew(self, name: str) -> Repository:
+        """`ensure` that asks the database each time. Raises NAME_UNKNOWN once the project is deleted."""
+        self._known.pop(name, None)
+        return await self._ensure(name)
+
     async def _ensure(self, name: str) -> Repository:
         found = await self.find(name)
         if found is None:

@@ -146,8 +146,14 @@ class Uploads:
 
         return await self._repositories.writing(name, open_session)
 
-    async def get(self, name: str, upload_id: str) -> Upload:
-        """The session `upload_id` of repository `name`. Raises BLOB_UPLOAD_UNKNOWN."""
+    async def get(self, name: str, upload_id: str, *, sure: bool = False) -> Upload:
+        """The session `upload_id` of repository `name`. Raises BLOB_UPLOAD_UNKNOWN, NAME_UNKNOWN.
+
+        `sure`: the database is asked whether the repository's project is there still. Else a session that has
+        no row may be one of a project that was deleted, which only the write at its end finds out.
+        """
+        if sure:
+            await self._repositories.renew(name)
         size = None
         if _is_own(upload_id):
             size = await self._storage.upload_size(upload_id)

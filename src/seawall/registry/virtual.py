@@ -113,7 +113,8 @@ class VirtualProjects:
 
 
 def set_metadata(connection: Connection, project: Project, values: Mapping[str, str]) -> None:
-    """Set metadata values of a project. Raises InvalidError."""
+    """Set metadata values of a project. Raises InvalidError, PreconditionError."""
+    before = access.settings_of(connection, project.id)
     if MEMBERS in values:
         _check(connection, project, access.names_in(values[MEMBERS]))
         # Of pushes that never ended: one more could end in them.
@@ -121,6 +122,18 @@ def set_metadata(connection: Connection, project: Project, values: Mapping[str, 
             delete(repositories).where(repositories.c.project_id == project.id, ~REPOSITORY_EXISTS)
         )
     access.set_metadata(connection, project, values)
+    _check_gates(before, access.settings_of(connection, project.id))
+
+
+def _check_gates(before: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Raise PreconditionError where somebody would rely on a pull policy that is never asked."""
+    made = MEMBERS not in before
+    idle = [name for name in access.GATES if now.get(name) == "true" and (made or before.get(name) != "true")]
+    if MEMBERS in now and idle:
+        raise PreconditionError(
+            f"{', '.join(idle)} holds nothing back in a virtual project: set it in its members, "
+            "whose policies count"
+        )
 
 
 def is_virtual(connection: Connection, project_id: int) -> bool:

@@ -107,6 +107,29 @@ def test_collection_takes_what_has_lost_its_artifact(run: Run) -> None:
     run(body)
 
 
+def test_a_name_that_looks_like_cosigns_keeps_what_has_lost_its_artifact(run: Run) -> None:
+    """As CI names things: by a commit; and a signature of two artifacts is kept by the one that is left."""
+
+    async def body(lab: Lab) -> None:
+        await lab.project()
+        lost, left = await lab.image("p/a", "lost"), await lab.image("p/a", "left")
+        subject = {"mediaType": "x/y", "digest": lost, "size": 1}
+        names = ["sha-860c190.sbom", "sharp-1.0.sig", "sha256-" + "g" * 64, "sha256-" + "1" * 64 + ".sig"]
+        kept = [
+            await lab.image("p/a", name, subject=subject, artifactType=f"example/{number}")
+            for number, name in enumerate(names)
+        ]
+        shared = await sign(lab, lost, [b"both"])
+        assert await sign(lab, left, [b"both"]) == shared
+        await lab.content.delete_manifest("p/a", lost)
+        assert (await clean(lab)).manifests == 0
+        assert set(await lab.content.tags("p/a", 10, None)) >= {*names, cosign_tag(left, ".sig")}
+        for digest in (*kept, shared):
+            await lab.content.manifest("p/a", digest)
+
+    run(body)
+
+
 def test_a_part_of_an_index_is_not_deleted_alone(run: Run) -> None:
     async def body(lab: Lab) -> None:
         await lab.project()

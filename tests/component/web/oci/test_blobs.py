@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import os
+import socket
 from collections.abc import Callable
 
 import httpx
 import pytest
 
 from tests.support.digests import digest_of
-from tests.support.oci.client import Client, Repo, Stream, assert_error
+from tests.support.oci.client import Client, Repo, Stream, assert_error, unique
+from tests.support.registry import Registry
 
 ALGORITHMS = ["sha256", "sha512"]
 algorithms = pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -353,3 +356,21 @@ def test_bad_digest(repo: Repo, algorithm: str, push: str) -> None:
     assert_error(PUSHES[push](repo, data + b"oh no", digest), 400, "DIGEST_INVALID")
     assert repo.head_blob(digest).status_code == 404
     assert repo.head_blob(digest_of(data + b"oh no", algorithm)).status_code == 404
+
+
+def test_a_session_ends_with_its_project(registry: Registry) -> None:
+    """Whichever process is asked; and the bytes of a long chunk are not taken before."""
+    name = unique("gone")
+    registry.create_project(name)
+    started = httpx.post(f"{registry.url}/v2/{name}/app/blobs/uploads/", auth=registry.admin)
+    assert started.status_code == 202, started.text
+    session = httpx.URL(started.headers["Location"]).path
+    registry.api("DELETE", f"/projects/{name}")
+    for _ in range(5):
+        asked = httpx.get(f"{registry.url}{session}", auth=registry.admin)
+        assert_error(asked, 404, "NAME_UNKNOWN")
+        basic = base64.b64encode(":".join(registry.admin).encode()).decode()
+        head = f"PATCH {session} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {basic}"
+        with socket.create_connection(("127.0.0.1", registry.port), 60) as connection:
+            connection.sendall(f"{head}\r\nContent-Length: 9000000\r\n\r\nonly the first".encode())
+            assert connection.recv(65536).split(b" ")[1] == b"404"

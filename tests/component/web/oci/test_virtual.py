@@ -243,6 +243,28 @@ def test_rules_that_would_do_nothing_are_refused(world: World) -> None:
         assert (answer.status_code, "virtual project" in answer.text) == (status, True), answer.text
 
 
+def test_pull_policies_that_would_hold_nothing_back_are_refused(world: World) -> None:
+    """Nor does a project that has one become virtual: somebody relies on it."""
+    name = world.virtual("one")
+    held = f"held{name}"
+    projects = f"{world.here.url}/api/v2.0/projects"
+    for policy in ("prevent_vul", "enable_content_trust", "enable_content_trust_cosign"):
+        on, off = {policy: "True"}, {policy: "false"}
+        world.here.api("POST", "/projects", json={"project_name": held, "metadata": on})
+        made = {"project_name": f"{held}x", "metadata": {**on, "virtual_members": "one"}}
+        for answer in (
+            httpx.put(f"{projects}/{name}", json={"metadata": on}, auth=ADMIN),
+            httpx.post(f"{projects}/{name}/metadatas", json=on, auth=ADMIN),
+            httpx.put(f"{projects}/{held}", json={"metadata": {"virtual_members": "one"}}, auth=ADMIN),
+            httpx.post(projects, json=made, auth=ADMIN),
+        ):
+            assert (answer.status_code, policy in answer.text) == (412, True), answer.text
+        metadata = world.here.api("GET", f"/projects/{name}").json()["metadata"]
+        assert metadata.get(policy, "false") == "false"
+        world.here.api("PUT", f"/projects/{name}", json={"metadata": off})
+        world.here.api("DELETE", f"/projects/{held}")
+
+
 def test_an_unfinished_push_cannot_end_in_it(world: World) -> None:
     name = f"v{secrets.token_hex(4)}"
     world.here.create_project(name)
