@@ -185,16 +185,20 @@ class Removals(ContentHook):
             task.add_done_callback(self._tasks.discard)
 
     def _note(self, connection: Connection, repository: str, digest: str, tags: tuple[str, ...]) -> None:
-        note(connection, repository, [digest], tags[0] if tags else None)
-        self._waiting.append(Receipt(repository, digest, "", tags, time.time(), deleted=True))
+        at = note(connection, repository, [digest], tags[0] if tags else None)
+        self._waiting.append(Receipt(repository, digest, "", tags, at, deleted=True))
 
 
-def note(connection: Connection, repository: str, digests: Iterable[str], tag: str | None = None) -> None:
-    """Remember that manifests were deleted, or a tag of one of them only ("": the whole repository)."""
+def note(connection: Connection, repository: str, digests: Iterable[str], tag: str | None = None) -> float:
+    """Remember that manifests were deleted, or a tag of one of them only ("": the whole repository).
+
+    Returns when that was, for the receipt.
+    """
     now = time.time()
     rows = [{"repository": repository, "digest": digest, "tag": tag, "at": now} for digest in digests]
     if rows:
         connection.execute(insert(removals), rows)
+    return now
 
 
 async def lost(db: Database, storage: BlobStorage) -> AsyncIterator[Loss]:
@@ -356,6 +360,9 @@ def _compare(connection: Connection, found: list[Receipt]) -> Iterable[Loss]:
             continue
         here = (item.repository, item.digest)
         if item.deleted:
+            if any(_is_same(one, item) for one in known.removed):
+                # What is there was pushed after it, whatever the clocks of two instances say.
+                continue
             back = tuple(
                 tag for tag in item.tags if known.tags.get((item.repository, tag), ("", item.at))[1] < item.at
             )
@@ -372,6 +379,12 @@ def _compare(connection: Connection, found: list[Receipt]) -> Iterable[Loss]:
         missing = tuple(tag for tag in item.tags if _lacks(known, item, tag))
         if whole or missing:
             yield Loss(item, whole, missing)
+
+
+def _is_same(row: Receipt, deletion: Receipt) -> bool:
+    """Whether a row of `removals` is that of a deletion; earlier versions read the clock for each of them."""
+    what = (deletion.repository, deletion.digest, deletion.tags)
+    return (row.repository, row.digest, row.tags) == what and abs(row.at - deletion.at) < 1
 
 
 def _lacks(known: _Known, item: Receipt, tag: str) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +135,31 @@ def test_receipts_go_with_time_and_damaged_ones_are_passed_over(tmp_path: Path) 
         await db.close()
 
     asyncio.run(work())
+
+
+def test_what_is_pushed_again_by_a_slower_clock_is_no_lost_deletion(tmp_path: Path) -> None:
+    """Nor is a push that began before the deletion and was stored after it."""
+    server = Registry(tmp_path / "data", {"SEAWALL_STORAGE__RECEIPTS": "always"})
+    server.start()
+    try:
+        manifest = image([b"again"])
+        with connect(server) as client:
+            push_blob(client, "library/x", b"again")
+            for reference in (digest_of(manifest), "v1"):
+                assert put_manifest(client, "library/x", "v1", manifest).status_code == 201
+                assert client.delete(f"/v2/library/x/manifests/{reference}").status_code == 202
+                assert put_manifest(client, "library/x", "v1", manifest).status_code == 201
+        with closing(sqlite3.connect(server.data_dir / "seawall.db")) as database, database:
+            for table in ("manifests", "tags"):
+                database.execute(f"UPDATE {table} SET pushed_at = pushed_at - 30")
+        # The receipts of deletions follow the answers.
+        time.sleep(1)
+        assert lines(server) == []
+        with closing(sqlite3.connect(server.data_dir / "seawall.db")) as database, database:
+            database.execute("DELETE FROM removals")
+        until(lambda: [line.count("it is there again") for line in lines(server)] == [1, 1], "both are lost")
+    finally:
+        server.close()
 
 
 def test_a_commit_that_waits_for_a_standby_needs_no_receipt(pair: PostgresPair) -> None:
