@@ -26,7 +26,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.support.preloaded import preload, take_over
+from tests.support.preloaded import end_with, preload, take_over
 
 ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1
@@ -278,12 +278,16 @@ def _help() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         return
     sys.argv = ["seawall", *order["arguments"]]
-    if order["module"]:
-        runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
-        return
-    from seawall.process.commands.boundary import main
 
-    main()
+    def command() -> None:
+        if order["module"]:
+            runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+            return
+        from seawall.process.commands.boundary import main
+
+        main()
+
+    end_with(command)
 
 
 if __name__ == "__main__":
