@@ -22,7 +22,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -37,6 +37,7 @@ from seawall.infra.db.faults import DatabaseError, Fault, told
 from seawall.infra.db.together import Also, nothing, together
 from seawall.infra.file_lock import holder
 from seawall.infra.private import private_file
+from seawall.infra.threads import Threads
 from seawall.kernel.errors import UnavailableError
 from seawall.kernel.extras import need
 
@@ -140,7 +141,7 @@ class SqliteDatabase:
         for engine in (self._readers, self._writer):
             event.listen(engine, "before_cursor_execute", _begin_statement)
             event.listen(engine, "after_cursor_execute", _end_statement)
-        self._pool = ThreadPoolExecutor(8, thread_name_prefix="db-read")
+        self._pool = Threads(8, "db-read")
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -159,7 +160,7 @@ class SqliteDatabase:
                 return self.sync_read(fn)
 
         with meters.counting("read"), tracing.transaction("read", fn, "sqlite"):
-            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+            return await self._pool.run(run)
 
     async def point(self, fn: Callable[[Connection], T]) -> T:
         """See Database.point; the look-up runs inline, which is cheaper than a thread hop."""
@@ -257,7 +258,7 @@ class SqliteDatabase:
         if thread is not None:
             self._queue.put(None)
             await asyncio.to_thread(thread.join, _TURN_SECONDS)
-        self._pool.shutdown(wait=True)
+        self._pool.close(wait=True)
         self._readers.dispose()
         self._writer.dispose()
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from seawall.infra.threads import Answer, Threads
 from seawall.kernel.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -28,7 +27,8 @@ asked_at: ContextVar[float] = ContextVar("asked_at", default=0.0)
 class Work:
     """A request's work: whether it is committing, and whether somebody still waits for it."""
 
-    def __init__(self, deadline: float, queued: float = 0.0) -> None:
+    def __init__(self, deadline: float, queued: float = 0.0, answer: Answer | None = None) -> None:
+        """`answer`: None for a caller that waits in its own thread."""
         self.deadline = deadline
         self.lock = threading.Lock()
         # Monotonic times: queued, and since when the commit waits (0: it does not).
@@ -36,7 +36,13 @@ class Work:
         self.started = False
         self.commits_since = 0.0
         self.given_up = False
-        self.answer: Future[Any] = Future()
+        self.settled = False
+        self._answer = answer
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody still waits for the answer."""
+        return self._answer is None or self._answer.wanted
 
     def begin_commit(self) -> None:
         """Raises UnavailableError when nobody waits any more: then nothing must happen."""
@@ -52,7 +58,7 @@ class Work:
         """
         longest = BUSY_SECONDS if now - answered < _ANSWERING_SECONDS else ANSWER_SECONDS
         with self.lock:
-            if self.answer.done() or self.given_up:
+            if self.settled or self.given_up or not self.wanted:
                 return
             if not self.started and now - self.queued > longest:
                 reason = "no database connection became free"
@@ -65,11 +71,13 @@ class Work:
 
     def settle(self, value: Any = None, error: BaseException | None = None) -> None:
         """Give the answer, unless it was given, or nobody wants it."""
-        with contextlib.suppress(InvalidStateError):
-            if error is None:
-                self.answer.set_result(value)
-            else:
-                self.answer.set_exception(error)
+        self.settled = True
+        if self._answer is None:
+            return
+        if error is None:
+            self._answer.give(value)
+        else:
+            self._answer.fail(error)
 
 
 class Lane:
@@ -94,7 +102,7 @@ class Lane:
             autocommit=True,
         )
         self.auto = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        self.threads = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self.threads = Threads(size, name)
         self.works: set[Work] = set()
         # When the database answered last here (monotonic).
         self.answered = 0.0

@@ -48,6 +48,7 @@ from seawall.infra.db.faults import DatabaseError, Fault, told, transient
 from seawall.infra.db.hosts import Hosts
 from seawall.infra.db.lanes import Lane, Work, asked_at, waited_until
 from seawall.infra.db.together import Also, nothing, together
+from seawall.infra.threads import Answer
 from seawall.kernel.errors import UnavailableError
 
 T = TypeVar("T")
@@ -224,7 +225,7 @@ class PostgresDatabase:
 
     def _close(self) -> None:
         for lane in self._lanes:
-            lane.threads.shutdown(wait=False)
+            lane.threads.close()
         deadline = time.monotonic() + _CLOSE_SECONDS
         while any(lane.works for lane in self._lanes) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -232,7 +233,7 @@ class PostgresDatabase:
         # What still waits for its commit may wait for ever.
         self.hosts.close()
         for lane in self._lanes:
-            lane.threads.shutdown(wait=True)
+            lane.threads.close(wait=True)
             lane.engine.dispose()
 
     def _deadline(self) -> float:
@@ -245,7 +246,8 @@ class PostgresDatabase:
         # A request that has waited in vain does so once: what it does about it must not wait as long again.
         again = now - waited_until.get() < _ONCE_SECONDS
         queued = asked_at.get() or now
-        work = Work(now if again else queued + self._retry_seconds, queued)
+        answer = Answer()
+        work = Work(now if again else queued + self._retry_seconds, queued, answer)
         above = tracing.current()
 
         def job() -> None:
@@ -255,7 +257,7 @@ class PostgresDatabase:
                 above.set("seawall.wait_seconds", waited)
             try:
                 with work.lock:
-                    if work.given_up or work.answer.cancelled():
+                    if work.given_up or not work.wanted:
                         return
                     work.started = True
                 with meters.using(lane.pool):
@@ -282,7 +284,7 @@ class PostgresDatabase:
                 lane.works.discard(work)
             raise UnavailableError("the database is closed") from None
         try:
-            return await asyncio.wrap_future(work.answer)
+            return await answer.future  # type: ignore[no-any-return]
         except UnavailableError:
             meters.ERRORS.inc(lane.pool)
             if not again:

@@ -26,7 +26,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +36,7 @@ from seawall.infra.private import private_folder
 from seawall.infra.storage.blob_cache import Filling, Kept
 from seawall.infra.storage.cache_account import FILES, Account, entries_of, is_abandoned
 from seawall.infra.telemetry import Counter
+from seawall.infra.threads import Threads
 from seawall.kernel.errors import ConfigError
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class DiskCache:
         """
         self._root = root
         self._limit = limit
-        self._pool = ThreadPoolExecutor(8, thread_name_prefix="cache")
+        self._pool = Threads(8, "cache")
         self._paused_until = 0.0
         # Blobs of late requests, and those that this process is writing now.
         self._asked: OrderedDict[str, None] = OrderedDict()
@@ -138,7 +138,7 @@ class DiskCache:
         if time.monotonic() < self._paused_until:
             return None
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
+            return await self._pool.run(fn, *args)
         except OSError as error:
             self._fail(error)
             return None
@@ -329,7 +329,7 @@ class _File:
         """See Filling.abort."""
         if not self._done:
             # Also while the disk is left alone: what stays here would be counted until room is made.
-            await asyncio.get_running_loop().run_in_executor(None, self._abort)
+            await asyncio.to_thread(self._abort)
 
     def __del__(self) -> None:
         # Of a request that was cancelled while its file was made.

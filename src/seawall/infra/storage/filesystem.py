@@ -8,7 +8,6 @@ the kernel lets go of it when a process dies.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import fcntl
@@ -16,13 +15,13 @@ import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from seawall.infra.private import sync_folder
 from seawall.infra.storage.base import Location, StoredObject, UploadBusyError, UploadLostError
 from seawall.infra.storage.tree import TREE, key_at, tree_path
+from seawall.infra.threads import Threads
 from seawall.kernel.errors import StorageFullError, WritesRefusedError
 
 _CHUNK = 1024 * 1024
@@ -39,7 +38,7 @@ class FilesystemStorage:
         self.root = root
         self._blobs = root / "blobs"
         self._uploads = root / "uploads"
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="storage")
+        self._pool = Threads(threads, "storage")
         for directory in (self._blobs, self._uploads):
             directory.mkdir(parents=True, mode=0o700, exist_ok=True)
 
@@ -192,7 +191,7 @@ class FilesystemStorage:
             return await self._run(fn, *args)
 
     async def _run(self, fn: Any, *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, fn, *args)
+        return await self._pool.run(fn, *args)
 
 
 @contextlib.contextmanager
