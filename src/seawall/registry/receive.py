@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 
 from seawall.infra.storage import BlobStorage, UploadWriter
 from seawall.kernel.errors import RegistryError, StorageFullError
@@ -64,6 +66,11 @@ class Receiver:
         A session that is not there has been closed before when the repository has the blob: an instance may
         die between the commit and its answer, and the client then asks another one.
         """
+        data = await _whole(chunk) if chunk.position is None and 0 < (chunk.length or 0) <= _LITTLE else None
+        if data is not None:
+            if await self._close_fresh(name, upload_id, digest, data):
+                return digest
+            chunk = replace(chunk, body=data.again())
         try:
             upload = await self._uploads.get(name, upload_id, sure=_is_long(chunk))
         except RegistryError as error:
@@ -79,6 +86,27 @@ class Receiver:
         check_digest(digest)
         writer = await self._write(upload, chunk, last=True)
         return (await self._uploads.finish(upload, writer, name, digest)).digest
+
+    async def _close_fresh(self, name: str, upload_id: str, digest: str, data: _Whole) -> bool:
+        """Store a small blob that comes whole in a session that has no bytes; False where it is not so.
+
+        Most are like this. The session is looked at when its file is taken, not before that too.
+        """
+        limit = self._uploads.blob_limit
+        right = data.error is None and digest == f"sha256:{hashlib.sha256(data.data).hexdigest()}"
+        upload = await self._uploads.fresh(name, upload_id) if right else None
+        if upload is None or (limit and len(data.data) > limit):
+            return False
+        try:
+            writer = await self._uploads.open_writer(upload, last=True)
+            await writer.write(data.data)
+            await self._uploads.finish(upload, writer, name, digest)
+        except RegistryError as error:
+            # The session is not there, or has bytes or another writer: nothing was done to it.
+            if error.code in ("BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"):
+                return False
+            raise
+        return True
 
     async def _write(self, upload: Upload, chunk: Chunk, *, last: bool) -> UploadWriter:
         _check_position(upload, chunk)
@@ -136,6 +164,31 @@ class Receiver:
 def _is_long(chunk: Chunk) -> bool:
     """Whether to take the chunk costs more than to ask first whether it can be kept."""
     return chunk.length is None or chunk.length > _BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A small body; `error`: it broke off with that."""
+
+    data: bytes
+    error: Exception | None
+
+    async def again(self) -> AsyncIterator[bytes]:
+        """The body, as it came."""
+        if self.data:
+            yield self.data
+        if self.error is not None:
+            raise self.error
+
+
+async def _whole(chunk: Chunk) -> _Whole:
+    data = bytearray()
+    try:
+        async for piece in chunk.body:
+            data += piece
+    except Exception as error:
+        return _Whole(bytes(data), error)
+    return _Whole(bytes(data), None)
 
 
 def _check_position(upload: Upload, chunk: Chunk) -> None:

@@ -146,6 +146,15 @@ class Uploads:
 
         return await self._repositories.writing(name, open_session)
 
+    async def fresh(self, name: str, upload_id: str) -> Upload | None:
+        """The session `upload_id` of repository `name`, taken to be there and without bytes.
+
+        Its writer finds out with its first write, or its commit. None for an id that is no such session's.
+        """
+        if not _is_own(upload_id) or _own_id(name, uuid.UUID(upload_id).bytes[:8]) != upload_id:
+            return None
+        return _unrecorded(upload_id, await self._repositories.ensure(name), 0)
+
     async def get(self, name: str, upload_id: str, *, sure: bool = False) -> Upload:
         """The session `upload_id` of repository `name`. Raises BLOB_UPLOAD_UNKNOWN, NAME_UNKNOWN.
 

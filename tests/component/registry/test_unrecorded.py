@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
@@ -21,11 +22,13 @@ from tests.support.digests import digest_of
 from tests.support.lab import Lab, Run
 
 
-def chunk(data: bytes) -> Chunk:
+def chunk(data: bytes, *, announced: bool = True) -> Chunk:
+    """All of `data` in one piece; `announced`: its length was."""
+
     async def body() -> AsyncIterator[bytes]:
         yield data
 
-    return Chunk(body())
+    return Chunk(body(), length=len(data) if announced else None)
 
 
 def rows(connection: Connection) -> int:
@@ -43,20 +46,82 @@ async def unknown(lab: Lab, session: str, name: str = "p/app") -> None:
     assert (refused.value.code, refused.value.status) == ("BLOB_UPLOAD_UNKNOWN", 404)
 
 
-def test_a_blob_that_comes_whole_has_no_row(run: Run) -> None:
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_blob_that_comes_whole_has_no_row(run: Run, announced: bool) -> None:
     async def body(lab: Lab) -> None:
         await lab.project()
         data = secrets.token_bytes(100)
         session = await lab.content.start_upload("p/app")
         assert await lab.content.upload_offset("p/app", session) == 0
         assert await lab.db.read(rows) == 0
-        await lab.content.close_upload("p/app", session, digest_of(data), chunk(data))
+        whole = chunk(data, announced=announced)
+        await lab.content.close_upload("p/app", session, digest_of(data), whole)
         assert await lab.content.blob_size("p/app", digest_of(data)) == 100
         assert files(lab) == []
         await unknown(lab, session)
         # An instance may die between the commit and its answer; the client asks again.
-        again = await lab.content.close_upload("p/app", session, digest_of(data), chunk(data))
+        whole = chunk(data, announced=announced)
+        again = await lab.content.close_upload("p/app", session, digest_of(data), whole)
         assert again == digest_of(data)
+
+    run(body)
+
+
+def test_a_small_blob_is_handed_to_storage_twice(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for its session, once for its bytes: each time costs as much as writing them does."""
+    done = []
+    hand_over = FilesystemStorage._run
+
+    async def counted(self: FilesystemStorage, fn: Any, *arguments: Any) -> Any:
+        done.append(fn)
+        return await hand_over(self, fn, *arguments)
+
+    async def body(lab: Lab) -> None:
+        await lab.project()
+        data = secrets.token_bytes(100)
+        monkeypatch.setattr(FilesystemStorage, "_run", counted)
+        session = await lab.content.start_upload("p/app")
+        await lab.content.close_upload("p/app", session, digest_of(data), chunk(data))
+        assert len(done) == 2, done
+
+    run(body)
+
+
+def test_what_arrived_of_a_blob_that_breaks_off_is_kept(run: Run) -> None:
+    class BrokenError(Exception):
+        pass
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"a" * 40
+        raise BrokenError
+
+    async def body(lab: Lab) -> None:
+        await lab.project()
+        data = b"a" * 100
+        session = await lab.content.start_upload("p/app")
+        with pytest.raises(BrokenError):
+            await lab.content.close_upload("p/app", session, digest_of(data), Chunk(broken(), length=100))
+        assert await lab.content.upload_offset("p/app", session) == 40
+        await lab.content.close_upload("p/app", session, digest_of(data), chunk(data[40:]))
+        assert await lab.content.blob_size("p/app", digest_of(data)) == 100
+
+    run(body)
+
+
+def test_a_whole_blob_in_a_session_with_bytes_is_not_the_whole(run: Run) -> None:
+    """The digest is that of the session's bytes, also where the last request alone would have it."""
+
+    async def body(lab: Lab) -> None:
+        await lab.project()
+        first, data = secrets.token_bytes(100), secrets.token_bytes(50)
+        session = await lab.content.start_upload("p/app")
+        await lab.content.append_upload("p/app", session, chunk(first))
+        with pytest.raises(RegistryError) as refused:
+            await lab.content.close_upload("p/app", session, digest_of(data), chunk(data))
+        assert refused.value.code == "DIGEST_INVALID"
+        await unknown(lab, session)
+        with pytest.raises(RegistryError):
+            await lab.content.blob_size("p/app", digest_of(data))
 
     run(body)
 
