@@ -112,16 +112,17 @@ class Metered:
         assert answer.status_code == 201, answer.text
         return cost
 
-    def image(self, repository: str) -> bytes:
-        """Push a config and a layer; returns a manifest of them."""
-        config, layer = json.dumps({"os": secrets.token_hex(8)}).encode(), secrets.token_bytes(64)
-        for data in (config, layer):
+    def image(self, repository: str, layers: int = 1) -> bytes:
+        """Push a config and layers; returns a manifest of them."""
+        config = json.dumps({"os": secrets.token_hex(8)}).encode()
+        pushed = [secrets.token_bytes(64) for _ in range(layers)]
+        for data in (config, *pushed):
             self.put_blob(repository, data)
         document = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "config": descriptor(config, CONFIG),
-            "layers": [descriptor(layer, "application/vnd.oci.image.layer.v1.tar+gzip")],
+            "layers": [descriptor(layer, "application/vnd.oci.image.layer.v1.tar+gzip") for layer in pushed],
         }
         return json.dumps(document).encode()
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, bindparam, insert, select, update
 from seawall.access.views import projects
 from seawall.infra.db import Database
 from seawall.infra.db.batch import Asked, flush, later, many
-from seawall.infra.db.dialect import dialect_of, next_id, upsert
+from seawall.infra.db.dialect import add_all, dialect_of, next_id, upsert
 from seawall.kernel.context import actor
 from seawall.kernel.errors import RegistryError
 from seawall.kernel.names import check_digest, digest_of, is_tag
@@ -226,7 +226,7 @@ _TAGS = (
         tags.c.name.in_(bindparam("b_names", expanding=True)),
     )
 )
-_INSERTS = {table: insert(table) for table in (manifests, manifest_payloads, manifest_references)}
+_INSERTS = {table: insert(table) for table in (manifests, manifest_payloads)}
 
 
 @functools.cache
@@ -379,14 +379,10 @@ def _write(
         {"manifest_id": manifest_id, "digest": target, "kind": kind, "repository_id": repository.id}
         for target, kind in references
     ]
-    if found.known is None and named:
-        later(connection, _INSERTS[manifest_references], named)
-    elif found.known is not None:
+    if named:
         # What was not there at an earlier push may be there now.
-        for item in named:
-            later(
-                connection, upsert(connection, manifest_references, item, ["manifest_id", "digest", "kind"])
-            )
+        key = ("manifest_id", "digest", "kind")
+        later(connection, *add_all(dialect_of(connection), manifest_references, key, named))
     for tag in push.tags:
         row = {"repository_id": repository.id, "name": tag, "manifest_id": manifest_id, "pushed_at": now}
         later(connection, _tag(dialect_of(connection)), {f"b_{key}": value for key, value in row.items()})

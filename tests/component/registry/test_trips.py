@@ -45,6 +45,21 @@ def test_round_trips(meter: Metered, project: str) -> None:
 
 
 @pytest.mark.parametrize("project", ["library", "limited"])
+def test_layers_cost_no_statements(meter: Metered, project: str) -> None:
+    """Neither at the first push of a manifest nor when it is pushed again."""
+    name = f"{project}/layers"
+    meter.authenticate(name)
+    counts: dict[int, set[int]] = {}
+    for _ in range(3):
+        for layers in (1, 30):
+            payload = meter.image(name, layers)
+            costs = [meter.put_manifest(name, tag, payload) for tag in ("one", "one", "two")]
+            counts.setdefault(layers, set()).add(sum(len(cost.statements) for cost in costs))
+    # What is asked once a second is in some of them.
+    assert min(counts[30]) == min(counts[1]), counts
+
+
+@pytest.mark.parametrize("project", ["library", "limited"])
 def test_the_quota_is_locked_last(meter: Metered, project: str) -> None:
     """From there on nobody waits for the network: the commit is on its way with the lock."""
     costs = meter.costs(f"{project}/order")

@@ -5,11 +5,24 @@ Nothing outside of `seawall.infra.db` asks which of the two it talks to.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Float, Select, Table, cast, func, literal, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Select,
+    Table,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 
@@ -55,6 +68,33 @@ def upsert_many(
     else:
         statement = statement.on_conflict_do_nothing(index_elements=keys)
     return statement.returning(*(table.c[name] for name in keys))
+
+
+def add_all(
+    dialect: str, table: Table, key: tuple[str, ...], rows: Sequence[Mapping[str, Any]]
+) -> tuple[Any, Any]:
+    """The statement that inserts rows unless there are some with their `key`, and its parameters.
+
+    The rows must have all columns. On PostgreSQL their values go as lists, one for each column, so that any
+    number of rows is one statement, always the same.
+    """
+    statement = _adding(dialect, table, key)
+    names = [column.name for column in table.columns]
+    if dialect == "sqlite":
+        return statement, [{f"b_{name}": row[name] for name in names} for row in rows]
+    return statement, {f"b_{name}": [row[name] for row in rows] for name in names}
+
+
+@functools.cache
+def _adding(dialect: str, table: Table, key: tuple[str, ...]) -> Any:
+    names = [column.name for column in table.columns]
+    if dialect == "sqlite":
+        values: dict[str, Any] = {name: bindparam(f"b_{name}") for name in names}
+        return sqlite.insert(table).values(values).on_conflict_do_nothing(index_elements=key)
+    lists = [bindparam(f"b_{name}", type_=postgresql.ARRAY(table.c[name].type)) for name in names]
+    given = func.unnest(*lists).table_valued(*names, name="given").render_derived()
+    statement = postgresql.insert(table).from_select(names, select(*given.c), include_defaults=False)
+    return statement.on_conflict_do_nothing(index_elements=key)
 
 
 def dialect_of(connection: Connection) -> str:
