@@ -149,7 +149,7 @@ class Uploads:
     async def fresh(self, name: str, upload_id: str) -> Upload | None:
         """The session `upload_id` of repository `name`, taken to be there and without bytes.
 
-        Its writer finds out with its first write, or its commit. None for an id that is no such session's.
+        Its writer finds out with its first write, or its commit. None for an id of another kind.
         """
         if not _is_own(upload_id) or _own_id(name, uuid.UUID(upload_id).bytes[:8]) != upload_id:
             return None
