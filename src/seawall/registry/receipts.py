@@ -52,6 +52,8 @@ _PATIENCE = 5.0
 _SKEW = 60.0
 _ASK_SECONDS = 60.0
 _BATCH = 200
+# No transaction takes longer.
+_UNDECIDED_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,20 @@ class Recorder(Protocol):
     async def add(self, receipt: Receipt) -> None:
         """Keep it durably where that is wanted. A receipt that cannot be kept fails no push."""
 
+    async def is_wanted(self) -> bool:
+        """Whether any is kept now."""
+        ...
+
 
 class NoReceipts:
     """Keeps none."""
 
     async def add(self, receipt: Receipt) -> None:
         """See Recorder."""
+
+    async def is_wanted(self) -> bool:
+        """See Recorder."""
+        return False
 
 
 class Receipts:
@@ -123,7 +133,7 @@ class Receipts:
 
     async def add(self, receipt: Receipt) -> None:
         """See Recorder."""
-        if not await self._is_wanted():
+        if not await self.is_wanted():
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((receipt, done))
@@ -131,7 +141,8 @@ class Receipts:
             self._writer = asyncio.create_task(self._write())
         await done
 
-    async def _is_wanted(self) -> bool:
+    async def is_wanted(self) -> bool:
+        """See Recorder."""
         if not self._always and time.monotonic() - self._asked >= _ASK_SECONDS:
             self._asked = time.monotonic()
             try:
@@ -162,11 +173,13 @@ class Removals(ContentHook):
 
     replicas = True
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, db: Database, recorder: Recorder) -> None:
+        self._db = db
         self._recorder = recorder
-        # Deletions whose receipts are not written yet, and the tasks that write some.
+        # Deletions whose receipts are not written yet: some are not committed yet, or never will be.
         self._waiting: list[Receipt] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._committed = False
+        self._writer: asyncio.Task[None] | None = None
 
     def after_delete(self, connection: Connection, deletion: Deletion) -> None:
         """See ContentHook."""
@@ -179,14 +192,50 @@ class Removals(ContentHook):
 
     def committed(self) -> None:
         """See ContentHook."""
-        while self._waiting:
-            task = asyncio.create_task(self._recorder.add(self._waiting.pop()))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        busy = self._writer is not None and not self._writer.done()
+        if not self._waiting and not busy:
+            return
+        self._committed = True
+        if not busy:
+            self._writer = asyncio.create_task(self._write())
 
     def _note(self, connection: Connection, repository: str, digest: str, tags: tuple[str, ...]) -> None:
         at = note(connection, repository, [digest], tags[0] if tags else None)
         self._waiting.append(Receipt(repository, digest, "", tags, at, deleted=True))
+
+    async def _write(self) -> None:
+        while self._committed:
+            self._committed = False
+            noted: list[Receipt] = []
+            # Transactions append to the list in threads of their own.
+            while self._waiting:
+                noted.append(self._waiting.pop())
+            if not await self._recorder.is_wanted():
+                continue
+            happened: list[Receipt] = []
+            try:
+                for start in range(0, len(noted), _BATCH):
+                    part = noted[start : start + _BATCH]
+                    happened += await self._db.read(lambda c, part=part: _recorded(c, part))  # type: ignore[misc]
+            except Exception as error:
+                log.warning("cannot find out which deletions happened", error=str(error))
+            # What was refused, or is done a second time, leaves no row.
+            youngest = time.time() - _UNDECIDED_SECONDS
+            left = set(noted) - set(happened)
+            self._waiting += [receipt for receipt in left if receipt.at > youngest]
+            await asyncio.gather(*(self._recorder.add(receipt) for receipt in happened))
+
+
+def _recorded(connection: Connection, noted: list[Receipt]) -> list[Receipt]:
+    """Those of the deletions that have their rows."""
+    columns = (removals.c.repository, removals.c.digest, removals.c.tag, removals.c.at)
+    wanted = tuple_(removals.c.repository, removals.c.at).in_({(item.repository, item.at) for item in noted})
+    rows = {tuple(row) for row in connection.execute(select(*columns).where(wanted))}
+    return [
+        item
+        for item in noted
+        if (item.repository, item.digest, item.tags[0] if item.tags else None, item.at) in rows
+    ]
 
 
 def note(connection: Connection, repository: str, digests: Iterable[str], tag: str | None = None) -> float:
@@ -404,7 +453,7 @@ def recorder(db: Database, storage: BlobStorage, wanted: Wanted) -> Recorder:
 
 def part(db: Database, wanted: Wanted, kept: Recorder) -> ContentPart:
     """Deletions are remembered where receipts may be kept."""
-    return ContentPart(hooks=(Removals(kept),) if _may_be_wanted(db, wanted) else ())
+    return ContentPart(hooks=(Removals(db, kept),) if _may_be_wanted(db, wanted) else ())
 
 
 def _may_be_wanted(db: Database, wanted: Wanted) -> bool:

@@ -162,6 +162,45 @@ def test_what_is_pushed_again_by_a_slower_clock_is_no_lost_deletion(tmp_path: Pa
         server.close()
 
 
+def test_a_deletion_that_was_refused_has_no_receipt(tmp_path: Path) -> None:
+    """It was noted in a transaction that ended without a commit: an accessory has an immutable tag."""
+    server = Registry(tmp_path / "data", {"SEAWALL_STORAGE__RECEIPTS": "always"})
+    server.start()
+    try:
+        rule = {"kind": "doublestar", "pattern": "keep"}
+        chosen = {
+            "tag_selectors": [{**rule, "decoration": "matches"}],
+            "scope_selectors": {
+                "repository": [{"kind": "doublestar", "decoration": "repoMatches", "pattern": "**"}]
+            },
+        }
+        body = {"action": "immutable", "template": "immutable_template", **chosen}
+        server.api("POST", "/projects/library/immutabletagrules", json=body)
+        manifest = image([b"refused"])
+        subject = {"mediaType": MANIFEST, "digest": digest_of(manifest), "size": len(manifest)}
+        attached = json.dumps({**json.loads(manifest), "subject": subject}).encode()
+        with connect(server) as client:
+            push_blob(client, "library/x", b"refused")
+            assert put_manifest(client, "library/x", "v1", manifest).status_code == 201
+            assert put_manifest(client, "library/x", "keep", attached).status_code == 201
+            refused = client.delete("/api/v2.0/projects/library/repositories/x/artifacts/v1")
+            assert refused.status_code == 412, refused.text
+            # Every commit of the process writes what waits.
+            assert put_manifest(client, "library/x", "v2", manifest).status_code == 201
+            assert client.delete("/v2/library/x/manifests/v2").status_code == 202
+
+        def receipts_of_deletions() -> list[str]:
+            files = [path for path in (tmp_path / "data").rglob("receipt.*") if path.is_file()]
+            found = [json.loads(line) for path in files for line in path.read_bytes().splitlines()]
+            return ["".join(item["tags"]) for item in found if item["deleted"]]
+
+        until(lambda: "v2" in receipts_of_deletions(), "the other deletion has one")
+        assert receipts_of_deletions() == ["v2"]
+        assert lines(server) == []
+    finally:
+        server.close()
+
+
 def test_a_commit_that_waits_for_a_standby_needs_no_receipt(pair: PostgresPair) -> None:
     async def found() -> bool:
         db = open_database(pair.database())
