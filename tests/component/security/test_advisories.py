@@ -1,4 +1,4 @@
-"""Faults that were published of Harbor, Distribution, zot and Quay, tried here; see docs/security.md."""
+"""Faults that were published of other registries, tried here; see docs/security.md."""
 
 from __future__ import annotations
 
@@ -187,6 +187,56 @@ def test_a_blob_is_seen_where_it_may_be_read(
     answer = thief.client.post("/blobs/uploads/", params={"mount": digest, "from": f"{private}/app"})
     assert answer.status_code in (202, 401, 403)
     assert thief.client.head(f"/blobs/{digest}").status_code == 404
+
+
+def test_a_private_project_is_pulled_by_its_readers(
+    registry: Registry, admin: Api, as_user: Callable[..., Api]
+) -> None:
+    """CVE-2026-27771 (Gitea, Forgejo): nor with a token that anybody gets, nor through a virtual project."""
+    private, public = admin.project(public="false"), admin.project(public="true")
+    virtual = admin.project(public="true", virtual_members=f"{private},{public}")
+    _, stranger = admin.user()
+    owner = Pusher(registry.url, f"{private}/app", registry.admin)
+    digest = owner.image("v1")
+    layer = owner.blob(secrets.token_bytes(64))["digest"]
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", **owner.blob(EMPTY)}
+    subject = {"mediaType": OCI, "digest": digest, "size": 1}
+    attached = {"schemaVersion": 2, "mediaType": OCI, "config": config, "layers": [], "subject": subject}
+    owner.manifest(attached)
+    # Other processes may know the virtual projects of five seconds ago.
+    time.sleep(5.5)
+    for auth in (None, (stranger, PASSWORD)):
+        with httpx.Client(base_url=registry.url, auth=auth, timeout=60) as client:
+            for project in (private, virtual):
+                challenge = client.get(f"/v2/{project}/app/manifests/v1", auth=None).headers[
+                    "www-authenticate"
+                ]
+                service = challenge.partition('service="')[2].partition('"')[0]
+                scopes = [("scope", f"repository:{name}/app:pull,*") for name in (private, virtual, public)]
+                asked = client.get("/service/token", params=[("service", service), *scopes])
+                headers: list[dict[str, str]] = [{}]
+                if asked.is_success:
+                    headers.append({"Authorization": f"Bearer {asked.json()['token']}"})
+                for path in (
+                    "manifests/v1",
+                    f"manifests/{digest}",
+                    f"blobs/{layer}",
+                    f"referrers/{digest}",
+                    "tags/list",
+                ):
+                    for method in ("GET", "HEAD"):
+                        for header in headers:
+                            answer = client.request(
+                                method,
+                                f"/v2/{project}/app/{path}",
+                                headers=header,
+                                auth=None if header else auth,
+                            )
+                            if path.startswith("referrers") and project == virtual and answer.is_success:
+                                # As of a name that is nowhere.
+                                assert method == "HEAD" or answer.json()["manifests"] == []
+                                continue
+                            assert answer.status_code in (401, 403, 404), (method, path, answer.text)
 
 
 def test_the_whole_password_counts(admin: Api, registry: Registry, as_user: Callable[..., Api]) -> None:
