@@ -61,9 +61,15 @@ serving() {
   local before log pid address code scheme
   before=$(listeners)
   log=$(mktemp /run/docs-log-XXXX)
-  setsid "$@" </dev/null >>"$log" 2>&1 &
-  pid=$!
-  echo $pid >"/run/docs-server-$port"
+  if [[ $1 == seawall ]]; then
+    # As a command, from the process that has everything imported; it writes its session's id.
+    python3 -IS "$DOCS_WARM" --session "/run/docs-server-$port" /run/warm "${@:2}" </dev/null >>"$log" 2>&1 &
+    pid=$!
+  else
+    setsid "$@" </dev/null >>"$log" 2>&1 &
+    pid=$!
+    echo $pid >"/run/docs-server-$port"
+  fi
   for _ in $(seq 2400); do
     address=$(comm -13 <(echo "$before") <(listeners) | head -1)
     if [[ -n $address ]]; then

@@ -2,6 +2,7 @@
 
 `python -m tests.support.docs.warm serve SOCKET` runs it; `python -IS warm.py SOCKET ARGUMENT...` has it run
 one command with the files, environment and working directory of its caller, and ends with its exit code.
+`--session FILE` before SOCKET: the command is a server that leads a session, whose id is then in FILE.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def client(path: str, arguments: list[str]) -> int:
-    """Run one command; returns its exit code."""
+def client(path: str, arguments: list[str], session: str = "") -> int:
+    """Run one command; returns its exit code. `session`: see above."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
-        message = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
+        message = json.dumps([arguments, os.getcwd(), dict(os.environ), session]).encode()
         socket.send_fds(connection, [len(message).to_bytes(4, "big")], [0, 1, 2])
         connection.sendall(message)
         answer = connection.recv(1)
@@ -83,19 +84,24 @@ def serve(path: str) -> None:
 
 
 def _run(connection: socket.socket, command: Callable[[], None], metrics: str) -> None:
-    from tests.support.preloaded import take_over
+    from tests.support.preloaded import end_with, take_over
 
     head, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
     left = int.from_bytes(head, "big")
     message = b""
     while len(message) < left:
         message += connection.recv(left - len(message))
-    arguments, folder, environment = json.loads(message)
+    arguments, folder, environment, session = json.loads(message)
+    if session:
+        os.setsid()
+        Path(session).write_text(f"{os.getpid()}\n")
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.chdir(folder)
     take_over(environment, arguments, metrics)
     sys.argv = ["seawall", *arguments]
+    if session:
+        end_with(command)
     code = 0
     try:
         command()
@@ -111,4 +117,6 @@ def _run(connection: socket.socket, command: Callable[[], None], metrics: str) -
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(sys.argv[2])
+    if sys.argv[1] == "--session":
+        sys.exit(client(sys.argv[3], sys.argv[4:], sys.argv[2]))
     sys.exit(client(sys.argv[1], sys.argv[2:]))
