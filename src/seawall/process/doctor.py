@@ -37,6 +37,7 @@ from seawall.install import certificates
 from seawall.install.readiness import Readiness, ask_database
 from seawall.kernel.errors import SeawallError
 from seawall.process.storage import open_storage
+from seawall.registry.stored import has_none
 
 _PART_SECONDS = 30.0
 # Less than this is too little for an upload of a large layer and the database's own files.
@@ -63,6 +64,8 @@ async def examine(settings: Settings) -> Readiness:
     # Without a database there is nothing to ask about keys and instances.
     if not any(item.kind == "database" and item.cure for item in result.items):
         await _part(result, "instances", lambda: _instances(result, settings))
+        if not any(item.kind == "storage" and item.cure for item in result.items):
+            await _part(result, "storage", lambda: _content(result, settings))
     return result
 
 
@@ -159,6 +162,20 @@ async def _storage(result: Readiness, settings: Settings) -> None:
     else:
         result.fault(
             "storage", "storage returned other bytes than were written", "ask the operator of the storage"
+        )
+
+
+async def _content(result: Readiness, settings: Settings) -> None:
+    db = open_database(settings.database_url, pool_size=1)
+    try:
+        looked = await has_none(db, open_storage(settings))
+    finally:
+        await db.close()
+    if looked:
+        result.fault(
+            "storage",
+            f"it has none of {looked} blobs that the database names: it is another one, or not mounted",
+            "mount the share, or correct the section storage; if the bytes are lost, `seawall fsck --repair`",
         )
 
 

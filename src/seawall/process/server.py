@@ -38,7 +38,7 @@ from seawall.features.scan.scanning import Scanning
 from seawall.features.trust.service import TrustService
 from seawall.infra import telemetry, tracing
 from seawall.infra.configuration import Configuration
-from seawall.infra.db import Database
+from seawall.infra.db import Database, fence
 from seawall.infra.jobs.service import JobService
 from seawall.infra.loading import load
 from seawall.infra.outbox.events import Subscribers
@@ -55,6 +55,7 @@ from seawall.process.stderr import StandardError
 from seawall.process.tally import TALLY
 from seawall.process.wiring import Process, open_process
 from seawall.registry.artifacts import ArtifactService
+from seawall.registry.stored import has_none
 from seawall.web.harbor.app import PREFIX as API_PREFIX
 from seawall.web.harbor.app import build_api
 from seawall.web.harbor.deps import Gate
@@ -210,10 +211,12 @@ def build(settings: Settings) -> ASGIApp:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await process.start()
         await redirect.start()
+        looking = asyncio.create_task(_look_at_storage(process))
         # Granian loses a signal that comes before it serves, which it begins when this is done.
         asyncio.get_running_loop().call_later(_SERVING_SECONDS, release)
         yield
         TALLY.write()
+        looking.cancel()
         await redirect.close()
         await process.close()
         await asyncio.to_thread(end_tracing)
@@ -295,6 +298,20 @@ def build(settings: Settings) -> ASGIApp:
         sample=settings.log.access_sample,
     )
     return TrustedProxies(edge, tuple(settings.http.trusted_proxies))
+
+
+async def _look_at_storage(process: Process) -> None:
+    """Say so where the storage is not the one that the database speaks of; pushes would be lost to others."""
+    try:
+        # A standby's is filled after the database.
+        await process.db.read(fence.check)
+        looked = await has_none(process.db, process.storage)
+    except Exception as error:
+        # The probe says what does not answer.
+        log.debug("storage was not looked at", error=str(error))
+        return
+    if looked:
+        log.error("storage has none of the blobs that the database names; is it mounted?", blobs=looked)
 
 
 def _places(settings: Settings) -> int:

@@ -21,12 +21,15 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection, select
 
+from seawall.infra.db import Database
 from seawall.infra.storage import BlobStorage
 from seawall.infra.storage.blob_cache import BlobCache, Filling, NoCache
 from seawall.kernel.errors import RegistryError, UnavailableError
 from seawall.kernel.names import digest_of
 from seawall.registry.model import Blob
+from seawall.registry.tables import blobs
 
 # Blobs up to this size (image configs, mostly) are answered from memory: handing a file to the server
 # costs more than its few bytes. The cache holds at most the second number of bytes a process.
@@ -37,6 +40,9 @@ _SEEN_SECONDS = 1.0
 _SEEN_FILES = 4096
 # Longer pieces are hashed in a thread.
 _INLINE = 64 * 1024
+# Of how many blobs, the oldest and the newest, `has_none` asks. Fewer than the second number prove nothing.
+_SAMPLE = 10
+_FEWEST = 3
 log: Any = structlog.get_logger("seawall.storage")
 _KEY = re.compile(r"(?P<value>[0-9a-f]{32,128})\.(?P<algorithm>[a-z0-9]+)\.[0-9a-f]{8}")
 
@@ -45,6 +51,29 @@ def digest_of_key(key: str) -> str:
     """The digest of the blob that is stored under a key; empty for any other key."""
     named = _KEY.fullmatch(key)
     return f"{named['algorithm']}:{named['value']}" if named else ""
+
+
+async def has_none(db: Database, storage: BlobStorage) -> int:
+    """How many blobs of the database were looked for, where storage has none of them; else 0.
+
+    Such a storage is another one, or its folder is the empty one below a share that is not mounted: what is
+    pushed there is missing everywhere else, and once the share is back.
+    """
+
+    def sample(connection: Connection) -> list[str]:
+        found: dict[str, None] = {}
+        for order in (blobs.c.touched_at.desc(), blobs.c.touched_at):
+            query = select(blobs.c.storage_key).order_by(order).limit(_SAMPLE)
+            found |= dict.fromkeys(connection.execute(query).scalars())
+        return list(found)
+
+    keys = await db.read(sample)
+    if len(keys) < _FEWEST:
+        return 0
+    for key in keys:
+        if await storage.size(key) is not None:
+            return 0
+    return len(keys)
 
 
 class StoredBlobs:

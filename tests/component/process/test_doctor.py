@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support import forked
+from tests.support.oci.bare import connect, push_blob
 from tests.support.processes import clean_environment
 from tests.support.registry import Registry
 from tests.support.waiting import until
@@ -60,6 +61,30 @@ def test_what_is_wrong_has_a_cure(registry: Registry, tmp_path: Path) -> None:
     code, text = ask(wrong, "doctor")
     assert code == 1
     assert "  cure: mount it, or correct storage.root" in text
+
+
+def test_a_share_that_is_not_mounted(tmp_path: Path) -> None:
+    """Its mount point is an empty folder, which takes all that is pushed. Doctor and the log say so."""
+    server = Registry(tmp_path / "data")
+    server.start()
+    try:
+        with connect(server) as client:
+            for text in (b"one", b"two", b"three"):
+                push_blob(client, "library/app", text)
+        assert not kinds(ask(server.environment, "doctor", "--json")[1])["storage"][0]["cure"]
+        server.stop()
+        said = "storage has none of the blobs"
+        assert said not in server.log.read_text()
+        empty = tmp_path / "mountpoint"
+        empty.mkdir(mode=0o700)
+        server.environment["SEAWALL_STORAGE__ROOT"] = str(empty)
+        server.start()
+        until(lambda: said in server.log.read_text(), "the log says it")
+        code, output = ask(server.environment, "doctor", "--json")
+        cures = [item["cure"] for item in kinds(output)["storage"] if item["cure"]]
+        assert (code, len(cures), "mount the share" in cures[0]) == (1, 1, True)
+    finally:
+        server.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for others")
