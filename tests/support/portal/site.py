@@ -53,7 +53,8 @@ class Visitor:
 
     def heading(self, name: str | re.Pattern[str]) -> None:
         """Wait for the page with this heading."""
-        expect(self.page.get_by_role("heading", name=name, level=1)).to_be_visible()
+        # Not by `expect`, which describes the whole page each time that it has to ask again.
+        self.page.get_by_role("heading", name=name, level=1).wait_for()
 
     def row(self, text: str) -> Any:
         """The first row of a table that holds `text`."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 
 from seawall.availability.cluster.balancer import KINDS, Balancer
 from tests.support.cluster import Cluster
@@ -31,7 +31,11 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Pages of one profile share a process, which has the portal's scripts compiled already.
+    "--renderer-process-limit=1",
 ]
+# How many profiles keep a process for the next page.
+WARM = 3
 # CI's machine has two cores, and the instances share them with the browser.
 expect.set_options(timeout=20_000)
 
@@ -125,6 +129,15 @@ class Known:
 
     cookies: dict[tuple[str, str], Any] = field(default_factory=dict)
     profiles: dict[tuple[str, str], BrowserContext] = field(default_factory=dict)
+    warm: list[Page] = field(default_factory=list)
+
+    def keep_warm(self, browsing: BrowserContext, url: str) -> None:
+        """Leave a page open that does nothing, so that a profile's process does not end with each test."""
+        page = browsing.new_page()
+        page.goto(f"{url}/portal/logo.svg")
+        self.warm.append(page)
+        if len(self.warm) > WARM:
+            self.warm.pop(0).close()
 
 
 @pytest.fixture(scope="package")
@@ -143,6 +156,7 @@ def window(browser: Browser, known: Known) -> Iterator[Callable[..., Visitor]]:
             storage_state=known.cookies.get((url, name)),
             ignore_https_errors=True,
             locale=context.pop("locale", "en-GB"),
+            reduced_motion=context.pop("reduced_motion", "reduce"),
             viewport={"width": 1280, "height": 800},
             **context,
         )
@@ -155,6 +169,8 @@ def window(browser: Browser, known: Known) -> Iterator[Callable[..., Visitor]]:
         shared = None if own else known.profiles.get((url, name))
         browsing = shared or profile(url, name, context)
         if not own:
+            if shared is None:
+                known.keep_warm(browsing, url)
             known.profiles[url, name] = browsing
         visitor = Visitor(browsing.new_page(), url)
 
@@ -180,7 +196,7 @@ def window(browser: Browser, known: Known) -> Iterator[Callable[..., Visitor]]:
             known.cookies[url, name] = {"cookies": browsing.cookies(), "origins": []}
         elif name:
             visitor.go("/harbor/projects")
-            expect(visitor.page.get_by_role("button", name=f"Account of {name}")).to_be_visible()
+            visitor.page.get_by_role("button", name=f"Account of {name}").wait_for()
         return visitor
 
     yield make

@@ -1,4 +1,10 @@
-"""axe (WCAG 2.2 A and AA, best practices) on every page and dialog: light, dark, in Chinese, on a phone."""
+"""axe (WCAG 2.2 A and AA, best practices) on every page and dialog: light, dark, in Chinese, on a phone.
+
+Every state is judged by all rules in the light scheme, in Chinese and on a phone; in the dark scheme by the
+rules of colours, since nothing but colours differs from the light one (`test_schemes_differ_in_colours_only`
+holds that; what every page has, and the pages before the sign-in, are judged by all rules there too). The
+light walk does both: the page that it has judged turns dark, and is judged again.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.support.portal.desk import Desk, open_desk
-from tests.support.portal.pages import axe_findings
+from tests.support.portal.pages import axe_findings, go_to, quiet, wait_in
 from tests.support.portal.site import Visitor
 from tests.support.processes import ROOT
 
@@ -127,7 +133,11 @@ DIALOGS: list[tuple[str, str | None, str]] = [
     (f"{REPOSITORY}/artifacts-tab", None, "Columns"),
     ("/harbor/projects", None, "Language"),
 ]
-MODES = ["light", "dark", "chinese", "phone"]
+# The page has a scheme, and no colour is on its way from the other one.
+SHOWN = """document.documentElement.dataset.mantineColorScheme === wanted
+  && !document.getAnimations().some(one => one instanceof CSSTransition)"""
+# In the first, each state is seen in both schemes.
+MODES = ["light-and-dark", "chinese", "phone"]
 
 
 @pytest.fixture(scope="module")
@@ -161,21 +171,22 @@ class Walk:
 
     def settle(self, path: str) -> None:
         """Go to a path as a link would, without a load of the application, and wait until all is there."""
-        self.page.evaluate(
-            "path => { history.pushState({}, '', path); dispatchEvent(new PopStateEvent('popstate')) }",
-            path,
-        )
-        expect(self.page.locator("main")).to_have_attribute("data-path", path.partition("?")[0])
-        self.quiet()
+        go_to(self.page, path)
+        quiet(self.page)
 
-    def quiet(self) -> None:
-        """Wait until no part of the page loads."""
-        expect(self.page.locator("main [role=status]")).to_have_count(0)
-        expect(self.page.locator("[aria-busy=true]")).to_have_count(0)
+    def look(self, name: str, *, whole: bool = False) -> None:
+        """Run axe on the page as it stands, in each scheme of the mode; `whole`: by all rules in the dark."""
+        self._judge("light" if self.mode == "light-and-dark" else self.mode, name)
+        if self.mode == "light-and-dark":
+            self.page.emulate_media(color_scheme="dark")
+            wait_in(self.page, SHOWN, "dark")
+            self._judge("dark", name, colours=not whole)
+            self.page.emulate_media(color_scheme="light")
+            wait_in(self.page, SHOWN, "light")
 
-    def look(self, name: str) -> None:
-        """Run axe on the page as it stands."""
-        self.found += [f"{self.mode}, {name}: {finding}" for finding in axe_findings(self.page)]
+    def _judge(self, mode: str, name: str, *, colours: bool = False) -> None:
+        findings = axe_findings(self.page, colours=colours)
+        self.found += [f"{mode}, {name}: {finding}" for finding in findings]
 
     def opener(self, row: str | None, name: str) -> Locator:
         """The button or the menu's entry that opens a dialog."""
@@ -188,8 +199,9 @@ class Walk:
 
 @pytest.fixture(params=MODES)
 def walk(request: pytest.FixtureRequest, window: Window, desk: Desk) -> Walk:
-    scheme = "dark" if request.param == "dark" else "light"
-    return Walk(window(desk.url, "admin", color_scheme=scheme, reduced_motion="reduce"), request.param)
+    # A profile of its own where the language is chosen, which the profile remembers.
+    wishes = {"color_scheme": "light"} if request.param == "chinese" else {}
+    return Walk(window(desk.url, "admin", **wishes), request.param)
 
 
 def test_the_list_of_pages_is_whole() -> None:
@@ -209,6 +221,32 @@ def test_the_list_of_pages_is_whole() -> None:
     for page in SOURCES.glob("features/*/page.tsx"):
         for tab in re.findall(r'<Tabs\.Tab value="([\w-]+)"', page.read_text()):
             assert any(tab in path for path in PAGES), f"no test looks at the tab {tab}"
+
+
+def test_schemes_differ_in_colours_only(portal_dist: Path) -> None:
+    asking = {
+        path.relative_to(SOURCES).as_posix()
+        for path in SOURCES.rglob("*.tsx")
+        if re.search(r"(Computed|Mantine)ColorScheme\b|(light|dark)Hidden|prefers-color", path.read_text())
+    }
+    # The button in every page's header, and the dialog of preferences.
+    assert asking == {"components/looks.tsx", "features/account/preferences.tsx"}
+    found = 0
+    for sheet in portal_dist.glob("assets/*.css"):
+        text = sheet.read_text()
+        assert "prefers-color-scheme" not in text
+        for selector, body in re.findall(r"([^{}]*data-mantine-color-scheme[^{}]*)\{([^{}]*)\}", text):
+            if re.search(r"mantine-(light|dark)-hidden", selector):
+                continue
+            for line in filter(None, body.split(";")):
+                name, _, value = line.partition(":")
+                colour = name.endswith(("color", "background", "box-shadow", "color-scheme"))
+                colour = colour or (name == "border" and value.strip().startswith("1px solid "))
+                # A variable of another kind would have a length, or a number alone.
+                variable = name.startswith("--") and not re.search(r"^[\d.]+$|\d(px|r?em)\b", value)
+                assert colour or variable, f"{selector}: {line}"
+                found += 1
+    assert found > 50
 
 
 # In parts: a busy machine takes seconds for each page.
@@ -277,25 +315,24 @@ def test_no_finding_in_what_every_page_has(walk: Walk) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     page.keyboard.press("Control+K")
     expect(page.get_by_role("listbox")).to_be_visible()
-    walk.look("command palette")
+    walk.look("command palette", whole=True)
     page.keyboard.press("Escape")
     for entry in ("Preferences", "About Seawall"):
         page.locator(".user-button").click()
         page.get_by_role("menuitem", name=walk.word(entry)).click()
         expect(page.get_by_role("dialog")).to_be_visible()
-        walk.look(entry)
+        walk.look(entry, whole=True)
         page.keyboard.press("Escape")
         expect(shown).to_have_count(0)
     assert not walk.found, "\n".join(walk.found)
 
 
-@pytest.mark.parametrize("mode", ["light", "dark", "phone"])
+@pytest.mark.parametrize("mode", ["light-and-dark", "phone"])
 def test_no_finding_before_the_sign_in(window: Window, desk: Desk, mode: str) -> None:
-    scheme = "dark" if mode == "dark" else "light"
-    walk = Walk(window(desk.url, color_scheme=scheme, reduced_motion="reduce"), mode)
+    walk = Walk(window(desk.url), mode)
     for path in OUTSIDE:
         walk.visitor.go(path)
         expect(walk.page.get_by_role("heading", level=1)).to_be_visible()
         expect(walk.page.get_by_role("status")).to_have_count(0)
-        walk.look(path)
+        walk.look(path, whole=True)
     assert not walk.found, "\n".join(walk.found)

@@ -91,7 +91,7 @@ def transferred(page: Page, url: str) -> int:
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_first_load_is_small(window: Window, desk: Desk, locale: str) -> None:
-    page = window(desk.url, locale=locale).page
+    page = window(desk.url, locale=locale, reduced_motion="no-preference").page
     page.add_init_script(OBSERVE)
     total = transferred(page, desk.url + "/account/sign-in")
     expect(page.locator("input[name=username]")).to_be_visible()

@@ -161,7 +161,7 @@ def test_filters_by_type_tag_and_label(admin: Visitor, desk: Desk) -> None:
 
 
 def test_columns_are_chosen_and_kept(window: Window, desk: Desk) -> None:
-    admin = window(desk.url, "admin", reduced_motion="reduce")
+    admin = window(desk.url, "admin")
     page = admin.page
     subject = desk.push.image("web/columns", "v1")
     desk.push.referrer("web/columns", subject, CYCLONEDX, json.dumps({"bomFormat": "CycloneDX"}))
@@ -355,7 +355,7 @@ def test_banner_has_a_kind_and_days(admin: Visitor, desk: Desk) -> None:
 
 
 def test_preferences_are_kept_and_about_names_the_registry(window: Window, desk: Desk) -> None:
-    admin = window(desk.url, "admin", reduced_motion="reduce")
+    admin = window(desk.url, "admin")
     page = admin.page
 
     def choose(entry: str) -> Any:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, expect
 
 from tests.support.portal.desk import Desk, open_desk
+from tests.support.portal.pages import go_to
 from tests.support.portal.site import Visitor
 from tests.support.processes import PASSWORD
 from tests.support.waiting import until
@@ -68,18 +69,10 @@ def desk(portal_dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield found
 
 
-def go(page: Page, path: str) -> None:
-    """Go to a path as a link would."""
-    page.evaluate(
-        "path => { history.pushState({}, '', path); dispatchEvent(new PopStateEvent('popstate')) }", path
-    )
-    expect(page.locator("main")).to_have_attribute("data-path", path.partition("?")[0])
-
-
 def open_form(person: Visitor, path: str, row: str | None, name: str) -> Locator:
     """The place where the form is."""
     page = person.page
-    go(page, path)
+    go_to(page, path)
     if not name:
         return page.locator("main")
     if row is None:
@@ -110,7 +103,7 @@ def first_field(form: Locator) -> Locator:
 
 @pytest.mark.timeout(900)
 def test_every_form_is_kept_when_the_session_ends(window: Window, desk: Desk) -> None:
-    person = window(desk.url, reduced_motion="reduce")
+    person = window(desk.url)
     person.sign_in("admin")
     page = person.page
     notice = page.get_by_role("dialog", name="Sign in", exact=True)
@@ -132,12 +125,12 @@ def test_every_form_is_kept_when_the_session_ends(window: Window, desk: Desk) ->
         if kept.replace(",", "") != TYPED or page.url != address:
             lost.append((path, name, kept, page.url))
         page.keyboard.press("Escape")
-        go(page, "/harbor/none")
+        go_to(page, "/harbor/none")
     assert not lost
 
 
 def test_two_windows_edit_the_newer_objects(window: Window, desk: Desk) -> None:
-    first, second = (window(desk.url, "admin", reduced_motion="reduce") for _ in range(2))
+    first, second = (window(desk.url, "admin") for _ in range(2))
 
     def both(path: str, row: str, change: Callable[[Locator, str], Any]) -> None:
         dialogs = []

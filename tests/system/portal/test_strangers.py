@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.support.portal.desk import Desk, open_desk
+from tests.support.portal.pages import go_to, quiet
 from tests.support.portal.site import Visitor
 
 Window = Callable[..., Visitor]
@@ -48,15 +49,7 @@ def desk(portal_dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def page(window: Window, desk: Desk) -> Page:
     # The fixture fails for an error of a script and for what the page's policy refused.
-    return window(desk.url, "admin", reduced_motion="reduce").page
-
-
-def go(page: Page, path: str) -> None:
-    """Go to a path as a link would."""
-    page.evaluate(
-        "path => { history.pushState({}, '', path); dispatchEvent(new PopStateEvent('popstate')) }", path
-    )
-    expect(page.locator("main")).to_have_attribute("data-path", path.partition("?")[0])
+    return window(desk.url, "admin").page
 
 
 def paths(desk: Desk) -> list[str]:
@@ -105,9 +98,8 @@ def test_no_page_scrolls_sideways(page: Page, desk: Desk, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     wide = []
     for path in paths(desk):
-        go(page, path)
-        expect(page.locator("main [role=status]")).to_have_count(0)
-        expect(page.locator("[aria-busy=true]")).to_have_count(0)
+        go_to(page, path)
+        quiet(page)
         main, document = page.evaluate(
             """() => {
               const main = document.querySelector("main");
@@ -122,7 +114,7 @@ def test_no_page_scrolls_sideways(page: Page, desk: Desk, width: int) -> None:
 
 def test_html_of_a_description_does_nothing(page: Page, desk: Desk) -> None:
     other = desk.project("other")
-    go(page, f"/harbor/projects/{other}/repositories/{quote(REPOSITORY, safe='')}/info-tab")
+    go_to(page, f"/harbor/projects/{other}/repositories/{quote(REPOSITORY, safe='')}/info-tab")
     prose = page.locator(".prose")
     expect(prose.get_by_role("heading", name="Read me")).to_be_visible()
     expect(prose).to_contain_text("kept")
@@ -134,7 +126,7 @@ def test_html_of_a_description_does_nothing(page: Page, desk: Desk) -> None:
 
 
 def test_text_from_right_to_left_stands_apart(page: Page, desk: Desk) -> None:
-    go(page, "/harbor/labels")
+    go_to(page, "/harbor/labels")
     page.get_by_role("row").filter(has_text=ARABIC).get_by_role("button", name="Actions").click()
     page.get_by_role("menuitem", name="Delete").click()
     dialog = page.get_by_role("dialog")
@@ -157,11 +149,11 @@ def test_a_server_that_fails_is_said_on_every_page(page: Page, desk: Desk, statu
     chosen = paths(desk)[1:] if status == 500 else ["/harbor/users", "/harbor/labels"]
     page.route("**/api/v2.0/**", fail)
     for path in chosen:
-        go(page, path)
+        go_to(page, path)
         expect(page.locator("main [role=alert]").first).to_be_visible()
         expect(page.locator("main [role=status]")).to_have_count(0)
     page.unroute("**/api/v2.0/**")
-    go(page, "/harbor/labels")
+    go_to(page, "/harbor/labels")
     page.locator("main").get_by_role("button", name="Try again").first.or_(
         page.get_by_role("button", name="Refresh")
     ).first.click()
