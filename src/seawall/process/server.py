@@ -82,6 +82,9 @@ from seawall.web.portal import portal_routes
 log: Any = structlog.get_logger("seawall")
 # How long after its start a server process takes signals.
 _SERVING_SECONDS = 0.5
+# How long the first look at the storage may hold up the start, and the time between later ones.
+_FIRST_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
 # Requests of pushes at a time with SQLite, which commits those that come together at once.
 _PLACES = 64
 
@@ -212,6 +215,7 @@ def build(settings: Settings) -> ASGIApp:
         await process.start()
         await redirect.start()
         looking = asyncio.create_task(_look_at_storage(process))
+        await asyncio.wait({looking}, timeout=_FIRST_LOOK_SECONDS)
         # Granian loses a signal that comes before it serves, which it begins when this is done.
         asyncio.get_running_loop().call_later(_SERVING_SECONDS, release)
         yield
@@ -301,17 +305,32 @@ def build(settings: Settings) -> ASGIApp:
 
 
 async def _look_at_storage(process: Process) -> None:
-    """Say so where the storage is not the one that the database speaks of; pushes would be lost to others."""
-    try:
-        # A standby's is filled after the database.
-        await process.db.read(fence.check)
-        looked = await has_none(process.db, process.storage)
-    except Exception as error:
-        # The probe says what does not answer.
-        log.debug("storage was not looked at", error=str(error))
-        return
-    if looked:
-        log.error("storage has none of the blobs that the database names; is it mounted?", blobs=looked)
+    """Keep requests away while the storage is not the one that the database speaks of.
+
+    What is pushed there would be lost to others, and to this instance once the share is mounted.
+    """
+    while True:
+        try:
+            # A standby's is filled after the database.
+            await process.db.read(fence.check)
+            looked = await has_none(process.db, process.storage)
+        except Exception as error:
+            # The probe says what does not answer.
+            log.debug("storage was not looked at", error=str(error))
+            if not process.health.wrong_storage:
+                return
+        else:
+            if not looked:
+                break
+            if not process.health.wrong_storage:
+                log.error(
+                    "storage has none of the blobs that the database names; is it mounted?", blobs=looked
+                )
+            process.health.wrong_storage = f"has none of {looked} blobs that the database names"
+        await asyncio.sleep(_LOOK_SECONDS)
+    if process.health.wrong_storage:
+        process.health.wrong_storage = ""
+        log.info("storage has blobs that the database names")
 
 
 def _places(settings: Settings) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ def ask(environment: dict[str, str], *words: str) -> tuple[int, str]:
     done = forked.run(*words, environment=environment)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout
+
+
+def listens(server: Registry) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        httpx.get(f"{server.url}/readyz")
+        return True
+    return False
 
 
 def kinds(text: str) -> dict[str, list[dict[str, Any]]]:
@@ -64,7 +73,7 @@ def test_what_is_wrong_has_a_cure(registry: Registry, tmp_path: Path) -> None:
 
 
 def test_a_share_that_is_not_mounted(tmp_path: Path) -> None:
-    """Its mount point is an empty folder, which takes all that is pushed. Doctor and the log say so."""
+    """Its mount point is an empty folder, which takes all that is pushed. Doctor, log and probe say so."""
     server = Registry(tmp_path / "data")
     server.start()
     try:
@@ -78,11 +87,18 @@ def test_a_share_that_is_not_mounted(tmp_path: Path) -> None:
         empty = tmp_path / "mountpoint"
         empty.mkdir(mode=0o700)
         server.environment["SEAWALL_STORAGE__ROOT"] = str(empty)
-        server.start()
+        server.launch()
         until(lambda: said in server.log.read_text(), "the log says it")
         code, output = ask(server.environment, "doctor", "--json")
         cures = [item["cure"] for item in kinds(output)["storage"] if item["cure"]]
         assert (code, len(cures), "mount the share" in cures[0]) == (1, 1, True)
+        # No balancer sends requests there.
+        until(lambda: listens(server), "it listens")
+        ready = httpx.get(f"{server.url}/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (503, "failed")
+        assert "has none of 3 blobs" in ready.text
+        shutil.copytree(server.data_dir / "blobs" / "blobs", empty / "blobs", dirs_exist_ok=True)
+        until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200, "the share is mounted")
     finally:
         server.close()
 

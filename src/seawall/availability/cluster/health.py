@@ -75,6 +75,8 @@ class Health:
         }
         # Parts that can be read and take no writes.
         self._readable: set[str] = set()
+        # Why the storage is not the one that the database speaks of; "" where nothing says so.
+        self.wrong_storage = ""
         self._redis = redis
         self._writing = db.writing
         self._running: dict[str, asyncio.Task[Any]] = {}
@@ -104,6 +106,9 @@ class Health:
                 status = "degraded"
         if self._readable and status == "ok":
             status = "degraded"
+        if self.wrong_storage:
+            # Does not pass by itself, and what is pushed meanwhile is lost to everybody else.
+            parts["storage"], status = self.wrong_storage, "failed"
         # Reading goes on where only writing fails, so this makes no instance unready.
         if (writing := self._writing()) != "ok":
             parts["writes"] = writing
