@@ -40,7 +40,7 @@ from sqlalchemy import (
     update,
 )
 
-from seawall.infra.db.batch import keeps, later
+from seawall.infra.db.batch import changed, keeps, later, rows
 from seawall.infra.db.dialect import dialect_of, lock_writers, upsert, upsert_from
 from seawall.kernel.errors import RegistryError
 from seawall.registry import ledger
@@ -125,7 +125,7 @@ def charge_link(
     link = {"b_repository": repository_id, "b_digest": digest, "b_now": now}
     if account.exact or not keeps(connection):
         added = _linking(dialect_of(connection))
-        if connection.execute(_TOUCH, link).rowcount == 0 and connection.execute(added, link).first():
+        if not changed(connection, _TOUCH, link) and rows(connection, added, link):
             _charge_now(connection, account, digest, size)
         return
     later(connection, _TOUCH, link)
@@ -146,7 +146,7 @@ def _holding(account: Account, digest: str, size: int) -> dict[str, Any]:
 
 def _charge_now(connection: Connection, account: Account, digest: str, size: int) -> None:
     holding = _holding_one(dialect_of(connection))
-    if connection.execute(holding, _holding(account, digest, size)).scalar_one() > 1:
+    if rows(connection, holding, _holding(account, digest, size))[0][0] > 1:
         return
     _lock(connection, account)
     if not account.free and account.hard >= 0 and account.used + size > account.hard:
@@ -169,6 +169,16 @@ _TOUCH = (
     .values(touched_at=bindparam("b_now"))
 )
 _HOLDING = ("project_id", "digest")
+_LOCK = (
+    select(quotas.c.hard_storage, quotas.c.used_storage)
+    .where(quotas.c.project_id == bindparam("b_project"))
+    .with_for_update()
+)
+_CHANGE = (
+    update(quotas)
+    .where(quotas.c.project_id == bindparam("b_project"))
+    .values(used_storage=bindparam("b_used"), updated_at=bindparam("b_at"))
+)
 
 
 @functools.cache
@@ -342,13 +352,9 @@ def refresh(connection: Connection, project_id: int) -> tuple[int, int]:
 
 def _lock(connection: Connection, account: Account, default_hard: int = UNLIMITED) -> None:
     """Lock the project's row until commit; a project without one gets `default_hard` bytes."""
-    query = (
-        select(quotas.c.hard_storage, quotas.c.used_storage)
-        .where(quotas.c.project_id == account.project_id)
-        .with_for_update()
-    )
-    row = connection.execute(query).first()
-    if row is None:
+    mine = {"b_project": account.project_id}
+    found = rows(connection, _LOCK, mine)
+    if not found:
         now = time.time()
         first = {
             "project_id": account.project_id,
@@ -357,8 +363,8 @@ def _lock(connection: Connection, account: Account, default_hard: int = UNLIMITE
             "updated_at": now,
         }
         connection.execute(upsert(connection, quotas, first, "project_id"))
-        row = connection.execute(query).one()
-    account.hard, account.used = row
+        found = rows(connection, _LOCK, mine)
+    account.hard, account.used = found[0]
     # With SQLite there are rows only where they came from elsewhere, and the next `fold` takes them.
     if dialect_of(connection) == "postgresql" and (more := ledger.take_in(connection, account.project_id)):
         _change(connection, account, more)
@@ -368,8 +374,5 @@ def _lock(connection: Connection, account: Account, default_hard: int = UNLIMITE
 
 def _change(connection: Connection, account: Account, difference: int) -> None:
     account.used += difference
-    connection.execute(
-        update(quotas)
-        .where(quotas.c.project_id == account.project_id)
-        .values(used_storage=account.used, updated_at=time.time())
-    )
+    now = {"b_project": account.project_id, "b_used": account.used, "b_at": time.time()}
+    changed(connection, _CHANGE, now)

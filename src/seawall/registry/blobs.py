@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, delete, literal, select, update
 
 from seawall.infra.db import Database
+from seawall.infra.db.batch import rows
 from seawall.infra.db.dialect import upsert
 from seawall.infra.db.gather import Gatherer, for_each
 from seawall.kernel.errors import RegistryError
@@ -214,7 +215,8 @@ def _find_blobs(
 
 def _look(connection: Connection, name: str, digest: str) -> Any:
     """digest, size, key and `touched_at` of the blob, all None without it; None without the repository."""
-    return connection.execute(_BLOB, {"b_name": name, "b_digest": digest}).first()
+    found = rows(connection, _BLOB, {"b_name": name, "b_digest": digest})
+    return found[0] if found else None
 
 
 def touch(connection: Connection, digest: str, now: float) -> bool:

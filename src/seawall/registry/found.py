@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, case,
 
 from seawall.access.projects import holds_back
 from seawall.infra.db import Database
+from seawall.infra.db.batch import rows
 from seawall.infra.db.gather import Gatherer, for_each
 from seawall.kernel.errors import RegistryError
 from seawall.registry.hooks import Hooks
@@ -64,16 +65,16 @@ class FoundManifests:
         guesses = [key[1] if ":" in key[1] else self._named.get(key, "") for key in keys]
         held = {guess: data for guess in guesses if (data := self._bytes.get(guess)) is not None}
         asked = [(*key, guess if guess in held else "") for key, guess in zip(keys, guesses, strict=True)]
-        rows: Iterable[Any]
+        answers: Iterable[Any]
         if len(keys) == 1:
             parameters: dict[str, Any] = dict(zip(_PARAMETERS, asked[0], strict=True))
-            rows = ((1, *row) for row in connection.execute(one, parameters))
+            answers = ((1, *row) for row in connection.execute(one, parameters))
         else:
             lists = (list(values) for values in zip(*asked, strict=True))
             parameters = {f"all_{name}": values for name, values in zip(_PARAMETERS, lists, strict=True)}
-            rows = connection.execute(several, parameters)
+            answers = connection.execute(several, parameters)
         found: dict[Key, Row] = {}
-        for number, digest, media_type, payload, guarded in rows:
+        for number, digest, media_type, payload, guarded in answers:
             key = keys[number - 1]
             data = bytes(payload) if payload is not None else held.get(digest or "")
             found[key] = (digest, media_type, data, guarded)
@@ -104,8 +105,8 @@ def find_manifest(
     `policies`: those of the hooks. Raises NAME_UNKNOWN, MANIFEST_UNKNOWN.
     """
     query = _queries(policies, ":" not in reference)[0]
-    row = connection.execute(query, {"b_name": name, "b_reference": reference, "b_held": ""}).first()
-    return _checked(None if row is None else tuple(row), name, reference)
+    found = rows(connection, query, {"b_name": name, "b_reference": reference, "b_held": ""})
+    return _checked(found[0] if found else None, name, reference)
 
 
 def _checked(row: Any, name: str, reference: str) -> StoredManifest:

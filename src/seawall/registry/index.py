@@ -31,7 +31,7 @@ from sqlalchemy import (
     update,
 )
 
-from seawall.infra.db.batch import keeps, later
+from seawall.infra.db.batch import changed, keeps, later, rows
 from seawall.registry.belongings import cosign_subject, listed_subject
 from seawall.registry.tables import manifest_references, manifests, repositories, tags
 
@@ -172,8 +172,7 @@ def relist_later(connection: Connection, repository_id: int, ids: Iterable[int],
     """`relist` by a statement for the end of the transaction; the repository was pushed to `at` (Unix s)."""
     if not keeps(connection):
         relist(connection, repository_id, ids)
-        mine = repositories.c.id == repository_id
-        connection.execute(update(repositories).where(mine).values(updated_at=at, pushed_at=at))
+        changed(connection, _PUSHED, {"b_repository": repository_id, "b_at": at})
         return
     parameters = {"b_repository": repository_id, "b_ids": sorted(set(ids)), "b_at": at}
     later(connection, _relisting(), parameters)
@@ -223,27 +222,41 @@ def relist(connection: Connection, repository_id: int, ids: Iterable[int], remov
     """
     wanted = sorted(set(ids))
     difference = -removed
-    shown = _shown()
     for start in range(0, len(wanted), _BATCH):
-        part = manifests.c.id.in_(wanted[start : start + _BATCH])
+        part = wanted[start : start + _BATCH]
         for value in (True, False):
             # Only rows that change are written: most pushes touch one.
-            changed = list(
-                connection.execute(
-                    select(manifests.c.id).where(
-                        part, manifests.c.listed.is_(not value), shown if value else ~shown
-                    )
-                ).scalars()
-            )
-            if changed:
-                connection.execute(update(manifests).where(manifests.c.id.in_(changed)).values(listed=value))
-                difference += len(changed) if value else -len(changed)
+            found = [row[0] for row in rows(connection, _to_list(value), {"b_ids": part})]
+            if found:
+                changed(connection, _LISTED, {"b_ids": found, "b_listed": value})
+                difference += len(found) if value else -len(found)
     if difference:
-        connection.execute(
-            update(repositories)
-            .where(repositories.c.id == repository_id)
-            .values(artifact_count=repositories.c.artifact_count + difference)
-        )
+        changed(connection, _COUNTED, {"b_repository": repository_id, "b_difference": difference})
+
+
+@functools.cache
+def _to_list(value: bool) -> Any:
+    """Ids of those that lists show (`value` False: do not show) from now on."""
+    shown = _shown()
+    mine = manifests.c.id.in_(bindparam("b_ids", expanding=True))
+    return select(manifests.c.id).where(mine, manifests.c.listed.is_(not value), shown if value else ~shown)
+
+
+_LISTED = (
+    update(manifests)
+    .where(manifests.c.id.in_(bindparam("b_ids", expanding=True)))
+    .values(listed=bindparam("b_listed"))
+)
+_COUNTED = (
+    update(repositories)
+    .where(repositories.c.id == bindparam("b_repository"))
+    .values(artifact_count=repositories.c.artifact_count + bindparam("b_difference"))
+)
+_PUSHED = (
+    update(repositories)
+    .where(repositories.c.id == bindparam("b_repository"))
+    .values(updated_at=bindparam("b_at"), pushed_at=bindparam("b_at"))
+)
 
 
 def recount(connection: Connection, repository_id: int) -> int:

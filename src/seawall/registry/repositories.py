@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from seawall.access.projects import ensure_public
 from seawall.access.views import projects
 from seawall.infra.db import Database
+from seawall.infra.db.batch import rows
 from seawall.infra.db.dialect import upsert
 from seawall.kernel.errors import RegistryError
 from seawall.registry import virtual
@@ -109,8 +110,8 @@ _NAMED = (
 
 def find_repository(connection: Connection, name: str) -> Repository | None:
     """The repository called `name`, None when there is none."""
-    row = connection.execute(_NAMED, {"b_name": name}).first()
-    return Repository(*row) if row else None
+    found = rows(connection, _NAMED, {"b_name": name})
+    return Repository(*found[0]) if found else None
 
 
 def create_repository(connection: Connection, name: str, create_project: bool) -> Repository:

@@ -33,7 +33,7 @@ from sqlalchemy.pool import NullPool, SingletonThreadPool
 
 from seawall.infra import tracing
 from seawall.infra.db import fence, meters
-from seawall.infra.db.faults import DatabaseError, Fault, told
+from seawall.infra.db.faults import DatabaseError, Fault, is_fence, on_sqlite_error, told
 from seawall.infra.db.together import Also, nothing, together
 from seawall.infra.file_lock import holder
 from seawall.infra.private import private_file
@@ -137,7 +137,7 @@ class SqliteDatabase:
         self._writer = create_engine(url, poolclass=NullPool)
         event.listen(self._writer, "connect", _sqlite_connect)
         event.listen(self._writer, "begin", _sqlite_begin_immediate)
-        event.listen(self._writer, "handle_error", fence.on_sqlite_error)
+        event.listen(self._writer, "handle_error", on_sqlite_error)
         for engine in (self._readers, self._writer):
             event.listen(engine, "before_cursor_execute", _begin_statement)
             event.listen(engine, "after_cursor_execute", _end_statement)
@@ -347,7 +347,7 @@ class SqliteDatabase:
 
     def _refused(self, connection: Connection, error: DBAPIError) -> Exception:
         """What the writer gets for `error`."""
-        if fence.is_fence(error):
+        if is_fence(error):
             return fence.refusal(connection)
         reason = told(error)
         if isinstance(reason, DatabaseError) and reason.fault is not Fault.BUSY:

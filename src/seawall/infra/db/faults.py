@@ -11,9 +11,15 @@ import sys
 from enum import Enum
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy import ExceptionContext
+from sqlalchemy.exc import DatabaseError as StatementFailedError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from seawall.kernel.errors import UnavailableError
+
+# How the fence's triggers (`seawall.infra.db.fence`) refuse a write: PostgreSQL's code, and the text.
+FENCE_STATE = "SWDR1"
+FENCE_MESSAGE = "seawall-fence"
 
 
 class Fault(Enum):
@@ -123,6 +129,28 @@ class DatabaseError(UnavailableError):
     def __init__(self, fault: Fault, message: str) -> None:
         self.fault = fault
         super().__init__(message)
+
+
+def is_fence(error: DBAPIError) -> bool:
+    """Whether `error` is the fence's."""
+    return getattr(error.orig, "sqlstate", None) == FENCE_STATE or str(error.orig) == FENCE_MESSAGE
+
+
+def on_sqlite_error(context: ExceptionContext) -> StatementFailedError | None:
+    """`without_constraint` for SQLAlchemy's `handle_error`."""
+    return without_constraint(context.sqlalchemy_exception)
+
+
+def without_constraint(error: BaseException | None) -> StatementFailedError | None:
+    """The fence's error as one that `except IntegrityError` lets pass; None for another error.
+
+    SQLite has one class of errors for what a trigger refuses and for what violates a constraint. Code that
+    reads the latter as "another request has made it" would say so at a standby too.
+    """
+    if isinstance(error, IntegrityError) and is_fence(error):
+        assert error.orig is not None
+        return StatementFailedError(error.statement, error.params, error.orig)
+    return None
 
 
 def refused(error: BaseException) -> bool:

@@ -20,7 +20,6 @@ from collections.abc import Iterator
 
 from sqlalchemy import (
     Connection,
-    ExceptionContext,
     Integer,
     Table,
     inspect,
@@ -29,16 +28,14 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
 
 from seawall.infra.db.batch import Later
 from seawall.infra.db.dialect import clock
+from seawall.infra.db.faults import FENCE_MESSAGE, FENCE_STATE
 from seawall.infra.db.metadata import all_tables
 from seawall.infra.db.tables import dr_state
 from seawall.kernel.errors import StandbyError
 
-_STATE = "SWDR1"
-_MESSAGE = "seawall-fence"
 _PREFIX = "seawall_fence_"
 # Any number that no other user of the same PostgreSQL database picks (see infra/db/migrate.py).
 _LOCK = 0x5EA3A12
@@ -60,7 +57,7 @@ def install(connection: Connection) -> None:
     known = set(connection.exec_driver_sql(query).scalars())
     closed = _CLOSED.format(now=_SQLITE_NOW)
     for table in tables():
-        refuse = f"RAISE(ABORT, '{_MESSAGE}')"
+        refuse = f"RAISE(ABORT, '{FENCE_MESSAGE}')"
         if table.info.get("fenced") == "quiet":
             refuse = f"CASE WHEN (SELECT role FROM dr_state) <> 'active' THEN RAISE(IGNORE) ELSE {refuse} END"  # noqa: S608
         for operation in ("insert", "update", "delete"):
@@ -82,7 +79,7 @@ def _install_postgresql(connection: Connection) -> None:
             "IF coalesce(current_setting('seawall.applying', true), '') <> 'on' THEN "
             f"PERFORM pg_advisory_xact_lock_shared({_LOCK}); "
             f"IF EXISTS (SELECT 1 FROM dr_state WHERE {closed}) THEN {drop}"
-            f"RAISE EXCEPTION '{_MESSAGE}' USING ERRCODE = '{_STATE}'; END IF; "
+            f"RAISE EXCEPTION '{FENCE_MESSAGE}' USING ERRCODE = '{FENCE_STATE}'; END IF; "
             "PERFORM set_config('seawall.checked', 'on', true); END IF; "
             "IF TG_OP = 'DELETE' THEN RETURN OLD; END IF; RETURN NEW; END $body$"
         )
@@ -159,24 +156,6 @@ class ClosedError(Exception):
 def still_open() -> Later:
     """PostgreSQL: for the end of a transaction, which fails with ClosedError when the lease has run out."""
     return Later(select(literal_column(_STILL, Integer)), otherwise=ClosedError())
-
-
-def is_fence(error: DBAPIError) -> bool:
-    """Whether `error` is the fence's."""
-    return getattr(error.orig, "sqlstate", None) == _STATE or str(error.orig) == _MESSAGE
-
-
-def on_sqlite_error(context: ExceptionContext) -> DatabaseError | None:
-    """Make the fence's error one that `except IntegrityError` lets pass; for SQLAlchemy's `handle_error`.
-
-    SQLite has one class of errors for what a trigger refuses and for what violates a constraint. Code that
-    reads the latter as "another request has made it" would say so at a standby too.
-    """
-    error = context.sqlalchemy_exception
-    if isinstance(error, IntegrityError) and is_fence(error):
-        assert error.orig is not None
-        return DatabaseError(error.statement, error.params, error.orig)
-    return None
 
 
 def refusal(connection: Connection) -> StandbyError:

@@ -44,7 +44,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from seawall.infra import tracing
 from seawall.infra.db import batch, fence, meters
 from seawall.infra.db.connections import connection_info
-from seawall.infra.db.faults import DatabaseError, Fault, told, transient
+from seawall.infra.db.faults import DatabaseError, Fault, is_fence, told, transient
 from seawall.infra.db.hosts import Hosts
 from seawall.infra.db.lanes import Lane, Work, asked_at, waited_until
 from seawall.infra.db.together import Also, nothing, together
@@ -337,7 +337,7 @@ class PostgresDatabase:
             except DBAPIError as error:
                 kind = transient(error)
                 if kind is None:
-                    if fence.is_fence(error):
+                    if is_fence(error):
                         raise self._read(self._reads, fence.refusal) from None
                     raise told(error) from error
                 if kind is Fault.LOST:
