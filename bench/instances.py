@@ -59,10 +59,13 @@ class Servers:
         # Those of Seawall, without balancers.
         self.served: list[Process] = []
 
-    def instances(self, url: str, most: int, *, python: str = sys.executable, auth: bool = False) -> None:
+    def instances(
+        self, url: str, most: int, *, python: str = sys.executable, auth: bool = False, workers: int = 1
+    ) -> None:
         """Start `most` instances and a balancer over the first 1, 2, ... of them; `python` runs them.
 
-        `auth`: whether clients must sign in; the targets' `token` does it.
+        `workers`: server processes of each. `auth`: whether clients must sign in, which the targets' `token`
+        does.
         """
         password = random_password()
         environment = {
@@ -71,7 +74,7 @@ class Servers:
             "SEAWALL_STORAGE__ROOT": str(self.root / "blobs"),
             "SEAWALL_AUTH__MODE": "local" if auth else "none",
             "SEAWALL_ADMIN_PASSWORD": password,
-            "SEAWALL_HTTP__WORKERS": "1",
+            "SEAWALL_HTTP__WORKERS": str(workers),
             "SEAWALL_JOBS__EMBEDDED": "false",
             "SEAWALL_LOG__ACCESS": "false",
         }

@@ -1,11 +1,11 @@
 """Seawall with 1, 2 and 3 instances beside docker-registry, behind HAProxy, near and far from the database.
 
 `python -m bench.scale` starts a PostgreSQL, and for each way (the database beside the instances, or behind a
-relay that adds 1 ms each way, as another zone does; without and with authentication) instances with one
-server process each on one directory. It measures all of them and docker-registry in turns, and prints
-medians, ratios to docker-registry, and processor time of instances and database. docker-registry never asks
-who calls: the rows with authentication compare Seawall that does with it. Then it says what a push costs at
-the database. `--quick` does all of it in short, to see that it works. `--python` (more than once) compares
+relay that adds 1 ms each way, as another zone does; without and with authentication) instances on one
+directory, with `--workers` server processes each. It measures all of them and docker-registry in turns, and
+prints medians, ratios to docker-registry, and processor time of instances and database. docker-registry never
+asks who calls: the rows with authentication compare Seawall that does with it. Then it says what a push costs
+at the database. `--quick` does all of it in short, to see that it works. `--python` (more than once) compares
 checkouts: each gives the interpreter of one. All of it shares one host. Prints Markdown.
 """
 
@@ -57,6 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--delays", type=float, nargs="+", default=[0, 1], help="ms that are added each way")
     parser.add_argument("--auth", choices=["off", "on"], nargs="+", default=["off", "on"])
+    parser.add_argument("--workers", type=int, default=1, help="server processes of an instance")
     parser.add_argument("--only", choices=list(_KINDS), nargs="+", default=list(_KINDS))
     parser.add_argument("--python", action="append", default=[])
     parser.add_argument("--quick", action="store_true", help="one short round: whether it works")
@@ -119,7 +120,9 @@ def _start(
                     url = _delayed(url, postgres, delay, folder, relays)
                 made = Servers(folder)
                 groups.append(Group(name, made))
-                made.instances(url, max(options.instances), python=python, auth=auth == "on")
+                made.instances(
+                    url, max(options.instances), python=python, auth=auth == "on", workers=options.workers
+                )
     folder = root / "peer"
     folder.mkdir()
     peer = Servers(folder)
