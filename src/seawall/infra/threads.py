@@ -57,13 +57,23 @@ class Threads:
         with shared.lock:
             if shared.closed:
                 raise RuntimeError("the threads are closed")
+            if shared.under_way >= len(shared.threads) < self._size:
+                self._grow()
             shared.under_way += 1
-            if shared.under_way > len(shared.threads) < self._size:
-                name = f"{self._name}_{len(shared.threads)}"
-                thread = threading.Thread(target=_work, args=(shared,), name=name, daemon=True)
-                shared.threads.append(thread)
-                thread.start()
             shared.jobs.put(job)
+
+    def _grow(self) -> None:
+        threads = self._shared.threads
+        name = f"{self._name}_{len(threads)}"
+        thread = threading.Thread(target=_work, args=(self._shared,), name=name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # The system has no more; with some the work is done, later.
+            if not threads:
+                raise
+        else:
+            threads.append(thread)
 
     async def run(self, fn: Callable[..., T], *args: Any) -> T:
         """What `fn(*args)` gives in a thread, or raises there.

@@ -41,6 +41,9 @@ _ROUTES = (
 # Headers whose repetition would make two parties read one request differently.
 _SINGLE = {b"content-length", b"content-range", b"content-type", b"authorization", b"range", b"host"}
 
+# The same of parameters; `tag` may be repeated, and `ns` is looked at where it is used.
+_SINGLE_PARAMETERS = ("digest", "digest-algorithm", "mount", "from", "n", "last", "artifactType")
+
 # Answers a request about repository `name` and what the path names in it (a reference, a digest, ...).
 Handler = Callable[..., Awaitable[Response]]
 
@@ -100,6 +103,8 @@ class OciApp:
 
     async def _dispatch(self, request: Request) -> Response:
         _check_headers(request)
+        if request.query:
+            _check_parameters(request)
         path = unquote(request.scope["path"]).removeprefix("/v2")
         if path in ("", "/", "/_catalog"):
             return await self._whole(request, path)
@@ -278,6 +283,12 @@ async def serve(request: Request, dispatch: Callable[[Request], Awaitable[Respon
         response = error_response(RegistryError("SIZE_INVALID", "the request's body ended early"))
     response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
     await response.send(request.scope, send)
+
+
+def _check_parameters(request: Request) -> None:
+    for name in _SINGLE_PARAMETERS:
+        if len(request.query.getlist(name)) > 1:
+            raise RegistryError("UNSUPPORTED", f"parameter {name} is given more than once", status=400)
 
 
 def _check_headers(request: Request) -> None:

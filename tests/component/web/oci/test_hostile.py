@@ -233,6 +233,18 @@ def test_two_of_a_header(target: Target) -> None:
         refused(target.send("GET", path, one, two), 400)
 
 
+@pytest.mark.parametrize("name", ["digest", "mount", "from", "n", "last", "artifactType"])
+def test_two_of_a_parameter(target: Target, name: str) -> None:
+    """A proxy that lets a request in may read one, and the registry the other."""
+    uploads_path = f"/v2/{target.repository}/blobs/uploads/"
+    more = "" if name in ("digest", "mount") else f"&digest={digest_of(b'x')}"
+    refused(
+        target.send("POST", f"{uploads_path}?{name}={digest_of(b'x')}&{name}={ZEROS}{more}", body=b"x"), 400
+    )
+    for path in (f"/v2/{target.repository}/tags/list", "/v2/_catalog"):
+        refused(target.send("GET", f"{path}?{name}=1&{name}=2"), 400)
+
+
 def test_two_content_lengths(target: Target) -> None:
     path = f"/v2/{target.repository}/blobs/uploads/?digest={ZEROS}"
     refused_by_server(target.send("POST", path, "Content-Length: 3", "Content-Length: 5", body=b"abcde"))
