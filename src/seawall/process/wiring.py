@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,6 +104,11 @@ if TYPE_CHECKING:
 log: Any = structlog.get_logger("seawall")
 
 
+# How long after a failure background work begins again, and how often the same passing failure is said.
+_AGAIN_SECONDS = 1.0
+_SAID_SECONDS = 60.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """What `open_process` has made, for the modules of `seawall.process`; nobody else gets all of it."""
@@ -167,19 +174,24 @@ class Process:
 
 
 async def _forever(work: Background) -> None:
+    said = -math.inf
     while True:
         try:
             await work()
             return
         except Exception as error:
-            # Background work must outlive a database that is away for a while, which needs no stack trace.
-            log.error(
-                "background work failed; starting it again",
-                work=getattr(work, "__qualname__", "?"),
-                error=str(error),
-                exc_info=not isinstance(error, UnavailableError),
-            )
-            await asyncio.sleep(1)
+            # Background work must outlive a database that is away for a while, which needs no stack trace,
+            # and no line each second.
+            passing = isinstance(error, UnavailableError)
+            if not passing or time.monotonic() - said >= _SAID_SECONDS:
+                said = time.monotonic()
+                log.error(
+                    "background work failed; starting it again",
+                    work=getattr(work, "__qualname__", "?"),
+                    error=str(error),
+                    exc_info=not passing,
+                )
+            await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def open_scanner(
