@@ -145,8 +145,9 @@ def reign(
     lease: float | None,
     keep_cursor: bool = False,
     heed: bool = True,
+    after: int = 0,
 ) -> None:
-    """The site takes writes from now on, in the epoch after `epoch`.
+    """The site, which is at `epoch`, takes writes from now on, in the epoch after that and `after`.
 
     `lease`: seconds that the witness's word is good. `heed`: not while this site has
     promised otherwise. Raises PreconditionError (see `hold`) and UnavailableError (the promise).
@@ -168,7 +169,7 @@ def reign(
     put(
         connection,
         role=ACTIVE,
-        epoch=epoch + 1,
+        epoch=max(epoch, after) + 1,
         lineage=row["lineage"] or uuid.uuid4().hex,
         writable_until=until,
         base=row["base"] if keep_cursor else _base(connection, row["cursor"]),
@@ -179,6 +180,15 @@ def reign(
         behind=None,
         updated_at=now,
     )
+
+
+def reached(row: dict[str, Any]) -> int:
+    """The last epoch in which somebody may have reigned, as far as the site of this row can tell.
+
+    A site that gave way for the next reign may not know yet that it has begun.
+    """
+    own: int = row["epoch"] + (row["role"] == FENCED)
+    return max(own, int((row["peer"] or {}).get("epoch") or 0))
 
 
 def _base(connection: Connection, cursor: str | None) -> str:

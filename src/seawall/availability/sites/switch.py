@@ -178,19 +178,23 @@ class Switch:
                 "this site has never had everything that the active one has; --force promotes it all the same"
             )
         deadline = time.monotonic() + 2 * self._settings.lease_seconds + self._settings.timeout_seconds
-        return await self._reign(row, deadline, also, force=force)
+        return await self._reign(row, deadline, also, force=force, after=state.reached(row))
 
     async def _reign(
-        self, row: dict[str, Any], deadline: float, also: Also, *, force: bool = False
+        self, row: dict[str, Any], deadline: float, also: Also, *, force: bool = False, after: int = 0
     ) -> dict[str, Any]:
-        lease = await self._lease.take(row, deadline, force=force)
+        """`after`: an epoch in which the other site may be active, and will have to give way."""
+        last = max(row["epoch"], after)
+        lease = await self._lease.take({**row, "epoch": last}, deadline, force=force)
 
         def take_over(connection: Connection) -> None:
             heed = lease is not None or not force
-            state.reign(connection, self._view.id, row["role"], row["epoch"], lease=lease, heed=heed)
+            state.reign(
+                connection, self._view.id, row["role"], row["epoch"], lease=lease, heed=heed, after=after
+            )
 
         await self._db.write(take_over, also=also)
-        log.warning("this site is active", site=row["site"], epoch=row["epoch"] + 1)
+        log.warning("this site is active", site=row["site"], epoch=last + 1)
         with contextlib.suppress(SeawallError):
             await self._view.hello(await self._view.row())
         return await self._view.status()
