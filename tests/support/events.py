@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,12 +24,14 @@ class Listener:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.ended = False
         self._client = httpx.Client(base_url=url, timeout=60, **options)
+        self._socket: socket.socket | None = None
         self._thread = threading.Thread(target=self._read, daemon=True)
 
     def _read(self) -> None:
         try:
             with self._client.stream("GET", PATH) as answer:
                 assert answer.status_code == 200, answer.read()
+                self._socket = answer.extensions["network_stream"].get_extra_info("socket")
                 assert answer.headers["Content-Type"].startswith("text/event-stream")
                 name = ""
                 for line in answer.iter_lines():
@@ -35,7 +39,7 @@ class Listener:
                         name = line.removeprefix("event: ")
                     elif line.startswith("data: "):
                         self.events.append((name, json.loads(line.removeprefix("data: "))))
-        except httpx.HTTPError:
+        except (httpx.HTTPError, OSError):
             pass
         finally:
             self.ended = True
@@ -60,6 +64,11 @@ class Listener:
 
     def close(self) -> None:
         """Stop reading."""
+        # A connection that is closed under its reader gives its number to the next one, whose bytes it takes.
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join(60)
         self._client.close()
 
 
