@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import queue
 import threading
 import weakref
@@ -15,7 +16,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Job = Callable[[], None]
+# What it gives is called when the thread is free again: the answer, so that who gets it finds the thread.
+Job = Callable[[], Callable[[], None] | None]
 
 
 class _Shared:
@@ -82,14 +84,14 @@ class Threads:
         """
         answer = Answer()
 
-        def job() -> None:
-            if answer.wanted:
-                try:
-                    value = fn(*args)
-                except BaseException as error:
-                    answer.fail(error)
-                else:
-                    answer.give(value)
+        def job() -> Callable[[], None] | None:
+            if not answer.wanted:
+                return None
+            try:
+                value = fn(*args)
+            except BaseException as error:
+                return functools.partial(answer.fail, error)
+            return functools.partial(answer.give, value)
 
         self.submit(job)
         return await answer.future  # type: ignore[no-any-return]
@@ -141,8 +143,18 @@ def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
 def _work(shared: _Shared) -> None:
     take, lock = shared.jobs.get, shared.lock
     while (job := take()) is not None:
-        job()
-        # What the job holds must not live until the next one comes.
-        del job
-        with lock:
-            shared.under_way -= 1
+        told = None
+        try:
+            told = job()
+        except Exception as error:
+            # Said as of a thread that ends with it; this one has others to serve.
+            about = (type(error), error, error.__traceback__, threading.current_thread())
+            threading.excepthook(threading.ExceptHookArgs(about))
+        finally:
+            # What the job holds must not live until the next one comes.
+            del job
+            with lock:
+                shared.under_way -= 1
+        if told is not None:
+            told()
+            told = None

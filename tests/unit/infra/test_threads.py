@@ -90,6 +90,24 @@ def test_work_given_before_the_end_is_done() -> None:
     assert done == [0, 1, 2, 3, 4]
 
 
+def test_a_job_that_raises_takes_no_thread_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda about: said.append(str(about.exc_value)))
+
+    def odd() -> None:
+        raise ValueError("odd")
+
+    async def body() -> None:
+        threads = Threads(1, "odd")
+        threads.submit(odd)
+        assert await threads.run(str, 1) == "1"
+        assert len(running("odd")) == 1
+        threads.close(wait=True)
+
+    asyncio.run(body())
+    assert said == ["odd"]
+
+
 def test_threads_end_with_their_owner() -> None:
     async def body() -> None:
         threads = Threads(4, "owned")
