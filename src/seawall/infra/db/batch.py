@@ -199,9 +199,9 @@ def send(
 
 def _add(connection: Connection, sent: list[Sent], statement: Any, parameters: Any) -> None:
     """Add a statement to those that are gathered."""
-    from seawall.infra.db.burst import form_of
+    from seawall.infra.db.burst import FORMS
 
-    form = form_of(connection, statement, parameters)
+    form = FORMS.get(connection, statement, parameters)
     if form is not None:
         sent.append(form.sent(parameters))
     else:

@@ -2,7 +2,7 @@
 
 psycopg's pipeline hands each statement to the network alone: the server wakes for each, and so does the
 thread that waits. Here all of them are written at once, and then the answers are read, by libpq's own
-pipeline. A statement that is built once is also compiled once (`form_of`); after that it costs little more
+pipeline. A statement that is built once is also compiled once (`FORMS`); after that it costs little more
 than its values.
 """
 
@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import functools
 import re
-import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -24,6 +22,8 @@ from psycopg.errors import error_from_result
 from psycopg.generators import fetch_many, send
 from psycopg.types.numeric import Int8
 from sqlalchemy import Connection, TupleType
+
+from seawall.infra.db.forms import Forms
 
 # A statement is prepared when a connection sends it for the second time; so many are kept.
 _PREPARED = 200
@@ -225,26 +225,6 @@ class Form:
         return values
 
 
-# By statement, then by the names of its parameters; None: SQLAlchemy must do it. A statement that is met for
-# the first time has no entry: most of those that are built each time are met once.
-_forms: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], Form | None]] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def form_of(connection: Connection, statement: Any, parameters: Any) -> Form | None:
-    """The form of a statement that was met before, or None: SQLAlchemy is to do it."""
-    first = parameters[0] if isinstance(parameters, list) and parameters else parameters
-    keys = tuple(first) if first else ()
-    known = _forms.get(statement)
-    if known is None:
-        with _lock:
-            _forms[statement] = {}
-        return None
-    if keys not in known:
-        known[keys] = _compile(connection, statement, keys)
-    return known[keys]
-
-
 def _compile(connection: Connection, statement: Any, keys: tuple[str, ...]) -> Form | None:
     dialect = connection.dialect
     compiled = statement.compile(dialect=dialect, column_keys=list(keys))
@@ -268,4 +248,5 @@ def _compile(connection: Connection, statement: Any, keys: tuple[str, ...]) -> F
     return Form(text, [(bind, bind.type.dialect_impl(dialect).bind_processor(dialect)) for bind in binds])
 
 
-__all__ = ["BEGIN", "COMMIT", "Form", "Prepared", "Sent", "exchange", "form_of", "of_cursor"]
+FORMS = Forms(_compile)
+__all__ = ["BEGIN", "COMMIT", "FORMS", "Form", "Prepared", "Sent", "exchange", "of_cursor"]

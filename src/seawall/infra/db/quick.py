@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from seawall.infra.db import meters
 from seawall.infra.db.faults import without_constraint
+from seawall.infra.db.forms import Forms
 
 Change = Callable[[Any], Any]
 
@@ -78,12 +77,6 @@ class _Form:
         return tuple(whole)
 
 
-# By statement, then by the names of its parameters; None: SQLAlchemy must do it. A statement that is met for
-# the first time has no entry: most of those that are built each time are met once.
-_forms: weakref.WeakKeyDictionary[Any, dict[tuple[str, ...], _Form | None]] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
-
-
 def do(connection: Connection, statement: Any, parameters: Any) -> Done | None:
     """Do a statement that was met before; None: SQLAlchemy is to do it.
 
@@ -92,7 +85,7 @@ def do(connection: Connection, statement: Any, parameters: Any) -> Done | None:
     # A transaction begins with what SQLAlchemy does first.
     if not connection.in_transaction():
         return None
-    form = _form_of(connection, statement, parameters)
+    form = FORMS.get(connection, statement, parameters)
     if form is None or (form.returns and isinstance(parameters, list)):
         return None
     raw: Any = connection.connection.dbapi_connection
@@ -116,19 +109,6 @@ def do(connection: Connection, statement: Any, parameters: Any) -> Done | None:
 def _wrapped(connection: Connection, text: str, error: sqlite3.Error) -> BaseException:
     found = DBAPIError.instance(text, None, error, sqlite3.Error, dialect=connection.dialect)
     return without_constraint(found) or found
-
-
-def _form_of(connection: Connection, statement: Any, parameters: Any) -> _Form | None:
-    first = parameters[0] if isinstance(parameters, list) and parameters else parameters
-    keys = tuple(first) if first else ()
-    known = _forms.get(statement)
-    if known is None:
-        with _lock:
-            _forms[statement] = {}
-        return None
-    if keys not in known:
-        known[keys] = _compile(connection, statement, keys)
-    return known[keys]
 
 
 def _compile(connection: Connection, statement: Any, keys: tuple[str, ...]) -> _Form | None:
@@ -173,8 +153,11 @@ def _compile(connection: Connection, statement: Any, keys: tuple[str, ...]) -> _
     return _Form(text, places, changes, returns=bool(columns))
 
 
+FORMS = Forms(_compile)
+
+
 def _as_json(values: Any) -> str:
     return json.dumps(list(values))
 
 
-__all__ = ["Done", "do"]
+__all__ = ["FORMS", "Done", "do"]

@@ -192,7 +192,7 @@ def test_errors_are_sqlalchemys(connection: Connection) -> None:
 
 
 def test_lists_use_the_index(connection: Connection) -> None:
-    form = quick._form_of(connection, BY_NAMES, {"b_names": []}) or quick._form_of(
+    form = quick.FORMS.get(connection, BY_NAMES, {"b_names": []}) or quick.FORMS.get(
         connection, BY_NAMES, {"b_names": []}
     )
     assert form is not None
