@@ -1,4 +1,4 @@
-"""What a hash costs whoever guesses, and that an unknown name costs the same."""
+"""What a hash costs those who guess, and that an unknown name costs the same."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from psycopg.generators import fetch_many, send
 from psycopg.types.numeric import Int8
 from sqlalchemy import Connection, TupleType
 
-from seawall.infra.db.forms import Forms
+from seawall.infra.db.forms import Change, Forms, Place, values_of
 
 # A statement is prepared when a connection sends it for the second time; so many are kept.
 _PREPARED = 200
@@ -200,29 +200,14 @@ class Form:
 
     __slots__ = ("_places", "text")
 
-    def __init__(self, text: bytes, places: list[tuple[Any, Any]]) -> None:
-        """`places`: the parameter, and what makes its value one of the driver's (or None)."""
+    def __init__(self, text: bytes, places: list[Place]) -> None:
         self.text = text
-        self._places = [(bind.key, bind, change) for bind, change in places]
+        self._places = places
 
     def sent(self, parameters: Any) -> Sent:
         """The statement with `parameters`, a row's or a list of them. Raises KeyError for what is missing."""
         sets = parameters if isinstance(parameters, list) else (parameters or {},)
-        return Sent(self.text, [self._values(row) for row in sets])
-
-    def _values(self, row: Mapping[str, Any]) -> list[Any]:
-        values = []
-        for key, bind, change in self._places:
-            if key in row:
-                value = row[key]
-            elif bind.required:
-                raise KeyError(key)
-            else:
-                value = bind.effective_value
-            if change is not None:
-                value = [change(item) for item in value] if bind.expanding else change(value)
-            values.append(value)
-        return values
+        return Sent(self.text, [values_of(self._places, row) for row in sets])
 
 
 def _compile(connection: Connection, statement: Any, keys: tuple[str, ...]) -> Form | None:
@@ -244,8 +229,17 @@ def _compile(connection: Connection, statement: Any, keys: tuple[str, ...]) -> F
     if "POSTCOMPILE" in written:
         return None
     text, names = _numbered(written)
-    binds = [compiled.binds[name] for name in names]
-    return Form(text, [(bind, bind.type.dialect_impl(dialect).bind_processor(dialect)) for bind in binds])
+    places: list[Place] = []
+    for bind in (compiled.binds[name] for name in names):
+        change = bind.type.dialect_impl(dialect).bind_processor(dialect)
+        if change is not None and bind.expanding:
+            change = functools.partial(_each, change)
+        places.append((bind.key, bind, change))
+    return Form(text, places)
+
+
+def _each(change: Change, values: Sequence[Any]) -> list[Any]:
+    return [change(value) for value in values]
 
 
 FORMS = Forms(_compile)

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
 F = TypeVar("F")
+# Makes a value one that the driver takes, or one of the driver's what is meant.
+Change = Callable[[Any], Any]
+# A parameter: its name, SQLAlchemy's object for it, and what makes its value one of the driver's (or None).
+Place = tuple[str, Any, Change | None]
+
+
+def values_of(places: list[Place], row: Mapping[str, Any]) -> list[Any]:
+    """The values of a statement's places, for one row. Raises KeyError for what is missing."""
+    values = []
+    for key, bind, change in places:
+        if key in row:
+            value = row[key]
+        elif bind.required:
+            raise KeyError(key)
+        else:
+            value = bind.effective_value
+        values.append(value if change is None else change(value))
+    return values
 
 
 class Forms(Generic[F]):
@@ -41,4 +59,4 @@ class Forms(Generic[F]):
         return known[keys]
 
 
-__all__ = ["Forms"]
+__all__ = ["Change", "Forms", "Place", "values_of"]

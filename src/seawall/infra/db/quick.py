@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, TextClause, TupleType
@@ -17,9 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from seawall.infra.db import meters
 from seawall.infra.db.faults import without_constraint
-from seawall.infra.db.forms import Forms
-
-Change = Callable[[Any], Any]
+from seawall.infra.db.forms import Change, Forms, Place, values_of
 
 
 class Done:
@@ -40,7 +37,7 @@ class _Form:
     def __init__(
         self,
         text: str,
-        places: list[tuple[str, Any, Change | None]],
+        places: list[Place],
         changes: list[tuple[int, Change]],
         *,
         returns: bool,
@@ -55,19 +52,6 @@ class _Form:
         self.places = places
         self.changes = changes
         self.kind = meters.kind_of(text)
-
-    def values(self, row: Mapping[str, Any]) -> list[Any]:
-        """The values of one time that it is to be done. Raises KeyError for what is missing."""
-        values = []
-        for key, bind, change in self.places:
-            if key in row:
-                value = row[key]
-            elif bind.required:
-                raise KeyError(key)
-            else:
-                value = bind.effective_value
-            values.append(value if change is None else change(value))
-        return values
 
     def changed(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """A row as it is meant."""
@@ -92,10 +76,10 @@ def do(connection: Connection, statement: Any, parameters: Any) -> Done | None:
     started = time.perf_counter()
     try:
         if isinstance(parameters, list):
-            cursor = raw.executemany(form.text, [form.values(row) for row in parameters])
+            cursor = raw.executemany(form.text, [values_of(form.places, row) for row in parameters])
             rows = []
         else:
-            cursor = raw.execute(form.text, form.values(parameters or {}))
+            cursor = raw.execute(form.text, values_of(form.places, parameters or {}))
             rows = cursor.fetchall()
     except sqlite3.Error as error:
         raise _wrapped(connection, form.text, error) from error
@@ -131,7 +115,7 @@ def _compile(connection: Connection, statement: Any, keys: tuple[str, ...]) -> _
         listed.add(bind)
     if "POSTCOMPILE" in text:
         return None
-    places: list[tuple[str, Any, Change | None]] = []
+    places: list[Place] = []
     for name in compiled.positiontup or ():
         bind = compiled.binds[name]
         change = bind.type.dialect_impl(dialect).bind_processor(dialect)
